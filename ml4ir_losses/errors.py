@@ -1,0 +1,63 @@
+"""Errors that tell the user what to change."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class UserError(ValueError):
+    """Something in the call, the config or the data that the user can change; the message is one line."""
+
+
+class ConfigError(UserError):
+    """A config that cannot be used: the message names the path of each wrong key."""
+
+
+class DataError(UserError):
+    """Data that cannot be used: the message names file, line and column where they are known."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`" Did you mean 'list_mle'?"`, or nothing when no known name is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def unknown_name(kind: str, name: object, known: Sequence[str]) -> str:
+    """One line that says that `name` is no known `kind`, with the nearest match and what is allowed."""
+    hint = did_you_mean(name, known) if isinstance(name, str) else ""
+    return f"Unknown {kind} {name!r}.{hint} Allowed: {', '.join(known) or 'none'}."
+
+
+def check_positive(**arguments: float) -> None:
+    """Raises `UserError` unless every argument is a number above 0."""
+    for name, value in arguments.items():
+        if not _is_number(value) or not value > 0:
+            raise UserError(f"`{name}` must be a number above 0. Received: {name}={value!r}.")
+
+
+def check_not_negative(**arguments: float) -> None:
+    """Raises `UserError` unless every argument is a number of at least 0."""
+    for name, value in arguments.items():
+        if not _is_number(value) or not value >= 0:
+            raise UserError(f"`{name}` must be a number of at least 0. Received: {name}={value!r}.")
+
+
+def check_count(**arguments: int | None) -> None:
+    """Raises `UserError` unless every argument is None or a whole number of at least 1."""
+    for name, value in arguments.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise UserError(f"`{name}` must be None or a whole number of at least 1. Received: {name}={value!r}.")
+
+
+def check_choice(allowed: Sequence[str], **arguments: str) -> None:
+    """Raises `UserError` unless every argument is one of the allowed strings."""
+    for name, value in arguments.items():
+        if value not in allowed:
+            hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
+            raise UserError(f"`{name}` must be one of {', '.join(allowed)}. Received: {name}={value!r}.{hint}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value not in (float("inf"),)

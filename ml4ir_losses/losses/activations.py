@@ -1,0 +1,70 @@
+"""Final activations that know the mask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.ops import as_float, as_mask, lowest, masked_log_softmax
+
+
+def masked_sigmoid(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """σ(logit); padding gets 0."""
+    logits = as_float(logits)
+    return ops.where(as_mask(mask, logits), ops.sigmoid(logits), 0.0)
+
+
+def masked_softmax(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Softmax over the valid documents of each query; padding gets 0, and so does a query with nothing valid."""
+    logits = as_float(logits)
+    valid = as_mask(mask, logits)
+    logits = ops.where(valid, logits, 0.0)
+    return ops.where(valid, ops.exp(masked_log_softmax(logits, valid)), 0.0)
+
+
+def masked_identity(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The logit itself; padding gets the lowest score."""
+    logits = as_float(logits)
+    return ops.where(as_mask(mask, logits), logits, 4 * lowest(logits))
+
+
+def sigmoid_logits(scores: Tensor) -> Tensor:
+    """The logits of σ-activated scores; exact 0 and 1 count as the nearest number that has a finite logit."""
+    scores = as_float(scores)
+    floor = 2.0**-126
+    return ops.log(ops.maximum(scores, floor)) - ops.log(ops.maximum(1.0 - scores, 2.0**-24))
+
+
+def softmax_logits(scores: Tensor) -> Tensor:
+    """Logits of softmax-activated scores: their log, floored at the smallest normal float32."""
+    return ops.log(ops.maximum(as_float(scores), 2.0**-126))
+
+
+ACTIVATIONS = {"sigmoid": masked_sigmoid, "softmax": masked_softmax, "identity": masked_identity}
+INVERSES = {"sigmoid": sigmoid_logits, "softmax": softmax_logits}
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses")
+class MaskedActivation(keras.layers.Layer):  # type: ignore[misc]
+    """Final activation of a relevance model, computed in float32 whatever the precision policy.
+
+    The mask travels as `valid`: Keras would attach an argument called `mask` to the output and multiply it into
+    the loss a second time.
+    """
+
+    def __init__(self, activation: str, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.activation = activation
+        self.supports_masking = True
+
+    def call(self, logits: Tensor, valid: Tensor | None = None) -> Tensor:
+        return ACTIVATIONS[self.activation](logits, valid)
+
+    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
+        """No mask leaves this layer."""
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "activation": self.activation}

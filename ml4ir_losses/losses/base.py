@@ -1,0 +1,250 @@
+"""`RelevanceLossBase`: a loss is a pure function, a key and defaults."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from ml4ir_losses.errors import UserError, did_you_mean
+from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.losses.parameters import ACTIVATION_FUNCTIONS, check_parameters
+from ml4ir_losses.registry import LOSSES
+
+_POSITIONAL = ("loss_key", "scoring_type")
+_PARAMETER = inspect.Parameter
+
+
+class RelevanceLossBase(ABC):
+    r"""A ranking loss that gives a masked Keras loss and the final activation that belongs to it.
+
+    A subclass sets `function`, a pure function `fn(labels, scores, mask, *, item_weight=None, **params) -> [B]`;
+    the keyword-only parameters of that function are the parameters of the class.
+
+    Args:
+        loss_key: kept from ml4ir, no effect.
+        scoring_type: kept from ml4ir, no effect.
+        min_label: documents whose label is below it are padding; None: none is.
+
+    Raises:
+        ValueError: for a parameter that the loss does not have, or a value that it does not allow.
+    """
+
+    key: ClassVar[str] = ""
+    loss_type: ClassVar[str] = ""
+    function: ClassVar[Callable[..., Tensor]]
+    activation: ClassVar[str] = "identity"
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    label_range: ClassVar[tuple[float, float] | None] = None
+    _parameters: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "function" not in vars(cls):
+            return
+        own = inspect.signature(cls.function).parameters.values()
+        cls._parameters = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY and p.name != "item_weight"}
+        cls._parameters |= {"min_label": 0.0, **cls.defaults}
+        takes = [_PARAMETER("self", _PARAMETER.POSITIONAL_OR_KEYWORD)]
+        takes += [_PARAMETER(name, _PARAMETER.POSITIONAL_OR_KEYWORD, default="") for name in cls._positional()]
+        takes += [_PARAMETER(name, _PARAMETER.KEYWORD_ONLY, default=d) for name, d in cls._parameters.items()]
+        cls.__signature__ = inspect.Signature(takes[1:])  # type: ignore[attr-defined]
+
+    @classmethod
+    def _positional(cls) -> tuple[str, ...]:
+        return _POSITIONAL
+
+    def __init__(self, *args: str, **params: Any) -> None:
+        names = self._positional()
+        if len(args) > len(names):
+            raise UserError(
+                f"{type(self).__name__} takes {len(names)} positional arguments ({', '.join(names) or 'none'}); "
+                f"its parameters are keywords: {', '.join(self._parameters)}. Received: {args!r}."
+            )
+        legacy = dict.fromkeys(names, "") | dict(zip(names, args, strict=False))
+        legacy |= {name: params.pop(name) for name in names if name in params}
+        for name in params:
+            if name not in self._parameters:
+                hint = did_you_mean(name, self._parameters)
+                raise UserError(
+                    f"{self.key!r} has no parameter {name!r}.{hint} It takes: {', '.join(self._parameters)}."
+                )
+        self.loss_key, self.scoring_type = legacy.get("loss_key", ""), legacy.get("scoring_type", "")
+        self.params = {**self._parameters, **params}
+        check_parameters(self.params)
+
+    @property
+    def min_label(self) -> float | None:
+        """Documents whose label is below it are padding; None: none is."""
+        limit: float | None = self.params["min_label"]
+        return limit
+
+    @property
+    def invertible(self) -> bool:
+        """True if the final activation can be undone, so that `from_logits=False` is offered."""
+        return self.activation in ("sigmoid", "softmax")
+
+    def get_config(self) -> dict[str, Any]:
+        """The key and every parameter: `get_loss(config)` builds the same loss."""
+        return {"key": self.key, **self.params}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The loss that `get_config` described."""
+        return cls(**{name: value for name, value in config.items() if name != "key"})
+
+    def get_loss_fn(self, **kwargs: Any) -> Any:
+        """A `keras.losses.Loss` over this loss: see `ml4ir_losses.losses.keras_loss.RelevanceLoss`.
+
+        Args:
+            **kwargs: `reduction`, `from_logits`, `name`; `mask`, `positions`, `propensity` for direct calls.
+                Other metadata keywords are accepted and ignored, as in ml4ir.
+        """
+        from ml4ir_losses.losses.keras_loss import RelevanceLoss
+
+        known = inspect.signature(RelevanceLoss.__init__).parameters
+        return RelevanceLoss(self, **{name: value for name, value in kwargs.items() if name in known})
+
+    def get_final_activation_op(self, output_name: str = "score") -> Callable[..., Tensor]:
+        """A callable `(logits, mask=None) -> scores`; its node in a functional graph is named `output_name`."""
+        from ml4ir_losses.losses.activations import MaskedActivation
+
+        layer = MaskedActivation(self.activation, name=output_name)
+
+        def final_activation(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+            return layer(logits, valid=mask)
+
+        return final_activation
+
+    def valid(self, y_true: Tensor) -> Tensor:
+        """The mask that the labels carry: true where label ≥ `min_label`; NaN is padding too."""
+        if self.min_label is None:
+            return ops.ones_like(y_true, dtype="bool")
+        return y_true >= self.min_label
+
+    def per_query(
+        self, y_true: Tensor, y_pred: Tensor, item_weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """The loss of every row, [B]; `mask` stands in for the mask in the labels."""
+        params = {name: value for name, value in self.params.items() if name not in ("min_label", "activation_fn")}
+        if self.params.get("activation_fn"):
+            y_pred = getattr(keras.activations, self.params["activation_fn"])(y_pred)
+        mask = self.valid(y_true) if mask is None else mask
+        return type(self).function(y_true, y_pred, mask, item_weight=item_weight, **params)
+
+    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
+        """Raises `UserError` unless labels and scores have the shapes that this loss takes."""
+        if len(y_pred) != 2 or len(y_true) != 2 or not _agree(y_true, y_pred):
+            raise UserError(
+                f"{self.key!r} takes y_true and y_pred of one shape [B, N] (queries, documents). "
+                f"Received: y_true {_show(y_true)}, y_pred {_show(y_pred)}."
+            )
+
+    def weight_shape(self, y_true: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The shape of document weights for labels of this shape: [B, N], or [B] where rows have no documents."""
+        return tuple(y_true[:2])
+
+    def __repr__(self) -> str:
+        params = ", ".join(f"{name}={value!r}" for name, value in self.params.items())
+        return f"{type(self).__name__}({params})"
+
+
+class PointwiseLossBase(RelevanceLossBase):
+    """A loss of single documents."""
+
+    loss_type = "pointwise"
+
+
+class PairwiseLossBase(RelevanceLossBase):
+    """A loss of document pairs of a query."""
+
+    loss_type = "pairwise"
+
+
+class ListwiseLossBase(RelevanceLossBase):
+    """A loss of a query's whole list."""
+
+    loss_type = "listwise"
+
+
+class WeightedSum(RelevanceLossBase):
+    """Σ weight · loss over several losses on one output; the final activation is the first loss's.
+
+    Args:
+        losses: (loss, weight) pairs, or `{key: weight}`.
+    """
+
+    key = "weighted_sum"
+
+    def __init__(self, losses: Mapping[str, float] | Sequence[tuple[Any, float]]) -> None:
+        pairs = list(losses.items()) if isinstance(losses, Mapping) else [tuple(pair) for pair in losses]
+        if not pairs:
+            raise UserError("A weighted sum of losses needs at least one loss. Received: none.")
+        for key, weight in pairs:
+            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
+                raise UserError(f"The weight of loss {key!r} must be a number of at least 0. Received: {weight!r}.")
+        self.losses = [(get_loss(spec), float(weight)) for spec, weight in pairs]
+        first = self.losses[0][0]
+        self.loss_type = first.loss_type  # type: ignore[misc]
+        self.activation = first.activation  # type: ignore[misc]
+        self.label_range = first.label_range  # type: ignore[misc]
+        self.loss_key = self.scoring_type = ""
+        self.params = {"min_label": first.min_label}
+
+    def get_config(self) -> dict[str, Any]:
+        return {"key": self.key, "losses": [[loss.get_config(), weight] for loss, weight in self.losses]}
+
+    def per_query(
+        self, y_true: Tensor, y_pred: Tensor, item_weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        values = [weight * loss.per_query(y_true, y_pred, item_weight, mask) for loss, weight in self.losses]
+        return sum(values[1:], values[0])
+
+    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
+        for loss, _ in self.losses:
+            loss.check_shapes(y_true, y_pred)
+
+    def __repr__(self) -> str:
+        return f"WeightedSum({self.losses!r})"
+
+
+def get_loss(spec: str | Mapping[str, Any] | RelevanceLossBase, **params: Any) -> RelevanceLossBase:
+    """The loss of a key or alias, of `{"key": ..., <params>}`, or the weighted sum of `{key: weight, ...}`.
+
+    >>> get_loss("list_mle", temperature=0.5)
+    ListMLELoss(temperature=0.5, respect_input_order=False, seed=None, min_label=0.0, activation_fn=None)
+    >>> get_loss({"softmax_cross_entropy": 0.9, "pairwise_logistic": 0.1}).loss_type
+    'listwise'
+
+    Raises:
+        ValueError: for an unknown key or parameter, with the nearest match.
+    """
+    if isinstance(spec, RelevanceLossBase):
+        return spec
+    if isinstance(spec, Mapping):
+        if spec.get("key") == WeightedSum.key:
+            return WeightedSum(spec["losses"])
+        if "key" not in spec and not params and all(isinstance(w, (int, float)) for w in spec.values()):
+            return WeightedSum(spec)
+    loss: RelevanceLossBase = LOSSES.create(spec, **params)
+    return loss
+
+
+def _agree(a: Sequence[int | None], b: Sequence[int | None]) -> bool:
+    return all(m is None or n is None or m == n for m, n in zip(a, b, strict=False))
+
+
+def _show(shape: Sequence[int | None]) -> str:
+    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
+
+
+__all__ = [
+    "ACTIVATION_FUNCTIONS",
+    "ListwiseLossBase",
+    "PairwiseLossBase",
+    "PointwiseLossBase",
+    "RelevanceLossBase",
+    "WeightedSum",
+    "get_loss",
+]

@@ -1,0 +1,33 @@
+"""Masked tensor maths on `keras.ops`: no classes, no I/O."""
+
+from ml4ir_losses.ops.masking import (
+    as_float,
+    as_mask,
+    clean,
+    lowest,
+    masked_log_softmax,
+    masked_logsumexp,
+    row_sum,
+    safe_divide,
+)
+from ml4ir_losses.ops.normalization import NORMALIZATIONS, list_weight, normalise
+from ml4ir_losses.ops.sorting import descending_order, ranks, take
+from ml4ir_losses.ops.tail_sums import reverse_logcumsumexp
+
+__all__ = [
+    "NORMALIZATIONS",
+    "as_float",
+    "as_mask",
+    "clean",
+    "descending_order",
+    "list_weight",
+    "lowest",
+    "masked_log_softmax",
+    "masked_logsumexp",
+    "normalise",
+    "ranks",
+    "reverse_logcumsumexp",
+    "row_sum",
+    "safe_divide",
+    "take",
+]

@@ -1,0 +1,63 @@
+"""What every loss does first: cast, mask, and divide without a NaN."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ml4ir_losses.lazy import Tensor, keras, ops
+
+
+def as_float(x: Tensor) -> Tensor:
+    """A float tensor of at least 32 bits; float64 stays float64."""
+    x = ops.convert_to_tensor(x)
+    return x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
+
+
+def as_mask(mask: Tensor | None, like: Tensor) -> Tensor:
+    """A boolean mask of the shape of `like`; None means that everything is valid."""
+    if mask is None:
+        return ops.ones_like(like, dtype="bool")
+    return ops.cast(ops.convert_to_tensor(mask), "bool")
+
+
+def lowest(x: Tensor) -> float:
+    """A finite stand-in for minus infinity that survives a subtraction in the dtype of `x`."""
+    return float(np.finfo(keras.backend.standardize_dtype(x.dtype)).min) / 4
+
+
+def clean(
+    labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None = None, temperature: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Labels, scores / temperature, mask and item weights, all of one float type and 0 where masked.
+
+    `where` comes before any arithmetic, so that NaN in a padded place reaches neither value nor gradient.
+    """
+    scores = as_float(scores)
+    mask = as_mask(mask, scores)
+    labels = ops.where(mask, ops.cast(labels, scores.dtype), 0.0)
+    weight = ops.cast(mask, scores.dtype)
+    if item_weight is not None:
+        weight = ops.where(mask, ops.cast(item_weight, scores.dtype), 0.0)
+    scores = ops.where(mask, scores, 0.0)
+    return labels, scores / temperature if temperature != 1.0 else scores, mask, weight
+
+
+def row_sum(x: Tensor) -> Tensor:
+    """Sum over the documents: [B, N] → [B]."""
+    return ops.sum(x, axis=-1)
+
+
+def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """numerator / denominator, and 0 with a zero gradient where the denominator is 0."""
+    nonzero = ops.not_equal(denominator, 0)
+    return ops.where(nonzero, numerator / ops.where(nonzero, denominator, 1.0), 0.0)
+
+
+def masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
+    """log Σ exp(scores) over the valid documents, [B, 1]; very low, but finite, where none is valid."""
+    return ops.logsumexp(ops.where(mask, scores, lowest(scores)), axis=-1, keepdims=True)
+
+
+def masked_log_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Log of the softmax over the valid documents, [B, N]; 0 where masked."""
+    return ops.where(mask, scores - masked_logsumexp(scores, mask), 0.0)

@@ -1,0 +1,30 @@
+"""From weighted terms to one value per query."""
+
+from __future__ import annotations
+
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.ops.masking import row_sum, safe_divide
+
+NORMALIZATIONS = ("query", "batch", "sum")
+
+
+def normalise(total: Tensor, weight: Tensor, normalization: str) -> Tensor:
+    """One value per query from the query's weighted sum of terms and its sum of weights, both [B].
+
+    `query`: total / weight. `batch`: B · total / Σ_batch weight, whose mean over the rows is the pooled mean.
+    `sum`: total. 0 / 0 is 0.
+    """
+    if normalization == "query":
+        return safe_divide(total, weight)
+    if normalization == "batch":
+        rows = ops.sum(ops.ones_like(total))
+        return safe_divide(rows * total, ops.sum(weight) * ops.ones_like(total))
+    return total
+
+
+def list_weight(labels: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+    """The weight of each list, [B]: Σ w·y / Σ y, or the plain mean of w where no label is positive."""
+    gain = ops.maximum(labels, 0.0)
+    has_gain = row_sum(gain)[:, None] > 0
+    share = ops.where(has_gain, gain, ops.cast(mask, labels.dtype))
+    return safe_divide(row_sum(weight * share), row_sum(share))

@@ -1,0 +1,22 @@
+"""Orders and ranks: ties keep their order, padding comes last."""
+
+from __future__ import annotations
+
+from ml4ir_losses.lazy import Tensor, ops
+
+
+def descending_order(keys: Tensor, mask: Tensor) -> Tensor:
+    """Indices, [B, N], that sort `keys` from high to low; ties keep their order, masked places come last."""
+    # + 0.0: XLA sorts -0.0 before 0.0, which would part ties.
+    ascending = ops.where(mask, -keys + 0.0, float("inf"))
+    return ops.argsort(ops.stop_gradient(ascending), axis=-1)
+
+
+def take(x: Tensor, order: Tensor) -> Tensor:
+    """x[b, order[b, i]] for [B, N]."""
+    return ops.take_along_axis(x, order, axis=-1)
+
+
+def ranks(scores: Tensor, mask: Tensor) -> Tensor:
+    """1-based ranks by descending score, [B, N] int32; valid documents come before masked ones."""
+    return ops.cast(ops.argsort(descending_order(scores, mask), axis=-1), "int32") + 1

@@ -1,0 +1,37 @@
+"""Packaging of ml4ir-losses."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+RUNTIME = [
+    "keras>=3.12,<4",
+    "numpy>=1.26,<3",
+    "PyYAML>=6,<7",
+    "pydantic>=2.7,<3",
+    "typer>=0.15,<1",
+    "rich>=13,<16",
+]
+DATA = ["scikit-learn>=1.4,<2", "pyarrow>=17,<27"]
+TENSORFLOW = ["tensorflow>=2.18,<3"]
+TEST = ["pytest>=8,<10", "hypothesis>=6.100,<7", "ir-measures>=0.4,<0.5", "scipy>=1.13,<2"]
+BACKENDS = ["jax>=0.5,<1", "torch==2.13.0"]
+
+setup(
+    name="ml4ir-losses",
+    version="0.1.0",
+    description="Ranking and embedding losses for Keras 3, chosen by key in a YAML config",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["ml4ir_losses", "ml4ir_losses.*"]),
+    package_data={"ml4ir_losses": ["py.typed"]},
+    install_requires=RUNTIME + DATA + TENSORFLOW,
+    extras_require={
+        "test": TEST,
+        "backends": BACKENDS,
+        "dev": [*TEST, "ruff>=0.9,<1", "mypy>=1.14,<3", "types-PyYAML>=6", "build>=1.2,<2"],
+    },
+    entry_points={"console_scripts": ["ml4ir-losses = ml4ir_losses.cli:main"]},
+)
