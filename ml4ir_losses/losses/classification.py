@@ -85,7 +85,7 @@ class CategoricalCrossEntropy(RelevanceLossBase):
     def _positional(cls) -> tuple[str, ...]:
         return ()
 
-    def valid(self, y_true: Tensor) -> None:  # type: ignore[override]
+    def valid(self, y_true: Tensor) -> None:
         """Class numbers below 0 are dropped by the function itself."""
 
     def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:

@@ -109,8 +109,6 @@ def list_mle(
     return list_weights * row_sum(ops.where(mask, tails - scores, 0.0))
 
 
-
-
 @register_loss("softmax_cross_entropy", aliases=("softmax_loss",))
 class SoftmaxCrossEntropy(ListwiseLossBase):
     r"""Cross entropy of the labels with the softmax of the scores over the query's documents.
