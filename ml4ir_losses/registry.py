@@ -81,11 +81,12 @@ class Registry:
 
         def decorate(target: T) -> T:
             entry = Entry(key, target, aliases, getattr(target, "loss_type", ""), self.hidden)
-            for name in (key, *aliases):
+            names = (key, *aliases)
+            for name in names:
                 owner = self._names.get(name)
                 if owner is not None and not _same(self._entries[owner].target, target):
                     raise UserError(f"The {self.kind} key {name!r} is already taken by {owner!r}.")
-                self._names[name] = key
+            self._names.update(dict.fromkeys(names, key))
             self._entries[key] = entry
             if isinstance(target, type):
                 target.key = key  # type: ignore[attr-defined]
@@ -94,7 +95,7 @@ class Registry:
         return decorate
 
     def __getitem__(self, name: str) -> Entry:
-        if name not in self._names:  # what is registered already needs no import
+        if not isinstance(name, str) or name not in self._names:  # what is registered already needs no import
             self._load()
         if not isinstance(name, str) or name not in self._names:
             raise UserError(unknown_name(self.kind, name, sorted(self._entries)))
@@ -108,12 +109,15 @@ class Registry:
         self._load()
         return iter(list(self._entries.values()))
 
-    def create(self, spec: str | Mapping[str, Any], **params: Any) -> Any:
-        """Calls the target of `"key"` or `{"key": ..., <params>}`; unknown keys and parameters are `UserError`s."""
+    def create(self, spec: str | Mapping[str, Any], hidden: Mapping[str, Any] | None = None, **params: Any) -> Any:
+        """Calls the target of `"key"` or `{"key": ..., <params>}`; unknown keys and parameters are `UserError`s.
+
+        `hidden` holds arguments that a config cannot set.
+        """
         key, params = split_spec(self.kind, spec, params)
         entry = self[key]
         entry.check_parameters(self.kind, params)
-        return entry.target(**params)
+        return entry.target(**params, **(hidden or {}))
 
     def _load(self) -> None:
         if self._loaded:

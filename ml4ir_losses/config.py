@@ -1,0 +1,398 @@
+"""The config: one YAML, checked by pydantic before anything slow is imported."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ml4ir_losses.errors import ConfigError, UserError
+from ml4ir_losses.registry import ARCHITECTURES, METRICS, READERS, split_spec
+from ml4ir_losses.yaml_io import apply_override, read_yaml
+
+SPLITS = ("train", "validation", "test")
+Spec = str | dict[str, Any]
+_METRICS: tuple[Spec, ...] = ({"key": "ndcg", "topn": 10}, {"key": "mrr"})
+
+
+class Strict(BaseModel):
+    """A section in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class DataConfig(Strict):
+    """Where the documents come from, and how they are batched."""
+
+    format: str | None = Field(None, description="svmlight, csv, synthetic; guessed from the ending when left out")
+    directory: str | None = Field(None, description="folder to which the paths below are relative")
+    train: str | list[str] = Field(description="a path, a glob or a list")
+    validation: str | list[str] | None = None
+    test: str | list[str] | None = None
+    options: dict[str, Any] = Field(default_factory=dict, description="parameters of the reader")
+    batch_size: int = Field(32, ge=1, description="queries per batch")
+    max_list_size: int | None = Field(None, ge=1, description="documents per query; the others are dropped")
+    truncation: Literal["first", "random", "keep_relevant"] = Field(
+        "first", description="which documents stay; random and keep_relevant hold for training only"
+    )
+    shuffle: bool = True
+    bucketing: bool = Field(True, description="batch queries of like length in training")
+
+    def paths(self, split: str) -> list[str]:
+        """The paths of a split, below `directory`; empty when the split is not given."""
+        value = getattr(self, split)
+        paths = [] if value is None else [value] if isinstance(value, str) else value
+        return [str(Path(self.directory, p)) for p in paths] if self.directory else list(paths)
+
+
+class ClipTransform(Strict):
+    """Clip to [min, max]."""
+
+    key: Literal["clip"]
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("clip needs min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        return self
+
+
+Transform = Literal["log1p", "standardise", "standardize", "robust"] | ClipTransform
+Scope = Literal["document", "query"]
+
+
+class NumericInput(Strict):
+    """Numbers; `name` may be a glob over columns."""
+
+    name: str
+    type: Literal["numeric"]
+    scope: Scope = "document"
+    transforms: list[Transform] = Field(default_factory=list)
+    missing: Literal["mean", "median", "zero"] | float = Field("median", description="what an empty cell becomes")
+    missing_indicator: bool = Field(False, description="add a 0/1 column that says which cells were empty")
+
+
+class CategoricalInput(Strict):
+    """A category by embedding."""
+
+    name: str
+    type: Literal["categorical"]
+    scope: Scope = "document"
+    encoding: Literal["vocabulary", "hash"] = "vocabulary"
+    max_vocabulary: int = Field(10_000, ge=1, description="most frequent values kept; the rest share one row")
+    num_buckets: int = Field(1_000, ge=2, description="rows of the embedding with encoding: hash")
+    embedding_dim: int = Field(16, ge=1)
+
+
+class TextInput(Strict):
+    """A text by the mean of its words' embeddings."""
+
+    name: str
+    type: Literal["text"]
+    scope: Scope = "document"
+    max_vocabulary: int = Field(10_000, ge=2)
+    max_length: int = Field(32, ge=1, description="words read")
+    embedding_dim: int = Field(16, ge=1)
+
+
+InputConfig = Annotated[NumericInput | CategoricalInput | TextInput, Field(discriminator="type")]
+
+
+class FeatureConfig(Strict):
+    """Which columns are what."""
+
+    query_id: str = "query_id"
+    label: str = "label"
+    document_id: str | None = None
+    weight: str | None = Field(None, description="column of document weights")
+    query_weight: str | None = Field(None, description="column of query weights; the first row of a query counts")
+    positions: str | None = Field(None, description="column of the 1-based ranks at which documents were shown")
+    inputs: list[InputConfig] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        if self.weight and self.query_weight:
+            raise ValueError("give weight or query_weight, not both")
+        names = [i.name for i in self.inputs]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise ValueError(f"the input {twice!r} is given twice")
+        if all(i.scope == "query" for i in self.inputs):
+            raise ValueError("at least one input must be of scope document, or all documents of a query score the same")
+        return self
+
+    @property
+    def roles(self) -> set[str]:
+        """The columns with a role of their own, which no glob of an input takes."""
+        columns = (self.query_id, self.label, self.document_id, self.weight, self.query_weight, self.positions)
+        return {name for name in columns if name}
+
+
+class AuxLoss(BaseModel):
+    """A further loss on the same scores; parameters of the loss stand beside the keys."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    key: str
+    weight: float = Field(1.0, ge=0)
+    label: str | None = Field(None, description="column of its labels; that of the model when left out")
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The loss without weight and label."""
+        return {"key": self.key, **(self.model_extra or {})}
+
+
+class OptimizerConfig(BaseModel):
+    """A Keras optimizer; its other parameters stand beside the key."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    key: str = "adam"
+    learning_rate: float = Field(1e-3, gt=0)
+
+
+class ConstantSchedule(Strict):
+    key: Literal["constant"]
+
+
+class ExponentialSchedule(Strict):
+    key: Literal["exponential"]
+    decay_steps: int = Field(1_000, ge=1)
+    decay_rate: float = Field(0.96, gt=0)
+    staircase: bool = False
+
+
+class CosineSchedule(Strict):
+    key: Literal["cosine"]
+    decay_steps: int | None = Field(None, ge=1, description="the whole training when left out")
+    alpha: float = Field(0.0, ge=0, le=1, description="share of the learning rate that stays at the end")
+    warmup_steps: int = Field(0, ge=0)
+
+
+class PlateauSchedule(Strict):
+    key: Literal["plateau"]
+    factor: float = Field(0.5, gt=0, lt=1)
+    patience: int = Field(5, ge=1)
+    min_lr: float = Field(0.0, ge=0)
+
+
+class CyclicSchedule(Strict):
+    key: Literal["cyclic"]
+    type: Literal["triangular", "triangular2", "exponential"] = "triangular"
+    initial_learning_rate: float = Field(1e-3, gt=0)
+    maximal_learning_rate: float = Field(1e-2, gt=0)
+    step_size: int = Field(10, ge=1, description="batches of half a cycle")
+    gamma: float = Field(1.0, gt=0, le=1)
+
+
+Schedule = Annotated[
+    ConstantSchedule | ExponentialSchedule | CosineSchedule | PlateauSchedule | CyclicSchedule,
+    Field(discriminator="key"),
+]
+
+
+class ModelConfig(Strict):
+    """Architecture, loss, metrics, optimizer."""
+
+    architecture: Spec = "dnn"
+    loss: Spec
+    aux_losses: list[AuxLoss] = Field(default_factory=list)
+    metrics: list[Spec] = Field(default_factory=lambda: list(_METRICS), min_length=1)
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    lr_schedule: Schedule = Field(default_factory=lambda: ConstantSchedule(key="constant"))
+
+    @field_validator("optimizer", "lr_schedule", mode="before")
+    @classmethod
+    def _key_alone(cls, value: Any) -> Any:
+        return {"key": value} if isinstance(value, str) else value
+
+    @field_validator("aux_losses", mode="before")
+    @classmethod
+    def _keys_alone(cls, value: Any) -> Any:
+        return [{"key": v} if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
+
+    def loss_and_propensity(self) -> tuple[Spec, Any]:
+        """The main loss, and the propensity model that stands beside its parameters."""
+        return pop_propensity(self.loss)
+
+
+class EarlyStopping(Strict):
+    monitor: str | None = Field(None, description="val_<metric>; that of the first metric when left out")
+    patience: int = Field(10, ge=1)
+    min_delta: float = Field(0.0, ge=0)
+
+
+class TrainingConfig(Strict):
+    """How long, from where, and with what precision."""
+
+    epochs: int = Field(50, ge=1)
+    early_stopping: EarlyStopping | None = None
+    seed: int = Field(1, ge=0)
+    initial_model: str | None = Field(None, description="a run folder or .keras file to start from")
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    jit_compile: bool | Literal["auto"] = "auto"
+
+
+class Config(Strict):
+    """One runnable experiment."""
+
+    name: str = Field("run", pattern=r"^[\w.-]+$")
+    data: DataConfig
+    features: FeatureConfig
+    model: ModelConfig
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    expected_metrics: dict[Literal["validation", "test"], dict[str, float]] = Field(default_factory=dict)
+
+
+def pop_propensity(spec: Spec) -> tuple[Spec, Any]:
+    """A loss spec without its `propensity`, and that propensity (None: not given)."""
+    if isinstance(spec, str) or "propensity" not in spec:
+        return spec, None
+    return {name: value for name, value in spec.items() if name != "propensity"}, spec["propensity"]
+
+
+def load_config(
+    source: str | Path | Mapping[str, Any] | Config, overrides: Iterable[str] = (), seed: int | None = None
+) -> Config:
+    """The checked config of a YAML file or a mapping.
+
+    Args:
+        source: a path, or the config itself.
+        overrides: `a.b.c=value` strings, the value in YAML.
+        seed: stands in for `training.seed`.
+
+    Raises:
+        ConfigError: one line per wrong key, with its path, what is allowed and the nearest match.
+    """
+    if isinstance(source, Config):
+        raw: Any = source.model_dump(mode="python")
+    else:
+        raw = dict(source) if isinstance(source, Mapping) else read_yaml(Path(source))
+    where = Path(source).parent if isinstance(source, (str, Path)) else Path()
+    for section in ("features", "model"):
+        if isinstance(raw.get(section), str):
+            raw[section] = read_yaml(where / raw[section])
+    for override in overrides:
+        apply_override(raw, override)
+    if seed is not None:
+        raw["training"] = {**(raw.get("training") or {}), "seed": seed}
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(e) for e in error.errors())) from None
+    _check_keys(config)
+    return config
+
+
+def dump_config(config: Config) -> str:
+    """The config as YAML, every default written out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def metric_name(spec: Spec) -> str:
+    """`ndcg_10` for `{key: ndcg, topn: 10}`: the name in metrics.json and in `val_<name>`."""
+    key, params = split_spec("metric", spec)
+    key = METRICS[key].key
+    return f"{key}_{params['topn']}" if params.get("topn") else key
+
+
+def _check_keys(config: Config) -> None:
+    from ml4ir_losses.losses.base import get_loss
+    from ml4ir_losses.losses.propensity import check_propensity
+
+    def check(path: str, action: Any) -> None:
+        try:
+            action()
+        except UserError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    model = config.model
+    loss, propensity = model.loss_and_propensity()
+    check("model.loss", lambda: get_loss(loss))
+    specs = [("model.loss", propensity)]
+    for i, aux in enumerate(model.aux_losses):
+        spec, aux_propensity = pop_propensity(aux.spec)
+        check(f"model.aux_losses.{i}", lambda spec=spec: get_loss(spec))
+        specs.append((f"model.aux_losses.{i}", aux_propensity))
+    for path, spec in specs:
+        if spec is not None:
+            check(f"{path}.propensity", lambda spec=spec: check_propensity(spec))
+            if config.features.positions is None:
+                raise ConfigError(f"{path}.propensity: needs features.positions, the column of the shown ranks.")
+    for i, spec in enumerate(model.metrics):
+        check(f"model.metrics.{i}", lambda spec=spec: _check_entry(METRICS, spec))
+    check("model.architecture", lambda: _check_entry(ARCHITECTURES, model.architecture))
+    if config.data.format is not None:
+        check("data.format", lambda: READERS[config.data.format or ""])
+    names = [metric_name(spec) for spec in model.metrics]
+    for split, expected in config.expected_metrics.items():
+        if not config.data.paths(split):
+            raise ConfigError(f"expected_metrics.{split}: data.{split} is not given.")
+        for name in expected:
+            if name not in names:
+                raise ConfigError(f"expected_metrics.{split}.{name}: not among model.metrics: {', '.join(names)}.")
+    stop = config.training.early_stopping
+    if stop and stop.monitor and stop.monitor not in (allowed := ["val_loss", *(f"val_{n}" for n in names)]):
+        raise ConfigError(f"training.early_stopping.monitor: {_near(stop.monitor, allowed)}")
+    if stop and not config.data.paths("validation"):
+        raise ConfigError("training.early_stopping: needs data.validation.")
+
+
+def _check_entry(registry: Any, spec: Spec) -> None:
+    key, params = split_spec(registry.kind, spec)
+    registry[key].check_parameters(registry.kind, params)
+
+
+def _near(name: str, allowed: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {name!r}.{hint} Allowed: {', '.join(allowed)}."
+
+
+def _explain(error: Any) -> str:
+    """One line for one pydantic error."""
+    tags = {"numeric", "categorical", "text", "constant", "exponential", "cosine", "plateau", "cyclic", "ClipTransform"}
+    location = [part for i, part in enumerate(error["loc"]) if not (i and part in tags)]
+    location = [p for p in location if not (isinstance(p, str) and ("[" in p or p in ("str", "float", "bool")))]
+    path = ".".join(str(part) for part in location) or "config"
+    if error["type"] == "extra_forbidden":
+        section = _section(error["loc"][:-1])
+        return f"{path}: " + (_near(str(error["loc"][-1]), section) if section else "unknown key.")
+    if error["type"] == "missing":
+        return f"{path}: is missing."
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    received = error.get("input")
+    shown = "" if isinstance(received, (dict, list, BaseModel)) else f" Received: {received!r}."
+    return f"{path}: {message}.{shown}"
+
+
+def _section(location: Sequence[Any]) -> list[str]:
+    """The keys that the section at this place of the config takes."""
+    kinds: list[type[BaseModel]] = [Config]
+    for part in location:
+        step: list[type[BaseModel]] = []
+        for kind in kinds:
+            if isinstance(part, int):
+                step.append(kind)
+            elif part in kind.model_fields:
+                step += _models(kind.model_fields[part].annotation)
+            elif part == kind.__name__ or any(
+                part in getattr(f.annotation, "__args__", ()) for f in kind.model_fields.values()
+            ):
+                step.append(kind)
+        kinds = step or kinds
+    return list(dict.fromkeys(name for kind in kinds for name in kind.model_fields))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for arg in getattr(annotation, "__args__", ()) for model in _models(arg)]

@@ -1,0 +1,160 @@
+"""Queries to padded batches: truncation, length bucketing, shuffling, `tf.data`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ml4ir_losses.data.queries import Array, Queries
+from ml4ir_losses.errors import DataError
+
+PADDING_LABEL = -1.0
+MASK = "mask"
+POSITIONS = "__positions__"  # no column of the data is called so
+_POOL = 64  # batches that are sorted by length together
+
+Batch = tuple[dict[str, Array], dict[str, Array]] | tuple[dict[str, Array], dict[str, Array], Array]
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """How lists longer than `max_list_size` are cut."""
+
+    max_list_size: int | None = None
+    policy: Literal["first", "random", "keep_relevant"] = "first"
+
+    def dropped(self, sizes: Array) -> tuple[int, int]:
+        """(documents, queries) that the cut touches."""
+        if self.max_list_size is None:
+            return 0, 0
+        over = np.maximum(sizes - self.max_list_size, 0)
+        return int(over.sum()), int((over > 0).sum())
+
+    def report(self, sizes: Array) -> str:
+        """One line on what is dropped; empty when nothing is."""
+        documents, queries = self.dropped(sizes)
+        if not documents:
+            return ""
+        return (
+            f"{documents:,} of {int(sizes.sum()):,} documents dropped from {queries:,} queries longer than "
+            f"max_list_size {self.max_list_size} (truncation: {self.policy})"
+        )
+
+
+class BatchPlan:
+    """Which queries go into which batch, and which rows of them, epoch by epoch."""
+
+    def __init__(
+        self,
+        data: Queries,
+        batch_size: int,
+        *,
+        truncation: Truncation | None = None,
+        shuffle: bool = False,
+        bucketing: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.data = data
+        self.batch_size = batch_size
+        self.truncation = truncation or Truncation()
+        self.shuffle = shuffle
+        self.bucketing = bucketing
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.data) // self.batch_size)
+
+    def batches(self) -> Iterator[Array]:
+        """Query indices of each batch of the next epoch."""
+        rng = np.random.default_rng([self.seed, self.epoch])
+        self.epoch += 1
+        order = rng.permutation(len(self.data)) if self.shuffle else np.arange(len(self.data))
+        if self.bucketing:
+            pool = _POOL * self.batch_size
+            order = np.concatenate(
+                [
+                    chunk[np.argsort(self.data.sizes[chunk], kind="stable")]
+                    for chunk in np.split(order, range(pool, len(order), pool))
+                ]
+            )
+        groups = np.split(order, range(self.batch_size, len(order), self.batch_size))
+        if self.bucketing and self.shuffle:
+            groups = [groups[i] for i in rng.permutation(len(groups))]
+        self._rng = rng
+        yield from groups
+
+    def rows(self, batch: Array) -> tuple[Array, Array]:
+        """Row numbers [B, N] and mask [B, N] of the queries of a batch."""
+        limit = self.truncation.max_list_size
+        sizes = self.data.sizes[batch] if limit is None else np.minimum(self.data.sizes[batch], limit)
+        width = int(sizes.max())
+        mask = np.arange(width)[None, :] < sizes[:, None]
+        rows = np.where(mask, self.data.offsets[batch][:, None] + np.arange(width)[None, :], 0)
+        if limit is not None and self.truncation.policy != "first":
+            for i, query in enumerate(batch):
+                if self.data.sizes[query] > limit:
+                    rows[i, :limit] = self.data.offsets[query] + self._kept(int(query), limit)
+        return rows, mask
+
+    def _kept(self, query: int, limit: int) -> Array:
+        """Positions in the list that stay, in their order."""
+        size = int(self.data.sizes[query])
+        key = self._rng.random(size)
+        if self.truncation.policy == "keep_relevant":
+            start = self.data.offsets[query]
+            labels = next(iter(self.data.labels.values()))[start : start + size]
+            key = np.where(labels > 0, 1.0 + labels, key)
+        kept: Array = np.sort(np.argsort(-key, kind="stable")[:limit])
+        return kept
+
+
+def pad(values: Array, rows: Array, mask: Array, padding: float = 0.0) -> Array:
+    """values[rows] with `padding` where the mask is false."""
+    taken = values[rows]
+    taken[~mask] = padding
+    return taken
+
+
+def make_batch(plan: BatchPlan, batch: Array) -> Batch:
+    """(inputs, labels, weights) of one batch; labels are -1 in padding, and the mask travels with the inputs."""
+    data = plan.data
+    rows, mask = plan.rows(batch)
+    x = {
+        name: values[data.offsets[batch]] if name in data.query_scope else pad(values, rows, mask)
+        for name, values in data.features.items()
+    }
+    x[MASK] = mask.astype("float32")
+    y = {name: pad(values, rows, mask, PADDING_LABEL) for name, values in data.labels.items()}
+    if data.positions is not None:
+        y[POSITIONS] = pad(data.positions, rows, mask)
+    if data.weight is not None:
+        return x, y, pad(data.weight, rows, mask)
+    if data.query_weight is not None:
+        return x, y, data.query_weight[batch]
+    return x, y
+
+
+def to_dataset(plan: BatchPlan) -> Any:
+    """The plan as a `tf.data.Dataset` of (inputs, labels[, weights]), a fresh epoch at every iteration."""
+    try:
+        import tensorflow as tf
+    except ImportError:
+        raise DataError("Data pipelines need TensorFlow on every Keras backend: pip install tensorflow.") from None
+
+    def generate() -> Iterator[Batch]:
+        for batch in plan.batches():
+            yield make_batch(plan, batch)
+
+    example = make_batch(plan, np.arange(min(1, len(plan.data))))
+    signature = tf.nest.map_structure(
+        lambda a: tf.TensorSpec([None, *[None] * (a.ndim > 1), *a.shape[2:]], a.dtype), example
+    )
+    for name in plan.data.query_scope:
+        values = plan.data.features[name]
+        signature[0][name] = tf.TensorSpec([None, *values.shape[1:]], values.dtype)
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(plan))).prefetch(2)

@@ -1,0 +1,192 @@
+"""Documents grouped by query, checked, ready for batching."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ml4ir_losses.config import Config
+from ml4ir_losses.data.readers import read_table
+from ml4ir_losses.data.table import Table, group_by_query
+from ml4ir_losses.errors import DataError, did_you_mean
+from ml4ir_losses.features.fitting import FittedInput, encode_rows
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class Queries:
+    """The documents of all queries in one array per column; query q holds rows offsets[q] to offsets[q + 1].
+
+    Attributes:
+        ids: query ids, [Q].
+        offsets: [Q + 1].
+        features: arrays of the model's inputs, [rows, ...]; inputs of the query are read from its first row.
+        labels: label columns, [rows]; empty when the data have no labels.
+        document_ids: [rows]; the document's 1-based position in its query where the data have no id.
+        weight: document weights [rows], or None.
+        query_weight: query weights [Q], or None.
+        positions: 1-based shown ranks [rows], or None.
+    """
+
+    ids: Array
+    offsets: Array
+    features: dict[str, Array]
+    labels: dict[str, Array]
+    document_ids: Array
+    query_scope: frozenset[str] = frozenset()
+    weight: Array | None = None
+    query_weight: Array | None = None
+    positions: Array | None = None
+    source: str = ""
+    sizes: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sizes = np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def rows(self) -> int:
+        """The number of documents."""
+        return int(self.offsets[-1])
+
+
+def label_columns(config: Config) -> list[str]:
+    """The main label, then those of the auxiliary losses."""
+    names = [config.features.label, *(aux.label for aux in config.model.aux_losses if aux.label)]
+    return list(dict.fromkeys(names))
+
+
+def read_split(config: Config, split: str) -> Table:
+    """The table of a split of the config, read whole."""
+    return read_table(config.data.paths(split), config.data.format, **config.data.options)
+
+
+def make_queries(
+    table: Table, config: Config, inputs: Sequence[FittedInput], *, labels_required: bool = True, training: bool = False
+) -> Queries:
+    """Groups, checks and encodes a table.
+
+    Raises:
+        DataError: for a missing column, a label that is not a number, a query without documents, weights or
+            positions that cannot be, and for training labels that are all equal.
+    """
+    features = config.features
+    check_columns(table, config, labels_required=labels_required)
+    names = [n for n in label_columns(config) if n in table.names]
+    if not labels_required and features.label not in names:
+        names = []
+    labels = {name: table.numeric(name, missing=False) for name in names}
+    ids = table.strings(features.query_id)
+    _check_ids(ids, table)
+    order, offsets = group_by_query(ids)
+    if names:
+        _check_labels(labels[features.label], table, ids, order, offsets, training)
+    weight = _weights(table, features.weight)
+    query_weight = _weights(table, features.query_weight)
+    positions = _positions(table, features.positions) if labels_required else None
+    if features.document_id is None:
+        document_ids = (np.arange(len(order)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1).astype(str)
+    else:
+        document_ids = np.asarray(table.strings(features.document_id))[order]
+    encoded = encode_rows(inputs, table)
+    return Queries(
+        ids=np.asarray(ids)[order[offsets[:-1]]],
+        offsets=offsets,
+        features={name: values[order] for name, values in encoded.items()},
+        labels={name: values[order].astype("float32") for name, values in labels.items()},
+        document_ids=document_ids,
+        query_scope=frozenset(i.name for i in inputs if i.scope == "query"),
+        weight=None if weight is None else weight[order],
+        query_weight=None if query_weight is None else query_weight[order[offsets[:-1]]],
+        positions=None if positions is None else positions[order],
+        source=table.source,
+    )
+
+
+def check_columns(table: Table, config: Config, *, labels_required: bool = True) -> None:
+    """Raises `DataError` unless the table has every column that the config names."""
+    features = config.features
+    needed = {"query_id": features.query_id, "document_id": features.document_id}
+    if labels_required:
+        needed |= {"label": features.label, "weight": features.weight, "query_weight": features.query_weight}
+        needed["positions"] = features.positions
+    named = [(f"features.{role}", name) for role, name in needed.items() if name is not None]
+    if labels_required:
+        named += [(f"model.aux_losses.{i}.label", a.label) for i, a in enumerate(config.model.aux_losses) if a.label]
+    for path, name in named:
+        if name not in table.names:
+            raise DataError(
+                f"{table.source}: no column {name!r} ({path}).{did_you_mean(name, table.names)} "
+                f"Columns: {', '.join(table.names[:30])}{', ...' if len(table.names) > 30 else ''}."
+            )
+
+
+def _check_ids(ids: Array, table: Table) -> None:
+    empty = np.flatnonzero(np.asarray(ids) == "")
+    if len(empty):
+        raise DataError(f"{table.locate(int(empty[0]))}: the query id is empty.")
+
+
+def _check_labels(y: Array, table: Table, ids: Array, order: Array, offsets: Array, training: bool) -> None:
+    documents = np.add.reduceat((y >= 0)[order].astype(int), offsets[:-1])
+    if (documents == 0).any():
+        row = int(order[offsets[:-1][int(np.argmax(documents == 0))]])
+        raise DataError(
+            f"{table.locate(row)}: query {ids[row]!r} has no documents: every label is below 0, which marks padding."
+        )
+    if training and (y[y >= 0] == y[y >= 0][0]).all():
+        raise DataError(
+            f"{table.source}: every label of the training split is {y[y >= 0][0]:g}; a ranking loss learns from "
+            "labels that differ."
+        )
+
+
+def _weights(table: Table, column: str | None) -> Array | None:
+    if column is None or column not in table.names:
+        return None
+    values = table.numeric(column, missing=False)
+    wrong = np.flatnonzero(values < 0)
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"{table.locate(row)}, column {column!r}: a weight must be at least 0. Received: {values[row]:g}."
+        )
+    return values.astype("float32")
+
+
+def _positions(table: Table, column: str | None) -> Array | None:
+    if column is None:
+        return None
+    values = table.numeric(column, missing=False)
+    wrong = np.flatnonzero(values < 1)
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"{table.locate(row)}, column {column!r}: a shown rank must be at least 1. Received: {values[row]:g}."
+        )
+    return values.astype("float32")
+
+
+def check_gains(queries: Mapping[str, Queries], config: Config) -> None:
+    """Raises `DataError` for labels beyond what a metric's gain can take."""
+    from ml4ir_losses.ops.gains import check_labels_fit_gain
+    from ml4ir_losses.registry import METRICS, split_spec
+
+    for spec in config.model.metrics:
+        key, params = split_spec("metric", spec)
+        defaults = METRICS[key].parameters
+        if "gain" not in defaults:
+            continue
+        for split, data in queries.items():
+            if data.labels:
+                highest = float(data.labels[config.features.label].max())
+                try:
+                    check_labels_fit_gain(highest, params.get("gain", defaults["gain"]))
+                except ValueError as error:
+                    raise DataError(f"{data.source} ({split}), metric {key!r}: {error}") from None

@@ -1,0 +1,74 @@
+"""What a ranking is worth without a model: random order, and the best single feature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ml4ir_losses.config import Spec, metric_name
+from ml4ir_losses.data.batching import BatchPlan
+from ml4ir_losses.data.queries import Array, Queries
+from ml4ir_losses.evaluation.scoring import compare_scores, less_is_better, query_metrics
+from ml4ir_losses.features.fitting import FittedInput
+
+DRAWS = 10
+MOST_QUERIES = 1_000  # of the training split, to choose the feature by
+_AT_ONCE = 32  # features judged together
+
+
+def random_baseline(specs: Sequence[Spec], plan: BatchPlan, label: str, seed: int = 0) -> dict[str, float]:
+    """The mean of each metric over seeded random orders."""
+    scores = np.random.default_rng(seed).random((plan.data.rows, DRAWS), "float32")
+    draws = [result.means() for result in compare_scores(specs, plan, scores, label)]
+    return {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+
+
+def best_feature_baseline(
+    specs: Sequence[Spec], inputs: Sequence[FittedInput], train: Queries, test: BatchPlan, label: str
+) -> tuple[str, dict[str, float]] | None:
+    """(the feature, its metrics on the test plan): the numeric column, up or down, best on the training split."""
+    rankings = [
+        (fitted.name, i, column, direction)
+        for fitted in inputs
+        if fitted.type == "numeric" and fitted.scope == "document"
+        for i, column in enumerate(fitted.columns)
+        for direction in (1.0, -1.0)
+    ]
+    if not rankings:
+        return None
+    plan = BatchPlan(_head(train, MOST_QUERIES), 128)
+    name = metric_name(specs[0])
+    values: list[float] = []
+    for start in range(0, len(rankings), _AT_ONCE):
+        chunk = rankings[start : start + _AT_ONCE]
+        scores = np.stack([_scores(plan.data.features[n][:, i], d) for n, i, _, d in chunk], axis=1)
+        values += [result.means()[name] for result in compare_scores(specs[:1], plan, scores, label)]
+    best = int(np.argmin(values) if less_is_better(name) else np.argmax(values))
+    n, i, column, direction = rankings[best]
+    scores = _scores(test.data.features[n][:, i], direction)
+    return f"{column} {'descending' if direction > 0 else 'ascending'}", query_metrics(
+        specs, test, scores, label
+    ).means()
+
+
+def _scores(values: Array, direction: float) -> Array:
+    """The feature as a score; a missing cell comes last."""
+    lowest: Any = np.finfo("float32").min
+    return np.where(np.isnan(values), lowest, direction * values)
+
+
+def _head(data: Queries, size: int) -> Queries:
+    """The first queries."""
+    if len(data) <= size:
+        return data
+    rows = int(data.offsets[size])
+    return Queries(
+        ids=data.ids[:size],
+        offsets=data.offsets[: size + 1],
+        features={name: values[:rows] for name, values in data.features.items()},
+        labels={name: values[:rows] for name, values in data.labels.items()},
+        document_ids=data.document_ids[:rows],
+        query_scope=data.query_scope,
+    )

@@ -1,0 +1,105 @@
+"""Judging a run on new data, predicting with it, and checking a config without training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml4ir_losses.config import Config, load_config
+from ml4ir_losses.data.batching import BatchPlan, Truncation
+from ml4ir_losses.data.queries import Queries, check_gains, make_queries
+from ml4ir_losses.data.readers import ENDINGS, read_table
+from ml4ir_losses.data.table import Table
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.evaluation.scoring import PREDICTION_HEADER, prediction_rows, query_metrics, score_queries
+from ml4ir_losses.model.relevance_model import RelevanceModel, load_model
+from ml4ir_losses.training.run_folder import LOGGER, write_csv
+
+
+def open_run(run: str | Path) -> tuple[Config, RelevanceModel]:
+    """The config and the model of a run folder.
+
+    Raises:
+        UserError: when the folder is not that of a finished run.
+    """
+    path = Path(run)
+    if not (path / "config.yaml").is_file() or not (path / "model.keras").is_file():
+        raise UserError(f"{path}: is not a run folder; it needs config.yaml and model.keras.")
+    return load_config(path / "config.yaml"), load_model(path)
+
+
+def read_data(config: Config, data: str) -> Table:
+    """A file in the format of the config, or of its own ending."""
+    own = ENDINGS.get(Path(data.lower().removesuffix(".gz")).suffix)
+    if own is None or own == config.data.format or config.data.format is None:
+        return read_table(data, config.data.format or own, **config.data.options)
+    return read_table(data, own)
+
+
+def evaluate(run: str | Path, data: str) -> dict[str, float]:
+    """The metrics of a run on a file with labels.
+
+    Raises:
+        UserError, DataError: for a folder that is no run, or data that cannot be used.
+    """
+    config, model = open_run(run)
+    queries = make_queries(read_data(config, data), config, model.fitted)
+    check_gains({"data": queries}, config)
+    plan = BatchPlan(queries, config.data.batch_size, truncation=Truncation(config.data.max_list_size))
+    if report := plan.truncation.report(queries.sizes):
+        LOGGER.warning("%s", report)
+    logits = score_queries(model, plan).logits
+    return query_metrics(config.model.metrics, plan, logits, config.features.label).means()
+
+
+def predict(run: str | Path, data: str, output: str | Path) -> int:
+    """Writes `query_id,document_id,label,logit,score,rank` of every document; the label column may be missing.
+
+    Lists are not cut here. Returns the number of documents.
+
+    Raises:
+        UserError, DataError: for a folder that is no run, or data that cannot be used.
+    """
+    config, model = open_run(run)
+    queries = make_queries(read_data(config, data), config, model.fitted, labels_required=False)
+    scored = score_queries(model, BatchPlan(queries, config.data.batch_size))
+    write_csv(output, PREDICTION_HEADER, prediction_rows(queries, scored, config.features.label))
+    return queries.rows
+
+
+def check(
+    config: str | Path | Mapping[str, Any] | Config, *, overrides: Iterable[str] = (), seed: int | None = None
+) -> dict[str, Any]:
+    """Checks a config and its data without training: `{"parameters": n, "splits": {split: {...}}}`.
+
+    Raises:
+        ConfigError, DataError: one line for what is wrong.
+    """
+    from ml4ir_losses.training.train import prepare
+
+    prepared = prepare(load_config(config, overrides, seed))
+    splits = {}
+    for split, queries in prepared.queries.items():
+        dropped, _ = prepared.plan(split).truncation.dropped(queries.sizes)
+        splits[split] = _summary(queries) | {"dropped": dropped}
+    return {
+        "name": prepared.config.name,
+        "loss": prepared.model.relevance_loss.key,
+        "parameters": prepared.model.count_params(),
+        "features": sum(len(fitted.columns) for fitted in prepared.inputs),
+        "splits": splits,
+    }
+
+
+def _summary(queries: Queries) -> dict[str, Any]:
+    sizes = queries.sizes
+    return {
+        "queries": len(queries),
+        "documents": queries.rows,
+        "shortest": int(sizes.min()),
+        "median": float(np.median(sizes)),
+        "longest": int(sizes.max()),
+    }

@@ -1,0 +1,120 @@
+"""Scores of a model, metrics per query, and their means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from ml4ir_losses.config import Spec, metric_name
+from ml4ir_losses.data.batching import PADDING_LABEL, BatchPlan, make_batch, pad
+from ml4ir_losses.data.queries import Array, Queries
+from ml4ir_losses.registry import METRICS, split_spec
+
+
+def less_is_better(name: str) -> bool:
+    """True for a metric or loss that is best when small: `arp`, `arp_10`, `val_loss`."""
+    return name.removeprefix("val_").split("_")[0] in ("arp", "loss")
+
+
+@dataclass
+class Scored:
+    """One value per document of the queries, in their row order; rows that were cut off hold False in `kept`."""
+
+    logits: Array
+    scores: Array
+    kept: Array
+
+
+def score_queries(model: Any, plan: BatchPlan) -> Scored:
+    """Logits and activated scores of every document of an unshuffled plan."""
+    rows = plan.data.rows
+    scored = Scored(np.zeros(rows, "float32"), np.zeros(rows, "float32"), np.zeros(rows, bool))
+    for batch in plan.batches():
+        index, mask = plan.rows(batch)
+        x = make_batch(plan, batch)[0]
+        output = model.predict_on_batch(x)
+        chosen = index[mask]
+        scored.logits[chosen] = np.asarray(output["logit"])[mask]
+        scored.scores[chosen] = np.asarray(output["score"])[mask]
+        scored.kept[chosen] = True
+    return scored
+
+
+@dataclass
+class QueryMetrics:
+    """Values [Q] and weights [Q] of each metric; a query of weight 0 does not count."""
+
+    values: dict[str, Array]
+    weights: dict[str, Array]
+
+    def means(self) -> dict[str, float]:
+        """The weighted mean of each metric; 0 where no query counts."""
+        return {
+            name: float(np.average(values.astype(float), weights=weights))
+            if (weights := self.weights[name].astype(float)).any()
+            else 0.0
+            for name, values in self.values.items()
+        }
+
+    def rows(self, ids: Array) -> Iterator[list[Any]]:
+        """(query id, value of each metric) for a CSV; empty where the query does not count."""
+        for i, query in enumerate(ids):
+            yield [query, *(v[i] if self.weights[n][i] else None for n, v in self.values.items())]
+
+
+def query_metrics(specs: Sequence[Spec], plan: BatchPlan, row_scores: Array, label: str) -> QueryMetrics:
+    """Every metric of every query, from one score per row."""
+    return compare_scores(specs, plan, row_scores[:, None], label)[0]
+
+
+def compare_scores(specs: Sequence[Spec], plan: BatchPlan, row_scores: Array, label: str) -> list[QueryMetrics]:
+    """Every metric of every query under each of K scorings, row_scores [rows, K]."""
+    data, count = plan.data, row_scores.shape[1]
+    parts: dict[str, list[tuple[Array, Array]]] = {metric_name(spec): [] for spec in specs}
+    order: list[Array] = []
+    for batch in plan.batches():
+        index, mask = plan.rows(batch)
+        labels = np.tile(pad(data.labels[label], index, mask, PADDING_LABEL), (count, 1))
+        scores = np.moveaxis(pad(row_scores, index, mask), -1, 0).reshape(labels.shape)
+        order.append(batch)
+        for spec in specs:
+            key, params = split_spec("metric", spec)
+            result = METRICS[key].target(labels, scores, labels >= 0, **params)
+            values, weights = (ops.convert_to_numpy(part).reshape(count, -1) for part in result)
+            parts[metric_name(spec)].append((values, weights))
+    place = np.argsort(np.concatenate(order))
+    values, weights = (
+        {name: np.concatenate([pair[i] for pair in part], axis=1)[:, place] for name, part in parts.items()}
+        for i in (0, 1)
+    )
+    return [
+        QueryMetrics({n: v[k] for n, v in values.items()}, {n: w[k] for n, w in weights.items()}) for k in range(count)
+    ]
+
+
+def prediction_rows(data: Queries, scored: Scored, label: str) -> Iterator[list[Any]]:
+    """(query id, document id, label, logit, score, rank) of every kept document; ranks come from the logits."""
+    labels = data.labels.get(label)
+    for q, query in enumerate(data.ids):
+        start, end = data.offsets[q], data.offsets[q + 1]
+        rows = np.arange(start, end)[scored.kept[start:end]]
+        ranks = np.empty(len(rows), int)
+        ranks[np.argsort(-scored.logits[rows], kind="stable")] = np.arange(1, len(rows) + 1)
+        for row, rank in zip(rows, ranks, strict=True):
+            y = None if labels is None else f"{labels[row]:g}"
+            yield [query, data.document_ids[row], y, scored.logits[row], scored.scores[row], rank]
+
+
+PREDICTION_HEADER = ("query_id", "document_id", "label", "logit", "score", "rank")
+
+
+def missed(expected: dict[str, float], measured: dict[str, float]) -> Iterable[str]:
+    """One line for each metric that is below its bound (above it where less is better)."""
+    for name, bound in expected.items():
+        less = less_is_better(name)
+        if measured[name] > bound if less else measured[name] < bound:
+            yield f"{name} is {measured[name]:.4f}; expected at {'most' if less else 'least'} {bound:g}"

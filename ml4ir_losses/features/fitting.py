@@ -1,0 +1,154 @@
+"""From the config's inputs and the training split to fitted inputs, and from rows to the arrays that a model takes."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from ml4ir_losses.config import CategoricalInput, FeatureConfig, NumericInput, Scope, TextInput
+from ml4ir_losses.data.table import Table
+from ml4ir_losses.errors import DataError, did_you_mean
+from ml4ir_losses.features.transforms import Array, apply_transforms, fill_values, fit_transforms
+
+
+class FittedInput(BaseModel):
+    """One input as the model holds it: its columns and what was learned from the training split."""
+
+    name: str
+    type: str
+    scope: Scope = "document"
+    columns: list[str]
+    fill: list[float] = []
+    transforms: list[dict[str, Any]] = []
+    missing_indicator: bool = False
+    vocabulary: list[str] = []
+    num_buckets: int = 0
+    max_length: int = 0
+    embedding_dim: int = 0
+
+
+def fit_inputs(features: FeatureConfig, table: Table) -> list[FittedInput]:
+    """Fits every input on the training table.
+
+    Raises:
+        DataError: for a feature that the data lack, with the nearest column.
+    """
+    return [_fit(config, features, table) for config in features.inputs]
+
+
+def _fit(config: Any, features: FeatureConfig, table: Table) -> FittedInput:
+    columns = _columns(config, features, table)
+    if isinstance(config, NumericInput):
+        x = table.matrix(columns).astype("float64")
+        fill = fill_values(x, config.missing)
+        transforms = fit_transforms(np.where(np.isnan(x), fill, x), config.transforms)
+        return FittedInput(
+            name=config.name,
+            type="numeric",
+            scope=config.scope,
+            columns=columns,
+            fill=fill,
+            transforms=transforms,
+            missing_indicator=config.missing_indicator,
+        )
+    if isinstance(config, TextInput):
+        words = Counter(word for text in table.strings(config.name) for word in tokenize(text))
+        return FittedInput(
+            name=config.name,
+            type="text",
+            scope=config.scope,
+            columns=columns,
+            vocabulary=_most_common(words, config.max_vocabulary),
+            max_length=config.max_length,
+            embedding_dim=config.embedding_dim,
+        )
+    values = Counter(str(v) for v in table.strings(config.name))
+    hashed = config.encoding == "hash"
+    return FittedInput(
+        name=config.name,
+        type="categorical",
+        scope=config.scope,
+        columns=columns,
+        vocabulary=[] if hashed else _most_common(values, config.max_vocabulary),
+        num_buckets=config.num_buckets if hashed else 0,
+        embedding_dim=config.embedding_dim,
+    )
+
+
+def _columns(config: NumericInput | CategoricalInput | TextInput, features: FeatureConfig, table: Table) -> list[str]:
+    if config.name in table.names:
+        return [config.name]
+    taken = features.roles | {other.name for other in features.inputs}
+    if isinstance(config, NumericInput) and any(c in config.name for c in "*?["):
+        columns = [n for n in table.names if fnmatch.fnmatchcase(n, config.name) and n not in taken]
+        if columns:
+            return columns
+    raise DataError(
+        f"{table.source}: no column {config.name!r} (features.inputs).{did_you_mean(config.name, table.names)} "
+        f"Columns: {_some(table.names)}."
+    )
+
+
+def _some(names: Sequence[str], most: int = 30) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _most_common(counts: Counter[str], size: int) -> list[str]:
+    """The most frequent values, equally frequent ones by name, so that a vocabulary does not depend on row order."""
+    counts.pop("", None)
+    return [value for value, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:size]]
+
+
+def tokenize(text: str) -> list[str]:
+    """Lower-cased words: what Keras' TextVectorization makes of a text by default."""
+    return re.sub(r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']", "", text.lower()).split()
+
+
+def encode_rows(inputs: Sequence[FittedInput], table: Table) -> dict[str, Array]:
+    """The arrays that the model takes, one row per document: floats, or ids of categories and words.
+
+    Lookups run once per distinct value here, so that no string travels through training.
+    """
+    return {fitted.name: _encode(fitted, table) for fitted in inputs}
+
+
+def _encode(fitted: FittedInput, table: Table) -> Array:
+    if fitted.type == "numeric":
+        return table.matrix(fitted.columns)
+    distinct, inverse = np.unique(np.asarray(table.strings(fitted.name), dtype=str), return_inverse=True)
+    ids: Array = lookup_ids(fitted, distinct)[inverse.reshape(-1)]
+    return ids
+
+
+def lookup_ids(fitted: FittedInput, values: Array) -> Array:
+    """Ids of distinct strings: 0 is padding (text) or missing and unknown values (categories)."""
+    if fitted.type == "categorical" and fitted.num_buckets:
+        from ml4ir_losses.features.layers import string_lookup
+
+        return np.asarray(string_lookup(fitted)(values)).astype("int32")
+    index = {value: i for i, value in enumerate(fitted.vocabulary)}
+    if fitted.type == "categorical":
+        return np.array([index.get(str(v), -1) + 1 for v in values], dtype="int32")
+    ids = np.zeros((len(values), fitted.max_length), dtype="int32")
+    for row, text in enumerate(values):
+        words = [index.get(word, -1) + 2 for word in tokenize(str(text))[: fitted.max_length]]
+        ids[row, : len(words)] = words
+    return ids
+
+
+def encoded_numeric(fitted: FittedInput, x: Array) -> Array:
+    """What the model's first layer makes of raw numbers, in numpy (for baselines and tests)."""
+    filled = np.where(np.isnan(x), np.asarray(fitted.fill, x.dtype), x)
+    result: Array = apply_transforms(filled, fitted.transforms, np)
+    return result
+
+
+def fitted_from(config: Sequence[Mapping[str, Any] | FittedInput]) -> list[FittedInput]:
+    """Fitted inputs from their dumped form."""
+    return [item if isinstance(item, FittedInput) else FittedInput.model_validate(item) for item in config]

@@ -1,0 +1,143 @@
+"""The feature encoder: Keras layers that turn a batch of raw inputs into one tensor per query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from ml4ir_losses.errors import DataError, did_you_mean
+from ml4ir_losses.features.fitting import FittedInput, fitted_from
+from ml4ir_losses.features.transforms import apply_transforms
+from ml4ir_losses.lazy import Tensor
+
+
+def string_lookup(fitted: FittedInput) -> Any:
+    """The layer that turns the strings of an input into ids, as `fitting.lookup_ids` does (TensorFlow only)."""
+    if fitted.type == "text":
+        return keras.layers.TextVectorization(
+            vocabulary=fitted.vocabulary or ["[none]"], output_sequence_length=fitted.max_length
+        )
+    if fitted.num_buckets:
+        return keras.layers.Hashing(num_bins=fitted.num_buckets)
+    return keras.layers.StringLookup(vocabulary=fitted.vocabulary or ["[none]"], num_oov_indices=1)
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses")
+class NumericEncoder(keras.layers.Layer):  # type: ignore[misc]
+    """Missing cells filled, transforms applied, in float32 under any precision policy."""
+
+    def __init__(self, fitted: FittedInput | Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.fitted = fitted_from([fitted])[0]
+        self.fill = np.asarray(self.fitted.fill, "float32")
+
+    @property
+    def width(self) -> int:
+        """Values per document."""
+        return len(self.fitted.columns) * (2 if self.fitted.missing_indicator else 1)
+
+    def build(self, input_shape: Any = None) -> None:
+        """There is no state to build."""
+
+    def call(self, x: Tensor) -> Tensor:
+        missing = ops.isnan(x)
+        x = apply_transforms(ops.where(missing, self.fill, x), self.fitted.transforms, ops)
+        if self.fitted.missing_indicator:
+            x = ops.concatenate([x, ops.cast(missing, x.dtype)], axis=-1)
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "fitted": self.fitted.model_dump()}
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses")
+class IdEncoder(keras.layers.Layer):  # type: ignore[misc]
+    """Embedding of a category, or the mean embedding of a text's words; strings are looked up first."""
+
+    def __init__(self, fitted: FittedInput | Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fitted = fitted_from([fitted])[0]
+        text = self.fitted.type == "text"
+        rows = self.fitted.num_buckets or max(len(self.fitted.vocabulary), 1) + (2 if text else 1)
+        self.embedding = keras.layers.Embedding(rows, self.fitted.embedding_dim, dtype=self.dtype_policy)
+        self.lookup: Any = None
+
+    @property
+    def width(self) -> int:
+        """Values per document."""
+        return self.fitted.embedding_dim
+
+    def build(self, input_shape: Any = None) -> None:
+        self.embedding.build(input_shape)
+
+    def call(self, x: Tensor) -> Tensor:
+        if keras.backend.standardize_dtype(x.dtype) == "string":
+            x = self._ids(x)
+        embedded = self.embedding(x)
+        if self.fitted.type != "text":
+            return embedded
+        known = ops.cast(ops.not_equal(x, 0), embedded.dtype)[..., None]
+        return ops.sum(embedded * known, axis=-2) / ops.maximum(ops.sum(known, axis=-2), 1.0)
+
+    def _ids(self, x: Tensor) -> Tensor:
+        if self.lookup is None:
+            self.lookup = string_lookup(self.fitted)
+        if self.fitted.type != "text":
+            return self.lookup(x)
+        shape = ops.shape(x)
+        return ops.reshape(self.lookup(ops.reshape(x, (-1,))), (*shape, self.fitted.max_length))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "fitted": self.fitted.model_dump()}
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses")
+class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
+    """All inputs of a query as one tensor [B, N, F]; inputs of the query are repeated for its documents."""
+
+    def __init__(self, inputs: Sequence[FittedInput | Mapping[str, Any]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.inputs = fitted_from(inputs)
+        self.encoders = [
+            NumericEncoder(i, name=f"input_{n}")
+            if i.type == "numeric"
+            else IdEncoder(i, name=f"input_{n}", dtype=self.dtype_policy)
+            for n, i in enumerate(self.inputs)
+        ]
+
+    @property
+    def width(self) -> int:
+        """Values per document."""
+        return sum(encoder.width for encoder in self.encoders)
+
+    def build(self, input_shape: Any = None) -> None:
+        for encoder in self.encoders:
+            encoder.build()
+
+    def call(self, x: Mapping[str, Tensor]) -> Tensor:
+        parts = [self._one(fitted, encoder, x) for fitted, encoder in zip(self.inputs, self.encoders, strict=True)]
+        documents = [p for p, i in zip(parts, self.inputs, strict=True) if i.scope == "document"]
+        like = ops.ones_like(documents[0][..., :1])
+        whole = [
+            ops.cast(
+                part if i.scope == "document" else part[:, None, :] * ops.cast(like, part.dtype), self.compute_dtype
+            )
+            for part, i in zip(parts, self.inputs, strict=True)
+        ]
+        return whole[0] if len(whole) == 1 else ops.concatenate(whole, axis=-1)
+
+    def _one(self, fitted: FittedInput, encoder: Any, x: Mapping[str, Tensor]) -> Tensor:
+        if fitted.name not in x:
+            raise DataError(f"The model's input {fitted.name!r} is missing.{did_you_mean(fitted.name, x)}")
+        value = ops.convert_to_tensor(x[fitted.name])
+        rank = (2 if fitted.scope == "document" else 1) + (fitted.type != "categorical")
+        if fitted.type == "numeric" and len(value.shape) == rank - 1 and len(fitted.columns) == 1:
+            value = value[..., None]
+        return encoder(value)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "inputs": [i.model_dump() for i in self.inputs]}

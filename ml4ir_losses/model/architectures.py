@@ -1,0 +1,63 @@
+"""Architectures by key: functions that name their parameters and build a scorer layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.registry import register_architecture
+
+
+@register_architecture("linear")
+def linear(*, dropout: float = 0.0, l2: float = 0.0, dtype: Any = None) -> Any:
+    """One weight per feature and a bias: s = w·x + b.
+
+    Args:
+        dropout: share of the features that is dropped in training.
+        l2: factor of the squared weights in the loss.
+    """
+    return dnn(hidden_units=(), input_dropout=dropout, l2=l2, dtype=dtype)
+
+
+@register_architecture("dnn")
+def dnn(
+    *,
+    hidden_units: Sequence[int] = (256, 128),
+    activation: str = "relu",
+    dropout: float = 0.0,
+    input_dropout: float = 0.0,
+    layer_norm: bool = False,
+    l2: float = 0.0,
+    dtype: Any = None,
+) -> Any:
+    """A multilayer perceptron that scores every document by itself.
+
+    Args:
+        hidden_units: width of each hidden layer.
+        activation: a Keras activation.
+        dropout: share of the hidden units that is dropped in training.
+        input_dropout: share of the features that is dropped in training.
+        layer_norm: normalise each hidden layer's output before its activation.
+        l2: factor of the squared weights in the loss.
+    """
+    units = [hidden_units] if isinstance(hidden_units, int) else list(hidden_units)
+    if not all(isinstance(u, int) and not isinstance(u, bool) and u >= 1 for u in units):
+        raise UserError(f"`hidden_units` must be whole numbers of at least 1. Received: {hidden_units!r}.")
+    for name, rate in (("dropout", dropout), ("input_dropout", input_dropout)):
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+            raise UserError(f"`{name}` must be from 0 to below 1. Received: {rate!r}.")
+    if isinstance(l2, bool) or not isinstance(l2, (int, float)) or l2 < 0:
+        raise UserError(f"`l2` must be a number of at least 0. Received: {l2!r}.")
+    from ml4ir_losses.model.layers import DenseScorer
+
+    return DenseScorer(
+        hidden_units=units,
+        activation=activation,
+        dropout=dropout,
+        input_dropout=input_dropout,
+        layer_norm=layer_norm,
+        l2=l2,
+        name="scorer",
+        dtype=dtype,
+    )

@@ -1,0 +1,224 @@
+"""`RelevanceModel`: features in, scores out, wired to its losses and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from ml4ir_losses.config import Config, ModelConfig, load_config, pop_propensity
+from ml4ir_losses.data.batching import MASK, POSITIONS
+from ml4ir_losses.errors import ConfigError, UserError
+from ml4ir_losses.features.fitting import FittedInput, fit_inputs, fitted_from
+from ml4ir_losses.features.layers import FeatureEncoder
+from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.losses import keras_loss
+from ml4ir_losses.losses.base import RelevanceLossBase, get_loss
+from ml4ir_losses.losses.propensity import propensity_weight
+from ml4ir_losses.metrics.ranking import get_metric
+from ml4ir_losses.model import layers
+from ml4ir_losses.model.optimizers import make_optimizer
+from ml4ir_losses.registry import ARCHITECTURES
+
+MAIN = "main"
+REGISTERED = (keras_loss, layers)  # imported, so that a saved model finds their classes
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses")
+class RelevanceModel(keras.Model):  # type: ignore[misc]
+    """A ranking model: feature encoder, architecture, final activation, and the losses that train it.
+
+    Calling it gives `{"logit": [B, N], "score": [B, N]}`; losses and metrics read the logit, `predict` gives the
+    score. Inputs are a dict: numbers [B, N, F], ids or (on TensorFlow) strings [B, N], `[B, ...]` for inputs of the
+    query, and `mask` [B, N] with 1 for a document. Targets are [B, N], or a dict with one entry per label column.
+
+    Args:
+        inputs: the fitted inputs.
+        model: the config's `model` section.
+        label: the name of the main label column.
+        precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[FittedInput | Mapping[str, Any]],
+        model: ModelConfig | Mapping[str, Any],
+        label: str = "label",
+        precision: str = "float32",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"name": "relevance_model", **kwargs, "dtype": precision, "autocast": False})
+        self.fitted = fitted_from(inputs)
+        self.model_config = model if isinstance(model, ModelConfig) else ModelConfig.model_validate(model)
+        self.label, self.precision = label, precision
+        main, propensity = self.model_config.loss_and_propensity()
+        self.relevance_loss: RelevanceLossBase = get_loss(main)
+        self.tasks = {MAIN: (self.relevance_loss, label, propensity, 1.0)}
+        for i, aux in enumerate(self.model_config.aux_losses):
+            spec, aux_propensity = pop_propensity(aux.spec)
+            self.tasks[f"aux_{i}"] = (get_loss(spec), aux.label or label, aux_propensity, aux.weight)
+        limits = [task[0].min_label for task in self.tasks.values() if task[0].min_label is not None]
+        self.padding_label = min([-1.0, *(2.0 * limit for limit in limits)])
+        self.encoder = FeatureEncoder(self.fitted, dtype=precision, autocast=False, name="encoder")
+        self.scorer = ARCHITECTURES.create(self.model_config.architecture, hidden={"dtype": precision})
+        self.final_activation = self.relevance_loss.get_final_activation_op("score")
+        self.build()
+
+    @classmethod
+    def from_config(cls, config: Any, custom_objects: Any = None) -> Self:
+        """The compiled model of a YAML file, a `Config` or a mapping, fitted on the config's training split.
+
+        Also takes what `get_config` gave, as Keras does when it loads a model.
+
+        Raises:
+            ConfigError, DataError: for a config or data that cannot be used.
+        """
+        if isinstance(config, Mapping) and "inputs" in config:
+            return cls(**config)
+        from ml4ir_losses.data.queries import read_split
+
+        config = load_config(config)
+        return cls.from_inputs(config, fit_inputs(config.features, read_split(config, "train")))
+
+    @classmethod
+    def from_inputs(cls, config: Config, inputs: Sequence[FittedInput], steps_per_epoch: int = 1) -> Self:
+        """The compiled model of a config and fitted inputs."""
+        keras.utils.set_random_seed(config.training.seed)
+        try:
+            model = cls(inputs, config.model, config.features.label, config.training.precision)
+        except ConfigError:
+            raise
+        except UserError as error:
+            raise ConfigError(f"model.architecture: {error}") from None
+        model.compile_from_spec(
+            total_steps=steps_per_epoch * config.training.epochs, jit_compile=config.training.jit_compile
+        )
+        return model
+
+    def compile_from_spec(self, total_steps: int = 1, jit_compile: bool | str = "auto") -> None:
+        """Compiles with the config's losses, metrics and optimizer."""
+        losses = {name: task[0].get_loss_fn(name=name) for name, task in self.tasks.items()}
+        for i, loss in enumerate(losses.values()):
+            if getattr(loss, "seed_generator", None) is not None:
+                setattr(self, f"loss_seed_{i}", loss.seed_generator)  # JAX advances only what a model tracks
+        single = len(losses) == 1
+        self.compile(
+            optimizer=make_optimizer(self.model_config, total_steps),
+            loss=losses[MAIN] if single else losses,
+            loss_weights=None if single else {name: task[3] for name, task in self.tasks.items()},
+            metrics=[get_metric(spec) for spec in self.model_config.metrics],
+            jit_compile=jit_compile,
+        )
+
+    def build(self, input_shape: Any = None) -> None:
+        """Every width is known from the fitted inputs."""
+        self.encoder.build()
+        self.scorer.build((None, None, self.encoder.width))
+        self.built = True
+
+    def example(self, queries: int = 1, documents: int = 2) -> dict[str, Any]:
+        """A batch of empty documents, of the right shapes."""
+        x: dict[str, Any] = {MASK: np.ones((queries, documents), "float32")}
+        for fitted in self.fitted:
+            shape = (queries, documents) if fitted.scope == "document" else (queries,)
+            if fitted.type == "numeric":
+                x[fitted.name] = np.zeros((*shape, len(fitted.columns)), "float32")
+            else:
+                shape = (*shape, fitted.max_length) if fitted.type == "text" else shape
+                x[fitted.name] = np.zeros(shape, "int32")
+        return x
+
+    def call(self, x: Mapping[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
+        valid = dict(x).get(MASK)
+        logit = ops.cast(self.scorer(self.encoder(x), valid, training=training), "float32")
+        return {"logit": logit, "score": self.final_activation(logit, valid)}
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
+        logit = y_pred["logit"]
+        if not isinstance(self.loss, Mapping):  # one loss, or one that the user compiled
+            weight = self._weighted(y, sample_weight, self.tasks[MAIN][2])
+            return super().compute_loss(x, self._target(x, y, self.label), logit, weight, training)
+        targets = {name: self._target(x, y, task[1]) for name, task in self.tasks.items()}
+        weights: Any = {name: self._weighted(y, sample_weight, task[2]) for name, task in self.tasks.items()}
+        if all(weight is None for weight in weights.values()):
+            weights = None
+        return super().compute_loss(x, targets, dict.fromkeys(self.tasks, logit), weights, training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        metrics: dict[str, Any] = super().compute_metrics(
+            x, self._target(x, y, self.label), y_pred["logit"], sample_weight
+        )
+        return metrics
+
+    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", **kwargs: Any) -> Any:
+        """Activated scores [Q, N] of a dict of arrays, or of batches of any list length (padded to the longest)."""
+        if isinstance(x, Mapping):
+            return super().predict(x, batch_size=batch_size, verbose=verbose, **kwargs)["score"]
+        parts = [output["score"] for _, output in self.predict_batches(x)]
+        width = max(part.shape[1] for part in parts)
+        fill = {"identity": np.finfo("float32").min}.get(self.relevance_loss.activation, 0.0)
+        return np.concatenate(
+            [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=fill) for part in parts]
+        )
+
+    def predict_batches(self, batches: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """(batch, {"logit", "score"} as numpy) for each batch of a dataset."""
+        for batch in batches:
+            x = batch[0] if isinstance(batch, (tuple, list)) else batch
+            yield batch, {name: np.asarray(value) for name, value in self.predict_on_batch(x).items()}
+
+    def _target(self, x: Any, y: Any, label: str) -> Tensor:
+        """The labels of a column, with the mask folded in below every `min_label`."""
+        if isinstance(y, Mapping):
+            if label not in y:
+                raise UserError(f"The targets lack the label {label!r}. Received: {', '.join(map(str, y))}.")
+            y = y[label]
+        if isinstance(x, Mapping) and MASK in x:
+            y = ops.cast(y, "float32")
+            y = ops.where(ops.cast(x[MASK], "float32") > 0, y, self.padding_label)
+        return y
+
+    def _weighted(self, y: Any, sample_weight: Any, propensity: Any) -> Any:
+        """The weights of a task: those of the data, and the inverse propensity where the task asks for it."""
+        if propensity is None:
+            return sample_weight
+        if not isinstance(y, Mapping) or POSITIONS not in y:
+            raise UserError("A loss with `propensity` needs the shown ranks: set features.positions.")
+        item = propensity_weight(y[POSITIONS], propensity)
+        if sample_weight is None:
+            return {"item": item}
+        if len(sample_weight.shape) == 2 and sample_weight.shape[-1] != 1:
+            return {"item": item * ops.cast(sample_weight, item.dtype)}
+        return {"item": item, "query": sample_weight}
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "inputs": [fitted.model_dump() for fitted in self.fitted],
+            "model": self.model_config.model_dump(mode="json"),
+            "label": self.label,
+            "precision": self.precision,
+        }
+
+
+def load_model(path: str | Path) -> Any:
+    """A model saved by `ml4ir_losses` or any Keras model that uses its losses; takes a run folder too.
+
+    Raises:
+        UserError: when there is no such model.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "model.keras"
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such model.")
+    try:
+        return keras.saving.load_model(path)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: is not a model that can be loaded ({str(error).splitlines()[0]}).") from None
