@@ -1,0 +1,289 @@
+"""`Table`: the rows of data files by column name, and the grouping of rows by query."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from ml4ir_losses.errors import DataError, did_you_mean
+
+Array = npt.NDArray[Any]
+
+_FEATURE = re.compile(r"f(0|[1-9]\d*)")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_SHOWN_COLUMNS = 30
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows came from: a file, its number of rows, and the line (from 1) of its i-th row."""
+
+    name: str
+    rows: int
+    line: Callable[[int], int]
+
+
+class Table:
+    """One row is one document; a column keeps its raw cells until a role asks for numbers or text.
+
+    Args:
+        columns: cells by column name, as numpy or Arrow arrays; null, NaN and "" are missing.
+        sources: the files of the rows, in row order.
+        features: [rows, width] float32, dense svmlight features: column i is the feature named `f<i>`.
+        first: the lowest feature index that counts as a column, 0 or 1.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Any],
+        sources: Sequence[Source],
+        features: Array | None = None,
+        first: int = 1,
+        origin: Array | None = None,
+    ) -> None:
+        self.columns = {name: _chunked(cells) for name, cells in columns.items()}
+        self.sources = tuple(sources)
+        self.features = features
+        self.first = first
+        self.origin = np.arange(sum(source.rows for source in self.sources)) if origin is None else origin
+        lengths = {name: len(cells) for name, cells in self.columns.items()}
+        for name, length in lengths.items():
+            if length != len(self):
+                raise DataError(f"{self.source}: column {name!r} has {length} cells for {len(self)} rows.")
+
+    def __len__(self) -> int:
+        return len(self.origin)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, in file order."""
+        width = 0 if self.features is None else self.features.shape[1]
+        return [*self.columns, *(f"f{i}" for i in range(self.first, width))]
+
+    def __contains__(self, name: object) -> bool:
+        index = self._feature(name) if isinstance(name, str) else None
+        if index is not None and self.features is not None:
+            return self.first <= index < int(self.features.shape[1])
+        return name in self.columns
+
+    @property
+    def source(self) -> str:
+        """The file of the table, or the first of several."""
+        more = len(self.sources) - 1
+        return f"{self.sources[0].name} and {more} more" if more else self.sources[0].name
+
+    def locate(self, row: int) -> str:
+        """`"FILE, line L"` of a row."""
+        index = int(self.origin[row])
+        for source in self.sources:
+            if index < source.rows:
+                return f"{source.name}, line {source.line(index)}"
+            index -= source.rows
+        raise IndexError(row)
+
+    def numeric(self, name: str, *, missing: bool = True) -> Array:
+        """A column as float64 [rows]; a missing cell is NaN.
+
+        Raises:
+            DataError: no such column; a cell that is not a finite number; a missing cell where `missing` is False.
+        """
+        index = self._feature(name)
+        if index is not None:
+            return self._dense([index])[:, 0].astype(np.float64)
+        column = self._column(name)
+        if _is_text(column.type):
+            column = pc.utf8_trim_whitespace(column)
+            blank = pc.equal(column, "").fill_null(True)
+            column = pc.if_else(blank, pa.scalar(None, column.type), column)
+        try:
+            values: Array = pc.cast(column, pa.float64()).to_numpy()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            values = self._parse(name, column)
+        absent = pc.is_null(column).to_numpy()
+        wrong = ~(np.isfinite(values) | absent)
+        if wrong.any():
+            self._refuse(name, int(wrong.argmax()), "{} is not finite; leave the cell empty for a missing value")
+        if not missing and absent.any():
+            self._refuse(name, int(absent.argmax()), "the cell is empty, and a value is needed here")
+        return values
+
+    def matrix(self, names: Sequence[str]) -> Array:
+        """Columns as a new float32 array [rows, names]; a missing cell is NaN.
+
+        Raises:
+            DataError: as `numeric`, and for a number beyond float32.
+        """
+        indices = [self._feature(name) for name in names]
+        if None not in indices:
+            return self._dense([index for index in indices if index is not None])
+        matrix = np.empty((len(self), len(names)), np.float32)
+        for i, name in enumerate(names):
+            with np.errstate(over="ignore"):
+                matrix[:, i] = self.numeric(name)
+            wrong = np.isinf(matrix[:, i])
+            if wrong.any():
+                self._refuse(name, int(wrong.argmax()), "{} is beyond float32")
+        return matrix
+
+    def strings(self, name: str, *, missing: bool = True) -> Array:
+        """A column as `str` objects [rows]; a missing cell is "", and a number keeps the text it had in the file.
+
+        Raises:
+            DataError: no such column; a missing cell where `missing` is False.
+        """
+        index = self._feature(name)
+        column = self._column(name) if index is None else pa.array(self._dense([index])[:, 0])
+        text: Array = pc.cast(column, pa.string()).fill_null("").to_numpy(zero_copy_only=False)
+        if not missing:
+            absent = text == ""
+            if absent.any():
+                self._refuse(name, int(absent.argmax()), "the cell is empty, and a value is needed here")
+        return text
+
+    def take(self, rows: Array | Sequence[int]) -> Table:
+        """The rows of these indices, in this order."""
+        index = np.arange(len(self))[np.asarray(rows, dtype=None if len(rows) else int)]
+        columns = {name: cells.take(pa.array(index)) for name, cells in self.columns.items()}
+        features = None if self.features is None else self.features[index]
+        return Table(columns, self.sources, features, self.first, self.origin[index])
+
+    @classmethod
+    def concat(cls, tables: Sequence[Table]) -> Table:
+        """The rows of all tables, one after another; svmlight features that a table lacks are 0 there.
+
+        Raises:
+            DataError: no tables, or tables with different columns.
+        """
+        if not tables:
+            raise DataError("There is no table to read: the list of files is empty.")
+        if len(tables) == 1:
+            return tables[0]
+        sources = [source for table in tables for source in table.sources]
+        starts = np.cumsum([0, *(sum(source.rows for source in table.sources) for table in tables)])
+        origin = np.concatenate([table.origin + start for table, start in zip(tables, starts, strict=False)])
+        dense = [table.features for table in tables if table.features is not None]
+        names = _shared_columns(tables, optional=len(dense) == len(tables))
+        columns = {name: _stack([table.columns[name] for table in tables]) for name in names}
+        if not dense:
+            return cls(columns, sources, origin=origin)
+        features = np.zeros((len(origin), max(block.shape[1] for block in dense)), np.float32)
+        start = 0
+        for block in dense:
+            features[start : start + len(block), : block.shape[1]] = block
+            start += len(block)
+        return cls(columns, sources, features, min(table.first for table in tables), origin)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Writes the table as CSV, all of it or nothing."""
+        target = Path(path)
+        cells = dict(self.columns)
+        if self.features is not None:
+            cells |= {f"f{i}": pa.array(self.features[:, i]) for i in range(self.first, self.features.shape[1])}
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            pacsv.write_csv(pa.table(cells), part)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _column(self, name: str) -> Any:
+        if name in self.columns:
+            return self.columns[name]
+        names = self.names
+        more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
+        raise DataError(
+            f"{self.source} has no column {name!r}.{did_you_mean(name, names)} "
+            f"It has: {', '.join(names[:_SHOWN_COLUMNS])}{more}."
+        )
+
+    def _feature(self, name: str) -> int | None:
+        """The index of an svmlight feature, present in the file or not; None for any other name."""
+        match = _FEATURE.fullmatch(name)
+        if self.features is None or match is None or name in self.columns:
+            return None
+        return int(match[1])
+
+    def _dense(self, indices: list[int]) -> Array:
+        if self.features is None:  # `_feature` gives no index then
+            raise DataError(f"{self.source} has no svmlight features.")
+        width = self.features.shape[1]
+        start = indices[0] if indices else 0
+        if indices == list(range(start, start + len(indices))) and start + len(indices) <= width:
+            return self.features[:, start : start + len(indices)].copy()  # many times faster than an index array
+        matrix = np.zeros((len(self), len(indices)), np.float32)
+        for i, index in enumerate(indices):
+            if index < width:
+                matrix[:, i] = self.features[:, index]
+        return matrix
+
+    def _parse(self, name: str, column: Any) -> Array:
+        """The numbers of a column that Arrow does not parse, "+1" for instance."""
+        if not _is_text(column.type):
+            raise DataError(f"{self.source}, column {name!r}: it holds {column.type}, not numbers.")
+        cells = column.to_pylist()
+        for row, cell in enumerate(cells):
+            if cell is not None and not (_NUMBER.fullmatch(cell) or _NOT_FINITE.fullmatch(cell)):
+                self._refuse(name, row, "{} is not a number")
+        return np.array([np.nan if cell is None else float(cell) for cell in cells], np.float64)
+
+    def _refuse(self, name: str, row: int, reason: str) -> NoReturn:
+        cell = self.columns[name][row].as_py()
+        text = repr(cell if len(str(cell)) <= 60 else f"{str(cell)[:60]}...")
+        raise DataError(f"{self.locate(row)}, column {name!r}: {reason.format(text)}")
+
+
+def group_by_query(ids: Array | Sequence[Any]) -> tuple[Array, Array]:
+    """Rows by query: `order` [rows] are row indices, and query q has `order[offsets[q]:offsets[q + 1]]`.
+
+    Queries come in the order of their first row, and the rows of a query in file order; they need not be adjacent.
+    """
+    codes = (
+        pa.array(ids).dictionary_encode(null_encoding="encode").indices.to_numpy()
+    )  # numbered by first appearance; hashing, no sort
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(codes))]).astype(np.int64)
+    return np.argsort(codes, kind="stable"), offsets
+
+
+def _chunked(cells: Any) -> Any:
+    if isinstance(cells, (pa.Array, pa.ChunkedArray)):
+        column = cells if isinstance(cells, pa.ChunkedArray) else pa.chunked_array([cells])
+        return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
+    return pa.chunked_array([pa.array(cells, from_pandas=True)])  # from_pandas: NaN is missing
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _stack(parts: Iterable[Any]) -> Any:
+    parts = list(parts)
+    if len({part.type for part in parts}) > 1:
+        parts = [pc.cast(part, pa.string()) for part in parts]
+    return pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
+
+
+def _shared_columns(tables: Sequence[Table], *, optional: bool) -> list[str]:
+    """The column names of all tables; `optional`: columns that a table lacks are left out, else they are an error."""
+    first = tables[0]
+    if optional:
+        return [name for name in first.columns if all(name in table.columns for table in tables)]
+    for table in tables[1:]:
+        if (table.features is None) != (first.features is None):
+            raise DataError(f"{first.source} and {table.source} have different formats and cannot be joined.")
+        for one, other in ((first, table), (table, first)):
+            for name in one.columns:
+                if name not in other.columns:
+                    raise DataError(f"{other.source} has no column {name!r}, which {one.source} has.")
+    return list(first.columns)
