@@ -46,8 +46,6 @@ def train(
     if last in run.metrics:
         _print_metrics({"model": run.metrics[last], **run.baselines}, f"{checked.name}: {last} metrics")
     _say(f"run folder: {run.path}")
-    for line in run.missed:
-        _say(f"expected_metrics.{line}", error=True)
     if run.missed or run.interrupted:
         raise typer.Exit(1)
 
@@ -181,15 +179,13 @@ def main() -> None:
     """Runs the command line: exit code 0, 1 for a run that failed, 2 for bad usage, config or data."""
     _set_up()
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False) or 0)
     except UserError as error:
         _say(f"error: {error}", error=True)
         sys.exit(2)
     except KeyboardInterrupt:
         _say("interrupted", error=True)
         sys.exit(1)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "show"):  # a usage error of the command line
             error.show()

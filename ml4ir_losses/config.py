@@ -286,7 +286,11 @@ def load_config(
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(e) for e in error.errors())) from None
+        errors = error.errors()
+        if len(errors) > 1:  # a mapping that is no valid clip is not meant as one of the plain transforms
+            errors = [e for e in errors if not (e["type"] == "literal_error" and isinstance(e["input"], dict))]
+        lines = {_path(e["loc"]): _explain(e) for e in reversed(errors)}  # of a union's errors, the first
+        raise ConfigError("\n".join(reversed(lines.values()))) from None
     _check_keys(config)
     return config
 
@@ -327,7 +331,7 @@ def _check_keys(config: Config) -> None:
             if config.features.positions is None:
                 raise ConfigError(f"{path}.propensity: needs features.positions, the column of the shown ranks.")
     for i, spec in enumerate(model.metrics):
-        check(f"model.metrics.{i}", lambda spec=spec: _check_entry(METRICS, spec))
+        check(f"model.metrics.{i}", lambda spec=spec: check_metric(spec))
     check("model.architecture", lambda: _check_entry(ARCHITECTURES, model.architecture))
     if config.data.format is not None:
         check("data.format", lambda: READERS[config.data.format or ""])
@@ -345,6 +349,15 @@ def _check_keys(config: Config) -> None:
         raise ConfigError("training.early_stopping: needs data.validation.")
 
 
+def check_metric(spec: Spec) -> None:
+    """Raises `UserError` for an unknown metric or parameter, or a value that it does not allow."""
+    from ml4ir_losses.metrics.functional import check_parameters
+
+    key, params = split_spec("metric", spec)
+    METRICS[key].check_parameters("metric", params)
+    check_parameters(key, **params)
+
+
 def _check_entry(registry: Any, spec: Spec) -> None:
     key, params = split_spec(registry.kind, spec)
     registry[key].check_parameters(registry.kind, params)
@@ -356,20 +369,34 @@ def _near(name: str, allowed: Sequence[str]) -> str:
     return f"unknown {name!r}.{hint} Allowed: {', '.join(allowed)}."
 
 
+_TAGS = {"numeric", "categorical", "text", "constant", "exponential", "cosine", "plateau", "cyclic", "ClipTransform"}
+
+
+def _path(location: Sequence[Any]) -> str:
+    """The path of a key, without the parts that only tell which member of a union pydantic tried."""
+    parts = [part for i, part in enumerate(location) if not (i and part in _TAGS)]
+    parts = [p for p in parts if not (isinstance(p, str) and ("[" in p or p in ("str", "float", "bool", "int")))]
+    return ".".join(str(part) for part in parts) or "config"
+
+
 def _explain(error: Any) -> str:
     """One line for one pydantic error."""
-    tags = {"numeric", "categorical", "text", "constant", "exponential", "cosine", "plateau", "cyclic", "ClipTransform"}
-    location = [part for i, part in enumerate(error["loc"]) if not (i and part in tags)]
-    location = [p for p in location if not (isinstance(p, str) and ("[" in p or p in ("str", "float", "bool")))]
-    path = ".".join(str(part) for part in location) or "config"
-    if error["type"] == "extra_forbidden":
-        section = _section(error["loc"][:-1])
-        return f"{path}: " + (_near(str(error["loc"][-1]), section) if section else "unknown key.")
-    if error["type"] == "missing":
+    path, kind, received = _path(error["loc"]), error["type"], error.get("input")
+    if kind == "extra_forbidden":
+        return f"{path}: " + _near(str(error["loc"][-1]), _section(error["loc"][:-1]))
+    if kind == "missing":
         return f"{path}: is missing."
+    context = error.get("ctx", {})
+    if kind == "union_tag_invalid":
+        tags = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
+        return f"{path}.{context['discriminator'].strip(chr(39))}: {_near(context['tag'], tags)}"
+    if kind == "union_tag_not_found":
+        return f"{path}.{context['discriminator'].strip(chr(39))}: is missing."
+    if kind == "literal_error" and isinstance(received, str):
+        allowed = [part.strip("' ") for part in context["expected"].replace(" or ", ", ").split(",")]
+        return f"{path}: {_near(received, allowed)}"
     message = error["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    received = error.get("input")
     shown = "" if isinstance(received, (dict, list, BaseModel)) else f" Received: {received!r}."
     return f"{path}: {message}.{shown}"
 

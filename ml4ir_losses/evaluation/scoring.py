@@ -12,12 +12,13 @@ from keras import ops
 from ml4ir_losses.config import Spec, metric_name
 from ml4ir_losses.data.batching import PADDING_LABEL, BatchPlan, make_batch, pad
 from ml4ir_losses.data.queries import Array, Queries
+from ml4ir_losses.metrics.functional import LOWER_IS_BETTER
 from ml4ir_losses.registry import METRICS, split_spec
 
 
 def less_is_better(name: str) -> bool:
     """True for a metric or loss that is best when small: `arp`, `arp_10`, `val_loss`."""
-    return name.removeprefix("val_").split("_")[0] in ("arp", "loss")
+    return name.removeprefix("val_").split("_")[0] in LOWER_IS_BETTER | {"loss"}
 
 
 @dataclass

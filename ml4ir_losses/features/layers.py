@@ -64,7 +64,7 @@ class IdEncoder(keras.layers.Layer):  # type: ignore[misc]
         text = self.fitted.type == "text"
         rows = self.fitted.num_buckets or max(len(self.fitted.vocabulary), 1) + (2 if text else 1)
         self.embedding = keras.layers.Embedding(rows, self.fitted.embedding_dim, dtype=self.dtype_policy)
-        self.lookup: Any = None
+        self.lookup: Any = string_lookup(self.fitted) if keras.backend.backend() == "tensorflow" else None
 
     @property
     def width(self) -> int:
@@ -84,8 +84,6 @@ class IdEncoder(keras.layers.Layer):  # type: ignore[misc]
         return ops.sum(embedded * known, axis=-2) / ops.maximum(ops.sum(known, axis=-2), 1.0)
 
     def _ids(self, x: Tensor) -> Tensor:
-        if self.lookup is None:
-            self.lookup = string_lookup(self.fitted)
         if self.fitted.type != "text":
             return self.lookup(x)
         shape = ops.shape(x)

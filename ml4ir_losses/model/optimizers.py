@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from typing import Any
 
 import keras
@@ -18,7 +17,7 @@ from ml4ir_losses.config import (
     OptimizerConfig,
     PlateauSchedule,
 )
-from ml4ir_losses.errors import ConfigError, UserError, did_you_mean, unknown_name
+from ml4ir_losses.errors import ConfigError, did_you_mean, unknown_name
 from ml4ir_losses.lazy import Tensor
 
 _ALIASES = {"rms_prop": "rmsprop"}
@@ -123,6 +122,8 @@ def optimizer_class(config: OptimizerConfig) -> tuple[Any, dict[str, Any]]:
                 f"model.optimizer.{name}: {key!r} has no such parameter.{did_you_mean(name, known)} "
                 f"Allowed: {', '.join(known)}."
             )
+        if isinstance(params[name], (str, list, dict)):
+            raise ConfigError(f"model.optimizer.{name}: must be a number or true or false. Received: {params[name]!r}.")
     return classes[key], params
 
 
@@ -134,9 +135,3 @@ def plateau_callback(config: ModelConfig, monitor: str, mode: str) -> Any | None
     return keras.callbacks.ReduceLROnPlateau(
         monitor=monitor, mode=mode, factor=schedule.factor, patience=schedule.patience, min_lr=schedule.min_lr
     )
-
-
-def check_finite(value: float, name: str) -> None:
-    """Raises `UserError` for a loss that is not a number."""
-    if not math.isfinite(value):
-        raise UserError(f"The training {name} became {value}: lower model.optimizer.learning_rate or set clipnorm.")

@@ -61,6 +61,9 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         for i, aux in enumerate(self.model_config.aux_losses):
             spec, aux_propensity = pop_propensity(aux.spec)
             self.tasks[f"aux_{i}"] = (get_loss(spec), aux.label or label, aux_propensity, aux.weight)
+        for name, (loss, *_) in self.tasks.items():
+            if loss.loss_type == "classification":
+                raise UserError(f"{name} loss {loss.key!r} takes classes [B, K]; a ranking model gives scores [B, N].")
         limits = [task[0].min_label for task in self.tasks.values() if task[0].min_label is not None]
         self.padding_label = min([-1.0, *(2.0 * limit for limit in limits)])
         self.encoder = FeatureEncoder(self.fitted, dtype=precision, autocast=False, name="encoder")
@@ -93,7 +96,7 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         except ConfigError:
             raise
         except UserError as error:
-            raise ConfigError(f"model.architecture: {error}") from None
+            raise ConfigError(f"model: {error}") from None
         model.compile_from_spec(
             total_steps=steps_per_epoch * config.training.epochs, jit_compile=config.training.jit_compile
         )

@@ -12,7 +12,7 @@ from typing import Any
 from ml4ir_losses.config import SPLITS, Config, dump_config, load_config, metric_name
 from ml4ir_losses.data.batching import BatchPlan, Truncation, to_dataset
 from ml4ir_losses.data.queries import Queries, check_gains, make_queries, read_split
-from ml4ir_losses.errors import ConfigError
+from ml4ir_losses.errors import ConfigError, UserError
 from ml4ir_losses.evaluation.baselines import best_feature_baseline, random_baseline
 from ml4ir_losses.evaluation.scoring import (
     PREDICTION_HEADER,
@@ -81,9 +81,7 @@ def prepare(config: Config) -> Prepared:
     """
     splits = [split for split in SPLITS if config.data.paths(split)]
     tables = {split: read_split(config, split) for split in splits}
-    start = load_model(config.training.initial_model) if config.training.initial_model else None
-    if start is not None and not isinstance(start, RelevanceModel):
-        raise ConfigError(f"training.initial_model: {config.training.initial_model} is not a RelevanceModel.")
+    start = _initial_model(config)
     inputs = fit_inputs(config.features, tables["train"]) if start is None else start.fitted
     queries = {split: make_queries(table, config, inputs, training=split == "train") for split, table in tables.items()}
     check_gains(queries, config)
@@ -92,6 +90,18 @@ def prepare(config: Config) -> Prepared:
     if start is not None:
         _warm_start(model, start, config)
     return Prepared(config, inputs, queries, model)
+
+
+def _initial_model(config: Config) -> RelevanceModel | None:
+    if config.training.initial_model is None:
+        return None
+    try:
+        start = load_model(config.training.initial_model)
+    except UserError as error:
+        raise ConfigError(f"training.initial_model: {error}") from None
+    if not isinstance(start, RelevanceModel):
+        raise ConfigError(f"training.initial_model: {config.training.initial_model} is not a RelevanceModel.")
+    return start
 
 
 def _warm_start(model: RelevanceModel, start: RelevanceModel, config: Config) -> None:

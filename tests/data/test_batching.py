@@ -1,0 +1,160 @@
+"""Queries and their batches."""
+
+import numpy as np
+import pytest
+
+from ml4ir_losses.config import load_config
+from ml4ir_losses.data.batching import MASK, POSITIONS, BatchPlan, Truncation, make_batch, to_dataset
+from ml4ir_losses.data.queries import Queries, make_queries
+from ml4ir_losses.data.table import Source, Table
+from ml4ir_losses.errors import DataError
+from ml4ir_losses.features.fitting import fit_inputs
+
+MINIMAL = {"data": {"train": "t.csv"}, "model": {"loss": "list_mle"}}
+
+
+def table(**columns):
+    rows = len(columns["query_id"])
+    return Table(columns, [Source("t.csv", rows, lambda i: i + 2)])
+
+
+def queries(columns, roles=None, **kwargs):
+    features = {"inputs": [{"name": "x", "type": "numeric"}], **(roles or {})}
+    config = load_config({**MINIMAL, "features": features})
+    data = table(**columns)
+    return make_queries(data, config, fit_inputs(config.features, data), **kwargs)
+
+
+def lengths(*sizes, labels=None):
+    """Queries of these sizes whose feature is the row number."""
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    rows = int(offsets[-1])
+    return Queries(
+        ids=np.array([f"q{i}" for i in range(len(sizes))]),
+        offsets=offsets,
+        features={"x": np.arange(rows, dtype="float32")[:, None]},
+        labels={"label": np.zeros(rows, "float32") if labels is None else np.asarray(labels, "float32")},
+        document_ids=np.arange(rows).astype(str),
+    )
+
+
+def test_rows_of_a_query_need_not_be_adjacent():
+    data = queries({"query_id": ["b", "a", "b", "a", "c"], "label": [1.0, 0, 0, 2, 1], "x": [10.0, 20, 30, 40, 50]})
+    assert data.ids.tolist() == ["b", "a", "c"]
+    x, y = make_batch(BatchPlan(data, 3), np.arange(3))
+    assert x["x"][:, :, 0].tolist() == [[10, 30], [20, 40], [50, 0]]
+    assert x[MASK].tolist() == [[1, 1], [1, 1], [1, 0]]
+    assert y["label"].tolist() == [[1, 0], [0, 2], [1, -1]]
+
+
+def test_document_ids_are_positions_where_the_data_have_none():
+    columns = {"query_id": ["b", "a", "b"], "label": [1.0, 0, 0], "x": [1.0, 2, 3], "d": ["u", "v", "w"]}
+    assert queries(columns).document_ids.tolist() == ["1", "2", "1"]
+    assert queries(columns, {"document_id": "d"}).document_ids.tolist() == ["u", "w", "v"]
+
+
+def test_weights_and_positions_travel_with_their_documents():
+    columns = {"query_id": ["a", "b", "a"], "label": [1.0, 0, 0], "x": [1.0, 2, 3], "w": [5.0, 6, 7], "p": [2.0, 1, 1]}
+    x, y, weight = make_batch(BatchPlan(queries(columns, {"weight": "w", "positions": "p"}), 2), np.arange(2))
+    assert weight.tolist() == [[5, 7], [6, 0]]
+    assert y[POSITIONS].tolist() == [[2, 1], [1, 0]]
+    *_, weight = make_batch(BatchPlan(queries(columns, {"query_weight": "w"}), 2), np.arange(2))
+    assert weight.tolist() == [5, 6]
+    assert POSITIONS not in x
+
+
+@pytest.mark.parametrize(
+    ("change", "roles", "message"),
+    [
+        ({"label": [-1.0, 0, -1]}, {}, r"t.csv, line 2: query 'a' has no documents"),
+        ({"label": [1.0, 1, 1]}, {}, r"every label of the training split is 1"),
+        ({"label": ["1", "", "0"]}, {}, r"t.csv, line 3, column 'label'"),
+        ({"query_id": ["a", "", "a"]}, {}, r"t.csv, line 3: the query id is empty"),
+        ({"w": [1.0, -1, 1]}, {"weight": "w"}, r"t.csv, line 3, column 'w': a weight must be at least 0"),
+        ({"p": [1.0, 0, 1]}, {"positions": "p"}, r"t.csv, line 3, column 'p': a shown rank must be at least 1"),
+        ({}, {"label": "labl"}, r"t.csv: no column 'labl' \(features.label\). Did you mean 'label'\?"),
+        ({}, {"document_id": "doc"}, r"t.csv: no column 'doc' \(features.document_id\)"),
+    ],
+)
+def test_data_that_cannot_be_used_get_one_line(change, roles, message):
+    columns = {"query_id": ["a", "b", "a"], "label": [1.0, 0, 0], "x": [1.0, 2, 3], **change}
+    with pytest.raises(DataError, match=message):
+        queries(columns, roles, training=True)
+
+
+def test_prediction_needs_no_labels():
+    data = queries({"query_id": ["a", "a"], "x": [1.0, 2]}, labels_required=False)
+    assert data.labels == {}
+    assert make_batch(BatchPlan(data, 1), np.arange(1))[1] == {}
+
+
+def epoch(plan):
+    return [batch.tolist() for batch in plan.batches()]
+
+
+def test_every_query_comes_once_per_epoch_in_an_order_that_the_seed_gives():
+    data = lengths(*np.random.default_rng(0).integers(1, 30, 103))
+    first, again = (BatchPlan(data, 10, shuffle=True, bucketing=True, seed=4) for _ in range(2))
+    one, two = epoch(first), epoch(first)
+    assert sorted(q for batch in one for q in batch) == list(range(103))
+    assert one != two
+    assert [one, two] == [epoch(again), epoch(again)]
+    assert one != epoch(BatchPlan(data, 10, shuffle=True, bucketing=True, seed=5))
+    assert len(first) == len(one) == 11
+
+
+def test_bucketing_puts_lists_of_like_length_together():
+    data = lengths(*np.random.default_rng(0).integers(1, 200, 512))
+
+    def padded(bucketing):
+        plan = BatchPlan(data, 16, shuffle=True, bucketing=bucketing, seed=1)
+        return sum(plan.rows(batch)[1].size for batch in plan.batches())
+
+    assert padded(True) < 1.1 * data.rows < 1.5 * data.rows < padded(False)
+
+
+def test_lists_are_padded_to_the_longest_of_the_batch():
+    rows, mask = BatchPlan(lengths(2, 5, 3), 3).rows(np.array([0, 2]))
+    assert mask.tolist() == [[True, True, False], [True, True, True]]
+    assert rows.tolist() == [[0, 1, 0], [7, 8, 9]]
+
+
+def test_truncation_keeps_the_first_reports_what_it_drops_and_never_drops_silently():
+    data = lengths(2, 6, 4)
+    cut = Truncation(4)
+    assert cut.report(data.sizes) == (
+        "2 of 12 documents dropped from 1 queries longer than max_list_size 4 (truncation: first)"
+    )
+    assert Truncation(6).report(data.sizes) == ""
+    rows, mask = BatchPlan(data, 3, truncation=cut).rows(np.arange(3))
+    assert rows[1].tolist() == [2, 3, 4, 5]
+    assert mask.sum() == 10
+
+
+def test_random_truncation_draws_anew_and_keeps_the_order():
+    plan = BatchPlan(lengths(30), 1, truncation=Truncation(10, "random"), seed=2)
+    draws = [plan.rows(batch)[0][0].tolist() for _ in range(5) for batch in plan.batches()]
+    assert all(draw == sorted(draw) and len(set(draw)) == 10 for draw in draws)
+    assert len({tuple(draw) for draw in draws}) == 5
+
+
+def test_keep_relevant_drops_irrelevant_documents_first():
+    labels = np.zeros(30)
+    labels[[3, 17, 25]] = [1, 2, 1]
+    plan = BatchPlan(lengths(30, labels=labels), 1, truncation=Truncation(5, "keep_relevant"))
+    for batch in plan.batches():
+        assert {3, 17, 25} <= set(plan.rows(batch)[0][0].tolist())
+    plan = BatchPlan(lengths(30, labels=labels), 1, truncation=Truncation(1, "keep_relevant"))
+    for batch in plan.batches():
+        assert plan.rows(batch)[0].tolist() == [[17]]
+
+
+@pytest.mark.backend("tensorflow")
+def test_the_dataset_gives_the_plan():
+    data = lengths(2, 5, 3, 1)
+    dataset = to_dataset(BatchPlan(data, 2))
+    assert dataset.cardinality().numpy() == 2
+    (x, y), (x2, _) = dataset.as_numpy_iterator()
+    assert x["x"].shape == (2, 5, 1)
+    assert x2["x"][:, :, 0].tolist() == [[7, 8, 9], [10, 0, 0]]
+    assert y["label"].tolist() == [[0, 0, -1, -1, -1], [0, 0, 0, 0, 0]]

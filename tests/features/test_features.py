@@ -1,0 +1,145 @@
+"""Feature fitting and the feature encoder."""
+
+import keras
+import numpy as np
+import pytest
+
+from ml4ir_losses.config import FeatureConfig, NumericInput
+from ml4ir_losses.data.table import Source, Table
+from ml4ir_losses.errors import DataError
+from ml4ir_losses.features.fitting import encode_rows, encoded_numeric, fit_inputs
+from ml4ir_losses.features.transforms import fill_values, fit_transforms
+
+NAN = float("nan")
+
+
+def table(**columns):
+    rows = len(next(iter(columns.values())))
+    return Table(columns, [Source("t.csv", rows, lambda i: i + 2)])
+
+
+def features(*inputs):
+    return FeatureConfig.model_validate({"inputs": list(inputs)})
+
+
+def encoder(fitted):
+    from ml4ir_losses.features.layers import FeatureEncoder
+
+    return FeatureEncoder(fitted)
+
+
+def run(fitted, x):
+    return keras.ops.convert_to_numpy(encoder(fitted)({name: np.asarray(v)[None] for name, v in x.items()}))[0]
+
+
+@pytest.mark.parametrize(
+    ("transforms", "expected"),
+    [
+        (["standardise"], lambda x: (x - x.mean()) / x.std()),
+        (["robust"], lambda x: (x - np.median(x)) / (np.percentile(x, 75) - np.percentile(x, 25))),
+        (["log1p"], lambda x: np.sign(x) * np.log1p(np.abs(x))),
+        ([{"key": "clip", "min": -1, "max": 2}], lambda x: np.clip(x, -1, 2)),
+        ([{"key": "clip", "max": 2}], lambda x: np.minimum(x, 2)),
+        ([], lambda x: x),
+        (["log1p", "standardize"], lambda x: (lambda z: (z - z.mean()) / z.std())(np.sign(x) * np.log1p(np.abs(x)))),
+    ],
+)
+def test_transforms_are_what_numpy_makes_of_the_training_column(transforms, expected):
+    x = np.random.default_rng(0).normal(1, 20, 50)
+    fitted = fit_inputs(features({"name": "x", "type": "numeric", "transforms": transforms}), table(x=x))
+    encoded = run(fitted, encode_rows(fitted, table(x=x)))
+    np.testing.assert_allclose(encoded[:, 0], expected(x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(encoded_numeric(fitted[0], x[:, None])[:, 0], expected(x), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("value", [3.0, 0.1, 1e8])
+@pytest.mark.parametrize("transform", ["standardise", "robust"])
+def test_a_constant_column_becomes_zero(transform, value):
+    fitted = fit_inputs(
+        features({"name": "x", "type": "numeric", "transforms": [transform]}), table(x=np.full(7, value))
+    )
+    np.testing.assert_allclose(run(fitted, encode_rows(fitted, table(x=np.full(7, value)))), 0.0, atol=1e-6)
+
+
+def test_a_mostly_constant_column_is_not_blown_up_by_robust_scaling():
+    x = np.array([0.0] * 95 + [1.0] * 5)
+    state = fit_transforms(x[:, None], ["robust"])[0]
+    assert state["scale"] == [pytest.approx(x.std())]
+
+
+@pytest.mark.parametrize(("missing", "fill"), [("mean", 3.0), ("median", 2.0), ("zero", 0.0), (-7.5, -7.5)])
+def test_missing_cells_are_filled_from_the_training_split_and_marked(missing, fill):
+    x = np.array([1.0, 2.0, NAN, 6.0])
+    fitted = fit_inputs(
+        features({"name": "x", "type": "numeric", "missing": missing, "missing_indicator": True}), table(x=x)
+    )
+    np.testing.assert_allclose(
+        run(fitted, encode_rows(fitted, table(x=x))), [[1, 0], [2, 0], [fill, 1], [6, 0]], rtol=1e-6
+    )
+
+
+def test_a_column_without_any_value_is_filled_with_zero():
+    assert fill_values(np.full((3, 1), NAN), "median") == [0.0]
+    assert NumericInput(name="x", type="numeric").missing == "median"
+
+
+def test_a_glob_takes_the_columns_that_have_no_role_of_their_own():
+    data = table(label=[0.0, 1.0], f1=[1.0, 2.0], f2=[3.0, 4.0], g=[5.0, 6.0])
+    fitted = fit_inputs(features({"name": "*", "type": "numeric"}, {"name": "g", "type": "numeric"}), data)
+    assert fitted[0].columns == ["f1", "f2"]
+    np.testing.assert_allclose(run(fitted, encode_rows(fitted, data)), [[1, 3, 5], [2, 4, 6]])
+
+
+@pytest.mark.parametrize("kind", ["numeric", "categorical", "text"])
+def test_a_feature_that_the_data_lack_is_named_with_the_nearest_column(kind):
+    with pytest.raises(DataError, match=r"t.csv: no column 'prize'.*Did you mean 'price'\?"):
+        fit_inputs(features({"name": "prize", "type": kind}), table(price=[1.0, 2.0]))
+
+
+def test_categories_get_ids_by_frequency_and_unknown_ones_share_the_first():
+    data = table(x=["b", "a", "b", "", "c", "c", "b"])
+    fitted = fit_inputs(features({"name": "x", "type": "categorical", "max_vocabulary": 2, "embedding_dim": 3}), data)
+    assert fitted[0].vocabulary == ["b", "c"]
+    assert encode_rows(fitted, table(x=["b", "c", "a", "", "new"]))["x"].tolist() == [1, 2, 0, 0, 0]
+    embedded = run(fitted, {"x": np.array([1, 2, 0, 1], "int32")})
+    assert embedded.shape == (4, 3)
+    np.testing.assert_array_equal(embedded[0], embedded[3])
+
+
+def test_text_is_the_mean_of_its_words():
+    data = table(x=["Red shoe", "red, hat!", "", "shoe"])
+    fitted = fit_inputs(features({"name": "x", "type": "text", "embedding_dim": 5, "max_length": 3}), data)
+    ids = encode_rows(fitted, table(x=["red", "shoe", "red shoe", "", "RED unknown"]))["x"]
+    assert ids.tolist()[0] == [2, 0, 0]
+    assert ids[4].tolist() == [2, 1, 0]
+    embedded = run(fitted, {"x": ids})
+    np.testing.assert_allclose(embedded[2], (embedded[0] + embedded[1]) / 2, rtol=1e-5)
+    np.testing.assert_array_equal(embedded[3], 0.0)
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"type": "categorical"},
+        {"type": "categorical", "encoding": "hash", "num_buckets": 5},
+        {"type": "text", "max_length": 4},
+    ],
+)
+def test_strings_inside_the_model_give_what_ids_of_the_pipeline_give(config):
+    import tensorflow as tf
+
+    data = table(x=["Red shoe", "hat", "", "it's a café, isn't it?", "a b c d e f"])
+    fitted = fit_inputs(features({"name": "x", **config}), data)
+    ids = encode_rows(fitted, data)["x"]
+    layer = encoder(fitted)
+    by_id = layer({"x": ids[None]})
+    by_string = layer({"x": tf.constant([data.strings("x").tolist()])})
+    np.testing.assert_array_equal(by_id, by_string)
+
+
+def test_inputs_of_the_query_are_repeated_for_its_documents():
+    data = table(d=[1.0, 2.0], q=[7.0, 7.0])
+    fitted = fit_inputs(features({"name": "d", "type": "numeric"}, {"name": "q", "type": "numeric", "scope": "query"}), data)
+    x = {"d": np.array([[[1.0], [2.0]]], "float32"), "q": np.array([[7.0]], "float32")}
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(encoder(fitted)(x))[0], [[1, 7], [2, 7]])
