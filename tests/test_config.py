@@ -102,7 +102,9 @@ def test_features_and_model_may_be_files_of_their_own(tmp_path):
 
 
 def test_the_resolved_config_loads_as_itself(tmp_path):
-    loaded = load_config(config(tmp_path, model={"aux_losses": [{"key": "list_mle", "weight": 0.1, "label": "clicked"}]}))
+    loaded = load_config(
+        config(tmp_path, model={"aux_losses": [{"key": "list_mle", "weight": 0.1, "label": "clicked"}]})
+    )
     (tmp_path / "resolved.yaml").write_text(dump_config(loaded))
     assert load_config(tmp_path / "resolved.yaml") == loaded
 

@@ -64,6 +64,7 @@ class BatchPlan:
         self.bucketing = bucketing
         self.seed = seed
         self.epoch = 0
+        self._rng = np.random.default_rng(seed)
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.batch_size)

@@ -140,6 +140,8 @@ def test_strings_inside_the_model_give_what_ids_of_the_pipeline_give(config):
 
 def test_inputs_of_the_query_are_repeated_for_its_documents():
     data = table(d=[1.0, 2.0], q=[7.0, 7.0])
-    fitted = fit_inputs(features({"name": "d", "type": "numeric"}, {"name": "q", "type": "numeric", "scope": "query"}), data)
+    fitted = fit_inputs(
+        features({"name": "d", "type": "numeric"}, {"name": "q", "type": "numeric", "scope": "query"}), data
+    )
     x = {"d": np.array([[[1.0], [2.0]]], "float32"), "q": np.array([[7.0]], "float32")}
     np.testing.assert_allclose(keras.ops.convert_to_numpy(encoder(fitted)(x))[0], [[1, 7], [2, 7]])

@@ -1,0 +1,202 @@
+"""`RelevanceModel`: wiring of losses, masks, weights and metrics; saving."""
+
+import keras
+import numpy as np
+import pytest
+
+from ml4ir_losses.config import load_config
+from ml4ir_losses.data.batching import BatchPlan, make_batch, to_dataset
+from ml4ir_losses.data.queries import make_queries, read_split
+from ml4ir_losses.errors import ConfigError, UserError
+from ml4ir_losses.losses.base import get_loss
+from ml4ir_losses.losses.propensity import propensity_weight
+from ml4ir_losses.model.relevance_model import RelevanceModel, load_model
+from small import config, write_splits
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_splits(tmp_path_factory.mktemp("data"))
+
+
+def build(folder, **sections):
+    """The model and one batch of its training split."""
+    loaded = load_config(config(folder, **sections))
+    model = RelevanceModel.from_config(loaded)
+    data = make_queries(read_split(loaded, "train"), loaded, model.fitted)
+    return model, make_batch(BatchPlan(data, 8), np.arange(8)), data
+
+
+def values(model, batch):
+    """The logs of `evaluate` on one batch."""
+    model.reset_metrics()
+    return {name: float(value) for name, value in model.test_on_batch(*batch, return_dict=True).items()}
+
+
+def logits(model, x):
+    return keras.ops.convert_to_numpy(model(x)["logit"])
+
+
+def test_loss_and_metrics_see_masked_logits(folder):
+    model, (x, y), _ = build(folder)
+    y = {**y, "label": np.where(x["mask"] > 0, y["label"], 3.0)}  # the mask alone marks padding here
+    expected = get_loss("softmax_cross_entropy").get_loss_fn(mask=x["mask"])(y["label"], logits(model, x))
+    logs = values(model, (x, y))
+    assert logs["loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert set(logs) == {"loss", "ndcg_5", "mrr"}
+
+
+def test_what_stands_in_padding_changes_no_score(folder):
+    model, (x, _), _ = build(folder)
+    padded = x["mask"] == 0
+    garbage = {**x, "price": x["price"].copy(), "brand": x["brand"].copy()}
+    garbage["price"][padded] = np.nan
+    garbage["brand"][padded] = 2
+    scores = model.predict(garbage, verbose=0)
+    np.testing.assert_array_equal(scores, model.predict(x, verbose=0))
+    assert (scores[padded] == 0).all()
+    np.testing.assert_allclose(scores.sum(1), 1.0, rtol=1e-5)
+
+
+def test_several_losses_are_summed_with_their_weights_and_labels(folder):
+    aux = [{"key": "sigmoid_cross_entropy", "weight": 0.25, "label": "clicked", "normalization": "batch"}]
+    model, (x, y), _ = build(folder, model={"aux_losses": aux})
+    z = logits(model, x)
+    main = get_loss("softmax_cross_entropy").get_loss_fn()(y["label"], z)
+    clicks = get_loss("sigmoid_cross_entropy", normalization="batch").get_loss_fn()(y["clicked"], z)
+    assert not np.array_equal(y["label"], y["clicked"])
+    assert values(model, (x, y))["loss"] == pytest.approx(float(main) + 0.25 * float(clicks), rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", ["weight", "query_weight"])
+def test_weights_of_the_data_reach_the_loss(folder, weight):
+    model, (x, y, w), _ = build(folder, features={weight: "w"}, model={"loss": "pairwise_logistic"})
+    expected = get_loss("pairwise_logistic").get_loss_fn()(y["label"], logits(model, x), w)
+    plain = get_loss("pairwise_logistic").get_loss_fn()(y["label"], logits(model, x))
+    assert w.ndim == (2 if weight == "weight" else 1)
+    assert values(model, (x, y, w))["loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert float(expected) != pytest.approx(float(plain), rel=1e-3)
+
+
+@pytest.mark.parametrize("weight", [{}, {"weight": "w"}, {"query_weight": "w"}])
+def test_position_bias_from_yaml_is_inverse_propensity(folder, weight):
+    propensity = {"key": "power", "eta": 0.7, "clip": 2.0}
+    model, batch, _ = build(
+        folder,
+        features={"positions": "shown", **weight},
+        model={"loss": {"key": "pairwise_logistic", "normalization": "sum", "propensity": propensity}},
+    )
+    x, y = batch[:2]
+    shown = np.where(x["mask"] > 0, np.arange(1, x["mask"].shape[1] + 1), 0)
+    item = np.where(shown > 0, np.minimum(np.maximum(shown, 1) ** 0.7, 2.0), 0.0)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(propensity_weight(shown, propensity)), item, rtol=1e-6)
+    if weight:
+        item = item * (batch[2] if batch[2].ndim == 2 else batch[2][:, None])
+    expected = get_loss("pairwise_logistic", normalization="sum").get_loss_fn()(y["label"], logits(model, x), item)
+    assert values(model, batch)["loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_negative_labels_are_real_documents_where_min_label_says_so(folder):
+    loss = {"key": "aux_softmax_cross_entropy", "min_label": -100.0}
+    model, (x, y), _ = build(folder, model={"loss": loss})
+    y = {**y, "label": y["label"] - 50.0}
+    expected = get_loss("aux_softmax_cross_entropy").get_loss_fn(mask=x["mask"])(y["label"], logits(model, x))
+    assert values(model, (x, y))["loss"] == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_targets_may_be_one_array(folder):
+    model, (x, y), _ = build(folder)
+    assert values(model, (x, y["label"])) == values(model, (x, y))
+
+
+def test_a_loss_of_ones_own_can_be_compiled(folder):
+    model, (x, y), _ = build(folder)
+    model.compile("sgd", loss=get_loss("list_mle").get_loss_fn())
+    expected = get_loss("list_mle").get_loss_fn()(y["label"], logits(model, x))
+    assert values(model, (x, y))["loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.backend("tensorflow")
+def test_fit_learns_and_predict_takes_batches_of_any_length(folder):
+    model, _, data = build(folder)
+    dataset = to_dataset(BatchPlan(data, 8, shuffle=True, bucketing=True))
+    history = model.fit(dataset, epochs=8, verbose=0, shuffle=False).history
+    assert history["loss"][-1] < 0.95 * history["loss"][0]
+    assert history["ndcg_5"][-1] > history["ndcg_5"][0]
+    plan = BatchPlan(data, 8)
+    scores = model.predict(to_dataset(plan))
+    assert scores.shape == (len(data), data.sizes.max())
+    np.testing.assert_allclose(scores.sum(1), 1.0, rtol=1e-5)
+    assert (scores[np.arange(scores.shape[1])[None] >= data.sizes[:, None]] == 0).all()
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_saved_model_comes_back_compiled_with_the_same_scores_to_the_last_bit(folder, tmp_path, precision):
+    aux = [{"key": "sigmoid_cross_entropy", "weight": 0.25, "label": "clicked"}]
+    model, batch, _ = build(folder, model={"aux_losses": aux}, training={"precision": precision})
+    model.train_on_batch(*batch)
+    model.save(tmp_path / "m.keras")
+    loaded = load_model(tmp_path / "m.keras")
+    assert isinstance(loaded, RelevanceModel)
+    np.testing.assert_array_equal(loaded.predict(batch[0], verbose=0), model.predict(batch[0], verbose=0))
+    np.testing.assert_array_equal(logits(loaded, batch[0]), logits(model, batch[0]))
+    assert values(loaded, batch) == values(model, batch)
+    assert loaded.optimizer.iterations == model.optimizer.iterations
+    loaded.train_on_batch(*batch)
+
+
+def test_scores_are_float32_under_mixed_precision(folder):
+    model, (x, _), _ = build(folder, training={"precision": "mixed_bfloat16"})
+    output = model(x)
+    assert {keras.backend.standardize_dtype(v.dtype) for v in output.values()} == {"float32"}
+    assert keras.backend.standardize_dtype(model.encoder(x).dtype) == "bfloat16"
+
+
+@pytest.mark.backend("tensorflow")
+def test_the_model_takes_strings(folder):
+    import tensorflow as tf
+
+    model, (x, _), _ = build(folder)
+    brands = np.array(["?", *next(i for i in model.fitted if i.name == "brand").vocabulary])
+    np.testing.assert_array_equal(model({**x, "brand": tf.constant(brands[x["brand"]])})["logit"], logits(model, x))
+
+
+@pytest.mark.parametrize("architecture", ["linear", {"key": "dnn", "hidden_units": [4], "layer_norm": True, "l2": 0.1}])
+def test_architectures(folder, architecture):
+    model, batch, _ = build(folder, model={"architecture": architecture})
+    model.train_on_batch(*batch)
+    weights = [w.path for w in model.scorer.weights]
+    assert len(weights) == (2 if architecture == "linear" else 6)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"model": {"architecture": {"key": "dnn", "hidden_units": [0]}}}, "`hidden_units` must be whole numbers"),
+        ({"model": {"architecture": {"key": "dnn", "dropout": 1.0}}}, "`dropout` must be from 0 to below 1"),
+        ({"model": {"architecture": {"key": "dnn", "activation": "foo"}}}, "`activation` must be a Keras activation"),
+        ({"model": {"loss": "categorical_cross_entropy"}}, "takes classes"),
+        ({"model": {"optimizer": "adamm"}}, r"model.optimizer.key: .*Did you mean 'adam'\?"),
+        ({"model": {"optimizer": {"key": "adam", "momentum": 1}}}, "model.optimizer.momentum: 'adam' has no such"),
+        ({"model": {"optimizer": {"key": "adam", "beta_1": "x"}}}, "model.optimizer.beta_1: must be a number"),
+    ],
+)
+def test_a_model_that_cannot_be_built_says_what_to_change(folder, sections, message):
+    with pytest.raises(ConfigError, match=message):
+        build(folder, **sections)
+
+
+def test_missing_inputs_and_labels_are_named(folder):
+    model, (x, y), _ = build(folder)
+    with pytest.raises(UserError, match="The model's input 'price' is missing"):
+        model.encoder({name: value for name, value in x.items() if name != "price"})
+    with pytest.raises(UserError, match="The targets lack the label 'label'"):
+        model.compute_loss(x, {"other": y["label"]}, model(x))
+
+
+def test_load_model_says_what_is_wrong(tmp_path):
+    with pytest.raises(UserError, match="there is no such model"):
+        load_model(tmp_path / "nope.keras")
+    (tmp_path / "bad.keras").write_text("x")
+    with pytest.raises(UserError, match="is not a model that can be loaded"):
+        load_model(tmp_path / "bad.keras")

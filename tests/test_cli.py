@@ -1,0 +1,195 @@
+"""The command line: exit codes, one line for bad input, no half-written run folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from ml4ir_losses import cli
+from small import config, write_csv, write_splits
+
+pytestmark = pytest.mark.backend("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = write_splits(tmp_path_factory.mktemp("data"))
+    (folder / "c.yaml").write_text(yaml.safe_dump(config(folder)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(folder, tmp_path_factory):
+    from ml4ir_losses.training.train import train
+
+    return train(config(folder), tmp_path_factory.mktemp("runs") / "run").path
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Runs the command line in this process: (exit code, stdout, stderr)."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["ml4ir-losses", *map(str, args)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capfd.readouterr()
+        return stop.value.code, out, err
+
+    return run
+
+
+def test_train_prints_the_metrics_beside_the_baselines(run, folder, tmp_path):
+    code, out, err = run("train", folder / "c.yaml", "--run-dir", tmp_path / "run", "--set", "training.epochs=1")
+    assert code == 0
+    for text in ("ndcg_5", "model", "random", "best feature (price descending)", f"run folder: {tmp_path / 'run'}"):
+        assert text in out
+    assert "epoch 1/1" in err
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["training"]["epochs"] == 1
+
+
+def test_a_missed_expectation_is_exit_code_1_and_keeps_the_run(run, folder, tmp_path):
+    code, _, err = run(
+        "train", folder / "c.yaml", "--run-dir", tmp_path / "run", "--set", "expected_metrics={test: {mrr: 1.1}}"
+    )
+    assert code == 1
+    assert "expected_metrics.test: mrr is" in err
+    assert (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_evaluate_predict_and_check(run, folder, run_folder, tmp_path):
+    code, out, _ = run("evaluate", run_folder, "--data", folder / "test.csv")
+    assert code == 0
+    assert f"{json.loads((run_folder / 'metrics.json').read_text())['test']['mrr']:.4f}" in out
+    code, out, _ = run("predict", run_folder, "--data", folder / "test.csv", "--output", tmp_path / "p.csv")
+    assert code == 0
+    assert (tmp_path / "p.csv").read_bytes() == (run_folder / "predictions.csv").read_bytes()
+    code, out, _ = run("check", folder / "c.yaml", "--set", "data.max_list_size=4")
+    assert code == 0
+    for text in ("parameters", "longest", "dropped", "train", "validation", "test"):
+        assert text in out
+
+
+def test_losses_and_schema(run):
+    code, out, _ = run("losses")
+    assert code == 0
+    assert "softmax_cross_entropy" in out
+    code, out, _ = run("losses", "softmax_loss")
+    assert "softmax_cross_entropy (listwise), also softmax_loss" in out
+    assert "Bruch et al." in out
+    assert run("losses", "softmx")[0] == 2
+    assert "properties" in json.loads(run("schema")[1])
+
+
+HEADER = "query_id,doc,label,clicked,price,brand,title,segment,shown,w\n"
+ROW = "q{q},d,{label},0,{price},b,red,new,1,1\n"
+
+
+def rows(*changes):
+    """A valid file with further lines."""
+    good = [ROW.format(q=q, label=q % 3 - 0 if d else 1, price=0.5) for q in range(4) for d in range(3)]
+    return HEADER + "".join([*good, *changes])
+
+
+@pytest.mark.parametrize(
+    ("content", "override", "message"),
+    [
+        (None, "data.train=nope.csv", "nope.csv does not exist"),
+        ("", "", "bad.csv is empty"),
+        (HEADER, "", "bad.csv has a header and no data rows"),
+        (rows("q9,1,2\n"), "", "bad.csv, line 14: 3 cells for 10 columns"),
+        (rows(ROW.format(q=9, label="abc", price=1)), "", "bad.csv, line 14, column 'label': 'abc' is not a number"),
+        (rows(ROW.format(q=9, label="", price=1)), "", "bad.csv, line 14, column 'label'"),
+        (rows(ROW.format(q=9, label=1, price="nan")), "", "bad.csv, line 14, column 'price': 'nan' is not finite"),
+        (rows(ROW.format(q=9, label=1, price="inf")), "", "bad.csv, line 14, column 'price': 'inf' is not finite"),
+        (rows(ROW.format(q=9, label=-1, price=1)), "", "bad.csv, line 14: query 'q9' has no documents"),
+        (rows(ROW.format(q=9, label=200, price=1)), "", "The gain 'pow2_minus_1' takes labels up to 100"),
+        (HEADER + ROW.format(q=1, label=1, price=1) * 3, "", "every label of the training split is 1"),
+        (rows(), "features.inputs.0.name=prize", "no column 'prize' (features.inputs). Did you mean 'price'?"),
+        (rows(), "model.loss=listmle", "model.loss: Unknown loss 'listmle'. Did you mean 'list_mle'?"),
+        (rows(), "model.metrics=[ndgc]", "model.metrics.0: Unknown metric 'ndgc'. Did you mean 'ndcg'?"),
+        (rows(), "model.loss={key: list_mle, k: 3}", "model.loss: loss 'list_mle' has no parameter 'k'."),
+        ("\x00\x01\x02", "", "bad.csv"),
+    ],
+)
+def test_bad_input_gets_one_line_exit_code_2_and_no_run_folder(run, folder, tmp_path, content, override, message):
+    sets = ["--set", override] if override else []
+    if content is not None:
+        (tmp_path / "bad.csv").write_text(content)
+        sets += ["--set", f"data.train={tmp_path / 'bad.csv'}"]
+    code, _, err = run("train", folder / "c.yaml", "--run-dir", tmp_path / "run", *sets)
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_svmlight_errors_name_the_line(run, tmp_path):
+    write_csv(tmp_path / "x.csv")
+    svm = {"data": {"train": str(tmp_path / "t.txt")}, "model": {"loss": "list_mle"}}
+    svm["features"] = {"query_id": "qid", "inputs": [{"name": "f*", "type": "numeric"}]}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(svm))
+    for line, message in [("1 qid:2 1:x", "line 3"), ("1 1:2", "line 3"), ("1 qid:2 1:nan", "line 3")]:
+        (tmp_path / "t.txt").write_text(f"0 qid:1 1:1\n1 qid:1 1:2\n{line}\n")
+        code, _, err = run("train", tmp_path / "c.yaml", "--run-dir", tmp_path / "run")
+        assert code == 2
+        assert message in err
+        assert not (tmp_path / "run").exists()
+
+
+def test_bad_usage_is_exit_code_2(run, folder, run_folder, tmp_path):
+    assert run("train")[0] == 2
+    assert run("nope")[0] == 2
+    assert run("train", tmp_path / "nope.yaml")[0] == 2
+    code, _, err = run("train", folder / "c.yaml", "--run-dir", run_folder)
+    assert code == 2
+    assert "a run never overwrites another" in err
+    code, _, err = run("evaluate", tmp_path, "--data", folder / "test.csv")
+    assert code == 2
+    assert "is not a run folder" in err
+    code, _, err = run("predict", run_folder, "--data", folder / "test.csv", "--output", tmp_path / "no" / "p.csv")
+    assert code == 2
+    assert "cannot be written" in err
+
+
+def test_help_does_not_wait_for_a_backend():
+    code = (
+        "import sys; sys.argv = ['ml4ir-losses', '--help']; from ml4ir_losses.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as stop:\n"
+        "    loaded = [m for m in ('tensorflow', 'keras', 'jax', 'torch', 'pydantic') if m in sys.modules]\n"
+        "    sys.exit(stop.code or len(loaded))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "predict" in result.stdout
+
+
+def test_ctrl_c_keeps_the_best_weights_and_marks_the_metrics(folder, tmp_path):
+    command = [sys.executable, "-m", "ml4ir_losses.cli", "train", folder / "c.yaml", "--run-dir", tmp_path / "run"]
+    process = subprocess.Popen(
+        [*map(str, command), "--set", "training.epochs=100000"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    deadline = time.monotonic() + 120
+    try:
+        while process.poll() is None and time.monotonic() < deadline:
+            if "epoch      3/" in process.stderr.readline():
+                process.send_signal(signal.SIGINT)
+                break
+        process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["interrupted"] is True
+    assert set(metrics) == {"validation", "test", "interrupted"}
+    assert (tmp_path / "run" / "model.keras").exists()

@@ -1,0 +1,207 @@
+"""The main job in process: run folder, best weights, warm start, interruption."""
+
+import csv
+import json
+import logging
+
+import keras
+import numpy as np
+import pytest
+
+from ml4ir_losses.data.readers import read_table
+from ml4ir_losses.errors import ConfigError, UserError
+from ml4ir_losses.evaluation.evaluate import check, evaluate, predict
+from ml4ir_losses.training.callbacks import BestWeights
+from ml4ir_losses.training.run_folder import RunFolder, write_atomically
+from ml4ir_losses.training.train import train
+from small import config, write_splits
+
+pytestmark = pytest.mark.backend("tensorflow")
+FILES = {"config.yaml", "metrics.json", "history.csv", "predictions.csv", "per_query.csv", "model.keras", "log.txt"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_splits(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    return train(config(folder, training={"epochs": 6}), tmp_path_factory.mktemp("runs") / "run")
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_run_folder_holds_everything(run):
+    assert {path.name for path in run.path.iterdir()} == FILES | {"baselines.json"}
+    assert json.loads((run.path / "metrics.json").read_text()) == run.metrics
+    assert set(run.metrics) == {"validation", "test"}
+    assert set(run.metrics["test"]) == {"ndcg_5", "mrr"}
+    history = rows(run.path / "history.csv")
+    assert [row["epoch"] for row in history] == [str(i + 1) for i in range(6)]
+    assert {"loss", "ndcg_5", "val_loss", "val_ndcg_5", "val_mrr"} <= set(history[0])
+    assert "trained" in (run.path / "log.txt").read_text()
+
+
+def test_the_kept_weights_are_those_of_the_best_epoch(run):
+    best = max(float(row["val_ndcg_5"]) for row in rows(run.path / "history.csv"))
+    assert run.metrics["validation"]["ndcg_5"] == pytest.approx(best, abs=1e-6)
+
+
+def test_the_model_beats_both_baselines(run):
+    assert set(run.baselines) == {"random", "best feature (price descending)"}
+    for baseline in run.baselines.values():
+        assert run.metrics["test"]["ndcg_5"] > baseline["ndcg_5"]
+
+
+def test_predictions_rank_every_document_by_its_logit(run, folder):
+    predictions = rows(run.path / "predictions.csv")
+    assert list(predictions[0]) == ["query_id", "document_id", "label", "logit", "score", "rank"]
+    test = read_table(folder / "test.csv")
+    assert [p["document_id"] for p in predictions] == test.strings("doc").tolist()
+    assert [float(p["label"]) for p in predictions] == test.numeric("label").tolist()
+    for query in {p["query_id"] for p in predictions}:
+        documents = [p for p in predictions if p["query_id"] == query]
+        by_rank = sorted(documents, key=lambda p: int(p["rank"]))
+        assert [int(p["rank"]) for p in by_rank] == list(range(1, len(documents) + 1))
+        ordered = [float(p["logit"]) for p in by_rank]
+        assert ordered == sorted(ordered, reverse=True)
+        assert sum(float(p["score"]) for p in documents) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_per_query_values_average_to_the_metrics(run):
+    per_query = rows(run.path / "per_query.csv")
+    for name, value in run.metrics["test"].items():
+        counted = [float(row[name]) for row in per_query if row[name]]
+        assert np.mean(counted) == pytest.approx(value, abs=1e-6)
+
+
+def test_evaluate_and_predict_give_the_same_from_the_saved_model(run, folder, tmp_path):
+    assert evaluate(run.path, str(folder / "test.csv")) == pytest.approx(run.metrics["test"], abs=1e-7)
+    assert predict(run.path, str(folder / "test.csv"), tmp_path / "p.csv") == len(rows(run.path / "predictions.csv"))
+    assert (tmp_path / "p.csv").read_bytes() == (run.path / "predictions.csv").read_bytes()
+
+
+def test_predict_needs_no_label_column(run, folder, tmp_path):
+    lines = [line.split(",") for line in (folder / "test.csv").read_text().splitlines()]
+    (tmp_path / "bare.csv").write_text("\n".join(",".join([*line[:2], *line[4:8]]) for line in lines) + "\n")
+    predict(run.path, str(tmp_path / "bare.csv"), tmp_path / "p.csv")
+    bare, full = rows(tmp_path / "p.csv"), rows(run.path / "predictions.csv")
+    assert {p["label"] for p in bare} == {""}
+    assert [(p["logit"], p["rank"]) for p in bare] == [(p["logit"], p["rank"]) for p in full]
+
+
+def test_equal_seeds_give_equal_runs(folder, tmp_path):
+    one, two = (train(config(folder), tmp_path / name) for name in ("a", "b"))
+    assert (one.path / "predictions.csv").read_bytes() == (two.path / "predictions.csv").read_bytes()
+    other = train(config(folder), tmp_path / "c", seed=4)
+    assert (one.path / "predictions.csv").read_bytes() != (other.path / "predictions.csv").read_bytes()
+
+
+def test_a_warm_start_goes_on_from_the_weights_of_a_run(run, folder, tmp_path):
+    sections = {
+        "training": {"epochs": 1, "initial_model": str(run.path)},
+        "model": {"optimizer": {"key": "sgd", "learning_rate": 1e-9}},
+    }
+    again = train(config(folder, **sections), tmp_path / "warm")
+    assert again.metrics["test"] == pytest.approx(run.metrics["test"], abs=1e-4)
+    with pytest.raises(ConfigError, match=r"training.initial_model: .*other inputs or layers"):
+        train(config(folder, **{**sections, "model": {"architecture": "linear"}}), tmp_path / "other")
+    with pytest.raises(ConfigError, match=r"training.initial_model: .*no such model"):
+        train(config(folder, training={"initial_model": str(tmp_path / "nope")}), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_missed_expectations_are_reported_and_the_run_is_kept(folder, tmp_path):
+    result = train(config(folder, expected_metrics={"test": {"ndcg_5": 0.999, "mrr": 0.01}}), tmp_path / "run")
+    assert len(result.missed) == 1
+    assert "test: ndcg_5 is" in result.missed[0]
+    assert (result.path / "model.keras").exists()
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_an_interrupted_run_keeps_its_best_weights_and_says_so(folder, tmp_path, monkeypatch, after):
+    log_end = BestWeights.on_epoch_end
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == after:
+            raise KeyboardInterrupt
+        log_end(self, epoch, logs)
+
+    monkeypatch.setattr(BestWeights, "on_epoch_end", interrupt)
+    result = train(config(folder, training={"epochs": 50}), tmp_path / "run")
+    assert result.interrupted
+    metrics = json.loads((result.path / "metrics.json").read_text())
+    assert metrics["interrupted"] is True
+    if after:
+        best = max(float(row["val_ndcg_5"]) for row in rows(result.path / "history.csv"))
+        assert metrics["validation"]["ndcg_5"] == pytest.approx(best, abs=1e-6)
+    assert {path.name for path in result.path.iterdir()} >= FILES - {"history.csv"}
+
+
+def test_early_stopping_waits_for_patience():
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.build((None, 1))
+    callback = BestWeights("val", "max", patience=2, min_delta=0.1)
+    callback.set_model(model)
+    model.stop_training = False
+    stops = []
+    for epoch, value in enumerate([0.5, 0.7, 0.75, 0.6, 0.9]):
+        callback.on_epoch_end(epoch, {"val": value})
+        stops.append(model.stop_training)
+    assert stops[:4] == [False, False, False, True]
+    assert callback.best == 0.9
+
+
+def test_a_diverging_run_fails_with_advice(folder, tmp_path):
+    sections = {"model": {"loss": {"softmax_cross_entropy": 1e38}, "optimizer": {"key": "sgd", "learning_rate": 1e38}}}
+    with pytest.raises(UserError, match=r"lower model.optimizer.learning_rate"):
+        train(config(folder, training={"epochs": 5}, **sections), tmp_path / "run")
+    assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_dropped_documents_are_reported(folder, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, "ml4ir_losses"):
+        train(config(folder, data={"max_list_size": 4, "truncation": "random"}, training={"epochs": 1}), tmp_path / "r")
+    messages = [record.getMessage() for record in caplog.records]
+    assert any(m.startswith("train: ") and "(truncation: random)" in m for m in messages)
+    assert any(m.startswith("test: ") and "(truncation: first)" in m for m in messages)
+
+
+def test_check_summarises_without_training(folder):
+    summary = check(config(folder, data={"max_list_size": 4}))
+    assert summary["splits"]["train"]["queries"] == 40
+    assert summary["splits"]["train"]["longest"] <= 9
+    assert summary["splits"]["train"]["dropped"] > 0
+    assert summary["features"] == 4
+    assert summary["parameters"] > 100
+
+
+def test_a_run_never_overwrites_another(run):
+    with pytest.raises(ConfigError, match="exists and is not empty"):
+        RunFolder(run.path)
+
+
+def test_default_folders_differ(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = RunFolder.named("x")
+    first.path.mkdir(parents=True)
+    assert RunFolder.named("x").path != first.path
+    assert first.path.parent.name == "runs"
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
