@@ -78,6 +78,13 @@ class NumericInput(Strict):
     transforms: list[Transform] = Field(default_factory=list)
     missing: Literal["mean", "median", "zero"] | float = Field("median", description="what an empty cell becomes")
     missing_indicator: bool = Field(False, description="add a 0/1 column that says which cells were empty")
+    query_rank: bool = Field(False, description="add each column's rank among the query's documents, -1/2 to 1/2")
+
+    @model_validator(mode="after")
+    def _ranks_documents(self) -> Self:
+        if self.query_rank and self.scope == "query":
+            raise ValueError("query_rank ranks the documents of a query: it needs scope document")
+        return self
 
 
 class CategoricalInput(Strict):

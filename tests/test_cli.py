@@ -102,7 +102,7 @@ def rows(*changes):
         (None, "data.train=nope.csv", "nope.csv does not exist"),
         ("", "", "bad.csv is empty"),
         (HEADER, "", "bad.csv has a header and no data rows"),
-        (rows("q9,1,2\n"), "", "bad.csv, line 14: 3 cells for 10 columns"),
+        (rows("q9,1,2\n"), "", "bad.csv, line 14: 3 cell(s), the header has 10"),
         (rows(ROW.format(q=9, label="abc", price=1)), "", "bad.csv, line 14, column 'label': 'abc' is not a number"),
         (rows(ROW.format(q=9, label="", price=1)), "", "bad.csv, line 14, column 'label'"),
         (rows(ROW.format(q=9, label=1, price="nan")), "", "bad.csv, line 14, column 'price': 'nan' is not finite"),

@@ -27,6 +27,7 @@ class FittedInput(BaseModel):
     fill: list[float] = []
     transforms: list[dict[str, Any]] = []
     missing_indicator: bool = False
+    query_rank: bool = False
     vocabulary: list[str] = []
     num_buckets: int = 0
     max_length: int = 0
@@ -56,6 +57,7 @@ def _fit(config: Any, features: FeatureConfig, table: Table) -> FittedInput:
             fill=fill,
             transforms=transforms,
             missing_indicator=config.missing_indicator,
+            query_rank=config.query_rank,
         )
     if isinstance(config, TextInput):
         words = Counter(word for text in table.strings(config.name) for word in tokenize(text))

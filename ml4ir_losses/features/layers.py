@@ -9,10 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from ml4ir_losses.data.batching import MASK
 from ml4ir_losses.errors import DataError, did_you_mean
 from ml4ir_losses.features.fitting import FittedInput, fitted_from
 from ml4ir_losses.features.transforms import apply_transforms
 from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.ops import as_mask
 
 
 def string_lookup(fitted: FittedInput) -> Any:
@@ -24,6 +26,23 @@ def string_lookup(fitted: FittedInput) -> Any:
     if fitted.num_buckets:
         return keras.layers.Hashing(num_bins=fitted.num_buckets)
     return keras.layers.StringLookup(vocabulary=fitted.vocabulary or ["[none]"], num_oov_indices=1)
+
+
+def query_rank(x: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Rank of each value among its query's documents, [B, N, F]: -1/2 lowest, 1/2 highest, ties share the middle.
+
+    A stable sort numbers equal values upwards, and downwards in the reversed list: the mean of both numbers is the
+    middle of the tie.
+    """
+    valid = as_mask(valid, x[..., 0])[..., None]
+    keys = ops.where(valid, ops.where(x == 0, 0.0, x), float("inf"))  # -0.0 ties with 0.0
+
+    def places(keys: Tensor) -> Tensor:
+        return ops.cast(ops.argsort(ops.argsort(keys, axis=1), axis=1), x.dtype)
+
+    middle = (places(keys) + ops.flip(places(ops.flip(keys, axis=1)), axis=1)) / 2.0
+    size = ops.sum(ops.cast(valid, x.dtype), axis=1, keepdims=True)
+    return ops.where(valid, (middle + 0.5) / ops.maximum(size, 1.0) - 0.5, 0.0)
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -38,17 +57,20 @@ class NumericEncoder(keras.layers.Layer):  # type: ignore[misc]
     @property
     def width(self) -> int:
         """Values per document."""
-        return len(self.fitted.columns) * (2 if self.fitted.missing_indicator else 1)
+        return len(self.fitted.columns) * (1 + self.fitted.missing_indicator + self.fitted.query_rank)
 
     def build(self, input_shape: Any = None) -> None:
         """There is no state to build."""
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         missing = ops.isnan(x)
-        x = apply_transforms(ops.where(missing, self.fill, x), self.fitted.transforms, ops)
+        filled = ops.where(missing, self.fill, x)
+        parts = [apply_transforms(filled, self.fitted.transforms, ops)]
         if self.fitted.missing_indicator:
-            x = ops.concatenate([x, ops.cast(missing, x.dtype)], axis=-1)
-        return x
+            parts.append(ops.cast(missing, filled.dtype))
+        if self.fitted.query_rank:
+            parts.append(query_rank(filled, valid))
+        return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "fitted": self.fitted.model_dump()}
@@ -135,6 +157,8 @@ class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
         rank = (2 if fitted.scope == "document" else 1) + (fitted.type != "categorical")
         if fitted.type == "numeric" and len(value.shape) == rank - 1 and len(fitted.columns) == 1:
             value = value[..., None]
+        if fitted.query_rank:
+            return encoder(value, valid=dict(x).get(MASK))
         return encoder(value)
 
     def get_config(self) -> dict[str, Any]:

@@ -8,13 +8,14 @@ import keras
 from keras import ops
 
 from ml4ir_losses.lazy import Tensor
-from ml4ir_losses.ops import as_float, as_mask, lowest, masked_log_softmax
+from ml4ir_losses.ops import as_float, as_mask, lowest, masked_log_softmax, where_finite
 
 
 def masked_sigmoid(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     """σ(logit); padding gets 0."""
     logits = as_float(logits)
-    return ops.where(as_mask(mask, logits), ops.sigmoid(logits), 0.0)
+    valid = as_mask(mask, logits)
+    return ops.where(valid, ops.sigmoid(ops.where(valid, logits, 0.0)), 0.0)
 
 
 def masked_softmax(logits: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -33,14 +34,16 @@ def masked_identity(logits: Tensor, mask: Tensor | None = None) -> Tensor:
 
 def sigmoid_logits(scores: Tensor) -> Tensor:
     """The logits of σ-activated scores; exact 0 and 1 count as the nearest number that has a finite logit."""
-    scores = as_float(scores)
-    floor = 2.0**-126
-    return ops.log(ops.maximum(scores, floor)) - ops.log(ops.maximum(1.0 - scores, 2.0**-24))
+
+    def logit(p: Tensor) -> Tensor:
+        return ops.log(ops.maximum(p, 2.0**-126)) - ops.log(ops.maximum(1.0 - p, 2.0**-24))
+
+    return where_finite(logit, as_float(scores), 0.5)
 
 
 def softmax_logits(scores: Tensor) -> Tensor:
     """Logits of softmax-activated scores: their log, floored at the smallest normal float32."""
-    return ops.log(ops.maximum(as_float(scores), 2.0**-126))
+    return where_finite(lambda p: ops.log(ops.maximum(p, 2.0**-126)), as_float(scores), 0.5)
 
 
 ACTIVATIONS = {"sigmoid": masked_sigmoid, "softmax": masked_softmax, "identity": masked_identity}

@@ -7,9 +7,12 @@ from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from ml4ir_losses.errors import UserError, did_you_mean
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.losses.parameters import ACTIVATION_FUNCTIONS, check_parameters
+from ml4ir_losses.ops import as_float, where_finite
 from ml4ir_losses.registry import LOSSES
 
 _POSITIONAL = ("loss_key", "scoring_type")
@@ -41,7 +44,7 @@ class RelevanceLossBase(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "function" not in vars(cls):
+        if not hasattr(cls, "function"):
             return
         own = inspect.signature(cls.function).parameters.values()
         cls._parameters = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY and p.name != "item_weight"}
@@ -81,6 +84,12 @@ class RelevanceLossBase(ABC):
         return limit
 
     @property
+    def seed(self) -> int | None:
+        """The seed of a loss that samples; None: it does not."""
+        seed: int | None = self.params.get("seed")
+        return seed
+
+    @property
     def invertible(self) -> bool:
         """True if the final activation can be undone, so that `from_logits=False` is offered."""
         return self.activation in ("sigmoid", "softmax")
@@ -103,7 +112,7 @@ class RelevanceLossBase(ABC):
         """
         from ml4ir_losses.losses.keras_loss import RelevanceLoss
 
-        known = inspect.signature(RelevanceLoss.__init__).parameters
+        known = [name for name in inspect.signature(RelevanceLoss).parameters if name != "loss"]
         return RelevanceLoss(self, **{name: value for name, value in kwargs.items() if name in known})
 
     def get_final_activation_op(self, output_name: str = "score") -> Callable[..., Tensor]:
@@ -124,12 +133,23 @@ class RelevanceLossBase(ABC):
         return y_true >= self.min_label
 
     def per_query(
-        self, y_true: Tensor, y_pred: Tensor, item_weight: Tensor | None = None, mask: Tensor | None = None
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        item_weight: Tensor | None = None,
+        mask: Tensor | None = None,
+        generator: Any = None,
     ) -> Tensor:
-        """The loss of every row, [B]; `mask` stands in for the mask in the labels."""
+        """The loss of every row, [B].
+
+        `mask` stands in for the mask in the labels; a seeded loss draws from `generator`, a
+        `keras.random.SeedGenerator`, where one is given.
+        """
         params = {name: value for name, value in self.params.items() if name not in ("min_label", "activation_fn")}
+        if generator is not None and self.seed is not None:
+            params["seed"] = generator
         if self.params.get("activation_fn"):
-            y_pred = getattr(keras.activations, self.params["activation_fn"])(y_pred)
+            y_pred = where_finite(getattr(keras.activations, self.params["activation_fn"]), as_float(y_pred))
         mask = self.valid(y_true) if mask is None else mask
         return type(self).function(y_true, y_pred, mask, item_weight=item_weight, **params)
 
@@ -140,6 +160,18 @@ class RelevanceLossBase(ABC):
                 f"{self.key!r} takes y_true and y_pred of one shape [B, N] (queries, documents). "
                 f"Received: y_true {_show(y_true)}, y_pred {_show(y_pred)}."
             )
+
+    def check_labels(
+        self, labels: np.ndarray[Any, Any], y_pred: Sequence[int | None], mask: np.ndarray[Any, Any] | None = None
+    ) -> None:
+        """Raises `UserError` for the first valid label that the loss does not take."""
+        if self.label_range is None:
+            return
+        low, high = self.label_range
+        valid = labels >= (low if self.min_label is None else self.min_label) if mask is None else mask
+        wrong = valid & ~((labels >= low) & (labels <= high))
+        if wrong.any():
+            raise UserError(f"{self.key!r} takes labels from {low:g} to {high:g}. Received: {labels[wrong].flat[0]:g}.")
 
     def weight_shape(self, y_true: Sequence[int | None]) -> tuple[int | None, ...]:
         """The shape of document weights for labels of this shape: [B, N], or [B] where rows have no documents."""
@@ -188,22 +220,40 @@ class WeightedSum(RelevanceLossBase):
         first = self.losses[0][0]
         self.loss_type = first.loss_type  # type: ignore[misc]
         self.activation = first.activation  # type: ignore[misc]
-        self.label_range = first.label_range  # type: ignore[misc]
         self.loss_key = self.scoring_type = ""
         self.params = {"min_label": first.min_label}
+
+    @property
+    def seed(self) -> int | None:
+        """The first seed among the losses: they draw from one generator."""
+        return next((loss.seed for loss, _ in self.losses if loss.seed is not None), None)
 
     def get_config(self) -> dict[str, Any]:
         return {"key": self.key, "losses": [[loss.get_config(), weight] for loss, weight in self.losses]}
 
     def per_query(
-        self, y_true: Tensor, y_pred: Tensor, item_weight: Tensor | None = None, mask: Tensor | None = None
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        item_weight: Tensor | None = None,
+        mask: Tensor | None = None,
+        generator: Any = None,
     ) -> Tensor:
-        values = [weight * loss.per_query(y_true, y_pred, item_weight, mask) for loss, weight in self.losses]
+        values = [weight * loss.per_query(y_true, y_pred, item_weight, mask, generator) for loss, weight in self.losses]
         return sum(values[1:], values[0])
 
     def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
         for loss, _ in self.losses:
             loss.check_shapes(y_true, y_pred)
+
+    def check_labels(
+        self, labels: np.ndarray[Any, Any], y_pred: Sequence[int | None], mask: np.ndarray[Any, Any] | None = None
+    ) -> None:
+        for loss, _ in self.losses:
+            loss.check_labels(labels, y_pred, mask)
+
+    def weight_shape(self, y_true: Sequence[int | None]) -> tuple[int | None, ...]:
+        return self.losses[0][0].weight_shape(y_true)
 
     def __repr__(self) -> str:
         return f"WeightedSum({self.losses!r})"
@@ -221,9 +271,13 @@ def get_loss(spec: str | Mapping[str, Any] | RelevanceLossBase, **params: Any) -
         ValueError: for an unknown key or parameter, with the nearest match.
     """
     if isinstance(spec, RelevanceLossBase):
+        if params:
+            raise UserError(f"{spec!r} is already built and takes no further parameters. Received: {params!r}.")
         return spec
     if isinstance(spec, Mapping):
         if spec.get("key") == WeightedSum.key:
+            if set(spec) != {"key", "losses"} or params:
+                raise UserError(f"{WeightedSum.key!r} takes `losses` and nothing else. Received: {dict(spec)!r}.")
             return WeightedSum(spec["losses"])
         if "key" not in spec and not params and all(isinstance(w, (int, float)) for w in spec.values()):
             return WeightedSum(spec)

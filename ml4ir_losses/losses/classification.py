@@ -31,7 +31,7 @@ def categorical_cross_entropy(
     if len(labels.shape) == 2 and labels.shape[-1] == 1 and classes != 1:
         labels = ops.squeeze(labels, axis=-1)
     if len(labels.shape) == 1:
-        index = ops.cast(labels, "int32")
+        index = ops.cast(ops.where(labels >= 0, labels, -1), "int32")  # NaN: -1
         target = ops.cast(index[:, None] == ops.arange(classes, dtype="int32")[None, :], scores.dtype)
         row_valid = ops.cast(index >= 0, scores.dtype)
         if ignore_index is not None:
@@ -51,7 +51,9 @@ def categorical_cross_entropy(
     rows = ops.sum(ops.ones_like(terms))
     shares = ops.sum(target * importance, axis=-1) * row_valid if class_weight is not None else row_valid
     values = safe_divide(rows * terms, ops.sum(shares) * ops.ones_like(terms))
-    return values if item_weight is None else values * ops.cast(item_weight, values.dtype)
+    if item_weight is not None:
+        values = values * ops.where(row_valid > 0, ops.cast(item_weight, values.dtype), 0.0)
+    return values
 
 
 @register_loss("categorical_cross_entropy", aliases=("cross_entropy_loss",))
@@ -101,6 +103,21 @@ class CategoricalCrossEntropy(RelevanceLossBase):
         if weight is not None and _differ(len(weight), classes):
             raise UserError(
                 f"`class_weight` must hold one weight for each of the {classes} classes. Received: {weight!r}."
+            )
+
+    def check_labels(
+        self, labels: np.ndarray[Any, Any], y_pred: Sequence[int | None], mask: np.ndarray[Any, Any] | None = None
+    ) -> None:
+        classes = y_pred[1]
+        if classes is None or (labels.ndim == 2 and labels.shape[1] == classes != 1):
+            return
+        labels = labels.reshape(-1)
+        counts = (labels >= 0) & (labels != self.params["ignore_index"])
+        wrong = counts & (labels >= classes) if mask is None else counts & (labels >= classes) & mask.reshape(-1)
+        if wrong.any():
+            raise UserError(
+                f"{self.key!r} takes class numbers below {classes}, the width of y_pred. "
+                f"Received: {labels[wrong][0]:g}."
             )
 
     def weight_shape(self, y_true: Sequence[int | None]) -> tuple[int | None, ...]:

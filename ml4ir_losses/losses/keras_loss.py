@@ -14,6 +14,7 @@ from ml4ir_losses.lazy import Tensor
 from ml4ir_losses.losses.activations import INVERSES
 from ml4ir_losses.losses.base import RelevanceLossBase, get_loss
 from ml4ir_losses.losses.propensity import PropensitySpec, check_propensity, propensity_weight
+from ml4ir_losses.ops.weights import same_shape, split_weights
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -21,7 +22,8 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
     """A relevance loss as `fn(y_true, y_pred, sample_weight=None) -> scalar` for `model.compile`.
 
     Keras reduces the [B] values of the rows. Weights are scalar, [B] or [B, 1] per query (Keras multiplies them
-    in), or [B, N] per document (the loss itself takes them in); another shape is an error.
+    in), or [B, N] per document (the loss itself takes them in), or both as `{"query": ..., "item": ...}`; another
+    shape is an error.
 
     Args:
         loss: the loss, or its config.
@@ -59,20 +61,27 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         self.mask = mask
         self.positions = positions
         self.propensity = propensity
+        # An attribute, so that a model can track it: on JAX only a tracked generator advances.
+        self.seed_generator = None if self.loss.seed is None else keras.random.SeedGenerator(self.loss.seed)
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         self.loss.check_shapes(y_true.shape, y_pred.shape)
-        self._check_labels(y_true)
-        query_weight, item_weight = split_weights(sample_weight, self.loss.weight_shape(y_true.shape))
+        shape = self.loss.weight_shape(y_true.shape)
+        if isinstance(sample_weight, Mapping):
+            query_weight, _ = split_weights(sample_weight.get("query"), shape)
+            _, item_weight = split_weights(sample_weight.get("item"), shape)
+        else:
+            query_weight, item_weight = split_weights(sample_weight, shape)
         target = {"labels": y_true}
         if self.mask is not None:
-            target["mask"] = self._aligned("mask", self.mask, y_true)
+            target["mask"] = self._aligned("mask", self.mask, shape)
         if self.positions is not None:
-            weight = propensity_weight(self._aligned("positions", self.positions, y_true), self.propensity)
+            weight = propensity_weight(self._aligned("positions", self.positions, shape), self.propensity)
             item_weight = weight if item_weight is None else weight * ops.cast(item_weight, weight.dtype)
         if item_weight is not None:
             target["item_weight"] = item_weight
+        self._check_labels(y_true, y_pred)
         # A dict hides a `_keras_mask` on y_pred, which Keras would multiply into the [B] values.
         return super().__call__(target, {"scores": y_pred}, query_weight)
 
@@ -82,7 +91,7 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
             scores = INVERSES[self.loss.activation](scores)
         mask = target.get("mask")
         mask = None if mask is None else mask > 0
-        return self.loss.per_query(target["labels"], scores, target.get("item_weight"), mask)
+        return self.loss.per_query(target["labels"], scores, target.get("item_weight"), mask, self.seed_generator)
 
     def get_config(self) -> dict[str, Any]:
         for name in ("mask", "positions"):
@@ -100,51 +109,17 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         }
 
     @staticmethod
-    def _aligned(name: str, value: Tensor, y_true: Tensor) -> Tensor:
+    def _aligned(name: str, value: Tensor, shape: Sequence[int | None]) -> Tensor:
         value = ops.convert_to_tensor(value)
-        if not same_shape(value.shape, y_true.shape):
-            raise UserError(f"`{name}` must have the labels' shape {tuple(y_true.shape)}. Received: {value.shape}.")
+        if not same_shape(value.shape, shape):
+            raise UserError(f"`{name}` must have the labels' shape {tuple(shape)}. Received: {tuple(value.shape)}.")
         return value
 
-    def _check_labels(self, y_true: Tensor) -> None:
-        if self.loss.label_range is None:
-            return
+    def _check_labels(self, y_true: Tensor, y_pred: Tensor) -> None:
         labels = concrete(y_true)
-        if labels is None:
-            return
-        low, high = self.loss.label_range
-        valid = labels >= (low if self.loss.min_label is None else self.loss.min_label)
-        if self.mask is not None:
-            valid = np.asarray(ops.convert_to_numpy(self.mask)) > 0
-        wrong = valid & ~((labels >= low) & (labels <= high))
-        if wrong.any():
-            raise UserError(
-                f"{self.loss.key!r} takes labels from {low:g} to {high:g}. Received: {labels[wrong].flat[0]:g}."
-            )
-
-
-def split_weights(weight: Tensor | None, labels_shape: Sequence[int | None]) -> tuple[Tensor | None, Tensor | None]:
-    """Keras' sample_weight as (query weight [B] or scalar, item weight [B, N]); `UserError` for another shape."""
-    if weight is None:
-        return None, None
-    weight = ops.convert_to_tensor(weight)
-    shape = weight.shape
-    rows = labels_shape[:1]
-    if len(shape) == 0 or (len(shape) == 1 and same_shape(shape, rows)):
-        return weight, None
-    if len(shape) == 2 and shape[1] == 1 and same_shape(shape[:1], rows):
-        return ops.squeeze(weight, axis=-1), None
-    if len(shape) == 2 and len(labels_shape) >= 2 and same_shape(shape, labels_shape[:2]):
-        return None, weight
-    raise UserError(
-        "`sample_weight` must be a scalar, [B] or [B, 1] per query, or [B, N] per document, "
-        f"for labels of shape {tuple(labels_shape)}. Received: shape {tuple(shape)}."
-    )
-
-
-def same_shape(a: Sequence[int | None], b: Sequence[int | None]) -> bool:
-    """True if the ranks agree and so does every size that is known."""
-    return len(a) == len(b) and all(m is None or n is None or m == n for m, n in zip(a, b, strict=True))
+        if labels is not None:
+            mask = None if self.mask is None else np.asarray(ops.convert_to_numpy(self.mask)) > 0
+            self.loss.check_labels(labels, y_pred.shape, mask)
 
 
 def concrete(x: Tensor) -> np.ndarray[Any, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.ops import (
+    below_top,
     clean,
     descending_order,
     list_weight,
@@ -46,6 +47,7 @@ def rank_one_listnet(
 ) -> Tensor:
     """Per-query rank-one ListNet, [B]: see `RankOneListNet`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
+    scores = below_top(scores, mask)
     log_p = masked_log_softmax(scores, mask)
     # ln(1 - p) for the best document is the log of the others' share, which 1 - p would round away.
     size = ops.shape(scores)[1]

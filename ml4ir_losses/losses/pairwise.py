@@ -27,8 +27,7 @@ def pairwise_logistic(
     ordered = (pair_differences(labels) > 0) & mask[:, :, None] & mask[:, None, :]
     pair_weight = ops.where(ordered, weight[:, :, None], 0.0)
     margins = ops.where(ordered, pair_differences(scores), 0.0)
-    softplus = ops.maximum(-margins, 0.0) + ops.log1p(ops.exp(-ops.abs(margins)))
-    total = ops.sum(pair_weight * softplus, axis=(1, 2))
+    total = -ops.sum(pair_weight * ops.log_sigmoid(margins), axis=(1, 2))
     return normalise(total, ops.sum(pair_weight, axis=(1, 2)), normalization)
 
 

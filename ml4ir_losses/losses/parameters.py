@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ml4ir_losses.errors import UserError, check_choice, check_not_negative, check_positive
@@ -50,9 +50,18 @@ def _whole(**arguments: int) -> None:
             raise UserError(f"`{name}` must be a whole number or None. Received: {name}={value!r}.")
 
 
+def _seed(**arguments: int) -> None:
+    _whole(**arguments)
+    check_not_negative(**arguments)
+
+
 def _class_weight(**arguments: Any) -> None:
     for name, value in arguments.items():
-        if isinstance(value, str) or not all(isinstance(w, (int, float)) and w >= 0 for w in value):
+        if (
+            not isinstance(value, Sequence)
+            or isinstance(value, str)
+            or not all(isinstance(w, (int, float)) and w >= 0 for w in value)
+        ):
             raise UserError(f"`{name}` must be a list of one weight of at least 0 per class. Received: {value!r}.")
 
 
@@ -67,7 +76,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "label_smoothing": _share,
     "class_weight": _optional(_class_weight),
     "ignore_index": _optional(_whole),
-    "seed": _optional(_whole),
+    "seed": _optional(_seed),
 }
 
 

@@ -10,9 +10,8 @@ from ml4ir_losses.registry import register_loss
 
 def binary_terms(labels: Tensor, scores: Tensor, pos_weight: float | None = None) -> Tensor:
     """-[p·y·ln σ(s) + (1-y)·ln(1-σ(s))] in a form that is exact at any score."""
-    softplus = ops.maximum(-scores, 0.0) + ops.log1p(ops.exp(-ops.abs(scores)))
-    positive = 1.0 if pos_weight is None else 1.0 + (pos_weight - 1.0) * labels
-    return (1.0 - labels) * scores + positive * softplus
+    positive = labels if pos_weight is None else pos_weight * labels
+    return -positive * ops.log_sigmoid(scores) - (1.0 - labels) * ops.log_sigmoid(-scores)
 
 
 def sigmoid_cross_entropy(

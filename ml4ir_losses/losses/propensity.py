@@ -34,7 +34,10 @@ def table(positions: Tensor, *, values: Sequence[float], clip: float = 10.0) -> 
     return ops.minimum(1.0 / ops.take(ops.convert_to_tensor(examined), index, axis=0), clip)
 
 
-_MODELS: dict[str, tuple[Any, tuple[str, ...]]] = {"power": (power, ("eta", "clip")), "table": (table, ("values", "clip"))}
+_MODELS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "power": (power, ("eta", "clip")),
+    "table": (table, ("values", "clip")),
+}
 
 
 def check_propensity(spec: PropensitySpec) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from ml4ir_losses.ops.masking import (
     as_float,
     as_mask,
+    below_top,
     clean,
     lowest,
     masked_log_softmax,
     masked_logsumexp,
     row_sum,
     safe_divide,
+    where_finite,
 )
 from ml4ir_losses.ops.normalization import NORMALIZATIONS, list_weight, normalise
 from ml4ir_losses.ops.sorting import descending_order, ranks, take
@@ -18,6 +20,7 @@ __all__ = [
     "NORMALIZATIONS",
     "as_float",
     "as_mask",
+    "below_top",
     "clean",
     "descending_order",
     "list_weight",
@@ -30,4 +33,5 @@ __all__ = [
     "row_sum",
     "safe_divide",
     "take",
+    "where_finite",
 ]

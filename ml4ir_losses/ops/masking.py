@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ml4ir_losses.lazy import Tensor, keras, ops
@@ -21,8 +23,12 @@ def as_mask(mask: Tensor | None, like: Tensor) -> Tensor:
 
 
 def lowest(x: Tensor) -> float:
-    """A finite stand-in for minus infinity that survives a subtraction in the dtype of `x`."""
-    return float(np.finfo(keras.backend.standardize_dtype(x.dtype)).min) / 4
+    """A finite stand-in for minus infinity that survives a subtraction in the dtype of `x`.
+
+    Never below the range of float32: through that a Python number comes to torch, also beside float64.
+    """
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    return float(np.finfo("float32" if dtype == "float64" else dtype).min) / 4
 
 
 def clean(
@@ -58,6 +64,19 @@ def masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
     return ops.logsumexp(ops.where(mask, scores, lowest(scores)), axis=-1, keepdims=True)
 
 
+def below_top(scores: Tensor, mask: Tensor) -> Tensor:
+    """scores - their valid maximum, 0 where masked: near 0, where a float has its digits, at any common offset."""
+    top = ops.max(ops.where(mask, scores, lowest(scores)), axis=-1, keepdims=True)
+    return ops.where(mask, scores - ops.stop_gradient(top), 0.0)
+
+
 def masked_log_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     """Log of the softmax over the valid documents, [B, N]; 0 where masked."""
+    scores = below_top(scores, mask)
     return ops.where(mask, scores - masked_logsumexp(scores, mask), 0.0)
+
+
+def where_finite(function: Callable[[Tensor], Tensor], x: Tensor, filler: float = 0.0) -> Tensor:
+    """function(x), but x itself where x is NaN or infinite, so that no such place spoils a masked gradient."""
+    finite = ops.isfinite(x)
+    return ops.where(finite, function(ops.where(finite, x, filler)), x)

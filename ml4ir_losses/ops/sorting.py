@@ -7,8 +7,8 @@ from ml4ir_losses.lazy import Tensor, ops
 
 def descending_order(keys: Tensor, mask: Tensor) -> Tensor:
     """Indices, [B, N], that sort `keys` from high to low; ties keep their order, masked places come last."""
-    # + 0.0: XLA sorts -0.0 before 0.0, which would part ties.
-    ascending = ops.where(mask, -keys + 0.0, float("inf"))
+    # XLA sorts -0.0 before 0.0, which would part ties, and folds x + 0.0 to x.
+    ascending = ops.where(mask, ops.where(keys == 0, 0.0, -keys), float("inf"))
     return ops.argsort(ops.stop_gradient(ascending), axis=-1)
 
 

@@ -23,7 +23,8 @@ def reverse_logcumsumexp(x: Tensor) -> Tensor:
 
     within = ops.logsumexp(ops.where(_not_before(BLOCK, 0), tiles[:, :, None, :], low), axis=-1)
     behind = ops.logsumexp(ops.where(_not_before(blocks, 1), within[:, None, :, 0], low), axis=-1)
-    tails = ops.logaddexp(within, behind[:, :, None])
+    # Not `logaddexp`: on TensorFlow its gradient is one-sided where both are equal, as they are at equal scores.
+    tails = ops.logsumexp(ops.stack([within, behind[:, :, None] + ops.zeros_like(within)], axis=-1), axis=-1)
     return ops.reshape(tails, (-1, blocks * BLOCK))[:, :length]
 
 

@@ -145,3 +145,26 @@ def test_inputs_of_the_query_are_repeated_for_its_documents():
     )
     x = {"d": np.array([[[1.0], [2.0]]], "float32"), "q": np.array([[7.0]], "float32")}
     np.testing.assert_allclose(keras.ops.convert_to_numpy(encoder(fitted)(x))[0], [[1, 7], [2, 7]])
+
+
+def test_query_rank_is_the_middle_rank_among_real_documents():
+    from ml4ir_losses.features.layers import query_rank
+
+    rng = np.random.default_rng(0)
+    x = rng.integers(-2, 3, (3, 7, 2)).astype("float32") * np.float32(0.5)
+    x[0, 0, 0], x[0, 1, 0] = -0.0, 0.0
+    valid = rng.random((3, 7)) < 0.7
+    valid[2] = False
+    expected = np.zeros_like(x)
+    for b, i, f in np.argwhere(np.repeat(valid[..., None], 2, axis=2)):
+        others = x[b, valid[b], f]
+        expected[b, i, f] = ((others < x[b, i, f]).sum() + 0.5 * (others == x[b, i, f]).sum()) / valid[b].sum() - 0.5
+    ranks = keras.ops.convert_to_numpy(query_rank(x, valid.astype("float32")))
+    np.testing.assert_allclose(ranks, expected, atol=1e-6)
+
+
+def test_query_rank_stands_beside_the_transformed_column():
+    inputs = features({"name": "x", "type": "numeric", "transforms": ["log1p"], "query_rank": True})
+    data = table(x=[3.0, 1.0, 2.0, 1.0])
+    encoded = run(fit_inputs(inputs, data), encode_rows(fit_inputs(inputs, data), data))
+    np.testing.assert_allclose(encoded[:, 1], [0.375, -0.25, 0.125, -0.25])

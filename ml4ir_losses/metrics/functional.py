@@ -1,0 +1,383 @@
+"""Ranking metrics as pure functions: `fn(labels, scores, mask, *, item_weight=None, ...) -> (values, weights)`.
+
+`values` [B] holds the metric of each query, `weights` [B] the weight with which it enters the mean over queries:
+Σ values·weights / Σ weights. Shared arguments:
+
+    labels: [B, N]. The binary metrics call a document relevant if its label is at least `relevance_threshold`.
+    scores: [B, N], ranked from high to low; ties keep their order, NaN comes last.
+    mask: [B, N], 1 = document, 0 = padding, whose labels, scores and weights never count. None: no padding.
+    item_weight: [B, N]. Weight 0 takes the document out of the ranking, those below move up.
+    topn: the ranks that count; None: all.
+    relevance_threshold: the lowest label that is relevant.
+    empty_queries: what a query without anything relevant is worth. `skip`: it does not count (weight 0);
+        `zero`, `one`: it counts with that value. A query that is all padding never counts.
+
+A query weighs Σ w·R / ΣR, with R the relevance that the metric measures (0 or 1, or the gain), and if it has none,
+as much as its documents on average. Average relevance position and ordered pair accuracy are means over documents
+and pairs instead: they weigh Σ w·y and Σ w over the pairs. All functions raise `ValueError` for a parameter value
+that is not allowed. They follow TF-Ranking 0.5.5, but for its random ties and the weights that depended on the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ml4ir_losses.errors import UserError, check_choice, check_count
+from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.ops import clean, descending_order, list_weight, row_sum, safe_divide, take
+from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, get_gain, label_gain, relative_gain
+from ml4ir_losses.registry import register_metric
+
+EMPTY_QUERIES = ("skip", "zero", "one")
+DENOMINATORS = ("retrieved", "topn")
+LOWER_IS_BETTER = frozenset({"arp"})
+
+Values = tuple[Tensor, Tensor]
+
+
+@register_metric("ndcg")
+def ndcg(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    topn: int | None = None,
+    gain: GainSpec = "pow2_minus_1",
+    discount: DiscountSpec = "log2_inverse",
+    empty_queries: str = "skip",
+) -> Values:
+    r"""Normalised discounted cumulative gain: the DCG over that of the best order, from 0 to 1.
+
+    $$\frac{\sum_{r \le n} w_r\,g(y_r)\,D(r)}{\sum_{r \le n} w_{\pi(r)}\,g(y_{\pi(r)})\,D(r)}$$
+    with π the order of w·g, highest first. Finite for labels of any size. Empty: no document has a gain above 0.
+
+    Args:
+        gain: `identity`, `pow2_minus_1` (2^y - 1), or a function of the labels; gains below 0 count as 0.
+        discount: `log2_inverse` (1 / log2(1 + r)), `inverse_log1p`, `inverse`, or a function of 1-based ranks.
+
+    Source: Järvelin, Kekäläinen, "Cumulated gain-based evaluation of IR techniques" (2002).
+    """
+    check_parameters("ndcg", topn=topn, gain=gain, discount=discount, empty_queries=empty_queries)
+    docs = _ranked(labels, scores, mask, item_weight, topn)
+    gains = relative_gain(docs.labels, docs.valid, gain)
+    weighted = docs.weight * gains
+    discounts = ops.where(docs.in_top, get_discount(discount)(docs.rank), 0.0)
+    best = take(weighted, descending_order(weighted, docs.valid))
+    value = safe_divide(row_sum(weighted * discounts), row_sum(best * discounts))
+    return _finish(docs, value, gains, empty_queries)
+
+
+@register_metric("dcg")
+def dcg(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    topn: int | None = None,
+    gain: GainSpec = "pow2_minus_1",
+    discount: DiscountSpec = "log2_inverse",
+    empty_queries: str = "skip",
+) -> Values:
+    r"""Discounted cumulative gain, at least 0, without an upper bound.
+
+    $$\frac{1}{\omega}\sum_{r \le n} w_r\,g(y_r)\,D(r),\quad \omega = \frac{\sum_i w_i\,g(y_i)}{\sum_i g(y_i)}$$
+
+    Empty: no document has a gain above 0. A label above the gain's highest one (100 for `pow2_minus_1`, whose gain
+    float32 still holds) counts as that one; `ops.gains.check_labels_fit_gain` reports such data.
+
+    Args:
+        gain: `identity`, `pow2_minus_1` (2^y - 1), or a function of the labels; gains below 0 count as 0.
+        discount: `log2_inverse` (1 / log2(1 + r)), `inverse_log1p`, `inverse`, or a function of 1-based ranks.
+
+    Source: Järvelin, Kekäläinen, "Cumulated gain-based evaluation of IR techniques" (2002).
+    """
+    check_parameters("dcg", topn=topn, gain=gain, discount=discount, empty_queries=empty_queries)
+    docs = _ranked(labels, scores, mask, item_weight, topn)
+    gains = label_gain(docs.labels, docs.valid, gain)
+    discounts = ops.where(docs.in_top, get_discount(discount)(docs.rank), 0.0)
+    relative = relative_gain(docs.labels, docs.valid, gain)
+    omega = list_weight(relative, docs.valid, docs.weight)
+    value = row_sum(safe_divide(docs.weight, omega[:, None] * ops.ones_like(gains)) * gains * discounts)
+    return _finish(docs, value, relative, empty_queries)
+
+
+@register_metric("mrr")
+def mrr(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    topn: int | None = None,
+    relevance_threshold: float = 1.0,
+    empty_queries: str = "skip",
+) -> Values:
+    r"""Reciprocal rank of the first relevant document, 0 if none is in the top n.
+
+    $$\max_{r \le n} rel_r / r$$
+
+    Source: Voorhees, "The TREC-8 question answering track report" (1999).
+    """
+    check_parameters("mrr", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
+    docs = _ranked(labels, scores, mask, item_weight, topn)
+    relevant = docs.relevant(relevance_threshold)
+    value = ops.max(ops.where(docs.in_top, relevant / docs.rank, 0.0), axis=-1)
+    return _finish(docs, value, relevant, empty_queries)
+
+
+@register_metric("map")
+def mean_average_precision(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    topn: int | None = None,
+    relevance_threshold: float = 1.0,
+    empty_queries: str = "skip",
+) -> Values:
+    r"""Average precision: the mean of the precision at each relevant document, 0 for those below the top n.
+
+    $$\frac{\sum_{r \le n} w_r\,rel_r\,P@r}{\sum_i w_i\,rel_i}$$ The denominator runs over the whole list, as trec's
+    `map_cut`.
+
+    Source: Harman, "Overview of the first TREC conference" (1993).
+    """
+    check_parameters("map", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
+    docs = _ranked(labels, scores, mask, item_weight, topn)
+    relevant = docs.relevant(relevance_threshold)
+    precision_at = ops.cumsum(relevant, axis=-1) / docs.rank
+    weighted = docs.weight * relevant
+    value = safe_divide(row_sum(ops.where(docs.in_top, weighted * precision_at, 0.0)), row_sum(weighted))
+    return _finish(docs, value, relevant, empty_queries)
+
+
+@register_metric("precision")
+def precision(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    topn: int | None = None,
+    relevance_threshold: float = 1.0,
+    denominator: str = "retrieved",
+    empty_queries: str = "skip",
+) -> Values:
+    r"""Share of the top n that is relevant.
+
+    $$\frac{\sum_{r \le n} rel_r}{\min(n, |documents|)}$$
+
+    Args:
+        denominator: `retrieved` divides by min(n, number of documents); `topn` by n, as trec does, so that a list
+            shorter than n is marked down. Without `topn` both are the number of documents.
+
+    Source: Manning, Raghavan, Schütze, "Introduction to information retrieval", 8.4 (2008).
+    """
+    check_parameters("precision", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
+    check_parameters("precision", denominator=denominator)
+    docs = _ranked(labels, scores, mask, item_weight, topn)
+    relevant = docs.relevant(relevance_threshold)
+    found = row_sum(ops.where(docs.in_top, relevant, 0.0))
+    size = row_sum(ops.cast(ops.logical_and(docs.valid, docs.in_top), found.dtype))
+    if denominator == "topn" and topn is not None:
+        size = ops.full_like(size, topn)
+    return _finish(docs, safe_divide(found, size), relevant, empty_queries)
+
+
+@register_metric("recall")
+def recall(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    topn: int | None = None,
+    relevance_threshold: float = 1.0,
+    empty_queries: str = "skip",
+) -> Values:
+    r"""Share of the relevant documents that is in the top n.
+
+    $$\frac{\sum_{r \le n} rel_r}{\sum_r rel_r}$$
+
+    Source: Manning, Raghavan, Schütze, "Introduction to information retrieval", 8.4 (2008).
+    """
+    check_parameters("recall", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
+    docs = _ranked(labels, scores, mask, item_weight, topn)
+    relevant = docs.relevant(relevance_threshold)
+    value = safe_divide(row_sum(ops.where(docs.in_top, relevant, 0.0)), row_sum(relevant))
+    return _finish(docs, value, relevant, empty_queries)
+
+
+@register_metric("hits")
+def hits(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    topn: int | None = None,
+    relevance_threshold: float = 1.0,
+    empty_queries: str = "skip",
+) -> Values:
+    r"""1 if a relevant document is in the top n, else 0 (hit rate, success at n).
+
+    $$\max_{r \le n} rel_r$$
+
+    Source: Deshpande, Karypis, "Item-based top-N recommendation algorithms" (2004).
+    """
+    check_parameters("hits", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
+    docs = _ranked(labels, scores, mask, item_weight, topn)
+    relevant = docs.relevant(relevance_threshold)
+    value = ops.max(ops.where(docs.in_top, relevant, 0.0), axis=-1)
+    return _finish(docs, value, relevant, empty_queries)
+
+
+@register_metric("arp")
+def arp(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    topn: int | None = None,
+    empty_queries: str = "skip",
+) -> Values:
+    r"""Average relevance position: the label-weighted mean rank; lower is better.
+
+    $$\frac{\sum_i w_i\,y_i \min(r_i, n+1)}{\sum_i w_i\,y_i}$$
+
+    With `topn`, all ranks below the top n are the rank n + 1: a mean over the top n alone would reward a model that
+    pushes relevant documents out of it. A query weighs Σ w·y, so that the mean runs over all relevant documents of
+    all queries. Labels below 0 count as 0. A query without relevance has no position: it is always skipped, and
+    `empty_queries` may only be `skip`.
+
+    Source: Zhu, "Recall, precision and average precision" (2004), as in TF-Ranking.
+    """
+    check_parameters("arp", topn=topn, empty_queries=empty_queries)
+    docs = _ranked(labels, scores, mask, item_weight, topn)
+    positions = docs.rank if topn is None else ops.minimum(docs.rank, topn + 1.0)
+    relevance = docs.weight * ops.where(docs.labels > 0, docs.labels, 0.0)
+    weight = row_sum(relevance)
+    return safe_divide(row_sum(relevance * positions), weight), weight
+
+
+@register_metric("ordered_pair_accuracy")
+def ordered_pair_accuracy(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    topn: int | None = None,
+    empty_queries: str = "skip",
+) -> Values:
+    r"""Share of the document pairs of different labels whose scores are in the order of the labels.
+
+    $$\frac{\sum_{y_i > y_j} w_i\,[s_i > s_j]}{\sum_{y_i > y_j} w_i}$$
+
+    Equal scores are wrong. With `topn`, only pairs with a document in the top n count. A query weighs Σ w over its
+    pairs, so that the mean runs over all pairs of all queries. Empty: no pair; with `zero` or `one` such a query
+    counts as one pair of its documents' mean weight. Memory: B·N².
+
+    Source: Herbrich, Graepel, Obermayer, "Large margin rank boundaries for ordinal regression" (2000), as in
+    TF-Ranking.
+    """
+    check_parameters("ordered_pair_accuracy", topn=topn, empty_queries=empty_queries)
+    docs = _ranked(labels, scores, mask, item_weight, topn)
+
+    def pairwise(compare: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
+        return compare(x[:, :, None], x[:, None, :])
+
+    pairs = ops.logical_and(pairwise(ops.greater, docs.labels), pairwise(ops.logical_and, docs.valid))
+    if topn is not None:
+        pairs = ops.logical_and(pairs, pairwise(ops.logical_or, docs.in_top))
+    right = ops.logical_and(pairs, pairwise(ops.greater, docs.scores))
+    total, correct = (row_sum(docs.weight * row_sum(ops.cast(p, docs.weight.dtype))) for p in (pairs, right))
+    value, weight = safe_divide(correct, total), total
+    mean_weight = list_weight(ops.zeros_like(docs.labels), docs.valid, docs.weight)
+    return _apply_policy(value, weight, total > 0, mean_weight, empty_queries)
+
+
+class _Ranked(NamedTuple):
+    """The documents of each query in the order of their ranks, all [B, N]; 0 where not valid."""
+
+    labels: Tensor
+    scores: Tensor
+    weight: Tensor
+    valid: Tensor
+    rank: Tensor
+    in_top: Tensor
+
+    def relevant(self, threshold: float) -> Tensor:
+        """1 for the relevant documents, else 0."""
+        return ops.cast(ops.logical_and(self.valid, self.labels >= threshold), self.labels.dtype)
+
+
+def _ranked(
+    labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None, topn: int | None
+) -> _Ranked:
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
+    valid = ops.logical_and(mask, weight > 0)
+    # The sort puts infinities among the padding; a NaN fails the comparison too, and so is ranked last.
+    low = float(np.finfo(keras.backend.standardize_dtype(scores.dtype)).min)
+    scores = ops.where(scores > low, scores, low)
+    order = descending_order(scores, valid)
+    labels, scores, weight = (ops.where(valid, x, 0.0) for x in (labels, scores, weight))
+    rank = ops.cumsum(ops.ones_like(scores), axis=-1)
+    in_top = ops.ones_like(valid) if topn is None else rank <= topn
+    return _Ranked(take(labels, order), take(scores, order), take(weight, order), take(valid, order), rank, in_top)
+
+
+def _finish(docs: _Ranked, value: Tensor, relevance: Tensor, empty_queries: str) -> Values:
+    """The values under the policy for queries without relevance, with their weights Σ w·R / ΣR."""
+    weight = list_weight(relevance, docs.valid, docs.weight)
+    return _apply_policy(value, weight, ops.any(relevance > 0, axis=-1), weight, empty_queries)
+
+
+def _apply_policy(value: Tensor, weight: Tensor, counts: Tensor, empty_weight: Tensor, empty_queries: str) -> Values:
+    """Sets value and weight of the rows that do not count; all-padding rows have an `empty_weight` of 0."""
+    if empty_queries == "skip":
+        return ops.where(counts, value, 0.0), ops.where(counts, weight, 0.0)
+    worth = ops.where(empty_weight > 0, 1.0 if empty_queries == "one" else 0.0, 0.0)
+    return ops.where(counts, value, ops.cast(worth, value.dtype)), ops.where(counts, weight, empty_weight)
+
+
+def check_number(**arguments: Any) -> None:
+    """Raises `UserError` unless every argument is a number."""
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+            raise UserError(f"`{name}` must be a number. Received: {name}={value!r}.")
+
+
+def _no_position(**arguments: str) -> None:
+    for name, value in arguments.items():
+        if value != "skip":
+            raise UserError(
+                f"`{name}` of 'arp' must be skip: a query without relevance has no position to average. "
+                f"Received: {name}={value!r}."
+            )
+
+
+CHECKS: Mapping[str, Callable[..., object]] = {
+    "topn": check_count,
+    "gain": get_gain,
+    "discount": get_discount,
+    "relevance_threshold": check_number,
+    "denominator": lambda denominator: check_choice(DENOMINATORS, denominator=denominator),
+    "empty_queries": lambda empty_queries: check_choice(EMPTY_QUERIES, empty_queries=empty_queries),
+    "arp.empty_queries": _no_position,
+}
+
+
+def check_parameters(key: str, **params: Any) -> None:
+    """Raises `UserError` for the first parameter of the metric `key` whose value is not allowed."""
+    for name, value in params.items():
+        check = CHECKS.get(f"{key}.{name}", CHECKS.get(name))
+        if check is not None:
+            check(**{name: value})

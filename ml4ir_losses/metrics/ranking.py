@@ -1,0 +1,128 @@
+"""The one Keras metric behind `get_metric`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.metrics.functional import LOWER_IS_BETTER, check_number, check_parameters
+from ml4ir_losses.ops.masking import safe_divide
+from ml4ir_losses.ops.weights import same_shape, split_weights
+from ml4ir_losses.registry import METRICS, Entry, split_spec
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses")
+class RankingMetric(keras.metrics.Metric):  # type: ignore[misc]
+    """The weighted mean over queries of a function of `ml4ir_losses.metrics.functional`.
+
+    y_true and y_pred are [B, N] (queries, documents); weights are scalar, [B] or [B, 1] per query, or [B, N] per
+    document. A `_keras_mask` on y_pred is ignored: padding is what the labels say.
+
+    Args:
+        key: the metric, `"ndcg"`.
+        name: by default the key and `topn`, `ndcg_10`.
+        dtype: float32, or float64 to accumulate in it; scores are ranked in float32.
+        min_label: documents whose label is below it, or NaN, are padding; None: none is.
+        **params: the metric's own parameters. A Python function as gain or discount must be registered with
+            `keras.saving.register_keras_serializable` to be saved.
+
+    Raises:
+        ValueError: for an unknown parameter, a value that is not allowed, and inputs or weights of a wrong shape.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        name: str | None = None,
+        dtype: str | None = None,
+        min_label: float | None = 0.0,
+        **params: Any,
+    ) -> None:
+        entry = METRICS[key]
+        if _is_metric_class(entry):
+            raise UserError(f"The metric {key!r} is a class of its own. Make it with get_metric({key!r}).")
+        params = {parameter: _from_config(value) for parameter, value in params.items()}
+        entry.check_parameters("metric", params)
+        check_parameters(entry.key, **params)
+        if min_label is not None:
+            check_number(min_label=min_label)
+        topn = params.get("topn")
+        super().__init__(name=name or (entry.key if topn is None else f"{entry.key}_{topn}"), dtype=dtype)
+        self.key = entry.key
+        self.min_label = min_label
+        self.params = {**entry.parameters, **params}
+        self._function = entry.target
+        self._direction = "down" if entry.key in LOWER_IS_BETTER else "up"  # read by EarlyStopping(mode="auto")
+        kind = "float64" if self.dtype == "float64" else "float32"  # sums in half precision would stop growing
+        self.total = self.add_variable(shape=(), initializer="zeros", dtype=kind, name="total")
+        self.count = self.add_variable(shape=(), initializer="zeros", dtype=kind, name="count")
+
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
+        """Adds a batch."""
+        y_pred = ops.cast(ops.convert_to_tensor(y_pred), "float32")
+        y_true = ops.cast(ops.convert_to_tensor(y_true), "float32")
+        if len(y_pred.shape) != 2 or not same_shape(y_true.shape, y_pred.shape):
+            raise UserError(
+                f"The metric {self.name!r} takes y_true and y_pred of one shape [B, N] (queries, documents). "
+                f"Received: y_true {_show(y_true.shape)}, y_pred {_show(y_pred.shape)}."
+            )
+        query_weight, item_weight = split_weights(sample_weight, y_true.shape)
+        if query_weight is not None:
+            item_weight = ops.cast(ops.reshape(query_weight, (-1, 1)), "float32") * ops.ones_like(y_pred)
+        mask = ops.ones_like(y_true, dtype="bool") if self.min_label is None else y_true >= self.min_label
+        values, weights = self._function(y_true, y_pred, mask, item_weight=item_weight, **self.params)
+        values, weights = ops.cast(values, self.total.dtype), ops.cast(weights, self.count.dtype)
+        self.total.assign_add(ops.sum(values * weights))
+        self.count.assign_add(ops.sum(weights))
+
+    def result(self) -> Tensor:
+        """The mean so far, a scalar; 0 when no query counted."""
+        return safe_divide(ops.convert_to_tensor(self.total), ops.convert_to_tensor(self.count))
+
+    def get_config(self) -> dict[str, Any]:
+        """The key and every parameter."""
+        params = {name: _to_config(value) for name, value in self.params.items()}
+        return {**super().get_config(), "key": self.key, "min_label": self.min_label, **params}
+
+
+def get_metric(spec: str | Mapping[str, Any] | keras.metrics.Metric, **params: Any) -> keras.metrics.Metric:
+    """The Keras metric of a key, or of `{"key": ..., <params>}`.
+
+    >>> get_metric("ndcg", topn=10).name
+    'ndcg_10'
+
+    Args:
+        spec: the key; a metric is returned as it is.
+        **params: the metric's parameters; `name`, `dtype` and `min_label` too.
+
+    Raises:
+        ValueError: for an unknown key or parameter, with the nearest match.
+    """
+    if isinstance(spec, keras.metrics.Metric):
+        return spec
+    key, params = split_spec("metric", spec, params)
+    if _is_metric_class(METRICS[key]):
+        return METRICS.create(key, **params)
+    return RankingMetric(key, **params)
+
+
+def _is_metric_class(entry: Entry) -> bool:
+    return isinstance(entry.target, type) and issubclass(entry.target, keras.metrics.Metric)
+
+
+def _to_config(value: Any) -> Any:
+    return keras.saving.serialize_keras_object(value) if callable(value) else value
+
+
+def _from_config(value: Any) -> Any:
+    is_object = isinstance(value, Mapping) and "class_name" in value
+    return keras.saving.deserialize_keras_object(value) if is_object else value
+
+
+def _show(shape: Sequence[int | None]) -> str:
+    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"

@@ -1,0 +1,105 @@
+"""Gains of labels and discounts of ranks, by name: `identity`, `log2_inverse`, or a Python function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ml4ir_losses.errors import UserError, unknown_name
+from ml4ir_losses.lazy import Tensor, ops
+
+Function = Callable[[Tensor], Tensor]
+GainSpec = str | Function
+DiscountSpec = str | Function
+
+
+class Gain(NamedTuple):
+    """The gain of a label, and the highest label whose gain float32 holds with room for sums over a list."""
+
+    function: Function
+    max_label: float = math.inf
+
+
+def identity(x: Tensor) -> Tensor:
+    """x."""
+    return x
+
+
+def pow2_minus_1(labels: Tensor) -> Tensor:
+    """2^y - 1."""
+    return ops.exp2(labels) - 1.0
+
+
+def inverse(ranks: Tensor) -> Tensor:
+    """1 / r."""
+    return 1.0 / ranks
+
+
+def log2_inverse(ranks: Tensor) -> Tensor:
+    """1 / log2(1 + r)."""
+    return math.log(2.0) / ops.log1p(ranks)
+
+
+def inverse_log1p(ranks: Tensor) -> Tensor:
+    """1 / ln(1 + r)."""
+    return 1.0 / ops.log1p(ranks)
+
+
+GAINS: dict[str, Gain] = {
+    "identity": Gain(identity, max_label=1e30),
+    "pow2_minus_1": Gain(pow2_minus_1, max_label=100.0),
+}
+DISCOUNTS: dict[str, Function] = {
+    "identity": identity,
+    "inverse": inverse,
+    "log2_inverse": log2_inverse,
+    "inverse_log1p": inverse_log1p,
+}
+
+
+def get_gain(gain: GainSpec) -> Gain:
+    """The gain of a name or Python function; `UserError` for an unknown name."""
+    if callable(gain):
+        return Gain(gain, getattr(gain, "max_label", math.inf))
+    if not isinstance(gain, str) or gain not in GAINS:
+        raise UserError(unknown_name("gain", gain, list(GAINS)))
+    return GAINS[gain]
+
+
+def get_discount(discount: DiscountSpec) -> Function:
+    """The discount, a function of 1-based ranks, of a name or Python function; `UserError` for an unknown name."""
+    if callable(discount):
+        return discount
+    if not isinstance(discount, str) or discount not in DISCOUNTS:
+        raise UserError(unknown_name("discount", discount, list(DISCOUNTS)))
+    return DISCOUNTS[discount]
+
+
+def label_gain(labels: Tensor, mask: Tensor, gain: GainSpec) -> Tensor:
+    """Gains, [B, N]; at least 0, and 0 where masked. A label above the gain's highest one counts as that one."""
+    function, top = get_gain(gain)
+    gains = function(labels if top == math.inf else ops.minimum(labels, top))
+    return ops.where(ops.logical_and(mask, gains > 0), gains, 0.0)  # a NaN is not above 0 either
+
+
+def relative_gain(labels: Tensor, mask: Tensor, gain: GainSpec) -> Tensor:
+    """Gains over the query's highest gain, [B, N], from 0 to 1: where only ratios count, no label is too large."""
+    if gain == "pow2_minus_1":
+        top = ops.max(ops.where(ops.logical_and(mask, labels > 0), labels, 0.0), axis=-1, keepdims=True)
+        gains = ops.exp2(labels - top) - ops.exp2(-top)
+        gains = ops.where(ops.logical_and(mask, gains > 0), gains, 0.0)
+    else:
+        gains = label_gain(labels, mask, gain)
+    highest = ops.max(gains, axis=-1, keepdims=True)
+    return gains / ops.where(highest > 0, highest, 1.0)
+
+
+def check_labels_fit_gain(max_label_in_data: float, gain: GainSpec) -> None:
+    """Raises `UserError` if float32 cannot hold the gain of the highest label in the data."""
+    top = get_gain(gain).max_label
+    if max_label_in_data > top:
+        raise UserError(
+            f"The gain {gain!r} takes labels up to {top:g}. Received: a label of {max_label_in_data:g}; "
+            "use gain='identity', or grade the labels on a smaller scale."
+        )

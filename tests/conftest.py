@@ -1,0 +1,37 @@
+"""Set-up of the suite: one backend per run (`KERAS_BACKEND`), what needs another one is skipped."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import pytest
+from hypothesis import settings
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=30)
+settings.load_profile("suite")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "backend(*names): runs on these Keras backends only")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    active = keras.backend.backend()
+    for item in items:
+        for marker in item.iter_markers("backend"):
+            unknown = set(marker.args) - set(BACKENDS)
+            if unknown or not marker.args:
+                raise pytest.UsageError(f"{item.nodeid}: no such backend: {sorted(unknown)}")
+            if active not in marker.args:
+                item.add_marker(pytest.mark.skip(reason=f"needs the backend {' or '.join(marker.args)}"))
+
+
+@pytest.fixture
+def policy():
+    """Sets the precision policy of Keras for one test."""
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)

@@ -1,0 +1,92 @@
+"""Parameters that are not allowed, and the names of gains and discounts."""
+
+import numpy as np
+import pytest
+
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.metrics.ranking import RankingMetric, get_metric
+from ml4ir_losses.ops.gains import DISCOUNTS, GAINS, check_labels_fit_gain, get_gain
+from ml4ir_losses.registry import METRICS
+
+from .oracle import BINARY, KEYS
+from .oracle import DISCOUNTS as DISCOUNT_LOOPS
+from .oracle import GAINS as GAIN_LOOPS
+
+ROW = [[1.0, 0.0]]
+WRONG = [
+    *[(key, {"topn": topn}, "`topn` must be None or a whole") for key in KEYS for topn in (0, -1, 2.5, True, "3")],
+    *[(key, {"empty_queries": "skipp"}, "skip") for key in KEYS],
+    *[("arp", {"empty_queries": policy}, "no position") for policy in ("zero", "one")],
+    *[(key, {"relevance_threshold": x}, "must be a number") for key in BINARY for x in ("1", None, float("nan"))],
+    ("precision", {"denominator": "top"}, "Did you mean 'topn'"),
+    *[(key, {"gain": "pow2"}, "Unknown gain 'pow2'. Did you mean 'pow2_minus_1'") for key in ("ndcg", "dcg")],
+    *[(key, {"discount": "log2"}, "Did you mean 'log2_inverse'") for key in ("ndcg", "dcg")],
+    ("ndcg", {"gain": 3}, "Unknown gain 3. Allowed: identity, pow2_minus_1"),
+    ("ndcg", {"discount": None}, "Unknown discount None"),
+]
+
+
+@pytest.mark.parametrize(("key", "params", "message"), WRONG)
+def test_wrong_values_are_named_when_the_metric_is_made_and_when_it_is_called(key, params, message):
+    for make in (lambda: get_metric(key, **params), lambda: METRICS[key].target(ROW, ROW, **params)):
+        with pytest.raises(UserError) as error:
+            make()
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: get_metric("ndgc"), "Unknown metric 'ndgc'. Did you mean 'ndcg'"),
+        (lambda: get_metric("ndcg", top=3), "has no parameter 'top'. Did you mean 'topn'"),
+        (lambda: get_metric({"topn": 3}), "given as a key or as {key"),
+        (lambda: get_metric("mrr", min_label="0"), "`min_label` must be a number"),
+        (lambda: get_metric("mrr", gain="identity"), "'mrr' has no parameter 'gain'"),
+        (lambda: RankingMetric("mrr", labels=3), "has no parameter 'labels'"),
+    ],
+)
+def test_wrong_specs(make, message):
+    with pytest.raises(UserError) as error:
+        make()
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_parameters_of_the_registry(key):
+    known = METRICS[key].parameters
+    assert {"topn": None, "empty_queries": "skip"}.items() <= known.items()
+    assert not {"labels", "scores", "mask", "item_weight"} & set(known)
+    assert METRICS[key].summary.endswith((".", ")."))
+
+
+def test_gains_and_discounts_equal_their_formulas():
+    assert set(GAINS) == set(GAIN_LOOPS)
+    assert set(DISCOUNTS) == set(DISCOUNT_LOOPS)
+    from keras import ops
+
+    x = np.array([1.0, 2.0, 3.5], "float32")
+    for name, loop in GAIN_LOOPS.items():
+        got = ops.convert_to_numpy(get_gain(name).function(ops.convert_to_tensor(x)))
+        np.testing.assert_allclose(got, [loop(v) for v in x], rtol=1e-6)
+    for name, loop in DISCOUNT_LOOPS.items():
+        got = ops.convert_to_numpy(DISCOUNTS[name](ops.convert_to_tensor(x)))
+        np.testing.assert_allclose(got, [loop(v) for v in x], rtol=1e-6)
+
+
+def test_labels_that_a_gain_cannot_take():
+    with pytest.raises(UserError, match=r"'pow2_minus_1' takes labels up to 100. Received: a label of 101;"):
+        check_labels_fit_gain(101, "pow2_minus_1")
+    for label, gain in ((100, "pow2_minus_1"), (1e6, "identity"), (1e6, lambda y: y)):
+        check_labels_fit_gain(label, gain)
+    with pytest.raises(UserError, match="Unknown gain"):
+        check_labels_fit_gain(1, "pow3")
+
+
+def test_a_python_gain_may_name_its_highest_label():
+    def cube(labels):
+        return labels**3
+
+    cube.max_label = 10.0
+    with pytest.raises(UserError, match="up to 10"):
+        check_labels_fit_gain(11, cube)

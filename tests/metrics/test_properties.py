@@ -1,0 +1,185 @@
+"""What holds for every registered metric, whatever its formula."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from ml4ir_losses.registry import METRICS
+
+from .oracle import KEYS, queries
+
+TOPNS = [None, 3]
+OWN = [entry.key for entry in METRICS if entry.target.__module__ == "ml4ir_losses.metrics.functional"]
+
+
+def compute(key, labels, scores, mask=None, weight=None, **params):
+    values, weights = METRICS[key].target(labels, scores, mask, item_weight=weight, **params)
+    return np.stack([ops.convert_to_numpy(values), ops.convert_to_numpy(weights)])
+
+
+def test_every_metric_is_tested():
+    assert sorted(OWN) == sorted(KEYS)
+
+
+def test_the_sample_tells_the_metrics_apart():
+    labels, scores, mask, weight = queries(1, ties=False)
+    values = [compute(key, labels, scores, mask, weight, topn=3)[0].round(5).tolist() for key in KEYS]
+    assert len({str(row) for row in values}) == len(KEYS)
+
+
+@pytest.mark.parametrize("topn", TOPNS)
+@pytest.mark.parametrize("key", KEYS)
+class TestEveryMetric:
+    def test_order_of_the_documents_does_not_matter(self, key, topn):
+        data = queries(2, ties=False)
+        order = np.random.default_rng(0).permutation(data[0].shape[1])
+        got = compute(key, *(x[:, order] for x in data), topn=topn)
+        np.testing.assert_allclose(got, compute(key, *data, topn=topn), rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize("garbage", [np.nan, np.inf])
+    def test_what_stands_in_the_padding_does_not_matter(self, key, topn, garbage):
+        labels, scores, mask, weight = queries(3)
+        want = compute(key, labels, scores, mask, weight, topn=topn)
+        dirty = [np.where(mask, x, np.float32(garbage)) for x in (labels, scores, weight)]
+        got = compute(key, dirty[0], dirty[1], mask, dirty[2], topn=topn)
+        np.testing.assert_array_equal(got, want)
+
+    def test_more_padding_does_not_matter(self, key, topn):
+        data = queries(3)
+        wide = [np.pad(x, ((0, 0), (2, 5))) for x in data]
+        got = compute(key, *wide, topn=topn)
+        np.testing.assert_allclose(got, compute(key, *data, topn=topn), rtol=1e-5, atol=1e-6)
+
+    def test_weight_0_equals_padding(self, key, topn):
+        labels, scores, mask, weight = queries(3)
+        assert (weight[mask] == 0).any()
+        want = compute(key, labels, scores, mask & (weight > 0), weight, topn=topn)
+        np.testing.assert_array_equal(compute(key, labels, scores, mask, weight, topn=topn), want)
+
+    @pytest.mark.parametrize("rows", [9, 5])
+    def test_a_batch_equals_its_queries_one_by_one(self, key, topn, rows):
+        data = queries(4, rows=rows, documents=9)
+        single = [compute(key, *(x[b : b + 1] for x in data), topn=topn) for b in range(rows)]
+        np.testing.assert_allclose(compute(key, *data, topn=topn), np.concatenate(single, axis=1), rtol=1e-6, atol=1e-7)
+
+    def test_weights_of_one_equal_none(self, key, topn):
+        labels, scores, mask, _ = queries(4)
+        ones = compute(key, labels, scores, mask, np.ones_like(labels), topn=topn)
+        np.testing.assert_array_equal(ones, compute(key, labels, scores, mask, None, topn=topn))
+
+    def test_a_constant_weight_scales_the_weights_only(self, key, topn):
+        labels, scores, mask, weight = queries(4)
+        one = compute(key, labels, scores, mask, weight, topn=topn)
+        two = compute(key, labels, scores, mask, 2 * weight, topn=topn)
+        np.testing.assert_allclose(two, one * [[1.0], [2.0]], rtol=1e-6)
+
+    def test_ties_keep_their_order(self, key, topn):
+        labels, scores, mask, weight = queries(4)
+        if key == "ordered_pair_accuracy":  # there, a tie is wrong in any order
+            return
+        tied = np.sign(scores) * 0.0  # -0.0 and 0.0
+        falling = np.broadcast_to(-np.arange(scores.shape[1], dtype="float32"), scores.shape)
+        want = compute(key, labels, falling, mask, weight, topn=topn)
+        np.testing.assert_array_equal(compute(key, labels, tied, mask, weight, topn=topn), want)
+
+    def test_infinite_and_nan_scores_stay_before_the_padding(self, key, topn):
+        labels = np.array([[-1.0, 2.0, 0.0, 1.0]], "float32")
+        for low in (-np.inf, np.nan):
+            scores = np.array([[9.0, low, np.inf, 1.0]], "float32")
+            want = compute(key, labels, np.array([[9.0, -5.0, 5.0, 1.0]], "float32"), labels >= 0, topn=topn)
+            np.testing.assert_array_equal(compute(key, labels, scores, labels >= 0, topn=topn), want)
+
+    def test_a_query_of_padding_never_counts(self, key, topn):
+        labels, scores, _, weight = queries(4)
+        for policy in ("skip",) if key == "arp" else ("skip", "zero", "one"):
+            nothing = np.zeros(labels.shape, bool)
+            got = compute(key, labels, scores, nothing, weight, topn=topn, empty_queries=policy)
+            np.testing.assert_array_equal(got, 0.0)
+
+    def test_a_single_document(self, key, topn):
+        value, weight = compute(key, [[1.0]], [[0.3]], topn=topn)
+        pairless = key == "ordered_pair_accuracy"
+        assert (value[0], weight[0]) == ((0.0, 0.0) if pairless else (1.0, 1.0))
+
+    def test_the_ideal_order_is_best(self, key, topn):
+        labels, scores, mask, _ = queries(5, ties=False)
+        labels = np.where(labels >= 3, labels, 0).astype("float32")
+        value, counts = compute(key, labels, scores, mask, topn=topn)
+        ideal, _ = compute(key, labels, labels, mask, topn=topn)
+        counts = counts > 0
+        better = ideal - value if key != "arp" else value - ideal
+        assert (better[counts] >= -1e-6).all()
+        the_order_matters = topn is not None or key not in ("precision", "recall", "hits")
+        assert (better[counts] > 1e-3).any() == the_order_matters
+        if key in ("ndcg", "mrr", "hits", "ordered_pair_accuracy"):
+            np.testing.assert_allclose(ideal[counts], 1.0, rtol=1e-6)
+
+    @pytest.mark.backend("tensorflow")
+    def test_sizes_unknown_while_tracing(self, key, topn):
+        import tensorflow as tf
+
+        function = METRICS[key].target
+        unknown = tf.TensorSpec([None, None])
+
+        @tf.function(input_signature=[unknown, unknown])
+        def traced(labels, scores):
+            return function(labels, scores, labels >= 0, topn=topn)
+
+        labels, scores, mask, _ = queries(6)
+        labels = np.where(mask, labels, -1).astype("float32")
+        got = np.stack([x.numpy() for x in traced(labels, scores)])
+        np.testing.assert_allclose(got, compute(key, labels, scores, mask, topn=topn), rtol=1e-5, atol=1e-6)
+
+    def test_precision_of_the_result(self, key, topn):
+        import keras
+
+        labels, scores, mask, weight = queries(6)
+        kinds = {"float16": "float32", "float32": "float32"}
+        if keras.backend.backend() != "jax":  # JAX has no float64 unless asked to
+            kinds["float64"] = "float64"
+        for given, expected in kinds.items():
+            values, weights = METRICS[key].target(
+                labels, ops.convert_to_tensor(scores.astype(given)), mask, item_weight=weight, topn=topn
+            )
+            assert [keras.backend.standardize_dtype(x.dtype) for x in (values, weights)] == [expected] * 2
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.parametrize(("key", "topn"), [*((key, 3) for key in KEYS), ("ndcg", None), ("map", None)])
+def test_compiled_by_xla(key, topn):
+    import tensorflow as tf
+
+    data = queries(6)
+    assert (np.signbit(data[1]) & (data[1] == 0)).any()  # ties of -0.0 and 0.0, which XLA parts
+    function = METRICS[key].target
+
+    @tf.function(jit_compile=True)
+    def compiled(labels, scores, mask, weight):
+        return function(labels, scores, mask, item_weight=weight, topn=topn)
+
+    got = np.stack([x.numpy() for x in compiled(*(tf.constant(x) for x in data))])
+    np.testing.assert_allclose(got, compute(key, *data, topn=topn), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("gain", ["pow2_minus_1", "identity"])
+@pytest.mark.parametrize("label", [31.0, 100.0, 128.0, 1000.0, 3e38])
+def test_ndcg_of_large_labels(label, gain):
+    labels, scores = np.array([[label, label, 0.0]], "float32"), np.array([[1.0, 3.0, 2.0]], "float32")
+    value, weight = compute("ndcg", labels, scores, gain=gain)
+    np.testing.assert_allclose(value, (1 + 0.5) / (1 + 1 / np.log2(3)), rtol=1e-6)
+    assert weight == 1.0
+
+
+def test_dcg_stays_finite_for_large_labels():
+    value, weight = compute("dcg", [[1000.0, 3e38, 0.0]], [[1.0, 3.0, 2.0]], None, [[3.0, 3.0, 3.0]])
+    np.testing.assert_allclose(value, 1.5 * 2.0**100, rtol=1e-4)
+    assert weight == 3.0
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_labels_below_0_are_worth_nothing(key):
+    scores = [[3.0, 2.0, 1.0]]
+    got = compute(key, [[-2.0, 1.0, 0.0]], scores)
+    if key != "ordered_pair_accuracy":  # there, -2 is below 0
+        np.testing.assert_array_equal(got, compute(key, [[0.0, 1.0, 0.0]], scores))
+    assert got[1] > 0

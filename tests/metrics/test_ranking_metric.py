@@ -1,0 +1,256 @@
+"""`RankingMetric` and `get_metric` as Keras uses them: shapes, weights, streaming, fit, saving."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.metrics.ranking import RankingMetric, get_metric
+from ml4ir_losses.registry import METRICS, register_metric
+
+from .oracle import KEYS, batch, queries
+
+
+@keras.saving.register_keras_serializable("tests")
+def half(x):
+    return x / 2
+
+
+@pytest.fixture
+def no_trace(monkeypatch):
+    """Metrics registered by a test are gone after it."""
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+    monkeypatch.setattr(METRICS, "_names", dict(METRICS._names))
+
+
+def data(seed=1, **kwargs):
+    """Labels with -1 in the padding, scores, weights."""
+    labels, scores, mask, weight = queries(seed, **kwargs)
+    return np.where(mask, labels, -1.0).astype("float32"), scores, weight
+
+
+def result(metric, *batches):
+    for one in batches:
+        metric.update_state(*one)
+    return float(metric.result())
+
+
+def mean(key, labels, scores, weight=None, **params):
+    values, weights = batch(key, labels, scores, labels >= 0, weight, **params)
+    return (values * weights).sum() / weights.sum()
+
+
+@pytest.mark.parametrize("key", KEYS)
+class TestEveryMetric:
+    def test_document_and_query_weights(self, key):
+        labels, scores, weight = data()
+        rows = np.linspace(0.0, 2.0, len(labels), dtype="float32")
+        spread = np.broadcast_to(rows[:, None], labels.shape)
+        for given, same in ((None, None), (weight, weight), (rows, spread), (rows[:, None], spread)):
+            expected = mean(key, labels, scores, same, topn=3)
+            assert result(get_metric(key, topn=3), (labels, scores, given)) == pytest.approx(expected, rel=1e-5)
+        for scalar in (2.5, np.float32(2.5)):
+            expected = mean(key, labels, scores)
+            assert result(get_metric(key), (labels, scores, scalar)) == pytest.approx(expected, rel=1e-5)
+
+    def test_query_weights_where_b_equals_n(self, key):
+        labels, scores, _ = data(2, rows=8, documents=8)
+        rows = np.arange(8, dtype="float32")
+        expected = mean(key, labels, scores, np.broadcast_to(rows[:, None], labels.shape))
+        assert result(get_metric(key), (labels, scores, rows)) == pytest.approx(expected, rel=1e-5)
+
+    def test_batches_add_up_and_reset(self, key):
+        labels, scores, weight = data(3, rows=12)
+        metric = get_metric(key)
+        whole = result(metric, (labels, scores, weight))
+        metric.reset_state()
+        assert float(metric.result()) == 0.0
+        parts = [(labels[i : i + 5], scores[i : i + 5], weight[i : i + 5]) for i in (0, 5, 10)]
+        wide = [tuple(np.pad(x, ((0, 0), (0, i)), constant_values=-1) for x in p) for i, p in enumerate(parts)]
+        assert result(metric, *wide) == pytest.approx(whole, rel=1e-5)
+
+    def test_a_query_of_weight_2_equals_the_query_twice(self, key):
+        labels, scores, _ = data(4)
+        labels = np.where((labels > 0) & (labels < 3), 0, labels)
+        twice = [np.concatenate([x, x[2:3]]) for x in (labels, scores)]
+        weight = np.where(np.arange(len(labels)) == 2, 2.0, 1.0)
+        expected = result(get_metric(key, topn=2), twice)
+        assert result(get_metric(key, topn=2), (labels, scores, weight)) == pytest.approx(expected, rel=1e-5)
+        assert result(get_metric(key, topn=2), (labels, scores)) != pytest.approx(expected, rel=1e-3)
+
+    def test_nothing_counted_is_0(self, key):
+        assert float(get_metric(key).result()) == 0.0
+        padding = np.full((2, 3), -1.0, "float32")
+        assert result(get_metric(key), (padding, padding)) == 0.0
+        labels, scores, _ = data()
+        assert result(get_metric(key), (labels, scores, np.zeros_like(labels))) == 0.0
+
+    def test_config_round_trip(self, key):
+        metric = get_metric(key, topn=4, min_label=1.0)
+        config = json.loads(json.dumps(metric.get_config()))
+        copy = RankingMetric.from_config(config)
+        assert copy.get_config() == metric.get_config()
+        labels, scores, weight = data()
+        assert result(copy, (labels, scores, weight)) == result(metric, (labels, scores, weight)) != 0.0
+        again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+        assert isinstance(again, RankingMetric)
+        assert again.get_config() == metric.get_config()
+
+
+def test_names():
+    names = [get_metric(spec).name for spec in ("mrr", {"key": "ndcg", "topn": 10}, {"key": "map", "name": "m"})]
+    assert names == ["mrr", "ndcg_10", "m"]
+    assert get_metric("ndcg", topn=3, name="first").name == "first"
+    metric = get_metric("ndcg")
+    assert get_metric(metric) is metric
+
+
+def test_result_is_a_tensor():
+    metric = get_metric("mrr")
+    metric.update_state([[0, 1]], [[1, 2]])
+    assert ops.is_tensor(metric.result())
+    assert not isinstance(metric.result(), keras.Variable)
+
+
+def test_min_label():
+    labels = np.array([[np.nan, -2.0, 1.0, -1.0, 2.0]], "float32")
+    scores = np.array([[9.0, 3.0, 1.0, 4.0, 2.0]], "float32")
+    for limit, value in ((0.0, 1.0), (-1.0, 1 / 2), (-1e9, 1 / 3), (2.0, 1.0)):
+        assert result(get_metric("mrr", min_label=limit), (labels, scores)) == pytest.approx(value)
+    assert result(get_metric("mrr", min_label=None), (labels[:, 1:], scores[:, 1:])) == pytest.approx(1 / 3)
+    assert result(get_metric("mrr", min_label=2), (np.array([[2, 1]]), np.array([[1, 2]]))) == 1.0
+
+
+def test_inputs_of_any_type():
+    expected = 0.5
+    for kind in ("int32", "uint8", "bool", "float16", "float64"):
+        labels = np.array([[0, 1, 0]]).astype(kind)
+        assert result(get_metric("mrr"), (labels, np.array([[3, 2, 1]], "int64"))) == expected
+    assert result(get_metric("mrr"), ([[0, 1, 0]], [[3.0, 2.0, 1.0]])) == expected
+    scores = ops.cast([[3.0, 2.0, 1.0]], "bfloat16")
+    assert result(get_metric("mrr", dtype="float16"), ([[0, 1, 0]], scores)) == expected
+
+
+def test_half_precision_sums_do_not_stall():
+    metric = get_metric("mrr", dtype="float16")
+    for rows in (2048, 1, 1):  # in float16, 2048 + 1 is 2048
+        metric.update_state(np.tile([[0.0, 1.0]], (rows, 1)), np.tile([[1.0, 0.0]], (rows, 1)))
+    assert float(metric.count) == 2050.0
+    assert float(metric.result()) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "weight", "message"),
+    [
+        ((3,), (3,), None, r"\[B, N\] .* Received: y_true \[3\], y_pred \[3\]"),
+        ((2, 3), (2, 4), None, r"Received: y_true \[2, 3\], y_pred \[2, 4\]"),
+        ((2, 3), (2, 3, 1), None, r"y_pred \[2, 3, 1\]"),
+        ((2,), (2, 3), None, r"y_true \[2\], y_pred \[2, 3\]"),
+        ((2, 3), (2, 3), (3,), r"Received: shape \(3,\)"),
+        ((2, 3), (2, 3), (1, 3), r"Received: shape \(1, 3\)"),
+        ((2, 3), (2, 3), (2, 3, 1), r"Received: shape \(2, 3, 1\)"),
+    ],
+)
+def test_wrong_shapes(labels, scores, weight, message):
+    weight = None if weight is None else np.ones(weight)
+    with pytest.raises(UserError, match=message):
+        get_metric("ndcg").update_state(np.ones(labels), np.ones(scores), weight)
+
+
+def test_a_keras_mask_is_ignored():
+    labels, scores, _ = data(5, rows=9, documents=9)
+    tensor = ops.convert_to_tensor(scores)
+    expected = result(get_metric("ndcg"), (labels, tensor))
+    keras.src.backend.set_keras_mask(tensor, ops.zeros((9, 9), dtype="bool"))
+    assert result(get_metric("ndcg"), (labels, tensor)) == expected > 0
+
+
+def test_a_python_gain_is_saved():
+    metric = get_metric("dcg", gain=half, discount="inverse")
+    copy = RankingMetric.from_config(json.loads(json.dumps(metric.get_config())))
+    assert copy.params["gain"] is half
+    assert result(copy, ([[3.0, 1.0]], [[1.0, 2.0]])) == pytest.approx(0.5 + 1.5 / 2)
+
+
+def test_a_registered_function_becomes_a_metric(no_trace):
+    @register_metric("first_label")
+    def first_label(labels, scores, mask=None, *, item_weight=None, power=1.0):
+        """Label of the first document."""
+        return labels[:, 0] ** power, ops.ones_like(labels[:, 0])
+
+    metric = get_metric({"key": "first_label", "power": 2.0})
+    assert isinstance(metric, RankingMetric)
+    assert result(metric, ([[3.0, 1.0], [1.0, 0.0]], [[1.0, 2.0], [1.0, 2.0]])) == 5.0
+    with pytest.raises(UserError, match="It takes: power"):
+        get_metric("first_label", topn=3)
+
+
+def test_a_registered_class_is_instantiated(no_trace):
+    @register_metric("queries")
+    class Queries(keras.metrics.Sum):
+        def __init__(self, factor=1.0, name="queries"):
+            super().__init__(name=name)
+            self.factor = factor
+
+    metric = get_metric("queries", factor=3.0, name="rows")
+    assert (type(metric), metric.factor, metric.name) == (Queries, 3.0, "rows")
+    with pytest.raises(UserError, match="has no parameter 'topn'"):
+        get_metric("queries", topn=3)
+    with pytest.raises(UserError, match="class of its own"):
+        RankingMetric("queries")
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_in_fit_and_evaluate(jit):
+    if jit and keras.backend.backend() == "torch":
+        pytest.skip("torch.compile takes minutes and checks nothing of ours")
+    labels, scores, weight = data(6, rows=16)
+    keys = ("ndcg", "map", "ordered_pair_accuracy") if jit else KEYS
+    size = 16 if jit else 5
+    model = keras.Sequential([keras.Input((9,)), keras.layers.Identity()])
+    model.compile(
+        "sgd",
+        "mse",
+        metrics=[get_metric(key, topn=3) for key in keys],
+        weighted_metrics=[get_metric(key, topn=3, name=f"weighted_{key}") for key in keys],
+        jit_compile=jit,
+    )
+    model.fit(scores, labels, sample_weight=weight[:, 0], epochs=1, batch_size=size, verbose=0)
+    logs = model.evaluate(scores, labels, sample_weight=weight[:, 0], batch_size=size, verbose=0, return_dict=True)
+    spread = np.broadcast_to(weight[:, :1], labels.shape)
+    for key in keys:
+        assert logs[f"{key}_3"] == pytest.approx(mean(key, labels, scores, topn=3), rel=1e-4)
+        assert logs[f"weighted_{key}"] == pytest.approx(mean(key, labels, scores, spread, topn=3), rel=1e-4)
+
+
+def test_early_stopping_knows_which_way_is_better():
+    labels, scores, _ = data(6)
+    for key, better in (("ndcg", np.greater), ("arp", np.less)):
+        model = keras.Sequential([keras.Input((9,)), keras.layers.Dense(9)])
+        model.compile("sgd", "mse", metrics=[get_metric(key)])
+        stop = keras.callbacks.EarlyStopping(monitor=f"val_{key}", mode="auto")
+        model.fit(scores, labels, validation_data=(scores, labels), epochs=1, verbose=0, callbacks=[stop])
+        assert stop.monitor_op is ops.greater if better is np.greater else stop.monitor_op is ops.less
+
+
+def test_a_saved_model_keeps_its_metrics(tmp_path):
+    labels, scores, _ = data(6)
+    model = keras.Sequential([keras.Input((9,)), keras.layers.Dense(9)])
+    model.compile("sgd", "mse", metrics=[get_metric("ndcg", topn=3, gain="identity")])
+    model.fit(scores, labels, verbose=0)
+    before = model.evaluate(scores, labels, verbose=0, return_dict=True)
+    model.save(tmp_path / "model.keras")
+    after = keras.models.load_model(tmp_path / "model.keras").evaluate(scores, labels, verbose=0, return_dict=True)
+    assert after == pytest.approx(before)
+    assert "ndcg_3" in after
+
+
+def test_functional_does_not_import_keras():
+    code = "import sys, ml4ir_losses.metrics.functional as f; print('keras' in sys.modules, f.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["False", "ml4ir_losses.metrics.functional"]

@@ -1,0 +1,63 @@
+"""Every code block of the README runs, in the order in which it stands there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ml4ir_losses.config import load_config
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+
+pytestmark = pytest.mark.backend("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working directory with the repository's configs and the README's own config."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "configs").symlink_to(ROOT / "configs")
+    (folder / "shop.yaml").write_text(next(text for kind, text in BLOCKS if kind == "yaml"))
+    return folder
+
+
+def commands():
+    lines = [line for kind, text in BLOCKS if kind == "console" for line in text.splitlines()]
+    return [line[2:].partition("  #")[0].strip() for line in lines if line.startswith("$ ")]
+
+
+def test_the_config_is_valid(folder):
+    assert load_config(folder / "shop.yaml").name == "shop"
+
+
+def test_the_code_and_the_commands_run(folder):
+    for text in (text for kind, text in BLOCKS if kind == "python"):
+        subprocess.run([sys.executable, "-c", text], cwd=folder, check=True)
+    program = Path(sys.executable).with_name("ml4ir-losses")
+    ran = []
+    for command in commands():
+        name, *arguments = command.split()
+        if name != "make":  # the suite itself runs under make
+            assert name == "ml4ir-losses"
+            subprocess.run(f"{program} {' '.join(arguments)}", shell=True, cwd=folder, check=True)
+            ran.append(arguments[0])
+    assert ran == ["check", "train", "evaluate", "predict", "schema"]
+    assert (folder / "ranked.csv").read_text().startswith("query_id,document_id,label,logit,score,rank\n")
+
+
+def test_the_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for command in commands():
+        if command.startswith("make "):
+            assert re.search(rf"^{command.split()[1]}:", makefile, re.M)
+
+
+def test_every_loss_and_metric_is_in_the_readme():
+    from ml4ir_losses import list_losses, list_metrics
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for entry in [*list_losses(), *list_metrics()]:
+        assert f"`{entry.key}`" in text
