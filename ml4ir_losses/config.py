@@ -234,6 +234,7 @@ class EarlyStopping(Strict):
     monitor: str | None = Field(None, description="val_<metric>; that of the first metric when left out")
     patience: int = Field(10, ge=1)
     min_delta: float = Field(0.0, ge=0)
+    start_from_epoch: int = Field(0, ge=0, description="epochs that are too early to be the best")
 
 
 class TrainingConfig(Strict):

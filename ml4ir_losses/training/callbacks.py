@@ -20,11 +20,21 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
         mode: `max` or `min`.
         patience: epochs without an improvement after which training stops; None: it does not.
         min_delta: a smaller change is no improvement.
+        start_from_epoch: epochs before it (from 0) are too early to be the best, unless no later one is reached: on
+            a small validation split a lucky first epoch would win.
     """
 
-    def __init__(self, monitor: str, mode: str, patience: int | None = None, min_delta: float = 0.0) -> None:
+    def __init__(
+        self,
+        monitor: str,
+        mode: str,
+        patience: int | None = None,
+        min_delta: float = 0.0,
+        start_from_epoch: int = 0,
+    ) -> None:
         super().__init__()
         self.monitor, self.mode, self.patience, self.min_delta = monitor, mode, patience, min_delta
+        self.start_from_epoch = start_from_epoch
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.weights: list[Any] | None = None
@@ -34,6 +44,8 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
         if value is None or not math.isfinite(value):
             return
         sign = 1.0 if self.mode == "max" else -1.0
+        if epoch == self.start_from_epoch:
+            self.best = None
         if self.best is None or sign * (value - self.best) > self.min_delta:
             self.best, self.best_epoch = float(value), epoch
             self.weights = self.model.get_weights()

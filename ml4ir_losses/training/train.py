@@ -169,7 +169,8 @@ def _fit(prepared: Prepared, folder: RunFolder, progress: Any) -> bool:
     config, model = prepared.config, prepared.model
     monitor, mode = monitored(config)
     stop = config.training.early_stopping
-    best = BestWeights(monitor, mode, stop.patience if stop else None, stop.min_delta if stop else 0.0)
+    rules = {} if stop is None else stop.model_dump(exclude={"monitor"})
+    best = BestWeights(monitor, mode, **rules)
     plan = prepared.plan("train")
     callbacks = [best, EpochLog(folder, config.training.epochs, best)]
     if plateau := plateau_callback(config.model, monitor, mode):

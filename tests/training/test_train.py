@@ -142,18 +142,28 @@ def test_an_interrupted_run_keeps_its_best_weights_and_says_so(folder, tmp_path,
     assert {path.name for path in result.path.iterdir()} >= FILES - {"history.csv"}
 
 
-def test_early_stopping_waits_for_patience():
+def best_epochs(values, **rules):
+    """(best epoch, its value, epochs after which training stops) for monitored values."""
     model = keras.Sequential([keras.layers.Dense(1)])
     model.build((None, 1))
-    callback = BestWeights("val", "max", patience=2, min_delta=0.1)
+    callback = BestWeights("val", "max", **rules)
     callback.set_model(model)
     model.stop_training = False
     stops = []
-    for epoch, value in enumerate([0.5, 0.7, 0.75, 0.6, 0.9]):
+    for epoch, value in enumerate(values):
         callback.on_epoch_end(epoch, {"val": value})
-        stops.append(model.stop_training)
-    assert stops[:4] == [False, False, False, True]
-    assert callback.best == 0.9
+        stops += [epoch] * model.stop_training
+    return callback.best_epoch, callback.best, stops
+
+
+def test_early_stopping_waits_for_patience():
+    assert best_epochs([0.5, 0.7, 0.75, 0.6, 0.65], patience=2, min_delta=0.1) == (1, 0.7, [3, 4])
+    assert best_epochs([0.5, 0.7, 0.75, 0.6, 0.65]) == (2, 0.75, [])
+
+
+def test_an_early_epoch_is_the_best_only_if_no_later_one_is_reached():
+    assert best_epochs([0.9, 0.5, 0.6, 0.7], start_from_epoch=2) == (3, 0.7, [])
+    assert best_epochs([0.5, 0.9], start_from_epoch=2) == (1, 0.9, [])
 
 
 def test_a_diverging_run_fails_with_advice(folder, tmp_path):
