@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from ml4ir_losses.errors import DataError, did_you_mean
+from ml4ir_losses.files import write_atomically
 
 Array = npt.NDArray[Any]
 
@@ -186,17 +187,11 @@ class Table:
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Writes the table as CSV, all of it or nothing."""
-        target = Path(path)
         cells = dict(self.columns)
         if self.features is not None:
             cells |= {f"f{i}": pa.array(self.features[:, i]) for i in range(self.first, self.features.shape[1])}
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            pacsv.write_csv(pa.table(cells), part)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda part: pacsv.write_csv(pa.table(cells), part))
 
     def _column(self, name: str) -> Any:
         if name in self.columns:

@@ -15,8 +15,9 @@ from ml4ir_losses.data.readers import ENDINGS, read_table
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.evaluation.scoring import PREDICTION_HEADER, prediction_rows, query_metrics, score_queries
+from ml4ir_losses.files import write_csv
 from ml4ir_losses.model.relevance_model import RelevanceModel, load_model
-from ml4ir_losses.training.run_folder import LOGGER, write_csv
+from ml4ir_losses.training.run_folder import LOGGER
 
 
 def open_run(run: str | Path) -> tuple[Config, RelevanceModel]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ml4ir_losses.errors import ConfigError, DataError
+from ml4ir_losses.errors import ConfigError
+from ml4ir_losses.files import write_atomically, write_csv
 
 LOGGER = logging.getLogger("ml4ir_losses")
 
@@ -82,29 +80,3 @@ class RunFolder:
     def save_model(self, model: Any) -> None:
         """Writes `model.keras` atomically."""
         write_atomically(self.path / "model.keras", model.save, suffix=".keras")
-
-
-def write_atomically(path: str | Path, write: Callable[[Path], Any], suffix: str = "") -> None:
-    """Lets `write` fill a temporary file beside `path`, then puts it in place.
-
-    Raises:
-        DataError: when the folder cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{suffix or path.suffix}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error}).") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a CSV file atomically; None is an empty cell."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_atomically(path, lambda p: p.write_text(buffer.getvalue(), encoding="utf-8", newline=""))

@@ -187,7 +187,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "a.csv"
     path.write_text("old")
     monkeypatch.setattr("ml4ir_losses.data.table.pacsv.write_csv", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(DataError, match="disk full"):
         typed_table(x=[1]).to_csv(path)
     assert path.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1

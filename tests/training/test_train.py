@@ -11,8 +11,9 @@ import pytest
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.errors import ConfigError, UserError
 from ml4ir_losses.evaluation.evaluate import check, evaluate, predict
+from ml4ir_losses.files import write_atomically
 from ml4ir_losses.training.callbacks import BestWeights
-from ml4ir_losses.training.run_folder import RunFolder, write_atomically
+from ml4ir_losses.training.run_folder import RunFolder
 from ml4ir_losses.training.train import train
 from small import config, write_splits
 
