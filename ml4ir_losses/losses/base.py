@@ -109,6 +109,11 @@ class RelevanceLossBase(ABC):
         Args:
             **kwargs: `reduction`, `from_logits`, `name`; `mask`, `positions`, `propensity` for direct calls.
                 Other metadata keywords are accepted and ignored, as in ml4ir.
+
+        >>> import numpy as np
+        >>> loss = get_loss("pairwise_logistic").get_loss_fn()
+        >>> float(loss(np.array([[1.0, 0.0, -1.0]]), np.array([[2.0, 2.0, 9.0]])))  # -1 is padding
+        0.693147...
         """
         from ml4ir_losses.losses.keras_loss import RelevanceLoss
 
@@ -116,7 +121,13 @@ class RelevanceLossBase(ABC):
         return RelevanceLoss(self, **{name: value for name, value in kwargs.items() if name in known})
 
     def get_final_activation_op(self, output_name: str = "score") -> Callable[..., Tensor]:
-        """A callable `(logits, mask=None) -> scores`; its node in a functional graph is named `output_name`."""
+        """A callable `(logits, mask=None) -> scores`; its node in a functional graph is named `output_name`.
+
+        >>> import numpy as np
+        >>> scores = get_loss("softmax_cross_entropy").get_final_activation_op("score")
+        >>> np.asarray(scores(np.array([[1.0, 1.0, 9.0]]), np.array([[1, 1, 0]]))).tolist()
+        [[0.5, 0.5, 0.0]]
+        """
         from ml4ir_losses.losses.activations import MaskedActivation
 
         layer = MaskedActivation(self.activation, name=output_name)

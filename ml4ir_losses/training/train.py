@@ -12,7 +12,7 @@ from typing import Any
 from ml4ir_losses.config import SPLITS, Config, dump_config, load_config, metric_name
 from ml4ir_losses.data.batching import BatchPlan, Truncation, to_dataset
 from ml4ir_losses.data.queries import Queries, check_gains, make_queries, read_split
-from ml4ir_losses.errors import ConfigError, UserError
+from ml4ir_losses.errors import ConfigError, DataError, UserError
 from ml4ir_losses.evaluation.baselines import best_feature_baseline, random_baseline
 from ml4ir_losses.evaluation.scoring import (
     PREDICTION_HEADER,
@@ -87,9 +87,21 @@ def prepare(config: Config) -> Prepared:
     check_gains(queries, config)
     steps = -(-len(queries["train"]) // config.data.batch_size)
     model = RelevanceModel.from_inputs(config, inputs, steps)
+    _check_labels(model, queries)
     if start is not None:
         _warm_start(model, start, config)
     return Prepared(config, inputs, queries, model)
+
+
+def _check_labels(model: RelevanceModel, queries: Mapping[str, Queries]) -> None:
+    """Raises `DataError` for labels that a loss does not take: inside `fit` their values are not seen."""
+    for loss, label, *_ in model.tasks.values():
+        for split, data in queries.items():
+            if split != "test":
+                try:
+                    loss.check_labels(data.labels[label], (None, None))
+                except UserError as error:
+                    raise DataError(f"{data.source} ({split}), column {label!r}: {error}") from None
 
 
 def _initial_model(config: Config) -> RelevanceModel | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ml4ir_losses.data.readers import read_table
-from ml4ir_losses.errors import ConfigError, UserError
+from ml4ir_losses.errors import ConfigError, DataError, UserError
 from ml4ir_losses.evaluation.evaluate import check, evaluate, predict
 from ml4ir_losses.files import write_atomically
 from ml4ir_losses.training.callbacks import BestWeights
@@ -172,6 +172,12 @@ def test_a_diverging_run_fails_with_advice(folder, tmp_path):
     with pytest.raises(UserError, match=r"lower model.optimizer.learning_rate"):
         train(config(folder, training={"epochs": 5}, **sections), tmp_path / "run")
     assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_labels_that_the_loss_does_not_take_are_found_before_training(folder, tmp_path):
+    with pytest.raises(DataError, match=r"train.csv \(train\), column 'label': 'rank_one_listnet' takes labels from 0"):
+        train(config(folder, model={"loss": "rank_one_listnet"}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_dropped_documents_are_reported(folder, tmp_path, caplog):

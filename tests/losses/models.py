@@ -1,0 +1,40 @@
+"""Small models whose output is one score per document, or per class."""
+
+import keras
+import numpy as np
+
+from losses.cases import case_of, float32, make_batch
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses_tests")
+class Scores(keras.layers.Layer):
+    """[B, N, 1] -> [B, N]; a mask travels through it."""
+
+    supports_masking = True
+
+    def call(self, x):
+        return keras.ops.squeeze(x, axis=-1)
+
+
+def ranker(size=6, features=3):
+    """Documents of a few features -> one score each, [B, N]."""
+    inputs = keras.Input((size, features), name="documents")
+    return keras.Model(inputs, Scores(name="logits")(keras.layers.Dense(1, kernel_initializer=start())(inputs)))
+
+
+def classifier(classes=6, features=3):
+    inputs = keras.Input((features,), name="row")
+    return keras.Model(inputs, keras.layers.Dense(classes, kernel_initializer=start())(inputs))
+
+
+def start():
+    return keras.initializers.RandomNormal(stddev=1.0, seed=4)
+
+
+def model_and_data(key, rows=7, size=6):
+    """A model for the loss, and (x, labels, the batch that the labels are of)."""
+    batch = float32(make_batch(key, rows=rows, size=size))
+    rng = np.random.default_rng(8)
+    ranking = case_of(key).ranking
+    x = rng.normal(size=(rows, size, 3) if ranking else (rows, 3)).astype("float32")
+    return (ranker(size) if ranking else classifier(size)), x, batch

@@ -1,0 +1,51 @@
+"""Values and gradients as NumPy arrays on whichever backend is active."""
+
+import keras
+import numpy as np
+from keras import ops
+
+BACKEND = keras.backend.backend()
+DOUBLE = BACKEND != "jax"  # JAX computes in float32 unless told otherwise
+
+
+def values(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor), dtype="float64")
+
+
+def gradient(function, x):
+    """d Σ function(x) / dx."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        x = tf.convert_to_tensor(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(function(x))
+        return values(tape.gradient(total, x))
+    if BACKEND == "jax":
+        import jax
+
+        return values(jax.grad(lambda z: ops.sum(function(z)))(ops.convert_to_tensor(x)))
+    x = ops.convert_to_tensor(x).requires_grad_()
+    function(x).sum().backward()
+    return values(x.grad.detach())
+
+
+def central_differences(function, x, step=1e-5):
+    """d Σ function(x) / dx of a function on NumPy arrays."""
+    slopes = np.zeros_like(x)
+    for place in np.ndindex(x.shape):
+        nudge = np.zeros_like(x)
+        nudge[place] = step
+        slopes[place] = (np.sum(function(x + nudge)) - np.sum(function(x - nudge))) / (2 * step)
+    return slopes
+
+
+def assert_close(actual, expected, *, double=1e-9, single=2e-5, scale=None):
+    """Equal to the precision of the backend: `double` where it computes in float64, else `single`.
+
+    The tolerance is relative to `scale`, the largest number that takes part.
+    """
+    expected = np.asarray(expected, dtype="float64")
+    scale = max(1.0, float(np.max(np.abs(expected), initial=0.0)) if scale is None else scale)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=scale * (double if DOUBLE else single))

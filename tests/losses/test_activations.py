@@ -1,0 +1,109 @@
+"""The final activations: values, masks, and what becomes of them in a functional graph."""
+
+import keras
+import numpy as np
+import pytest
+
+from losses.cases import each_key
+from losses.models import ranker
+from losses.numeric import assert_close, gradient, values
+from ml4ir_losses.losses.activations import ACTIVATIONS, INVERSES, MaskedActivation
+from ml4ir_losses.losses.base import get_loss
+
+LOGITS = np.array([[0.5, -1.0, 2.0, 7.0], [3.0, 3.0, 9.0, 9.0], [1.0, 2.0, 3.0, 4.0]], dtype="float32")
+MASK = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]])
+LOWEST = np.finfo("float32").min
+
+
+def by_hand(name, mask):
+    expected = np.zeros(LOGITS.shape)
+    for b, row in enumerate(LOGITS.astype("float64")):
+        real = np.flatnonzero(mask[b])
+        if name == "identity":
+            expected[b] = LOWEST
+            expected[b, real] = row[real]
+        elif name == "sigmoid":
+            expected[b, real] = 1 / (1 + np.exp(-row[real]))
+        elif len(real):
+            expected[b, real] = np.exp(row[real]) / np.exp(row[real]).sum()
+    return expected
+
+
+each_activation = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+
+
+@each_activation
+@pytest.mark.parametrize("dtype", ["bool", "float32", "int32"])
+def test_values(name, dtype):
+    np.testing.assert_allclose(values(ACTIVATIONS[name](LOGITS, MASK.astype(dtype))), by_hand(name, MASK), rtol=1e-6)
+    np.testing.assert_allclose(values(ACTIVATIONS[name](LOGITS)), by_hand(name, np.ones((3, 4))), rtol=1e-6)
+
+
+@each_activation
+@pytest.mark.parametrize("garbage", [np.nan, np.inf, -np.inf])
+def test_padding_reaches_neither_value_nor_gradient(name, garbage):
+    dirty = np.where(MASK > 0, LOGITS, np.float32(garbage))
+    np.testing.assert_allclose(values(ACTIVATIONS[name](dirty, MASK)), by_hand(name, MASK), rtol=1e-6)
+
+    def first(x):  # the sum of a softmax has no gradient
+        return ACTIVATIONS[name](x, MASK)[:, :1]
+
+    np.testing.assert_allclose(gradient(first, dirty), gradient(first, LOGITS), rtol=1e-6)
+
+
+@each_activation
+def test_logits_far_apart(name):
+    far = np.array([[1e4, -1e4, 0.0, 1e4]], dtype="float32")
+    expected = {"identity": far, "sigmoid": [[1, 0, 0.5, 1]], "softmax": [[0.5, 0, 0, 0.5]]}[name]
+    np.testing.assert_allclose(values(ACTIVATIONS[name](far)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(INVERSES))
+def test_inverses(name):
+    logits = values(INVERSES[name](ACTIVATIONS[name](LOGITS)))
+    shift = LOGITS - logits if name == "softmax" else np.zeros((3, 1))
+    np.testing.assert_allclose(logits + shift[:, :1], LOGITS, atol=1e-3)
+    assert_close(
+        values(INVERSES[name](np.full((1, 2), np.exp(-2.0) if name == "softmax" else 0.5)))[0, 0],
+        {"softmax": -2.0, "sigmoid": 0.0}[name],
+    )
+
+
+@each_key
+def test_the_node_in_a_functional_graph(key, tmp_path):
+    """It is named, carries no mask that Keras would multiply into the loss, and comes back from a file."""
+    logits, mask = keras.Input((4,), name="logits"), keras.Input((4,), name="mask")
+    op = get_loss(key).get_final_activation_op("relevance")
+    model = keras.Model([logits, mask], op(logits, mask))
+    assert model.output_names == ["relevance"]
+    assert model.layers[-1].name == "relevance"
+    assert keras.src.backend.get_keras_mask(model.output) is None
+    scores = model.predict([LOGITS, MASK.astype("float32")], verbose=0)
+    np.testing.assert_allclose(scores, by_hand(get_loss(key).activation, MASK), rtol=1e-5)
+    assert getattr(op(LOGITS, MASK), "_keras_mask", None) is None
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict([LOGITS, MASK.astype("float32")], verbose=0), scores)
+
+
+def test_a_mask_that_comes_in_does_not_go_out():
+    words = keras.Input((6,), dtype="int32")
+    embedded = keras.layers.Embedding(4, 3, mask_zero=True)(words)
+    scored = keras.layers.Softmax(axis=1)(keras.layers.Dense(2)(embedded))
+    assert keras.src.backend.get_keras_mask(scored) is not None
+    assert keras.src.backend.get_keras_mask(MaskedActivation("sigmoid", name="s")(scored)) is None
+
+
+@each_activation
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_float32_under_any_policy(name, dtype, policy):
+    policy(dtype)
+    model = ranker(size=4)
+    assert "float32" not in str(model.output.dtype)
+    layer = MaskedActivation(name, name="score")
+    again = MaskedActivation.from_config(layer.get_config())
+    for activation in (layer, again):
+        assert "float32" in str(activation(model.output).dtype)
+        assert "float32" in str(activation(model(np.ones((2, 4, 3)))).dtype)
+        # and float32 logits are not narrowed on their way in
+        np.testing.assert_allclose(values(activation(LOGITS / 7)), values(ACTIVATIONS[name](LOGITS / 7)), rtol=1e-6)

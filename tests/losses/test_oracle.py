@@ -1,0 +1,118 @@
+"""Values and gradients against independent float64 loops, for every key, parameter and shape."""
+
+import numpy as np
+import pytest
+
+from losses.cases import Batch, case_of, each_key, each_variant, make_batch, pure
+from losses.numeric import BACKEND, DOUBLE, assert_close, central_differences, gradient, values
+from ml4ir_losses.losses.base import get_loss
+from ml4ir_losses.losses.classification import categorical_cross_entropy
+
+# B ≠ N and B = N: a value broadcast along the wrong axis shows only where they differ, or only where they agree.
+SHAPES = pytest.mark.parametrize(("rows", "size"), [(7, 6), (6, 6), (1, 6)], ids=["B7N6", "B6N6", "B1N6"])
+
+
+def expected(key, batch, scores, weighted, params):
+    weight = batch.weight if weighted else None
+    return np.array(case_of(key).oracle(batch.labels, scores, batch.mask, weight, **params))
+
+
+@each_variant
+@SHAPES
+@pytest.mark.parametrize("weighted", [True, False], ids=["weights", "no-weights"])
+def test_values(key, params, rows, size, weighted):
+    for seed in range(3):
+        batch = make_batch(key, seed, rows, size)
+        actual = values(pure(key, batch, weighted, **params)(batch.scores))
+        assert_close(actual, expected(key, batch, batch.scores, weighted, params))
+
+
+@each_variant
+def test_gradients(key, params):
+    batch = make_batch(key, seed=5)
+    slopes = central_differences(lambda s: expected(key, batch, s, True, params), batch.scores)
+    assert np.abs(slopes).max() > 0.01
+    actual = gradient(pure(key, batch, **params), batch.scores)
+    assert_close(actual, slopes, double=1e-7, single=1e-4)
+
+
+@each_key
+@pytest.mark.parametrize("size", [6, 64], ids=["N6", "N64"])
+def test_gradients_at_all_equal_scores(key, size):
+    """Where training starts: max(x, 0) and logaddexp(x, x) have one-sided gradients there."""
+    batch = make_batch(key, seed=6, rows=2, size=size, padded=False)
+    batch = batch._replace(scores=np.zeros_like(batch.scores))
+    # a few documents stand for all: two oracle calls each
+    slopes = np.zeros_like(batch.scores)
+    chosen = [(0, 0), (0, 3), (0, size // 2), (1, 1), (1, size - 1)]
+    for place in chosen:
+        nudge = np.zeros_like(batch.scores)
+        nudge[place] = 1e-5
+        up, down = (expected(key, batch, batch.scores + sign * nudge, True, {}) for sign in (1, -1))
+        slopes[place] = (up - down).sum() / 2e-5
+    actual = gradient(pure(key, batch), batch.scores)
+    where = tuple(np.array(chosen).T)
+    assert_close(actual[where], slopes[where], double=1e-6, single=1e-4)
+
+
+@each_key
+def test_scores_far_apart(key):
+    """Scores up to ±1e4 and a spread of 1e4, in the float32 that training uses: finite, and right."""
+    batch = make_batch(key, seed=7)
+    rng = np.random.default_rng(7)
+    for scores in (
+        rng.choice([-1e4, -100.0, 0.0, 3.0, 100.0, 1e4], batch.scores.shape),
+        np.round(batch.scores) - 1e4,
+        np.round(batch.scores) + 1e4,
+    ):
+        actual = pure(key, batch)(scores.astype("float32"))
+        largest = max(1.0, np.abs(expected(key, batch, scores, True, {})).max())
+        np.testing.assert_allclose(
+            values(actual), expected(key, batch, scores, True, {}), rtol=0, atol=max(2e-6 * largest, TAIL.get(key, 0))
+        )
+        slopes = gradient(pure(key, batch), scores.astype("float32"))
+        assert np.isfinite(slopes).all()
+        reference = gradient(pure(key, batch), scores)
+        np.testing.assert_allclose(slopes, reference, atol=SLOPE * max(1.0, np.abs(reference).max()))
+
+
+# The tail sums of ListMLE are absolute: beside a score of 1e4 float32 resolves 1e-3 of each of six terms.
+TAIL = {"list_mle": 6e-3}
+# torch differentiates logsumexp through its value, which has that resolution; the others through exp(x - max).
+SLOPE = 2e-4 if BACKEND == "torch" else 2e-5
+
+
+@each_key
+def test_float64_is_kept(key):
+    if not DOUBLE:
+        pytest.skip("JAX computes in float32")
+    batch = make_batch(key)
+    assert "float64" in str(pure(key, batch)(batch.scores).dtype)
+
+
+class TestCategoricalCrossEntropy:
+    def rows(self):
+        return make_batch("categorical_cross_entropy", padded=False)
+
+    @pytest.mark.parametrize("params", [{}, {"label_smoothing": 0.3}, {"class_weight": [1, 2, 3, 4, 5, 6]}], ids=str)
+    def test_one_hot_equals_class_numbers(self, params):
+        batch = self.rows()
+        one_hot = np.eye(6)[batch.labels.astype(int)]
+        as_numbers = categorical_cross_entropy(batch.labels, batch.scores, **params)
+        assert_close(values(categorical_cross_entropy(one_hot, batch.scores, **params)), values(as_numbers))
+        column = categorical_cross_entropy(batch.labels[:, None], batch.scores, **params)
+        assert_close(values(column), values(as_numbers))
+
+    def test_soft_targets(self):
+        batch = self.rows()
+        target = np.random.default_rng(0).dirichlet(np.ones(6), len(batch.scores))
+        log_p = batch.scores - np.log(np.exp(batch.scores).sum(-1, keepdims=True))
+        assert_close(values(categorical_cross_entropy(target, batch.scores)), -(target * log_p).sum(-1))
+
+    def test_nan_and_negative_class_numbers_are_dropped(self):
+        batch = self.rows()
+        for nothing in (-1.0, -100.0, np.nan):
+            labels = np.where(np.arange(7) == 2, nothing, batch.labels)
+            actual = values(get_loss("categorical_cross_entropy").per_query(labels, batch.scores))
+            dropped = Batch(labels, batch.scores, np.arange(7) != 2, None)
+            assert_close(actual, expected("categorical_cross_entropy", dropped, batch.scores, False, {}))

@@ -1,0 +1,228 @@
+"""What holds for every loss, whatever its formula."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from losses.cases import (
+    KEYS,
+    case_of,
+    each_key,
+    each_ranking_key,
+    each_ranking_variant,
+    each_variant,
+    float32,
+    make_batch,
+    pure,
+)
+from losses.numeric import assert_close, gradient, values
+from ml4ir_losses.losses.base import get_loss
+from ml4ir_losses.losses.keras_loss import RelevanceLoss
+
+GARBAGE = [np.nan, np.inf, -np.inf, 1e30, -7.0]
+
+
+def both(key, batch, **params):
+    """Row values and gradient."""
+    fn = pure(key, batch, **params)
+    return values(fn(batch.scores)), gradient(fn, batch.scores)
+
+
+@each_ranking_key
+def test_permuted_documents_permute_the_gradient(key):
+    batch = make_batch(key, ties=False)
+    order = np.random.default_rng(1).permuted(np.tile(np.arange(6), (7, 1)), axis=1)
+    moved = type(batch)(*(np.take_along_axis(x, order, axis=1) for x in batch))
+    value, slopes = both(key, batch)
+    moved_value, moved_slopes = both(key, moved)
+    assert_close(moved_value, value)
+    assert_close(moved_slopes, np.take_along_axis(slopes, order, axis=1))
+
+
+@each_key
+def test_permuted_rows_permute_the_gradient(key):
+    batch = make_batch(key)
+    order = np.random.default_rng(1).permutation(7)
+    value, slopes = both(key, batch)
+    moved_value, moved_slopes = both(key, type(batch)(*(x[order] for x in batch)))
+    assert_close(moved_value, value[order])
+    assert_close(moved_slopes, slopes[order])
+
+
+@each_variant
+@pytest.mark.parametrize("garbage", GARBAGE, ids=str)
+def test_padding_is_ignored(key, params, garbage):
+    batch = make_batch(key)
+    value, slopes = both(key, batch, **params)
+    filled = [
+        np.where(batch.mask.reshape(batch.mask.shape + (1,) * (x.ndim - batch.mask.ndim)), x, garbage) for x in batch
+    ]
+    dirty = batch._replace(scores=filled[1], weight=filled[3])
+    if case_of(key).ranking:  # the mask given, the labels of the padding may be anything
+        dirty = dirty._replace(labels=filled[0])
+    dirty_value, dirty_slopes = both(key, dirty, **params)
+    np.testing.assert_allclose(dirty_value, value, rtol=1e-6)
+    np.testing.assert_allclose(dirty_slopes, slopes, rtol=1e-6)
+    assert (slopes[~batch.mask] == 0).all()
+
+
+@each_key
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize("label", [-1.0, -0.5, np.nan])
+def test_padding_by_label_is_ignored(key, from_logits, label):
+    """The same through the Keras loss, where labels alone tell the padding."""
+    loss = get_loss(key)
+    if not (from_logits or loss.invertible):
+        pytest.skip("its activation cannot be undone")
+    fn = RelevanceLoss(loss, from_logits=from_logits, reduction="none")
+    batch = float32(make_batch(key))
+    scores = batch.scores if from_logits else 1 / (1 + np.exp(-batch.scores))
+    labels = np.where(batch.mask, batch.labels, np.float32(label))
+    value, slopes = values(fn(labels, scores)), gradient(lambda s: fn(labels, s), scores)
+    for garbage in GARBAGE:
+        dirty = scores.copy()
+        dirty[~batch.mask] = garbage
+        np.testing.assert_allclose(values(fn(labels, dirty)), value, rtol=1e-6)
+        np.testing.assert_allclose(gradient(lambda s: fn(labels, s), dirty), slopes, rtol=1e-6)
+    assert np.isfinite(value).all()
+    assert (slopes[~batch.mask] == 0).all()
+
+
+@each_ranking_variant
+def test_appended_padding_is_ignored(key, params):
+    batch = make_batch(key)
+    filler = np.full((7, 40), 9.0)
+    longer = type(batch)(
+        *(np.concatenate([x, filler], axis=1) for x in batch[:2]),
+        np.pad(batch.mask, ((0, 0), (0, 40))),
+        np.concatenate([batch.weight, filler], axis=1),
+    )
+    value, slopes = both(key, batch, **params)
+    longer_value, longer_slopes = both(key, longer, **params)
+    assert_close(longer_value, value)
+    assert_close(longer_slopes[:, :6], slopes)
+
+
+@each_key
+def test_a_batch_is_its_rows(key):
+    batch = make_batch(key, padded=case_of(key).ranking)
+    value, slopes = both(key, batch)
+    for row in range(7):
+        alone_value, alone_slopes = both(key, type(batch)(*(x[row : row + 1] for x in batch)))
+        assert_close(alone_value, value[row : row + 1])
+        assert_close(alone_slopes, slopes[row : row + 1])
+
+
+@each_key
+def test_weight_two_is_a_query_seen_twice(key):
+    batch = float32(make_batch(key, padded=case_of(key).ranking))
+    fn = get_loss(key).get_loss_fn(reduction="sum")
+    query_weight = np.array([2, 1, 1, 1, 3, 2, 2], dtype="float32")
+    seen = np.repeat(np.arange(7), query_weight.astype(int))
+    weighted = values(fn(batch.labels, batch.scores, query_weight))
+    repeated = values(fn(batch.labels[seen], batch.scores[seen]))
+    np.testing.assert_allclose(weighted, repeated, rtol=2e-6)
+    assert abs(weighted - values(fn(batch.labels, batch.scores))) > 1e-3
+
+
+@each_variant
+def test_weights_of_one_are_none(key, params):
+    batch = make_batch(key)
+    ones = batch._replace(weight=np.ones_like(batch.weight))
+    assert_close(
+        values(pure(key, ones, **params)(batch.scores)), values(pure(key, batch, False, **params)(batch.scores))
+    )
+    fn = get_loss(key, **params).get_loss_fn()
+    plain = values(fn(batch.labels, batch.scores))
+    for weight in (1.0, np.ones(7), np.ones((7, 1)), *([ones.weight] if case_of(key).ranking else [])):
+        np.testing.assert_allclose(values(fn(batch.labels, batch.scores, weight)), plain, rtol=1e-6)
+
+
+@each_key
+def test_shift_invariance(key):
+    batch = make_batch(key)
+    value, _ = both(key, batch)
+    shifts = np.arange(7.0)[:, None] * 10
+    moved, _ = both(key, batch._replace(scores=batch.scores + shifts))
+    if case_of(key).shift_invariant:
+        assert_close(moved, value, single=1e-4)
+    else:
+        assert np.abs(moved - value).max() > 1
+
+
+@each_ranking_key
+def test_nothing_valid_is_zero_with_zero_gradient(key):
+    batch = make_batch(key)._replace(mask=np.zeros((7, 6), dtype=bool))
+    value, slopes = both(key, batch)
+    assert (value == 0).all()
+    assert (slopes == 0).all()
+    value, _ = both(key, make_batch(key))
+    assert value[1] == 0  # query 1 is all padding beside others that are not
+
+
+def test_rows_without_a_class_are_zero():
+    batch = make_batch("categorical_cross_entropy")._replace(mask=np.zeros(7, dtype=bool))
+    value, slopes = both("categorical_cross_entropy", batch)
+    assert not value.any()
+    assert not slopes.any()
+
+
+@each_ranking_key
+def test_a_single_document(key):
+    batch = make_batch(key, size=1, padded=False)
+    value, slopes = both(key, batch)
+    assert np.isfinite(value).all()
+    if case_of(key).constant_alone:
+        np.testing.assert_array_equal(value, 0)
+        np.testing.assert_array_equal(slopes, 0)
+    else:
+        assert np.abs(value).max() > 0
+
+
+@each_key
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrow_scores_give_float32(key, dtype):
+    from keras import ops
+
+    batch = float32(make_batch(key))
+    narrow = ops.cast(batch.scores, dtype)
+    result = pure(key, batch)(narrow)
+    assert "float32" in str(result.dtype)
+    wide = values(pure(key, batch)(ops.cast(narrow, "float32")))
+    np.testing.assert_allclose(values(result), wide, rtol=1e-6)
+    result = get_loss(key).get_loss_fn()(batch.labels, narrow)
+    assert "float32" in str(result.dtype)
+
+
+@each_key
+@pytest.mark.parametrize("dtype", ["int32", "int64", "bool"])
+def test_whole_labels_are_taken(key, dtype):
+    batch = float32(make_batch(key, padded=False))
+    labels = batch.labels.astype("int32") > 1 if dtype == "bool" else batch.labels.astype(dtype)
+    fn = get_loss(key).get_loss_fn()
+    expected = values(fn(labels.astype("float32"), batch.scores))
+    np.testing.assert_allclose(values(fn(labels, batch.scores)), expected, rtol=1e-6)
+
+
+finite = st.floats(-1e4, 1e4, width=32)
+
+
+@pytest.mark.parametrize("key", KEYS)
+@given(
+    scores=arrays("float32", (4, 5), elements=finite),
+    labels=arrays("float32", (4, 5), elements=st.sampled_from([-1.0, 0.0, 0.25, 1.0])),
+    weight=arrays("float32", (4, 5), elements=st.floats(0, 100, width=32)),
+    variant=st.integers(0, 99),
+)
+def test_no_nan_from_finite_input(key, scores, labels, weight, variant):
+    case = case_of(key)
+    if not case.ranking:
+        labels, weight = labels[:, 0] * 4, weight[:, 0]
+    params = case.variants[variant % len(case.variants)]
+    if "class_weight" in params:
+        params = {**params, "class_weight": params["class_weight"][:5]}
+    fn = get_loss(key, **params).get_loss_fn(reduction="none")
+    assert np.isfinite(values(fn(labels, scores, weight))).all()
+    assert np.isfinite(gradient(lambda s: fn(labels, s, weight), scores)).all()

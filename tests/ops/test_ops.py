@@ -1,0 +1,187 @@
+"""Masked tensor maths: exact tail sums, orders, safe division, normalisation."""
+
+import math
+
+import numpy as np
+import pytest
+from keras import ops as K
+
+from losses.numeric import BACKEND, DOUBLE, assert_close, central_differences, gradient, values
+from ml4ir_losses import ops
+
+# JAX compiles anew for every length.
+LENGTHS = [*range(1, 101), 1000] if BACKEND != "jax" else [1, 2, 31, 32, 33, 64, 65, 100, 1000]
+
+
+def tail_sums(x):
+    """log Σ_{j≥i} exp(x_j) by a loop, each tail by its own maximum."""
+    out = np.empty(x.shape)
+    for place in np.ndindex(x.shape):
+        tail = x[place[0], place[1] :].astype("float64")
+        out[place] = tail.max() + math.log(math.fsum(math.exp(v - tail.max()) for v in tail))
+    return out
+
+
+class TestReverseLogcumsumexp:
+    @pytest.mark.parametrize("spread", [1.0, 1e4])
+    def test_every_length(self, spread):
+        rng = np.random.default_rng(0)
+        for size in LENGTHS:
+            x = (rng.normal(size=(2, size)) * spread).astype("float32")
+            np.testing.assert_allclose(values(ops.reverse_logcumsumexp(x)), tail_sums(x), rtol=3e-7, atol=3e-6)
+
+    @pytest.mark.parametrize("size", [1, 31, 32, 33, 64, 65, 100])
+    @pytest.mark.parametrize("direction", [1, -1])
+    def test_steep_slopes(self, size, direction):
+        """exp of the whole list's shift would underflow in one direction."""
+        x = (direction * np.linspace(-1e4, 1e4, size)[None]).astype("float32")
+        np.testing.assert_allclose(values(ops.reverse_logcumsumexp(x)), tail_sums(x), rtol=3e-7)
+
+    @pytest.mark.parametrize("size", [1, 5, 32, 64, 70])
+    @pytest.mark.parametrize("constant", [True, False])
+    def test_gradient(self, size, constant):
+        """Also where all scores are equal: there the sum of a block equals the sum of the blocks behind it."""
+        rng = np.random.default_rng(1)
+        x = np.zeros((1, size)) if constant else rng.normal(size=(1, size))
+        factor = rng.normal(size=(1, size))
+        slopes = central_differences(lambda z: factor * tail_sums(z), x)
+        assert_close(
+            gradient(lambda z: ops.reverse_logcumsumexp(z) * K.convert_to_tensor(factor), x),
+            slopes,
+            double=1e-7,
+            single=1e-5,
+        )
+
+    def test_masked_places(self):
+        x = np.array([[1.0, 2.0, 0.5, 0.0]], dtype="float32")
+        masked = np.where([[True, True, False, False]], x, ops.lowest(K.convert_to_tensor(x))).astype("float32")
+        np.testing.assert_allclose(values(ops.reverse_logcumsumexp(masked))[:, :2], tail_sums(x[:, :2]), rtol=1e-6)
+        nothing = np.full((1, 40), ops.lowest(K.convert_to_tensor(x)), dtype="float32")
+        assert np.isfinite(values(ops.reverse_logcumsumexp(nothing))).all()
+        assert np.isfinite(gradient(ops.reverse_logcumsumexp, nothing)).all()
+
+    @pytest.mark.backend("tensorflow")
+    @pytest.mark.parametrize("jit", [False, True])
+    def test_shapes_known_only_when_it_runs(self, jit):
+        import tensorflow as tf
+
+        signature = [tf.TensorSpec([None, None], tf.float32)]
+        graph = tf.function(ops.reverse_logcumsumexp, input_signature=signature, jit_compile=jit)
+        for size in (1, 32, 50):
+            x = np.random.default_rng(size).normal(size=(3, size)).astype("float32")
+            np.testing.assert_allclose(values(graph(x)), tail_sums(x), rtol=1e-6, atol=1e-6)
+
+
+class TestOrder:
+    def test_ties_keep_their_order_and_padding_comes_last(self):
+        keys = np.array([[1.0, 3.0, 1.0, 3.0, 9.0, 1.0]], dtype="float32")
+        mask = np.array([[1, 1, 1, 1, 0, 1]], dtype=bool)
+        order = values(ops.descending_order(keys, mask))
+        assert order.tolist() == [[1, 3, 0, 2, 5, 4]]
+        assert values(ops.take(keys, K.convert_to_tensor(order.astype("int32")))).tolist() == [[3, 3, 1, 1, 1, 9]]
+        ranks = ops.ranks(keys, mask)
+        assert "int32" in str(ranks.dtype)
+        assert values(ranks).tolist() == [[3, 1, 4, 2, 6, 5]]
+
+    def test_many_ties(self):
+        keys = np.random.default_rng(0).integers(0, 3, (5, 200)).astype("float32")
+        mask = np.random.default_rng(1).random((5, 200)) < 0.8
+        expected = np.argsort(np.where(mask, -keys, np.inf), axis=-1, kind="stable")
+        np.testing.assert_array_equal(values(ops.descending_order(keys, mask)), expected)
+
+    def zeros(self):
+        keys = np.zeros((1, 6), dtype="float32")
+        keys[0, [1, 4]] = -0.0
+        return keys, np.ones((1, 6), dtype=bool)
+
+    def test_negative_zero_is_zero(self):
+        assert values(ops.descending_order(*self.zeros())).tolist() == [[0, 1, 2, 3, 4, 5]]
+
+    @pytest.mark.backend("tensorflow")
+    def test_negative_zero_is_zero_under_xla(self):
+        """XLA sorts -0.0 before 0.0."""
+        import tensorflow as tf
+
+        graph = tf.function(ops.descending_order, jit_compile=True)
+        assert values(graph(*map(tf.constant, self.zeros()))).tolist() == [[0, 1, 2, 3, 4, 5]]
+        naive = tf.function(lambda keys: K.argsort(-keys, axis=-1), jit_compile=True)
+        assert values(naive(tf.constant(self.zeros()[0]))).tolist() != [[0, 1, 2, 3, 4, 5]]
+
+    def test_infinite_scores(self):
+        keys = np.array([[-3e38, 3e38, 0.0]], dtype="float32")
+        assert values(ops.ranks(keys, np.array([[True, True, False]]))).tolist() == [[2, 1, 3]]
+
+
+class TestDivision:
+    def test_values(self):
+        actual = values(ops.safe_divide(np.array([1.0, 0.0, 5.0, -2.0]), np.array([4.0, 0.0, 0.0, -0.0])))
+        assert actual.tolist() == [0.25, 0, 0, 0]
+
+    def test_gradients(self):
+        """1/d and -n/d² where d is not 0; exactly 0, and no NaN, where it is."""
+        numerator, denominator = np.array([3.0, 3.0, 0.0]), np.array([2.0, 0.0, 0.0])
+        assert_close(gradient(lambda n: ops.safe_divide(n, denominator), numerator), [0.5, 0, 0])
+        assert_close(gradient(lambda d: ops.safe_divide(K.convert_to_tensor(numerator), d), denominator), [-0.75, 0, 0])
+
+    def test_a_nan_is_not_hidden(self):
+        assert np.isnan(values(ops.safe_divide(np.array([np.nan]), np.array([1.0])))).all()
+
+
+class TestNormalise:
+    TOTAL, WEIGHT = np.array([6.0, 2.0, 0.0]), np.array([3.0, 1.0, 0.0])
+
+    @pytest.mark.parametrize(("mode", "expected"), [("query", [2, 2, 0]), ("batch", [4.5, 1.5, 0]), ("sum", [6, 2, 0])])
+    def test_by_hand(self, mode, expected):
+        assert_close(values(ops.normalise(*map(K.convert_to_tensor, (self.TOTAL, self.WEIGHT)), mode)), expected)
+
+    @pytest.mark.parametrize("mode", ops.NORMALIZATIONS)
+    def test_nothing_is_nothing(self, mode):
+        zeros = K.zeros((3,))
+        assert values(ops.normalise(zeros, zeros, mode)).tolist() == [0, 0, 0]
+
+    def test_list_weight(self):
+        labels = np.array([[1.0, 3.0, 0.0], [0.0, 0.0, 0.0], [-2.0, 0.0, 1.0]])
+        mask = np.array([[True, True, True], [True, True, False], [True, True, True]])
+        weight = np.where(mask, [[1.0, 2.0, 9.0], [1.0, 4.0, 9.0], [7.0, 8.0, 9.0]], 0.0)
+        actual = ops.list_weight(*map(K.convert_to_tensor, (labels, mask, weight)))
+        assert_close(values(actual), [7 / 4, 5 / 2, 9])
+
+
+class TestMasking:
+    def test_as_float(self):
+        for dtype in ("float16", "bfloat16", "int32", "bool"):
+            assert "float32" in str(ops.as_float(K.ones((2,), dtype=dtype)).dtype)
+        if DOUBLE:
+            assert "float64" in str(ops.as_float(np.ones(2)).dtype)
+
+    @pytest.mark.parametrize("offset", [0.0, 1e4, -1e4, 1e6])
+    def test_log_softmax_at_any_offset(self, offset):
+        """Whole scores are exact in float32 at all these offsets, and so must be their softmax."""
+        x, mask = np.array([[3.0, 1.0, 50.0, 0.0]], dtype="float32"), np.array([[True, True, False, True]])
+        expected = np.array([3.0, 1.0, 0.0]) - math.log(math.exp(3) + math.e + 1)
+        actual = values(ops.masked_log_softmax(K.convert_to_tensor(x + np.float32(offset)), K.convert_to_tensor(mask)))
+        np.testing.assert_allclose(actual[0, [0, 1, 3]], expected, rtol=1e-6)
+        assert actual[0, 2] == 0
+
+    def test_below_top(self):
+        x, mask = np.array([[3.0, 5.0, 9.0], [1.0, 2.0, 3.0]]), np.array([[True, True, False], [False, False, False]])
+        assert_close(values(ops.below_top(K.convert_to_tensor(x), K.convert_to_tensor(mask))), [[-2, 0, 0], [0, 0, 0]])
+
+    def test_logsumexp_of_nothing(self):
+        x, nothing = K.convert_to_tensor(np.ones((1, 3))), K.zeros((1, 3), dtype="bool")
+        assert np.isfinite(values(ops.masked_logsumexp(x, nothing))).all()
+        assert (gradient(lambda z: ops.masked_logsumexp(z, nothing), np.ones((1, 3))) == 0).all()
+
+    def test_where_finite(self):
+        x = np.array([4.0, np.nan, np.inf])
+        actual = values(ops.where_finite(K.sqrt, K.convert_to_tensor(x), 1.0))
+        np.testing.assert_array_equal(actual, [2, np.nan, np.inf])
+        first = np.array([1.0, 0.0, 0.0])
+        assert_close(gradient(lambda z: K.where(first > 0, ops.where_finite(K.sqrt, z, 1.0), 0.0), x), [0.25, 0, 0])
+
+    def test_clean(self):
+        labels, scores, weight = (np.array([[1.0, np.nan]]) for _ in range(3))
+        mask = np.array([[1, 0]])
+        cleaned = ops.clean(labels, scores, mask, weight, temperature=0.5)
+        assert [values(x).tolist() for x in cleaned] == [[[1, 0]], [[2, 0]], [[1, 0]], [[1, 0]]]
+        assert values(ops.clean(labels, scores, mask)[3]).tolist() == [[1, 0]]
