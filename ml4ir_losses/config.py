@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ml4ir_losses.errors import ConfigError, UserError
+from ml4ir_losses.errors import ConfigError, UserError, did_you_mean
 from ml4ir_losses.registry import ARCHITECTURES, METRICS, READERS, split_spec
 from ml4ir_losses.yaml_io import apply_override, read_yaml
 
@@ -372,9 +371,7 @@ def _check_entry(registry: Any, spec: Spec) -> None:
 
 
 def _near(name: str, allowed: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {name!r}.{hint} Allowed: {', '.join(allowed)}."
+    return f"unknown {name!r}.{did_you_mean(name, allowed)} Allowed: {', '.join(allowed)}."
 
 
 _TAGS = {"numeric", "categorical", "text", "constant", "exponential", "cosine", "plateau", "cyclic", "ClipTransform"}

@@ -20,8 +20,9 @@ class DataError(UserError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`" Did you mean 'list_mle'?"`, or nothing when no known name is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
 def unknown_name(kind: str, name: object, known: Sequence[str]) -> str:

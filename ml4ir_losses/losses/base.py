@@ -117,6 +117,8 @@ class RelevanceLossBase(ABC):
         """
         from ml4ir_losses.losses.keras_loss import RelevanceLoss
 
+        if not isinstance(kwargs.get("name", ""), str):  # a metadata feature that happens to be called so
+            del kwargs["name"]
         known = [name for name in inspect.signature(RelevanceLoss).parameters if name != "loss"]
         return RelevanceLoss(self, **{name: value for name, value in kwargs.items() if name in known})
 

@@ -69,8 +69,14 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         self.loss.check_shapes(y_true.shape, y_pred.shape)
         shape = self.loss.weight_shape(y_true.shape)
         if isinstance(sample_weight, Mapping):
-            query_weight, _ = split_weights(sample_weight.get("query"), shape)
-            _, item_weight = split_weights(sample_weight.get("item"), shape)
+            query_weight, no_item = split_weights(sample_weight.get("query"), shape)
+            no_query, item_weight = split_weights(sample_weight.get("item"), shape)
+            if set(sample_weight) - {"query", "item"} or no_item is not None or no_query is not None:
+                shapes = {name: tuple(ops.shape(value)) for name, value in sample_weight.items() if value is not None}
+                raise UserError(
+                    '`sample_weight` as a mapping holds "query", a scalar or [B], and "item", [B, N]. '
+                    f"Received: {shapes}."
+                )
         else:
             query_weight, item_weight = split_weights(sample_weight, shape)
         target = {"labels": y_true}

@@ -12,9 +12,9 @@ from ml4ir_losses.ops import (
     lowest,
     masked_log_softmax,
     masked_logsumexp,
-    reverse_logcumsumexp,
     row_sum,
     safe_divide,
+    tail_sums,
     take,
 )
 from ml4ir_losses.registry import register_loss
@@ -107,8 +107,8 @@ def list_mle(
         labels, scores, mask = (take(x, shuffle) for x in (labels, scores, mask))
     order = descending_order(ops.zeros_like(labels) if respect_input_order else labels, mask)
     scores, mask = take(scores, order), take(mask, order)
-    tails = reverse_logcumsumexp(ops.where(mask, scores, lowest(scores)))
-    return list_weights * row_sum(ops.where(mask, tails - scores, 0.0))
+    tails = tail_sums(ops.where(mask, scores, lowest(scores)))
+    return list_weights * row_sum(ops.where(mask, tails, 0.0))
 
 
 @register_loss("softmax_cross_entropy", aliases=("softmax_loss",))

@@ -14,7 +14,7 @@ from ml4ir_losses.ops.masking import (
 )
 from ml4ir_losses.ops.normalization import NORMALIZATIONS, list_weight, normalise
 from ml4ir_losses.ops.sorting import descending_order, ranks, take
-from ml4ir_losses.ops.tail_sums import reverse_logcumsumexp
+from ml4ir_losses.ops.tail_sums import tail_sums
 
 __all__ = [
     "NORMALIZATIONS",
@@ -29,9 +29,9 @@ __all__ = [
     "masked_logsumexp",
     "normalise",
     "ranks",
-    "reverse_logcumsumexp",
     "row_sum",
     "safe_divide",
+    "tail_sums",
     "take",
     "where_finite",
 ]

@@ -41,6 +41,18 @@ class TestReduction:
 
 
 class TestWeights:
+    def test_of_queries_and_documents_together(self):
+        both = {"query": np.array([2.0, 3.0]), "item": np.array([[5.0, 1.0], [7.0, 4.0]])}
+        loss = get_loss("pairwise_logistic", normalization="sum").get_loss_fn(reduction="none")
+        np.testing.assert_allclose(values(loss(LABELS, SCORES, both)), [10 * FIRST, 12 * SECOND], rtol=1e-6)
+
+    @pytest.mark.parametrize(
+        "wrong", [{"query": np.ones((2, 2))}, {"item": np.ones(2)}, {"item": np.ones((2, 2)), "queries": np.ones(2)}]
+    )
+    def test_a_mapping_of_something_else(self, wrong):
+        with pytest.raises(UserError, match="`sample_weight` as a mapping holds"):
+            pairwise()(LABELS, SCORES, wrong)
+
     @pytest.mark.parametrize(
         "weight", [3.0, np.float32(3), [3.0, 3.0], [[3.0], [3.0]]], ids=["scalar", "0-d", "B", "B1"]
     )

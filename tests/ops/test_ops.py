@@ -14,28 +14,28 @@ LENGTHS = [*range(1, 101), 1000] if BACKEND != "jax" else [1, 2, 31, 32, 33, 64,
 
 
 def tail_sums(x):
-    """log Σ_{j≥i} exp(x_j) by a loop, each tail by its own maximum."""
+    """log Σ_{j≥i} exp(x_j - x_i) by a loop, each tail by its own maximum."""
     out = np.empty(x.shape)
     for place in np.ndindex(x.shape):
         tail = x[place[0], place[1] :].astype("float64")
-        out[place] = tail.max() + math.log(math.fsum(math.exp(v - tail.max()) for v in tail))
+        out[place] = tail.max() - tail[0] + math.log(math.fsum(math.exp(v - tail.max()) for v in tail))
     return out
 
 
-class TestReverseLogcumsumexp:
+class TestTailSums:
     @pytest.mark.parametrize("spread", [1.0, 1e4])
     def test_every_length(self, spread):
         rng = np.random.default_rng(0)
         for size in LENGTHS:
             x = (rng.normal(size=(2, size)) * spread).astype("float32")
-            np.testing.assert_allclose(values(ops.reverse_logcumsumexp(x)), tail_sums(x), rtol=3e-7, atol=3e-6)
+            np.testing.assert_allclose(values(ops.tail_sums(x)), tail_sums(x), rtol=3e-7, atol=3e-6)
 
     @pytest.mark.parametrize("size", [1, 31, 32, 33, 64, 65, 100])
     @pytest.mark.parametrize("direction", [1, -1])
     def test_steep_slopes(self, size, direction):
         """exp of the whole list's shift would underflow in one direction."""
         x = (direction * np.linspace(-1e4, 1e4, size)[None]).astype("float32")
-        np.testing.assert_allclose(values(ops.reverse_logcumsumexp(x)), tail_sums(x), rtol=3e-7)
+        np.testing.assert_allclose(values(ops.tail_sums(x)), tail_sums(x), rtol=3e-7, atol=3e-6)
 
     @pytest.mark.parametrize("size", [1, 5, 32, 64, 70])
     @pytest.mark.parametrize("constant", [True, False])
@@ -46,7 +46,7 @@ class TestReverseLogcumsumexp:
         factor = rng.normal(size=(1, size))
         slopes = central_differences(lambda z: factor * tail_sums(z), x)
         assert_close(
-            gradient(lambda z: ops.reverse_logcumsumexp(z) * K.convert_to_tensor(factor), x),
+            gradient(lambda z: ops.tail_sums(z) * K.convert_to_tensor(factor), x),
             slopes,
             double=1e-7,
             single=1e-5,
@@ -55,10 +55,10 @@ class TestReverseLogcumsumexp:
     def test_masked_places(self):
         x = np.array([[1.0, 2.0, 0.5, 0.0]], dtype="float32")
         masked = np.where([[True, True, False, False]], x, ops.lowest(K.convert_to_tensor(x))).astype("float32")
-        np.testing.assert_allclose(values(ops.reverse_logcumsumexp(masked))[:, :2], tail_sums(x[:, :2]), rtol=1e-6)
+        np.testing.assert_allclose(values(ops.tail_sums(masked))[:, :2], tail_sums(x[:, :2]), rtol=1e-6, atol=1e-6)
         nothing = np.full((1, 40), ops.lowest(K.convert_to_tensor(x)), dtype="float32")
-        assert np.isfinite(values(ops.reverse_logcumsumexp(nothing))).all()
-        assert np.isfinite(gradient(ops.reverse_logcumsumexp, nothing)).all()
+        assert np.isfinite(values(ops.tail_sums(nothing))).all()
+        assert np.isfinite(gradient(ops.tail_sums, nothing)).all()
 
     @pytest.mark.backend("tensorflow")
     @pytest.mark.parametrize("jit", [False, True])
@@ -66,7 +66,7 @@ class TestReverseLogcumsumexp:
         import tensorflow as tf
 
         signature = [tf.TensorSpec([None, None], tf.float32)]
-        graph = tf.function(ops.reverse_logcumsumexp, input_signature=signature, jit_compile=jit)
+        graph = tf.function(ops.tail_sums, input_signature=signature, jit_compile=jit)
         for size in (1, 32, 50):
             x = np.random.default_rng(size).normal(size=(3, size)).astype("float32")
             np.testing.assert_allclose(values(graph(x)), tail_sums(x), rtol=1e-6, atol=1e-6)
