@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ml4ir_losses.errors import ConfigError, UserError, did_you_mean
+from ml4ir_losses.config_errors import explain, path_of, unknown
+from ml4ir_losses.errors import ConfigError, UserError
 from ml4ir_losses.registry import ARCHITECTURES, METRICS, READERS, split_spec
 from ml4ir_losses.yaml_io import apply_override, read_yaml
 
@@ -228,6 +229,14 @@ class ModelConfig(Strict):
         """The main loss, and the propensity model that stands beside its parameters."""
         return pop_propensity(self.loss)
 
+    @property
+    def min_label(self) -> float:
+        """Documents whose main label is below it are padding, for the loss and the metrics."""
+        from ml4ir_losses.losses.base import get_loss
+
+        limit = get_loss(self.loss_and_propensity()[0]).min_label
+        return float("-inf") if limit is None else limit
+
 
 class EarlyStopping(Strict):
     monitor: str | None = Field(None, description="val_<metric>; that of the first metric when left out")
@@ -296,7 +305,7 @@ def load_config(
         errors = error.errors()
         if len(errors) > 1:  # a mapping that is no valid clip is not meant as one of the plain transforms
             errors = [e for e in errors if not (e["type"] == "literal_error" and isinstance(e["input"], dict))]
-        lines = {_path(e["loc"]): _explain(e) for e in reversed(errors)}  # of a union's errors, the first
+        lines = {path_of(e["loc"]): explain(e, Config) for e in reversed(errors)}  # of a union's errors, the first
         raise ConfigError("\n".join(reversed(lines.values()))) from None
     _check_keys(config)
     return config
@@ -351,7 +360,7 @@ def _check_keys(config: Config) -> None:
                 raise ConfigError(f"expected_metrics.{split}.{name}: not among model.metrics: {', '.join(names)}.")
     stop = config.training.early_stopping
     if stop and stop.monitor and stop.monitor not in (allowed := ["val_loss", *(f"val_{n}" for n in names)]):
-        raise ConfigError(f"training.early_stopping.monitor: {_near(stop.monitor, allowed)}")
+        raise ConfigError(f"training.early_stopping.monitor: {unknown(stop.monitor, allowed)}")
     if stop and not config.data.paths("validation"):
         raise ConfigError("training.early_stopping: needs data.validation.")
 
@@ -368,63 +377,3 @@ def check_metric(spec: Spec) -> None:
 def _check_entry(registry: Any, spec: Spec) -> None:
     key, params = split_spec(registry.kind, spec)
     registry[key].check_parameters(registry.kind, params)
-
-
-def _near(name: str, allowed: Sequence[str]) -> str:
-    return f"unknown {name!r}.{did_you_mean(name, allowed)} Allowed: {', '.join(allowed)}."
-
-
-_TAGS = {"numeric", "categorical", "text", "constant", "exponential", "cosine", "plateau", "cyclic", "ClipTransform"}
-
-
-def _path(location: Sequence[Any]) -> str:
-    """The path of a key, without the parts that only tell which member of a union pydantic tried."""
-    parts = [part for i, part in enumerate(location) if not (i and part in _TAGS)]
-    parts = [p for p in parts if not (isinstance(p, str) and ("[" in p or p in ("str", "float", "bool", "int")))]
-    return ".".join(str(part) for part in parts) or "config"
-
-
-def _explain(error: Any) -> str:
-    """One line for one pydantic error."""
-    path, kind, received = _path(error["loc"]), error["type"], error.get("input")
-    if kind == "extra_forbidden":
-        return f"{path}: " + _near(str(error["loc"][-1]), _section(error["loc"][:-1]))
-    if kind == "missing":
-        return f"{path}: is missing."
-    context = error.get("ctx", {})
-    if kind == "union_tag_invalid":
-        tags = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
-        return f"{path}.{context['discriminator'].strip(chr(39))}: {_near(context['tag'], tags)}"
-    if kind == "union_tag_not_found":
-        return f"{path}.{context['discriminator'].strip(chr(39))}: is missing."
-    if kind == "literal_error" and isinstance(received, str):
-        allowed = [part.strip("' ") for part in context["expected"].replace(" or ", ", ").split(",")]
-        return f"{path}: {_near(received, allowed)}"
-    message = error["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    shown = "" if isinstance(received, (dict, list, BaseModel)) else f" Received: {received!r}."
-    return f"{path}: {message}.{shown}"
-
-
-def _section(location: Sequence[Any]) -> list[str]:
-    """The keys that the section at this place of the config takes."""
-    kinds: list[type[BaseModel]] = [Config]
-    for part in location:
-        step: list[type[BaseModel]] = []
-        for kind in kinds:
-            if isinstance(part, int):
-                step.append(kind)
-            elif part in kind.model_fields:
-                step += _models(kind.model_fields[part].annotation)
-            elif part == kind.__name__ or any(
-                part in getattr(f.annotation, "__args__", ()) for f in kind.model_fields.values()
-            ):
-                step.append(kind)
-        kinds = step or kinds
-    return list(dict.fromkeys(name for kind in kinds for name in kind.model_fields))
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for arg in getattr(annotation, "__args__", ()) for model in _models(arg)]

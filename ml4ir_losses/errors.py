@@ -52,6 +52,13 @@ def check_count(**arguments: int | None) -> None:
             raise UserError(f"`{name}` must be None or a whole number of at least 1. Received: {name}={value!r}.")
 
 
+def check_number(**arguments: float) -> None:
+    """Raises `UserError` unless every argument is a number."""
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+            raise UserError(f"`{name}` must be a number. Received: {name}={value!r}.")
+
+
 def check_choice(allowed: Sequence[str], **arguments: str) -> None:
     """Raises `UserError` unless every argument is one of the allowed strings."""
     for name, value in arguments.items():

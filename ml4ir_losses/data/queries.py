@@ -86,10 +86,12 @@ def make_queries(
     _check_ids(ids, table)
     order, offsets = group_by_query(ids)
     if names:
-        _check_labels(labels[features.label], table, ids, order, offsets, training)
-    weight = _weights(table, features.weight)
-    query_weight = _weights(table, features.query_weight)
-    positions = _positions(table, features.positions) if labels_required else None
+        _check_labels(labels[features.label], config.model.min_label, table, ids, order, offsets, training)
+    weight = query_weight = positions = None
+    if labels_required:
+        weight = _role(table, features.weight, 0.0, "a weight")
+        query_weight = _role(table, features.query_weight, 0.0, "a weight")
+        positions = _role(table, features.positions, 1.0, "a shown rank")
     if features.document_id is None:
         document_ids = (np.arange(len(order)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1).astype(str)
     else:
@@ -133,42 +135,34 @@ def _check_ids(ids: Array, table: Table) -> None:
         raise DataError(f"{table.locate(int(empty[0]))}: the query id is empty.")
 
 
-def _check_labels(y: Array, table: Table, ids: Array, order: Array, offsets: Array, training: bool) -> None:
-    documents = np.add.reduceat((y >= 0)[order].astype(int), offsets[:-1])
+def _check_labels(
+    y: Array, min_label: float, table: Table, ids: Array, order: Array, offsets: Array, training: bool
+) -> None:
+    real = y >= min_label
+    documents = np.add.reduceat(real[order].astype(int), offsets[:-1])
     if (documents == 0).any():
         row = int(order[offsets[:-1][int(np.argmax(documents == 0))]])
         raise DataError(
-            f"{table.locate(row)}: query {ids[row]!r} has no documents: every label is below 0, which marks padding."
+            f"{table.locate(row)}: query {ids[row]!r} has no documents: every label is below {min_label:g}, which "
+            "marks padding."
         )
-    if training and (y[y >= 0] == y[y >= 0][0]).all():
+    if training and (y[real] == y[real][0]).all():
         raise DataError(
-            f"{table.source}: every label of the training split is {y[y >= 0][0]:g}; a ranking loss learns from "
+            f"{table.source}: every label of the training split is {y[real][0]:g}; a ranking loss learns from "
             "labels that differ."
         )
 
 
-def _weights(table: Table, column: str | None) -> Array | None:
-    if column is None or column not in table.names:
-        return None
-    values = table.numeric(column, missing=False)
-    wrong = np.flatnonzero(values < 0)
-    if len(wrong):
-        row = int(wrong[0])
-        raise DataError(
-            f"{table.locate(row)}, column {column!r}: a weight must be at least 0. Received: {values[row]:g}."
-        )
-    return values.astype("float32")
-
-
-def _positions(table: Table, column: str | None) -> Array | None:
+def _role(table: Table, column: str | None, lowest: float, what: str) -> Array | None:
+    """The numbers of a column with a role; None when no column has it."""
     if column is None:
         return None
     values = table.numeric(column, missing=False)
-    wrong = np.flatnonzero(values < 1)
+    wrong = np.flatnonzero(values < lowest)
     if len(wrong):
         row = int(wrong[0])
         raise DataError(
-            f"{table.locate(row)}, column {column!r}: a shown rank must be at least 1. Received: {values[row]:g}."
+            f"{table.locate(row)}, column {column!r}: {what} must be at least {lowest:g}. Received: {values[row]:g}."
         )
     return values.astype("float32")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.config import Spec, metric_name
+from ml4ir_losses.config import Config, metric_name
 from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Array, Queries
 from ml4ir_losses.evaluation.scoring import compare_scores, less_is_better, query_metrics
@@ -18,15 +18,15 @@ MOST_QUERIES = 1_000  # of the training split, to choose the feature by
 _AT_ONCE = 32  # features judged together
 
 
-def random_baseline(specs: Sequence[Spec], plan: BatchPlan, label: str, seed: int = 0) -> dict[str, float]:
+def random_baseline(config: Config, plan: BatchPlan, seed: int = 0) -> dict[str, float]:
     """The mean of each metric over seeded random orders."""
     scores = np.random.default_rng(seed).random((plan.data.rows, DRAWS), "float32")
-    draws = [result.means() for result in compare_scores(specs, plan, scores, label)]
+    draws = [result.means() for result in compare_scores(config, config.model.metrics, plan, scores)]
     return {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
 
 
 def best_feature_baseline(
-    specs: Sequence[Spec], inputs: Sequence[FittedInput], train: Queries, test: BatchPlan, label: str
+    config: Config, inputs: Sequence[FittedInput], train: Queries, test: BatchPlan
 ) -> tuple[str, dict[str, float]] | None:
     """(the feature, its metrics on the test plan): the numeric column, up or down, best on the training split."""
     rankings = [
@@ -39,18 +39,17 @@ def best_feature_baseline(
     if not rankings:
         return None
     plan = BatchPlan(_head(train, MOST_QUERIES), 128)
-    name = metric_name(specs[0])
+    first = config.model.metrics[0]
+    name = metric_name(first)
     values: list[float] = []
     for start in range(0, len(rankings), _AT_ONCE):
         chunk = rankings[start : start + _AT_ONCE]
         scores = np.stack([_scores(plan.data.features[n][:, i], d) for n, i, _, d in chunk], axis=1)
-        values += [result.means()[name] for result in compare_scores(specs[:1], plan, scores, label)]
+        values += [result.means()[name] for result in compare_scores(config, [first], plan, scores)]
     best = int(np.argmin(values) if less_is_better(name) else np.argmax(values))
     n, i, column, direction = rankings[best]
     scores = _scores(test.data.features[n][:, i], direction)
-    return f"{column} {'descending' if direction > 0 else 'ascending'}", query_metrics(
-        specs, test, scores, label
-    ).means()
+    return f"{column} {'descending' if direction > 0 else 'ascending'}", query_metrics(config, test, scores).means()
 
 
 def _scores(values: Array, direction: float) -> Array:

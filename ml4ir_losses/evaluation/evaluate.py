@@ -53,7 +53,7 @@ def evaluate(run: str | Path, data: str) -> dict[str, float]:
     if report := plan.truncation.report(queries.sizes):
         LOGGER.warning("%s", report)
     logits = score_queries(model, plan).logits
-    return query_metrics(config.model.metrics, plan, logits, config.features.label).means()
+    return query_metrics(config, plan, logits).means()
 
 
 def predict(run: str | Path, data: str, output: str | Path) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from ml4ir_losses.config import Spec, metric_name
+from ml4ir_losses.config import Config, Spec, metric_name
 from ml4ir_losses.data.batching import PADDING_LABEL, BatchPlan, make_batch, pad
 from ml4ir_losses.data.queries import Array, Queries
 from ml4ir_losses.metrics.functional import LOWER_IS_BETTER
@@ -67,24 +67,26 @@ class QueryMetrics:
             yield [query, *(v[i] if self.weights[n][i] else None for n, v in self.values.items())]
 
 
-def query_metrics(specs: Sequence[Spec], plan: BatchPlan, row_scores: Array, label: str) -> QueryMetrics:
-    """Every metric of every query, from one score per row."""
-    return compare_scores(specs, plan, row_scores[:, None], label)[0]
+def query_metrics(config: Config, plan: BatchPlan, row_scores: Array) -> QueryMetrics:
+    """Every metric of the config of every query, from one score per row."""
+    return compare_scores(config, config.model.metrics, plan, row_scores[:, None])[0]
 
 
-def compare_scores(specs: Sequence[Spec], plan: BatchPlan, row_scores: Array, label: str) -> list[QueryMetrics]:
-    """Every metric of every query under each of K scorings, row_scores [rows, K]."""
+def compare_scores(config: Config, specs: Sequence[Spec], plan: BatchPlan, row_scores: Array) -> list[QueryMetrics]:
+    """Metrics of every query under each of K scorings, row_scores [rows, K]."""
+    label, min_label = config.features.label, config.model.min_label
     data, count = plan.data, row_scores.shape[1]
     parts: dict[str, list[tuple[Array, Array]]] = {metric_name(spec): [] for spec in specs}
     order: list[Array] = []
     for batch in plan.batches():
         index, mask = plan.rows(batch)
         labels = np.tile(pad(data.labels[label], index, mask, PADDING_LABEL), (count, 1))
+        valid = np.tile(mask, (count, 1)) & (labels >= min_label)
         scores = np.moveaxis(pad(row_scores, index, mask), -1, 0).reshape(labels.shape)
         order.append(batch)
         for spec in specs:
             key, params = split_spec("metric", spec)
-            result = METRICS[key].target(labels, scores, labels >= 0, **params)
+            result = METRICS[key].target(labels, scores, valid, **params)
             values, weights = (ops.convert_to_numpy(part).reshape(count, -1) for part in result)
             parts[metric_name(spec)].append((values, weights))
     place = np.argsort(np.concatenate(order))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ml4ir_losses.errors import UserError, check_choice, check_not_negative, check_positive
+from ml4ir_losses.errors import UserError, check_choice, check_not_negative, check_number, check_positive
 from ml4ir_losses.ops import NORMALIZATIONS
 
 ACTIVATION_FUNCTIONS = ("sigmoid", "tanh", "relu", "softplus", "linear")
@@ -30,12 +30,6 @@ def _normalization(**arguments: str) -> None:
 
 def _activation_fn(**arguments: str) -> None:
     check_choice(ACTIVATION_FUNCTIONS, **arguments)
-
-
-def _number(**arguments: float) -> None:
-    for name, value in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-            raise UserError(f"`{name}` must be a number or None. Received: {name}={value!r}.")
 
 
 def _share(**arguments: float) -> None:
@@ -68,7 +62,7 @@ def _class_weight(**arguments: Any) -> None:
 CHECKS: dict[str, Callable[..., None]] = {
     "temperature": check_positive,
     "normalization": _normalization,
-    "min_label": _optional(_number),
+    "min_label": _optional(check_number),
     "activation_fn": _optional(_activation_fn),
     "pos_weight": _optional(check_not_negative),
     "respect_input_order": _flag,

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError, check_choice, check_count
+from ml4ir_losses.errors import UserError, check_choice, check_count, check_number
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.ops import clean, descending_order, list_weight, row_sum, safe_divide, take
 from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, get_gain, label_gain, relative_gain
@@ -346,13 +346,6 @@ def _apply_policy(value: Tensor, weight: Tensor, counts: Tensor, empty_weight: T
         return ops.where(counts, value, 0.0), ops.where(counts, weight, 0.0)
     worth = ops.where(empty_weight > 0, 1.0 if empty_queries == "one" else 0.0, 0.0)
     return ops.where(counts, value, ops.cast(worth, value.dtype)), ops.where(counts, weight, empty_weight)
-
-
-def check_number(**arguments: Any) -> None:
-    """Raises `UserError` unless every argument is a number."""
-    for name, value in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-            raise UserError(f"`{name}` must be a number. Received: {name}={value!r}.")
 
 
 def _no_position(**arguments: str) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.errors import UserError, check_number
 from ml4ir_losses.lazy import Tensor
-from ml4ir_losses.metrics.functional import LOWER_IS_BETTER, check_number, check_parameters
+from ml4ir_losses.metrics.functional import LOWER_IS_BETTER, check_parameters
 from ml4ir_losses.ops.masking import safe_divide
 from ml4ir_losses.ops.weights import same_shape, split_weights
 from ml4ir_losses.registry import METRICS, Entry, split_spec

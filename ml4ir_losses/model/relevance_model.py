@@ -109,11 +109,13 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
             if getattr(loss, "seed_generator", None) is not None:
                 setattr(self, f"loss_seed_{i}", loss.seed_generator)  # JAX advances only what a model tracks
         single = len(losses) == 1
+        # Documents that are padding for the main loss are so for the metrics.
+        padding = {} if self.relevance_loss.min_label == 0 else {"min_label": self.relevance_loss.min_label}
         self.compile(
             optimizer=make_optimizer(self.model_config, total_steps),
             loss=losses[MAIN] if single else losses,
             loss_weights=None if single else {name: task[3] for name, task in self.tasks.items()},
-            metrics=[get_metric(spec) for spec in self.model_config.metrics],
+            metrics=[get_metric(spec, **padding) for spec in self.model_config.metrics],
             jit_compile=jit_compile,
         )
 

@@ -214,7 +214,7 @@ def _fit(prepared: Prepared, folder: RunFolder, progress: Any) -> bool:
 def _finish(prepared: Prepared, folder: RunFolder, interrupted: bool) -> Run:
     """Saves the model, then judges it."""
     config, model = prepared.config, prepared.model
-    specs, label = config.model.metrics, config.features.label
+    label = config.features.label
     folder.save_model(model)
     metrics: dict[str, dict[str, float]] = {}
     baselines: dict[str, dict[str, float]] = {}
@@ -223,7 +223,7 @@ def _finish(prepared: Prepared, folder: RunFolder, interrupted: bool) -> Run:
             continue
         plan = prepared.plan(split)
         scored = score_queries(model, plan)
-        values = query_metrics(specs, plan, scored.logits, label)
+        values = query_metrics(config, plan, scored.logits)
         metrics[split] = values.means()
         if split == "test" or "test" not in prepared.queries:
             _write_predictions(folder, plan, values, list(prediction_rows(plan.data, scored, label)))
@@ -251,9 +251,9 @@ def _write_predictions(
 
 
 def _baselines(prepared: Prepared, plan: BatchPlan) -> dict[str, dict[str, float]]:
-    specs, label = prepared.config.model.metrics, prepared.config.features.label
-    baselines = {"random": random_baseline(specs, plan, label)}
-    best = best_feature_baseline(specs, prepared.inputs, prepared.queries["train"], plan, label)
+    config = prepared.config
+    baselines = {"random": random_baseline(config, plan)}
+    best = best_feature_baseline(config, prepared.inputs, prepared.queries["train"], plan)
     if best is not None:
         baselines[f"best feature ({best[0]})"] = best[1]
     return baselines

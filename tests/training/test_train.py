@@ -180,6 +180,25 @@ def test_labels_that_the_loss_does_not_take_are_found_before_training(folder, tm
     assert not (tmp_path / "run").exists()
 
 
+def test_negative_labels_are_documents_where_min_label_says_so(folder, tmp_path):
+    """Labels shifted by -5 with the gain of y: the same order of documents, so the same reciprocal ranks."""
+    shifted = tmp_path / "shifted"
+    shifted.mkdir()
+    for split in ("train", "validation", "test"):
+        header, *lines = (folder / f"{split}.csv").read_text().splitlines()
+        cells = [line.split(",") for line in lines]
+        moved = [",".join([*c[:2], str(int(c[2]) - 5), *c[3:]]) for c in cells]
+        (shifted / f"{split}.csv").write_text("\n".join([header, *moved]) + "\n")
+    loss = {"key": "aux_softmax_cross_entropy", "min_label": -100.0}
+    metrics = [{"key": "mrr", "relevance_threshold": -4.0}]
+    run = train(config(shifted, model={"loss": loss, "metrics": metrics}), tmp_path / "run")
+    loss = {"key": "aux_softmax_cross_entropy"}
+    plain = train(config(folder, model={"loss": loss, "metrics": ["mrr"]}), tmp_path / "plain")
+    assert run.metrics["test"]["mrr"] == pytest.approx(plain.metrics["test"]["mrr"], abs=1e-6)
+    best = max(float(row["val_mrr"]) for row in rows(run.path / "history.csv"))
+    assert run.metrics["validation"]["mrr"] == pytest.approx(best, abs=1e-6)
+
+
 def test_dropped_documents_are_reported(folder, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "ml4ir_losses"):
         train(config(folder, data={"max_list_size": 4, "truncation": "random"}, training={"epochs": 1}), tmp_path / "r")
