@@ -5,15 +5,15 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 RUNTIME = [
-    "keras>=3.12,<4",
-    "numpy>=1.26,<3",
+    "keras>=3.15,<4",
+    "numpy>=2,<3",
     "PyYAML>=6,<7",
     "pydantic>=2.7,<3",
     "typer>=0.15,<1",
     "rich>=13,<16",
 ]
 DATA = ["scikit-learn>=1.4,<2", "pyarrow>=17,<27"]
-TENSORFLOW = ["tensorflow>=2.18,<3"]
+TENSORFLOW = ["tensorflow>=2.21,<3"]
 TEST = ["pytest>=8,<10", "hypothesis>=6.100,<7", "ir-measures>=0.4,<0.5", "scipy>=1.13,<2"]
 BACKENDS = ["jax>=0.5,<1", "torch==2.13.0"]
 
