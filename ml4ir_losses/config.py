@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -11,12 +11,31 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ml4ir_losses.config_errors import explain, path_of, unknown
 from ml4ir_losses.errors import ConfigError, UserError
-from ml4ir_losses.registry import ARCHITECTURES, METRICS, READERS, split_spec
+from ml4ir_losses.registry import ARCHITECTURES, LOSSES, METRICS, READERS, split_spec
 from ml4ir_losses.yaml_io import apply_override, read_yaml
 
 SPLITS = ("train", "validation", "test")
 Spec = str | dict[str, Any]
 _METRICS: tuple[Spec, ...] = ({"key": "ndcg", "topn": 10}, {"key": "mrr"})
+
+
+def or_string(schema: dict[str, Any]) -> None:
+    """Lets the JSON schema of a section take the short form, a key or the path of a file."""
+    section = dict(schema)
+    schema.clear()
+    schema["anyOf"] = [section, {"type": "string"}]
+
+
+def keys_of(registry: Any) -> Callable[[dict[str, Any]], None]:
+    """Puts the keys of a registry into the JSON schema of a spec, for completion in editors."""
+
+    def extend(schema: dict[str, Any]) -> None:
+        spec = schema["items"] if schema.get("type") == "array" else schema
+        names = sorted(name for entry in registry for name in (entry.key, *entry.aliases))
+        by_key = {"type": "object", "properties": {"key": {"enum": names}}}
+        spec["anyOf"] = [{"enum": names}, by_key]
+
+    return extend
 
 
 class Strict(BaseModel):
@@ -208,12 +227,14 @@ Schedule = Annotated[
 class ModelConfig(Strict):
     """Architecture, loss, metrics, optimizer."""
 
-    architecture: Spec = "dnn"
-    loss: Spec
+    architecture: Spec = Field("dnn", json_schema_extra=keys_of(ARCHITECTURES))
+    loss: Spec = Field(description="a key, its parameters beside it", json_schema_extra=keys_of(LOSSES))
     aux_losses: list[AuxLoss] = Field(default_factory=list)
-    metrics: list[Spec] = Field(default_factory=lambda: list(_METRICS), min_length=1)
-    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
-    lr_schedule: Schedule = Field(default_factory=lambda: ConstantSchedule(key="constant"))
+    metrics: list[Spec] = Field(
+        default_factory=lambda: list(_METRICS), min_length=1, json_schema_extra=keys_of(METRICS)
+    )
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, json_schema_extra=or_string)
+    lr_schedule: Schedule = Field(default_factory=lambda: ConstantSchedule(key="constant"), json_schema_extra=or_string)
 
     @field_validator("optimizer", "lr_schedule", mode="before")
     @classmethod
@@ -261,8 +282,8 @@ class Config(Strict):
 
     name: str = Field("run", pattern=r"^[\w.-]+$")
     data: DataConfig
-    features: FeatureConfig
-    model: ModelConfig
+    features: FeatureConfig = Field(json_schema_extra=or_string)
+    model: ModelConfig = Field(json_schema_extra=or_string)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     expected_metrics: dict[Literal["validation", "test"], dict[str, float]] = Field(default_factory=dict)
 

@@ -125,8 +125,14 @@ def test_a_file_that_is_no_config_gets_line_and_column(tmp_path, text, expected)
     assert expected in str(info.value)
 
 
-def test_the_schema_names_every_section():
-    assert set(Config.model_json_schema()["properties"]) == set(Config.model_fields)
+def test_the_schema_takes_what_the_loader_takes(tmp_path):
+    schema = Config.model_json_schema()
+    assert set(schema["properties"]) == set(Config.model_fields)
+    model = schema["$defs"]["ModelConfig"]["properties"]
+    assert "list_mle" in model["loss"]["anyOf"][0]["enum"]
+    assert "ndcg" in model["metrics"]["items"]["anyOf"][1]["properties"]["key"]["enum"]
+    for section in (schema["properties"]["features"], model["optimizer"], model["lr_schedule"]):
+        assert {"type": "string"} in section["anyOf"]
 
 
 def test_a_config_is_checked_without_a_backend(tmp_path):
