@@ -23,7 +23,6 @@ setup(
     description="Ranking and embedding losses for Keras 3, chosen by key in a YAML config",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["ml4ir_losses", "ml4ir_losses.*"]),
     package_data={"ml4ir_losses": ["py.typed"]},

@@ -45,7 +45,17 @@ class Truncation:
 
 
 class BatchPlan:
-    """Which queries go into which batch, and which rows of them, epoch by epoch."""
+    """Which queries go into which batch, and which rows of them, epoch by epoch.
+
+    Args:
+        data: the queries.
+        batch_size: queries per batch.
+        truncation: how long lists are cut; None: not at all.
+        shuffle: a new order of the queries in every epoch.
+        bucketing: queries of like length share a batch.
+        seed: of shuffling and truncation.
+        width_multiple: lists are padded to a multiple of it; compilers that fix shapes (XLA) want few of them.
+    """
 
     def __init__(
         self,
@@ -56,8 +66,10 @@ class BatchPlan:
         shuffle: bool = False,
         bucketing: bool = False,
         seed: int = 0,
+        width_multiple: int = 1,
     ) -> None:
         self.data = data
+        self.width_multiple = width_multiple
         self.batch_size = batch_size
         self.truncation = truncation or Truncation()
         self.shuffle = shuffle
@@ -92,7 +104,7 @@ class BatchPlan:
         """Row numbers [B, N] and mask [B, N] of the queries of a batch."""
         limit = self.truncation.max_list_size
         sizes = self.data.sizes[batch] if limit is None else np.minimum(self.data.sizes[batch], limit)
-        width = int(sizes.max())
+        width = -(-int(sizes.max()) // self.width_multiple) * self.width_multiple
         mask = np.arange(width)[None, :] < sizes[:, None]
         rows = np.where(mask, self.data.offsets[batch][:, None] + np.arange(width)[None, :], 0)
         if limit is not None and self.truncation.policy != "first":

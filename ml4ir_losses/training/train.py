@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from ml4ir_losses.config import SPLITS, Config, dump_config, load_config, metric_name
 from ml4ir_losses.data.batching import BatchPlan, Truncation, to_dataset
 from ml4ir_losses.data.queries import Queries, check_gains, make_queries, read_split
@@ -70,6 +72,7 @@ class Prepared:
             shuffle=training and data.shuffle,
             bucketing=training and data.bucketing,
             seed=self.config.training.seed,
+            width_multiple=16 if self.config.training.jit_compile is True or keras.backend.backend() == "jax" else 1,
         )
 
 

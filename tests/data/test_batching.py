@@ -119,6 +119,12 @@ def test_lists_are_padded_to_the_longest_of_the_batch():
     assert rows.tolist() == [[0, 1, 0], [7, 8, 9]]
 
 
+def test_lists_are_padded_to_a_multiple_where_shapes_are_compiled():
+    plan = BatchPlan(lengths(2, 5, 9), 1, width_multiple=4)
+    assert [plan.rows(np.array([q]))[1].shape[1] for q in range(3)] == [4, 8, 12]
+    assert [plan.rows(np.array([q]))[1].sum() for q in range(3)] == [2, 5, 9]
+
+
 def test_truncation_keeps_the_first_reports_what_it_drops_and_never_drops_silently():
     data = lengths(2, 6, 4)
     cut = Truncation(4)
