@@ -179,7 +179,10 @@ def main() -> None:
     """Runs the command line: exit code 0, 1 for a run that failed, 2 for bad usage, config or data."""
     _set_up()
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        if code == 130:  # what Typer makes of Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code)
     except UserError as error:
         _say(f"error: {error}", error=True)
         sys.exit(2)

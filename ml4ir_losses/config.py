@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -49,7 +50,7 @@ class DataConfig(Strict):
 
     format: str | None = Field(None, description="svmlight, csv, synthetic; guessed from the ending when left out")
     directory: str | None = Field(None, description="folder to which the paths below are relative")
-    train: str | list[str] = Field(description="a path, a glob or a list")
+    train: str | list[str] = Field(min_length=1, description="a path, a glob or a list")
     validation: str | list[str] | None = None
     test: str | list[str] | None = None
     options: dict[str, Any] = Field(default_factory=dict, description="parameters of the reader")
@@ -148,6 +149,8 @@ class FeatureConfig(Strict):
         if self.weight and self.query_weight:
             raise ValueError("give weight or query_weight, not both")
         names = [i.name for i in self.inputs]
+        if "mask" in names:
+            raise ValueError("an input cannot be called 'mask': the padding mask travels under that name")
         twice = next((n for n in names if names.count(n) > 1), None)
         if twice is not None:
             raise ValueError(f"the input {twice!r} is given twice")
@@ -185,10 +188,14 @@ class OptimizerConfig(BaseModel):
 
 
 class ConstantSchedule(Strict):
+    """The optimizer's learning rate throughout."""
+
     key: Literal["constant"]
 
 
 class ExponentialSchedule(Strict):
+    """The learning rate times decay_rate ^ (batch / decay_steps)."""
+
     key: Literal["exponential"]
     decay_steps: int = Field(1_000, ge=1)
     decay_rate: float = Field(0.96, gt=0)
@@ -196,6 +203,8 @@ class ExponentialSchedule(Strict):
 
 
 class CosineSchedule(Strict):
+    """Half a cosine down to alpha times the learning rate, after a linear warm-up."""
+
     key: Literal["cosine"]
     decay_steps: int | None = Field(None, ge=1, description="the whole training when left out")
     alpha: float = Field(0.0, ge=0, le=1, description="share of the learning rate that stays at the end")
@@ -203,6 +212,8 @@ class CosineSchedule(Strict):
 
 
 class PlateauSchedule(Strict):
+    """The learning rate times factor when the monitored value stands still for `patience` epochs."""
+
     key: Literal["plateau"]
     factor: float = Field(0.5, gt=0, lt=1)
     patience: int = Field(5, ge=1)
@@ -210,6 +221,8 @@ class PlateauSchedule(Strict):
 
 
 class CyclicSchedule(Strict):
+    """The learning rate up and down between two bounds; the optimizer's own is not used."""
+
     key: Literal["cyclic"]
     type: Literal["triangular", "triangular2", "exponential"] = "triangular"
     initial_learning_rate: float = Field(1e-3, gt=0)
@@ -260,6 +273,8 @@ class ModelConfig(Strict):
 
 
 class EarlyStopping(Strict):
+    """When to stop."""
+
     monitor: str | None = Field(None, description="val_<metric>; that of the first metric when left out")
     patience: int = Field(10, ge=1)
     min_delta: float = Field(0.0, ge=0)
@@ -271,7 +286,7 @@ class TrainingConfig(Strict):
 
     epochs: int = Field(50, ge=1)
     early_stopping: EarlyStopping | None = None
-    seed: int = Field(1, ge=0)
+    seed: int = Field(1, ge=0, lt=2**32)
     initial_model: str | None = Field(None, description="a run folder or .keras file to start from")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit_compile: bool | Literal["auto"] = "auto"
@@ -311,13 +326,12 @@ def load_config(
     if isinstance(source, Config):
         raw: Any = source.model_dump(mode="python")
     else:
-        raw = dict(source) if isinstance(source, Mapping) else read_yaml(Path(source))
+        raw = deepcopy(dict(source)) if isinstance(source, Mapping) else read_yaml(Path(source))
     where = Path(source).parent if isinstance(source, (str, Path)) else Path()
-    for section in ("features", "model"):
-        if isinstance(raw.get(section), str):
-            raw[section] = read_yaml(where / raw[section])
+    _include(raw, where)
     for override in overrides:
         apply_override(raw, override)
+        _include(raw, Path())
     if seed is not None:
         raw["training"] = {**(raw.get("training") or {}), "seed": seed}
     try:
@@ -330,6 +344,13 @@ def load_config(
         raise ConfigError("\n".join(reversed(lines.values()))) from None
     _check_keys(config)
     return config
+
+
+def _include(raw: dict[str, Any], where: Path) -> None:
+    """Puts the sections that are given as paths in place."""
+    for section in ("features", "model"):
+        if isinstance(raw.get(section), str):
+            raw[section] = read_yaml(where / raw[section])
 
 
 def dump_config(config: Config) -> str:
@@ -353,6 +374,8 @@ def _check_keys(config: Config) -> None:
             action()
         except UserError as error:
             raise ConfigError(f"{path}: {error}") from None
+        except (TypeError, AttributeError) as error:  # a value of a kind that nobody expects there
+            raise ConfigError(f"{path}: cannot be used ({error}).") from None
 
     model = config.model
     loss, propensity = model.loss_and_propensity()
@@ -373,6 +396,9 @@ def _check_keys(config: Config) -> None:
     if config.data.format is not None:
         check("data.format", lambda: READERS[config.data.format or ""])
     names = [metric_name(spec) for spec in model.metrics]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"model.metrics: two metrics are called {twice!r}; their key and topn must differ.")
     for split, expected in config.expected_metrics.items():
         if not config.data.paths(split):
             raise ConfigError(f"expected_metrics.{split}: data.{split} is not given.")
@@ -391,6 +417,8 @@ def check_metric(spec: Spec) -> None:
     from ml4ir_losses.metrics.functional import check_parameters
 
     key, params = split_spec("metric", spec)
+    if isinstance(METRICS[key].target, type):
+        raise UserError(f"The metric {key!r} is a Keras class, for model.compile; a config takes metric functions.")
     METRICS[key].check_parameters("metric", params)
     check_parameters(key, **params)
 

@@ -18,6 +18,10 @@ class DataError(UserError):
     """Data that cannot be used: the message names file, line and column where they are known."""
 
 
+class RunError(RuntimeError):
+    """A run that started and cannot go on."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`" Did you mean 'list_mle'?"`, or nothing when no known name is near."""
     by_lower = {candidate.lower(): candidate for candidate in known}

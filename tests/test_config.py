@@ -51,6 +51,18 @@ def test_configs_of_the_repository_are_valid(path):
         ("model.aux_losses=[sigmoid]", "model.aux_losses.0: Unknown loss 'sigmoid'. Did you mean"),
         ("model.metrics=[ndgc]", "model.metrics.0: Unknown metric 'ndgc'. Did you mean 'ndcg'?"),
         ("model.metrics=[{key: ndcg, topn: 0}]", "model.metrics.0: `topn` must be None or a whole number"),
+        (
+            "model.metrics=[{key: mrr}, {key: mrr, relevance_threshold: 2}]",
+            "model.metrics: two metrics are called 'mrr'",
+        ),
+        ("features.inputs.0.name=mask", "an input cannot be called 'mask'"),
+        ("model.loss={key: weighted_sum, losses: 5}", "model.loss: A weighted sum takes"),
+        (
+            "model.loss={key: weighted_sum, losses: [[list_mle, 1], [{key: softmax_loss, min_label: -5}, 1]]}",
+            "must have one `min_label`",
+        ),
+        ("training.seed=99999999999", "training.seed: input should be less than"),
+        ("data.train=[]", "data.train: "),
         ("model.metrics=[{key: ndcg, k: 3}]", "model.metrics.0: metric 'ndcg' has no parameter 'k'."),
         ("model.architecture={key: dnn, units: [3]}", "model.architecture: architecture 'dnn' has no parameter"),
         ("model.lr_schedule=cosin", "model.lr_schedule.key: unknown 'cosin'. Did you mean 'cosine'?"),
@@ -99,6 +111,20 @@ def test_features_and_model_may_be_files_of_their_own(tmp_path):
     (tmp_path / "main.yaml").write_text(yaml.safe_dump({**whole, "features": "features.yaml", "model": "model.yaml"}))
     assert load_config(tmp_path / "main.yaml") == load_config(whole)
     assert load_config(tmp_path / "main.yaml", ["model.loss.key=list_mle"]).model.loss == {"key": "list_mle"}
+
+
+def test_a_section_file_may_be_set_and_the_callers_mapping_stays(tmp_path):
+    whole = config(tmp_path)
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump({"loss": "list_mle"}))
+    loaded = load_config(whole, [f"model={tmp_path / 'm.yaml'}", "model.loss.temperature=2", "training.epochs=77"])
+    assert loaded.model.loss == {"key": "list_mle", "temperature": 2}
+    assert whole == config(tmp_path)
+
+
+@pytest.mark.parametrize("propensity", [5, [1, "a"], {"key": ["power"]}, {"key": "table", "values": ["a"]}])
+def test_a_propensity_that_cannot_be_one(tmp_path, propensity):
+    loss = {"key": "list_mle", "propensity": propensity}
+    assert "model.loss.propensity: " in error(tmp_path, model={"loss": loss}, features={"positions": "shown"})
 
 
 def test_the_resolved_config_loads_as_itself(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 from ml4ir_losses.config import Config
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table, group_by_query
-from ml4ir_losses.errors import DataError, did_you_mean
+from ml4ir_losses.errors import ConfigError, DataError, UserError, did_you_mean
 from ml4ir_losses.features.fitting import FittedInput, encode_rows
 
 Array = np.ndarray[Any, Any]
@@ -64,31 +64,45 @@ def label_columns(config: Config) -> list[str]:
 
 def read_split(config: Config, split: str) -> Table:
     """The table of a split of the config, read whole."""
-    return read_table(config.data.paths(split), config.data.format, **config.data.options)
+    try:
+        return read_table(config.data.paths(split), config.data.format, **config.data.options)
+    except DataError:
+        raise
+    except (UserError, TypeError) as error:
+        raise ConfigError(f"data.options: {error}") from None
 
 
 def make_queries(
-    table: Table, config: Config, inputs: Sequence[FittedInput], *, labels_required: bool = True, training: bool = False
+    table: Table,
+    config: Config,
+    inputs: Sequence[FittedInput],
+    *,
+    labels_required: bool = True,
+    training: bool = False,
+    losses: bool = True,
 ) -> Queries:
     """Groups, checks and encodes a table.
+
+    `labels_required=False` takes whatever labels there are; `losses=False` reads only what metrics need: no
+    auxiliary labels, weights or positions.
 
     Raises:
         DataError: for a missing column, a label that is not a number, a query without documents, weights or
             positions that cannot be, and for training labels that are all equal.
     """
     features = config.features
-    check_columns(table, config, labels_required=labels_required)
-    names = [n for n in label_columns(config) if n in table.names]
+    check_columns(table, config, labels_required=labels_required, losses=losses)
+    names = [n for n in (label_columns(config) if losses else [features.label]) if n in table]
     if not labels_required and features.label not in names:
         names = []
-    labels = {name: table.numeric(name, missing=False) for name in names}
+    labels = {name: _finite(table, name, table.numeric(name, missing=not labels_required)) for name in names}
     ids = table.strings(features.query_id)
     _check_ids(ids, table)
     order, offsets = group_by_query(ids)
-    if names:
+    if labels_required:
         _check_labels(labels[features.label], config.model.min_label, table, ids, order, offsets, training)
     weight = query_weight = positions = None
-    if labels_required:
+    if losses:
         weight = _role(table, features.weight, 0.0, "a weight")
         query_weight = _role(table, features.query_weight, 0.0, "a weight")
         positions = _role(table, features.positions, 1.0, "a shown rank")
@@ -111,15 +125,16 @@ def make_queries(
     )
 
 
-def check_columns(table: Table, config: Config, *, labels_required: bool = True) -> None:
+def check_columns(table: Table, config: Config, *, labels_required: bool = True, losses: bool = True) -> None:
     """Raises `DataError` unless the table has every column that the config names."""
     features = config.features
     needed = {"query_id": features.query_id, "document_id": features.document_id}
     if labels_required:
-        needed |= {"label": features.label, "weight": features.weight, "query_weight": features.query_weight}
-        needed["positions"] = features.positions
+        needed["label"] = features.label
+    if losses:
+        needed |= {"weight": features.weight, "query_weight": features.query_weight, "positions": features.positions}
     named = [(f"features.{role}", name) for role, name in needed.items() if name is not None]
-    if labels_required:
+    if losses:
         named += [(f"model.aux_losses.{i}.label", a.label) for i, a in enumerate(config.model.aux_losses) if a.label]
     for path, name in named:
         if name not in table.names:
@@ -153,11 +168,20 @@ def _check_labels(
         )
 
 
+def _finite(table: Table, column: str, values: Array) -> Array:
+    """The values themselves, if float32 holds them."""
+    wrong = np.flatnonzero(np.abs(values) > np.finfo("float32").max)
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(f"{table.locate(row)}, column {column!r}: {values[row]:g} is beyond float32.")
+    return values
+
+
 def _role(table: Table, column: str | None, lowest: float, what: str) -> Array | None:
     """The numbers of a column with a role; None when no column has it."""
     if column is None:
         return None
-    values = table.numeric(column, missing=False)
+    values = _finite(table, column, table.numeric(column, missing=False))
     wrong = np.flatnonzero(values < lowest)
     if len(wrong):
         row = int(wrong[0])

@@ -114,7 +114,8 @@ class Table:
         absent = pc.is_null(column).to_numpy()
         wrong = ~(np.isfinite(values) | absent)
         if wrong.any():
-            self._refuse(name, int(wrong.argmax()), "{} is not finite; leave the cell empty for a missing value")
+            advice = "; leave the cell empty for a missing value" if missing else ""
+            self._refuse(name, int(wrong.argmax()), "{} is not finite" + advice)
         if not missing and absent.any():
             self._refuse(name, int(absent.argmax()), "the cell is empty, and a value is needed here")
         return values

@@ -14,8 +14,8 @@ from ml4ir_losses.evaluation.scoring import compare_scores, less_is_better, quer
 from ml4ir_losses.features.fitting import FittedInput
 
 DRAWS = 10
-MOST_QUERIES = 1_000  # of the training split, to choose the feature by
-_AT_ONCE = 32  # features judged together
+MOST_QUERIES = 500  # of the training split, to choose the feature by
+_AT_ONCE = 16  # scorings judged together: a metric may take memory B·N² for each
 
 
 def random_baseline(config: Config, plan: BatchPlan, seed: int = 0) -> dict[str, float]:
@@ -38,7 +38,7 @@ def best_feature_baseline(
     ]
     if not rankings:
         return None
-    plan = BatchPlan(_head(train, MOST_QUERIES), 128)
+    plan = BatchPlan(_head(train, MOST_QUERIES), 32)
     first = config.model.metrics[0]
     name = metric_name(first)
     values: list[float] = []

@@ -33,11 +33,10 @@ def open_run(run: str | Path) -> tuple[Config, RelevanceModel]:
 
 
 def read_data(config: Config, data: str) -> Table:
-    """A file in the format of the config, or of its own ending."""
-    own = ENDINGS.get(Path(data.lower().removesuffix(".gz")).suffix)
-    if own is None or own == config.data.format or config.data.format is None:
-        return read_table(data, config.data.format or own, **config.data.options)
-    return read_table(data, own)
+    """A file in the format of the config; a file with an ending also for a run on the synthetic data."""
+    if config.data.format == "synthetic" and Path(data.lower().removesuffix(".gz")).suffix in ENDINGS:
+        return read_table(data)
+    return read_table(data, config.data.format, **config.data.options)
 
 
 def evaluate(run: str | Path, data: str) -> dict[str, float]:
@@ -47,7 +46,7 @@ def evaluate(run: str | Path, data: str) -> dict[str, float]:
         UserError, DataError: for a folder that is no run, or data that cannot be used.
     """
     config, model = open_run(run)
-    queries = make_queries(read_data(config, data), config, model.fitted)
+    queries = make_queries(read_data(config, data), config, model.fitted, losses=False)
     check_gains({"data": queries}, config)
     plan = BatchPlan(queries, config.data.batch_size, truncation=Truncation(config.data.max_list_size))
     if report := plan.truncation.report(queries.sizes):
@@ -65,7 +64,7 @@ def predict(run: str | Path, data: str, output: str | Path) -> int:
         UserError, DataError: for a folder that is no run, or data that cannot be used.
     """
     config, model = open_run(run)
-    queries = make_queries(read_data(config, data), config, model.fitted, labels_required=False)
+    queries = make_queries(read_data(config, data), config, model.fitted, labels_required=False, losses=False)
     scored = score_queries(model, BatchPlan(queries, config.data.batch_size))
     write_csv(output, PREDICTION_HEADER, prediction_rows(queries, scored, config.features.label))
     return queries.rows

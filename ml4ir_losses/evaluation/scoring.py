@@ -108,7 +108,7 @@ def prediction_rows(data: Queries, scored: Scored, label: str) -> Iterator[list[
         ranks = np.empty(len(rows), int)
         ranks[np.argsort(-scored.logits[rows], kind="stable")] = np.arange(1, len(rows) + 1)
         for row, rank in zip(rows, ranks, strict=True):
-            y = None if labels is None else f"{labels[row]:g}"
+            y = None if labels is None or np.isnan(labels[row]) else f"{labels[row]:g}"
             yield [query, data.document_ids[row], y, scored.logits[row], scored.scores[row], rank]
 
 

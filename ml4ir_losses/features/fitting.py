@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from pydantic import BaseModel
 
 from ml4ir_losses.config import CategoricalInput, FeatureConfig, NumericInput, Scope, TextInput
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.errors import DataError, did_you_mean
-from ml4ir_losses.features.transforms import Array, apply_transforms, fill_values, fit_transforms
+from ml4ir_losses.features.transforms import Array, fill_values, fit_transforms
+
+_PUNCTUATION = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 
 
 class FittedInput(BaseModel):
@@ -108,8 +110,8 @@ def _most_common(counts: Counter[str], size: int) -> list[str]:
 
 
 def tokenize(text: str) -> list[str]:
-    """Lower-cased words: what Keras' TextVectorization makes of a text by default."""
-    return re.sub(r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']", "", text.lower()).split()
+    """Words: ASCII letters lower-cased, ASCII punctuation left out, as in Keras' TextVectorization inside the model."""
+    return [word.decode() for word in text.encode().lower().translate(None, _PUNCTUATION).split()]
 
 
 def encode_rows(inputs: Sequence[FittedInput], table: Table) -> dict[str, Array]:
@@ -123,32 +125,25 @@ def encode_rows(inputs: Sequence[FittedInput], table: Table) -> dict[str, Array]
 def _encode(fitted: FittedInput, table: Table) -> Array:
     if fitted.type == "numeric":
         return table.matrix(fitted.columns)
-    distinct, inverse = np.unique(np.asarray(table.strings(fitted.name), dtype=str), return_inverse=True)
-    ids: Array = lookup_ids(fitted, distinct)[inverse.reshape(-1)]
+    cells = pa.array(table.strings(fitted.name)).dictionary_encode()
+    ids: Array = lookup_ids(fitted, cells.dictionary.to_pylist())[cells.indices.to_numpy()]
     return ids
 
 
-def lookup_ids(fitted: FittedInput, values: Array) -> Array:
-    """Ids of distinct strings: 0 is padding (text) or missing and unknown values (categories)."""
+def lookup_ids(fitted: FittedInput, values: Sequence[str]) -> Array:
+    """Ids of distinct strings: 0 is padding (text) or missing and unknown values (vocabulary); hashes otherwise."""
     if fitted.type == "categorical" and fitted.num_buckets:
         from ml4ir_losses.features.layers import string_lookup
 
-        return np.asarray(string_lookup(fitted)(values)).astype("int32")
+        return np.asarray(string_lookup(fitted)(np.array(values, object))).astype("int32")
     index = {value: i for i, value in enumerate(fitted.vocabulary)}
     if fitted.type == "categorical":
-        return np.array([index.get(str(v), -1) + 1 for v in values], dtype="int32")
+        return np.array([index.get(v, -1) + 1 for v in values], dtype="int32")
     ids = np.zeros((len(values), fitted.max_length), dtype="int32")
     for row, text in enumerate(values):
-        words = [index.get(word, -1) + 2 for word in tokenize(str(text))[: fitted.max_length]]
+        words = [index.get(word, -1) + 2 for word in tokenize(text)[: fitted.max_length]]
         ids[row, : len(words)] = words
     return ids
-
-
-def encoded_numeric(fitted: FittedInput, x: Array) -> Array:
-    """What the model's first layer makes of raw numbers, in numpy (for baselines and tests)."""
-    filled = np.where(np.isnan(x), np.asarray(fitted.fill, x.dtype), x)
-    result: Array = apply_transforms(filled, fitted.transforms, np)
-    return result
 
 
 def fitted_from(config: Sequence[Mapping[str, Any] | FittedInput]) -> list[FittedInput]:

@@ -25,7 +25,8 @@ def string_lookup(fitted: FittedInput) -> Any:
         )
     if fitted.num_buckets:
         return keras.layers.Hashing(num_bins=fitted.num_buckets)
-    return keras.layers.StringLookup(vocabulary=fitted.vocabulary or ["[none]"], num_oov_indices=1)
+    # No value of a column can be the token that stands for the unknown ones.
+    return keras.layers.StringLookup(vocabulary=fitted.vocabulary or ["[none]"], num_oov_indices=1, oov_token="\0")
 
 
 def query_rank(x: Tensor, valid: Tensor | None = None) -> Tensor:

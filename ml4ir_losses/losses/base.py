@@ -223,7 +223,9 @@ class WeightedSum(RelevanceLossBase):
     key = "weighted_sum"
 
     def __init__(self, losses: Mapping[str, float] | Sequence[tuple[Any, float]]) -> None:
-        pairs = list(losses.items()) if isinstance(losses, Mapping) else [tuple(pair) for pair in losses]
+        pairs = list(losses.items()) if isinstance(losses, Mapping) else losses
+        if not isinstance(pairs, Sequence) or not all(isinstance(p, Sequence) and len(p) == 2 for p in pairs):
+            raise UserError(f"A weighted sum takes {{key: weight}} or [[loss, weight], ...]. Received: {losses!r}.")
         if not pairs:
             raise UserError("A weighted sum of losses needs at least one loss. Received: none.")
         for key, weight in pairs:
@@ -231,6 +233,11 @@ class WeightedSum(RelevanceLossBase):
                 raise UserError(f"The weight of loss {key!r} must be a number of at least 0. Received: {weight!r}.")
         self.losses = [(get_loss(spec), float(weight)) for spec, weight in pairs]
         first = self.losses[0][0]
+        limits = {loss.min_label for loss, _ in self.losses}
+        if len(limits) > 1:
+            raise UserError(
+                f"The losses of a weighted sum must have one `min_label`. Received: {sorted(map(str, limits))}."
+            )
         self.loss_type = first.loss_type  # type: ignore[misc]
         self.activation = first.activation  # type: ignore[misc]
         self.loss_key = self.scoring_type = ""

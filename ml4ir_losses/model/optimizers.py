@@ -110,7 +110,8 @@ def optimizer_class(config: OptimizerConfig) -> tuple[Any, dict[str, Any]]:
         for name, value in vars(keras.optimizers).items()
         if inspect.isclass(value) and issubclass(value, keras.optimizers.Optimizer) and name != "Optimizer"
     }
-    classes.pop("lossscaleoptimizer", None)
+    for wrapper in ("lossscaleoptimizer", "multioptimizer"):
+        classes.pop(wrapper, None)
     key = _ALIASES.get(config.key, config.key).lower()
     if key not in classes:
         raise ConfigError(f"model.optimizer.key: {unknown_name('optimizer', config.key, sorted(classes))}")
@@ -122,7 +123,8 @@ def optimizer_class(config: OptimizerConfig) -> tuple[Any, dict[str, Any]]:
                 f"model.optimizer.{name}: {key!r} has no such parameter.{did_you_mean(name, known)} "
                 f"Allowed: {', '.join(known)}."
             )
-        if isinstance(params[name], (str, list, dict)):
+        required = inspect.signature(classes[key].__init__).parameters[name].default is not None
+        if isinstance(params[name], (str, list, dict)) or (required and params[name] is None):
             raise ConfigError(f"model.optimizer.{name}: must be a number or true or false. Received: {params[name]!r}.")
     return classes[key], params
 

@@ -64,8 +64,15 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         for name, (loss, *_) in self.tasks.items():
             if loss.loss_type == "classification":
                 raise UserError(f"{name} loss {loss.key!r} takes classes [B, K]; a ranking model gives scores [B, N].")
-        limits = [task[0].min_label for task in self.tasks.values() if task[0].min_label is not None]
-        self.padding_label = min([-1.0, *(2.0 * limit for limit in limits)])
+            if loss.min_label is None:
+                raise UserError(f"{name} loss {loss.key!r}: `min_label` must be a number: padding is below it.")
+        self.padding_label = min([-1.0, *(2.0 * (task[0].min_label or 0.0) for task in self.tasks.values())])
+        # On JAX a generator advances only as an attribute of the model, and a built model takes no new ones.
+        self.loss_seeds = {
+            name: keras.random.SeedGenerator(task[0].seed)
+            for name, task in self.tasks.items()
+            if task[0].seed is not None
+        }
         self.encoder = FeatureEncoder(self.fitted, dtype=precision, autocast=False, name="encoder")
         self.scorer = ARCHITECTURES.create(self.model_config.architecture, hidden={"dtype": precision})
         self.final_activation = self.relevance_loss.get_final_activation_op("score")
@@ -85,7 +92,9 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         from ml4ir_losses.data.queries import read_split
 
         config = load_config(config)
-        return cls.from_inputs(config, fit_inputs(config.features, read_split(config, "train")))
+        table = read_split(config, "train")
+        queries = len(set(table.strings(config.features.query_id)))
+        return cls.from_inputs(config, fit_inputs(config.features, table), -(-queries // config.data.batch_size))
 
     @classmethod
     def from_inputs(cls, config: Config, inputs: Sequence[FittedInput], steps_per_epoch: int = 1) -> Self:
@@ -95,8 +104,8 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
             model = cls(inputs, config.model, config.features.label, config.training.precision)
         except ConfigError:
             raise
-        except UserError as error:
-            raise ConfigError(f"model: {error}") from None
+        except (UserError, TypeError, ValueError) as error:
+            raise ConfigError(f"model: {str(error).strip().splitlines()[0]}") from None
         model.compile_from_spec(
             total_steps=steps_per_epoch * config.training.epochs, jit_compile=config.training.jit_compile
         )
@@ -105,9 +114,6 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
     def compile_from_spec(self, total_steps: int = 1, jit_compile: bool | str = "auto") -> None:
         """Compiles with the config's losses, metrics and optimizer."""
         losses = {name: task[0].get_loss_fn(name=name) for name, task in self.tasks.items()}
-        for i, loss in enumerate(losses.values()):
-            if getattr(loss, "seed_generator", None) is not None:
-                setattr(self, f"loss_seed_{i}", loss.seed_generator)  # JAX advances only what a model tracks
         single = len(losses) == 1
         # Documents that are padding for the main loss are so for the metrics.
         padding = {} if self.relevance_loss.min_label == 0 else {"min_label": self.relevance_loss.min_label}
@@ -124,6 +130,23 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         self.encoder.build()
         self.scorer.build((None, None, self.encoder.width))
         self.built = True
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """As in Keras; seeded losses of the config draw from the model's generators, also after loading."""
+        loss: Any = kwargs.get("loss")
+        for name, function in (loss if isinstance(loss, Mapping) else {MAIN: loss}).items():
+            if name in self.loss_seeds and isinstance(function, keras_loss.RelevanceLoss):
+                function.seed_generator = self.loss_seeds[name]
+        super().compile(*args, **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = super().get_compile_config()
+        return config
+
+    def compile_from_config(self, config: Any) -> None:
+        """Compiles as the model was when it was saved."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def example(self, queries: int = 1, documents: int = 2) -> dict[str, Any]:
         """A batch of empty documents, of the right shapes."""

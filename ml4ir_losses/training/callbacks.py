@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.errors import RunError
 from ml4ir_losses.training.run_folder import LOGGER, RunFolder
 
 
@@ -40,17 +40,18 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
         self.weights: list[Any] | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch == self.start_from_epoch:
+            self.best = None
         value = (logs or {}).get(self.monitor)
         if value is None or not math.isfinite(value):
             return
         sign = 1.0 if self.mode == "max" else -1.0
-        if epoch == self.start_from_epoch:
-            self.best = None
         if self.best is None or sign * (value - self.best) > self.min_delta:
             self.best, self.best_epoch = float(value), epoch
             self.weights = self.model.get_weights()
-        elif self.patience is not None and epoch - (self.best_epoch or 0) >= self.patience:
-            self.model.stop_training = True
+        elif self.patience is not None:
+            waited = epoch - max(self.best_epoch or 0, self.start_from_epoch)
+            self.model.stop_training = waited >= self.patience
 
     def restore(self, model: Any) -> None:
         """Puts the best weights back, if there are any."""
@@ -73,7 +74,7 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}
         if not math.isfinite(values.get("loss", 0.0)):
-            raise UserError(
+            raise RunError(
                 f"The training loss became {values['loss']} in epoch {epoch + 1}: lower model.optimizer.learning_rate "
                 "or set model.optimizer.clipnorm."
             )

@@ -25,6 +25,9 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._check_empty()
+
+    def _check_empty(self) -> None:
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise ConfigError(
                 f"{self.path}: exists and is not empty; a run never overwrites another. Choose --run-dir."
@@ -48,6 +51,7 @@ class RunFolder:
         """Creates the folder and copies the log into its `log.txt`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._check_empty()  # another run may have come first since
             handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be written ({error.strerror}). Choose --run-dir.") from None

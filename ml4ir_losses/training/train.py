@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,6 @@ from ml4ir_losses.errors import ConfigError, DataError, UserError
 from ml4ir_losses.evaluation.baselines import best_feature_baseline, random_baseline
 from ml4ir_losses.evaluation.scoring import (
     PREDICTION_HEADER,
-    QueryMetrics,
     less_is_better,
     missed,
     prediction_rows,
@@ -86,13 +87,17 @@ def prepare(config: Config) -> Prepared:
     tables = {split: read_split(config, split) for split in splits}
     start = _initial_model(config)
     inputs = fit_inputs(config.features, tables["train"]) if start is None else start.fitted
-    queries = {split: make_queries(table, config, inputs, training=split == "train") for split, table in tables.items()}
+    queries = {
+        split: make_queries(table, config, inputs, training=split == "train", losses=split != "test")
+        for split, table in tables.items()
+    }
     check_gains(queries, config)
     steps = -(-len(queries["train"]) // config.data.batch_size)
     model = RelevanceModel.from_inputs(config, inputs, steps)
     _check_labels(model, queries)
     if start is not None:
         _warm_start(model, start, config)
+        LOGGER.info("inputs, transforms and vocabularies are those of %s", config.training.initial_model)
     return Prepared(config, inputs, queries, model)
 
 
@@ -151,13 +156,13 @@ def train(
 
     Raises:
         ConfigError, DataError: one line for what is wrong; no run folder is left.
+        RunError: the loss is no longer a number; the run folder holds the log.
     """
     config = load_config(config, overrides, seed)
     folder = RunFolder.named(config.name, run_dir)
     prepared = prepare(config)
     with folder.logging():
         folder.write_text("config.yaml", dump_config(config))
-        _log_data(prepared)
         interrupted = _fit(prepared, folder, progress)
         return _finish(prepared, folder, interrupted)
 
@@ -196,6 +201,7 @@ def _fit(prepared: Prepared, folder: RunFolder, progress: Any) -> bool:
     interrupted = False
     started = time.perf_counter()
     try:
+        _log_data(prepared)
         with progress or nullcontext():
             model.fit(
                 to_dataset(plan),
@@ -215,42 +221,62 @@ def _fit(prepared: Prepared, folder: RunFolder, progress: Any) -> bool:
 
 
 def _finish(prepared: Prepared, folder: RunFolder, interrupted: bool) -> Run:
-    """Saves the model, then judges it."""
+    """Saves the model, then judges it; a second Ctrl-C cuts the judging short."""
     config, model = prepared.config, prepared.model
-    label = config.features.label
-    folder.save_model(model)
-    metrics: dict[str, dict[str, float]] = {}
-    baselines: dict[str, dict[str, float]] = {}
-    for split in ("validation", "test"):
-        if split not in prepared.queries:
-            continue
-        plan = prepared.plan(split)
-        scored = score_queries(model, plan)
-        values = query_metrics(config, plan, scored.logits)
-        metrics[split] = values.means()
-        if split == "test" or "test" not in prepared.queries:
-            _write_predictions(folder, plan, values, list(prediction_rows(plan.data, scored, label)))
-            baselines = _baselines(prepared, plan)
-    folder.write_json("metrics.json", {**metrics, **({"interrupted": True} if interrupted else {})})
-    if baselines:
-        folder.write_json("baselines.json", baselines)
-    misses = [
-        f"{split}: {line}"
-        for split, expected in config.expected_metrics.items()
-        for line in missed(expected, metrics[split])
-    ]
-    for split, values_ in metrics.items():
-        LOGGER.info("%s: %s", split, "  ".join(f"{name} {value:.4f}" for name, value in values_.items()))
-    for line in misses:
+    run = Run(folder.path, model, {}, interrupted=interrupted)
+    try:
+        with uninterrupted():
+            folder.save_model(model)
+        for split in ("validation", "test"):
+            if split in prepared.queries:
+                run.metrics[split] = _judge(prepared, folder, split)
+        _write_metrics(folder, run)
+        if run.metrics:
+            run.baselines = _baselines(prepared, prepared.plan("test" if "test" in run.metrics else "validation"))
+            folder.write_json("baselines.json", run.baselines)
+    except KeyboardInterrupt:
+        run.interrupted = True
+        LOGGER.warning("Interrupted while the model was judged.")
+        _write_metrics(folder, run)
+    for split, values in run.metrics.items():
+        LOGGER.info("%s: %s", split, "  ".join(f"{name} {value:.4f}" for name, value in values.items()))
+    for split, expected in config.expected_metrics.items():
+        run.missed += [f"{split}: {line}" for line in missed(expected, run.metrics.get(split, expected))]
+    for line in run.missed:
         LOGGER.error("expected_metrics.%s", line)
-    return Run(folder.path, model, metrics, baselines, misses, interrupted)
+    return run
 
 
-def _write_predictions(
-    folder: RunFolder, plan: BatchPlan, values: QueryMetrics, predictions: Sequence[Sequence[Any]]
-) -> None:
-    folder.write_csv("predictions.csv", PREDICTION_HEADER, predictions)
-    folder.write_csv("per_query.csv", ["query_id", *values.values], values.rows(plan.data.ids))
+def _judge(prepared: Prepared, folder: RunFolder, split: str) -> dict[str, float]:
+    """The metrics of a split; predictions and metrics per query are written for the last one."""
+    plan = prepared.plan(split)
+    scored = score_queries(prepared.model, plan)
+    values = query_metrics(prepared.config, plan, scored.logits)
+    if split == "test" or "test" not in prepared.queries:
+        rows = prediction_rows(plan.data, scored, prepared.config.features.label)
+        folder.write_csv("predictions.csv", PREDICTION_HEADER, rows)
+        folder.write_csv("per_query.csv", ["query_id", *values.values], values.rows(plan.data.ids))
+    return values.means()
+
+
+def _write_metrics(folder: RunFolder, run: Run) -> None:
+    folder.write_json("metrics.json", {**run.metrics, **({"interrupted": True} if run.interrupted else {})})
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Puts Ctrl-C off until the block is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pending.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pending:
+        raise KeyboardInterrupt
 
 
 def _baselines(prepared: Prepared, plan: BatchPlan) -> dict[str, dict[str, float]]:

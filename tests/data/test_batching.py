@@ -72,6 +72,7 @@ def test_weights_and_positions_travel_with_their_documents():
         ({"query_id": ["a", "", "a"]}, {}, r"t.csv, line 3: the query id is empty"),
         ({"w": [1.0, -1, 1]}, {"weight": "w"}, r"t.csv, line 3, column 'w': a weight must be at least 0"),
         ({"p": [1.0, 0, 1]}, {"positions": "p"}, r"t.csv, line 3, column 'p': a shown rank must be at least 1"),
+        ({"w": [1.0, 1e40, 1]}, {"weight": "w"}, r"t.csv, line 3, column 'w': 1e\+40 is beyond float32"),
         ({}, {"label": "labl"}, r"t.csv: no column 'labl' \(features.label\). Did you mean 'label'\?"),
         ({}, {"document_id": "doc"}, r"t.csv: no column 'doc' \(features.document_id\)"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from ml4ir_losses.config import FeatureConfig, NumericInput
 from ml4ir_losses.data.table import Source, Table
 from ml4ir_losses.errors import DataError
-from ml4ir_losses.features.fitting import encode_rows, encoded_numeric, fit_inputs
+from ml4ir_losses.features.fitting import encode_rows, fit_inputs
 from ml4ir_losses.features.transforms import fill_values, fit_transforms
 
 NAN = float("nan")
@@ -49,7 +49,6 @@ def test_transforms_are_what_numpy_makes_of_the_training_column(transforms, expe
     fitted = fit_inputs(features({"name": "x", "type": "numeric", "transforms": transforms}), table(x=x))
     encoded = run(fitted, encode_rows(fitted, table(x=x)))
     np.testing.assert_allclose(encoded[:, 0], expected(x), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(encoded_numeric(fitted[0], x[:, None])[:, 0], expected(x), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("value", [3.0, 0.1, 1e8])
@@ -129,7 +128,7 @@ def test_text_is_the_mean_of_its_words():
 def test_strings_inside_the_model_give_what_ids_of_the_pipeline_give(config):
     import tensorflow as tf
 
-    data = table(x=["Red shoe", "hat", "", "it's a café, isn't it?", "a b c d e f"])
+    data = table(x=["Red shoe", "hat", "", "it's a café, isn't it?", "École A", "a\u00a0b", "[UNK]", "a b c d e f"])
     fitted = fit_inputs(features({"name": "x", **config}), data)
     ids = encode_rows(fitted, data)["x"]
     layer = encoder(fitted)

@@ -161,6 +161,31 @@ def test_the_model_takes_strings(folder):
     np.testing.assert_array_equal(model({**x, "brand": tf.constant(brands[x["brand"]])})["logit"], logits(model, x))
 
 
+def test_a_seeded_loss_draws_anew_and_equal_seeds_give_equal_sequences(folder, tmp_path):
+    """All labels tied: the seed alone decides about the order that ListMLE takes as ideal."""
+    losses = {"loss": {"key": "list_mle", "seed": 3}, "optimizer": {"key": "sgd", "learning_rate": 1e-9}}
+
+    def sequence(model, batch):
+        x, y = batch
+        tied = {"label": np.where(y["label"] >= 0, 1.0, -1.0)}
+        return [values(model, (x, tied))["loss"] for _ in range(3)]
+
+    model, batch, _ = build(folder, model=losses)
+    model.save(tmp_path / "m.keras")
+    first = sequence(model, batch)
+    assert len(set(first)) == 3
+    again, batch, _ = build(folder, model=losses)
+    assert sequence(again, batch) == first
+    loaded = sequence(load_model(tmp_path / "m.keras"), batch)
+    assert len(set(loaded)) == 3
+
+
+def test_the_cosine_schedule_lasts_for_the_whole_training(folder):
+    sections = {"model": {"lr_schedule": "cosine"}, "training": {"epochs": 3}, "data": {"batch_size": 7}}
+    model, _, data = build(folder, **sections)
+    assert model.optimizer.get_config()["learning_rate"]["config"]["decay_steps"] == 3 * -(-len(data) // 7)
+
+
 @pytest.mark.parametrize("architecture", ["linear", {"key": "dnn", "hidden_units": [4], "layer_norm": True, "l2": 0.1}])
 def test_architectures(folder, architecture):
     model, batch, _ = build(folder, model={"architecture": architecture})
@@ -175,7 +200,10 @@ def test_architectures(folder, architecture):
         ({"model": {"architecture": {"key": "dnn", "hidden_units": [0]}}}, "`hidden_units` must be whole numbers"),
         ({"model": {"architecture": {"key": "dnn", "dropout": 1.0}}}, "`dropout` must be from 0 to below 1"),
         ({"model": {"architecture": {"key": "dnn", "activation": "foo"}}}, "`activation` must be a Keras activation"),
+        ({"model": {"architecture": {"key": "dnn", "hidden_units": None}}}, "model: "),
         ({"model": {"loss": "categorical_cross_entropy"}}, "takes classes"),
+        ({"model": {"loss": {"key": "list_mle", "min_label": None}}}, "`min_label` must be a number"),
+        ({"model": {"optimizer": {"key": "adam", "epsilon": None}}}, "model.optimizer.epsilon: must be a number"),
         ({"model": {"optimizer": "adamm"}}, r"model.optimizer.key: .*Did you mean 'adam'\?"),
         ({"model": {"optimizer": {"key": "adam", "momentum": 1}}}, "model.optimizer.momentum: 'adam' has no such"),
         ({"model": {"optimizer": {"key": "adam", "beta_1": "x"}}}, "model.optimizer.beta_1: must be a number"),

@@ -3,13 +3,14 @@
 import csv
 import json
 import logging
+import signal
 
 import keras
 import numpy as np
 import pytest
 
 from ml4ir_losses.data.readers import read_table
-from ml4ir_losses.errors import ConfigError, DataError, UserError
+from ml4ir_losses.errors import ConfigError, DataError, RunError
 from ml4ir_losses.evaluation.evaluate import check, evaluate, predict
 from ml4ir_losses.files import write_atomically
 from ml4ir_losses.training.callbacks import BestWeights
@@ -102,6 +103,45 @@ def test_equal_seeds_give_equal_runs(folder, tmp_path):
     assert (one.path / "predictions.csv").read_bytes() != (other.path / "predictions.csv").read_bytes()
 
 
+def test_unlabelled_data_may_keep_their_label_column(run, folder, tmp_path):
+    header, *lines = (folder / "test.csv").read_text().splitlines()
+    for i, label in enumerate(("", "-1")):
+        cells = [line.split(",") for line in lines]
+        text = "\n".join([header, *(",".join([*c[:2], label, "", *c[4:]]) for c in cells)])
+        (tmp_path / f"{i}.csv").write_text(text + "\n")
+        predict(run.path, str(tmp_path / f"{i}.csv"), tmp_path / "p.csv")
+        bare, full = rows(tmp_path / "p.csv"), rows(run.path / "predictions.csv")
+        assert {p["label"] for p in bare} == {label}
+        assert [p["logit"] for p in bare] == [p["logit"] for p in full]
+
+
+def test_judging_needs_only_the_label(folder, tmp_path):
+    """Neither auxiliary labels nor weights nor shown ranks: judged data seldom have them."""
+    sections = {
+        "features": {"weight": "w", "positions": "shown"},
+        "model": {"aux_losses": [{"key": "sigmoid_cross_entropy", "label": "clicked"}]},
+    }
+    result = train(config(folder, **sections, training={"epochs": 1}), tmp_path / "run")
+    lines = [line.split(",") for line in (folder / "test.csv").read_text().splitlines()]
+    (tmp_path / "judged.csv").write_text("\n".join(",".join([*c[:3], *c[4:8]]) for c in lines) + "\n")
+    assert evaluate(result.path, str(tmp_path / "judged.csv")) == pytest.approx(result.metrics["test"], abs=1e-6)
+
+
+def test_the_format_of_the_config_holds_for_judging_too(folder, tmp_path):
+    for split in ("train", "validation", "test"):
+        (tmp_path / f"{split}.txt").write_text((folder / f"{split}.csv").read_text().replace(",", ";"))
+    paths = {split: f"{split}.txt" for split in ("train", "validation", "test")}
+    data = {"directory": str(tmp_path), "format": "csv", "options": {"delimiter": ";"}, **paths}
+    result = train(config(folder, data=data, training={"epochs": 1}), tmp_path / "run")
+    assert evaluate(result.path, str(tmp_path / "test.txt")) == pytest.approx(result.metrics["test"], abs=1e-6)
+
+
+def test_two_runs_cannot_share_a_folder(tmp_path):
+    one, two = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    with one.logging(), pytest.raises(ConfigError, match="exists and is not empty"), two.logging():
+        pass
+
+
 def test_a_warm_start_goes_on_from_the_weights_of_a_run(run, folder, tmp_path):
     sections = {
         "training": {"epochs": 1, "initial_model": str(run.path)},
@@ -157,6 +197,24 @@ def best_epochs(values, **rules):
     return callback.best_epoch, callback.best, stops
 
 
+@pytest.mark.parametrize(("place", "left"), [("save_model", FILES), ("score_queries", FILES)])
+def test_an_interruption_after_training_still_marks_the_metrics(folder, tmp_path, monkeypatch, place, left):
+    from ml4ir_losses.training import train as module
+
+    owner = RunFolder if place == "save_model" else module
+    original = getattr(owner, place)
+
+    def interrupt(*args):
+        signal.raise_signal(signal.SIGINT)
+        return original(*args)
+
+    monkeypatch.setattr(owner, place, interrupt)
+    result = train(config(folder), tmp_path / "run")
+    assert result.interrupted
+    assert json.loads((result.path / "metrics.json").read_text())["interrupted"] is True
+    assert (result.path / "model.keras").exists()
+
+
 def test_early_stopping_waits_for_patience():
     assert best_epochs([0.5, 0.7, 0.75, 0.6, 0.65], patience=2, min_delta=0.1) == (1, 0.7, [3, 4])
     assert best_epochs([0.5, 0.7, 0.75, 0.6, 0.65]) == (2, 0.75, [])
@@ -165,11 +223,13 @@ def test_early_stopping_waits_for_patience():
 def test_an_early_epoch_is_the_best_only_if_no_later_one_is_reached():
     assert best_epochs([0.9, 0.5, 0.6, 0.7], start_from_epoch=2) == (3, 0.7, [])
     assert best_epochs([0.5, 0.9], start_from_epoch=2) == (1, 0.9, [])
+    assert best_epochs([0.9, 0.5, 0.5, 0.4, 0.3, 0.2], start_from_epoch=3, patience=2) == (3, 0.4, [5])
+    assert best_epochs([0.9, 0.5, float("nan"), 0.3], start_from_epoch=2) == (3, 0.3, [])
 
 
 def test_a_diverging_run_fails_with_advice(folder, tmp_path):
     sections = {"model": {"loss": {"softmax_cross_entropy": 1e38}, "optimizer": {"key": "sgd", "learning_rate": 1e38}}}
-    with pytest.raises(UserError, match=r"lower model.optimizer.learning_rate"):
+    with pytest.raises(RunError, match=r"lower model.optimizer.learning_rate"):
         train(config(folder, training={"epochs": 5}, **sections), tmp_path / "run")
     assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
 
