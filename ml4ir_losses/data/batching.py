@@ -132,15 +132,21 @@ def pad(values: Array, rows: Array, mask: Array, padding: float = 0.0) -> Array:
     return taken
 
 
-def make_batch(plan: BatchPlan, batch: Array) -> Batch:
-    """(inputs, labels, weights) of one batch; labels are -1 in padding, and the mask travels with the inputs."""
-    data = plan.data
-    rows, mask = plan.rows(batch)
+def make_inputs(data: Queries, batch: Array, rows: Array, mask: Array) -> dict[str, Array]:
+    """The model's inputs for the queries of a batch, the padding mask among them."""
     x = {
         name: values[data.offsets[batch]] if name in data.query_scope else pad(values, rows, mask)
         for name, values in data.features.items()
     }
     x[MASK] = mask.astype("float32")
+    return x
+
+
+def make_batch(plan: BatchPlan, batch: Array) -> Batch:
+    """(inputs, labels, weights) of one batch; labels are -1 in padding, and the mask travels with the inputs."""
+    data = plan.data
+    rows, mask = plan.rows(batch)
+    x = make_inputs(data, batch, rows, mask)
     y = {name: pad(values, rows, mask, PADDING_LABEL) for name, values in data.labels.items()}
     if data.positions is not None:
         y[POSITIONS] = pad(data.positions, rows, mask)

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from ml4ir_losses.config import Config, Spec, metric_name
-from ml4ir_losses.data.batching import PADDING_LABEL, BatchPlan, make_batch, pad
+from ml4ir_losses.data.batching import PADDING_LABEL, BatchPlan, make_inputs, pad
 from ml4ir_losses.data.queries import Array, Queries
 from ml4ir_losses.metrics.functional import LOWER_IS_BETTER
 from ml4ir_losses.registry import METRICS, split_spec
@@ -36,8 +36,7 @@ def score_queries(model: Any, plan: BatchPlan) -> Scored:
     scored = Scored(np.zeros(rows, "float32"), np.zeros(rows, "float32"), np.zeros(rows, bool))
     for batch in plan.batches():
         index, mask = plan.rows(batch)
-        x = make_batch(plan, batch)[0]
-        output = model.predict_on_batch(x)
+        output = model.predict_on_batch(make_inputs(plan.data, batch, index, mask))
         chosen = index[mask]
         scored.logits[chosen] = np.asarray(output["logit"])[mask]
         scored.scores[chosen] = np.asarray(output["score"])[mask]

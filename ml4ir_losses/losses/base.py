@@ -11,7 +11,7 @@ import numpy as np
 
 from ml4ir_losses.errors import UserError, did_you_mean
 from ml4ir_losses.lazy import Tensor, keras, ops
-from ml4ir_losses.losses.parameters import ACTIVATION_FUNCTIONS, check_parameters
+from ml4ir_losses.losses.parameters import check_parameters
 from ml4ir_losses.ops import as_float, where_finite
 from ml4ir_losses.registry import LOSSES
 
@@ -314,7 +314,6 @@ def _show(shape: Sequence[int | None]) -> str:
 
 
 __all__ = [
-    "ACTIVATION_FUNCTIONS",
     "ListwiseLossBase",
     "PairwiseLossBase",
     "PointwiseLossBase",

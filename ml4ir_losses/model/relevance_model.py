@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -139,10 +139,6 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
                 function.seed_generator = self.loss_seeds[name]
         super().compile(*args, **kwargs)
 
-    def get_compile_config(self) -> dict[str, Any]:
-        config: dict[str, Any] = super().get_compile_config()
-        return config
-
     def compile_from_config(self, config: Any) -> None:
         """Compiles as the model was when it was saved."""
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -188,18 +184,13 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         """Activated scores [Q, N] of a dict of arrays, or of batches of any list length (padded to the longest)."""
         if isinstance(x, Mapping):
             return super().predict(x, batch_size=batch_size, verbose=verbose, **kwargs)["score"]
-        parts = [output["score"] for _, output in self.predict_batches(x)]
+        inputs = (batch[0] if isinstance(batch, (tuple, list)) else batch for batch in x)
+        parts = [np.asarray(self.predict_on_batch(batch)["score"]) for batch in inputs]
         width = max(part.shape[1] for part in parts)
-        fill = {"identity": np.finfo("float32").min}.get(self.relevance_loss.activation, 0.0)
+        fill = np.finfo("float32").min if self.relevance_loss.activation == "identity" else 0.0
         return np.concatenate(
             [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=fill) for part in parts]
         )
-
-    def predict_batches(self, batches: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """(batch, {"logit", "score"} as numpy) for each batch of a dataset."""
-        for batch in batches:
-            x = batch[0] if isinstance(batch, (tuple, list)) else batch
-            yield batch, {name: np.asarray(value) for name, value in self.predict_on_batch(x).items()}
 
     def _target(self, x: Any, y: Any, label: str) -> Tensor:
         """The labels of a column, with the mask folded in below every `min_label`."""
