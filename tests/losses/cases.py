@@ -1,25 +1,48 @@
 """What the suite knows of every key: its oracle, the parameters to try, and the properties that hold.
 
-A key of the registry that is missing here fails the suite (`case_of`), so a new loss brings its row.
+A key of the registry that no family describes fails the suite (`case_of`), so a new loss brings its row.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from losses import oracles
+from losses.families import (
+    classification,
+    distillation,
+    lambdas,
+    listwise,
+    margin,
+    outputs,
+    pairwise,
+    pointwise,
+    sampling,
+    surrogates,
+)
+from losses.families.common import Case
 from ml4ir_losses.losses.base import RelevanceLossBase, get_loss
 from ml4ir_losses.registry import LOSSES
 
-NORMALIZED = ({"normalization": "query"}, {"normalization": "batch"}, {"normalization": "sum"})
-SHARP = {"temperature": 0.3}
+FAMILIES = (
+    pointwise,
+    outputs,
+    classification,
+    pairwise,
+    lambdas,
+    margin,
+    listwise,
+    surrogates,
+    sampling,
+    distillation,
+)
+CASES: dict[str, Case] = {key: case for family in FAMILIES for key, case in family.CASES.items()}
+KEYS = [entry.key for entry in LOSSES if entry.target.__module__.startswith("ml4ir_losses.")]
 
 
 class Batch(NamedTuple):
-    """Float64 arrays. Ranking: all [B, N]. Classification: scores [B, K], the others [B]; its padding is rows."""
+    """Float64 arrays: labels, scores, mask and weight in the shapes that the layout of the loss says."""
 
     labels: Any
     scores: Any
@@ -27,88 +50,63 @@ class Batch(NamedTuple):
     weight: Any
 
 
-@dataclass(frozen=True)
-class Case:
-    oracle: Callable[..., list[float]]
-    variants: tuple[dict[str, Any], ...]
-    labels: str = "graded"  # graded, unit (0 to 1) or class
-    shift_invariant: bool = True
-    constant_alone: bool = True  # a query of one document is worth 0 at any score
-
-    @property
-    def ranking(self) -> bool:
-        return self.labels != "class"
-
-
-CASES = {
-    "sigmoid_cross_entropy": Case(
-        oracles.sigmoid_cross_entropy,
-        (*NORMALIZED, {"pos_weight": 3.0}),
-        shift_invariant=False,
-        constant_alone=False,
-    ),
-    "pairwise_logistic": Case(oracles.pairwise_logistic, (*NORMALIZED, SHARP)),
-    "softmax_cross_entropy": Case(
-        oracles.softmax_cross_entropy, ({}, SHARP, {"normalize_labels": True}, {"normalize_labels": True, **SHARP})
-    ),
-    "rank_one_listnet": Case(oracles.rank_one_listnet, ({}, SHARP), labels="unit"),
-    "aux_one_hot_cross_entropy": Case(oracles.aux_one_hot_cross_entropy, ({}, SHARP)),
-    "aux_softmax_cross_entropy": Case(oracles.aux_softmax_cross_entropy, ({}, SHARP)),
-    "list_mle": Case(oracles.list_mle, ({}, SHARP, {"respect_input_order": True}, {"activation_fn": "tanh"})),
-    "categorical_cross_entropy": Case(
-        oracles.categorical_cross_entropy,
-        (
-            {},
-            {"label_smoothing": 0.2},
-            {"class_weight": [1.0, 0.5, 2.0, 0.0, 1.0, 3.0]},
-            {"class_weight": [1.0, 0.5, 2.0, 0.0, 1.0, 3.0], "label_smoothing": 0.1},
-            {"ignore_index": 2},
-            {"activation_fn": "tanh"},
-        ),
-        labels="class",
-        constant_alone=False,
-    ),
-}
-KEYS = [entry.key for entry in LOSSES if entry.target.__module__.startswith("ml4ir_losses.")]
-VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    (key, params) for key in KEYS for params in (CASES[key].variants if key in CASES else ({},))
-]
-
-each_key = pytest.mark.parametrize("key", KEYS)
-each_ranking_key = pytest.mark.parametrize("key", [k for k in KEYS if k not in CASES or CASES[k].ranking])
-each_variant = pytest.mark.parametrize(
-    ("key", "params"), VARIANTS, ids=[f"{key}-{'-'.join(map(str, params.values()))}" for key, params in VARIANTS]
-)
-each_ranking_variant = pytest.mark.parametrize(
-    ("key", "params"), [(key, params) for key, params in VARIANTS if key not in CASES or CASES[key].ranking]
-)
-
-
 def case_of(key: str) -> Case:
     if key not in CASES:
-        pytest.fail(f"The loss {key!r} has no oracle and no properties: add its row to tests/losses/cases.py.")
+        pytest.fail(f"The loss {key!r} has no oracle and no properties: add its row to tests/losses/families.")
     return CASES[key]
+
+
+def each(what: Callable[[Case], bool] = lambda case: True) -> Any:
+    """Over the keys whose case fits; a key without a case comes along, to fail."""
+    return pytest.mark.parametrize("key", [key for key in KEYS if key not in CASES or what(CASES[key])])
+
+
+def each_variant_of(what: Callable[[Case], bool] = lambda case: True) -> Any:
+    """Over the keys whose case fits and the parameters to try."""
+    rows = [
+        (key, params)
+        for key in KEYS
+        if key not in CASES or what(CASES[key])
+        for params in (CASES[key].variants if key in CASES else ({},))
+    ]
+    return pytest.mark.parametrize(
+        ("key", "params"), rows, ids=[f"{key}-{'-'.join(map(str, params.values()))}" for key, params in rows]
+    )
+
+
+each_key, each_variant = each(), each_variant_of()
+each_list_key = each(lambda case: case.documents)
+each_list_variant = each_variant_of(lambda case: case.documents)
 
 
 def make_batch(key: str, seed: int = 0, rows: int = 7, size: int = 6, padded: bool = True, ties: bool = True) -> Batch:
     """A random batch. With padding anywhere: query 0 has no relevance, 1 is all padding, 2 is one document, 3 is tied.
 
-    In a ranking batch `ties=False` makes the labels of a query distinct.
+    In a batch of lists `ties=False` makes the labels of a query distinct, and its scores too.
     """
     case, rng = case_of(key), np.random.default_rng(seed)
-    scores = np.round(rng.normal(size=(rows, size)) * 2, 1)  # one decimal: some scores tie
-    if not case.ranking:
+    if not ties:  # no two scores of a query within 0.1
+        scores = rng.permuted(np.tile(np.linspace(-2.0, 2.0, size), (rows, 1)), axis=1)
+    else:
+        scores = np.round(rng.normal(size=(rows, size)) * 2, 1)  # one decimal: some scores tie
+    if case.layout == "classes":
         labels = rng.integers(0, size, rows).astype("float64")
         mask = np.arange(rows) != (1 if padded and rows > 1 else rows)
         return Batch(np.where(mask, labels, -1.0), scores, mask, rng.uniform(0.2, 3.0, rows))
     if ties:
-        labels = rng.integers(0, 4, (rows, size)).astype("float64")
+        labels = rng.integers(0, 2 if case.labels == "binary" else 4, (rows, size)).astype("float64")
         if rows > 3:
             labels[0], scores[3], labels[3] = 0.0, 0.5, 1.0
     else:
         labels = rng.permuted(np.tile(np.arange(size, dtype="float64"), (rows, 1)), axis=1)
     if case.labels == "unit":
         labels /= max(size - 1, 3)
+    elif case.labels == "binary":
+        labels = np.minimum(labels, 1.0)
+    if case.layout == "outputs":
+        scores = np.round(scores[..., None] + rng.normal(size=(rows, size, case.outputs)), 1)
+    if case.layout == "columns":
+        return Batch(labels, scores, np.ones((rows, size), dtype=bool), rng.uniform(0.2, 3.0, rows))
     mask = np.ones((rows, size), dtype=bool)
     if padded:
         mask = rng.random((rows, size)) < 0.7
@@ -121,7 +119,20 @@ def make_batch(key: str, seed: int = 0, rows: int = 7, size: int = 6, padded: bo
 def pure(loss: RelevanceLossBase | str, batch: Batch, weighted: bool = True, **params: Any) -> Callable[[Any], Any]:
     """scores -> row values by the pure function of the loss, labels, mask and weights being those of the batch."""
     loss = get_loss(loss, **params) if isinstance(loss, str) else loss
-    return lambda scores: loss.per_query(batch.labels, scores, batch.weight if weighted else None, batch.mask)
+    weight = batch.weight if weighted and case_of(loss.key).layout != "columns" else None
+    return lambda scores: loss.per_query(batch.labels, scores, weight, batch.mask)
+
+
+def oracle(key: str, batch: Batch, scores: Any = None, weighted: bool = True, **params: Any) -> Any:
+    """The rows' values by the oracle of the key."""
+    case = case_of(key)
+    weight = batch.weight if weighted and case.layout != "columns" else None
+    return np.array(case.oracle(batch.labels, batch.scores if scores is None else scores, batch.mask, weight, **params))
+
+
+def move(batch: Batch, order: Any) -> Batch:
+    """The batch with the documents of each query in another order, [B, N] indices."""
+    return Batch(*(np.take_along_axis(x, order.reshape(order.shape + (1,) * (x.ndim - 2)), axis=1) for x in batch))
 
 
 def float32(batch: Batch) -> Batch:

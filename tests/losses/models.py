@@ -16,10 +16,11 @@ class Scores(keras.layers.Layer):
         return keras.ops.squeeze(x, axis=-1)
 
 
-def ranker(size=6, features=3):
-    """Documents of a few features -> one score each, [B, N]."""
+def ranker(size=6, features=3, outputs=0):
+    """Documents of a few features -> one score each, [B, N], or `outputs` of them, [B, N, K]."""
     inputs = keras.Input((size, features), name="documents")
-    return keras.Model(inputs, Scores(name="logits")(keras.layers.Dense(1, kernel_initializer=start())(inputs)))
+    dense = keras.layers.Dense(outputs or 1, kernel_initializer=start())(inputs)
+    return keras.Model(inputs, dense if outputs else Scores(name="logits")(dense))
 
 
 def classifier(classes=6, features=3):
@@ -35,6 +36,7 @@ def model_and_data(key, rows=7, size=6):
     """A model for the loss, and (x, labels, the batch that the labels are of)."""
     batch = float32(make_batch(key, rows=rows, size=size))
     rng = np.random.default_rng(8)
-    ranking = case_of(key).ranking
-    x = rng.normal(size=(rows, size, 3) if ranking else (rows, 3)).astype("float32")
-    return (ranker(size) if ranking else classifier(size)), x, batch
+    case = case_of(key)
+    if case.layout == "classes":
+        return classifier(size), rng.normal(size=(rows, 3)).astype("float32"), batch
+    return ranker(size, outputs=case.outputs), rng.normal(size=(rows, size, 3)).astype("float32"), batch

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from losses.cases import case_of, each_key, each_variant, float32, make_batch
+from losses.cases import case_of, each_key, each_variant, float32, make_batch, oracle
 from losses.models import Scores, model_and_data, ranker
 from losses.numeric import gradient, values
 from ml4ir_losses.errors import UserError
@@ -12,7 +12,7 @@ from ml4ir_losses.losses.base import get_loss
 
 
 def oracle_mean(key, batch, scores, query_weight=1.0, weight=None):
-    rows = np.array(case_of(key).oracle(batch.labels, scores, batch.mask, weight))
+    rows = oracle(key, batch._replace(weight=weight), scores)
     return float(np.mean(rows * query_weight))
 
 
@@ -48,7 +48,7 @@ def test_fit_with_weights(key):
     per_query = rng.uniform(0.5, 2, 7).astype("float32")
     forms = [(per_query, per_query, None), (per_query[:, None], per_query, None)]
     model, x, batch = model_and_data(key)
-    if case_of(key).ranking:
+    if case_of(key).documents:
         forms.append((batch.weight, 1.0, batch.weight))
     for sample_weight, query_weight, weight in forms:
         data = {"x": x, "y": batch.labels, "sample_weight": sample_weight, "batch_size": 7, "verbose": 0}
@@ -136,7 +136,7 @@ def test_xla_equals_eager(key, params):
     some = labels[..., ::2]
     some[some == 0] = -0.0  # ties with the zeros beside it
     fn = get_loss(key, **params).get_loss_fn()
-    weight = batch.weight if case_of(key).ranking else None
+    weight = batch.weight if case_of(key).documents else None
 
     @tf.function(jit_compile=True)
     def compiled(labels, scores, weight):
@@ -167,12 +167,13 @@ def test_unknown_sizes(key):
     import tensorflow as tf
 
     fn = get_loss(key).get_loss_fn()
-    ranking = case_of(key).ranking
-    like_labels = tf.TensorSpec([None, None] if ranking else [None], tf.float32)
-    like_scores = tf.TensorSpec([None, None] if ranking else [None, 6], tf.float32)
+    case = case_of(key)
+    last = [case.outputs] if case.layout == "outputs" else []
+    like_labels = tf.TensorSpec([None] if case.layout == "classes" else [None, None], tf.float32)
+    like_scores = tf.TensorSpec([None, 6] if case.layout == "classes" else [None, None, *last], tf.float32)
     graph = tf.function(lambda y, s: fn(y, s), input_signature=[like_labels, like_scores])
     for rows, size in [(7, 6), (3, 6), (4, 40)]:
-        if ranking or size == 6:
+        if case.layout != "classes" or size == 6:
             batch = float32(make_batch(key, rows=rows, size=size))
             expected = oracle_mean(key, batch, batch.scores)
             assert values(graph(batch.labels, batch.scores)) == pytest.approx(expected, rel=1e-4)

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from losses import oracles
 from losses.cases import case_of, each_key, float32, make_batch
+from losses.families.classification import categorical_cross_entropy
+from losses.families.listwise import softmax_cross_entropy
 from losses.numeric import gradient, values
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.losses.base import get_loss
@@ -152,7 +153,7 @@ class TestMask:
         batch = float32(make_batch("categorical_cross_entropy", rows=6))
         one_hot = np.eye(6, dtype="float32")[batch.labels.astype(int)]
         fn = get_loss("categorical_cross_entropy").get_loss_fn(mask=batch.mask)
-        expected = oracles.categorical_cross_entropy(batch.labels, batch.scores, batch.mask, None)
+        expected = categorical_cross_entropy(batch.labels, batch.scores, batch.mask, None)
         assert values(fn(one_hot, batch.scores)) == pytest.approx(np.mean(expected), rel=1e-5)
         with pytest.raises(UserError, match="mask"):
             get_loss("categorical_cross_entropy").get_loss_fn(mask=np.ones((6, 6)))(one_hot, batch.scores)
@@ -168,7 +169,7 @@ class TestMask:
         batch = float32(make_batch("softmax_cross_entropy", padded=False))
         labels = batch.labels - 1
         mask = np.ones_like(batch.mask) if min_label is None else labels >= min_label
-        expected = oracles.softmax_cross_entropy(labels, batch.scores, mask, None)
+        expected = softmax_cross_entropy(labels, batch.scores, mask, None)
         fn = get_loss("softmax_cross_entropy", min_label=min_label).get_loss_fn(reduction="none")
         np.testing.assert_allclose(values(fn(labels, batch.scores)), expected, rtol=1e-5, atol=1e-6)
 
@@ -236,7 +237,7 @@ class TestLogits:
             with pytest.raises(UserError, match=r"from_logits=False.*identity"):
                 loss.get_loss_fn(from_logits=False)
             return
-        if case_of(key).ranking:
+        if case_of(key).documents:
             activated = loss.get_final_activation_op("score")(batch.scores, batch.mask)
         else:
             activated = loss.get_final_activation_op("score")(batch.scores)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from losses.cases import Batch, case_of, each_key, each_variant, make_batch, pure
+from losses.cases import Batch, case_of, each, each_key, each_variant, make_batch, oracle, pure
 from losses.numeric import BACKEND, DOUBLE, assert_close, central_differences, gradient, values
 from ml4ir_losses.losses.base import get_loss
 from ml4ir_losses.losses.classification import categorical_cross_entropy
@@ -13,8 +13,7 @@ SHAPES = pytest.mark.parametrize(("rows", "size"), [(7, 6), (6, 6), (1, 6)], ids
 
 
 def expected(key, batch, scores, weighted, params):
-    weight = batch.weight if weighted else None
-    return np.array(case_of(key).oracle(batch.labels, scores, batch.mask, weight, **params))
+    return oracle(key, batch, scores, weighted, **params)
 
 
 @each_variant
@@ -29,14 +28,14 @@ def test_values(key, params, rows, size, weighted):
 
 @each_variant
 def test_gradients(key, params):
-    batch = make_batch(key, seed=5)
+    batch = make_batch(key, seed=5, ties=case_of(key).smooth)
     slopes = central_differences(lambda s: expected(key, batch, s, True, params), batch.scores)
     assert np.abs(slopes).max() > 0.01
     actual = gradient(pure(key, batch, **params), batch.scores)
     assert_close(actual, slopes, double=1e-7, single=1e-4)
 
 
-@each_key
+@each(lambda case: case.smooth)
 @pytest.mark.parametrize("size", [6, 64], ids=["N6", "N64"])
 def test_gradients_at_all_equal_scores(key, size):
     """Where training starts: max(x, 0) and logaddexp(x, x) have one-sided gradients there."""
@@ -44,7 +43,8 @@ def test_gradients_at_all_equal_scores(key, size):
     batch = batch._replace(scores=np.zeros_like(batch.scores))
     # a few documents stand for all: two oracle calls each
     slopes = np.zeros_like(batch.scores)
-    chosen = [(0, 0), (0, 3), (0, size // 2), (1, 1), (1, size - 1)]
+    last = (0,) * (batch.scores.ndim - 2)
+    chosen = [(*place, *last) for place in [(0, 0), (0, 3), (0, size // 2), (1, 1), (1, size - 1)]]
     for place in chosen:
         nudge = np.zeros_like(batch.scores)
         nudge[place] = 1e-5

@@ -9,12 +9,14 @@ from hypothesis.extra.numpy import arrays
 from losses.cases import (
     KEYS,
     case_of,
+    each,
     each_key,
-    each_ranking_key,
-    each_ranking_variant,
+    each_list_key,
     each_variant,
+    each_variant_of,
     float32,
     make_batch,
+    move,
     pure,
 )
 from losses.numeric import assert_close, gradient, values
@@ -30,18 +32,17 @@ def both(key, batch, **params):
     return values(fn(batch.scores)), gradient(fn, batch.scores)
 
 
-@each_ranking_key
+@each(lambda case: case.documents and not case.random)
 def test_permuted_documents_permute_the_gradient(key):
     batch = make_batch(key, ties=False)
     order = np.random.default_rng(1).permuted(np.tile(np.arange(6), (7, 1)), axis=1)
-    moved = type(batch)(*(np.take_along_axis(x, order, axis=1) for x in batch))
     value, slopes = both(key, batch)
-    moved_value, moved_slopes = both(key, moved)
+    moved_value, moved_slopes = both(key, move(batch, order))
     assert_close(moved_value, value)
-    assert_close(moved_slopes, np.take_along_axis(slopes, order, axis=1))
+    assert_close(moved_slopes, move(batch._replace(scores=slopes), order).scores)
 
 
-@each_key
+@each(lambda case: not case.random)
 def test_permuted_rows_permute_the_gradient(key):
     batch = make_batch(key)
     order = np.random.default_rng(1).permutation(7)
@@ -51,7 +52,7 @@ def test_permuted_rows_permute_the_gradient(key):
     assert_close(moved_slopes, slopes[order])
 
 
-@each_variant
+@each_variant_of(lambda case: case.layout != "columns")
 @pytest.mark.parametrize("garbage", GARBAGE, ids=str)
 def test_padding_is_ignored(key, params, garbage):
     batch = make_batch(key)
@@ -60,7 +61,7 @@ def test_padding_is_ignored(key, params, garbage):
         np.where(batch.mask.reshape(batch.mask.shape + (1,) * (x.ndim - batch.mask.ndim)), x, garbage) for x in batch
     ]
     dirty = batch._replace(scores=filled[1], weight=filled[3])
-    if case_of(key).ranking:  # the mask given, the labels of the padding may be anything
+    if case_of(key).documents:  # the mask given, the labels of the padding may be anything
         dirty = dirty._replace(labels=filled[0])
     dirty_value, dirty_slopes = both(key, dirty, **params)
     np.testing.assert_allclose(dirty_value, value, rtol=1e-6)
@@ -68,7 +69,7 @@ def test_padding_is_ignored(key, params, garbage):
     assert (slopes[~batch.mask] == 0).all()
 
 
-@each_key
+@each(lambda case: case.layout != "columns")
 @pytest.mark.parametrize("from_logits", [True, False])
 @pytest.mark.parametrize("label", [-1.0, -0.5, np.nan])
 def test_padding_by_label_is_ignored(key, from_logits, label):
@@ -90,24 +91,21 @@ def test_padding_by_label_is_ignored(key, from_logits, label):
     assert (slopes[~batch.mask] == 0).all()
 
 
-@each_ranking_variant
+@each_variant_of(lambda case: case.documents and not case.random)
 def test_appended_padding_is_ignored(key, params):
     batch = make_batch(key)
-    filler = np.full((7, 40), 9.0)
-    longer = type(batch)(
-        *(np.concatenate([x, filler], axis=1) for x in batch[:2]),
-        np.pad(batch.mask, ((0, 0), (0, 40))),
-        np.concatenate([batch.weight, filler], axis=1),
-    )
+    widths = [((0, 0), (0, 40), *[(0, 0)] * (x.ndim - 2)) for x in batch]
+    fillers = (9.0, 9.0, False, 9.0)
+    longer = type(batch)(*(np.pad(x, w, constant_values=f) for x, w, f in zip(batch, widths, fillers, strict=True)))
     value, slopes = both(key, batch, **params)
     longer_value, longer_slopes = both(key, longer, **params)
     assert_close(longer_value, value)
     assert_close(longer_slopes[:, :6], slopes)
 
 
-@each_key
+@each(lambda case: not (case.random or case.pooled))
 def test_a_batch_is_its_rows(key):
-    batch = make_batch(key, padded=case_of(key).ranking)
+    batch = make_batch(key, padded=case_of(key).documents)
     value, slopes = both(key, batch)
     for row in range(7):
         alone_value, alone_slopes = both(key, type(batch)(*(x[row : row + 1] for x in batch)))
@@ -115,9 +113,9 @@ def test_a_batch_is_its_rows(key):
         assert_close(alone_slopes, slopes[row : row + 1])
 
 
-@each_key
+@each(lambda case: not (case.random or case.pooled))
 def test_weight_two_is_a_query_seen_twice(key):
-    batch = float32(make_batch(key, padded=case_of(key).ranking))
+    batch = float32(make_batch(key, padded=case_of(key).documents))
     fn = get_loss(key).get_loss_fn(reduction="sum")
     query_weight = np.array([2, 1, 1, 1, 3, 2, 2], dtype="float32")
     seen = np.repeat(np.arange(7), query_weight.astype(int))
@@ -136,7 +134,7 @@ def test_weights_of_one_are_none(key, params):
     )
     fn = get_loss(key, **params).get_loss_fn()
     plain = values(fn(batch.labels, batch.scores))
-    for weight in (1.0, np.ones(7), np.ones((7, 1)), *([ones.weight] if case_of(key).ranking else [])):
+    for weight in (1.0, np.ones(7), np.ones((7, 1)), *([ones.weight] if case_of(key).documents else [])):
         np.testing.assert_allclose(values(fn(batch.labels, batch.scores, weight)), plain, rtol=1e-6)
 
 
@@ -144,7 +142,7 @@ def test_weights_of_one_are_none(key, params):
 def test_shift_invariance(key):
     batch = make_batch(key)
     value, _ = both(key, batch)
-    shifts = np.arange(7.0)[:, None] * 10
+    shifts = (np.arange(7.0) * 10).reshape((7,) + (1,) * (batch.scores.ndim - 1))
     moved, _ = both(key, batch._replace(scores=batch.scores + shifts))
     if case_of(key).shift_invariant:
         assert_close(moved, value, single=1e-4)
@@ -152,7 +150,7 @@ def test_shift_invariance(key):
         assert np.abs(moved - value).max() > 1
 
 
-@each_ranking_key
+@each_list_key
 def test_nothing_valid_is_zero_with_zero_gradient(key):
     batch = make_batch(key)._replace(mask=np.zeros((7, 6), dtype=bool))
     value, slopes = both(key, batch)
@@ -169,7 +167,7 @@ def test_rows_without_a_class_are_zero():
     assert not slopes.any()
 
 
-@each_ranking_key
+@each_list_key
 def test_a_single_document(key):
     batch = make_batch(key, size=1, padded=False)
     value, slopes = both(key, batch)
@@ -218,8 +216,12 @@ finite = st.floats(-1e4, 1e4, width=32)
 )
 def test_no_nan_from_finite_input(key, scores, labels, weight, variant):
     case = case_of(key)
-    if not case.ranking:
+    if case.layout == "classes":
         labels, weight = labels[:, 0] * 4, weight[:, 0]
+    elif case.layout == "columns":
+        weight = weight[:, 0]
+    elif case.layout == "outputs":
+        scores = np.stack([np.roll(scores, k, axis=1) for k in range(case.outputs)], axis=-1)
     params = case.variants[variant % len(case.variants)]
     if "class_weight" in params:
         params = {**params, "class_weight": params["class_weight"][:5]}

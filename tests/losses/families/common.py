@@ -1,0 +1,74 @@
+"""What the families share: the description of a key, and the parts that oracles are made of.
+
+Every oracle is `oracle(labels, scores, mask, weight, **params) -> [value of each row]`, a float64 loop over documents
+written from the formula that shares no code with the library; `weight` may be None.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+NORMALIZED = ({"normalization": "query"}, {"normalization": "batch"}, {"normalization": "sum"})
+SHARP = {"temperature": 0.3}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the suite knows of a key.
+
+    `layout` says what a row is: `list` (scores and labels [B, N]), `outputs` (scores [B, N, `outputs`], labels [B, N]),
+    `classes` (scores [B, K], labels [B]), or `columns` (scores and labels [B, N], every place with a meaning of its
+    own: no padding, no document weights).
+    """
+
+    oracle: Callable[..., list[float]]
+    variants: tuple[dict[str, Any], ...]
+    layout: str = "list"
+    outputs: int = 0
+    labels: str = "graded"  # graded, unit (0 to 1), binary or class
+    shift_invariant: bool = True
+    constant_alone: bool = True  # a query of one document is worth 0 at any score
+    smooth: bool = True  # differentiable at every score, ties included
+    random: bool = False  # samples: the same documents in another place meet other noise
+    pooled: bool = False  # normalised over the batch by default: a row is not worth the same in another batch
+
+    @property
+    def documents(self) -> bool:
+        """True if rows are lists of documents: padding and document weights have a meaning."""
+        return self.layout in ("list", "outputs")
+
+
+def documents(labels, scores, mask, weight):
+    """For every query the (label, score, weight) of its real documents."""
+    for b, row in enumerate(mask):
+        yield [
+            (float(labels[b][i]), float(scores[b][i]), 1.0 if weight is None else float(weight[b][i]))
+            for i, real in enumerate(row)
+            if real
+        ]
+
+
+def logsumexp(xs):
+    top = max(xs)
+    return top + math.log(math.fsum(math.exp(x - top) for x in xs))
+
+
+def log_sigmoid(x):
+    return -math.log1p(math.exp(-x)) if x >= 0 else x - math.log1p(math.exp(x))
+
+
+def log_softmax(xs):
+    return [x - logsumexp(xs) for x in xs]
+
+
+def pooled(queries, normalization):
+    """Row values from each query's list of (weight, term)."""
+    totals = [math.fsum(w * term for w, term in query) for query in queries]
+    weights = [math.fsum(w for w, _ in query) for query in queries]
+    if normalization == "query":
+        return [t / w if w else 0.0 for t, w in zip(totals, weights, strict=True)]
+    if normalization == "batch":
+        pool = math.fsum(weights)
+        return [len(totals) * t / pool if pool else 0.0 for t in totals]
+    return totals
