@@ -8,8 +8,8 @@ from ml4ir_losses.registry import LOSSES, METRICS, Entry
 def list_losses() -> list[Entry]:
     """The losses: each entry has `.key`, `.aliases`, `.loss_type`, `.parameters`, `.summary`.
 
-    >>> [entry.key for entry in list_losses() if entry.loss_type == "pairwise"]
-    ['pairwise_logistic']
+    >>> [entry.key for entry in list_losses() if entry.loss_type == "classification"]
+    ['categorical_cross_entropy']
     """
     return list(LOSSES)
 

@@ -142,6 +142,9 @@ class FeatureConfig(Strict):
     weight: str | None = Field(None, description="column of document weights")
     query_weight: str | None = Field(None, description="column of query weights; the first row of a query counts")
     positions: str | None = Field(None, description="column of the 1-based ranks at which documents were shown")
+    confidence: str | None = Field(
+        None, description="column of how sure a label is, 0 to 1; prob_margin_ranking reads it"
+    )
     inputs: list[InputConfig] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -161,8 +164,8 @@ class FeatureConfig(Strict):
     @property
     def roles(self) -> set[str]:
         """The columns with a role of their own, which no glob of an input takes."""
-        columns = (self.query_id, self.label, self.document_id, self.weight, self.query_weight, self.positions)
-        return {name for name in columns if name}
+        roles = (self.document_id, self.weight, self.query_weight, self.positions, self.confidence)
+        return {name for name in (self.query_id, self.label, *roles) if name}
 
 
 class AuxLoss(BaseModel):

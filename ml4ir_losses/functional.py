@@ -4,17 +4,52 @@ Every loss is `fn(labels, scores, mask=None, *, item_weight=None, **params) -> [
 `(values [B], weights [B])`.
 """
 
+from ml4ir_losses.losses.candidates import cross_encoder_multiple_negatives_ranking
 from ml4ir_losses.losses.classification import categorical_cross_entropy
+from ml4ir_losses.losses.distillation import adr_mse, coupled_rank_distil
+from ml4ir_losses.losses.lambda_loss import lambda_loss
 from ml4ir_losses.losses.listwise import (
     aux_one_hot_cross_entropy,
     aux_softmax_cross_entropy,
     list_mle,
+    p_list_mle,
     rank_one_listnet,
     softmax_cross_entropy,
 )
-from ml4ir_losses.losses.pairwise import pairwise_logistic
-from ml4ir_losses.losses.pointwise import sigmoid_cross_entropy
+from ml4ir_losses.losses.margin_ranking import cosine_prob_margin_ranking, margin_mse, prob_margin_ranking
+from ml4ir_losses.losses.neural_sort import (
+    gumbel_neural_sort_cross_entropy,
+    gumbel_neural_sort_ndcg,
+    neural_ndcg,
+    neural_sort_cross_entropy,
+    neural_sort_ndcg,
+)
+from ml4ir_losses.losses.outputs import click_em, mixture_em, ordinal
+from ml4ir_losses.losses.pairwise import (
+    circle,
+    pairwise_hinge,
+    pairwise_logistic,
+    pairwise_mse,
+    pairwise_quantile,
+    pairwise_soft_zero_one,
+    ranknet,
+    yeti_logistic,
+)
+from ml4ir_losses.losses.pointwise import (
+    binary_cross_entropy,
+    mean_squared_error,
+    root_mean_squared_error,
+    sigmoid_cross_entropy,
+)
 from ml4ir_losses.losses.propensity import propensity_weight
+from ml4ir_losses.losses.softmax_variants import (
+    binary_listnet,
+    calibrated_softmax,
+    listnet,
+    poly1_softmax,
+    unique_softmax,
+)
+from ml4ir_losses.losses.surrogates import approx, approx_mrr, approx_ndcg, gumbel, gumbel_approx_ndcg, neural_sort
 from ml4ir_losses.metrics.functional import (
     arp,
     dcg,
@@ -28,22 +63,59 @@ from ml4ir_losses.metrics.functional import (
 )
 
 __all__ = [
+    "adr_mse",
+    "approx",
+    "approx_mrr",
+    "approx_ndcg",
     "arp",
     "aux_one_hot_cross_entropy",
     "aux_softmax_cross_entropy",
+    "binary_cross_entropy",
+    "binary_listnet",
+    "calibrated_softmax",
     "categorical_cross_entropy",
+    "circle",
+    "click_em",
+    "cosine_prob_margin_ranking",
+    "coupled_rank_distil",
+    "cross_encoder_multiple_negatives_ranking",
     "dcg",
+    "gumbel",
+    "gumbel_approx_ndcg",
+    "gumbel_neural_sort_cross_entropy",
+    "gumbel_neural_sort_ndcg",
     "hits",
+    "lambda_loss",
     "list_mle",
+    "listnet",
+    "margin_mse",
     "mean_average_precision",
+    "mean_squared_error",
+    "mixture_em",
     "mrr",
     "ndcg",
+    "neural_ndcg",
+    "neural_sort",
+    "neural_sort_cross_entropy",
+    "neural_sort_ndcg",
     "ordered_pair_accuracy",
+    "ordinal",
+    "p_list_mle",
+    "pairwise_hinge",
     "pairwise_logistic",
+    "pairwise_mse",
+    "pairwise_quantile",
+    "pairwise_soft_zero_one",
+    "poly1_softmax",
     "precision",
+    "prob_margin_ranking",
     "propensity_weight",
     "rank_one_listnet",
+    "ranknet",
     "recall",
+    "root_mean_squared_error",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
+    "unique_softmax",
+    "yeti_logistic",
 ]

@@ -154,9 +154,17 @@ LOSSES = Registry(
     "loss",
     (
         "ml4ir_losses.losses.pointwise",
-        "ml4ir_losses.losses.pairwise",
-        "ml4ir_losses.losses.listwise",
+        "ml4ir_losses.losses.outputs",
         "ml4ir_losses.losses.classification",
+        "ml4ir_losses.losses.pairwise",
+        "ml4ir_losses.losses.lambda_loss",
+        "ml4ir_losses.losses.margin_ranking",
+        "ml4ir_losses.losses.listwise",
+        "ml4ir_losses.losses.softmax_variants",
+        "ml4ir_losses.losses.surrogates",
+        "ml4ir_losses.losses.neural_sort",
+        "ml4ir_losses.losses.distillation",
+        "ml4ir_losses.losses.candidates",
     ),
     hidden=("loss_key", "scoring_type"),
     entry_point_group="ml4ir_losses.losses",
@@ -164,13 +172,17 @@ LOSSES = Registry(
 METRICS = Registry(
     "metric",
     ("ml4ir_losses.metrics.functional",),
-    hidden=("labels", "scores", "mask", "item_weight"),
+    hidden=("labels", "scores", "mask", "item_weight", "rank_fn"),
     entry_point_group="ml4ir_losses.metrics",
 )
-ARCHITECTURES = Registry("architecture", ("ml4ir_losses.model.architectures",), hidden=("name", "dtype"))
+LAMBDA_WEIGHTS = Registry("lambda weight", ("ml4ir_losses.losses.lambda_weights",))
+WEIGHTING_SCHEMES = Registry("weighting scheme", ("ml4ir_losses.losses.lambda_loss",))
+ARCHITECTURES = Registry("architecture", ("ml4ir_losses.model.architectures",), hidden=("name", "dtype", "outputs"))
 READERS = Registry("data format", ("ml4ir_losses.data.readers", "ml4ir_losses.data.synthetic"), hidden=("path",))
 
 register_loss = LOSSES.register
 register_metric = METRICS.register
+register_lambda_weight = LAMBDA_WEIGHTS.register
+register_weighting_scheme = WEIGHTING_SCHEMES.register
 register_architecture = ARCHITECTURES.register
 register_reader = READERS.register

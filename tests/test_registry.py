@@ -10,21 +10,48 @@ import sys
 import numpy as np
 import pytest
 
-from losses.cases import CASES, KEYS, each_key, float32, make_batch
+from losses.cases import CASES, KEYS, each_key, float32, get_loss, make_batch
 from losses.numeric import values
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.keys import LossKey
 from ml4ir_losses.lazy import ops
-from ml4ir_losses.losses.base import ListwiseLossBase, PointwiseLossBase, get_loss
+from ml4ir_losses.losses.base import ListwiseLossBase, PointwiseLossBase
 from ml4ir_losses.registry import LOSSES, Registry, register_loss
 
 ALIASES = {
     "sigmoid_cross_entropy_loss": "sigmoid_cross_entropy",
+    "binary_cross_entropy_loss": "binary_cross_entropy",
+    "mean_squared_loss": "mean_squared_error",
+    "mse": "mean_squared_error",
+    "pointwise_rmse": "root_mean_squared_error",
+    "ordinal_loss": "ordinal",
+    "click_em_loss": "click_em",
+    "mixture_em_loss": "mixture_em",
+    "cross_entropy_loss": "categorical_cross_entropy",
     "pairwise_logistic_loss": "pairwise_logistic",
     "bpr": "pairwise_logistic",
+    "ranknet_loss": "ranknet",
+    "pairwise_hinge_loss": "pairwise_hinge",
+    "pairwise_soft_zero_one_loss": "pairwise_soft_zero_one",
+    "pairwise_mse_loss": "pairwise_mse",
+    "pairwise_qr_loss": "pairwise_quantile",
+    "yeti_logistic_loss": "yeti_logistic",
+    "circle_loss": "circle",
+    "margin_mse_loss": "margin_mse",
     "softmax_loss": "softmax_cross_entropy",
+    "list_net": "listnet",
+    "calibrated_softmax_loss": "calibrated_softmax",
+    "unique_softmax_loss": "unique_softmax",
+    "poly_one_softmax_loss": "poly1_softmax",
     "list_mle_loss": "list_mle",
-    "cross_entropy_loss": "categorical_cross_entropy",
+    "approx_ndcg_loss": "approx_ndcg",
+    "approx_mrr_loss": "approx_mrr",
+    "gumbel_approx_ndcg_loss": "gumbel_approx_ndcg",
+    "neural_sort_cross_entropy_loss": "neural_sort_cross_entropy",
+    "neural_sort_ndcg_loss": "neural_sort_ndcg",
+    "gumbel_neural_sort_cross_entropy_loss": "gumbel_neural_sort_cross_entropy",
+    "gumbel_neural_sort_ndcg_loss": "gumbel_neural_sort_ndcg",
+    "coupled_rankdistil_loss": "coupled_rank_distil",
 }
 TYPES = {"pointwise", "pairwise", "listwise", "classification", "embedding"}
 

@@ -13,7 +13,7 @@ from ml4ir_losses.errors import DataError
 
 PADDING_LABEL = -1.0
 MASK = "mask"
-POSITIONS = "__positions__"  # no column of the data is called so
+POSITIONS, CONFIDENCE = "__positions__", "__confidence__"  # no column of the data is called so
 _POOL = 64  # batches that are sorted by length together
 
 Batch = tuple[dict[str, Array], dict[str, Array]] | tuple[dict[str, Array], dict[str, Array], Array]
@@ -150,6 +150,8 @@ def make_batch(plan: BatchPlan, batch: Array) -> Batch:
     y = {name: pad(values, rows, mask, PADDING_LABEL) for name, values in data.labels.items()}
     if data.positions is not None:
         y[POSITIONS] = pad(data.positions, rows, mask)
+    if data.confidence is not None:
+        y[CONFIDENCE] = pad(data.confidence, rows, mask)
     if data.weight is not None:
         return x, y, pad(data.weight, rows, mask)
     if data.query_weight is not None:

@@ -30,6 +30,7 @@ class Queries:
         weight: document weights [rows], or None.
         query_weight: query weights [Q], or None.
         positions: 1-based shown ranks [rows], or None.
+        confidence: how sure each label is [rows], or None.
     """
 
     ids: Array
@@ -41,6 +42,7 @@ class Queries:
     weight: Array | None = None
     query_weight: Array | None = None
     positions: Array | None = None
+    confidence: Array | None = None
     source: str = ""
     sizes: Array = field(init=False)
 
@@ -84,11 +86,11 @@ def make_queries(
     """Groups, checks and encodes a table.
 
     `labels_required=False` takes whatever labels there are; `losses=False` reads only what metrics need: no
-    auxiliary labels, weights or positions.
+    auxiliary labels, weights, positions or confidences.
 
     Raises:
-        DataError: for a missing column, a label that is not a number, a query without documents, weights or
-            positions that cannot be, and for training labels that are all equal.
+        DataError: for a missing column, a label that is not a number, a query without documents, weights,
+            positions or confidences that cannot be, and for training labels that are all equal.
     """
     features = config.features
     check_columns(table, config, labels_required=labels_required, losses=losses)
@@ -101,11 +103,12 @@ def make_queries(
     order, offsets = group_by_query(ids)
     if labels_required:
         _check_labels(labels[features.label], config.model.min_label, table, ids, order, offsets, training)
-    weight = query_weight = positions = None
+    weight = query_weight = positions = confidence = None
     if losses:
         weight = _role(table, features.weight, 0.0, "a weight")
         query_weight = _role(table, features.query_weight, 0.0, "a weight")
         positions = _role(table, features.positions, 1.0, "a shown rank")
+        confidence = _role(table, features.confidence, 0.0, "a confidence")
     if features.document_id is None:
         document_ids = (np.arange(len(order)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1).astype(str)
     else:
@@ -121,6 +124,7 @@ def make_queries(
         weight=None if weight is None else weight[order],
         query_weight=None if query_weight is None else query_weight[order[offsets[:-1]]],
         positions=None if positions is None else positions[order],
+        confidence=None if confidence is None else confidence[order],
         source=table.source,
     )
 
@@ -132,7 +136,7 @@ def check_columns(table: Table, config: Config, *, labels_required: bool = True,
     if labels_required:
         needed["label"] = features.label
     if losses:
-        needed |= {"weight": features.weight, "query_weight": features.query_weight, "positions": features.positions}
+        needed |= {n: getattr(features, n) for n in ("weight", "query_weight", "positions", "confidence")}
     named = [(f"features.{role}", name) for role, name in needed.items() if name is not None]
     if losses:
         named += [(f"model.aux_losses.{i}.label", a.label) for i, a in enumerate(config.model.aux_losses) if a.label]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -32,6 +33,28 @@ def masked_identity(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     return ops.where(as_mask(mask, logits), logits, 4 * lowest(logits))
 
 
+def sum_of_sigmoids(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Σ_k σ(logit_k) of logits [B, N, K], [B, N]; padding gets 0."""
+    return _over_outputs(ops.sum, logits, mask)
+
+
+def mean_of_sigmoids(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The mean over m of σ(logit_m) of logits [B, N, M], [B, N]; padding gets 0."""
+    return _over_outputs(ops.mean, logits, mask)
+
+
+def sigmoid_of_relevance(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """σ of the second of two logits, [B, N, 2] to [B, N]; padding gets 0."""
+    return masked_sigmoid(ops.convert_to_tensor(logits)[..., 1], mask)
+
+
+def _over_outputs(reduce: Callable[..., Tensor], logits: Tensor, mask: Tensor | None) -> Tensor:
+    logits = as_float(logits)
+    logits = logits[..., None] if len(logits.shape) == 2 else logits  # one output is [B, N]
+    valid = as_mask(mask, logits[..., 0])
+    return ops.where(valid, reduce(ops.sigmoid(ops.where(valid[..., None], logits, 0.0)), axis=-1), 0.0)
+
+
 def sigmoid_logits(scores: Tensor) -> Tensor:
     """The logits of σ-activated scores; exact 0 and 1 count as the nearest number that has a finite logit."""
 
@@ -46,7 +69,14 @@ def softmax_logits(scores: Tensor) -> Tensor:
     return where_finite(lambda p: ops.log(ops.maximum(p, 2.0**-126)), as_float(scores), 0.5)
 
 
-ACTIVATIONS = {"sigmoid": masked_sigmoid, "softmax": masked_softmax, "identity": masked_identity}
+ACTIVATIONS = {
+    "sigmoid": masked_sigmoid,
+    "softmax": masked_softmax,
+    "identity": masked_identity,
+    "sum_of_sigmoids": sum_of_sigmoids,
+    "mean_of_sigmoids": mean_of_sigmoids,
+    "sigmoid_of_relevance": sigmoid_of_relevance,
+}
 INVERSES = {"sigmoid": sigmoid_logits, "softmax": softmax_logits}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ml4ir_losses.errors import UserError, did_you_mean
 from ml4ir_losses.lazy import Tensor, keras, ops
-from ml4ir_losses.losses.parameters import check_parameters
+from ml4ir_losses.losses.parameters import check_lambda_weight, check_parameters, from_config, to_config
 from ml4ir_losses.ops import as_float, where_finite
 from ml4ir_losses.registry import LOSSES
 
@@ -23,7 +23,9 @@ class RelevanceLossBase(ABC):
     r"""A ranking loss that gives a masked Keras loss and the final activation that belongs to it.
 
     A subclass sets `function`, a pure function `fn(labels, scores, mask, *, item_weight=None, **params) -> [B]`;
-    the keyword-only parameters of that function are the parameters of the class.
+    the keyword-only parameters of that function are the parameters of the class. A loss that samples at every call
+    sets `stochastic`; one that takes lambda weights names the families that fit (`LambdaWeight.family`); one that
+    sets `takes_confidence` also takes y_true [B, N, 2], labels and how sure they are.
 
     Args:
         loss_key: kept from ml4ir, no effect.
@@ -40,6 +42,9 @@ class RelevanceLossBase(ABC):
     activation: ClassVar[str] = "identity"
     defaults: ClassVar[Mapping[str, Any]] = {}
     label_range: ClassVar[tuple[float, float] | None] = None
+    stochastic: ClassVar[bool] = False
+    lambda_weights: ClassVar[tuple[str, ...]] = ()
+    takes_confidence: ClassVar[bool] = False
     _parameters: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -73,9 +78,14 @@ class RelevanceLossBase(ABC):
                 raise UserError(
                     f"{self.key!r} has no parameter {name!r}.{hint} It takes: {', '.join(self._parameters)}."
                 )
+        for name, default in self._parameters.items():
+            if default is _PARAMETER.empty and name not in params:
+                raise UserError(f"{self.key!r} needs the parameter {name!r}.")
         self.loss_key, self.scoring_type = legacy.get("loss_key", ""), legacy.get("scoring_type", "")
         self.params = {**self._parameters, **params}
         check_parameters(self.params)
+        if self.params.get("lambda_weight") is not None:
+            check_lambda_weight(self.key, self.params["lambda_weight"], self.lambda_weights)
 
     @property
     def min_label(self) -> float | None:
@@ -85,9 +95,23 @@ class RelevanceLossBase(ABC):
 
     @property
     def seed(self) -> int | None:
-        """The seed of a loss that samples; None: it does not."""
+        """The seed of a loss that samples; None: none was given."""
         seed: int | None = self.params.get("seed")
         return seed
+
+    @property
+    def samples(self) -> bool:
+        """True if values differ from call to call: a function of this loss then draws from a seed generator."""
+        return self.stochastic or self.seed is not None
+
+    @property
+    def outputs(self) -> int | None:
+        """Logits of a document: 1 for y_pred [B, N], K for [B, N, K]; None: as many as the model gives."""
+        return 1
+
+    def rank_scores(self, logits: Tensor) -> Tensor:
+        """Unbounded scores [B, N] by which the documents are ranked; the logits themselves where there is one."""
+        return logits
 
     @property
     def invertible(self) -> bool:
@@ -96,12 +120,12 @@ class RelevanceLossBase(ABC):
 
     def get_config(self) -> dict[str, Any]:
         """The key and every parameter: `get_loss(config)` builds the same loss."""
-        return {"key": self.key, **self.params}
+        return {"key": self.key, **{name: to_config(value) for name, value in self.params.items()}}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The loss that `get_config` described."""
-        return cls(**{name: value for name, value in config.items() if name != "key"})
+        return cls(**{name: from_config(value) for name, value in config.items() if name != "key"})
 
     def get_loss_fn(self, **kwargs: Any) -> Any:
         """A `keras.losses.Loss` over this loss: see `ml4ir_losses.losses.keras_loss.RelevanceLoss`.
@@ -159,7 +183,7 @@ class RelevanceLossBase(ABC):
         `keras.random.SeedGenerator`, where one is given.
         """
         params = {name: value for name, value in self.params.items() if name not in ("min_label", "activation_fn")}
-        if generator is not None and self.seed is not None:
+        if generator is not None and self.samples:
             params["seed"] = generator
         if self.params.get("activation_fn"):
             y_pred = where_finite(getattr(keras.activations, self.params["activation_fn"]), as_float(y_pred))
@@ -238,8 +262,14 @@ class WeightedSum(RelevanceLossBase):
             raise UserError(
                 f"The losses of a weighted sum must have one `min_label`. Received: {sorted(map(str, limits))}."
             )
+        if len({loss.outputs for loss, _ in self.losses}) > 1:
+            received = ", ".join(f"{loss.key} {loss.outputs or 'several'}" for loss, _ in self.losses)
+            raise UserError(
+                f"The losses of a weighted sum must take one number of logits per document. Received: {received}."
+            )
         self.loss_type = first.loss_type  # type: ignore[misc]
         self.activation = first.activation  # type: ignore[misc]
+        self.takes_confidence = any(loss.takes_confidence for loss, _ in self.losses)  # type: ignore[misc]
         self.loss_key = self.scoring_type = ""
         self.params = {"min_label": first.min_label}
 
@@ -247,6 +277,17 @@ class WeightedSum(RelevanceLossBase):
     def seed(self) -> int | None:
         """The first seed among the losses: they draw from one generator."""
         return next((loss.seed for loss, _ in self.losses if loss.seed is not None), None)
+
+    @property
+    def samples(self) -> bool:
+        return any(loss.samples for loss, _ in self.losses)
+
+    @property
+    def outputs(self) -> int | None:
+        return self.losses[0][0].outputs
+
+    def rank_scores(self, logits: Tensor) -> Tensor:
+        return self.losses[0][0].rank_scores(logits)
 
     def get_config(self) -> dict[str, Any]:
         return {"key": self.key, "losses": [[loss.get_config(), weight] for loss, weight in self.losses]}
@@ -259,12 +300,17 @@ class WeightedSum(RelevanceLossBase):
         mask: Tensor | None = None,
         generator: Any = None,
     ) -> Tensor:
-        values = [weight * loss.per_query(y_true, y_pred, item_weight, mask, generator) for loss, weight in self.losses]
+        def value(loss: RelevanceLossBase) -> Tensor:
+            plain = self.takes_confidence and not loss.takes_confidence and len(y_true.shape) == 3
+            return loss.per_query(y_true[..., 0] if plain else y_true, y_pred, item_weight, mask, generator)
+
+        values = [weight * value(loss) for loss, weight in self.losses]
         return sum(values[1:], values[0])
 
     def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
         for loss, _ in self.losses:
-            loss.check_shapes(y_true, y_pred)
+            plain = self.takes_confidence and not loss.takes_confidence
+            loss.check_shapes(y_true[:2] if plain else y_true, y_pred)
 
     def check_labels(
         self, labels: np.ndarray[Any, Any], y_pred: Sequence[int | None], mask: np.ndarray[Any, Any] | None = None
@@ -282,8 +328,8 @@ class WeightedSum(RelevanceLossBase):
 def get_loss(spec: str | Mapping[str, Any] | RelevanceLossBase, **params: Any) -> RelevanceLossBase:
     """The loss of a key or alias, of `{"key": ..., <params>}`, or the weighted sum of `{key: weight, ...}`.
 
-    >>> get_loss("list_mle", temperature=0.5)
-    ListMLELoss(temperature=0.5, respect_input_order=False, seed=None, min_label=0.0, activation_fn=None)
+    >>> get_loss("listnet", temperature=0.5)
+    ListNetLoss(temperature=0.5, label_temperature=1.0, min_label=0.0, activation_fn=None)
     >>> get_loss({"softmax_cross_entropy": 0.9, "pairwise_logistic": 0.1}).loss_type
     'listwise'
 

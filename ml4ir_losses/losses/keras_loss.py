@@ -62,7 +62,7 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         self.positions = positions
         self.propensity = propensity
         # An attribute, so that a model can track it: on JAX only a tracked generator advances.
-        self.seed_generator = None if self.loss.seed is None else keras.random.SeedGenerator(self.loss.seed)
+        self.seed_generator = keras.random.SeedGenerator(self.loss.seed) if self.loss.samples else None
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)

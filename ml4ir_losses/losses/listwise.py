@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.losses.base import ListwiseLossBase
+from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec, get_lambda_weight
 from ml4ir_losses.ops import (
     below_top,
     clean,
@@ -12,6 +13,7 @@ from ml4ir_losses.ops import (
     lowest,
     masked_log_softmax,
     masked_logsumexp,
+    ranks,
     row_sum,
     safe_divide,
     tail_sums,
@@ -28,10 +30,14 @@ def softmax_cross_entropy(
     item_weight: Tensor | None = None,
     temperature: float = 1.0,
     normalize_labels: bool = False,
+    lambda_weight: LambdaWeightSpec = None,
 ) -> Tensor:
     """Per-query softmax cross entropy, [B]: see `SoftmaxCrossEntropy`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-    target = weight * labels
+    gains = labels
+    if lambda_weight is not None:
+        gains = get_lambda_weight(lambda_weight).document_weights(labels, ranks(scores, mask), mask)
+    target = weight * ops.stop_gradient(gains)
     if normalize_labels:
         target = safe_divide(target, row_sum(target)[:, None] * ops.ones_like(target))
     return -row_sum(target * masked_log_softmax(scores, mask))
@@ -97,6 +103,7 @@ def list_mle(
     item_weight: Tensor | None = None,
     temperature: float = 1.0,
     respect_input_order: bool = False,
+    lambda_weight: LambdaWeightSpec = None,
     seed: int | None = None,
 ) -> Tensor:
     """Per-query ListMLE, [B]: see `ListMLELoss`. `seed` may also be a `keras.random.SeedGenerator`."""
@@ -107,8 +114,34 @@ def list_mle(
         labels, scores, mask = (take(x, shuffle) for x in (labels, scores, mask))
     order = descending_order(ops.zeros_like(labels) if respect_input_order else labels, mask)
     scores, mask = take(scores, order), take(mask, order)
-    tails = tail_sums(ops.where(mask, scores, lowest(scores)))
-    return list_weights * row_sum(ops.where(mask, tails, 0.0))
+    steps = ops.where(mask, tail_sums(ops.where(mask, scores, lowest(scores))), 0.0)
+    if lambda_weight is not None:
+        positions = 1.0 + ops.arange(ops.shape(steps)[1], dtype=steps.dtype)[None, :]
+        sizes = row_sum(ops.cast(mask, steps.dtype))[:, None]
+        steps = steps * get_lambda_weight(lambda_weight).position_weights(positions, sizes)
+    return list_weights * row_sum(steps)
+
+
+def p_list_mle(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    lambda_weight: LambdaWeightSpec = "p_list_mle",
+    respect_input_order: bool = False,
+) -> Tensor:
+    """Per-query position-aware ListMLE, [B]: see `PListMLELoss`."""
+    return list_mle(
+        labels,
+        scores,
+        mask,
+        item_weight=item_weight,
+        temperature=temperature,
+        respect_input_order=respect_input_order,
+        lambda_weight=lambda_weight,
+    )
 
 
 @register_loss("softmax_cross_entropy", aliases=("softmax_loss",))
@@ -123,7 +156,12 @@ class SoftmaxCrossEntropy(ListwiseLossBase):
     Args:
         temperature: T, above 0; scores are divided by it.
         normalize_labels: divide the weighted labels by their sum, so that every query weighs the same.
+        lambda_weight: `dcg` or `ndcg`: every document's gain, discounted at its present rank, stands in for its
+            label.
         min_label: documents whose label is below it are padding.
+
+    Raises:
+        ValueError: for a lambda weight that does not weigh documents.
 
     Source: Bruch et al., "An analysis of the softmax cross entropy loss for learning-to-rank with binary
     relevance" (2019).
@@ -131,6 +169,7 @@ class SoftmaxCrossEntropy(ListwiseLossBase):
 
     function = staticmethod(softmax_cross_entropy)
     activation = "softmax"
+    lambda_weights = ("dcg",)
 
 
 @register_loss("rank_one_listnet")
@@ -200,20 +239,56 @@ class AuxSoftmaxCrossEntropy(ListwiseLossBase):
 class ListMLELoss(ListwiseLossBase):
     r"""Negative log likelihood of the ideal order under the Plackett-Luce model.
 
-    $$\bar w \sum_{r=1}^{n} \Big[\ln\sum_{q \ge r} e^{s_{\pi(q)}/T} - s_{\pi(r)}/T\Big]$$
+    $$\bar w \sum_{r=1}^{n} c_r \Big[\ln\sum_{q \ge r} e^{s_{\pi(q)}/T} - s_{\pi(r)}/T\Big]$$
     with π the order of the labels, highest first, and w̄ the label-weighted mean of the item weights.
 
     Exact at any spread of scores; padding takes no part. In nats. Scores and labels [B, N].
 
     Args:
         temperature: T, above 0; scores are divided by it.
-        respect_input_order: take the documents' order as the ideal one and ignore the labels (but for padding).
+        respect_input_order: take the documents' order as the ideal one and ignore the labels (but for padding);
+            sentence-transformers does so by default.
+        lambda_weight: c, `{key: list_mle, discount: ...}` by the rank in the ideal order; None is 1.
         seed: None keeps tied labels in their order; a number breaks ties at random, anew at every call.
         min_label: documents whose label is below it are padding.
         activation_fn: applied to the logits first.
+
+    Raises:
+        ValueError: for a lambda weight that does not weigh positions.
 
     Source: Xia et al., "Listwise approach to learning to rank" (2008).
     """
 
     function = staticmethod(list_mle)
     defaults = {"activation_fn": None}
+    lambda_weights = ("position",)
+
+
+@register_loss("p_list_mle")
+class PListMLELoss(ListwiseLossBase):
+    r"""ListMLE in which the first ranks count most: a weighted mean of its steps.
+
+    $$\bar w \sum_{r=1}^{n} v_r \Big[\ln\sum_{q \ge r} e^{s_{\pi(q)}/T} - s_{\pi(r)}/T\Big],\quad
+    v_r = \frac{2^{n-r+1}-1}{\sum_{q=1}^{n} (2^{n-q+1}-1)}$$
+    with π the order of the labels, highest first, and w̄ the label-weighted mean of the item weights.
+
+    In nats. Scores and labels [B, N].
+
+    Args:
+        temperature: T, above 0; scores are divided by it.
+        lambda_weight: v; `{key: p_list_mle, rank_discount_fn: ...}` for the normalised weights of another function
+            of the 1-based rank; None is `list_mle`.
+        respect_input_order: take the documents' order as the ideal one and ignore the labels (but for padding);
+            sentence-transformers does so by default.
+        min_label: documents whose label is below it are padding.
+        activation_fn: applied to the logits first.
+
+    Raises:
+        ValueError: for a lambda weight that does not weigh positions.
+
+    Source: Lan et al., "Position-aware ListMLE: a sequential learning process for ranking" (2014).
+    """
+
+    function = staticmethod(p_list_mle)
+    defaults = {"activation_fn": None}
+    lambda_weights = ("position",)

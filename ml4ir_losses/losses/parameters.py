@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ml4ir_losses.errors import UserError, check_choice, check_not_negative, check_number, check_positive
+from ml4ir_losses.errors import (
+    UserError,
+    check_choice,
+    check_count,
+    check_not_negative,
+    check_number,
+    check_positive,
+)
+from ml4ir_losses.lazy import keras
 from ml4ir_losses.ops import NORMALIZATIONS
 
 ACTIVATION_FUNCTIONS = ("sigmoid", "tanh", "relu", "softplus", "linear")
@@ -38,6 +46,18 @@ def _share(**arguments: float) -> None:
             raise UserError(f"`{name}` must be a number from 0 to below 1. Received: {name}={value!r}.")
 
 
+def _fraction(**arguments: float) -> None:
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise UserError(f"`{name}` must be a number from 0 to 1. Received: {name}={value!r}.")
+
+
+def _count(**arguments: int) -> None:
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"`{name}` must be a whole number of at least 1. Received: {name}={value!r}.")
+
+
 def _whole(**arguments: int) -> None:
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, int):
@@ -59,6 +79,25 @@ def _class_weight(**arguments: Any) -> None:
             raise UserError(f"`{name}` must be a list of one weight of at least 0 per class. Received: {value!r}.")
 
 
+def _lambda_weight(**arguments: Any) -> None:
+    from ml4ir_losses.losses.lambda_weights import get_lambda_weight
+
+    for value in arguments.values():
+        if value is not None:
+            get_lambda_weight(value)
+
+
+def _weighting_scheme(**arguments: Any) -> None:
+    from ml4ir_losses.losses.lambda_loss import get_weighting_scheme
+
+    for value in arguments.values():
+        get_weighting_scheme(value)
+
+
+def _log_base(**arguments: str) -> None:
+    check_choice(("binary", "natural"), **arguments)
+
+
 CHECKS: dict[str, Callable[..., None]] = {
     "temperature": check_positive,
     "normalization": _normalization,
@@ -71,7 +110,71 @@ CHECKS: dict[str, Callable[..., None]] = {
     "class_weight": _optional(_class_weight),
     "ignore_index": _optional(_whole),
     "seed": _optional(_seed),
+    "lambda_weight": _lambda_weight,
+    "weighting_scheme": _weighting_scheme,
+    "reduction_log": _log_base,
+    "k": check_count,
+    "topk": check_count,
+    "sigma": check_positive,
+    "margin": check_not_negative,
+    "base_margin": check_positive,
+    "tau": _fraction,
+    "squared": _flag,
+    "sample_size": _count,
+    "n_samples": _count,
+    "num_negatives": check_count,
+    "max_iter": _count,
+    "no_of_levels": _count,
+    "ordinal_size": _count,
+    "gumbel_temperature": check_positive,
+    "label_temperature": check_positive,
+    "gamma": check_positive,
+    "alpha": check_positive,
+    "beta": check_not_negative,
+    "epsilon": check_not_negative,
+    "scale": check_positive,
+    "virtual_label": check_not_negative,
+    "exam_loss_weight": check_not_negative,
+    "rel_loss_weight": check_not_negative,
+    "use_fraction_label": _flag,
+    "stochastic": _flag,
+    "do_fine_small_difference": _flag,
+    "as_shipped": _flag,
 }
+
+
+def check_lambda_weight(key: str, spec: Any, families: tuple[str, ...]) -> None:
+    """Raises `UserError` unless the lambda weight is of a family that the loss `key` can use."""
+    from ml4ir_losses.losses.lambda_weights import get_lambda_weight
+    from ml4ir_losses.registry import LAMBDA_WEIGHTS
+
+    weight = get_lambda_weight(spec)
+    if weight.family not in families:
+        fitting = [e.key for e in LAMBDA_WEIGHTS if getattr(e.target, "family", "") in families]
+        raise UserError(
+            f"`lambda_weight` of {key!r} must be one of {', '.join(fitting) or 'none'}. "
+            f"Received: {weight.key or type(weight).__name__!r}."
+        )
+
+
+def to_config(value: Any) -> Any:
+    """A parameter as plain data: objects by their `get_config`, registered functions as Keras writes them."""
+    if hasattr(value, "get_config"):
+        return value.get_config()
+    if not callable(value):
+        return value
+    if keras.saving.get_registered_name(value) == value.__name__:
+        raise UserError(
+            f"{value.__name__!r} is a Python function that a saved model could not find again: decorate it with "
+            "keras.saving.register_keras_serializable()."
+        )
+    return keras.saving.serialize_keras_object(value)
+
+
+def from_config(value: Any) -> Any:
+    """The parameter that `to_config` wrote."""
+    is_object = isinstance(value, Mapping) and "class_name" in value
+    return keras.saving.deserialize_keras_object(value) if is_object else value
 
 
 def check_parameters(params: Mapping[str, Any]) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PointwiseLossBase
-from ml4ir_losses.ops import clean, normalise, row_sum
+from ml4ir_losses.ops import clean, normalise, row_sum, safe_divide
+from ml4ir_losses.ops.weights import same_shape
 from ml4ir_losses.registry import register_loss
 
 
@@ -29,6 +33,64 @@ def sigmoid_cross_entropy(
     return normalise(row_sum(terms), row_sum(weight), normalization)
 
 
+def binary_cross_entropy(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    pos_weight: float | None = None,
+    normalization: str = "query",
+) -> Tensor:
+    """Per-query binary cross entropy, [B]: see `BinaryCrossEntropyLoss`. Arguments may be [B] instead of [B, N]."""
+    scores = ops.convert_to_tensor(scores)
+    if len(scores.shape) == 1:
+        scores, labels = scores[:, None], ops.convert_to_tensor(labels)[:, None]
+        mask = None if mask is None else ops.convert_to_tensor(mask)[:, None]
+        item_weight = None if item_weight is None else ops.convert_to_tensor(item_weight)[:, None]
+    return sigmoid_cross_entropy(
+        labels, scores, mask, item_weight=item_weight, pos_weight=pos_weight, normalization=normalization
+    )
+
+
+def mean_squared_error(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    normalization: str = "query",
+) -> Tensor:
+    """Per-query mean squared error, [B]: see `MeanSquaredErrorLoss`."""
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
+    return normalise(row_sum(weight * ops.square(scores - labels)), row_sum(weight), normalization)
+
+
+def root_mean_squared_error(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    no_of_levels: int = 1,
+    normalization: str = "query",
+) -> Tensor:
+    """Per-query root of the mean squared error, [B]: see `RootMeanSquaredErrorLoss`."""
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
+    total = row_sum(weight * ops.square(no_of_levels * ops.sigmoid(scores) - labels))
+    count = row_sum(weight)
+    if normalization == "batch":  # the share of each row in the root over the whole batch
+        whole = _root(ops.sum(total)) * _root(ops.sum(count))
+        return safe_divide(ops.sum(ops.ones_like(total)) * total, whole * ops.ones_like(total))
+    return _root(normalise(total, count, normalization))
+
+
+def _root(x: Tensor) -> Tensor:
+    """√x, with the gradient 0 at 0."""
+    positive = x > 0
+    return ops.where(positive, ops.sqrt(ops.where(positive, x, 1.0)), 0.0)
+
+
 @register_loss("sigmoid_cross_entropy", aliases=("sigmoid_cross_entropy_loss",))
 class SigmoidCrossEntropy(PointwiseLossBase):
     r"""Cross entropy of every document's label with the sigmoid of its score.
@@ -48,4 +110,82 @@ class SigmoidCrossEntropy(PointwiseLossBase):
     """
 
     function = staticmethod(sigmoid_cross_entropy)
+    activation = "sigmoid"
+
+
+@register_loss("binary_cross_entropy", aliases=("binary_cross_entropy_loss",))
+class BinaryCrossEntropyLoss(PointwiseLossBase):
+    r"""Cross entropy of labels from 0 to 1 with the sigmoid of the score, for documents or single rows.
+
+    $$\ell_i = -[p\,y_i \ln\sigma(s_i) + (1-y_i)\ln(1-\sigma(s_i))]$$
+    and the query's value is Σ w·ℓ / Σ w over its documents, in nats.
+
+    Scores and labels [B, N]; or both [B]: then every row is a query of one document, and weights are [B].
+
+    Args:
+        pos_weight: p, the factor of the positive term; None is 1.
+        normalization: `query`, the mean over the query's documents; `batch`, the mean over all documents of the
+            batch; `sum`.
+        min_label: documents whose label is below it are padding.
+        activation_fn: applied to the logits first; with `sigmoid` the score goes through a sigmoid twice.
+
+    Raises:
+        ValueError: in direct calls, for labels outside [0, 1].
+
+    Source: Cox, "The regression analysis of binary sequences" (1958); the cross-encoder loss of
+    sentence-transformers.
+    """
+
+    function = staticmethod(binary_cross_entropy)
+    activation = "sigmoid"
+    defaults = {"activation_fn": None}
+    label_range = (0.0, 1.0)
+
+    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
+        if len(y_pred) not in (1, 2) or not same_shape(y_true, y_pred):
+            raise UserError(
+                f"{self.key!r} takes y_true and y_pred of one shape, [B, N] (queries, documents) or [B]. "
+                f"Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
+            )
+
+
+@register_loss("mean_squared_error", aliases=("mean_squared_loss", "mse"))
+class MeanSquaredErrorLoss(PointwiseLossBase):
+    r"""Squared difference of score and label.
+
+    $$\frac{\sum_i w_i\,(s_i - y_i)^2}{\sum_i w_i}$$
+
+    In squared units of the label. Scores and labels [B, N].
+
+    Args:
+        normalization: `query`, the mean over the query's documents; `batch`, the mean over all documents of the
+            batch; `sum`.
+        min_label: documents whose label is below it are padding; set it below your lowest label, or to None.
+        activation_fn: applied to the logits first.
+
+    Source: Cossock and Zhang, "Subset ranking using regression" (2006).
+    """
+
+    function = staticmethod(mean_squared_error)
+    defaults = {"activation_fn": None}
+
+
+@register_loss("root_mean_squared_error", aliases=("pointwise_rmse",))
+class RootMeanSquaredErrorLoss(PointwiseLossBase):
+    r"""Root of the query's mean squared difference between L times the sigmoid of the score and the label.
+
+    $$\sqrt{\frac{\sum_i w_i\,(L\,\sigma(s_i) - y_i)^2}{\sum_i w_i}}$$
+
+    In units of the label; a query without error has value and gradient 0. Scores and labels [B, N].
+
+    Args:
+        no_of_levels: L, the highest label.
+        normalization: `query`, the root of the mean over the query's documents, as above; `batch`, row values whose
+            mean is the root of the mean over all documents of the batch; `sum`, the root of the query's sum.
+        min_label: documents whose label is below it are padding.
+
+    Source: Pobrotyn et al., "Context-aware learning to rank with self-attention" (2020), pointwise RMSE of allRank.
+    """
+
+    function = staticmethod(root_mean_squared_error)
     activation = "sigmoid"

@@ -9,6 +9,7 @@
     item_weight: [B, N]. Weight 0 takes the document out of the ranking, those below move up.
     topn: the ranks that count; None: all.
     relevance_threshold: the lowest label that is relevant.
+    rank_fn: makes the metric smooth, see `ml4ir_losses.ops.soft_ranks`. None: exact ranks, no gradient.
     empty_queries: what a query without anything relevant is worth. `skip`: it does not count (weight 0);
         `zero`, `one`: it counts with that value. A query that is all padding never counts.
 
@@ -28,7 +29,8 @@ import numpy as np
 from ml4ir_losses.errors import UserError, check_choice, check_count, check_number
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.ops import clean, descending_order, list_weight, row_sum, safe_divide, take
-from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, get_gain, label_gain, relative_gain
+from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, get_gain, inverse, label_gain, relative_gain
+from ml4ir_losses.ops.soft_ranks import AtRank, RankFn, exact_ranks
 from ml4ir_losses.registry import register_metric
 
 EMPTY_QUERIES = ("skip", "zero", "one")
@@ -49,6 +51,7 @@ def ndcg(
     gain: GainSpec = "pow2_minus_1",
     discount: DiscountSpec = "log2_inverse",
     empty_queries: str = "skip",
+    rank_fn: RankFn | None = None,
 ) -> Values:
     r"""Normalised discounted cumulative gain: the DCG over that of the best order, from 0 to 1.
 
@@ -62,12 +65,12 @@ def ndcg(
     Source: Järvelin, Kekäläinen, "Cumulated gain-based evaluation of IR techniques" (2002).
     """
     check_parameters("ndcg", topn=topn, gain=gain, discount=discount, empty_queries=empty_queries)
-    docs = _ranked(labels, scores, mask, item_weight, topn)
+    docs = _documents(labels, scores, mask, item_weight, rank_fn)
     gains = relative_gain(docs.labels, docs.valid, gain)
     weighted = docs.weight * gains
-    discounts = ops.where(docs.in_top, get_discount(discount)(docs.rank), 0.0)
-    best = take(weighted, descending_order(weighted, docs.valid))
-    value = safe_divide(row_sum(weighted * discounts), row_sum(best * discounts))
+    discounts = _in_top(get_discount(discount), topn)
+    best = exact_ranks(weighted, docs.valid)(discounts)
+    value = safe_divide(row_sum(weighted * docs.at_rank(discounts)), row_sum(weighted * best))
     return _finish(docs, value, gains, empty_queries)
 
 
@@ -82,6 +85,7 @@ def dcg(
     gain: GainSpec = "pow2_minus_1",
     discount: DiscountSpec = "log2_inverse",
     empty_queries: str = "skip",
+    rank_fn: RankFn | None = None,
 ) -> Values:
     r"""Discounted cumulative gain, at least 0, without an upper bound.
 
@@ -97,9 +101,9 @@ def dcg(
     Source: Järvelin, Kekäläinen, "Cumulated gain-based evaluation of IR techniques" (2002).
     """
     check_parameters("dcg", topn=topn, gain=gain, discount=discount, empty_queries=empty_queries)
-    docs = _ranked(labels, scores, mask, item_weight, topn)
+    docs = _documents(labels, scores, mask, item_weight, rank_fn)
     gains = label_gain(docs.labels, docs.valid, gain)
-    discounts = ops.where(docs.in_top, get_discount(discount)(docs.rank), 0.0)
+    discounts = docs.at_rank(_in_top(get_discount(discount), topn))
     relative = relative_gain(docs.labels, docs.valid, gain)
     omega = list_weight(relative, docs.valid, docs.weight)
     value = row_sum(safe_divide(docs.weight, omega[:, None] * ops.ones_like(gains)) * gains * discounts)
@@ -116,6 +120,7 @@ def mrr(
     topn: int | None = None,
     relevance_threshold: float = 1.0,
     empty_queries: str = "skip",
+    rank_fn: RankFn | None = None,
 ) -> Values:
     r"""Reciprocal rank of the first relevant document, 0 if none is in the top n.
 
@@ -124,9 +129,9 @@ def mrr(
     Source: Voorhees, "The TREC-8 question answering track report" (1999).
     """
     check_parameters("mrr", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
-    docs = _ranked(labels, scores, mask, item_weight, topn)
+    docs = _documents(labels, scores, mask, item_weight, rank_fn)
     relevant = docs.relevant(relevance_threshold)
-    value = ops.max(ops.where(docs.in_top, relevant / docs.rank, 0.0), axis=-1)
+    value = ops.max(relevant * docs.at_rank(_in_top(inverse, topn)), axis=-1)
     return _finish(docs, value, relevant, empty_queries)
 
 
@@ -247,6 +252,7 @@ def arp(
     item_weight: Tensor | None = None,
     topn: int | None = None,
     empty_queries: str = "skip",
+    rank_fn: RankFn | None = None,
 ) -> Values:
     r"""Average relevance position: the label-weighted mean rank; lower is better.
 
@@ -260,8 +266,8 @@ def arp(
     Source: Zhu, "Recall, precision and average precision" (2004), as in TF-Ranking.
     """
     check_parameters("arp", topn=topn, empty_queries=empty_queries)
-    docs = _ranked(labels, scores, mask, item_weight, topn)
-    positions = docs.rank if topn is None else ops.minimum(docs.rank, topn + 1.0)
+    docs = _documents(labels, scores, mask, item_weight, rank_fn)
+    positions = docs.at_rank(lambda rank: rank if topn is None else ops.minimum(rank, topn + 1.0))
     relevance = docs.weight * ops.where(docs.labels > 0, docs.labels, 0.0)
     weight = row_sum(relevance)
     return safe_divide(row_sum(relevance * positions), weight), weight
@@ -304,6 +310,19 @@ def ordered_pair_accuracy(
     return _apply_policy(value, weight, total > 0, mean_weight, empty_queries)
 
 
+class _Documents(NamedTuple):
+    """The documents of each query in the order given, all [B, N]; 0 where not valid."""
+
+    labels: Tensor
+    weight: Tensor
+    valid: Tensor
+    at_rank: AtRank
+
+    def relevant(self, threshold: float) -> Tensor:
+        """1 for the relevant documents, else 0."""
+        return _relevant(self.labels, self.valid, threshold)
+
+
 class _Ranked(NamedTuple):
     """The documents of each query in the order of their ranks, all [B, N]; 0 where not valid."""
 
@@ -316,25 +335,51 @@ class _Ranked(NamedTuple):
 
     def relevant(self, threshold: float) -> Tensor:
         """1 for the relevant documents, else 0."""
-        return ops.cast(ops.logical_and(self.valid, self.labels >= threshold), self.labels.dtype)
+        return _relevant(self.labels, self.valid, threshold)
 
 
-def _ranked(
-    labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None, topn: int | None
-) -> _Ranked:
+def _relevant(labels: Tensor, valid: Tensor, threshold: float) -> Tensor:
+    return ops.cast(ops.logical_and(valid, labels >= threshold), labels.dtype)
+
+
+def _cleaned(
+    labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Labels, scores, weights and the documents that are ranked: valid, with a weight above 0."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
     valid = ops.logical_and(mask, weight > 0)
     # The sort puts infinities among the padding; a NaN fails the comparison too, and so is ranked last.
     low = float(np.finfo(keras.backend.standardize_dtype(scores.dtype)).min)
     scores = ops.where(scores > low, scores, low)
+    return ops.where(valid, labels, 0.0), scores, ops.where(valid, weight, 0.0), valid
+
+
+def _documents(
+    labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None, rank_fn: RankFn | None
+) -> _Documents:
+    labels, scores, weight, valid = _cleaned(labels, scores, mask, item_weight)
+    return _Documents(labels, weight, valid, (rank_fn or exact_ranks)(scores, valid))
+
+
+def _ranked(
+    labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None, topn: int | None
+) -> _Ranked:
+    labels, scores, weight, valid = _cleaned(labels, scores, mask, item_weight)
     order = descending_order(scores, valid)
-    labels, scores, weight = (ops.where(valid, x, 0.0) for x in (labels, scores, weight))
+    scores = ops.where(valid, scores, 0.0)
     rank = ops.cumsum(ops.ones_like(scores), axis=-1)
     in_top = ops.ones_like(valid) if topn is None else rank <= topn
     return _Ranked(take(labels, order), take(scores, order), take(weight, order), take(valid, order), rank, in_top)
 
 
-def _finish(docs: _Ranked, value: Tensor, relevance: Tensor, empty_queries: str) -> Values:
+def _in_top(function: Callable[[Tensor], Tensor], topn: int | None) -> Callable[[Tensor], Tensor]:
+    """The function at the ranks up to topn, else 0; smooth ranks near topn count as topn."""
+    if topn is None:
+        return function
+    return lambda rank: ops.where(rank < topn + 0.5, function(rank), 0.0)
+
+
+def _finish(docs: _Documents | _Ranked, value: Tensor, relevance: Tensor, empty_queries: str) -> Values:
     """The values under the policy for queries without relevance, with their weights Σ w·R / ΣR."""
     weight = list_weight(relevance, docs.valid, docs.weight)
     return _apply_policy(value, weight, ops.any(relevance > 0, axis=-1), weight, empty_queries)

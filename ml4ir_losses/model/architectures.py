@@ -1,4 +1,8 @@
-"""Architectures by key: functions that name their parameters and build a scorer layer."""
+"""Architectures by key: functions that name their parameters and build a scorer layer.
+
+One that takes the hidden argument `outputs`, the logits of a document (None: its own choice), fits every loss; the
+others fit the losses of one logit.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,22 @@ from ml4ir_losses.registry import register_architecture
 
 
 @register_architecture("linear")
-def linear(*, dropout: float = 0.0, l2: float = 0.0, dtype: Any = None) -> Any:
+def linear(
+    *,
+    dropout: float = 0.0,
+    l2: float = 0.0,
+    mixtures: int | None = None,
+    outputs: int | None = 1,
+    dtype: Any = None,
+) -> Any:
     """One weight per feature and a bias: s = w·x + b.
 
     Args:
         dropout: share of the features that is dropped in training.
         l2: factor of the squared weights in the loss.
+        mixtures: scorers of the loss `mixture_em`; 2 when left out.
     """
-    return dnn(hidden_units=(), input_dropout=dropout, l2=l2, dtype=dtype)
+    return dnn(hidden_units=(), input_dropout=dropout, l2=l2, mixtures=mixtures, outputs=outputs, dtype=dtype)
 
 
 @register_architecture("dnn")
@@ -29,6 +41,8 @@ def dnn(
     input_dropout: float = 0.0,
     layer_norm: bool = False,
     l2: float = 0.0,
+    mixtures: int | None = None,
+    outputs: int | None = 1,
     dtype: Any = None,
 ) -> Any:
     """A multilayer perceptron that scores every document by itself.
@@ -40,6 +54,7 @@ def dnn(
         input_dropout: share of the features that is dropped in training.
         layer_norm: normalise each hidden layer's output before its activation.
         l2: factor of the squared weights in the loss.
+        mixtures: scorers of the loss `mixture_em`; 2 when left out.
     """
     units = [hidden_units] if isinstance(hidden_units, int) else list(hidden_units)
     if not all(isinstance(u, int) and not isinstance(u, bool) and u >= 1 for u in units):
@@ -49,6 +64,11 @@ def dnn(
             raise UserError(f"`{name}` must be from 0 to below 1. Received: {rate!r}.")
     if isinstance(l2, bool) or not isinstance(l2, (int, float)) or l2 < 0:
         raise UserError(f"`l2` must be a number of at least 0. Received: {l2!r}.")
+    if mixtures is not None:
+        if isinstance(mixtures, bool) or not isinstance(mixtures, int) or mixtures < 2:
+            raise UserError(f"`mixtures` must be a whole number of at least 2. Received: {mixtures!r}.")
+        if outputs is not None:
+            raise UserError(f"`mixtures` is for the loss 'mixture_em'; this loss takes {outputs} logits per document.")
     from ml4ir_losses.model.layers import DenseScorer
 
     return DenseScorer(
@@ -58,6 +78,7 @@ def dnn(
         input_dropout=input_dropout,
         layer_norm=layer_norm,
         l2=l2,
+        outputs=(mixtures or 2) if outputs is None else outputs,
         name="scorer",
         dtype=dtype,
     )

@@ -1,4 +1,4 @@
-"""Scorers: layers from features [B, N, F] and mask [B, N] to logits [B, N]."""
+"""Scorers: layers from features [B, N, F] and mask [B, N] to logits [B, N] or [B, N, outputs]."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class DenseScorer(layers.Layer):  # type: ignore[misc]
         input_dropout: float = 0.0,
         layer_norm: bool = False,
         l2: float = 0.0,
+        outputs: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -34,6 +35,7 @@ class DenseScorer(layers.Layer):  # type: ignore[misc]
             "input_dropout": input_dropout,
             "layer_norm": layer_norm,
             "l2": l2,
+            "outputs": outputs,
         }
         try:
             keras.activations.get(activation)
@@ -51,7 +53,7 @@ class DenseScorer(layers.Layer):  # type: ignore[misc]
             self.stack.append(layers.Activation(activation, dtype=policy))
             if dropout:
                 self.stack.append(layers.Dropout(dropout, dtype=policy))
-        self.head = layers.Dense(1, kernel_regularizer=penalty, dtype="float32")
+        self.head = layers.Dense(outputs, kernel_regularizer=penalty, dtype="float32")
 
     def build(self, input_shape: Any) -> None:
         for layer in self.stack:
@@ -62,7 +64,8 @@ class DenseScorer(layers.Layer):  # type: ignore[misc]
     def call(self, x: Tensor, valid: Tensor | None = None, training: bool | None = None) -> Tensor:
         for layer in self.stack:
             x = layer(x, training=training) if isinstance(layer, layers.Dropout) else layer(x)
-        return ops.squeeze(self.head(x), axis=-1)
+        logits = self.head(x)
+        return ops.squeeze(logits, axis=-1) if self.config["outputs"] == 1 else logits
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}

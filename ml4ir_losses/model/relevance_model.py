@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from ml4ir_losses.config import Config, ModelConfig, load_config, pop_propensity
-from ml4ir_losses.data.batching import MASK, POSITIONS
+from ml4ir_losses.data.batching import CONFIDENCE, MASK, POSITIONS
 from ml4ir_losses.errors import ConfigError, UserError
 from ml4ir_losses.features.fitting import FittedInput, fit_inputs, fitted_from
 from ml4ir_losses.features.layers import FeatureEncoder
@@ -22,7 +24,7 @@ from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.metrics.ranking import get_metric
 from ml4ir_losses.model import layers
 from ml4ir_losses.model.optimizers import make_optimizer
-from ml4ir_losses.registry import ARCHITECTURES
+from ml4ir_losses.registry import ARCHITECTURES, split_spec
 
 MAIN = "main"
 REGISTERED = (keras_loss, layers)  # imported, so that a saved model finds their classes
@@ -33,8 +35,10 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
     """A ranking model: feature encoder, architecture, final activation, and the losses that train it.
 
     Calling it gives `{"logit": [B, N], "score": [B, N]}`; losses and metrics read the logit, `predict` gives the
-    score. Inputs are a dict: numbers [B, N, F], ids or (on TensorFlow) strings [B, N], `[B, ...]` for inputs of the
-    query, and `mask` [B, N] with 1 for a document. Targets are [B, N], or a dict with one entry per label column.
+    score. Losses of several logits per document read `"outputs": [B, N, K]` instead; the logit is then what the
+    documents are ranked by. Inputs are a dict: numbers [B, N, F], ids or (on TensorFlow) strings [B, N], `[B, ...]`
+    for inputs of the query, and `mask` [B, N] with 1 for a document. Targets are [B, N], or a dict with one entry per
+    label column.
 
     Args:
         inputs: the fitted inputs.
@@ -66,17 +70,32 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
                 raise UserError(f"{name} loss {loss.key!r} takes classes [B, K]; a ranking model gives scores [B, N].")
             if loss.min_label is None:
                 raise UserError(f"{name} loss {loss.key!r}: `min_label` must be a number: padding is below it.")
+            if loss.outputs != self.relevance_loss.outputs:
+                raise UserError(
+                    f"{name} loss {loss.key!r} takes {_logits(loss)} per document, the main loss "
+                    f"{self.relevance_loss.key!r} {_logits(self.relevance_loss)}; the losses share the logits."
+                )
         self.padding_label = min([-1.0, *(2.0 * (task[0].min_label or 0.0) for task in self.tasks.values())])
         # On JAX a generator advances only as an attribute of the model, and a built model takes no new ones.
         self.loss_seeds = {
-            name: keras.random.SeedGenerator(task[0].seed)
-            for name, task in self.tasks.items()
-            if task[0].seed is not None
+            name: keras.random.SeedGenerator(task[0].seed) for name, task in self.tasks.items() if task[0].samples
         }
         self.encoder = FeatureEncoder(self.fitted, dtype=precision, autocast=False, name="encoder")
-        self.scorer = ARCHITECTURES.create(self.model_config.architecture, hidden={"dtype": precision})
+        self.scorer = self._make_scorer(self.model_config.architecture, precision)
         self.final_activation = self.relevance_loss.get_final_activation_op("score")
         self.build()
+
+    def _make_scorer(self, spec: Any, precision: str) -> Any:
+        hidden: dict[str, Any] = {"dtype": precision}
+        key, _ = split_spec(ARCHITECTURES.kind, spec)
+        if "outputs" in inspect.signature(ARCHITECTURES[key].target).parameters:
+            hidden["outputs"] = self.relevance_loss.outputs
+        elif self.relevance_loss.outputs != 1:
+            raise UserError(
+                f"architecture {key!r} gives 1 logit per document; the loss {self.relevance_loss.key!r} takes "
+                f"{_logits(self.relevance_loss)}."
+            )
+        return ARCHITECTURES.create(spec, hidden=hidden)
 
     @classmethod
     def from_config(cls, config: Any, custom_objects: Any = None) -> Self:
@@ -106,6 +125,8 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
             raise
         except (UserError, TypeError, ValueError) as error:
             raise ConfigError(f"model: {str(error).strip().splitlines()[0]}") from None
+        if config.features.confidence and not any(task[0].takes_confidence for task in model.tasks.values()):
+            logging.getLogger("ml4ir_losses").warning("features.confidence: no loss of this config reads it")
         model.compile_from_spec(
             total_steps=steps_per_epoch * config.training.epochs, jit_compile=config.training.jit_compile
         )
@@ -158,17 +179,19 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
 
     def call(self, x: Mapping[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
         valid = dict(x).get(MASK)
-        logit = ops.cast(self.scorer(self.encoder(x), valid, training=training), "float32")
-        return {"logit": logit, "score": self.final_activation(logit, valid)}
+        logits = ops.cast(self.scorer(self.encoder(x), valid, training=training), "float32")
+        output = {"logit": self.relevance_loss.rank_scores(logits), "score": self.final_activation(logits, valid)}
+        return output if self.relevance_loss.outputs == 1 else {**output, "outputs": logits}
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Tensor:
-        logit = y_pred["logit"]
+        logit = y_pred.get("outputs", y_pred["logit"])
         if not isinstance(self.loss, Mapping):  # one loss, or one that the user compiled
             weight = self._weighted(y, sample_weight, self.tasks[MAIN][2])
-            return super().compute_loss(x, self._target(x, y, self.label), logit, weight, training)
-        targets = {name: self._target(x, y, task[1]) for name, task in self.tasks.items()}
+            target = self._sure_target(x, y, self.label, self.loss)
+            return super().compute_loss(x, target, logit, weight, training)
+        targets = {name: self._sure_target(x, y, task[1], self.loss.get(name)) for name, task in self.tasks.items()}
         weights: Any = {name: self._weighted(y, sample_weight, task[2]) for name, task in self.tasks.items()}
         if all(weight is None for weight in weights.values()):
             weights = None
@@ -202,6 +225,14 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
             y = ops.cast(y, "float32")
             y = ops.where(ops.cast(x[MASK], "float32") > 0, y, self.padding_label)
         return y
+
+    def _sure_target(self, x: Any, y: Any, label: str, function: Any) -> Tensor:
+        """The labels; for a loss function that reads confidences, [B, N, 2] with those of the data, if there are."""
+        target = self._target(x, y, label)
+        takes = isinstance(function, keras_loss.RelevanceLoss) and function.loss.takes_confidence
+        if not takes or not isinstance(y, Mapping) or CONFIDENCE not in y:
+            return target
+        return ops.stack([ops.cast(target, "float32"), ops.cast(y[CONFIDENCE], "float32")], axis=-1)
 
     def _weighted(self, y: Any, sample_weight: Any, propensity: Any) -> Any:
         """The weights of a task: those of the data, and the inverse propensity where the task asks for it."""
@@ -241,3 +272,7 @@ def load_model(path: str | Path) -> Any:
         return keras.saving.load_model(path)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: is not a model that can be loaded ({str(error).splitlines()[0]}).") from None
+
+
+def _logits(loss: RelevanceLossBase) -> str:
+    return "several logits" if loss.outputs is None else f"{loss.outputs} logit{'s' * (loss.outputs > 1)}"

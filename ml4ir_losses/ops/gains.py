@@ -79,7 +79,8 @@ def get_discount(discount: DiscountSpec) -> Function:
 def label_gain(labels: Tensor, mask: Tensor, gain: GainSpec) -> Tensor:
     """Gains, [B, N]; at least 0, and 0 where masked. A label above the gain's highest one counts as that one."""
     function, top = get_gain(gain)
-    gains = function(labels if top == math.inf else ops.minimum(labels, top))
+    # Not `minimum`: beside a Python number it makes float64 float32 on torch.
+    gains = function(labels if top == math.inf else ops.where(labels > top, top, labels))
     return ops.where(ops.logical_and(mask, gains > 0), gains, 0.0)  # a NaN is not above 0 either
 
 

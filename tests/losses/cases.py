@@ -22,7 +22,8 @@ from losses.families import (
     surrogates,
 )
 from losses.families.common import Case
-from ml4ir_losses.losses.base import RelevanceLossBase, get_loss
+from ml4ir_losses.losses import base
+from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.registry import LOSSES
 
 FAMILIES = (
@@ -56,6 +57,12 @@ def case_of(key: str) -> Case:
     return CASES[key]
 
 
+def get_loss(spec: Any, **params: Any) -> RelevanceLossBase:
+    """The loss, of a key also without the parameters that it requires: those of its case stand in."""
+    required = CASES[str(spec)].required if isinstance(spec, str) and spec in CASES else {}
+    return base.get_loss(spec, **{**required, **params})
+
+
 def each(what: Callable[[Case], bool] = lambda case: True) -> Any:
     """Over the keys whose case fits; a key without a case comes along, to fail."""
     return pytest.mark.parametrize("key", [key for key in KEYS if key not in CASES or what(CASES[key])])
@@ -85,6 +92,7 @@ def make_batch(key: str, seed: int = 0, rows: int = 7, size: int = 6, padded: bo
     In a batch of lists `ties=False` makes the labels of a query distinct, and its scores too.
     """
     case, rng = case_of(key), np.random.default_rng(seed)
+    size = case.width or size
     if not ties:  # no two scores of a query within 0.1
         scores = rng.permuted(np.tile(np.linspace(-2.0, 2.0, size), (rows, 1)), axis=1)
     else:

@@ -35,6 +35,7 @@ def start():
 def model_and_data(key, rows=7, size=6):
     """A model for the loss, and (x, labels, the batch that the labels are of)."""
     batch = float32(make_batch(key, rows=rows, size=size))
+    size = batch.scores.shape[1]
     rng = np.random.default_rng(8)
     case = case_of(key)
     if case.layout == "classes":

@@ -5,8 +5,8 @@ written from the formula that shares no code with the library; `weight` may be N
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 NORMALIZED = ({"normalization": "query"}, {"normalization": "batch"}, {"normalization": "sum"})
@@ -26,11 +26,15 @@ class Case:
     variants: tuple[dict[str, Any], ...]
     layout: str = "list"
     outputs: int = 0
+    width: int = 0  # columns of a row, where the loss itself says how many
     labels: str = "graded"  # graded, unit (0 to 1), binary or class
     shift_invariant: bool = True
     constant_alone: bool = True  # a query of one document is worth 0 at any score
     smooth: bool = True  # differentiable at every score, ties included
+    steep: float = 1.0  # the largest slope of a term: a step of training is as much shorter
     random: bool = False  # samples: the same documents in another place meet other noise
+    required: Mapping[str, Any] = field(default_factory=dict)  # parameters without which the loss is not made
+    held: bool = False  # has parts without gradient: the oracle takes `held`, the scores at which they are computed
     pooled: bool = False  # normalised over the batch by default: a row is not worth the same in another batch
 
     @property
@@ -72,3 +76,9 @@ def pooled(queries, normalization):
         pool = math.fsum(weights)
         return [len(totals) * t / pool if pool else 0.0 for t in totals]
     return totals
+
+
+def known_noise(sample, row, place):
+    """The Gumbel noise that `conftest.known_uniform` makes the library meet."""
+    share = ((89 * sample + 57 * row + 31 * place + 7) % 256 + 0.5) / 256
+    return -math.log(-math.log(share))

@@ -1,5 +1,89 @@
-"""NeuralSort, Sinkhorn and losses that sample."""
+"""NeuralSort and Sinkhorn."""
 
-from losses.families.common import Case
+import math
 
-CASES: dict[str, Case] = {}
+from losses.families.common import SHARP, Case, documents, known_noise, log_softmax
+from losses.families.surrogates import GUMBEL_VARIANTS, best_dcg, list_weight, sampled
+
+
+def log_neural_sort(values):
+    """ln P, row by row."""
+    n = len(values)
+    spread = [math.fsum(abs(v - u) for u in values) for v in values]
+    return [
+        log_softmax([(n + 1 - 2 * r) * v - far for v, far in zip(values, spread, strict=True)]) for r in range(1, n + 1)
+    ]
+
+
+def permutation(values):
+    return [[math.exp(x) for x in row] for row in log_neural_sort(values)]
+
+
+def neural_sort_cross_entropy(labels, scores, mask, weight, temperature=1.0):
+    values = []
+    for query in documents(labels, scores, mask, weight):
+        if not any(y > 0 for y, _, _ in query):
+            values.append(0.0)
+            continue
+        target = permutation([y for y, _, _ in query])
+        actual = log_neural_sort([s / temperature for _, s, _ in query])
+        pairs = zip(target, actual, strict=True)
+        entropy = -math.fsum(t * a for rows in pairs for t, a in zip(*rows, strict=True))
+        values.append(list_weight(query) * entropy / len(query))
+    return values
+
+
+def relaxed_ndcg(query, matrix, k=None):
+    """NDCG of a query with the gains sorted by a relaxed permutation matrix."""
+    best = best_dcg(query, k)
+    gains = [2.0**y - 1 for y, _, _ in query]
+    dcg = math.fsum(
+        math.fsum(p * g for p, g in zip(row, gains, strict=True)) / math.log2(1 + r)
+        for r, row in enumerate(matrix[:k], start=1)
+    )
+    return list_weight(query) * dcg / best if best else 0.0
+
+
+def neural_sort_ndcg(labels, scores, mask, weight, temperature=1.0):
+    return [
+        -relaxed_ndcg(query, permutation([s / temperature for _, s, _ in query]))
+        for query in documents(labels, scores, mask, weight)
+    ]
+
+
+def scaled(matrix, iterations):
+    for _ in range(iterations):
+        sums = [sum(column) for column in zip(*matrix, strict=True)]
+        matrix = [[x / total for x, total in zip(row, sums, strict=True)] for row in matrix]
+        matrix = [[x / sum(row) for x in row] for row in matrix]
+    return matrix
+
+
+def neural_ndcg(
+    labels, scores, mask, weight, temperature=1.0, k=None, stochastic=False, n_samples=32, beta=0.1, max_iter=50
+):
+    values = [0.0] * len(mask)
+    places = [[i for i, real in enumerate(row) if real] for row in mask]
+    samples = n_samples if stochastic else 1
+    for b, query in enumerate(documents(labels, scores, mask, weight)):
+        for sample in range(samples):
+            noise = [beta * known_noise(sample, b, i) if stochastic else 0.0 for i in places[b]]
+            z = [(s + g) / temperature for (_, s, _), g in zip(query, noise, strict=True)]
+            values[b] -= relaxed_ndcg(query, scaled(permutation(z), max_iter), k) / samples
+    return values
+
+
+# The kinks of |x| at ties bend the finite differences of "ndcg": tests/losses/test_surrogates.py steps closer there.
+CASES = {
+    "neural_sort_cross_entropy": Case(neural_sort_cross_entropy, ({}, SHARP)),
+    "neural_sort_ndcg": Case(neural_sort_ndcg, ({}, SHARP), constant_alone=False, smooth=False),
+    "gumbel_neural_sort_cross_entropy": Case(sampled(neural_sort_cross_entropy, 1.0), GUMBEL_VARIANTS, random=True),
+    "gumbel_neural_sort_ndcg": Case(sampled(neural_sort_ndcg, 1.0), GUMBEL_VARIANTS, constant_alone=False, random=True),
+    "neural_ndcg": Case(
+        neural_ndcg,
+        ({}, {"stochastic": True, "n_samples": 3, "beta": 0.5, "max_iter": 4, "k": 3}),
+        constant_alone=False,
+        random=True,
+    ),
+    "neural_ndcg_transposed": Case(neural_ndcg, ({}, {"k": 2, "max_iter": 2, **SHARP}), constant_alone=False),
+}

@@ -1,0 +1,156 @@
+"""Cross-encoder losses over one positive and the candidates that it competes with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.losses.base import ListwiseLossBase
+from ml4ir_losses.ops import as_float, clean, masked_log_softmax, ranks, row_sum
+from ml4ir_losses.registry import register_loss
+
+
+def cross_encoder_multiple_negatives_ranking(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    num_negatives: int | None = 4,
+    scale: float = 10.0,
+    seed: Any = None,
+) -> Tensor:
+    """Per-query cross entropy of the positive, [B]: see `CrossEncoderMultipleNegativesRankingLoss`.
+
+    Of `labels` only the shape is read. `mask` and `item_weight` are [B], or the mask is [B, width of `scores`].
+    `seed` may also be a `keras.random.SeedGenerator`.
+    """
+    labels, scores = ops.convert_to_tensor(labels), as_float(scores)
+    listed = already_sampled(labels.shape, scores.shape, num_negatives)
+    rows, width = ops.shape(scores)[0], ops.shape(scores)[1]
+    real = _columns(mask, scores, listed)
+    _, scores, real, _ = clean(scores, scores, real, temperature=temperature / scale)
+
+    if listed:
+        chosen, positive = real, ops.logical_and(real, ops.arange(width)[None, :] == 0)
+    else:
+        column, row = ops.arange(width)[None, :], ops.arange(rows)[:, None]
+        # Tiled, not by a remainder: where sizes are known only when a graph runs, an odd width must not fit.
+        own = ops.tile(ops.arange(rows)[None, :] == row, (1, width // rows))
+        others = ops.logical_and(real, ops.logical_not(own))
+        known = None not in tuple(scores.shape)
+        if num_negatives is not None and not (known and num_negatives >= width - width // rows):
+            draw = keras.random.uniform(ops.shape(scores), dtype="float32", seed=seed)
+            others = ops.logical_and(others, ranks(draw, others) <= num_negatives)
+        chosen = ops.logical_or(others, ops.logical_and(real, own))
+        positive = ops.logical_and(real, column == row)
+    has_positive = ops.any(positive, axis=-1, keepdims=True)
+    values = -row_sum(ops.where(positive, masked_log_softmax(scores, ops.logical_and(chosen, has_positive)), 0.0))
+    return values if item_weight is None else values * ops.cast(item_weight, values.dtype)
+
+
+def already_sampled(
+    labels: Sequence[int | None], scores: Sequence[int | None], num_negatives: int | None, key: str = ""
+) -> bool:
+    """True if a row of y_pred is the positive and its negatives, False if it is all candidates; by shapes alone."""
+    rows, width = scores
+    listed = num_negatives is not None and width == 1 + num_negatives
+    if rows is None or width is None:
+        return listed
+    whole = width % rows == 0
+    if listed and whole:  # either is possible: labels for every column are those of a list
+        return len(labels) == 2 and labels[1] == width
+    if not listed and not whole:
+        raise UserError(
+            f"{key or 'The loss'!r} takes y_pred [B, 1 + num_negatives], the positive first, or all candidates "
+            f"[B, a multiple of B]. Received: y_pred [{rows}, {width}], num_negatives={num_negatives}."
+        )
+    return listed
+
+
+def _columns(mask: Tensor | None, scores: Tensor, listed: bool) -> Tensor:
+    """Which columns of each row are real, [B, width], from a mask of rows or of columns."""
+    if mask is None:
+        return ops.ones_like(scores, dtype="bool")
+    mask = ops.cast(mask, "bool")
+    if len(mask.shape) == 2 and mask.shape[1] != 1:
+        return mask
+    rows, width = ops.shape(scores)[0], ops.shape(scores)[1]
+    mask = ops.reshape(mask, (-1, 1))
+    both = ops.broadcast_to(mask, (rows, width))
+    if listed:
+        return both
+    # The documents of a row that is padding are nobody's candidates.
+    return ops.logical_and(both, ops.tile(ops.reshape(mask, (1, -1)), (1, width // rows)))
+
+
+@register_loss("cross_encoder_multiple_negatives_ranking")
+class CrossEncoderMultipleNegativesRankingLoss(ListwiseLossBase):
+    r"""Cross entropy of a query's positive among sampled negatives, scored by a cross-encoder.
+
+    $$\ln\sum_{j \in L} e^{c\,a(s_j)/T} - c\,a(s_+)/T$$
+    with L the positive, the sampled negatives and the query's own hard negatives, and a the `activation_fn`.
+
+    y_pred [B, B·C] holds all candidates: column c·B + j is the j-th row of candidate column c, so that row i's own
+    positive is column i and its own hard negatives are c·B + i. `num_negatives` of the other rows' candidates are
+    drawn for every row, without replacement and anew at every call. Or y_pred is [B, 1 + num_negatives], already
+    sampled, the positive first. The width tells which: 1 + `num_negatives` is a list already sampled, another
+    multiple of B all candidates. Where it is both, y_true of y_pred's shape says that it is a list, and y_true
+    [B] or [B, 1] that it is all candidates. For other lists, such as with hard negatives, set `num_negatives` to
+    their width less 1. No labels: y_true is anything with B rows. In nats.
+
+    Args:
+        temperature: T, above 0.
+        num_negatives: how many negatives are drawn; None, or more than there are: all.
+        scale: c, above 0. With a sigmoid and m negatives, no value is below ln(1 + m·exp(-c)).
+        seed: equal seeds give equal sequences of draws.
+        activation_fn: a, applied to the logits first; None is the identity.
+
+    Raises:
+        ValueError: for a y_pred that is neither a list nor all candidates.
+
+    Source: van den Oord et al., "Representation learning with contrastive predictive coding" (2018); the
+    cross-encoder loss of sentence-transformers.
+    """
+
+    function = staticmethod(cross_encoder_multiple_negatives_ranking)
+    activation = "sigmoid"
+    stochastic = True
+    defaults = {"activation_fn": "sigmoid", "min_label": None}
+
+    def valid(self, y_true: Tensor) -> None:
+        """Every row counts: there are no labels that could say otherwise."""
+
+    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
+        rows_agree = len(y_true) > 0 and (None in (y_true[0], y_pred[0]) or y_true[0] == y_pred[0])
+        if len(y_pred) != 2 or not rows_agree:
+            raise UserError(
+                f"{self.key!r} takes y_pred [B, columns] and y_true with B rows. "
+                f"Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
+            )
+        already_sampled(y_true, y_pred, self.params["num_negatives"], self.key)
+
+    def weight_shape(self, y_true: Sequence[int | None]) -> tuple[int | None, ...]:
+        return tuple(y_true[:1])
+
+
+@register_loss("cached_cross_encoder_multiple_negatives_ranking")
+class CachedCrossEncoderMultipleNegativesRankingLoss(CrossEncoderMultipleNegativesRankingLoss):
+    r"""`cross_encoder_multiple_negatives_ranking` under the name of its form for large batches.
+
+    $$\ln\sum_{j \in L} e^{c\,a(s_j)/T} - c\,a(s_+)/T$$
+
+    The value and the gradient are the same; scoring in chunks is `mini_batch_size` of the training. Shapes,
+    parameters and errors are those of `CrossEncoderMultipleNegativesRankingLoss`. In nats.
+
+    Args:
+        num_negatives, scale, temperature, seed, activation_fn: see `CrossEncoderMultipleNegativesRankingLoss`.
+
+    Raises:
+        ValueError: for a y_pred that is neither a list nor all candidates.
+
+    Source: Gao et al., "Scaling deep contrastive learning batch size under memory limited setup" (2021).
+    """

@@ -1,0 +1,190 @@
+"""LambdaLoss and its weighting schemes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from ml4ir_losses.errors import UserError, check_not_negative
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.losses.base import PairwiseLossBase
+from ml4ir_losses.losses.lambda_weights import absolute_differences, normalised_gain
+from ml4ir_losses.losses.pairwise import LOG_BASE, logistic, ordered_pairs, pair_sums, valid_pairs
+from ml4ir_losses.losses.parameters import from_config, to_config
+from ml4ir_losses.ops import clean, descending_order, normalise, take
+from ml4ir_losses.registry import WEIGHTING_SCHEMES, register_loss, register_weighting_scheme
+
+
+@dataclass(frozen=True)
+class BaseWeightingScheme:
+    """How much every pair of a ranking counts. Subclass it, or give the key of one of those below.
+
+    A subclass is a frozen dataclass whose fields are its parameters; `register_weighting_scheme` gives it a key.
+    With `all_pairs` every two documents make a pair, in both directions and with themselves; else those of
+    different labels do, the higher label first.
+    """
+
+    key: ClassVar[str] = ""
+    all_pairs: ClassVar[bool] = False
+
+    def forward(self, gain: Tensor, discount: Tensor, true_sorted: Tensor) -> Tensor:
+        """The weight of every pair, [B, n, n], for documents in the order of their scores.
+
+        Args:
+            gain: (2^y - 1) over the best DCG, [B, n]; 0 for padding.
+            discount: log2(1 + r) of the ranks r = 1..n, [1, n]: a gain is divided by it.
+            true_sorted: the labels, [B, n].
+        """
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """The key and every parameter."""
+        if "key" not in vars(type(self)):
+            raise UserError(
+                f"{type(self).__name__!r} has no key by which a saved model could find it again: decorate it with "
+                "register_weighting_scheme(key)."
+            )
+        return {"key": self.key, **{field.name: to_config(getattr(self, field.name)) for field in fields(self)}}
+
+
+WeightingSchemeSpec = str | Mapping[str, Any] | BaseWeightingScheme | None
+
+
+def get_weighting_scheme(spec: WeightingSchemeSpec) -> BaseWeightingScheme:
+    """The scheme of a key, of `{key: ..., <params>}`, or as it is; None is `none`. `UserError` for an unknown one."""
+    if spec is None:
+        return NoWeightingScheme()
+    if isinstance(spec, BaseWeightingScheme):
+        return spec
+    if isinstance(spec, Mapping):
+        spec = {name: from_config(value) for name, value in spec.items()}
+    scheme: BaseWeightingScheme = WEIGHTING_SCHEMES.create(spec)
+    return scheme
+
+
+@register_weighting_scheme("none")
+@dataclass(frozen=True)
+class NoWeightingScheme(BaseWeightingScheme):
+    """Every pair counts the same: RankNet."""
+
+    def forward(self, gain: Tensor, discount: Tensor, true_sorted: Tensor) -> Tensor:
+        return ops.ones_like(gain[:, :, None])
+
+
+@register_weighting_scheme("ndcg_loss1")
+@dataclass(frozen=True)
+class NDCGLoss1Scheme(BaseWeightingScheme):
+    """G_i / D(i), over every two documents, in both directions and with themselves."""
+
+    all_pairs: ClassVar[bool] = True
+
+    def forward(self, gain: Tensor, discount: Tensor, true_sorted: Tensor) -> Tensor:
+        return (gain / discount)[:, :, None]
+
+
+@register_weighting_scheme("ndcg_loss2")
+@dataclass(frozen=True)
+class NDCGLoss2Scheme(BaseWeightingScheme):
+    """|1/D(d) - 1/D(d + 1)|·|G_i - G_j| with d = |i - j|."""
+
+    def forward(self, gain: Tensor, discount: Tensor, true_sorted: Tensor) -> Tensor:
+        return _distance_steps(discount) * absolute_differences(gain)
+
+
+@register_weighting_scheme("lambda_rank")
+@dataclass(frozen=True)
+class LambdaRankScheme(BaseWeightingScheme):
+    """|1/D(i) - 1/D(j)|·|G_i - G_j|: what an exchange of the two changes in the NDCG."""
+
+    def forward(self, gain: Tensor, discount: Tensor, true_sorted: Tensor) -> Tensor:
+        return absolute_differences(1.0 / discount) * absolute_differences(gain)
+
+
+@register_weighting_scheme("ndcg_loss2pp")
+@dataclass(frozen=True)
+class NDCGLoss2PPScheme(BaseWeightingScheme):
+    """`mu` times NDCGLoss2 plus LambdaRank.
+
+    Args:
+        mu: at least 0.
+    """
+
+    mu: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_not_negative(mu=self.mu)
+
+    def forward(self, gain: Tensor, discount: Tensor, true_sorted: Tensor) -> Tensor:
+        steps = self.mu * _distance_steps(discount) + absolute_differences(1.0 / discount)
+        return steps * absolute_differences(gain)
+
+
+def lambda_loss(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    normalization: str = "batch",
+    weighting_scheme: WeightingSchemeSpec = "ndcg_loss2pp",
+    k: int | None = None,
+    sigma: float = 1.0,
+    reduction_log: str = "binary",
+) -> Tensor:
+    """Per-query LambdaLoss, [B]: see `LambdaLoss`."""
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
+    scheme = get_weighting_scheme(weighting_scheme)
+    gains = normalised_gain(labels, mask, "pow2_minus_1", "log2_inverse", k)
+    # In the order of the scores all that depends on ranks is one table, and the top k are the first k.
+    top = descending_order(scores, mask)[:, :k]
+    labels, scores, mask, weight, gains = (take(x, top) for x in (labels, scores, mask, weight, gains))
+    pairs = valid_pairs(mask) if scheme.all_pairs else ordered_pairs(labels, mask)
+    pair_weights = scheme.forward(gains, _log2_discount(gains), labels)
+    total, weights = pair_sums(logistic, pairs, sigma * scores, weight, pair_weights)
+    return normalise(total / LOG_BASE[reduction_log], weights, normalization)
+
+
+def _log2_discount(like: Tensor) -> Tensor:
+    """log2(1 + r) for r = 1..n, [1, n]."""
+    ranks = ops.cast(ops.arange(1, ops.shape(like)[1] + 1), like.dtype)
+    return (ops.log1p(ranks) / LOG_BASE["binary"])[None, :]
+
+
+def _distance_steps(discount: Tensor) -> Tensor:
+    """|1/D(d) - 1/D(d + 1)| with d = |i - j|, [1, n, n]; 0 on the diagonal."""
+    table = 1.0 / discount[0]
+    steps = ops.concatenate([ops.zeros_like(table[:1]), ops.abs(table[:-1] - table[1:])], axis=0)
+    index = ops.arange(ops.shape(table)[0])
+    return ops.take(steps, ops.abs(index[:, None] - index[None, :]), axis=0)[None]
+
+
+@register_loss("lambda_loss")
+class LambdaLoss(PairwiseLossBase):
+    r"""Pairwise logistic loss weighted by what each pair means to the NDCG, over the top k.
+
+    $$\frac{\sum_{(i,j)} w_i\,\Lambda_{ij} \log_2(1 + e^{-\sigma(s_i - s_j)/T})}{\sum_{(i,j)} w_i}$$
+    over the pairs y_i > y_j of the whole batch, both documents among the k that score highest in their query. Λ is by
+    the weighting scheme, from G = (2^y - 1) / maxDCG@k and D = log2(1 + rank by score), without a gradient.
+
+    Exact at any score: no probability is clamped. A batch without a pair gives 0, and labels may be of any size. In
+    bits, or in nats where `reduction_log` is `natural`. Scores and labels [B, N].
+
+    Args:
+        temperature: T, above 0; scores are divided by it.
+        normalization: `query`, `batch` or `sum`: see `PairwiseLogisticLoss`. The divisor does not count Λ.
+        weighting_scheme: `none`, `ndcg_loss1`, `ndcg_loss2`, `lambda_rank`, `ndcg_loss2pp`, also as
+            `{key: ndcg_loss2pp, mu: 5}`, or a `BaseWeightingScheme`. `ndcg_loss1` counts all pairs: ties, both
+            directions, i = j.
+        k: only the k documents of the highest scores take part; None: all.
+        sigma: σ, above 0, the steepness.
+        reduction_log: `binary` or `natural`.
+        min_label: documents whose label is below it are padding.
+        activation_fn: applied to the logits first.
+
+    Source: Wang et al., "The LambdaLoss framework for ranking metric optimization" (2018).
+    """
+
+    function = staticmethod(lambda_loss)
+    defaults = {"activation_fn": None}

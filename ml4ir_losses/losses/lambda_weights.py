@@ -1,0 +1,346 @@
+"""Lambda weights: how much a pair or a document counts, by where the ranking puts it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from ml4ir_losses.errors import UserError, check_count
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.losses.parameters import from_config, to_config
+from ml4ir_losses.ops import row_sum, safe_divide
+from ml4ir_losses.ops.gains import (
+    DiscountSpec,
+    GainSpec,
+    get_discount,
+    get_gain,
+    label_gain,
+    relative_gain,
+)
+from ml4ir_losses.registry import LAMBDA_WEIGHTS, register_lambda_weight
+
+
+@dataclass(frozen=True)
+class LambdaWeight:
+    """Weights of pairs or documents. Subclass it, or give the key of one of those below.
+
+    A subclass is a frozen dataclass whose fields are its parameters; `register_lambda_weight` gives it a key.
+    """
+
+    key: ClassVar[str] = ""
+    family: ClassVar[str] = "pair"  # pair: weighs pairs; dcg: pairs and documents; position: ranks of the ideal order
+
+    def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
+        """Λ of every pair, [B, N, N], from labels [B, N], 1-based ranks [B, N] and mask [B, N]."""
+        raise UserError(f"The lambda weight {self.key!r} does not weigh pairs.")
+
+    def document_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
+        """The weight of every document, [B, N]."""
+        raise UserError(f"The lambda weight {self.key!r} does not weigh documents.")
+
+    def position_weights(self, ranks: Tensor, sizes: Tensor) -> Tensor:
+        """The weight of every rank of the ideal order, [B, N], 0 behind the last document.
+
+        `ranks` holds the 1-based ranks, [1, N] or [B, N]; `sizes` the number of documents, [B, 1]; both are floats.
+        """
+        raise UserError(f"The lambda weight {self.key!r} does not weigh positions.")
+
+    def get_config(self) -> dict[str, Any]:
+        """The key and every parameter."""
+        if "key" not in vars(type(self)):
+            raise UserError(
+                f"{type(self).__name__!r} has no key by which a saved model could find it again: decorate it with "
+                "register_lambda_weight(key)."
+            )
+        return {"key": self.key, **{field.name: to_config(getattr(self, field.name)) for field in fields(self)}}
+
+
+LambdaWeightSpec = str | Mapping[str, Any] | LambdaWeight | None
+
+
+def get_lambda_weight(spec: LambdaWeightSpec) -> LambdaWeight:
+    """The lambda weight of a key, of `{key: ..., <params>}`, or as it is; `UserError` for an unknown one."""
+    if isinstance(spec, LambdaWeight):
+        return spec
+    if isinstance(spec, Mapping):
+        spec = {name: from_config(value) for name, value in spec.items()}
+    weight: LambdaWeight = LAMBDA_WEIGHTS.create(spec)  # type: ignore[arg-type]
+    return weight
+
+
+def normalised_gain(labels: Tensor, mask: Tensor, gain: GainSpec, discount: DiscountSpec, topn: int | None) -> Tensor:
+    """Gains over the best DCG at `topn`, [B, N]; 0 in a query that has none."""
+    gains = relative_gain(labels, mask, gain)
+    best = -ops.sort(-gains, axis=-1)[:, :topn]
+    discounts = get_discount(discount)(rank_table(gains)[: None if topn is None else topn])
+    return safe_divide(gains, ops.sum(best * discounts, axis=-1, keepdims=True) * ops.ones_like(gains))
+
+
+def rank_table(like: Tensor, last: int = 0) -> Tensor:
+    """1-based ranks 1..N + `last`, [N + last], in the dtype of `like` [B, N]."""
+    return ops.cast(ops.arange(1, ops.shape(like)[1] + 1 + last), like.dtype)
+
+
+def rank_distances(ranks: Tensor) -> Tensor:
+    """|r_i - r_j|, [B, N, N]."""
+    return ops.abs(ranks[:, :, None] - ranks[:, None, :])
+
+
+def absolute_differences(x: Tensor) -> Tensor:
+    """|x_i - x_j|, [B, N, N]."""
+    return ops.abs(x[:, :, None] - x[:, None, :])
+
+
+@register_lambda_weight("label_diff")
+@dataclass(frozen=True)
+class LabelDiffLambdaWeight(LambdaWeight):
+    """The difference of the labels: |y_i - y_j|.
+
+    Source: TF-Ranking; RankNet weighted by differences of relevance.
+    """
+
+    def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
+        return absolute_differences(ops.where(mask, labels, 0.0))
+
+
+@dataclass(frozen=True)
+class _GainWeight(LambdaWeight):
+    """What weights by gain and discount share. D depends on ranks alone, so it is a table over 1..N."""
+
+    topn: int | None = None
+    gain: GainSpec = "pow2_minus_1"
+    discount: DiscountSpec = "log2_inverse"
+    normalized: bool = True
+
+    def __post_init__(self) -> None:
+        check_count(topn=self.topn)
+        get_gain(self.gain)
+        get_discount(self.discount)
+        if not isinstance(self.normalized, bool):
+            raise UserError(f"`normalized` must be true or false. Received: normalized={self.normalized!r}.")
+
+    def gains(self, labels: Tensor, mask: Tensor) -> Tensor:
+        """Gains of the documents, [B, N], over the best DCG where `normalized`."""
+        if self.normalized:
+            return normalised_gain(labels, mask, self.gain, self.discount, self.topn)
+        return label_gain(labels, mask, self.gain)
+
+    def discounts(self, like: Tensor, last: int = 0) -> Tensor:
+        """D(1), …, D(N + last)."""
+        return get_discount(self.discount)(rank_table(like, last))
+
+    def discount_steps(self, like: Tensor) -> Tensor:
+        """|D(d) - D(d + 1)| for d = 0, …, N - 1, and 0 for d = 0, [N]."""
+        table = self.discounts(like)
+        return ops.concatenate([ops.zeros_like(table[:1]), ops.abs(table[:-1] - table[1:])], axis=0)
+
+
+@register_lambda_weight("dcg")
+@dataclass(frozen=True)
+class DCGLambdaWeight(_GainWeight):
+    r"""How much the DCG depends on the order of a pair.
+
+    $$\Lambda_{ij} = |g_i - g_j|\,[r_i \le K \lor r_j \le K]\,
+    \{(1-a)\,|D(d) - D(d+1)| + a\,|\tilde D(r_i) - \tilde D(r_j)|\},\quad d = |r_i - r_j|$$
+    with D̃ = D down to rank K and 0 below. A document weighs g_i·D(r_i). TF-Ranking's factor N is left out.
+
+    Args:
+        topn: K; None: every rank.
+        gain: g of the label: `identity`, `pow2_minus_1` or a Python function.
+        discount: D of the 1-based rank: `inverse`, `log2_inverse`, `inverse_log1p`, `identity` or a Python function.
+        normalized: divide the gains by the best DCG at K.
+        smooth_fraction: a, from 0 to 1.
+
+    Source: Wang et al., "The LambdaLoss framework for ranking metric optimization" (2018).
+    """
+
+    family: ClassVar[str] = "dcg"
+    gain: GainSpec = "identity"
+    discount: DiscountSpec = "inverse"
+    normalized: bool = False
+    smooth_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        a = self.smooth_fraction
+        if isinstance(a, bool) or not isinstance(a, (int, float)) or not 0 <= a <= 1:
+            raise UserError(f"`smooth_fraction` must be a number from 0 to 1. Received: smooth_fraction={a!r}.")
+
+    def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
+        gains, a = self.gains(labels, mask), self.smooth_fraction
+        within = ranks <= self.topn if self.topn is not None else None
+        steps = 0.0
+        if a < 1:
+            steps = (1.0 - a) * ops.take(self.discount_steps(gains), rank_distances(ranks), axis=0)
+        if a > 0:
+            discounts = ops.take(self.discounts(gains), ranks - 1, axis=0)
+            discounts = discounts if within is None else ops.where(within, discounts, 0.0)
+            steps = steps + a * absolute_differences(discounts)
+        weights = _between_documents(absolute_differences(gains) * steps, mask)
+        if within is None:
+            return weights
+        return ops.where(ops.logical_or(within[:, :, None], within[:, None, :]), weights, 0.0)
+
+    def document_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
+        gains = self.gains(labels, mask)
+        return gains * ops.take(self.discounts(gains), ranks - 1, axis=0)
+
+
+@register_lambda_weight("ndcg")
+@dataclass(frozen=True)
+class NDCGLambdaWeight(DCGLambdaWeight):
+    """`DCGLambdaWeight` with the gains 2^y - 1 over the best DCG, and the discount 1 / log2(1 + r).
+
+    Args:
+        topn, gain, discount, normalized, smooth_fraction: see `DCGLambdaWeight`.
+
+    Source: Wang et al., "The LambdaLoss framework for ranking metric optimization" (2018).
+    """
+
+    gain: GainSpec = "pow2_minus_1"
+    discount: DiscountSpec = "log2_inverse"
+    normalized: bool = True
+
+
+@register_lambda_weight("ndcg_v2")
+@dataclass(frozen=True)
+class NDCGLambdaWeightV2(_GainWeight):
+    r"""The tighter bound of NDCG at a cut-off (LambdaLoss@K).
+
+    $$\Lambda_{ij} = |g_i - g_j|\,|D(d) - D(d+1)|\,\mu_{ij},\quad d = |r_i - r_j|$$
+    with μ = 1 / (1 - D(max(r_i, r_j))) where the lower of the two is below rank K, else 1.
+
+    Args:
+        topn: K; None: every rank.
+        gain, discount: as in `DCGLambdaWeight`; a pair below K needs a discount below 1.
+        normalized: divide the gains by the best DCG at K.
+
+    Source: Jagerman et al., "On optimizing top-K metrics for neural ranking models" (2022).
+    """
+
+    def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
+        gains = self.gains(labels, mask)
+        steps = ops.take(self.discount_steps(gains), rank_distances(ranks), axis=0)
+        if self.topn is not None:
+            steps = steps * ops.take(self.rescaling(gains), _lower_rank(ranks) - 1, axis=0)
+        return _between_documents(absolute_differences(gains) * steps, mask)
+
+    def rescaling(self, like: Tensor) -> Tensor:
+        """μ by the lower rank of a pair, [N]."""
+        discounts = self.discounts(like)
+        if self.topn is None:
+            return ops.ones_like(discounts)
+        below = ops.logical_and(rank_table(like) > self.topn, discounts < 1)
+        return ops.where(below, 1.0 / (1.0 - ops.where(below, discounts, 0.0)), 1.0)
+
+
+@register_lambda_weight("yeti_dcg")
+@dataclass(frozen=True)
+class YetiDCGLambdaWeight(NDCGLambdaWeightV2):
+    """`NDCGLambdaWeightV2` of neighbours in the ranking alone, |r_i - r_j| = 1, on plain gains.
+
+    Args:
+        topn, gain, discount, normalized: see `NDCGLambdaWeightV2`.
+
+    Source: Lyzhin et al., "Which tricks are important for learning to rank?" (2023).
+    """
+
+    normalized: bool = False
+
+    def discount_steps(self, like: Tensor) -> Tensor:
+        return ops.where(rank_table(like) == 2, super().discount_steps(like), 0.0)  # d = 1 is the second
+
+    def neighbour_weights(self, gains: Tensor) -> Tensor:
+        """Λ of ranks r and r + 1, [B, N - 1], from the gains in the order of the ranking, [B, N]."""
+        table = self.discounts(gains, last=1)
+        return ops.abs(gains[:, :-1] - gains[:, 1:]) * ops.abs(table[0] - table[1]) * self.rescaling(gains)[1:]
+
+
+@register_lambda_weight("precision")
+@dataclass(frozen=True)
+class PrecisionLambdaWeight(LambdaWeight):
+    r"""1 for a pair whose exchange changes the precision at `topn`.
+
+    $$\Lambda_{ij} = |b_i - b_j|\,[r_i \le K \oplus r_j \le K],\quad b = [y \ge 1]$$
+
+    Args:
+        topn: K.
+
+    Source: TF-Ranking; LambdaRank (Burges et al., 2006) for precision.
+    """
+
+    topn: int
+
+    def __post_init__(self) -> None:
+        if self.topn is None:
+            raise UserError("`topn` must be a whole number of at least 1. Received: topn=None.")
+        check_count(topn=self.topn)
+
+    def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
+        relevant, within = labels >= 1, ranks <= self.topn
+        changes = ops.logical_and(_differ(relevant), _differ(within))
+        return _between_documents(ops.cast(changes, labels.dtype), mask)
+
+
+@register_lambda_weight("list_mle")
+@dataclass(frozen=True)
+class ListMLELambdaWeight(LambdaWeight):
+    """The weight of every step of ListMLE: the discount of its rank in the ideal order.
+
+    Args:
+        discount: a function of the 1-based rank, by name (`log2_inverse`, …) or in Python.
+
+    Source: Lan et al., "Position-aware ListMLE" (2014).
+    """
+
+    family: ClassVar[str] = "position"
+    discount: DiscountSpec
+
+    def __post_init__(self) -> None:
+        get_discount(self.discount)
+
+    def position_weights(self, ranks: Tensor, sizes: Tensor) -> Tensor:
+        return ops.where(ranks <= sizes, get_discount(self.discount)(ranks), 0.0)
+
+
+@register_lambda_weight("p_list_mle")
+@dataclass(frozen=True)
+class PListMLELambdaWeight(LambdaWeight):
+    r"""The weights of position-aware ListMLE; those of a list of n documents add to 1.
+
+    $$v_r = \frac{w_r}{\sum_{q=1}^{n} w_q},\quad w_r = 2^{n-r+1} - 1$$
+    from the first rank, r = 1, to the last, computed so that it is finite for any n.
+
+    Args:
+        rank_discount_fn: w, another function of the 1-based rank, by name or in Python.
+
+    Source: Lan et al., "Position-aware ListMLE" (2014).
+    """
+
+    family: ClassVar[str] = "position"
+    rank_discount_fn: DiscountSpec | None = None
+
+    def __post_init__(self) -> None:
+        if self.rank_discount_fn is not None:
+            get_discount(self.rank_discount_fn)
+
+    def position_weights(self, ranks: Tensor, sizes: Tensor) -> Tensor:
+        if self.rank_discount_fn is None:
+            weights = ops.exp2(1.0 - ranks) - ops.exp2(-sizes)  # in units of 2^n: no power is large
+        else:
+            weights = get_discount(self.rank_discount_fn)(ranks)
+        weights = ops.where(ranks <= sizes, weights, 0.0)
+        return safe_divide(weights, row_sum(weights)[:, None] * ops.ones_like(weights))
+
+
+def _between_documents(weights: Tensor, mask: Tensor) -> Tensor:
+    return ops.where(ops.logical_and(mask[:, :, None], mask[:, None, :]), weights, 0.0)
+
+
+def _lower_rank(ranks: Tensor) -> Tensor:
+    return ops.maximum(ranks[:, :, None], ranks[:, None, :])
+
+
+def _differ(flags: Tensor) -> Tensor:
+    return ops.not_equal(flags[:, :, None], flags[:, None, :])

@@ -1,0 +1,362 @@
+"""Losses of the margin between known pairs: MarginMSE and the probabilistic margin losses."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ml4ir_losses.errors import UserError, check_positive
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.losses.base import PairwiseLossBase, RelevanceLossBase
+from ml4ir_losses.losses.pairwise import pair_differences
+from ml4ir_losses.ops import as_float, as_mask, clean, normalise, row_sum, safe_divide
+from ml4ir_losses.ops.weights import same_shape
+from ml4ir_losses.registry import register_loss
+
+Shape = Sequence[int | None]
+
+
+def margin_mse(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    normalization: str = "query",
+) -> Tensor:
+    """Per-row squared error of margins, [B]: see `MarginMSELoss`.
+
+    `mask` is of the labels' shape, or [B]; `item_weight` is [B, n], one weight per negative.
+    """
+    scores, labels = as_float(scores) / temperature, ops.convert_to_tensor(labels)
+    if len(labels.shape) == 1:
+        labels = labels[:, None]
+    if mask is not None and len(mask.shape) == 1:
+        mask = ops.cast(ops.convert_to_tensor(mask), "bool")[:, None] & ops.ones_like(labels, dtype="bool")
+    mask = as_mask(mask, labels)
+    labels = ops.where(mask, ops.cast(labels, scores.dtype), 0.0)
+    offset = ops.shape(labels)[1] + 1 - ops.shape(scores)[1]  # 1: the teacher's scores; 0: its margins
+    of_scores = ops.equal(offset, 1)
+    margins = ops.where(of_scores, labels[:, :1] - labels[:, offset:], labels[:, offset:])
+    valid = mask[:, offset:] & (mask[:, :1] | ops.logical_not(of_scores))
+    error = ops.where(valid, scores[:, :1] - scores[:, 1:] - margins, 0.0)
+    weight = ops.cast(valid, scores.dtype)
+    if item_weight is not None:
+        weight = ops.where(valid, ops.cast(item_weight, scores.dtype), 0.0)
+    return normalise(row_sum(weight * ops.square(error)), row_sum(weight), normalization)
+
+
+@register_loss("margin_mse", aliases=("margin_mse_loss",))
+class MarginMSELoss(PairwiseLossBase):
+    r"""Squared error of the margins between a positive and its negatives against a teacher's margins.
+
+    $$\frac{1}{n} \sum_{j=1}^{n} \big((s_0 - s_j)/T - m_j\big)^2$$
+
+    y_pred [B, 1+n]: the score of the positive, then those of n negatives. y_true is one of: the teacher's scores
+    [B, 1+n] in the same order (m_j = y_0 - y_j; for one negative [B, 2]), its margins m [B, n], or, for one negative,
+    [B]. The mean over the rows is the mean over all B·n margins. In squared units of the scores.
+
+    Args:
+        temperature: T, above 0; scores are divided by it, labels are not.
+        normalization: `query`, the mean over the row's negatives; `batch`, over all of the batch; `sum`.
+        min_label: negatives whose label is below it do not count; None: all count.
+        activation_fn: applied to every score first.
+
+    Raises:
+        ValueError: for shapes that do not fit, and for document weights (rows have weights, [B]).
+
+    Source: Hofstätter et al., "Improving efficient neural ranking models with cross-architecture knowledge
+    distillation" (2020).
+    """
+
+    function = staticmethod(margin_mse)
+    defaults = {"activation_fn": None, "min_label": None}
+
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
+        width = y_pred[1] if len(y_pred) == 2 else 0
+        widths = {1: (2, None), 2: (None if width is None else width - 1, width)}.get(len(y_true), ())
+        fits = width in widths if len(y_true) == 1 else None in (width, y_true[-1]) or y_true[-1] in widths
+        if len(y_pred) != 2 or not widths or width in (0, 1) or not fits or _differ(y_true[0], y_pred[0]):
+            raise UserError(
+                f"{self.key!r} takes y_pred [B, 1+n] (positive, n negatives) and y_true [B, 1+n] teacher scores, "
+                f"[B, n] margins, or [B] margins where n is 1. Received: y_true {_show(y_true)}, "
+                f"y_pred {_show(y_pred)}."
+            )
+
+    def weight_shape(self, y_true: Shape) -> tuple[int | None, ...]:
+        return tuple(y_true[:1])
+
+
+def prob_margin_ranking(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    normalization: str = "query",
+    base_margin: float = 1.0,
+    do_fine_small_difference: bool = False,
+) -> Tensor:
+    """Row values of the probabilistic margin loss, [B] or [M]: see `ProbMarginRankingLoss`."""
+    pairs = _pairs(labels, scores, mask, item_weight, temperature)
+    value = _margin_cost(pairs, normalization, lambda d: ops.sigmoid(base_margin - d))
+    if do_fine_small_difference:
+        value = value + _small_differences(pairs, normalization, base_margin)
+    return value
+
+
+def cosine_prob_margin_ranking(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    normalization: str = "query",
+    base_margin: float = 1.0,
+    as_shipped: bool = False,
+) -> Tensor:
+    """Row values of the steep form, [B] or [M]: see `CosineProbMarginRankingLoss`."""
+    scale, shift = (1.0, 0.0) if as_shipped else (400.0, 6.0)
+    pairs = _pairs(labels, scores, mask, item_weight, temperature)
+    return _margin_cost(pairs, normalization, lambda d: ops.sigmoid(scale * (base_margin - d) - shift))
+
+
+@dataclass(eq=False)
+class FineTuningFeatures:
+    """Pairs of a positive and a negative item of a query, aligned element by element: five tensors [M].
+
+    Args:
+        positive_ranks: similarity (or distance) of the positive to the query.
+        negative_ranks: that of the negative.
+        target: 1 where ranks are similarities, -1 where they are distances.
+        positive_confidences: how sure it is that the positive is one, 0 to 1.
+        negative_confidences: the same of the negative.
+
+    Raises:
+        ValueError: unless all five are 1-D and of one length.
+    """
+
+    positive_ranks: Tensor
+    negative_ranks: Tensor
+    target: Tensor
+    positive_confidences: Tensor
+    negative_confidences: Tensor
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in fields(self)]
+        for name in names:
+            setattr(self, name, ops.convert_to_tensor(getattr(self, name)))
+        shapes = {name: tuple(getattr(self, name).shape) for name in names}
+        if any(len(shape) != 1 or not same_shape(shape, shapes["positive_ranks"]) for shape in shapes.values()):
+            listed = ", ".join(f"{name} {_show(shape)}" for name, shape in shapes.items())
+            raise UserError(f"FineTuningFeatures takes five 1-D tensors of one length. Received: {listed}.")
+
+
+class RankingLossInterface(ABC):
+    """A loss that is called on `FineTuningFeatures`, and whose margin a trainer sets."""
+
+    @abstractmethod
+    def __call__(self, features: FineTuningFeatures) -> Tensor:
+        """The loss of the pairs, a scalar."""
+
+    @abstractmethod
+    def set_margin(self, margin: float) -> None:
+        """Sets the margin, above 0."""
+
+
+@register_loss("prob_margin_ranking")
+class ProbMarginRankingLoss(PairwiseLossBase, RankingLossInterface):
+    r"""Sigmoid of how far a pair falls short of the margin, times the confidence in the pair.
+
+    $$\frac{1}{M} \sum_m c_m\, \sigma\big(\beta - t_m (s^+_m - s^-_m)/T\big), \qquad c_m = \min(c^+_m, c^-_m)$$
+
+    A mistake costs at most its confidence; the divisor is the number of pairs, whatever their confidence. No pair
+    gives 0. Two forms, told apart by their shapes:
+
+    * pairs: y_pred [M, 2] (positive, negative), y_true [M, 3] (target t, 1 for similarities and -1 for distances;
+      confidence of the positive; of the negative). The mean of the row values is the loss; weights are [M].
+    * ranking: y_pred [B, N], y_true [B, N] labels, or [B, N, 2] labels and confidences (1 where not given; in a config,
+      `features.confidence`). Pairs are y_i > y_j with t = 1; a pair's weight is that of document i.
+
+    `loss(FineTuningFeatures(...))` and `loss.forward` give the scalar of the pairs.
+
+    Args:
+        base_margin: β, above 0; `set_margin` changes it for functions obtained afterwards.
+        do_fine_small_difference: adds Σ|d|v / (Σv + 1e-10) with d the scaled difference, v = σ(k(β - |d|)) and
+            k = int(100/β): it shrinks small differences of either sign. The sums run over the query, over the whole
+            batch for pairs and with `normalization: batch`.
+        temperature: T, above 0; scores are divided by it.
+        normalization: of the ranking form: `query`, the mean over the query's pairs; `batch`, over all pairs of the
+            batch; `sum`.
+        min_label: of the ranking form: documents whose label is below it are padding.
+
+    Raises:
+        ValueError: for shapes that do not fit, and in direct calls for a target that is neither 1 nor -1.
+
+    Source: Embedding Studio (version of 2025).
+    """
+
+    function = staticmethod(prob_margin_ranking)
+    takes_confidence = True
+
+    def get_loss_fn(self, **kwargs: Any) -> Any:
+        """As every loss; the function keeps the margin that is set now."""
+        return RelevanceLossBase.get_loss_fn(type(self)(**self.params), **kwargs)
+
+    def __call__(self, features: FineTuningFeatures) -> Tensor:
+        return self.forward(features)
+
+    def forward(self, features: FineTuningFeatures) -> Tensor:
+        """The loss of the pairs, a scalar; 0 without a pair."""
+        positive, *others = (as_float(getattr(features, field.name)) for field in fields(features))
+        negative, *labels = (ops.cast(other, positive.dtype) for other in others)
+        rows = self.per_query(ops.stack(labels, axis=-1), ops.stack([positive, negative], axis=-1))
+        return safe_divide(ops.sum(rows), ops.sum(ops.ones_like(rows)))
+
+    def set_margin(self, margin: float) -> None:
+        check_positive(margin=margin)
+        self.params["base_margin"] = margin
+
+    def valid(self, y_true: Tensor) -> Tensor:
+        return super().valid(y_true[..., 0] if len(y_true.shape) == 3 else y_true)
+
+    def per_query(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        item_weight: Tensor | None = None,
+        mask: Tensor | None = None,
+        generator: Any = None,
+    ) -> Tensor:
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        if not _of_pairs(y_true.shape, y_pred.shape):
+            return super().per_query(y_true, y_pred, item_weight, mask, generator)
+        params = {name: value for name, value in self.params.items() if name != "min_label"}  # -1 is a target here
+        return type(self).function(y_true, y_pred, mask, item_weight=item_weight, **params)
+
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
+        lists = len(y_pred) == 2 and (len(y_true) == 2 or (len(y_true) == 3 and y_true[2] in (2, None)))
+        if (
+            not lists
+            or not (_of_pairs(y_true, y_pred) or same_shape(y_true[:2], y_pred))
+            or _differ(y_true[0], y_pred[0])
+        ):
+            raise UserError(
+                f"{self.key!r} takes y_pred [B, N] with y_true [B, N] labels or [B, N, 2] labels and confidences, or "
+                "pairs: y_pred [M, 2] with y_true [M, 3] (target, two confidences). "
+                f"Received: y_true {_show(y_true)}, y_pred {_show(y_pred)}."
+            )
+
+    def check_labels(
+        self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
+    ) -> None:
+        if labels.ndim == 2 and _of_pairs(labels.shape, y_pred):
+            wrong = np.abs(labels[:, 0]) != 1
+            if wrong.any():
+                raise UserError(
+                    f"{self.key!r} takes pairs whose target, the first column of y_true, is 1 or -1. "
+                    f"Received: {labels[wrong][0, 0]:g}."
+                )
+
+
+@register_loss("cosine_prob_margin_ranking")
+class CosineProbMarginRankingLoss(ProbMarginRankingLoss):
+    r"""A steep sigmoid for cosines: every pair that is short of the margin by 0.02 or more costs its whole confidence.
+
+    $$\frac{1}{M} \sum_m c_m\, \sigma\big(400\,(\beta - t_m (s^+_m - s^-_m)/T) - 6\big)$$
+
+    Meant for small margins: with β = 1 it is flat for differences below 0.98. Inputs are those of
+    `ProbMarginRankingLoss`, both forms.
+
+    Args:
+        base_margin: β, above 0.
+        as_shipped: True gives what Embedding Studio computes under this name, `ProbMarginRankingLoss` (its override
+            is never called).
+        temperature: T, above 0; scores are divided by it.
+        normalization: of the ranking form: `query`, `batch` or `sum`.
+        min_label: of the ranking form: documents whose label is below it are padding.
+
+    Raises:
+        ValueError: as `ProbMarginRankingLoss`.
+
+    Source: Embedding Studio (version of 2025).
+    """
+
+    function = staticmethod(cosine_prob_margin_ranking)  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of each row, [B, N, N] or [M, 1, 1]: t·difference, |difference|, confidence; weight 0: no pair."""
+
+    signed: Tensor
+    size: Tensor
+    confidence: Tensor | float
+    weight: Tensor
+    of_batch: bool
+
+
+def _pairs(
+    labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None, temperature: float
+) -> _Pairs:
+    labels, scores = ops.convert_to_tensor(labels), as_float(scores)
+    if _of_pairs(labels.shape, scores.shape):
+        if mask is not None or item_weight is not None:
+            raise UserError("Pairs (y_pred [M, 2], y_true [M, 3]) take weights [M], and no mask or document weights.")
+        labels = ops.cast(labels, scores.dtype)[:, :, None, None]
+        difference = ((scores[:, 0] - scores[:, 1]) / temperature)[:, None, None]
+        confidence = _smaller(labels[:, 1], labels[:, 2])
+        return _Pairs(labels[:, 0] * difference, _size(difference), confidence, ops.ones_like(difference), True)
+    given = labels[..., 1] if len(labels.shape) == 3 else None
+    labels = labels[..., 0] if len(labels.shape) == 3 else labels
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
+    ordered = (pair_differences(labels) > 0) & mask[:, :, None] & mask[:, None, :]
+    difference = ops.where(ordered, pair_differences(scores), 0.0) / temperature  # after: exact at any offset
+    confidence = 1.0
+    if given is not None:
+        given = ops.where(mask, ops.cast(given, scores.dtype), 0.0)
+        confidence = _smaller(given[:, :, None], given[:, None, :])
+    weight = ops.where(ordered, weight[:, :, None], 0.0)
+    return _Pairs(difference, _size(difference), confidence, weight, False)
+
+
+def _smaller(a: Tensor, b: Tensor) -> Tensor:
+    return ops.where(a < b, a, b)  # `minimum` rounds float64 to float32 on torch
+
+
+def _size(x: Tensor) -> Tensor:
+    return x * ops.sign(x)  # the gradient of `abs` at 0 is 1 on JAX
+
+
+def _margin_cost(pairs: _Pairs, normalization: str, cost: Callable[[Tensor], Tensor]) -> Tensor:
+    total = ops.sum(pairs.weight * pairs.confidence * cost(pairs.signed), axis=(1, 2))
+    return normalise(total, ops.sum(pairs.weight, axis=(1, 2)), normalization)
+
+
+def _small_differences(pairs: _Pairs, normalization: str, base_margin: float) -> Tensor:
+    """The smooth mean of the differences below the margin; its weights have gradients too."""
+    near = pairs.weight * ops.sigmoid(int((1.0 / base_margin) * 100) * (base_margin - pairs.size))
+    total, weight = ops.sum(pairs.size * near, axis=(1, 2)), ops.sum(near, axis=(1, 2))
+    if pairs.of_batch or normalization == "batch":
+        return ops.sum(ops.ones_like(total)) * total / (ops.sum(weight) + 1e-10)
+    return total / (weight + 1e-10)
+
+
+def _of_pairs(y_true: Shape, y_pred: Shape) -> bool:
+    """True for labels [M, 3] of scores [M, 2]."""
+    return len(y_true) == len(y_pred) == 2 and (y_true[1], y_pred[1]) == (3, 2)
+
+
+def _differ(a: int | None, b: int | None) -> bool:
+    return a is not None and b is not None and a != b
+
+
+def _show(shape: Shape) -> str:
+    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"

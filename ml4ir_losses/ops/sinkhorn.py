@@ -1,0 +1,74 @@
+"""Sinkhorn scaling whose backward pass keeps vectors, not matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.ops.loops import repeat
+from ml4ir_losses.ops.masking import safe_divide
+
+
+def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
+    """Divides columns, then rows, by their sums, `iterations` times: [B, N, N] → nearly doubly stochastic.
+
+    Rows and columns of zeros stay zeros. Every other column must hold an entry well above 0, as NeuralSort's do.
+    The result is diag(r)·K·diag(c), and so is every step on the way: the backward pass needs only r and c of each,
+    memory B·N·iterations beside the matrix.
+    """
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def scale(matrix: Tensor) -> tuple[Tensor, Any]:
+        def forward(t: Any, row: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, ...]:
+            column = _inverse(_left(row, matrix))
+            after = _inverse(_right(matrix, column))
+            return after, _put(rows, t, row), _put(columns, t, column)  # the row before, and the column
+
+        start = ops.ones_like(matrix[:, :, 0])
+        empty = ops.zeros((iterations, 1, 1), dtype=matrix.dtype) * start
+        last, rows, columns = repeat(forward, iterations, start, empty, empty)
+
+        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
+            upstream = args[0] if upstream is None else upstream
+
+            def backward(
+                index: Any, row: Tensor, to_row: Tensor, to_column: Tensor, left: Tensor, right: Tensor
+            ) -> tuple[Tensor, ...]:
+                t = iterations - 1 - index
+                change = -to_row * row * row
+                column = columns[t]
+                before = -(to_column + _left(change, matrix)) * column * column
+                to_row = _right(matrix, before)
+                return rows[t], to_row, ops.zeros_like(to_column), _put(left, t, change), _put(right, t, before)
+
+            weighted = upstream * matrix
+            slopes = _right(weighted, columns[-1]), _left(last, weighted)
+            *_, left, right = repeat(backward, iterations, last, *slopes, empty, empty)
+            left, right = ops.concatenate([left, rows]), ops.concatenate([columns, right])
+            steps = ops.matmul(ops.transpose(left, (1, 2, 0)), ops.transpose(right, (1, 0, 2)))
+            return upstream * _outer(last, columns[-1]) + steps
+
+        return matrix * _outer(last, columns[-1]), gradient
+
+    return scale(matrix)
+
+
+def _put(stack: Tensor, index: Any, x: Tensor) -> Tensor:
+    """The stack with x at the index."""
+    return ops.where((ops.arange(stack.shape[0]) == index)[:, None, None], x, stack)
+
+
+def _inverse(x: Tensor) -> Tensor:
+    return safe_divide(ops.ones_like(x), x)
+
+
+def _left(vector: Tensor, matrix: Tensor) -> Tensor:
+    return ops.matmul(vector[:, None, :], matrix)[:, 0, :]
+
+
+def _right(matrix: Tensor, vector: Tensor) -> Tensor:
+    return ops.matmul(matrix, vector[:, :, None])[:, :, 0]
+
+
+def _outer(row: Tensor, column: Tensor) -> Tensor:
+    return row[:, :, None] * column[:, None, :]
