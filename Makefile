@@ -3,24 +3,41 @@ VENV ?= .venv
 BACKENDS ?= .venv-backends
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-backends lint clean
+.PHONY: run test test-backends parity lint clean
 
 run: $(VENV)/.run  ## set up and run the main job
 	$(VENV)/bin/ml4ir-losses train configs/quickstart.yaml $(if $(RUN_DIR),--run-dir $(RUN_DIR))
 
 test: $(VENV)/.dev  ## set up and pass the tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto
 
 test-backends: $(BACKENDS)/.dev  ## the tests of losses, ops and metrics on JAX and PyTorch
-	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m pytest $(PORTABLE)
-	KERAS_BACKEND=torch $(BACKENDS)/bin/python -m pytest $(PORTABLE)
+	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m pytest -n auto $(PORTABLE)
+	KERAS_BACKEND=torch $(BACKENDS)/bin/python -m pytest -n auto $(PORTABLE)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-PORTABLE = tests/losses tests/ops tests/metrics tests/model tests/features tests/test_registry.py
+parity: $(VENV)/.dev .venv-parity-tfr/.ready .venv-parity-st/.ready  ## values and gradients beside the peers' on new batches
+	cd parity && ../.venv-parity-tfr/bin/python run_tfr.py $(BATCHES) $(SEED) ../.venv-parity-tfr/results.npz
+	cd parity && ../.venv-parity-st/bin/python run_st.py $(BATCHES) $(SEED) ../.venv-parity-st/results.npz
+	$(VENV)/bin/python parity/compare.py tfr $(BATCHES) $(SEED) .venv-parity-tfr/results.npz
+	$(VENV)/bin/python parity/compare.py st $(BATCHES) $(SEED) .venv-parity-st/results.npz
+
+BATCHES ?= 240
+SEED ?= 1
+
+.venv-parity-%/.ready: parity/requirements-%.txt
+	@echo "Installing into .venv-parity-$* ..."
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and 'TF-Ranking needs Python 3.11: make PYTHON=python3.11 parity')"
+	$(PYTHON) -m venv .venv-parity-$*
+	.venv-parity-$*/bin/python $(PIP) $$(grep tensorflow== $< || grep torch== $<)
+	.venv-parity-$*/bin/python $(PIP) --requirement $<
+	@touch $@
+
+PORTABLE = tests/losses tests/compat tests/ops tests/metrics tests/model tests/features tests/test_registry.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'ml4ir_losses needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
@@ -43,4 +60,4 @@ $(BACKENDS)/.dev: setup.py
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(BACKENDS) build dist *.egg-info
+	rm -rf $(VENV) $(BACKENDS) .venv-parity-tfr .venv-parity-st build dist *.egg-info

@@ -1,0 +1,1 @@
+"""sentence-transformers' losses: `cross_encoder` holds those on scores."""

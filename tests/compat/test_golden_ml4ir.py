@@ -1,0 +1,22 @@
+"""Numbers of ml4ir 0.1.16, met through `compat.ml4ir`."""
+
+import numpy as np
+import pytest
+
+from compat.golden import REPAIRED, load, near_or_repaired
+from losses.numeric import values
+from ml4ir_losses.compat import ml4ir
+
+CASES = load("ml4ir_losses.json")
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_loss(case):
+    inputs = {name: np.array(value, dtype="float32") for name, value in case["inputs"].items()}
+    loss_fn = ml4ir.get_loss(case["key"], "listwise").get_loss_fn(mask=inputs["mask"], query_key=None)
+    actual = values(loss_fn(inputs["y_true"], inputs["logits"]))
+    near_or_repaired(case, actual, case["expected"], case["tol"])
+
+
+def test_table_names_cases_that_exist():
+    assert {name for name in REPAIRED if name.startswith("ml4ir")} <= {case["id"] for case in CASES}
