@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from markdown_blocks import ROOT, blocks, run_python
 from ml4ir_losses.config import load_config
-
-ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
 
 pytestmark = pytest.mark.backend("tensorflow")
 
@@ -20,12 +18,12 @@ def folder(tmp_path_factory):
     """A working directory with the repository's configs and the README's own config."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "configs").symlink_to(ROOT / "configs")
-    (folder / "shop.yaml").write_text(next(text for kind, text in BLOCKS if kind == "yaml"))
+    (folder / "shop.yaml").write_text(blocks("README.md", "yaml")[0][1])
     return folder
 
 
 def commands():
-    lines = [line for kind, text in BLOCKS if kind == "console" for line in text.splitlines()]
+    lines = [line for _, text in blocks("README.md", "console") for line in text.splitlines()]
     return [line[2:].partition("  #")[0].strip() for line in lines if line.startswith("$ ")]
 
 
@@ -34,8 +32,7 @@ def test_the_config_is_valid(folder):
 
 
 def test_the_code_and_the_commands_run(folder):
-    for text in (text for kind, text in BLOCKS if kind == "python"):
-        subprocess.run([sys.executable, "-c", text], cwd=folder, check=True)
+    run_python("README.md", folder)
     program = Path(sys.executable).with_name("ml4ir-losses")
     ran = []
     for command in commands():
@@ -55,9 +52,22 @@ def test_the_make_targets_exist():
             assert re.search(rf"^{command.split()[1]}:", makefile, re.M)
 
 
-def test_every_loss_and_metric_is_in_the_readme():
-    from ml4ir_losses import list_losses, list_metrics
+def test_every_metric_is_in_the_readme_and_the_losses_are_linked():
+    from ml4ir_losses import list_metrics
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for entry in [*list_losses(), *list_metrics()]:
+    for entry in list_metrics():
         assert f"`{entry.key}`" in text
+    for name in ("losses", "which-loss", "migrating"):
+        assert f"(docs/{name}.md)" in text
+        assert (ROOT / "docs" / f"{name}.md").exists()
+
+
+def test_the_table_of_losses_names_losses_of_that_type():
+    from ml4ir_losses import list_losses
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.partition("| type | keys |")[2].partition("\n\n")[0]
+    written = {(t, key) for t, keys in re.findall(r"^\| (\w+) \| (.+) \|$", table, re.M) for key in keys.split(", ")}
+    assert written
+    assert written <= {(entry.loss_type, f"`{entry.key}`") for entry in list_losses()}

@@ -1,0 +1,133 @@
+"""The documentation: the generated part is up to date, what it names exists, its code runs."""
+
+import importlib
+import importlib.util
+import re
+
+import pytest
+import yaml
+
+from markdown_blocks import ROOT, blocks, run_python
+from ml4ir_losses.config import load_config
+from ml4ir_losses.errors import ConfigError
+from ml4ir_losses.registry import LAMBDA_WEIGHTS, LOSSES, WEIGHTING_SCHEMES
+from ml4ir_losses.yaml_io import read_yaml
+
+DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+COMPAT = {
+    "TF-Ranking": "tf_ranking",
+    "ml4ir": "ml4ir",
+    "sentence-transformers (cross-encoder)": "sentence_transformers.cross_encoder",
+}
+
+
+def read(name):
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def tables(text):
+    """Every row of every table as {header: cell}."""
+    for table in re.findall(r"(?:^\|.*\|\n)+", text, re.M):
+        header, _, *rows = ([c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.splitlines())
+        for row in rows:
+            assert len(row) == len(header), row
+            yield dict(zip(header, row, strict=True))
+
+
+def codes(cell):
+    return re.findall(r"`([^`]+)`", cell)
+
+
+@pytest.fixture(scope="module")
+def generate():
+    spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_list_of_losses_is_up_to_date(generate):
+    assert read("losses.md") == generate.render(), f"docs/losses.md is out of date, run: {generate.COMMAND}"
+
+
+def test_the_list_of_losses_holds_every_key():
+    text = read("losses.md")
+    for entry in (*LOSSES, *LAMBDA_WEIGHTS, *WEIGHTING_SCHEMES):
+        if entry.target.__module__.startswith("ml4ir_losses."):
+            assert f"\n### `{entry.key}`\n" in text
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.parametrize("file", DOCS)
+def test_the_code_runs(file, tmp_path):
+    if blocks(file, "python"):
+        run_python(file, tmp_path)
+
+
+@pytest.mark.parametrize("file", DOCS)
+def test_the_configs_are_valid(file, tmp_path):
+    quickstart = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text(encoding="utf-8"))
+    del quickstart["expected_metrics"]
+    for line, text in blocks(file, "yaml"):
+        (tmp_path / "part.yaml").write_text(text, encoding="utf-8")
+        part = read_yaml(tmp_path / "part.yaml")
+        raw = {**quickstart, **{name: {**quickstart[name], **section} for name, section in part.items()}}
+        try:
+            load_config(raw)
+        except ConfigError as error:
+            pytest.fail(f"{file}:{line}: {error}")
+
+
+def test_the_guide_names_losses_that_exist():
+    known = {name for e in LOSSES for name in (e.key, *e.aliases)} | {"propensity"}
+    known |= {e.key for e in LAMBDA_WEIGHTS}
+    rows = [row for row in tables(read("which-loss.md")) if "start with" in row]
+    assert rows
+    for row in rows:
+        for name in codes(row["start with"]) + codes(row["compare with"]):
+            assert name in known
+    told = set(codes(read("which-loss.md").replace("```", "")))
+    prefixes = tuple(code[:-3] for code in re.findall(r"`(\w+\.\.\.)`", read("which-loss.md")))
+    for entry in LOSSES:
+        if entry.target.__module__.startswith("ml4ir_losses."):
+            assert entry.key in told or entry.key.startswith(prefixes), f"docs/which-loss.md lacks {entry.key}"
+
+
+def test_the_migration_tables_name_what_exists():
+    rows = 0
+    for section in re.split(r"^## ", read("migrating.md"), flags=re.M)[1:]:
+        module = COMPAT.get(section.partition("\n")[0])
+        for row in tables(section):
+            if "key here" not in row:
+                continue
+            rows += 1
+            entry = LOSSES[codes(row["key here"])[0]]
+            assert [entry.key] == codes(row["key here"])
+            for alias in codes(row.get("TF-Ranking key", "")):
+                assert LOSSES[alias].key == entry.key
+            peer = importlib.import_module(f"ml4ir_losses.compat.{module}")
+            (name,) = codes(row.get("class") or row["class there"])
+            assert getattr(peer, name).key == entry.key
+            told = re.sub(r"\([^)]*\)|`\w+` → ", "", row["parameters there → here"])
+            assert set(codes(told)) <= set(entry.parameters), row
+    assert rows > 25
+
+
+def test_the_specs_in_the_migration_tables_are_valid():
+    for code in codes(read("migrating.md").replace("```", "")):
+        if code.startswith("{key: ") and "..." not in code:
+            spec = yaml.safe_load(code)
+            for registry in (LAMBDA_WEIGHTS, WEIGHTING_SCHEMES):
+                if spec["key"] in registry:
+                    registry.create(spec)
+
+
+@pytest.mark.parametrize("file", ["README.md", *DOCS])
+def test_links_lead_somewhere(file):
+    text = (ROOT / file).read_text(encoding="utf-8")
+    headings = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.M)}
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in headings
+        elif not target.startswith("http"):
+            assert ((ROOT / file).parent / target.partition("#")[0]).exists(), target
