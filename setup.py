@@ -14,7 +14,7 @@ RUNTIME = [
 ]
 DATA = ["scikit-learn>=1.4,<2", "pyarrow>=17,<27"]
 TENSORFLOW = ["tensorflow>=2.21,<3"]
-TEST = ["pytest>=8,<10", "hypothesis>=6.100,<7", "ir-measures>=0.4,<0.5", "scipy>=1.13,<2"]
+TEST = ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "ir-measures>=0.4,<0.5", "scipy>=1.13,<2"]
 BACKENDS = ["jax>=0.5,<1", "torch==2.13.0"]
 
 setup(
