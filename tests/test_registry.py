@@ -231,7 +231,7 @@ import ml4ir_losses.losses.pointwise, ml4ir_losses.losses.propensity, ml4ir_loss
 from ml4ir_losses.losses.base import get_loss, WeightedSum
 from ml4ir_losses.registry import LOSSES
 for entry in LOSSES:
-    loss = get_loss(entry.key)
+    loss = get_loss(entry.key, **({"ordinal_size": 2} if entry.key == "ordinal" else {}))
     repr(loss), loss.get_config(), entry.parameters, entry.summary
 try:
     get_loss("list_mle", temperature=-1)

@@ -143,11 +143,14 @@ class CachedCrossEncoderMultipleNegativesRankingLoss(CrossEncoderMultipleNegativ
 
     $$\ln\sum_{j \in L} e^{c\,a(s_j)/T} - c\,a(s_+)/T$$
 
-    The value and the gradient are the same; scoring in chunks is `mini_batch_size` of the training. Shapes,
-    parameters and errors are those of `CrossEncoderMultipleNegativesRankingLoss`. In nats.
+    The value and the gradient are the same; shapes are those of `CrossEncoderMultipleNegativesRankingLoss`. In nats.
 
     Args:
-        num_negatives, scale, temperature, seed, activation_fn: see `CrossEncoderMultipleNegativesRankingLoss`.
+        temperature: T, above 0.
+        num_negatives: how many negatives are drawn; None, or more than there are: all.
+        scale: c, above 0.
+        seed: equal seeds give equal sequences of draws.
+        activation_fn: a, applied to the logits first; None is the identity.
 
     Raises:
         ValueError: for a y_pred that is neither a list nor all candidates.

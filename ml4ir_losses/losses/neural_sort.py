@@ -191,7 +191,17 @@ class NeuralNDCGTransposedLoss(NeuralNDCGLoss):
     $$-\bar w\,\frac{\sum_i g_i \sum_{r \le k} P_{ri}/\log_2(1+r)}{\sum_{r \le k} g^*_r/\log_2(1+r)},\quad
     g_i = 2^{y_i}-1$$
 
-    The sums of `neural_ndcg` in the other order, and so the same value; parameters, units and shapes as there.
+    The sums of `neural_ndcg` in the other order, and so the same value; units and shapes as there.
+
+    Args:
+        temperature: T of NeuralSort, above 0.
+        k: the ranks that count; None: all.
+        stochastic: average over Gumbel noise on the scores, drawn anew at every call.
+        n_samples: samples per query, if stochastic.
+        beta: scale of the noise, if stochastic.
+        max_iter: Sinkhorn iterations; all of them are made.
+        seed: of the noise, if stochastic.
+        min_label: documents whose label is below it are padding.
 
     Source: Pobrotyn, Białobrzeski, "NeuralNDCG: direct optimisation of a ranking metric via differentiable
     relaxation of sorting" (2021).

@@ -1,4 +1,4 @@
-"""Loops that run their steps strictly one after another."""
+"""What a custom gradient with a loop inside needs."""
 
 from __future__ import annotations
 
@@ -29,3 +29,13 @@ def repeat(step: Callable[..., State], times: int, *state: Tensor) -> State:
     for index in range(times):
         state = tuple(step(index, *state))
     return state
+
+
+def detached(x: Tensor) -> Tensor:
+    """x as the body of a custom gradient should take it: TensorFlow's tapes record in there too, and keep it all."""
+    if keras.backend.backend() != "tensorflow":
+        return x
+    import tensorflow as tf
+
+    # Not `stop_gradient`, which tapes record; whole numbers they do not follow.
+    return tf.bitcast(tf.bitcast(x, tf.int64 if x.dtype == tf.float64 else tf.int32), x.dtype)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ml4ir_losses.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.loops import repeat
+from ml4ir_losses.ops.loops import detached, repeat
 
 RowFunction = Callable[[Tensor], Tensor]
 
@@ -29,7 +29,7 @@ def mean_over_samples(function: Callable[[Tensor, Tensor], Tensor], scores: Tens
             value, slope = value_and_gradient(lambda x: function(x, samples[index]), scores)
             return values + value / size, slopes + slope / size
 
-        scores = _detached(scores)
+        scores = detached(scores)
         values, slopes = repeat(add, size, ops.zeros_like(scores[:, 0]), ops.zeros_like(scores))
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
@@ -49,7 +49,7 @@ def value_and_gradient(function: RowFunction, x: Tensor) -> tuple[Tensor, Tensor
         with tf.GradientTape() as tape:
             tape.watch(x)
             value = function(x)
-        slope = tape.gradient(value, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        slope = tape.gradient(value, x)
         slope.set_shape(x.shape)  # a loop takes no variable whose shape it knows less well at its end
         return value, slope
     if backend == "jax":
@@ -64,13 +64,3 @@ def value_and_gradient(function: RowFunction, x: Tensor) -> tuple[Tensor, Tensor
         value = function(x)
         slope = torch.autograd.grad(value.sum(), x)[0]
     return value.detach(), slope
-
-
-def _detached(x: Tensor) -> Tensor:
-    """x apart from an outer tape of eager TensorFlow, which records inside a custom gradient too, and keeps all."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        if tf.executing_eagerly():
-            return tf.constant(x.numpy())
-    return x

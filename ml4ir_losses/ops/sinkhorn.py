@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.lazy import Tensor, ops
-from ml4ir_losses.ops.loops import repeat
+from ml4ir_losses.ops.loops import detached, repeat
 from ml4ir_losses.ops.masking import safe_divide
 
 
@@ -19,6 +19,8 @@ def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def scale(matrix: Tensor) -> tuple[Tensor, Any]:
+        matrix = detached(matrix)
+
         def forward(t: Any, row: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, ...]:
             column = _inverse(_left(row, matrix))
             after = _inverse(_right(matrix, column))

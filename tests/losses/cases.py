@@ -59,7 +59,8 @@ def case_of(key: str) -> Case:
 
 def get_loss(spec: Any, **params: Any) -> RelevanceLossBase:
     """The loss, of a key also without the parameters that it requires: those of its case stand in."""
-    required = CASES[str(spec)].required if isinstance(spec, str) and spec in CASES else {}
+    known = isinstance(spec, str) and spec in LOSSES and LOSSES[spec].key in CASES
+    required = CASES[LOSSES[spec].key].required if known else {}
     return base.get_loss(spec, **{**required, **params})
 
 
