@@ -30,7 +30,8 @@ def mean_over_samples(function: Callable[[Tensor, Tensor], Tensor], scores: Tens
             return values + value / size, slopes + slope / size
 
         scores = detached(scores)
-        values, slopes = repeat(add, size, ops.zeros_like(scores[:, 0]), ops.zeros_like(scores))
+        start = ops.zeros_like(scores, dtype=scores.dtype)  # on torch float32 else
+        values, slopes = repeat(add, size, start[:, 0], start)
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
             return (args[0] if upstream is None else upstream)[:, None] * slopes

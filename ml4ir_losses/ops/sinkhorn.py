@@ -26,7 +26,7 @@ def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
             after = _inverse(_right(matrix, column))
             return after, _put(rows, t, row), _put(columns, t, column)  # the row before, and the column
 
-        start = ops.ones_like(matrix[:, :, 0])
+        start = ops.ones_like(matrix[:, :, 0], dtype=matrix.dtype)
         empty = ops.zeros((iterations, 1, 1), dtype=matrix.dtype) * start
         last, rows, columns = repeat(forward, iterations, start, empty, empty)
 
@@ -41,13 +41,14 @@ def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
                 column = columns[t]
                 before = -(to_column + _left(change, matrix)) * column * column
                 to_row = _right(matrix, before)
-                return rows[t], to_row, ops.zeros_like(to_column), _put(left, t, change), _put(right, t, before)
+                none = ops.zeros_like(to_column, dtype=matrix.dtype)
+                return rows[t], to_row, none, _put(left, t, change), _put(right, t, before)
 
             weighted = upstream * matrix
             slopes = _right(weighted, columns[-1]), _left(last, weighted)
             *_, left, right = repeat(backward, iterations, last, *slopes, empty, empty)
             left, right = ops.concatenate([left, rows]), ops.concatenate([columns, right])
-            steps = ops.matmul(ops.transpose(left, (1, 2, 0)), ops.transpose(right, (1, 0, 2)))
+            steps = ops.transpose(left, (1, 2, 0)) @ ops.transpose(right, (1, 0, 2))
             return upstream * _outer(last, columns[-1]) + steps
 
         return matrix * _outer(last, columns[-1]), gradient
@@ -61,15 +62,16 @@ def _put(stack: Tensor, index: Any, x: Tensor) -> Tensor:
 
 
 def _inverse(x: Tensor) -> Tensor:
-    return safe_divide(ops.ones_like(x), x)
+    return safe_divide(ops.ones_like(x, dtype=x.dtype), x)
 
 
+# `@`: `ops.matmul` of float64 is float32 on torch.
 def _left(vector: Tensor, matrix: Tensor) -> Tensor:
-    return ops.matmul(vector[:, None, :], matrix)[:, 0, :]
+    return (vector[:, None, :] @ matrix)[:, 0, :]
 
 
 def _right(matrix: Tensor, vector: Tensor) -> Tensor:
-    return ops.matmul(matrix, vector[:, :, None])[:, :, 0]
+    return (matrix @ vector[:, :, None])[:, :, 0]
 
 
 def _outer(row: Tensor, column: Tensor) -> Tensor:

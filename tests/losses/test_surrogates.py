@@ -186,7 +186,7 @@ def test_sinkhorn_balances_and_differentiates():
 
     probe = rng.normal(size=matrix.shape)
     assert_close(values(sinkhorn(ops.convert_to_tensor(matrix), 7)), plain(matrix))
-    slopes = gradient(lambda x: sinkhorn(x, 7) * probe, matrix)
+    slopes = gradient(lambda x: sinkhorn(x, 7) * ops.convert_to_tensor(probe), matrix)
     for place in [(0, 0, 0), (0, 4, 2), (1, 0, 1), (1, 2, 2)]:
         nudge = np.zeros_like(matrix)
         nudge[place] = 1e-6
@@ -201,5 +201,5 @@ def test_mean_over_samples_weighs_rows_by_what_comes_from_above():
     def function(x, sample):
         return ops.sum(x * x, axis=-1) * sample
 
-    actual = gradient(lambda x: mean_over_samples(function, x, ops.convert_to_tensor(samples)) * above, x)
+    actual = gradient(lambda x: mean_over_samples(function, x, ops.convert_to_tensor(samples)) * ops.convert_to_tensor(above), x)
     assert_close(actual, 2 * x * 2 * above[:, None])

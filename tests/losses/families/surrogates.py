@@ -64,7 +64,7 @@ def sampled(oracle, default_temperature):
 
 GUMBEL_VARIANTS = ({}, {"sample_size": 2, "gumbel_temperature": 2.5, **SHARP})
 
-FLAT = 0.01  # the ranks of documents hardly move where scores are far apart beside the temperature: large steps
+FLAT = 1e-6  # slopes of that size: at a temperature of 0.1 the scores of the suite are far apart
 
 CASES = {
     "approx_ndcg": Case(approx_ndcg, ({}, {"temperature": 1.0}), constant_alone=False, steep=FLAT),
