@@ -201,5 +201,7 @@ def test_mean_over_samples_weighs_rows_by_what_comes_from_above():
     def function(x, sample):
         return ops.sum(x * x, axis=-1) * sample
 
-    actual = gradient(lambda x: mean_over_samples(function, x, ops.convert_to_tensor(samples)) * ops.convert_to_tensor(above), x)
+    actual = gradient(
+        lambda x: mean_over_samples(function, x, ops.convert_to_tensor(samples)) * ops.convert_to_tensor(above), x
+    )
     assert_close(actual, 2 * x * 2 * above[:, None])
