@@ -48,6 +48,16 @@ def sigmoid_of_relevance(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     return masked_sigmoid(ops.convert_to_tensor(logits)[..., 1], mask)
 
 
+def classes(logits: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The softmax of [B, K]; of [B, N, K] the expected class Σ_k k·softmax_k, [B, N], where padding gets 0."""
+    logits = as_float(logits)
+    if len(logits.shape) == 2:
+        return masked_softmax(logits, mask)
+    valid = as_mask(mask, logits[..., 0])
+    share = ops.softmax(ops.where(valid[..., None], logits, 0.0), axis=-1)
+    return ops.where(valid, ops.sum(share * ops.arange(logits.shape[-1], dtype=share.dtype), axis=-1), 0.0)
+
+
 def _over_outputs(reduce: Callable[..., Tensor], logits: Tensor, mask: Tensor | None) -> Tensor:
     logits = as_float(logits)
     logits = logits[..., None] if len(logits.shape) == 2 else logits  # one output is [B, N]
@@ -76,8 +86,9 @@ ACTIVATIONS = {
     "sum_of_sigmoids": sum_of_sigmoids,
     "mean_of_sigmoids": mean_of_sigmoids,
     "sigmoid_of_relevance": sigmoid_of_relevance,
+    "classes": classes,
 }
-INVERSES = {"sigmoid": sigmoid_logits, "softmax": softmax_logits}
+INVERSES = {"sigmoid": sigmoid_logits, "softmax": softmax_logits, "classes": softmax_logits}
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")

@@ -116,7 +116,7 @@ class RelevanceLossBase(ABC):
     @property
     def invertible(self) -> bool:
         """True if the final activation can be undone, so that `from_logits=False` is offered."""
-        return self.activation in ("sigmoid", "softmax")
+        return self.activation in ("sigmoid", "softmax", "classes")
 
     def get_config(self) -> dict[str, Any]:
         """The key and every parameter: `get_loss(config)` builds the same loss."""
@@ -163,8 +163,8 @@ class RelevanceLossBase(ABC):
 
         return final_activation
 
-    def valid(self, y_true: Tensor) -> Tensor:
-        """The mask that the labels carry: true where label ≥ `min_label`; NaN is padding too."""
+    def valid(self, y_true: Tensor, y_pred: Tensor) -> Tensor | None:
+        """The mask that the labels carry, true where label ≥ `min_label` (NaN is padding too); None: all count."""
         if self.min_label is None:
             return ops.ones_like(y_true, dtype="bool")
         return y_true >= self.min_label
@@ -187,7 +187,7 @@ class RelevanceLossBase(ABC):
             params["seed"] = generator
         if self.params.get("activation_fn"):
             y_pred = where_finite(getattr(keras.activations, self.params["activation_fn"]), as_float(y_pred))
-        mask = self.valid(y_true) if mask is None else mask
+        mask = self.valid(y_true, y_pred) if mask is None else mask
         return type(self).function(y_true, y_pred, mask, item_weight=item_weight, **params)
 
     def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
@@ -205,13 +205,14 @@ class RelevanceLossBase(ABC):
         if self.label_range is None:
             return
         low, high = self.label_range
-        valid = labels >= (low if self.min_label is None else self.min_label) if mask is None else mask
-        wrong = valid & ~((labels >= low) & (labels <= high))
+        if mask is None:
+            mask = np.ones_like(labels, dtype=bool) if self.min_label is None else labels >= self.min_label
+        wrong = mask & ~((labels >= low) & (labels <= high))
         if wrong.any():
             raise UserError(f"{self.key!r} takes labels from {low:g} to {high:g}. Received: {labels[wrong].flat[0]:g}.")
 
-    def weight_shape(self, y_true: Sequence[int | None]) -> tuple[int | None, ...]:
-        """The shape of document weights for labels of this shape: [B, N], or [B] where rows have no documents."""
+    def weight_shape(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The shape of document weights for labels and scores of these shapes: [B, N], or [B] without documents."""
         return tuple(y_true[:2])
 
     def __repr__(self) -> str:
@@ -318,8 +319,8 @@ class WeightedSum(RelevanceLossBase):
         for loss, _ in self.losses:
             loss.check_labels(labels, y_pred, mask)
 
-    def weight_shape(self, y_true: Sequence[int | None]) -> tuple[int | None, ...]:
-        return self.losses[0][0].weight_shape(y_true)
+    def weight_shape(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> tuple[int | None, ...]:
+        return self.losses[0][0].weight_shape(y_true, y_pred)
 
     def __repr__(self) -> str:
         return f"WeightedSum({self.losses!r})"

@@ -121,7 +121,7 @@ class CrossEncoderMultipleNegativesRankingLoss(ListwiseLossBase):
     stochastic = True
     defaults = {"activation_fn": "sigmoid", "min_label": None}
 
-    def valid(self, y_true: Tensor) -> None:
+    def valid(self, y_true: Tensor, y_pred: Tensor) -> None:
         """Every row counts: there are no labels that could say otherwise."""
 
     def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
@@ -133,7 +133,7 @@ class CrossEncoderMultipleNegativesRankingLoss(ListwiseLossBase):
             )
         already_sampled(y_true, y_pred, self.params["num_negatives"], self.key)
 
-    def weight_shape(self, y_true: Sequence[int | None]) -> tuple[int | None, ...]:
+    def weight_shape(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> tuple[int | None, ...]:
         return tuple(y_true[:1])
 
 

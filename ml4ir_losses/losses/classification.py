@@ -13,6 +13,8 @@ from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.ops import as_float, safe_divide
 from ml4ir_losses.registry import register_loss
 
+Shape = Sequence[int | None]
+
 
 def categorical_cross_entropy(
     labels: Tensor,
@@ -24,36 +26,49 @@ def categorical_cross_entropy(
     class_weight: Sequence[float] | None = None,
     ignore_index: int | None = None,
 ) -> Tensor:
-    """Per-row cross entropy over K classes, [B]: see `CategoricalCrossEntropy`. `mask` and weights are [B]."""
+    """Per-row cross entropy over K classes, [B]: see `CategoricalCrossEntropy`.
+
+    `mask` and weights are [B], or [B, N] for scores [B, N, K].
+    """
     scores = as_float(scores)
+    if len(scores.shape) == 3:
+        flat = [None if x is None else ops.reshape(x, (-1,)) for x in (labels, mask, item_weight)]
+        rows = categorical_cross_entropy(
+            flat[0],
+            ops.reshape(scores, (-1, scores.shape[-1])),
+            flat[1],
+            item_weight=flat[2],
+            label_smoothing=label_smoothing,
+            class_weight=class_weight,
+            ignore_index=ignore_index,
+        )
+        return ops.mean(ops.reshape(rows, ops.shape(scores)[:2]), axis=1)
     classes = scores.shape[-1]
     labels = ops.convert_to_tensor(labels)
-    if len(labels.shape) == 2 and labels.shape[-1] == 1 and classes != 1:
-        labels = ops.squeeze(labels, axis=-1)
-    if len(labels.shape) == 1:
+    if not _one_hot(labels.shape, scores.shape):
+        labels = ops.reshape(labels, (-1,))
         index = ops.cast(ops.where(labels >= 0, labels, -1), "int32")  # NaN: -1
         target = ops.cast(index[:, None] == ops.arange(classes, dtype="int32")[None, :], scores.dtype)
-        row_valid = ops.cast(index >= 0, scores.dtype)
+        weight = ops.cast(index >= 0, scores.dtype)
         if ignore_index is not None:
-            row_valid = row_valid * ops.cast(index != ignore_index, scores.dtype)
+            weight = weight * ops.cast(index != ignore_index, scores.dtype)
     else:
         target = ops.cast(labels, scores.dtype)
-        row_valid = ops.ones_like(scores[:, 0])
+        weight = ops.ones_like(scores[:, 0])
     if mask is not None:
-        row_valid = ops.where(mask, row_valid, 0.0)
+        weight = ops.where(ops.cast(mask, "bool"), weight, 0.0)
+    if item_weight is not None:
+        weight = ops.where(weight > 0, ops.cast(item_weight, weight.dtype), 0.0)
     if class_weight is None:
         importance = ops.ones((classes,), dtype=scores.dtype)
     else:
         importance = ops.convert_to_tensor(np.asarray(class_weight), dtype=scores.dtype)
     smooth = (1.0 - label_smoothing) * target + label_smoothing / classes
-    scores = ops.where(row_valid[:, None] > 0, scores, 0.0)
-    terms = -ops.sum(smooth * importance * ops.log_softmax(scores, axis=-1), axis=-1) * row_valid
+    scores = ops.where(weight[:, None] > 0, scores, 0.0)
+    terms = -ops.sum(smooth * importance * ops.log_softmax(scores, axis=-1), axis=-1) * weight
     rows = ops.sum(ops.ones_like(terms))
-    shares = ops.sum(target * importance, axis=-1) * row_valid if class_weight is not None else row_valid
-    values = safe_divide(rows * terms, ops.sum(shares) * ops.ones_like(terms))
-    if item_weight is not None:
-        values = values * ops.where(row_valid > 0, ops.cast(item_weight, values.dtype), 0.0)
-    return values
+    shares = ops.sum(target * importance, axis=-1) * weight if class_weight is not None else weight
+    return safe_divide(rows * terms, ops.sum(shares) * ops.ones_like(terms))
 
 
 @register_loss("categorical_cross_entropy", aliases=("cross_entropy_loss",))
@@ -64,41 +79,65 @@ class CategoricalCrossEntropy(RelevanceLossBase):
 
     The row values are scaled so that their mean is the mean over the rows that count, weighted by the weight of
     each row's class when `class_weight` is given. In nats. y_pred [B, K]; y_true [B] class numbers or [B, K]
-    one-hot.
+    one-hot; the final activation is the softmax.
+
+    Or every document of a list has a class, such as its grade: y_pred [B, N, K], y_true [B, N] class numbers. The
+    mean is then over the documents of the batch, by their weights, and the documents are ranked by the expected class
+    Σ_k k·softmax(z)_k, the final activation.
 
     Args:
         label_smoothing: e, from 0 to below 1.
         class_weight: v, one weight per class; None is 1.
         ignore_index: rows of this class number do not count.
+        min_label: rows or documents whose class number is below it are padding; one below 0 always is.
         activation_fn: applied to the logits first.
 
     Raises:
         ValueError: for shapes that do not fit, and in direct calls for class numbers beyond K.
 
-    Source: Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990).
+    Source: Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990); ranking by
+    the expected class: Li, Burges, Wu, "McRank: learning to rank using multiple classification and gradient boosting"
+    (2007).
     """
 
     loss_type = "classification"
     function = staticmethod(categorical_cross_entropy)
-    activation = "softmax"
-    defaults = {"activation_fn": None, "min_label": None}
+    activation = "classes"
+    defaults = {"activation_fn": None}
 
     @classmethod
     def _positional(cls) -> tuple[str, ...]:
         return ()
 
-    def valid(self, y_true: Tensor) -> None:
-        """Class numbers below 0 are dropped by the function itself."""
+    @property
+    def outputs(self) -> None:
+        """As many as the model gives."""
 
-    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
-        classes = y_pred[-1] if len(y_pred) == 2 else None
-        one_hot = len(y_true) == 2 and y_true[1] in (classes, None)
-        numbers = len(y_true) == 1 or (len(y_true) == 2 and y_true[1] == 1)
+    def rank_scores(self, logits: Tensor) -> Tensor:
+        """The logit of the expected class over K - 1: unbounded, so that sure documents do not tie."""
+        if len(logits.shape) != 3:
+            return logits
+        share = ops.log_softmax(as_float(logits), axis=-1)
+        steps = ops.log(ops.arange(1, share.shape[-1], dtype=share.dtype))
+        return ops.logsumexp(share[..., 1:] + steps, axis=-1) - ops.logsumexp(share[..., :-1] + steps[::-1], axis=-1)
+
+    def valid(self, y_true: Tensor, y_pred: Tensor) -> Tensor | None:
+        """The rows that count; one-hot rows all do."""
+        if _one_hot(ops.shape(y_true), ops.shape(y_pred)):
+            return None
+        return ops.reshape(super().valid(y_true, y_pred), ops.shape(y_pred)[:-1])
+
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
+        classes = y_pred[-1] if y_pred else None
         weight = self.params["class_weight"]
-        if len(y_pred) != 2 or not (one_hot or numbers) or _differ(y_true[0], y_pred[0]):
+        if len(y_pred) == 3:
+            fits = len(y_true) == 2 and not _differ(y_true[1], y_pred[1])
+        else:
+            fits = len(y_pred) == 2 and (len(y_true) == 1 or (len(y_true) == 2 and y_true[1] in (1, classes, None)))
+        if not fits or _differ(y_true[0], y_pred[0]):
             raise UserError(
-                f"{self.key!r} takes y_pred [B, K] and y_true [B] class numbers or [B, K] one-hot. "
-                f"Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
+                f"{self.key!r} takes y_pred [B, K] and y_true [B] class numbers or [B, K] one-hot, or y_pred "
+                f"[B, N, K] and y_true [B, N] class numbers. Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
             )
         if weight is not None and _differ(len(weight), classes):
             raise UserError(
@@ -106,22 +145,28 @@ class CategoricalCrossEntropy(RelevanceLossBase):
             )
 
     def check_labels(
-        self, labels: np.ndarray[Any, Any], y_pred: Sequence[int | None], mask: np.ndarray[Any, Any] | None = None
+        self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
     ) -> None:
-        classes = y_pred[1]
-        if classes is None or (labels.ndim == 2 and labels.shape[1] == classes != 1):
+        classes = y_pred[-1]
+        if classes is None or _one_hot(labels.shape, y_pred):
             return
         labels = labels.reshape(-1)
-        counts = (labels >= 0) & (labels != self.params["ignore_index"])
-        wrong = counts & (labels >= classes) if mask is None else counts & (labels >= classes) & mask.reshape(-1)
+        wrong = (labels >= 0) & (labels != self.params["ignore_index"]) & ((labels >= classes) | (labels % 1 != 0))
+        if mask is not None:
+            wrong &= mask.reshape(-1)
         if wrong.any():
             raise UserError(
-                f"{self.key!r} takes class numbers below {classes}, the width of y_pred. "
-                f"Received: {labels[wrong][0]:g}."
+                f"{self.key!r} takes class numbers from 0 to {classes - 1}, as many as there are logits in y_pred "
+                f"(`num_outputs` of the architecture). Received: {labels[wrong][0]:g}."
             )
 
-    def weight_shape(self, y_true: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(y_true[:1])
+    def weight_shape(self, y_true: Shape, y_pred: Shape) -> tuple[int | None, ...]:
+        return tuple(y_true[: len(y_pred) - 1])
+
+
+def _one_hot(labels: Shape, scores: Shape) -> bool:
+    """True for labels [B, K] of scores [B, K]; [B] and [B, 1] are class numbers."""
+    return len(scores) == 2 and len(labels) == 2 and (labels[1] != 1 or scores[1] == 1)
 
 
 def _differ(a: Any, b: Any) -> bool:

@@ -101,7 +101,7 @@ class LabelDiffLambdaWeight(LambdaWeight):
     """
 
     def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
-        return absolute_differences(ops.where(mask, labels, 0.0))
+        return _between_documents(absolute_differences(ops.where(mask, labels, 0.0)), mask)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class MarginMSELoss(PairwiseLossBase):
                 f"y_pred {_show(y_pred)}."
             )
 
-    def weight_shape(self, y_true: Shape) -> tuple[int | None, ...]:
+    def weight_shape(self, y_true: Shape, y_pred: Shape) -> tuple[int | None, ...]:
         return tuple(y_true[:1])
 
 
@@ -224,8 +224,8 @@ class ProbMarginRankingLoss(PairwiseLossBase, RankingLossInterface):
         check_positive(margin=margin)
         self.params["base_margin"] = margin
 
-    def valid(self, y_true: Tensor) -> Tensor:
-        return super().valid(y_true[..., 0] if len(y_true.shape) == 3 else y_true)
+    def valid(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return super().valid(y_true[..., 0] if len(y_true.shape) == 3 else y_true, y_pred)
 
     def per_query(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -61,12 +62,13 @@ def _count(**arguments: int) -> None:
 def _whole(**arguments: int) -> None:
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, int):
-            raise UserError(f"`{name}` must be a whole number or None. Received: {name}={value!r}.")
+            raise UserError(f"`{name}` must be None or a whole number. Received: {name}={value!r}.")
 
 
 def _seed(**arguments: int) -> None:
-    _whole(**arguments)
-    check_not_negative(**arguments)
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise UserError(f"`{name}` must be None or a whole number of at least 0. Received: {name}={value!r}.")
 
 
 def _class_weight(**arguments: Any) -> None:
@@ -74,9 +76,11 @@ def _class_weight(**arguments: Any) -> None:
         if (
             not isinstance(value, Sequence)
             or isinstance(value, str)
-            or not all(isinstance(w, (int, float)) and w >= 0 for w in value)
+            or not all(isinstance(w, (int, float)) and not isinstance(w, bool) and 0 <= w < math.inf for w in value)
         ):
-            raise UserError(f"`{name}` must be a list of one weight of at least 0 per class. Received: {value!r}.")
+            raise UserError(
+                f"`{name}` must be a list of one weight of at least 0 per class. Received: {name}={value!r}."
+            )
 
 
 def _lambda_weight(**arguments: Any) -> None:
@@ -161,11 +165,14 @@ def to_config(value: Any) -> Any:
     """A parameter as plain data: objects by their `get_config`, registered functions as Keras writes them."""
     if hasattr(value, "get_config"):
         return value.get_config()
+    if isinstance(value, Mapping):
+        return {name: to_config(inner) for name, inner in value.items()}
     if not callable(value):
         return value
-    if keras.saving.get_registered_name(value) == value.__name__:
+    name = getattr(value, "__name__", None)
+    if name is None or keras.saving.get_registered_name(value) == name:
         raise UserError(
-            f"{value.__name__!r} is a Python function that a saved model could not find again: decorate it with "
+            f"{name or value!r} is a Python function that a saved model could not find again: decorate it with "
             "keras.saving.register_keras_serializable()."
         )
     return keras.saving.serialize_keras_object(value)
@@ -173,8 +180,16 @@ def to_config(value: Any) -> Any:
 
 def from_config(value: Any) -> Any:
     """The parameter that `to_config` wrote."""
-    is_object = isinstance(value, Mapping) and "class_name" in value
-    return keras.saving.deserialize_keras_object(value) if is_object else value
+    if not isinstance(value, Mapping) or "class_name" not in value:
+        return value
+    try:
+        return keras.saving.deserialize_keras_object(value)
+    except (TypeError, ValueError) as error:
+        name = value.get("registered_name") or value["class_name"]
+        raise UserError(
+            f"No registered Python function or class {name!r}: import the module that decorates it with "
+            "keras.saving.register_keras_serializable() first."
+        ) from error
 
 
 def check_parameters(params: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Architectures by key: functions that name their parameters and build a scorer layer.
 
-One that takes the hidden argument `outputs`, the logits of a document (None: its own choice), fits every loss; the
-others fit the losses of one logit.
+One that takes the hidden argument `outputs`, the logits of a document (None: its own choice, `num_outputs`), fits
+every loss; the others fit the losses of one logit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def linear(
     *,
     dropout: float = 0.0,
     l2: float = 0.0,
-    mixtures: int | None = None,
+    num_outputs: int | None = None,
     outputs: int | None = 1,
     dtype: Any = None,
 ) -> Any:
@@ -27,9 +27,9 @@ def linear(
     Args:
         dropout: share of the features that is dropped in training.
         l2: factor of the squared weights in the loss.
-        mixtures: scorers of the loss `mixture_em`; 2 when left out.
+        num_outputs: scorers of the loss `mixture_em`, classes of `categorical_cross_entropy`; 2 when left out.
     """
-    return dnn(hidden_units=(), input_dropout=dropout, l2=l2, mixtures=mixtures, outputs=outputs, dtype=dtype)
+    return dnn(hidden_units=(), input_dropout=dropout, l2=l2, num_outputs=num_outputs, outputs=outputs, dtype=dtype)
 
 
 @register_architecture("dnn")
@@ -41,7 +41,7 @@ def dnn(
     input_dropout: float = 0.0,
     layer_norm: bool = False,
     l2: float = 0.0,
-    mixtures: int | None = None,
+    num_outputs: int | None = None,
     outputs: int | None = 1,
     dtype: Any = None,
 ) -> Any:
@@ -54,7 +54,7 @@ def dnn(
         input_dropout: share of the features that is dropped in training.
         layer_norm: normalise each hidden layer's output before its activation.
         l2: factor of the squared weights in the loss.
-        mixtures: scorers of the loss `mixture_em`; 2 when left out.
+        num_outputs: scorers of the loss `mixture_em`, classes of `categorical_cross_entropy`; 2 when left out.
     """
     units = [hidden_units] if isinstance(hidden_units, int) else list(hidden_units)
     if not all(isinstance(u, int) and not isinstance(u, bool) and u >= 1 for u in units):
@@ -64,11 +64,14 @@ def dnn(
             raise UserError(f"`{name}` must be from 0 to below 1. Received: {rate!r}.")
     if isinstance(l2, bool) or not isinstance(l2, (int, float)) or l2 < 0:
         raise UserError(f"`l2` must be a number of at least 0. Received: {l2!r}.")
-    if mixtures is not None:
-        if isinstance(mixtures, bool) or not isinstance(mixtures, int) or mixtures < 2:
-            raise UserError(f"`mixtures` must be a whole number of at least 2. Received: {mixtures!r}.")
+    if num_outputs is not None:
+        if isinstance(num_outputs, bool) or not isinstance(num_outputs, int) or num_outputs < 2:
+            raise UserError(f"`num_outputs` must be a whole number of at least 2. Received: {num_outputs!r}.")
         if outputs is not None:
-            raise UserError(f"`mixtures` is for the loss 'mixture_em'; this loss takes {outputs} logits per document.")
+            raise UserError(
+                "`num_outputs` is for the losses 'mixture_em' and 'categorical_cross_entropy'; this one takes "
+                f"{outputs} logit{'s' * (outputs > 1)} per document."
+            )
     from ml4ir_losses.model.layers import DenseScorer
 
     return DenseScorer(
@@ -78,7 +81,7 @@ def dnn(
         input_dropout=input_dropout,
         layer_norm=layer_norm,
         l2=l2,
-        outputs=(mixtures or 2) if outputs is None else outputs,
+        outputs=(num_outputs or 2) if outputs is None else outputs,
         name="scorer",
         dtype=dtype,
     )

@@ -66,8 +66,6 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
             spec, aux_propensity = pop_propensity(aux.spec)
             self.tasks[f"aux_{i}"] = (get_loss(spec), aux.label or label, aux_propensity, aux.weight)
         for name, (loss, *_) in self.tasks.items():
-            if loss.loss_type == "classification":
-                raise UserError(f"{name} loss {loss.key!r} takes classes [B, K]; a ranking model gives scores [B, N].")
             if loss.min_label is None:
                 raise UserError(f"{name} loss {loss.key!r}: `min_label` must be a number: padding is below it.")
             if loss.outputs != self.relevance_loss.outputs:

@@ -103,11 +103,13 @@ def prepare(config: Config) -> Prepared:
 
 def _check_labels(model: RelevanceModel, queries: Mapping[str, Queries]) -> None:
     """Raises `DataError` for labels that a loss does not take: inside `fit` their values are not seen."""
+    logits = model(model.example())
+    width = logits["outputs"].shape[2:] if "outputs" in logits else ()
     for loss, label, *_ in model.tasks.values():
         for split, data in queries.items():
             if split != "test":
                 try:
-                    loss.check_labels(data.labels[label], (None, None))
+                    loss.check_labels(data.labels[label], (None, None, *width))
                 except UserError as error:
                     raise DataError(f"{data.source} ({split}), column {label!r}: {error}") from None
 

@@ -15,7 +15,7 @@ SEVERAL = np.stack([LOGITS, LOGITS[:, ::-1] - 1.0], axis=-1)  # two logits per d
 LOWEST = np.finfo("float32").min
 
 
-WIDE = ("sum_of_sigmoids", "mean_of_sigmoids", "sigmoid_of_relevance")
+WIDE = ("sum_of_sigmoids", "mean_of_sigmoids", "sigmoid_of_relevance", "classes")
 
 
 def logits_of(name):
@@ -29,7 +29,8 @@ def by_hand(name, mask):
         if name in WIDE:
             p = 1 / (1 + np.exp(-row[real]))
             both = p[:, 0] + p[:, 1]
-            expected[b, real] = {WIDE[0]: both, WIDE[1]: both / 2, WIDE[2]: p[:, 1]}[name]
+            second = 1 / (1 + np.exp(row[real, 0] - row[real, 1]))
+            expected[b, real] = {WIDE[0]: both, WIDE[1]: both / 2, WIDE[2]: p[:, 1], WIDE[3]: second}[name]
         elif name == "identity":
             expected[b] = LOWEST
             expected[b, real] = row[real]
@@ -68,7 +69,12 @@ def test_padding_reaches_neither_value_nor_gradient(name, garbage):
 def test_logits_far_apart(name):
     far = np.array([[1e4, -1e4, 0.0, 1e4]], dtype="float32")
     sigmoid = np.array([[1, 0, 0.5, 1]])
-    expected = {"identity": far, "softmax": [[0.5, 0, 0, 0.5]], "sum_of_sigmoids": 2 * sigmoid}.get(name, sigmoid)
+    expected = {
+        "identity": far,
+        "softmax": [[0.5, 0, 0, 0.5]],
+        "sum_of_sigmoids": 2 * sigmoid,
+        "classes": [[0.5] * 4],
+    }.get(name, sigmoid)
     far = np.stack([far, far], axis=-1) if name in WIDE else far
     np.testing.assert_allclose(values(ACTIVATIONS[name](far)), expected, rtol=1e-6)
 
@@ -76,18 +82,18 @@ def test_logits_far_apart(name):
 @pytest.mark.parametrize("name", sorted(INVERSES))
 def test_inverses(name):
     logits = values(INVERSES[name](ACTIVATIONS[name](LOGITS)))
-    shift = LOGITS - logits if name == "softmax" else np.zeros((3, 1))
+    shift = LOGITS - logits if name != "sigmoid" else np.zeros((3, 1))
     np.testing.assert_allclose(logits + shift[:, :1], LOGITS, atol=1e-3)
     assert_close(
-        values(INVERSES[name](np.full((1, 2), np.exp(-2.0) if name == "softmax" else 0.5)))[0, 0],
-        {"softmax": -2.0, "sigmoid": 0.0}[name],
+        values(INVERSES[name](np.full((1, 2), 0.5 if name == "sigmoid" else np.exp(-2.0))))[0, 0],
+        0.0 if name == "sigmoid" else -2.0,
     )
 
 
 @each_key
 def test_the_node_in_a_functional_graph(key, tmp_path):
     """It is named, carries no mask that Keras would multiply into the loss, and comes back from a file."""
-    width = () if get_loss(key).outputs == 1 else (case_of(key).outputs,)
+    width = (case_of(key).outputs,) if case_of(key).layout == "outputs" else ()
     data = np.tile(LOGITS[..., None], (1, 1, *width)) if width else LOGITS
     logits, mask = keras.Input((4, *width), name="logits"), keras.Input((4,), name="mask")
     op = get_loss(key).get_final_activation_op("relevance")

@@ -128,9 +128,9 @@ class TestLabels:
     def test_class_beyond_the_width(self):
         scores = np.zeros((2, 3))
         fn = get_loss("categorical_cross_entropy").get_loss_fn()
-        with pytest.raises(UserError, match=r"class numbers below 3.*Received: 7"):
+        with pytest.raises(UserError, match=r"class numbers from 0 to 2.*Received: 7"):
             fn(np.array([0, 7]), scores)
-        with pytest.raises(UserError, match=r"class numbers below 3.*Received: 3"):
+        with pytest.raises(UserError, match=r"class numbers from 0 to 2.*Received: 3"):
             fn(np.array([[0], [3]]), scores)
         ignoring = get_loss("categorical_cross_entropy", ignore_index=255).get_loss_fn()
         assert values(ignoring(np.array([0, 255]), scores)) == pytest.approx(math.log(3))

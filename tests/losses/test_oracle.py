@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from losses.cases import Batch, case_of, each, each_key, each_variant, get_loss, make_batch, oracle, pure
+from losses.cases import case_of, each, each_key, each_variant, make_batch, oracle, pure
 from losses.numeric import BACKEND, DOUBLE, assert_close, central_differences, gradient, values
-from ml4ir_losses.losses.classification import categorical_cross_entropy
 
 # B ≠ N and B = N: a value broadcast along the wrong axis shows only where they differ, or only where they agree.
 SHAPES = pytest.mark.parametrize(("rows", "size"), [(7, 6), (6, 6), (1, 6)], ids=["B7N6", "B6N6", "B1N6"])
@@ -87,31 +86,3 @@ def test_float64_is_kept(key):
         pytest.skip("JAX computes in float32")
     batch = make_batch(key)
     assert "float64" in str(pure(key, batch)(batch.scores).dtype)
-
-
-class TestCategoricalCrossEntropy:
-    def rows(self):
-        return make_batch("categorical_cross_entropy", padded=False)
-
-    @pytest.mark.parametrize("params", [{}, {"label_smoothing": 0.3}, {"class_weight": [1, 2, 3, 4, 5, 6]}], ids=str)
-    def test_one_hot_equals_class_numbers(self, params):
-        batch = self.rows()
-        one_hot = np.eye(6)[batch.labels.astype(int)]
-        as_numbers = categorical_cross_entropy(batch.labels, batch.scores, **params)
-        assert_close(values(categorical_cross_entropy(one_hot, batch.scores, **params)), values(as_numbers))
-        column = categorical_cross_entropy(batch.labels[:, None], batch.scores, **params)
-        assert_close(values(column), values(as_numbers))
-
-    def test_soft_targets(self):
-        batch = self.rows()
-        target = np.random.default_rng(0).dirichlet(np.ones(6), len(batch.scores))
-        log_p = batch.scores - np.log(np.exp(batch.scores).sum(-1, keepdims=True))
-        assert_close(values(categorical_cross_entropy(target, batch.scores)), -(target * log_p).sum(-1))
-
-    def test_nan_and_negative_class_numbers_are_dropped(self):
-        batch = self.rows()
-        for nothing in (-1.0, -100.0, np.nan):
-            labels = np.where(np.arange(7) == 2, nothing, batch.labels)
-            actual = values(get_loss("categorical_cross_entropy").per_query(labels, batch.scores))
-            dropped = Batch(labels, batch.scores, np.arange(7) != 2, None)
-            assert_close(actual, expected("categorical_cross_entropy", dropped, batch.scores, False, {}))

@@ -22,9 +22,10 @@ LOSSES = pytest.mark.parametrize(
         (ORDINAL, {"key": "dnn", "hidden_units": [8]}, 3),
         ("click_em", "linear", 2),
         ("mixture_em", {"key": "dnn", "hidden_units": [8]}, 2),
-        ({"key": "mixture_em", "alpha": 0.5}, {"key": "linear", "mixtures": 3}, 3),
+        ({"key": "mixture_em", "alpha": 0.5}, {"key": "linear", "num_outputs": 3}, 3),
+        ("categorical_cross_entropy", {"key": "dnn", "hidden_units": [8], "num_outputs": 4}, 4),
     ],
-    ids=["ordinal", "click_em", "mixture_em", "mixture_em-3"],
+    ids=["ordinal", "click_em", "mixture_em", "mixture_em-3", "classes"],
 )
 
 
@@ -55,7 +56,8 @@ def test_the_loss_reads_every_logit_and_the_metrics_what_ranks(folder, loss, arc
     assert float(logs["ndcg_5"]) == pytest.approx(float(ndcg.result()), rel=1e-5)
     real = x["mask"] > 0
     p = 1 / (1 + np.exp(-output["outputs"]))
-    score = {"ordinal": p.sum(-1), "click_em": p[..., 1], "mixture_em": p.mean(-1)}[get_loss(loss).key]
+    classes = values(keras.ops.softmax(output["outputs"])) @ np.arange(width)
+    score = {"ordinal": p.sum(-1), "click_em": p[..., 1], "mixture_em": p.mean(-1)}.get(get_loss(loss).key, classes)
     np.testing.assert_allclose(output["score"], np.where(real, score, 0.0), rtol=1e-5)
 
 
@@ -95,8 +97,14 @@ def test_a_second_loss_shares_the_logits(folder):
         ),
         ({"loss": {"click_em": 1.0, "list_mle": 1.0}}, "model.loss: .*a loss is given as a key|one number of logits"),
         ({"loss": "ordinal"}, "needs the parameter 'ordinal_size'"),
-        ({"loss": ORDINAL, "architecture": {"key": "dnn", "mixtures": 3}}, "`mixtures` is for the loss 'mixture_em'"),
-        ({"loss": "mixture_em", "architecture": {"key": "dnn", "mixtures": 1}}, "`mixtures` must be a whole number"),
+        (
+            {"loss": ORDINAL, "architecture": {"key": "dnn", "num_outputs": 3}},
+            "`num_outputs` is for the losses",
+        ),
+        (
+            {"loss": "mixture_em", "architecture": {"key": "dnn", "num_outputs": 1}},
+            "`num_outputs` must be a whole",
+        ),
         ({"loss": ORDINAL, "architecture": {"key": "dnn", "outputs": 2}}, "has no parameter 'outputs'"),
     ],
 )

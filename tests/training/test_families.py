@@ -15,7 +15,7 @@ pytestmark = pytest.mark.backend("tensorflow")
 
 
 def test_there_is_one_of_each_family():
-    assert {"pointwise", "pairwise", "listwise"} <= set(FAMILIES)
+    assert {"pointwise", "classification", "pairwise", "listwise"} <= set(FAMILIES)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
