@@ -1,0 +1,97 @@
+"""`EmbeddingLossBase`: losses of embeddings, row by row or over the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.losses.base import RelevanceLossBase
+from ml4ir_losses.ops import as_float
+
+Shape = Sequence[int | None]
+_LABELS = {
+    "none": "y_true with B rows, which are not read",
+    "class": "y_true [B] class numbers",
+    "binary": "y_true [B] of 0 and 1",
+    "share": "y_true [B] from 0 to 1",
+    "number": "y_true [B] numbers",
+    "teacher": "y_true with B rows of teacher values",
+}
+
+
+def embeddings_of(y_pred: Tensor) -> Tensor:
+    """Embeddings [B, C, D] of at least float32; [B, D] are one column."""
+    y_pred = as_float(y_pred)
+    return y_pred[:, None, :] if len(y_pred.shape) == 2 else y_pred
+
+
+def row_mask(mask: Tensor | None, like: Tensor) -> Tensor:
+    """The rows that count, [B], as booleans; None: all. `like` is any tensor with B rows."""
+    if mask is None:
+        return ops.ones_like(ops.sum(ops.reshape(like, (ops.shape(like)[0], -1)), axis=-1), dtype="bool")
+    return ops.reshape(ops.cast(mask, "bool"), (-1,))
+
+
+def row_labels(labels: Tensor, like: Tensor) -> Tensor:
+    """Labels [B] or [B, 1] as [B], in the dtype of `like`."""
+    return ops.cast(ops.reshape(ops.convert_to_tensor(labels), (-1,)), like.dtype)
+
+
+class EmbeddingLossBase(RelevanceLossBase):
+    """A loss of embeddings, y_pred [B, C, D]: the columns are anchor, positive, negative 1, and so on.
+
+    A subclass says how many columns it takes and what its labels are. Every row has a value, and the mean over the
+    rows is the loss; where the loss is one number of the whole batch, every row carries it. Rows that `mask` [B]
+    leaves out have the value 0 and are no other row's candidates.
+    """
+
+    loss_type = "embedding"
+    columns: ClassVar[tuple[int, int | None]] = (2, None)  # at least, at most
+    labels: ClassVar[str] = "none"  # a key of _LABELS
+    defaults = {"min_label": None}
+
+    def valid(self, y_true: Tensor, y_pred: Tensor) -> None:
+        """Every row counts: labels say nothing of padding."""
+
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
+        low, high = self.columns
+        columns = 1 if len(y_pred) == 2 else y_pred[1] if len(y_pred) == 3 else 0
+        fits = len(y_pred) in (2, 3) and (columns is None or low <= columns and (high is None or columns <= high))
+        rows = len(y_true) >= 1 and (None in (y_true[0], y_pred[0]) or y_true[0] == y_pred[0])
+        if self.labels not in ("none", "teacher"):
+            rows = rows and (len(y_true) == 1 or (len(y_true) == 2 and y_true[1] in (1, None)))
+        if not fits or not rows:
+            raise UserError(
+                f"{self.key!r} takes y_pred {self._wanted()} and {_LABELS[self.labels]}. "
+                f"Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
+            )
+
+    def _wanted(self) -> str:
+        low, high = self.columns
+        if low == 1:
+            return "[B, D]" if high == 1 else "[B, C, D] (C columns of embeddings) or [B, D]"
+        names = "anchor, positive, negatives"
+        count = f"C = {low}" if high == low else f"C of at least {low}" if high is None else f"C from {low} to {high}"
+        return f"[B, C, D] with {count} columns of embeddings ({names})"
+
+    def check_labels(
+        self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
+    ) -> None:
+        if self.labels not in ("class", "binary", "share"):
+            return
+        values = labels.reshape(-1) if mask is None else labels.reshape(-1)[mask.reshape(-1)]
+        right = {
+            "class": values % 1 == 0,
+            "binary": (values == 0) | (values == 1),
+            "share": (values >= 0) & (values <= 1),
+        }[self.labels]
+        if not right.all():
+            wanted = {"class": "whole class numbers", "binary": "labels 0 and 1", "share": "labels from 0 to 1"}
+            raise UserError(f"{self.key!r} takes {wanted[self.labels]}. Received: {values[~right][0]:g}.")
+
+    def weight_shape(self, y_true: Shape, y_pred: Shape) -> tuple[int | None, ...]:
+        return tuple(y_true[:1])
