@@ -7,6 +7,31 @@ Every loss is `fn(labels, scores, mask=None, *, item_weight=None, **params) -> [
 from ml4ir_losses.losses.candidates import cross_encoder_multiple_negatives_ranking
 from ml4ir_losses.losses.classification import categorical_cross_entropy
 from ml4ir_losses.losses.distillation import adr_mse, coupled_rank_distil
+from ml4ir_losses.losses.embedding.distillation import distill_kl_div, embedding_margin_mse, embedding_mse
+from ml4ir_losses.losses.embedding.guided import gist_embed
+from ml4ir_losses.losses.embedding.heads import arc_face, cos_face, pair_softmax, proxy_anchor, proxy_nca
+from ml4ir_losses.losses.embedding.in_batch import (
+    contrastive_tension_in_batch,
+    mega_batch_margin,
+    multiple_negatives_ranking,
+    multiple_negatives_symmetric_ranking,
+)
+from ml4ir_losses.losses.embedding.metric_learning import multi_similarity, nt_xent, sup_con
+from ml4ir_losses.losses.embedding.pairs import (
+    angle,
+    contrastive,
+    contrastive_tension,
+    cosent,
+    cosine_similarity,
+    online_contrastive,
+)
+from ml4ir_losses.losses.embedding.triplets import (
+    batch_all_triplet,
+    batch_hard_soft_margin_triplet,
+    batch_hard_triplet,
+    batch_semi_hard_triplet,
+    triplet,
+)
 from ml4ir_losses.losses.lambda_loss import lambda_loss
 from ml4ir_losses.losses.listwise import (
     aux_one_hot_cross_entropy,
@@ -64,22 +89,38 @@ from ml4ir_losses.metrics.functional import (
 
 __all__ = [
     "adr_mse",
+    "angle",
     "approx",
     "approx_mrr",
     "approx_ndcg",
+    "arc_face",
     "arp",
     "aux_one_hot_cross_entropy",
     "aux_softmax_cross_entropy",
+    "batch_all_triplet",
+    "batch_hard_soft_margin_triplet",
+    "batch_hard_triplet",
+    "batch_semi_hard_triplet",
     "binary_cross_entropy",
     "binary_listnet",
     "calibrated_softmax",
     "categorical_cross_entropy",
     "circle",
     "click_em",
+    "contrastive",
+    "contrastive_tension",
+    "contrastive_tension_in_batch",
+    "cos_face",
+    "cosent",
     "cosine_prob_margin_ranking",
+    "cosine_similarity",
     "coupled_rank_distil",
     "cross_encoder_multiple_negatives_ranking",
     "dcg",
+    "distill_kl_div",
+    "embedding_margin_mse",
+    "embedding_mse",
+    "gist_embed",
     "gumbel",
     "gumbel_approx_ndcg",
     "gumbel_neural_sort_cross_entropy",
@@ -91,16 +132,23 @@ __all__ = [
     "margin_mse",
     "mean_average_precision",
     "mean_squared_error",
+    "mega_batch_margin",
     "mixture_em",
     "mrr",
+    "multi_similarity",
+    "multiple_negatives_ranking",
+    "multiple_negatives_symmetric_ranking",
     "ndcg",
     "neural_ndcg",
     "neural_sort",
     "neural_sort_cross_entropy",
     "neural_sort_ndcg",
+    "nt_xent",
+    "online_contrastive",
     "ordered_pair_accuracy",
     "ordinal",
     "p_list_mle",
+    "pair_softmax",
     "pairwise_hinge",
     "pairwise_logistic",
     "pairwise_mse",
@@ -110,12 +158,16 @@ __all__ = [
     "precision",
     "prob_margin_ranking",
     "propensity_weight",
+    "proxy_anchor",
+    "proxy_nca",
     "rank_one_listnet",
     "ranknet",
     "recall",
     "root_mean_squared_error",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
+    "sup_con",
+    "triplet",
     "unique_softmax",
     "yeti_logistic",
 ]

@@ -226,12 +226,13 @@ class TestThirdParties:
 
 LAZY = """
 import sys
+from inspect import Parameter
 import ml4ir_losses.losses.classification, ml4ir_losses.losses.listwise, ml4ir_losses.losses.pairwise
 import ml4ir_losses.losses.pointwise, ml4ir_losses.losses.propensity, ml4ir_losses.losses.parameters
 from ml4ir_losses.losses.base import get_loss, WeightedSum
 from ml4ir_losses.registry import LOSSES
 for entry in LOSSES:
-    loss = get_loss(entry.key, **({"ordinal_size": 2} if entry.key == "ordinal" else {}))
+    loss = get_loss(entry.key, **{name: 2 for name, default in entry.parameters.items() if default is Parameter.empty})
     repr(loss), loss.get_config(), entry.parameters, entry.summary
 try:
     get_loss("list_mle", temperature=-1)

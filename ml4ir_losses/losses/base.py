@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -45,6 +45,7 @@ class RelevanceLossBase(ABC):
     stochastic: ClassVar[bool] = False
     lambda_weights: ClassVar[tuple[str, ...]] = ()
     takes_confidence: ClassVar[bool] = False
+    step_parameters: ClassVar[Collection[str]] = ()  # those that only a model's training step reads
     _parameters: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -82,7 +83,7 @@ class RelevanceLossBase(ABC):
             if default is _PARAMETER.empty and name not in params:
                 raise UserError(f"{self.key!r} needs the parameter {name!r}.")
         self.loss_key, self.scoring_type = legacy.get("loss_key", ""), legacy.get("scoring_type", "")
-        self.params = {**self._parameters, **params}
+        self.params = {**self._parameters, **{name: from_config(value) for name, value in params.items()}}
         check_parameters(self.params)
         if self.params.get("lambda_weight") is not None:
             check_lambda_weight(self.key, self.params["lambda_weight"], self.lambda_weights)
@@ -125,7 +126,7 @@ class RelevanceLossBase(ABC):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The loss that `get_config` described."""
-        return cls(**{name: from_config(value) for name, value in config.items() if name != "key"})
+        return cls(**{name: value for name, value in config.items() if name != "key"})
 
     def get_loss_fn(self, **kwargs: Any) -> Any:
         """A `keras.losses.Loss` over this loss: see `ml4ir_losses.losses.keras_loss.RelevanceLoss`.
@@ -182,7 +183,8 @@ class RelevanceLossBase(ABC):
         `mask` stands in for the mask in the labels; a seeded loss draws from `generator`, a
         `keras.random.SeedGenerator`, where one is given.
         """
-        params = {name: value for name, value in self.params.items() if name not in ("min_label", "activation_fn")}
+        others = ("min_label", "activation_fn", *self.step_parameters)
+        params = {name: value for name, value in self.params.items() if name not in others}
         if generator is not None and self.samples:
             params["seed"] = generator
         if self.params.get("activation_fn"):

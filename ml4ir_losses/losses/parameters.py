@@ -16,6 +16,7 @@ from ml4ir_losses.errors import (
 )
 from ml4ir_losses.lazy import keras
 from ml4ir_losses.ops import NORMALIZATIONS
+from ml4ir_losses.ops.similarity import DISTANCES, SIMILARITIES
 
 ACTIVATION_FUNCTIONS = ("sigmoid", "tanh", "relu", "softplus", "linear")
 
@@ -98,6 +99,25 @@ def _weighting_scheme(**arguments: Any) -> None:
         get_weighting_scheme(value)
 
 
+def _distance(**arguments: str) -> None:
+    check_choice(DISTANCES, **arguments)
+
+
+def _similarity(**arguments: str) -> None:
+    check_choice(SIMILARITIES, **arguments)
+
+
+def _function_or(*names: str) -> Callable[..., None]:
+    def checked(**arguments: Any) -> None:
+        check_choice(names, **{name: value for name, value in arguments.items() if not callable(value)})
+
+    return checked
+
+
+def _margin_strategy(**arguments: str) -> None:
+    check_choice(("absolute", "relative"), **arguments)
+
+
 def _log_base(**arguments: str) -> None:
     check_choice(("binary", "natural"), **arguments)
 
@@ -144,6 +164,25 @@ CHECKS: dict[str, Callable[..., None]] = {
     "stochastic": _flag,
     "do_fine_small_difference": _flag,
     "as_shipped": _flag,
+    "distance": _distance,
+    "similarity": _similarity,
+    "size_average": _flag,
+    "loss_fct": _function_or("mse", "mae", "huber"),
+    "cos_score_transformation": _optional(_function_or("identity", "sigmoid", "tanh", "relu")),
+    "softmax_scale": check_positive,
+    "num_labels": _count,
+    "concatenation_sent_rep": _flag,
+    "concatenation_sent_difference": _flag,
+    "concatenation_sent_multiplication": _flag,
+    "gather_across_devices": _flag,
+    "mini_batch_size": _count,
+    "show_progress_bar": _flag,
+    "positive_margin": check_number,
+    "negative_margin": check_number,
+    "margin_strategy": _margin_strategy,
+    "contrast_anchors": _flag,
+    "contrast_positives": _flag,
+    "base": check_number,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ml4ir_losses.lazy import Tensor, keras
 
@@ -39,3 +40,41 @@ def detached(x: Tensor) -> Tensor:
 
     # Not `stop_gradient`, which tapes record; whole numbers they do not follow.
     return tf.bitcast(tf.bitcast(x, tf.int64 if x.dtype == tf.float64 else tf.int32), x.dtype)
+
+
+def scan_blocks(
+    step: Callable[..., tuple[State, Tensor]], blocks: State, like: Tensor, *carry: Tensor
+) -> tuple[State, Tensor]:
+    """carry, out = step(carry, the b-th block of each tensor), one block after another; the outs stacked.
+
+    For use inside a custom gradient, or where no gradient is asked for. `like` has the dtype and the shape of an out.
+    """
+    backend = keras.backend.backend()
+    if blocks[0].shape[0] == 1:
+        carry, out = step(carry, *(x[0] for x in blocks))
+        return carry, out[None]
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        count = tf.shape(blocks[0])[0]
+
+        def body(index: Tensor, outs: Any, carry: State) -> tuple[Tensor, Any, State]:
+            carry, out = step(carry, *(x[index] for x in blocks))
+            return index + 1, outs.write(index, out), carry
+
+        outs = tf.TensorArray(like.dtype, count, element_shape=like.shape)
+        state = (0, outs, tuple(carry))
+        _, outs, carry = tf.while_loop(lambda index, *_: index < count, body, state, parallel_iterations=1)
+        return carry, outs.stack()
+    if backend == "jax":
+        import jax
+
+        last, outs = jax.lax.scan(lambda carry, block: step(carry, *block), carry, blocks)
+        return last, outs
+    import torch
+
+    collected = []
+    for index in range(blocks[0].shape[0]):
+        carry, out = step(carry, *(x[index] for x in blocks))
+        collected.append(out)
+    return carry, torch.stack(collected)

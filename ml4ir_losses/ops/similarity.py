@@ -12,6 +12,7 @@ from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.ops.masking import safe_divide
 
 Compare = Callable[[Tensor, Tensor], Tensor]
+_SHORTEST = 1e-30  # the gradient of what is shorter overflows
 _CHUNK = 16  # dimensions at a time where a matrix needs their differences one by one
 
 
@@ -22,9 +23,10 @@ def safe_sqrt(x: Tensor) -> Tensor:
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows of length 1, [..., D]; a zero row stays 0, with a zero gradient."""
+    """Rows of length 1, [..., D]; a zero row stays 0, with a zero gradient, and so does one of no entry above 1e-30."""
     # By its largest entry first: squares neither overflow nor vanish. The length cancels it, so it needs no gradient.
     scale = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
+    scale = ops.where(scale > _SHORTEST, scale, 0.0)
     x = safe_divide(x, scale * ops.ones_like(x))
     return safe_divide(x, safe_sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True)) * ops.ones_like(x))
 
@@ -51,7 +53,7 @@ def paired_euclidean(a: Tensor, b: Tensor) -> Tensor:
 
 def paired_manhattan(a: Tensor, b: Tensor) -> Tensor:
     """Σ_d |a - b|."""
-    return ops.sum(_absolute(a - b), axis=-1)
+    return ops.sum(absolute(a - b), axis=-1)
 
 
 def dot_matrix(a: Tensor, b: Tensor) -> Tensor:
@@ -84,11 +86,11 @@ def manhattan_matrix(a: Tensor, b: Tensor) -> Tensor:
     total = 0.0
     for first in range(0, a.shape[-1], _CHUNK):
         part = slice(first, first + _CHUNK)
-        total = total + ops.sum(_absolute(a[:, None, part] - b[None, :, part]), axis=-1)
+        total = total + ops.sum(absolute(a[:, None, part] - b[None, :, part]), axis=-1)
     return total
 
 
-def _absolute(x: Tensor) -> Tensor:
+def absolute(x: Tensor) -> Tensor:
     """|x|, with a zero gradient at 0 on every backend."""
     return x * ops.stop_gradient(ops.sign(x))
 

@@ -64,6 +64,43 @@ for order in ("respect_true", "respect_false"):  # the second list, of equal sco
     weighted = sum(w * x for w, x in zip((7, 3, 1), sums, strict=True)) / 11
     REPAIRED[f"ce.plistmle/{order}/tied_logits"] = ("less", weighted / 2, PADDED_SUM)
 
+NEGATED = "sentence-transformers' euclidean and manhattan distances of TripletLoss are negative: it pulls negatives in"
+RELATIVE = "sentence-transformers' relative margin raises the limit where the guide's cosine is negative"
+ZERO = "sentence-transformers' gradient of a zero embedding is divided by eps; ours is 0"
+for name in ("EUCLIDEAN", "MANHATTAN"):
+    for margin in ("m5", "m0.5"):
+        REPAIRED[f"st.TripletLoss/{name}/{margin}"] = ("twin", f"st.TripletLoss/{name}/{margin}/fixed", NEGATED)
+REPAIRED |= {  # all hinges are active, so that theirs and ours are twice the margin together
+    "st.TripletLoss/EUCLIDEAN/anchor_equals_positive": ("is", 10 - 7.479448975911371, NEGATED),
+    "sparse.SparseTripletLoss/default": ("is", 10 - 5.6532879960048135, NEGATED),
+    "sparse.SparseCoSENTLoss/default": (
+        "twin",
+        "sparse.SparseCoSENTLoss/fixed",
+        "sentence-transformers' default similarity is a matrix, which it spreads over all pairs of pairs",
+    ),
+    "st.BatchSemiHardTripletLoss/all_distinct": ("is", 0.0, NO_PAIR),
+    "st.OnlineContrastiveLoss/one_pos": (
+        "is",
+        0.2486819573099524,
+        "sentence-transformers takes no threshold from a single pair of a kind",
+    ),
+    "st.CosineSimilarityLoss/zero_vector": ("gradient", 0, ZERO),
+    "st.CoSENTLoss/zero_vector": ("gradient", 0, ZERO),
+    "st.AnglELoss/zero_vector": (
+        "is",
+        25.50479878140399,
+        "sentence-transformers divides by the length of a zero vector",
+    ),
+    "st.MegaBatchMarginLoss/mini_batched_chunks_of_2": (
+        "twin",
+        "st.MegaBatchMarginLoss/non_mini_batched",
+        "sentence-transformers returns the loss of the last chunk alone",
+    ),
+}
+for name in ("GISTEmbedLoss/pairs/rel_margin", "GISTEmbedLoss/triplets/rel_margin"):
+    REPAIRED[f"st.{name}"] = ("finite", 0, RELATIVE)
+REPAIRED["st.CachedGISTEmbedLoss/triplets/rel_margin_mb3"] = ("finite", 0, RELATIVE)
+
 # Kinds of numbers that a loss does not show, by id.
 NOT_OBSERVABLE = {
     "tfr-0255": "the weight of a list, whose losses without weights are not among the cases",

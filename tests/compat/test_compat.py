@@ -9,21 +9,22 @@ import pytest
 from losses.numeric import values
 from ml4ir_losses.compat import ml4ir, tf_ranking
 from ml4ir_losses.compat.facade import Facade
-from ml4ir_losses.compat.sentence_transformers import cross_encoder
+from ml4ir_losses.compat.sentence_transformers import cross_encoder, losses
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.losses.lambda_weights import LambdaWeight
 from ml4ir_losses.registry import LOSSES
 
-MODULES = (cross_encoder, ml4ir, tf_ranking)
+MODULES = (cross_encoder, losses, ml4ir, tf_ranking)
 FACADES = [value for module in MODULES for value in vars(module).values() if isinstance(value, Facade)]
 REQUIRED = {"MultiClassLoss": {"num_classes": 3}, "PrecisionLambdaWeight": {"topn": 1}}
 REQUIRED["ListMLELambdaWeight"] = {"rank_discount_fn": "inverse"}
+REQUIRED["pair_softmax"] = {"num_labels": 3}  # a key: SoftmaxLoss is the name of two
 LABELS, SCORES = np.array([[2.0, 0.0, 1.0, -1.0]]), np.array([[0.1, 0.3, -0.2, 9.0]], dtype="float32")
 
 
 @pytest.mark.parametrize("facade", FACADES, ids=[facade.name for facade in FACADES])
 def test_every_name_makes_an_object_with_the_peers_defaults(facade):
-    made = facade(**REQUIRED.get(facade.name, {}))
+    made = facade(**REQUIRED.get(facade.name, {}), **REQUIRED.get(facade.key, {}))
     assert isinstance(made, (keras.losses.Loss, keras.metrics.Metric, LambdaWeight)) or hasattr(made, "get_loss_fn")
     assert facade.key in inspect.getdoc(facade)
     assert list(inspect.signature(facade).parameters) == [*facade.parameters, *facade.ours]
@@ -52,6 +53,28 @@ def test_torch_modules_and_functions_are_known_by_their_names():
 
     assert cross_encoder.BinaryCrossEntropyLoss(None, Sigmoid()).loss.params["activation_fn"] == "sigmoid"
     assert cross_encoder.ListNetLoss(activation_fn=keras.ops.tanh).loss.params["activation_fn"] == "tanh"
+
+
+def test_distances_and_similarities_are_known_by_the_peers_names():
+    class MSELoss:
+        pass
+
+    def pairwise_euclidean_sim(a, b):
+        pass
+
+    metric, triplets = losses.SiameseDistanceMetric, losses.BatchHardTripletLossDistanceFunction
+    assert losses.ContrastiveLoss(None, metric.EUCLIDEAN, 1.0).loss.params["distance"] == "euclidean"
+    assert losses.BatchAllTripletLoss(None, triplets.cosine_distance).loss.params["distance"] == "cosine"
+    assert losses.BatchHardTripletLoss().loss.params["distance"] == "euclidean"
+    assert losses.TripletLoss(None, losses.TripletDistanceMetric.COSINE, 0.1).loss.params["margin"] == 0.1
+    assert losses.CoSENTLoss(None, 1.0, pairwise_euclidean_sim).loss.params["similarity"] == "euclidean"
+    assert losses.CosineSimilarityLoss(None, MSELoss()).loss.params["loss_fct"] == "mse"
+    assert losses.OnlineContrastiveLoss().reduction == losses.ContrastiveTensionLoss().reduction == "sum"
+    assert losses.SoftmaxLoss(None, 768, 3).loss.params["num_labels"] == 3
+    with pytest.raises(UserError, match="num_labels"):
+        losses.SoftmaxLoss(None, 768)
+    with pytest.raises(UserError, match=r"`distance` must be one of"):
+        losses.TripletLoss(None, lambda a, b: a - b)
 
 
 def test_what_cannot_be_had_is_an_error():

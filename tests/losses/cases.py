@@ -12,6 +12,10 @@ import pytest
 from losses.families import (
     classification,
     distillation,
+    embedding_heads,
+    embedding_pairs,
+    embedding_triplets,
+    in_batch,
     lambdas,
     listwise,
     margin,
@@ -37,6 +41,10 @@ FAMILIES = (
     surrogates,
     sampling,
     distillation,
+    embedding_pairs,
+    embedding_triplets,
+    embedding_heads,
+    in_batch,
 )
 CASES: dict[str, Case] = {key: case for family in FAMILIES for key, case in family.CASES.items()}
 KEYS = [entry.key for entry in LOSSES if entry.target.__module__.startswith("ml4ir_losses.")]
@@ -87,6 +95,21 @@ each_list_key = each(lambda case: case.documents)
 each_list_variant = each_variant_of(lambda case: case.documents)
 
 
+def make_embeddings(case: Case, rng: Any, rows: int, size: int, padded: bool, ties: bool) -> Batch:
+    """A random batch of embeddings: row 1 is padding, rows share a class; `ties=False` makes numbers distinct."""
+    scores = rng.normal(size=(rows, *([case.columns] if case.columns else []), case.dims or size))
+    labels = {
+        "none": lambda: np.zeros(rows),
+        "class": lambda: rng.permutation(np.arange(rows) % 3),
+        "binary": lambda: rng.permutation(np.arange(rows) % 2),
+        "share": lambda: rng.uniform(0, 1, rows),
+        "number": lambda: rng.integers(0, 4, rows) if ties else rng.permutation(rows),
+        "teacher": lambda: rng.normal(size=(rows, *case.teacher)),
+    }[case.labels]()
+    mask = np.arange(rows) != (1 if padded and rows > 1 else rows)
+    return Batch(labels.astype("float64"), scores, mask, rng.uniform(0.2, 3.0, rows))
+
+
 def make_batch(key: str, seed: int = 0, rows: int = 7, size: int = 6, padded: bool = True, ties: bool = True) -> Batch:
     """A random batch. With padding anywhere: query 0 has no relevance, 1 is all padding, 2 is one document, 3 is tied.
 
@@ -94,6 +117,8 @@ def make_batch(key: str, seed: int = 0, rows: int = 7, size: int = 6, padded: bo
     """
     case, rng = case_of(key), np.random.default_rng(seed)
     size = case.width or size
+    if case.layout == "embeddings":
+        return make_embeddings(case, rng, rows, size, padded, ties)
     if not ties:  # no two scores of a query within 0.1
         scores = rng.permuted(np.tile(np.linspace(-2.0, 2.0, size), (rows, 1)), axis=1)
     else:
@@ -123,6 +148,16 @@ def make_batch(key: str, seed: int = 0, rows: int = 7, size: int = 6, padded: bo
         if rows > 2:
             mask[1], mask[2] = False, np.arange(size) == size // 2
     return Batch(np.where(mask, labels, -1.0), scores, mask, rng.uniform(0.2, 3.0, (rows, size)))
+
+
+def keras_batch(key: str, rows: int = 7, size: int = 6) -> Batch:
+    """A random batch of float32 as a Keras model meets it: what is padding, the labels say or nothing does."""
+    return float32(make_batch(key, rows=rows, size=size, padded=case_of(key).marked))
+
+
+def fill(x: Any, mask: Any, filler: float) -> Any:
+    """The array with another number wherever the mask is false."""
+    return np.where(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x, filler)
 
 
 def pure(loss: RelevanceLossBase | str, batch: Batch, weighted: bool = True, **params: Any) -> Callable[[Any], Any]:

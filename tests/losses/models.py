@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from losses.cases import case_of, float32, make_batch
+from losses.cases import case_of, keras_batch
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses_tests")
@@ -28,16 +28,25 @@ def classifier(classes=6, features=3):
     return keras.Model(inputs, keras.layers.Dense(classes, kernel_initializer=start())(inputs))
 
 
+def encoder(columns, dims, features=3):
+    """Texts of a few features -> one embedding each, [B, C, D], or [B, D] without columns."""
+    inputs = keras.Input((*columns, features), name="texts")
+    return keras.Model(inputs, keras.layers.Dense(dims, kernel_initializer=start())(inputs))
+
+
 def start():
     return keras.initializers.RandomNormal(stddev=1.0, seed=4)
 
 
 def model_and_data(key, rows=7, size=6):
     """A model for the loss, and (x, labels, the batch that the labels are of)."""
-    batch = float32(make_batch(key, rows=rows, size=size))
-    size = batch.scores.shape[1]
+    batch = keras_batch(key, rows, size)
     rng = np.random.default_rng(8)
     case = case_of(key)
+    *places, last = batch.scores.shape[1:]
+    if case.layout == "embeddings":
+        return encoder(places, last), rng.normal(size=(rows, *places, 3)).astype("float32"), batch
     if case.layout == "classes":
-        return classifier(size), rng.normal(size=(rows, 3)).astype("float32"), batch
+        return classifier(last), rng.normal(size=(rows, 3)).astype("float32"), batch
+    size = batch.scores.shape[1]
     return ranker(size, outputs=case.outputs), rng.normal(size=(rows, size, 3)).astype("float32"), batch

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from losses.cases import case_of, each_key, each_variant, float32, get_loss, make_batch, oracle
+from losses.cases import case_of, each_key, each_variant, float32, get_loss, keras_batch, make_batch, oracle
 from losses.models import Scores, model_and_data, ranker
 from losses.numeric import gradient, values
 from ml4ir_losses.errors import UserError
@@ -166,15 +166,13 @@ def test_unknown_sizes(key):
     import tensorflow as tf
 
     fn = get_loss(key).get_loss_fn()
-    case = case_of(key)
-    last = [case.outputs] if case.layout == "outputs" else []
-    width = case.width or None
-    like_labels = tf.TensorSpec([None] if case.layout == "classes" else [None, width], tf.float32)
-    like_scores = tf.TensorSpec([None, 6] if case.layout == "classes" else [None, width, *last], tf.float32)
-    graph = tf.function(lambda y, s: fn(y, s), input_signature=[like_labels, like_scores])
+    case, batch = case_of(key), keras_batch(key)
+    lists = case.layout not in ("classes", "embeddings")
+    unknown = [[None, case.width or None, *x.shape[2:]] if lists else [None, *x.shape[1:]] for x in batch[:2]]
+    graph = tf.function(lambda y, s: fn(y, s), input_signature=[tf.TensorSpec(shape, tf.float32) for shape in unknown])
     for rows, size in [(7, 6), (3, 6), (4, 40)]:
-        if case.layout != "classes" or size == 6:
-            batch = float32(make_batch(key, rows=rows, size=size))
+        if lists or size == 6:
+            batch = keras_batch(key, rows, size)
             expected = oracle_mean(key, batch, batch.scores)
             assert values(graph(batch.labels, batch.scores)) == pytest.approx(expected, rel=1e-4)
 

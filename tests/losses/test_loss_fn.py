@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from losses.cases import case_of, each, each_key, float32, get_loss, make_batch
+from losses.cases import case_of, each, each_key, fill, float32, get_loss, make_batch
 from losses.families.classification import categorical_cross_entropy
 from losses.families.listwise import softmax_cross_entropy
 from losses.numeric import gradient, values
@@ -141,7 +141,7 @@ class TestMask:
     def test_stands_in_for_negative_labels(self, key):
         batch = float32(make_batch(key))
         expected = np.mean(case_of(key).oracle(batch.labels, batch.scores, batch.mask, None))
-        labels = np.where(batch.mask, batch.labels, 0.0)
+        labels = fill(batch.labels, batch.mask, 0.0)
         for dtype in ("bool", "float32", "int64"):
             fn = get_loss(key).get_loss_fn(mask=batch.mask.astype(dtype))
             assert values(fn(labels, batch.scores)) == pytest.approx(expected, rel=1e-5)

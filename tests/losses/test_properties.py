@@ -14,6 +14,7 @@ from losses.cases import (
     each_list_key,
     each_variant,
     each_variant_of,
+    fill,
     float32,
     get_loss,
     make_batch,
@@ -57,19 +58,16 @@ def test_permuted_rows_permute_the_gradient(key):
 def test_padding_is_ignored(key, params, garbage):
     batch = make_batch(key)
     value, slopes = both(key, batch, **params)
-    filled = [
-        np.where(batch.mask.reshape(batch.mask.shape + (1,) * (x.ndim - batch.mask.ndim)), x, garbage) for x in batch
-    ]
-    dirty = batch._replace(scores=filled[1], weight=filled[3])
-    if case_of(key).documents:  # the mask given, the labels of the padding may be anything
-        dirty = dirty._replace(labels=filled[0])
+    dirty = batch._replace(**{name: fill(getattr(batch, name), batch.mask, garbage) for name in ("scores", "weight")})
+    if case_of(key).layout != "classes":  # the mask given, the labels of the padding may be anything
+        dirty = dirty._replace(labels=fill(batch.labels, batch.mask, garbage))
     dirty_value, dirty_slopes = both(key, dirty, **params)
     np.testing.assert_allclose(dirty_value, value, rtol=1e-6)
     np.testing.assert_allclose(dirty_slopes, slopes, rtol=1e-6)
     assert (slopes[~batch.mask] == 0).all()
 
 
-@each(lambda case: case.layout != "columns")
+@each(lambda case: case.marked)
 @pytest.mark.parametrize("from_logits", [True, False])
 @pytest.mark.parametrize("label", [-1.0, -0.5, np.nan])
 def test_padding_by_label_is_ignored(key, from_logits, label):
@@ -138,7 +136,7 @@ def test_weights_of_one_are_none(key, params):
         np.testing.assert_allclose(values(fn(batch.labels, batch.scores, weight)), plain, rtol=1e-6)
 
 
-@each_key
+@each(lambda case: case.layout != "embeddings")
 def test_shift_invariance(key):
     batch = make_batch(key)
     value, _ = both(key, batch)
@@ -150,21 +148,26 @@ def test_shift_invariance(key):
         assert np.abs(moved - value).max() > 0.1
 
 
-@each_list_key
+@each(lambda case: case.layout != "columns")
 def test_nothing_valid_is_zero_with_zero_gradient(key):
-    batch = make_batch(key)._replace(mask=np.zeros((7, 6), dtype=bool))
-    value, slopes = both(key, batch)
+    batch = make_batch(key)
+    value, slopes = both(key, batch._replace(mask=np.zeros_like(batch.mask)))
     assert (value == 0).all()
     assert (slopes == 0).all()
-    value, _ = both(key, make_batch(key))
+    value, _ = both(key, batch)
     assert value[1] == 0  # query 1 is all padding beside others that are not
 
 
-def test_rows_without_a_class_are_zero():
-    batch = make_batch("categorical_cross_entropy")._replace(mask=np.zeros(7, dtype=bool))
-    value, slopes = both("categorical_cross_entropy", batch)
-    assert not value.any()
-    assert not slopes.any()
+@each(lambda case: case.layout == "embeddings")
+def test_embeddings_that_are_zero_or_equal_are_finite(key):
+    batch = make_batch(key)
+    even = np.arange(7).reshape((7,) + (1,) * (batch.scores.ndim - 1)) % 2 == 0
+    for number in (0.0, 1.0):
+        same = np.full_like(batch.scores, number)
+        for scores in (same, np.where(even, same, batch.scores), np.where(even, batch.scores[:1], batch.scores)):
+            value, slopes = both(key, batch._replace(scores=scores))
+            assert np.isfinite(value).all()
+            assert np.isfinite(slopes).all()
 
 
 @each_list_key
@@ -204,6 +207,25 @@ def test_whole_labels_are_taken(key, dtype):
     np.testing.assert_allclose(values(fn(labels, batch.scores)), expected, rtol=1e-6)
 
 
+def embeddings_from(case, numbers):
+    """Embeddings of the case's shape made of a few numbers a row."""
+    shape = (len(numbers), *([case.columns] if case.columns else []), case.dims or 4)
+    return np.array([np.resize(row, shape[1:]) for row in numbers])
+
+
+def row_labels_from(case, numbers):
+    """Labels of the case's kind made of the numbers -1, 0, 0.25 and 1."""
+    first = numbers[:, 0]
+    return {
+        "none": lambda: first,
+        "class": lambda: np.mod(first * 4, 3),
+        "binary": lambda: np.float32(first > 0),
+        "share": lambda: np.abs(first),
+        "number": lambda: first,
+        "teacher": lambda: np.array([np.resize(row, case.teacher) for row in numbers]),
+    }[case.labels]()
+
+
 finite = st.floats(-1e4, 1e4, width=32)
 
 
@@ -216,7 +238,9 @@ finite = st.floats(-1e4, 1e4, width=32)
 )
 def test_no_nan_from_finite_input(key, scores, labels, weight, variant):
     case = case_of(key)
-    if case.layout == "classes":
+    if case.layout == "embeddings":
+        scores, labels, weight = embeddings_from(case, scores), row_labels_from(case, labels), weight[:, 0]
+    elif case.layout == "classes":
         labels, weight = labels[:, 0] * 4, weight[:, 0]
     elif case.layout == "columns":
         weight = weight[:, 0]

@@ -1,1 +1,1 @@
-"""sentence-transformers' losses: `cross_encoder` holds those on scores."""
+"""sentence-transformers' losses: `cross_encoder` holds those on scores, `losses` those on embeddings."""

@@ -10,7 +10,7 @@ import numpy as np
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import RelevanceLossBase
-from ml4ir_losses.ops import as_float
+from ml4ir_losses.ops import as_float, safe_divide
 
 Shape = Sequence[int | None]
 _LABELS = {
@@ -41,6 +41,29 @@ def row_labels(labels: Tensor, like: Tensor) -> Tensor:
     return ops.cast(ops.reshape(ops.convert_to_tensor(labels), (-1,)), like.dtype)
 
 
+def clean_rows(embeddings: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Embeddings [B, C, D], 0 in rows that do not count, and the rows that do, [B]."""
+    embeddings = embeddings_of(embeddings)
+    valid = row_mask(mask, embeddings)
+    return ops.where(valid[:, None, None], embeddings, 0.0), valid
+
+
+def row_values(terms: Tensor, valid: Tensor, item_weight: Tensor | None, scaled: bool = True) -> Tensor:
+    """Terms [B], or one number of the whole batch, as the values of the rows, times their weights.
+
+    Rows that do not count are 0; `scaled` makes up for them, so that the mean over all B rows is that over the rows
+    that count.
+    """
+    counted = ops.cast(valid, terms.dtype)
+    if scaled:
+        # Not `ops.mean`, which narrows float64 on torch.
+        every = ops.cast(ops.ones_like(valid), terms.dtype)
+        terms = safe_divide(ops.sum(every) * terms * counted, ops.sum(counted) * every)
+    if item_weight is not None:
+        counted = ops.where(valid, ops.cast(ops.reshape(item_weight, (-1,)), terms.dtype), 0.0)
+    return terms * counted
+
+
 class EmbeddingLossBase(RelevanceLossBase):
     """A loss of embeddings, y_pred [B, C, D]: the columns are anchor, positive, negative 1, and so on.
 
@@ -60,7 +83,7 @@ class EmbeddingLossBase(RelevanceLossBase):
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         low, high = self.columns
         columns = 1 if len(y_pred) == 2 else y_pred[1] if len(y_pred) == 3 else 0
-        fits = len(y_pred) in (2, 3) and (columns is None or low <= columns and (high is None or columns <= high))
+        fits = len(y_pred) in (2, 3) and (columns is None or (low <= columns and (high is None or columns <= high)))
         rows = len(y_true) >= 1 and (None in (y_true[0], y_pred[0]) or y_true[0] == y_pred[0])
         if self.labels not in ("none", "teacher"):
             rows = rows and (len(y_true) == 1 or (len(y_true) == 2 and y_true[1] in (1, None)))

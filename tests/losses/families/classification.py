@@ -41,5 +41,6 @@ CASES = {
         layout="classes",
         labels="class",
         constant_alone=False,
+        pooled=True,
     ),
 }

@@ -18,8 +18,9 @@ class Case:
     """What the suite knows of a key.
 
     `layout` says what a row is: `list` (scores and labels [B, N]), `outputs` (scores [B, N, `outputs`], labels [B, N]),
-    `classes` (scores [B, K], labels [B]), or `columns` (scores and labels [B, N], every place with a meaning of its
-    own: no padding, no document weights).
+    `classes` (scores [B, K], labels [B]), `columns` (scores and labels [B, N], every place with a meaning of its
+    own: no padding, no document weights), or `embeddings` (scores [B, `columns`, `dims`], or [B, `dims`] for 0 columns;
+    labels, weights and a mask of the rows).
     """
 
     oracle: Callable[..., list[float]]
@@ -27,7 +28,10 @@ class Case:
     layout: str = "list"
     outputs: int = 0
     width: int = 0  # columns of a row, where the loss itself says how many
-    labels: str = "graded"  # graded, unit (0 to 1), binary or class
+    columns: int = 0  # texts of a row of embeddings; 0: one text, [B, D]
+    dims: int = 0  # of an embedding; 0: as many as a test asks for
+    teacher: tuple[int, ...] = ()  # the shape of a row's teacher labels
+    labels: str = "graded"  # graded, unit, binary or class; of embeddings none, class, binary, share, number or teacher
     shift_invariant: bool = True
     constant_alone: bool = True  # a query of one document is worth 0 at any score
     smooth: bool = True  # differentiable at every score, ties included
@@ -41,6 +45,11 @@ class Case:
     def documents(self) -> bool:
         """True if rows are lists of documents: padding and document weights have a meaning."""
         return self.layout in ("list", "outputs")
+
+    @property
+    def marked(self) -> bool:
+        """True if the labels themselves say what is padding."""
+        return self.layout not in ("columns", "embeddings")
 
 
 def documents(labels, scores, mask, weight):

@@ -1,0 +1,163 @@
+"""Losses of embeddings with classes: every pair of rows of one class is alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml4ir_losses.errors import check_positive
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_labels, row_values
+from ml4ir_losses.ops import lowest, row_sum, safe_divide
+from ml4ir_losses.ops.similarity import cosine_matrix
+from ml4ir_losses.registry import register_loss
+
+
+def nt_xent(
+    labels: Tensor,
+    embeddings: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 0.07,
+) -> Tensor:
+    """Row values of the cross entropy of positive pairs, [B]: see `NTXentLoss`."""
+    s, positive, negative, valid = _pairs(labels, embeddings, mask)
+    s = s / temperature
+    others = _logsumexp(s, negative)[:, None]
+    terms = row_sum(ops.where(positive, -ops.log_sigmoid(s - others), 0.0))
+    return row_values(_mean_over(terms, row_sum(ops.cast(positive, s.dtype))), valid, item_weight, scaled=False)
+
+
+def sup_con(
+    labels: Tensor,
+    embeddings: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 0.1,
+) -> Tensor:
+    """Row values of the supervised contrastive loss, [B]: see `SupConLoss`."""
+    s, positive, negative, valid = _pairs(labels, embeddings, mask)
+    s = s / temperature
+    others = _logsumexp(s, ops.logical_or(positive, negative))[:, None]
+    count = row_sum(ops.cast(positive, s.dtype))
+    terms = safe_divide(row_sum(ops.where(positive, others - s, 0.0)), count)
+    return row_values(_mean_over(terms, ops.cast(terms > 0, s.dtype)), valid, item_weight, scaled=False)
+
+
+def multi_similarity(
+    labels: Tensor,
+    embeddings: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    alpha: float = 2.0,
+    beta: float = 50.0,
+    base: float = 0.5,
+) -> Tensor:
+    """Row values of the multi-similarity loss, [B]: see `MultiSimilarityLoss`."""
+    s, positive, negative, valid = _pairs(labels, embeddings, mask)
+    pull = -ops.log_sigmoid(-_logsumexp(alpha * (base - s), positive)) / alpha
+    push = -ops.log_sigmoid(-_logsumexp(beta * (s - base), negative)) / beta
+    return row_values(pull + push, valid, item_weight)
+
+
+def _pairs(labels: Tensor, embeddings: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Cosines [B, B], who is whose positive, who is whose negative, and the rows that count, [B]."""
+    x, valid = clean_rows(embeddings, mask)
+    y = ops.where(valid, row_labels(labels, x), 0.0)
+    index = ops.arange(ops.shape(y)[0])
+    both = ops.logical_and(valid[:, None], valid[None, :])
+    same = y[:, None] == y[None, :]
+    positive = ops.logical_and(ops.logical_and(both, same), index[:, None] != index[None, :])
+    return cosine_matrix(x[:, 0], x[:, 0]), positive, ops.logical_and(both, ops.logical_not(same)), valid
+
+
+def _logsumexp(s: Tensor, kept: Tensor) -> Tensor:
+    """ln Σ e^s over the kept columns, [B]; very low, but finite, where there are none."""
+    return ops.logsumexp(ops.where(kept, s, lowest(s)), axis=-1)
+
+
+def _mean_over(terms: Tensor, counts: Tensor) -> Tensor:
+    """Terms [B] such that their mean is Σ terms / Σ counts; 0 / 0 is 0."""
+    every = ops.ones_like(counts, dtype=counts.dtype)
+    return safe_divide(ops.sum(every) * terms, ops.sum(counts) * every)
+
+
+@register_loss("nt_xent")
+class NTXentLoss(EmbeddingLossBase):
+    r"""Cross entropy of a positive among itself and the rows of other classes, over all pairs of one class.
+
+    $$\frac{1}{P}\sum_{i}\sum_{p \ne i,\ y_p = y_i}
+    \ln\Big(e^{\cos(x_i, x_p)/T} + \sum_{n:\ y_n \ne y_i} e^{\cos(x_i, x_n)/T}\Big) - \cos(x_i, x_p)/T$$
+
+    P is the number of such pairs (i, p). A row's value is B times its share of the sum; 0 without pairs. In nats.
+    y_pred [B, D], y_true [B] class numbers; for two views of every text both carry its number.
+
+    Args:
+        temperature: T, above 0.
+        min_label: no effect.
+
+    Raises:
+        ValueError: for shapes that do not fit, and in direct calls for labels that are not whole.
+
+    Source: Sohn, "Improved deep metric learning with multi-class N-pair loss objective" (2016); Chen et al., "A simple
+    framework for contrastive learning of visual representations" (2020).
+    """
+
+    function = staticmethod(nt_xent)
+    columns, labels = (1, 1), "class"
+
+
+@register_loss("sup_con")
+class SupConLoss(EmbeddingLossBase):
+    r"""Supervised contrastive loss: cross entropy of a row's positives, all of them, among all other rows.
+
+    $$\ln\sum_{j \ne i} e^{\cos(x_i, x_j)/T} - \frac{1}{|P_i|}\sum_{p \in P_i} \cos(x_i, x_p)/T$$
+    with P_i the other rows of the row's class.
+
+    The row values are scaled so that their mean is the mean over the rows where the loss is above 0. In nats. y_pred
+    [B, D], y_true [B] class numbers.
+
+    Args:
+        temperature: T, above 0.
+        min_label: no effect.
+
+    Raises:
+        ValueError: for shapes that do not fit, and in direct calls for labels that are not whole.
+
+    Source: Khosla et al., "Supervised contrastive learning" (2020).
+    """
+
+    function = staticmethod(sup_con)
+    columns, labels = (1, 1), "class"
+
+
+@register_loss("multi_similarity")
+class MultiSimilarityLoss(EmbeddingLossBase):
+    r"""Soft hinges of the cosines with rows of the same class and of other classes, harder ones with more weight.
+
+    $$\frac{1}{\alpha}\ln\Big[1 + \sum_{p \in P_i} e^{-\alpha(\cos(x_i, x_p) - \lambda)}\Big]
+    + \frac{1}{\beta}\ln\Big[1 + \sum_{n \in N_i} e^{\beta(\cos(x_i, x_n) - \lambda)}\Big]$$
+    with P_i the other rows of the row's class and N_i the rows of other classes.
+
+    y_pred [B, D], y_true [B] class numbers. All pairs count: no pairs are mined first.
+
+    Args:
+        alpha: α, above 0.
+        beta: β, above 0.
+        base: λ, the cosine around which pairs weigh.
+        min_label: no effect.
+
+    Raises:
+        ValueError: for shapes that do not fit, and in direct calls for labels that are not whole.
+
+    Source: Wang et al., "Multi-similarity loss with general pair weighting for deep metric learning" (2019).
+    """
+
+    function = staticmethod(multi_similarity)
+    columns, labels = (1, 1), "class"
+
+    def __init__(self, *args: str, **params: Any) -> None:
+        super().__init__(*args, **params)
+        check_positive(beta=self.params["beta"])

@@ -1,0 +1,281 @@
+"""Losses of triplets: an anchor is nearer to a positive than to a negative by a margin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_labels, row_values
+from ml4ir_losses.ops import lowest, safe_divide
+from ml4ir_losses.ops.counting import counts_below
+from ml4ir_losses.ops.similarity import DISTANCE_MATRIX, PAIRED_DISTANCE
+from ml4ir_losses.registry import register_loss
+
+Shape = Sequence[int | None]
+
+
+class _Anchors(NamedTuple):
+    """Every row of a batch as an anchor: distances [B, B], and which others are its positives and its negatives."""
+
+    distances: Tensor
+    positive: Tensor
+    negative: Tensor
+    valid: Tensor
+
+    @property
+    def has_negative(self) -> Tensor:
+        return ops.any(self.negative, axis=1)
+
+
+def triplet(
+    labels: Tensor,
+    embeddings: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    distance: str = "euclidean",
+    margin: float = 5.0,
+) -> Tensor:
+    """Row values of the triplet loss, [B]: see `TripletLoss`."""
+    x, valid = clean_rows(embeddings, mask)
+    d = PAIRED_DISTANCE[distance]
+    gap = d(x[:, 0], x[:, 1]) - d(x[:, 0], x[:, 2])
+    return row_values(ops.relu(gap + margin), valid, item_weight)
+
+
+def batch_all_triplet(
+    labels: Tensor,
+    embeddings: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    distance: str = "euclidean",
+    margin: float = 5.0,
+) -> Tensor:
+    """Row values of the triplet loss over all triplets, [B]: see `BatchAllTripletLoss`."""
+    d, positive, negative, valid = _anchors(labels, embeddings, mask, distance)
+    # The sum of the hinges of an anchor is linear in its distances. How often each of them counts is what is counted:
+    # of a positive the negatives nearer than it and the margin, of a negative the positives whose reach it is in.
+    reach = ops.where(positive, d + margin, -lowest(d))
+    violating = ops.where(positive, counts_below(reach, d, negative), 0)
+    out_of_reach = counts_below(d, reach, positive, or_equal=True)
+    positives = ops.sum(ops.cast(positive, "int32"), axis=1, keepdims=True)
+    violated = ops.where(negative, positives - out_of_reach, 0)
+    # About the row's mean, which the two counts cancel, so that no digits go to what the distances have in common.
+    every = ops.cast(ops.ones_like(valid), d.dtype)
+    centred = d - ops.stop_gradient(ops.sum(d, axis=1, keepdims=True)) / ops.sum(every)
+    active = ops.cast(violating, d.dtype)
+    hinges = ops.sum((active - ops.cast(violated, d.dtype)) * centred + margin * active, axis=1)
+    per_triplet = safe_divide(hinges, ops.sum(active) * every)
+    return row_values(ops.sum(every) * per_triplet, valid, item_weight, scaled=False)
+
+
+def batch_hard_triplet(
+    labels: Tensor,
+    embeddings: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    distance: str = "euclidean",
+    margin: float = 5.0,
+) -> Tensor:
+    """Row values of the triplet loss over the hardest triplets, [B]: see `BatchHardTripletLoss`."""
+    anchors = _anchors(labels, embeddings, mask, distance)
+    return row_values(ops.relu(_hardest_gap(anchors) + margin), anchors.valid, item_weight)
+
+
+def batch_hard_soft_margin_triplet(
+    labels: Tensor,
+    embeddings: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    distance: str = "euclidean",
+) -> Tensor:
+    """Row values of the soft triplet loss over the hardest triplets, [B]: see `BatchHardSoftMarginTripletLoss`."""
+    anchors = _anchors(labels, embeddings, mask, distance)
+    return row_values(-ops.log_sigmoid(-_hardest_gap(anchors)), anchors.valid, item_weight)
+
+
+def batch_semi_hard_triplet(
+    labels: Tensor,
+    embeddings: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    distance: str = "euclidean",
+    margin: float = 5.0,
+) -> Tensor:
+    """Row values of the triplet loss over semi-hard negatives, [B]: see `BatchSemiHardTripletLoss`."""
+    anchors = _anchors(labels, embeddings, mask, distance)
+    d, positive, negative, valid = anchors
+    # The negatives of an anchor from near to far: as many as are not beyond the positive are left out.
+    nearest_first = ops.argsort(ops.stop_gradient(ops.where(negative, d, -lowest(d))), axis=1)
+    not_beyond = counts_below(d, d, negative, or_equal=True)
+    last = ops.sum(ops.cast(negative, "int32"), axis=1, keepdims=True) - 1
+    place = ops.where(not_beyond <= last, not_beyond, ops.where(last >= 0, last, 0))
+    chosen = ops.take_along_axis(d, ops.take_along_axis(nearest_first, place, axis=1), axis=1)
+    hinges = ops.relu(d - ops.where(anchors.has_negative[:, None], chosen, 0.0) + margin)
+    pairs, every = ops.cast(positive, d.dtype), ops.cast(ops.ones_like(valid), d.dtype)
+    per_pair = safe_divide(ops.sum(pairs * hinges, axis=1), ops.sum(pairs) * every)
+    return row_values(ops.sum(every) * per_pair, valid, item_weight, scaled=False)
+
+
+def _anchors(labels: Tensor, embeddings: Tensor, mask: Tensor | None, distance: str) -> _Anchors:
+    x, valid = clean_rows(embeddings, mask)
+    x = x[:, 0]
+    y = ops.where(valid, row_labels(labels, x), 0.0)
+    same = y[:, None] == y[None, :]
+    both = ops.logical_and(valid[:, None], valid[None, :])
+    index = ops.arange(ops.shape(x)[0])
+    positive = ops.logical_and(ops.logical_and(both, same), index[:, None] != index[None, :])
+    negative = ops.logical_and(both, ops.logical_not(same))
+    return _Anchors(DISTANCE_MATRIX[distance](x, x), positive, negative, valid)
+
+
+def _hardest_gap(anchors: _Anchors) -> Tensor:
+    """The farthest positive's distance (0 without one) less the nearest negative's; 0 without a negative."""
+    d, positive, negative, _ = anchors
+    farthest = ops.max(ops.where(positive, d, lowest(d)), axis=1)
+    farthest = ops.where(ops.any(positive, axis=1), farthest, 0.0)
+    nearest = ops.min(ops.where(negative, d, -lowest(d)), axis=1)
+    return ops.where(anchors.has_negative, farthest - nearest, 0.0)
+
+
+@register_loss("triplet")
+class TripletLoss(EmbeddingLossBase):
+    r"""A text is nearer to its positive than to its negative by a margin.
+
+    $$\max\big(0,\ d(a, p) - d(a, n) + m\big)$$
+
+    y_pred [B, 3, D]: anchor, positive, negative; y_true has B rows and is not read. In units of the distance.
+
+    Args:
+        distance: `euclidean`, `squared_euclidean`, `manhattan` or `cosine` (1 - cosine).
+        margin: m, at least 0, in units of the distance.
+
+    Raises:
+        ValueError: for shapes that do not fit.
+
+    Source: Schroff, Kalenichenko, Philbin, "FaceNet: a unified embedding for face recognition and clustering" (2015).
+    """
+
+    function = staticmethod(triplet)
+    columns = (3, 3)
+
+
+class _BatchTripletBase(EmbeddingLossBase):
+    """A loss of one column and class numbers, whose triplets are found in the batch."""
+
+    columns = (1, None)
+    labels = "class"
+
+    def check_labels(
+        self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
+    ) -> None:
+        super().check_labels(labels, y_pred, mask)
+        counted = labels.reshape(-1) if mask is None else labels.reshape(-1)[mask.reshape(-1)]
+        if len(counted) and len(np.unique(counted)) == len(counted):
+            raise UserError(
+                f"{self.key!r} needs a class with two rows in the batch, an anchor and its positive: each of these "
+                f"{len(counted)} rows is alone in its class. Draw batches with several rows of a class. "
+                f"Received: y_true {np.array2string(counted, threshold=6)}."
+            )
+
+
+@register_loss("batch_all_triplet")
+class BatchAllTripletLoss(_BatchTripletBase):
+    r"""Triplet loss over all triplets of the batch that are not yet apart.
+
+    $$\frac{\sum_{a, p, n} \max(0,\ d_{ap} - d_{an} + m)}{\#\{(a, p, n):\ d_{ap} - d_{an} + m > 0\}}$$
+
+    over p ≠ a of a's class and n of another. One number of the batch: a row's value is B times its share as an anchor;
+    0 without such a triplet. Found by sorting, with memory B², not B³. y_pred [B, D], or [B, C, D] whose first column
+    is read; y_true [B] class numbers. In units of the distance.
+
+    Args:
+        distance: `euclidean`, `squared_euclidean`, `manhattan` or `cosine` (1 - cosine).
+        margin: m, at least 0, in units of the distance.
+
+    Raises:
+        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole, or all
+            different.
+
+    Source: Hermans, Beyer, Leibe, "In defense of the triplet loss for person re-identification" (2017).
+    """
+
+    function = staticmethod(batch_all_triplet)
+
+
+@register_loss("batch_hard_triplet")
+class BatchHardTripletLoss(_BatchTripletBase):
+    r"""Triplet loss of every anchor's farthest positive and nearest negative.
+
+    $$\max\big(0,\ \max_p d_{ap} - \min_n d_{an} + m\big)$$
+
+    A row that is alone in its class has 0 for the farthest positive; one without a negative in the batch has the value
+    m. y_pred [B, D], or [B, C, D] whose first column is read; y_true [B] class numbers. In units of the distance.
+
+    Args:
+        distance: `euclidean`, `squared_euclidean`, `manhattan` or `cosine` (1 - cosine).
+        margin: m, at least 0, in units of the distance.
+
+    Raises:
+        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole, or all
+            different.
+
+    Source: Hermans, Beyer, Leibe, "In defense of the triplet loss for person re-identification" (2017).
+    """
+
+    function = staticmethod(batch_hard_triplet)
+
+
+@register_loss("batch_hard_soft_margin_triplet")
+class BatchHardSoftMarginTripletLoss(_BatchTripletBase):
+    r"""Batch-hard triplet loss with a logistic in place of the hinge and its margin.
+
+    $$\ln\big(1 + e^{\max_p d_{ap} - \min_n d_{an}}\big)$$
+
+    A row that is alone in its class has 0 for the farthest positive; one without a negative in the batch has ln 2.
+    y_pred [B, D], or [B, C, D] whose first column is read; y_true [B] class numbers. In nats.
+
+    Args:
+        distance: `euclidean`, `squared_euclidean`, `manhattan` or `cosine` (1 - cosine).
+
+    Raises:
+        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole, or all
+            different.
+
+    Source: Hermans, Beyer, Leibe, "In defense of the triplet loss for person re-identification" (2017).
+    """
+
+    function = staticmethod(batch_hard_soft_margin_triplet)
+
+
+@register_loss("batch_semi_hard_triplet")
+class BatchSemiHardTripletLoss(_BatchTripletBase):
+    r"""Triplet loss of every positive and the nearest negative beyond it.
+
+    $$\frac{1}{\#(a, p)} \sum_{a, p} \max(0,\ d_{ap} - h_{ap} + m), \qquad
+    h_{ap} = \min\{d_{an}: d_{an} > d_{ap}\}$$
+
+    or, where no negative lies beyond the positive, the farthest one; without a negative in the batch h is 0. One number
+    of the batch: a row's value is B times its share as an anchor; 0 without a positive pair. Memory B². y_pred [B, D],
+    or [B, C, D] whose first column is read; y_true [B] class numbers. In units of the distance.
+
+    Args:
+        distance: `euclidean`, `squared_euclidean`, `manhattan` or `cosine` (1 - cosine).
+        margin: m, at least 0, in units of the distance.
+
+    Raises:
+        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole, or all
+            different.
+
+    Source: Schroff, Kalenichenko, Philbin, "FaceNet: a unified embedding for face recognition and clustering" (2015).
+    """
+
+    function = staticmethod(batch_semi_hard_triplet)

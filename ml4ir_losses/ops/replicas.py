@@ -1,0 +1,36 @@
+"""What the replicas of a distributed step know of one another."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from ml4ir_losses.lazy import Tensor, keras
+
+
+def gather_rows(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Any]:
+    """The rows of all replicas, of each tensor [B, ...], and how many of them stand before those of this replica.
+
+    The gradient flows back to every replica. Under a `tf.distribute` strategy; elsewhere the tensors themselves and 0.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        if context is None:  # Keras builds the model: nothing runs yet
+            return tensors, 0
+        if tf.distribute.has_strategy():
+            if context.num_replicas_in_sync == 1:
+                return tensors, 0
+            # Replicas may have different numbers of rows, and booleans cannot be gathered.
+            rows = context.all_gather(tf.shape(tensors[0])[:1], axis=0)
+            before = tf.reduce_sum(tf.where(tf.range(tf.size(rows)) < context.replica_id_in_sync_group, rows, 0))
+            gathered = [
+                tf.cast(context.all_gather(tf.cast(x, tf.int32) if x.dtype == tf.bool else x, axis=0), x.dtype)
+                for x in tensors
+            ]
+            return tuple(gathered), before
+    elif keras.distribution.distribution() is not None:  # there a loss sees the batch of all devices
+        return tensors, 0
+    warnings.warn("`gather_across_devices` has no effect: there is one device.", stacklevel=2)
+    return tensors, 0

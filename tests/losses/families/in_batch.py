@@ -1,0 +1,157 @@
+"""Losses whose negatives are the other rows of the batch, and losses of all pairs of rows with classes."""
+
+import math
+
+from losses.families.common import Case, logsumexp
+from losses.families.embedding_pairs import SIMILARITY, cosine, rows_of
+
+
+def real_rows(mask):
+    return [i for i, real in enumerate(mask) if real]
+
+
+def multiple_negatives_ranking(
+    labels, scores, mask, weight, scale=20.0, similarity="cosine", symmetric=False, **of_a_step
+):
+    real, terms = real_rows(mask), [0.0] * len(mask)
+
+    def scaled(x, y):
+        return scale * SIMILARITY[similarity](x, y)
+
+    for i in real:
+        anchor, positive = scores[i][:2]
+        own = scaled(anchor, positive)
+        terms[i] = logsumexp([scaled(anchor, text) for j in real for text in scores[j][1:]]) - own
+        if symmetric:
+            terms[i] = (terms[i] + logsumexp([scaled(scores[j][0], positive) for j in real]) - own) / 2
+    return rows_of(terms, mask, weight)
+
+
+def symmetric(*batch, **params):
+    return multiple_negatives_ranking(*batch, **params, symmetric=True)
+
+
+def mega_batch_margin(labels, scores, mask, weight, positive_margin=0.8, negative_margin=0.3, mini_batch_size=50):
+    real, terms = real_rows(mask), [0.0] * len(mask)
+    for i in real:
+        others = [cosine(scores[i][0], scores[j][1]) for j in real if j != i]
+        push = max(0.0, max(others) - negative_margin) if others else 0.0
+        terms[i] = max(0.0, positive_margin - cosine(*scores[i])) + push
+    return rows_of(terms, mask, weight)
+
+
+def gist_embed(
+    labels,
+    scores,
+    mask,
+    weight,
+    temperature=0.01,
+    margin_strategy="absolute",
+    margin=0.0,
+    contrast_anchors=True,
+    contrast_positives=True,
+    as_shipped=False,
+    **of_a_step,
+):
+    real, terms = real_rows(mask), [0.0] * len(mask)
+    for i in real:
+        likeness = cosine(labels[i][0], labels[i][1])
+        share = likeness if as_shipped else abs(likeness)
+        limit = likeness - margin * (share if margin_strategy == "relative" else 1.0)
+        pairs = [((i, 0), (j, 1)) for j in real if j != i]
+        pairs += [((i, 0), (j, 0)) for j in real if j != i and contrast_anchors]
+        pairs += [((i, 1), (j, 1)) for j in real if j != i and contrast_positives]
+        pairs += [((i, 0), (j, text)) for j in real for text in range(2, len(scores[i]))]
+        logits = [cosine(scores[i][0], scores[i][1]) / temperature]
+        for (row, text), (other, candidate) in pairs:
+            if cosine(labels[row][text], labels[other][candidate]) <= limit:
+                logits.append(cosine(scores[row][text], scores[other][candidate]) / temperature)
+        terms[i] = logsumexp(logits) - logits[0]
+    return rows_of(terms, mask, weight)
+
+
+def cosines(labels, scores, mask):
+    """For every real row its number, and the cosines with the others of its class and with those of other classes."""
+    real = real_rows(mask)
+    for i in real:
+        positives = [cosine(scores[i], scores[j]) for j in real if j != i and labels[j] == labels[i]]
+        yield i, positives, [cosine(scores[i], scores[j]) for j in real if labels[j] != labels[i]]
+
+
+def shares(terms, count, mask, weight):
+    """Rows whose mean is Σ terms / count."""
+    values = [len(mask) * terms.get(i, 0.0) / count if count else 0.0 for i in range(len(mask))]
+    return rows_of(values, mask, weight, scaled=False)
+
+
+def nt_xent(labels, scores, mask, weight, temperature=0.07):
+    terms, count = {}, 0
+    for i, positives, negatives in cosines(labels, scores, mask):
+        count += len(positives)
+        far = [n / temperature for n in negatives]
+        terms[i] = math.fsum(logsumexp([p / temperature, *far]) - p / temperature for p in positives)
+    return shares(terms, count, mask, weight)
+
+
+def sup_con(labels, scores, mask, weight, temperature=0.1):
+    terms = {}
+    for i, positives, negatives in cosines(labels, scores, mask):
+        if positives:
+            everyone = logsumexp([x / temperature for x in positives + negatives])
+            terms[i] = everyone - math.fsum(positives) / len(positives) / temperature
+    return shares(terms, sum(term > 0 for term in terms.values()), mask, weight)
+
+
+def multi_similarity(labels, scores, mask, weight, alpha=2.0, beta=50.0, base=0.5):
+    terms = [0.0] * len(mask)
+    for i, positives, negatives in cosines(labels, scores, mask):
+        pull = logsumexp([0.0, *(-alpha * (p - base) for p in positives)]) / alpha
+        terms[i] = pull + logsumexp([0.0, *(beta * (n - base) for n in negatives)]) / beta
+    return rows_of(terms, mask, weight)
+
+
+def texts(oracle, variants, columns=3, steep=20.0, labels="none", teacher=()):
+    return Case(
+        oracle,
+        variants,
+        layout="embeddings",
+        columns=columns,
+        labels=labels,
+        teacher=teacher,
+        smooth=False,
+        pooled=True,
+        steep=steep,
+    )
+
+
+def classes(oracle, variants, steep):
+    return Case(oracle, variants, layout="embeddings", labels="class", smooth=False, pooled=True, steep=steep)
+
+
+RANKING = ({}, {"scale": 1.0, "similarity": "dot"}, *({"similarity": name} for name in ("euclidean", "manhattan")))
+GUIDED = (
+    {},
+    {"temperature": 0.2, "margin": 0.3},
+    {"temperature": 0.2, "margin": 0.3, "margin_strategy": "relative"},
+    {"temperature": 0.2, "margin": 0.1, "contrast_anchors": False},
+    {"temperature": 0.2, "margin": 0.1, "contrast_positives": False},
+)
+STEP = {"mini_batch_size": 2, "show_progress_bar": True}
+CASES = {
+    "multiple_negatives_ranking": texts(multiple_negatives_ranking, RANKING),
+    "multiple_negatives_symmetric_ranking": texts(symmetric, RANKING),
+    "cached_multiple_negatives_ranking": texts(multiple_negatives_ranking, ({}, STEP)),
+    "cached_multiple_negatives_symmetric_ranking": texts(symmetric, ({}, STEP)),
+    "contrastive_tension_in_batch": texts(symmetric, ({}, {"scale": 2.0}), columns=2),
+    "mega_batch_margin": texts(
+        mega_batch_margin,
+        ({}, {"mini_batch_size": 3}, {"positive_margin": 0.95, "negative_margin": -0.2, "mini_batch_size": 2}),
+        columns=2,
+        steep=2.0,
+    ),
+    "gist_embed": texts(gist_embed, GUIDED, columns=4, labels="teacher", teacher=(4, 5), steep=100.0),
+    "cached_gist_embed": texts(gist_embed, ({}, STEP), columns=3, labels="teacher", teacher=(3, 5), steep=100.0),
+    "nt_xent": classes(nt_xent, ({}, {"temperature": 0.5}), steep=20.0),
+    "sup_con": classes(sup_con, ({}, {"temperature": 0.5}), steep=20.0),
+    "multi_similarity": classes(multi_similarity, ({}, {"alpha": 1.0, "beta": 10.0, "base": 0.2}), steep=5.0),
+}

@@ -1,0 +1,205 @@
+"""Losses of embeddings: what they refuse, and values that can be said by hand."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from losses.numeric import assert_close, gradient, values
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.losses.base import get_loss
+from ml4ir_losses.ops.counting import counts_below
+
+RNG = np.random.default_rng(3)
+PAIRS, MINED = (
+    ("contrastive", "cosent", "angle"),
+    ("batch_all_triplet", "batch_hard_triplet", "batch_semi_hard_triplet"),
+)
+
+
+def shape_error(key, y_true, y_pred, **params):
+    with pytest.raises(UserError) as caught:
+        get_loss(key, **params).get_loss_fn()(np.ones(y_true), np.ones(y_pred))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert repr(key) in message
+    assert str(tuple(y_pred)) in message
+    return message
+
+
+class TestShapes:
+    @pytest.mark.parametrize("key", PAIRS)
+    @pytest.mark.parametrize(
+        ("y_true", "y_pred"),
+        [((4,), (4, 8)), ((4,), (4, 1, 8)), ((4,), (4, 3, 8)), ((5,), (4, 2, 8)), ((4, 2), (4, 2, 8)), ((4,), (4,))],
+        ids=str,
+    )
+    def test_of_pairs(self, key, y_true, y_pred):
+        assert "C = 2 columns of embeddings" in shape_error(key, y_true, y_pred)
+
+    def test_of_labels(self):
+        fn = get_loss("contrastive").get_loss_fn(reduction="none")
+        y, x = np.array([0.0, 1.0, 1.0]), RNG.normal(size=(3, 2, 8))
+        assert_close(values(fn(y[:, None], x)), values(fn(y, x)))
+
+    @pytest.mark.parametrize("columns", [2, 4])
+    def test_of_triplets(self, columns):
+        assert "C = 3 columns of embeddings" in shape_error("triplet", (4,), (4, columns, 8))
+
+    def test_an_odd_size_has_no_halves(self):
+        assert "an even size D" in shape_error("angle", (4,), (4, 2, 7))
+
+    @pytest.mark.parametrize(
+        ("key", "y_true", "y_pred", "wanted"),
+        [
+            ("embedding_margin_mse", (4,), (4, 4, 8), r"[B, 1+n] teacher scores"),
+            ("embedding_margin_mse", (4, 1), (4, 4, 8), r"[B, 1+n] teacher scores"),
+            ("embedding_margin_mse", (4, 4), (4, 4, 8), r"[B, 1+n] teacher scores"),
+            ("embedding_margin_mse", (4, 2, 1), (4, 4, 8), r"[B, 1+n] teacher scores"),
+            ("embedding_margin_mse", (4, 1), (4, 2, 8), "C of at least 3"),
+            ("embedding_mse", (4, 7), (4, 2, 8), "[B, D], a teacher's embedding"),
+            ("embedding_mse", (4,), (4, 8), "[B, D], a teacher's embedding"),
+            ("embedding_mse", (4, 2, 8), (4, 2, 8), "[B, D], a teacher's embedding"),
+            ("distill_kl_div", (4, 4), (4, 4, 8), "[B, n], the teacher's scores"),
+            ("distill_kl_div", (4,), (4, 4, 8), "[B, n], the teacher's scores"),
+        ],
+        ids=str,
+    )
+    def test_of_a_teacher(self, key, y_true, y_pred, wanted):
+        assert wanted in shape_error(key, y_true, y_pred)
+
+    @pytest.mark.parametrize("key", ["proxy_anchor", "proxy_nca", "arc_face", "cos_face"])
+    def test_of_heads(self, key):
+        assert "[B, K], one output of the head per class" in shape_error(key, (4,), (4, 2, 8))
+
+    def test_of_another_number_of_labels(self):
+        assert "num_labels=3" in shape_error("pair_softmax", (4,), (4, 5), num_labels=3)
+
+
+class TestLabels:
+    @pytest.mark.parametrize(
+        ("key", "labels", "message"),
+        [
+            ("contrastive", [0.0, 1.5], r"labels from 0 to 1\. Received: 1\.5"),
+            ("online_contrastive", [0.0, 0.5], r"labels 0 and 1\. Received: 0\.5"),
+            ("contrastive_tension", [0.0, -1.0], r"labels 0 and 1\. Received: -1"),
+        ],
+    )
+    def test_of_pairs(self, key, labels, message):
+        x = RNG.normal(size=(2, 2, 4))
+        with pytest.raises(UserError, match=message):
+            get_loss(key).get_loss_fn()(np.array(labels), x)
+        assert np.isfinite(values(get_loss(key).get_loss_fn(mask=np.array([1, 0]))(np.array(labels), x)))
+
+    @pytest.mark.parametrize("labels", [[0, 3], [-1, 0], [0.5, 0]])
+    def test_of_heads(self, labels):
+        with pytest.raises(UserError, match=r"class numbers"):
+            get_loss("cos_face").get_loss_fn()(np.array(labels), np.zeros((2, 3)))
+
+    @pytest.mark.parametrize("key", MINED)
+    def test_classes_of_one_row_each(self, key):
+        """A direct call says that there is nothing to learn; beside other classes such a row is a negative."""
+        x, fn = RNG.normal(size=(4, 8)), get_loss(key).get_loss_fn()
+        with pytest.raises(UserError, match=r"needs a class with two rows.*alone in its class.*\[0 1 2 3\]") as caught:
+            fn(np.arange(4), x)
+        assert "\n" not in str(caught.value)
+        assert np.isfinite(values(fn(np.array([0, 0, 1, 2]), x)))
+        assert np.isfinite(values(get_loss(key).per_query(np.arange(4.0), x))).all()
+        with pytest.raises(UserError, match="alone in its class"):
+            get_loss(key).get_loss_fn(mask=np.array([1, 0, 1, 0]))(np.array([0, 0, 1, 1]), x)
+
+
+class TestParameters:
+    @pytest.mark.parametrize(
+        ("key", "params", "message"),
+        [
+            ("triplet", {"distance": "cosin"}, r"`distance` must be one of .* Did you mean 'cosine'"),
+            ("triplet", {"margin": -1.0}, "`margin`"),
+            ("cosent", {"similarity": "angle"}, "`similarity`"),
+            ("cosent", {"scale": 0.0}, "`scale`"),
+            ("contrastive", {"size_average": 1}, "`size_average`"),
+            ("cosine_similarity", {"loss_fct": "mea"}, "`loss_fct` must be one of mse, mae, huber"),
+            ("cosine_similarity", {"cos_score_transformation": 3}, "`cos_score_transformation`"),
+            ("proxy_nca", {"softmax_scale": -1}, "`softmax_scale`"),
+            ("pair_softmax", {"num_labels": 0}, "`num_labels`"),
+            ("pair_softmax", {}, "needs the parameter 'num_labels'"),
+            (
+                "pair_softmax",
+                {"num_labels": 2, "concatenation_sent_rep": False, "concatenation_sent_difference": False},
+                "must be true",
+            ),
+        ],
+        ids=str,
+    )
+    def test_refused(self, key, params, message):
+        with pytest.raises(UserError, match=message):
+            get_loss(key, **params)
+
+    def test_a_function_that_no_file_could_name(self):
+        with pytest.raises(UserError, match="register_keras_serializable"):
+            get_loss("cosine_similarity", loss_fct=lambda y, x: y - x).get_config()
+
+    def test_losses_of_keras(self):
+        x, y = RNG.normal(size=(5, 2, 4)), RNG.normal(size=5)
+        expected = values(get_loss("cosine_similarity").per_query(y, x))
+        actual = get_loss("cosine_similarity", loss_fct=keras.losses.mean_squared_error).per_query(y, x)
+        assert_close(values(actual), expected, double=1e-6)  # on torch Keras' mean is of float32
+
+
+class TestByHand:
+    def test_sum_and_mean(self):
+        """Rows at distances 0 and √2·... of unit vectors: 1 - cosine is 0, 1 and 2."""
+        x = np.array([[[1.0, 0], [2, 0]], [[1, 0], [0, 3]], [[1, 0], [-1, 0]]])
+        y = np.array([1.0, 1.0, 1.0])
+        terms = 0.5 * np.array([0.0, 1.0, 4.0])
+        for size_average, factor in ((True, 1), (False, 3)):
+            loss = get_loss("contrastive", size_average=size_average)
+            assert_close(values(loss.per_query(y, x)), factor * terms)
+            masked = values(loss.per_query(y, x, mask=np.array([True, True, False])))
+            assert_close(masked, np.array([0.0, 1.5 if size_average else 3.0, 0.0]) * terms)
+
+    def test_a_single_pair_of_a_kind_is_a_threshold(self):
+        """Alike at 1 - cosine = 1, different at 0.2: both are on the wrong side of the other."""
+        x = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.8, 0.6]]])
+        rows = values(get_loss("online_contrastive").per_query(np.array([1.0, 0.0]), x))
+        assert_close(rows, np.array([1.0, 0.3**2]))
+
+    @pytest.mark.parametrize("key", ["cosent", "angle"])
+    def test_no_order_no_loss(self, key):
+        x = RNG.normal(size=(4, 2, 6))
+        loss = get_loss(key)
+        assert not values(loss.per_query(np.ones(4), x)).any()
+        assert not gradient(lambda z: loss.per_query(np.ones(4), z), x).any()
+
+    @pytest.mark.parametrize("key", MINED)
+    def test_one_class(self, key):
+        """Without a negative there is nothing to push away; semi-hard triplets still pull together."""
+        x, y = RNG.normal(size=(4, 6)), np.zeros(4)
+        loss = get_loss(key, margin=2.0)
+        rows, slopes = values(loss.per_query(y, x)), gradient(lambda z: loss.per_query(y, z), x)
+        distances = np.sqrt(((x[:, None] - x[None]) ** 2).sum(-1))
+        expected = {
+            "batch_all_triplet": np.zeros(4),
+            "batch_hard_triplet": np.full(4, 2.0),
+            "batch_semi_hard_triplet": distances.sum(1) / 3 + 2.0,
+        }[key]
+        assert_close(rows, expected, double=1e-7)
+        assert (np.abs(slopes).max() > 0.1) == (key == "batch_semi_hard_triplet")
+
+    def test_the_margin_of_an_angle(self):
+        """At 60° a margin of 30° takes the cosine to 0; beyond 150° it goes on falling."""
+        x = np.array([[0.5, 0.0], [-1.0, 0.0]])
+        rows = values(get_loss("arc_face", margin=30.0, scale=1.0).per_query(np.zeros(2), x))
+        expected = [math.log(2), math.log1p(math.exp(1 + math.pi / 12))]
+        assert_close(rows, expected)
+
+
+@pytest.mark.parametrize("or_equal", [False, True])
+def test_counts(or_equal):
+    x, y = RNG.integers(-2, 3, (5, 4)) * 0.5, RNG.integers(-2, 3, (5, 7)) * 0.5
+    counted = RNG.random((5, 7)) < 0.6
+    x[0, 0], y[0, 0], y[0, 1], counted[0, :2] = 0.0, -0.0, 0.0, True
+    below = y[:, None, :] <= x[:, :, None] if or_equal else y[:, None, :] < x[:, :, None]
+    expected = (below & counted[:, None, :]).sum(-1)
+    np.testing.assert_array_equal(values(counts_below(x, y, counted, or_equal)), expected)

@@ -1,0 +1,147 @@
+"""Numbers of sentence-transformers 5.1.2 (through `compat`) and pytorch-metric-learning 2.9.0, values and gradients."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from compat.golden import REPAIRED, load, near, near_or_repaired
+from losses.numeric import gradient, values
+from ml4ir_losses.compat.sentence_transformers import losses
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.losses.base import get_loss
+from ml4ir_losses.ops.similarity import cosine_matrix, squared_euclidean_matrix, unit
+
+ST, PML = load("st_embedding_losses.json"), load("pml_losses.json")
+BY_ID = {case["id"]: case for case in ST}
+PML_KEYS = {
+    "ArcFaceLoss": "arc_face",
+    "CosFaceLoss": "cos_face",
+    "ProxyAnchorLoss": "proxy_anchor",
+    "ProxyNCALoss": "proxy_nca",
+    "NTXentLoss": "nt_xent",
+    "SupConLoss": "sup_con",
+    "MultiSimilarityLoss": "multi_similarity",
+}
+
+
+def name_of(case):
+    return case["loss"].partition(".")[2]
+
+
+def each_case(cases, what):
+    chosen = [case for case in cases if what(case)]
+    assert chosen
+    return pytest.mark.parametrize("case", chosen, ids=[case["id"] for case in chosen])
+
+
+def columns(case, prefix="embeddings"):
+    """[B, C, D], or [B, D] of one column."""
+    inputs = case["inputs"]
+    if prefix in inputs:
+        return np.array(inputs[prefix], dtype="float32")
+    names = sorted(name for name in inputs if name.startswith(f"{prefix}_"))
+    return np.stack([np.array(inputs[name], dtype="float32") for name in names], axis=1)
+
+
+def gradients(case):
+    """The expected gradient in the shape of the embeddings."""
+    expected = {
+        name: np.array(slopes, dtype=object).astype("float64") for name, slopes in case["expected_grad"].items()
+    }
+    if "embeddings" in expected:
+        return expected["embeddings"]
+    return np.stack([expected[name] for name in sorted(expected) if name.startswith("embeddings_")], axis=1)
+
+
+def targets(case):
+    if any(name.startswith("guide_") for name in case["inputs"]):
+        return columns(case, "guide_embeddings")
+    return np.array(case["inputs"].get("labels", np.zeros(len(columns(case)))), dtype="float32")
+
+
+def make(case):
+    params = {
+        name: value for name, value in case["params"].items() if name not in ("world_size", "gather_across_devices")
+    }
+    distances = {"squared_eucledian": "squared_euclidean"}
+    if params.get("distance_metric") in distances:
+        params["distance_metric"] = distances[params["distance_metric"]]
+    if case["loss"] == "sparse.SparseCoSENTLoss":
+        del params["similarity_fct"]  # the matrix of the default is repaired
+    return getattr(losses, name_of(case))(**params)
+
+
+def compare(case, value, slopes):
+    """The value and the gradient against the case's, or against those that the table has for it."""
+    assert np.isfinite(slopes).all()
+    kind, other, _ = REPAIRED.get(case["id"], ("", "", ""))
+    expected = np.mean(np.array(case["expected_loss"], dtype="float64"))  # of the ranks that hold parts of the batch
+    if kind == "twin":
+        assert abs(value - expected) > 1e-3, "take it off the table"
+        case = BY_ID[other]
+        near(value, case["expected_loss"])
+    else:
+        near_or_repaired(case, value, expected)
+    if kind in ("", "twin"):
+        near(slopes, gradients(case) / case["params"].get("world_size", 1))
+    elif kind == "is" and other == 0.0:
+        near(slopes, np.zeros_like(slopes))
+
+
+@each_case(ST, lambda case: name_of(case) != "SoftmaxLoss")
+def test_sentence_transformers(case):
+    x, y, loss_fn = columns(case), targets(case), make(case)
+    call = loss_fn
+    if case["id"].endswith("/all_distinct"):  # nothing to learn from: a direct call says so, training has a value
+        with pytest.raises(UserError, match="alone in its class"):
+            loss_fn(y, x)
+        call = lambda y, x: ops.mean(loss_fn.loss.per_query(y, x))  # noqa: E731
+    compare(case, values(call(y, x)), gradient(lambda z: call(y, z), x))
+
+
+@each_case(ST, lambda case: name_of(case) == "SoftmaxLoss")
+def test_sentence_transformers_heads(case):
+    """The features of the pair, and the linear layer, are the model's: made here."""
+    x, y, loss_fn = columns(case), targets(case), make(case)
+    weight, bias = (np.array(case["inputs"][f"classifier.{name}"], dtype="float32") for name in ("weight", "bias"))
+    has = loss_fn.loss.params
+
+    def loss(x, weight, bias):
+        u, v = x[:, 0], x[:, 1]
+        parts = [u, v] if has["concatenation_sent_rep"] else []
+        parts += [ops.abs(u - v)] if has["concatenation_sent_difference"] else []
+        parts += [u * v] if has["concatenation_sent_multiplication"] else []
+        return loss_fn(
+            y, ops.matmul(ops.concatenate(parts, axis=-1), ops.transpose(weight)) + ops.convert_to_tensor(bias)
+        )
+
+    compare(case, values(loss(x, weight, bias)), gradient(lambda z: loss(z, weight, bias), x))
+    near(gradient(lambda z: loss(x, z, bias), weight), case["expected_grad"]["classifier.weight"])
+    near(gradient(lambda z: loss(x, weight, z), bias), case["expected_grad"]["classifier.bias"])
+
+
+@each_case(PML, lambda case: name_of(case) in PML_KEYS)
+def test_pytorch_metric_learning(case):
+    key, y = PML_KEYS[name_of(case)], np.array(case["inputs"]["labels"])
+    x = np.array(case["inputs"]["embeddings"], dtype="float32")
+    (held,) = [name for name in ("W", "proxies") if name in case["inputs"]] or [None]
+    vectors = None if held is None else np.array(case["inputs"][held], dtype="float32")
+
+    def loss(x, vectors):
+        if held is None:
+            return get_loss(key).get_loss_fn()(y, x)
+        vectors = ops.transpose(vectors) if held == "W" else vectors
+        closeness = (
+            squared_euclidean_matrix(unit(x), unit(vectors)) if key == "proxy_nca" else cosine_matrix(x, vectors)
+        )
+        return get_loss(key).get_loss_fn()(y, closeness)
+
+    near(values(loss(x, vectors)), case["expected_loss"])
+    near(gradient(lambda z: loss(z, vectors), x), case["expected_grad"]["embeddings"])
+    if held is not None:
+        near(gradient(lambda z: loss(x, z), vectors), case["expected_grad"][held])
+
+
+def test_every_number_is_looked_at():
+    assert {name_of(case) for case in PML} == set(PML_KEYS)
+    assert {name for name in REPAIRED if name.startswith(("st.", "sparse."))} <= set(BY_ID)

@@ -1,0 +1,155 @@
+"""In-batch negatives: candidates of other replicas, a trained scale, and what a guide takes for too alike."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from compat.golden import load
+from losses.cases import get_loss, make_batch
+from losses.families.in_batch import gist_embed, multiple_negatives_ranking
+from losses.numeric import DOUBLE, gradient, values
+from ml4ir_losses import functional
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.losses.embedding.in_batch import in_batch_cross_entropy
+
+GOLDEN = {case["id"]: case for case in load("st_embedding_losses.json")}
+EXACT = 1e-10 if DOUBLE else 1e-4
+
+
+def columns(case, of="inputs", prefix="embeddings"):
+    names = sorted(name for name in case[of] if name.startswith(f"{prefix}_"))
+    return np.stack([np.array(case[of][name]) for name in names], axis=1)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_candidates_of_two_ranks(symmetric):
+    """Either rank has the loss of sentence-transformers there, and the gradients of both are its gradient."""
+    case = GOLDEN[f"st.MultipleNegatives{'Symmetric' * symmetric}RankingLoss/gather_2_ranks"]
+    x, half = columns(case), len(columns(case)) // 2
+
+    def rank(everyone, number):
+        everyone = ops.convert_to_tensor(everyone)
+        own = everyone[number * half :][:half]
+        real = ops.ones(len(x), dtype="bool")
+        both = in_batch_cross_entropy(own, everyone, real, number * half, 20.0, "cosine", symmetric)
+        return (both[0] + both[1]) / 2
+
+    for number in (0, 1):
+        found = values(rank(x, number)).mean()
+        assert found == pytest.approx(case["expected_loss"][number], rel=1e-5)
+    slopes = sum(gradient(lambda everyone, r=r: rank(everyone, r) / half, x) for r in (0, 1))
+    np.testing.assert_allclose(slopes, columns(case, "expected_grad"), atol=EXACT)
+
+
+def test_the_gradient_of_the_scale():
+    case = GOLDEN["st.ContrastiveTensionLossInBatchNegatives/default"]
+    x = columns(case)
+    if not DOUBLE:
+        x = x.astype("float32")
+    slope = gradient(
+        lambda t: ops.mean(functional.contrastive_tension_in_batch(None, x, scale=ops.exp(t))), np.log(x.dtype.type(20))
+    )
+    assert slope == pytest.approx(case["expected_grad"]["logit_scale"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "GISTEmbedLoss/pairs/rel_margin",
+        "GISTEmbedLoss/triplets/rel_margin",
+        "CachedGISTEmbedLoss/triplets/rel_margin_mb3",
+    ],
+)
+def test_the_relative_margin_differs_only_where_the_guide_is_negative(name):
+    case = GOLDEN[f"st.{name}"]
+    x, guide = columns(case), columns(case, prefix="guide_embeddings")
+    params = {"temperature": 0.2, "margin": 0.3, "margin_strategy": "relative"}
+    shipped = gist_embed(guide, x, np.ones(len(x)), None, **params, as_shipped=True)
+    assert np.mean(shipped) == pytest.approx(case["expected_loss"], rel=1e-9)
+    ours = values(functional.gist_embed(guide, x, **params))
+    likeness = np.sum(guide[:, 0] * guide[:, 1], axis=-1)
+    assert (likeness < 0).any()
+    np.testing.assert_allclose(ours[likeness > 0], np.array(shipped)[likeness > 0], rtol=1e-5)
+    assert (np.abs(ours - shipped) > 1e-3).any()
+
+
+def test_a_guide_that_is_sure_of_every_positive():
+    """Anchors equal their positives: the diagonals among anchors and among positives are no negatives."""
+    guide = np.random.default_rng(1).normal(size=(6, 1, 5)).repeat(2, axis=1).astype("float32")
+    x = np.random.default_rng(2).normal(size=(6, 2, 3)).astype("float32")
+    expected = gist_embed(guide, x, np.ones(6), None, temperature=0.1, margin=-1e-9)
+    np.testing.assert_allclose(values(functional.gist_embed(guide, x, temperature=0.1)), expected, rtol=1e-4)
+
+
+def test_equal_positives_are_negatives_of_each_other():
+    """Whatever the rounding of the guide's cosines, which ties the copy with the row's own positive."""
+    rng = np.random.default_rng(3)
+    guide, x = rng.normal(size=(2, 40, 2, 7)).astype("float32")
+    guide[20:, 1], x[20:, 1] = guide[:20, 1], x[:20, 1]
+    kept = values(functional.gist_embed(guide, x, temperature=1.0, contrast_anchors=False, contrast_positives=False))
+    assert (kept > np.log(2) - 1e-6).all()  # the copy alone adds as much as the positive
+
+
+def test_a_positive_far_ahead_keeps_its_digits():
+    a = np.eye(3, 4, dtype="float32")
+    x = np.stack([a, a], axis=1)
+    expected = np.log1p(2 * np.exp(-40.0))
+    np.testing.assert_allclose(values(functional.multiple_negatives_ranking(None, x, scale=40.0)), expected, rtol=1e-5)
+
+
+def test_the_hardest_negative_of_a_lonely_row():
+    x = np.array([[[1.0, 0.0], [1.0, 0.5]], [[0.0, 1.0], [1.0, 1.0]]], dtype="float32")
+    alone = values(functional.mega_batch_margin(None, x[:1], positive_margin=1.0, negative_margin=-3.0))
+    np.testing.assert_allclose(alone, 1 - 1 / np.sqrt(1.25), rtol=1e-5)
+    masked = values(
+        functional.mega_batch_margin(None, x, np.array([True, False]), positive_margin=1.0, negative_margin=-3.0)
+    )
+    np.testing.assert_allclose(masked, [2 * alone[0], 0.0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("key", ["cached_multiple_negatives_ranking", "cached_multiple_negatives_symmetric_ranking"])
+def test_parameters_of_the_training_step_are_kept(key):
+    loss = get_loss(key, mini_batch_size=4)
+    assert loss.cached
+    assert loss.get_config()["mini_batch_size"] == 4
+    batch = make_batch(key)
+    plain = get_loss(key.removeprefix("cached_"))
+    np.testing.assert_array_equal(
+        values(loss.per_query(batch.labels, batch.scores)), values(plain.per_query(batch.labels, batch.scores))
+    )
+
+
+def test_negatives_of_all_rows_are_candidates():
+    batch = make_batch("multiple_negatives_ranking", rows=4, padded=False)
+    with_negatives = multiple_negatives_ranking(None, batch.scores, batch.mask, None)
+    without = multiple_negatives_ranking(None, batch.scores[:, :2], batch.mask, None)
+    found = values(functional.multiple_negatives_ranking(None, batch.scores[:, :2]))
+    np.testing.assert_allclose(found, without, rtol=1e-5)
+    assert (np.array(with_negatives) > without).all()
+
+
+@pytest.mark.parametrize(
+    ("key", "params", "message"),
+    [
+        ("multiple_negatives_ranking", {"similarity": "euclid"}, "similarity"),
+        ("multiple_negatives_ranking", {"gather_across_devices": 1}, "gather_across_devices"),
+        ("cached_gist_embed", {"mini_batch_size": 0}, "mini_batch_size"),
+        ("gist_embed", {"margin_strategy": "abs"}, "margin_strategy"),
+        ("gist_embed", {"margin": -0.1}, "margin"),
+        ("mega_batch_margin", {"positive_margin": "0.8"}, "positive_margin"),
+        ("multi_similarity", {"beta": 0.0}, "beta"),
+        ("multi_similarity", {"base": None}, "base"),
+    ],
+)
+def test_wrong_parameters(key, params, message):
+    with pytest.raises(UserError, match=message):
+        get_loss(key, **params)
+
+
+def test_the_guide_has_the_same_columns():
+    fn = get_loss("gist_embed").get_loss_fn()
+    for shape in [(3,), (3, 2), (3, 3, 5)]:
+        with pytest.raises(UserError, match="the guide's embeddings"):
+            fn(np.zeros(shape), np.zeros((3, 2, 4)))
+    with pytest.raises(UserError, match="C of at least 2 columns"):
+        get_loss("multiple_negatives_ranking").get_loss_fn()(np.zeros(3), np.zeros((3, 4)))

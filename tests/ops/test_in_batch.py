@@ -1,0 +1,239 @@
+"""Log-sum-exp over candidates in blocks is that of the whole matrix, and so are its gradients."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from keras import ops
+
+from losses.cases import make_batch, oracle, pure
+from losses.numeric import DOUBLE, assert_close, gradient, values
+from ml4ir_losses.ops import in_batch, replicas
+from ml4ir_losses.ops.in_batch import hardest_columns, logsumexp_both_ways, logsumexp_of_dots
+
+# rows, columns, dimensions, rows of a block: whole blocks, blocks with an end, one block, one row
+SHAPES = pytest.mark.parametrize(
+    ("rows", "columns", "dims", "block"), [(8, 8, 3, 4), (7, 21, 4, 3), (5, 5, 2, 5), (13, 26, 5, 2), (1, 1, 3, 1)]
+)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Losses stream blocks of two rows and more."""
+    monkeypatch.setattr(in_batch, "_ROWS", 2)
+    monkeypatch.setattr(in_batch, "_BLOCK", 4)
+
+
+def keep(number, row_counts, index, real):
+    others = ops.logical_and(number[:, None] != index[None, :], real[None, :])
+    return ops.logical_and(others, row_counts[:, None])
+
+
+def random(rows, columns, dims, dtype, masked=True):
+    rng = np.random.default_rng(rows)
+    a, b = (2 * rng.normal(size=(size, dims)).astype(dtype) for size in (rows, columns))
+    real = [rng.random(size) < (0.7 if masked else 2) for size in (rows, columns)]
+    facts = [(ops.arange(len(x)), ops.convert_to_tensor(x)) for x in real]
+    return a, b, *facts, rng.normal(size=rows + columns).astype(dtype)
+
+
+@SHAPES
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("both", [True, False])
+def test_blocks_are_the_whole(rows, columns, dims, block, dtype, masked, both):
+    if dtype == "float64" and not DOUBLE:
+        pytest.skip("JAX computes in float32")
+    a, b, of_rows, of_columns, weight = random(rows, columns, dims, dtype, masked)
+
+    def weighted(a, b, block):
+        a, b = ops.convert_to_tensor(a), ops.convert_to_tensor(b)
+        if both:
+            found = ops.concatenate(logsumexp_both_ways(a, b, keep, of_rows, of_columns, block))
+        else:
+            found = logsumexp_of_dots(a, b, keep, of_rows, of_columns, block)
+        assert dtype in str(found.dtype)
+        return ops.where(found > -1e30, found, 0.0) * ops.convert_to_tensor(weight[: found.shape[0]])
+
+    tolerance = 1e-12 if dtype == "float64" else 2e-5
+    whole = values(weighted(a, b, None))
+    np.testing.assert_allclose(values(weighted(a, b, block)), whole, rtol=tolerance, atol=tolerance)
+    slopes = [
+        (gradient(lambda x, size=size: weighted(x, b, size), a), gradient(lambda x, size=size: weighted(a, x, size), b))
+        for size in (block, None)
+    ]
+    for streamed, dense in zip(*slopes, strict=True):
+        np.testing.assert_allclose(streamed, dense, rtol=tolerance, atol=tolerance)
+
+
+@SHAPES
+def test_the_whole_is_numpy(rows, columns, dims, block):
+    a, b, of_rows, of_columns, _ = random(rows, columns, dims, "float32")
+    kept = values(keep(*of_rows, *of_columns)) > 0
+    dots = np.where(kept, a.astype("float64") @ b.T.astype("float64"), -np.inf)
+    with np.errstate(divide="ignore"):
+        expected = np.log(np.exp(dots).sum(axis=1))
+    for size in (None, block):
+        found = values(logsumexp_of_dots(*map(ops.convert_to_tensor, (a, b)), keep, of_rows, of_columns, size))
+        some = kept.any(axis=1)
+        np.testing.assert_allclose(found[some], expected[some], rtol=1e-5, atol=1e-5)
+        assert (found[~some] < -1e30).all()
+        assert np.isfinite(found).all()
+        hardest = values(hardest_columns(*map(ops.convert_to_tensor, (a, b)), keep, of_rows, of_columns, block))
+        np.testing.assert_array_equal(hardest[some], dots.argmax(axis=1)[some])
+
+
+@pytest.mark.parametrize("size", [1e4, 1e-4])
+def test_large_and_small_numbers(size):
+    a, b, of_rows, of_columns, _ = random(9, 9, 3, "float32")
+    a = a * np.float32(size)
+
+    def both(x, block):
+        found = logsumexp_both_ways(x, ops.convert_to_tensor(b), keep, of_rows, of_columns, block)
+        return ops.where(found[0] > -1e30, found[0], 0.0) + ops.where(found[1] > -1e30, found[1], 0.0)
+
+    expected, slopes = (values(both(ops.convert_to_tensor(a), None)), gradient(lambda x: both(x, None), a))
+    np.testing.assert_allclose(values(both(ops.convert_to_tensor(a), 2)), expected, rtol=1e-5)
+    np.testing.assert_allclose(gradient(lambda x: both(x, 2), a), slopes, atol=1e-4)
+
+
+KEYS = (
+    "multiple_negatives_ranking",
+    "multiple_negatives_symmetric_ranking",
+    "gist_embed",
+    "contrastive_tension_in_batch",
+)
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("rows", [7, 1])
+def test_losses_in_blocks(key, rows, small_blocks, request):
+    batch = make_batch(key, rows=rows)
+    slopes = gradient(pure(key, batch), batch.scores)
+    assert_close(values(pure(key, batch)(batch.scores)), oracle(key, batch))
+    request.getfixturevalue("monkeypatch").undo()
+    assert_close(slopes, gradient(pure(key, batch), batch.scores), single=1e-4)
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.backend("tensorflow")
+@pytest.mark.parametrize("xla", [False, True])
+def test_losses_in_blocks_of_a_graph(key, xla, small_blocks):
+    """Of a known and an unknown number of rows, and when it is compiled."""
+    import tensorflow as tf
+
+    batch = make_batch(key, padded=False)
+    fn = pure(key, batch)
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(fn(x))
+        return loss, tape.gradient(loss, x)
+
+    expected, slopes = step(tf.constant(batch.scores))
+    for rows in (None, 7):
+        spec = [tf.TensorSpec((rows, *batch.scores.shape[1:]), "float64")]
+        found = tf.function(step, input_signature=spec, jit_compile=xla)(batch.scores)
+        np.testing.assert_allclose(values(found[0]), values(expected), rtol=1e-12)
+        np.testing.assert_allclose(values(found[1]), values(slopes), atol=1e-10)
+
+
+@pytest.mark.backend("jax")
+@pytest.mark.parametrize("key", KEYS)
+def test_losses_in_compiled_blocks(key, small_blocks):
+    import jax
+
+    batch = make_batch(key)
+    scores = batch.scores.astype("float32")
+    step = jax.value_and_grad(lambda x: ops.sum(pure(key, batch)(x)))
+    loss, slopes = jax.jit(step)(scores)
+    expected, expected_slopes = step(scores)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    np.testing.assert_allclose(slopes, expected_slopes, atol=1e-4)
+
+
+@pytest.mark.backend("tensorflow")
+def test_memory_of_a_step():
+    """Value and gradient of 6000 rows, whose matrix has 144 MB, grow the process by less than half of that."""
+    program = """
+import resource, numpy as np, tensorflow as tf
+from ml4ir_losses.functional import multiple_negatives_symmetric_ranking as loss
+@tf.function
+def step(x):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = tf.reduce_mean(loss(None, x))
+    return value, tape.gradient(value, x)
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+x = tf.constant(np.random.default_rng(0).normal(size=(6000, 2, 8)).astype("float32"))
+step(x[:64])
+before = peak()
+step(x)
+print(peak() - before)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert float(ran.stdout.split()[-1]) < 72
+
+
+def test_gathering_from_one_device_does_nothing():
+    x = ops.ones((3, 2, 4))
+    with pytest.warns(UserWarning, match="`gather_across_devices` has no effect: there is one device"):
+        (same,), before = replicas.gather_rows(x)
+    assert same is x
+    assert before == 0
+
+
+@pytest.mark.backend("tensorflow")
+def test_gathering_from_two_replicas():
+    """Two replicas, of 3 rows and of 1, have together the loss and the gradient of all 4 rows."""
+    program = """
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from ml4ir_losses.functional import multiple_negatives_ranking, multiple_negatives_symmetric_ranking
+x = np.random.default_rng(0).normal(size=(4, 3, 5)).astype("float32")
+mask = np.array([True, True, False, True])
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+for loss in (multiple_negatives_ranking, multiple_negatives_symmetric_ranking):
+    with tf.GradientTape() as tape:
+        whole = tf.constant(x)
+        tape.watch(whole)
+        expected = tf.reduce_sum(loss(None, whole, mask))
+    slopes = tape.gradient(expected, whole)
+    def step(x, mask, factor):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(factor * loss(None, x, mask, gather_across_devices=True))
+        return total, tape.gradient(total, x)
+    parts = [slice(0, 3), slice(3, 4)]
+    def value(function):
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(function(parts[context.replica_id_in_sync_group])))
+    factors = value(lambda part: np.float32(4 / 3 * mask[part].mean()))
+    found = tf.function(lambda *a: strategy.run(step, a))(value(lambda p: x[p]), value(lambda p: mask[p]), factors)
+    totals, gradients = (strategy.experimental_local_results(part) for part in found)
+    np.testing.assert_allclose(sum(totals), expected, rtol=1e-5)
+    np.testing.assert_allclose(np.concatenate(gradients), slopes, atol=1e-5)
+print("equal")
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ran.stdout.split()[-1:] == ["equal"], ran.stderr[-2000:]
+
+
+@pytest.mark.parametrize("key", ["contrastive_tension_in_batch", "multiple_negatives_ranking"])
+def test_a_scale_that_is_trained(key):
+    from ml4ir_losses import functional
+
+    batch = make_batch(key)
+
+    def mean(scale, number=ops.mean):
+        x = ops.convert_to_tensor(batch.scores.astype("float32"))
+        return number(getattr(functional, key)(None, x, scale=ops.exp(scale)))
+
+    start = np.float32(np.log(20.0))
+    slope = gradient(mean, start)
+    up, down = (values(mean(ops.convert_to_tensor(start + np.float32(step)))) for step in (0.01, -0.01))
+    assert slope == pytest.approx((up - down) / 0.02, rel=1e-3)
