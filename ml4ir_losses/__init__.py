@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         CachedCrossEncoderMultipleNegativesRankingLoss,
         CrossEncoderMultipleNegativesRankingLoss,
     )
+    from ml4ir_losses.losses.circle import CircleLoss
     from ml4ir_losses.losses.classification import CategoricalCrossEntropy
     from ml4ir_losses.losses.distillation import ADRMSELoss, CoupledRankDistilLoss
     from ml4ir_losses.losses.keras_loss import RelevanceLoss
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         NDCGLoss2PPScheme,
         NDCGLoss2Scheme,
         NoWeightingScheme,
+        RankNetLoss,
     )
     from ml4ir_losses.losses.lambda_weights import (
         DCGLambdaWeight,
@@ -78,14 +80,11 @@ if TYPE_CHECKING:
     )
     from ml4ir_losses.losses.outputs import ClickEMLoss, MixtureEMLoss, OrdinalLoss
     from ml4ir_losses.losses.pairwise import (
-        CircleLoss,
         PairwiseHingeLoss,
         PairwiseLogisticLoss,
         PairwiseMSELoss,
         PairwiseQuantileLoss,
         PairwiseSoftZeroOneLoss,
-        RankNetLoss,
-        YetiLogisticLoss,
     )
     from ml4ir_losses.losses.pointwise import (
         BinaryCrossEntropyLoss,
@@ -101,6 +100,7 @@ if TYPE_CHECKING:
         UniqueSoftmaxLoss,
     )
     from ml4ir_losses.losses.surrogates import ApproxMRRLoss, ApproxNDCGLoss, GumbelApproxNDCGLoss
+    from ml4ir_losses.losses.yeti_rank import YetiLogisticLoss
     from ml4ir_losses.metrics.ranking import RankingMetric, get_metric
     from ml4ir_losses.model.relevance_model import RelevanceModel, load_model
     from ml4ir_losses.registry import (
@@ -149,6 +149,7 @@ _HOMES = {
         "CachedCrossEncoderMultipleNegativesRankingLoss",
         "CrossEncoderMultipleNegativesRankingLoss",
     ),
+    "losses.circle": ("CircleLoss",),
     "losses.classification": ("CategoricalCrossEntropy",),
     "losses.distillation": (
         "ADRMSELoss",
@@ -163,6 +164,7 @@ _HOMES = {
         "NDCGLoss2PPScheme",
         "NDCGLoss2Scheme",
         "NoWeightingScheme",
+        "RankNetLoss",
     ),
     "losses.lambda_weights": (
         "DCGLambdaWeight",
@@ -204,14 +206,11 @@ _HOMES = {
         "OrdinalLoss",
     ),
     "losses.pairwise": (
-        "CircleLoss",
         "PairwiseHingeLoss",
         "PairwiseLogisticLoss",
         "PairwiseMSELoss",
         "PairwiseQuantileLoss",
         "PairwiseSoftZeroOneLoss",
-        "RankNetLoss",
-        "YetiLogisticLoss",
     ),
     "losses.pointwise": (
         "BinaryCrossEntropyLoss",
@@ -231,6 +230,7 @@ _HOMES = {
         "ApproxNDCGLoss",
         "GumbelApproxNDCGLoss",
     ),
+    "losses.yeti_rank": ("YetiLogisticLoss",),
     "metrics.ranking": (
         "RankingMetric",
         "get_metric",

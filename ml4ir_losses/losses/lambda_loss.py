@@ -1,7 +1,8 @@
-"""LambdaLoss and its weighting schemes."""
+"""LambdaLoss and its weighting schemes, and RankNet: pairs of the k documents that score highest."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -10,10 +11,12 @@ from ml4ir_losses.errors import UserError, check_not_negative
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PairwiseLossBase
 from ml4ir_losses.losses.lambda_weights import absolute_differences, normalised_gain
-from ml4ir_losses.losses.pairwise import LOG_BASE, logistic, ordered_pairs, pair_sums, valid_pairs
 from ml4ir_losses.losses.parameters import from_config, to_config
 from ml4ir_losses.ops import clean, descending_order, normalise, take
+from ml4ir_losses.ops.pairs import logistic, ordered_pairs, pair_sums, valid_pairs
 from ml4ir_losses.registry import WEIGHTING_SCHEMES, register_loss, register_weighting_scheme
+
+LOG_BASE = {"binary": math.log(2.0), "natural": 1.0}
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,27 @@ def lambda_loss(
     return normalise(total / LOG_BASE[reduction_log], weights, normalization)
 
 
+def ranknet(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    normalization: str = "batch",
+    k: int | None = None,
+    sigma: float = 1.0,
+    reduction_log: str = "binary",
+) -> Tensor:
+    """Per-query RankNet loss, [B]: see `RankNetLoss`."""
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
+    if k is not None:
+        top = descending_order(scores, mask)[:, :k]
+        labels, scores, mask, weight = (take(x, top) for x in (labels, scores, mask, weight))
+    total, weights = pair_sums(logistic, ordered_pairs(labels, mask), sigma * scores, weight)
+    return normalise(total / LOG_BASE[reduction_log], weights, normalization)
+
+
 def _log2_discount(like: Tensor) -> Tensor:
     """log2(1 + r) for r = 1..n, [1, n]."""
     ranks = ops.cast(ops.arange(1, ops.shape(like)[1] + 1), like.dtype)
@@ -187,4 +211,29 @@ class LambdaLoss(PairwiseLossBase):
     """
 
     function = staticmethod(lambda_loss)
+    defaults = {"activation_fn": None}
+
+
+@register_loss("ranknet", aliases=("ranknet_loss",))
+class RankNetLoss(PairwiseLossBase):
+    r"""Logistic loss of the score difference of every pair whose labels differ, in bits, over the top k.
+
+    $$\frac{\sum_{y_i > y_j} w_i \log_2(1 + e^{-\sigma(s_i - s_j)/T})}{\sum_{y_i > y_j} w_i}$$
+    over the pairs of the whole batch, both documents among the k that score highest in their query.
+
+    A query without a pair gives 0. In bits, or in nats where `reduction_log` is `natural`. Scores and labels [B, N].
+
+    Args:
+        temperature: T, above 0; scores are divided by it.
+        normalization: `query`, `batch` or `sum`: see `PairwiseLogisticLoss`.
+        k: only the k documents of the highest scores take part; None: all.
+        sigma: σ, above 0, the steepness.
+        reduction_log: `binary` or `natural`.
+        min_label: documents whose label is below it are padding.
+        activation_fn: applied to the logits first.
+
+    Source: Burges et al., "Learning to rank using gradient descent" (2005).
+    """
+
+    function = staticmethod(ranknet)
     defaults = {"activation_fn": None}

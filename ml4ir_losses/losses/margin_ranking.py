@@ -12,8 +12,8 @@ import numpy as np
 from ml4ir_losses.errors import UserError, check_positive
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PairwiseLossBase, RelevanceLossBase
-from ml4ir_losses.losses.pairwise import pair_differences
 from ml4ir_losses.ops import as_float, as_mask, clean, normalise, row_sum, safe_divide
+from ml4ir_losses.ops.pairs import pair_differences
 from ml4ir_losses.ops.weights import same_shape
 from ml4ir_losses.registry import register_loss
 
