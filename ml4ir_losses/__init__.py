@@ -63,10 +63,10 @@ if TYPE_CHECKING:
         RankOneListNet,
         SoftmaxCrossEntropy,
     )
+    from ml4ir_losses.losses.margin_mse import MarginMSELoss
     from ml4ir_losses.losses.margin_ranking import (
         CosineProbMarginRankingLoss,
         FineTuningFeatures,
-        MarginMSELoss,
         ProbMarginRankingLoss,
         RankingLossInterface,
     )
@@ -185,10 +185,10 @@ _HOMES = {
         "RankOneListNet",
         "SoftmaxCrossEntropy",
     ),
+    "losses.margin_mse": ("MarginMSELoss",),
     "losses.margin_ranking": (
         "CosineProbMarginRankingLoss",
         "FineTuningFeatures",
-        "MarginMSELoss",
         "ProbMarginRankingLoss",
         "RankingLossInterface",
     ),

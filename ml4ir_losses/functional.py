@@ -17,7 +17,8 @@ from ml4ir_losses.losses.listwise import (
     rank_one_listnet,
     softmax_cross_entropy,
 )
-from ml4ir_losses.losses.margin_ranking import cosine_prob_margin_ranking, margin_mse, prob_margin_ranking
+from ml4ir_losses.losses.margin_mse import margin_mse
+from ml4ir_losses.losses.margin_ranking import cosine_prob_margin_ranking, prob_margin_ranking
 from ml4ir_losses.losses.neural_sort import (
     gumbel_neural_sort_cross_entropy,
     gumbel_neural_sort_ndcg,

@@ -160,6 +160,7 @@ LOSSES = Registry(
         "ml4ir_losses.losses.lambda_loss",
         "ml4ir_losses.losses.yeti_rank",
         "ml4ir_losses.losses.circle",
+        "ml4ir_losses.losses.margin_mse",
         "ml4ir_losses.losses.margin_ranking",
         "ml4ir_losses.losses.listwise",
         "ml4ir_losses.losses.softmax_variants",

@@ -14,6 +14,7 @@ from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.losses.parameters import check_lambda_weight, check_parameters, from_config, to_config
 from ml4ir_losses.ops import as_float, where_finite
 from ml4ir_losses.registry import LOSSES
+from ml4ir_losses.shapes import Shape, same_shape, show
 
 _POSITIONAL = ("loss_key", "scoring_type")
 _PARAMETER = inspect.Parameter
@@ -190,16 +191,16 @@ class RelevanceLossBase(ABC):
         mask = self.valid(y_true, y_pred) if mask is None else mask
         return type(self).function(y_true, y_pred, mask, item_weight=item_weight, **params)
 
-    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         """Raises `UserError` unless labels and scores have the shapes that this loss takes."""
-        if len(y_pred) != 2 or len(y_true) != 2 or not _agree(y_true, y_pred):
+        if len(y_pred) != 2 or not same_shape(y_true, y_pred):
             raise UserError(
                 f"{self.key!r} takes y_true and y_pred of one shape [B, N] (queries, documents). "
-                f"Received: y_true {_show(y_true)}, y_pred {_show(y_pred)}."
+                f"Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
 
     def check_labels(
-        self, labels: np.ndarray[Any, Any], y_pred: Sequence[int | None], mask: np.ndarray[Any, Any] | None = None
+        self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
     ) -> None:
         """Raises `UserError` for the first valid label that the loss does not take."""
         if self.label_range is None:
@@ -211,7 +212,7 @@ class RelevanceLossBase(ABC):
         if wrong.any():
             raise UserError(f"{self.key!r} takes labels from {low:g} to {high:g}. Received: {labels[wrong].flat[0]:g}.")
 
-    def weight_shape(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> tuple[int | None, ...]:
+    def weight_shape(self, y_true: Shape, y_pred: Shape) -> tuple[int | None, ...]:
         """The shape of document weights for labels and scores of these shapes: [B, N], or [B] without documents."""
         return tuple(y_true[:2])
 
@@ -308,18 +309,18 @@ class WeightedSum(RelevanceLossBase):
         values = [weight * value(loss) for loss, weight in self.losses]
         return sum(values[1:], values[0])
 
-    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         for loss, _ in self.losses:
             plain = self.takes_confidence and not loss.takes_confidence
             loss.check_shapes(y_true[:2] if plain else y_true, y_pred)
 
     def check_labels(
-        self, labels: np.ndarray[Any, Any], y_pred: Sequence[int | None], mask: np.ndarray[Any, Any] | None = None
+        self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
     ) -> None:
         for loss, _ in self.losses:
             loss.check_labels(labels, y_pred, mask)
 
-    def weight_shape(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> tuple[int | None, ...]:
+    def weight_shape(self, y_true: Shape, y_pred: Shape) -> tuple[int | None, ...]:
         return self.losses[0][0].weight_shape(y_true, y_pred)
 
     def __repr__(self) -> str:
@@ -350,14 +351,6 @@ def get_loss(spec: str | Mapping[str, Any] | RelevanceLossBase, **params: Any) -
             return WeightedSum(spec)
     loss: RelevanceLossBase = LOSSES.create(spec, **params)
     return loss
-
-
-def _agree(a: Sequence[int | None], b: Sequence[int | None]) -> bool:
-    return all(m is None or n is None or m == n for m, n in zip(a, b, strict=False))
-
-
-def _show(shape: Sequence[int | None]) -> str:
-    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
 
 
 __all__ = [

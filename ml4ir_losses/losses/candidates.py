@@ -10,6 +10,7 @@ from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.ops import as_float, clean, masked_log_softmax, ranks, row_sum
 from ml4ir_losses.registry import register_loss
+from ml4ir_losses.shapes import Shape, differ, show
 
 
 def cross_encoder_multiple_negatives_ranking(
@@ -124,16 +125,16 @@ class CrossEncoderMultipleNegativesRankingLoss(ListwiseLossBase):
     def valid(self, y_true: Tensor, y_pred: Tensor) -> None:
         """Every row counts: there are no labels that could say otherwise."""
 
-    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
-        rows_agree = len(y_true) > 0 and (None in (y_true[0], y_pred[0]) or y_true[0] == y_pred[0])
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
+        rows_agree = len(y_true) > 0 and not differ(y_true[0], y_pred[0])
         if len(y_pred) != 2 or not rows_agree:
             raise UserError(
                 f"{self.key!r} takes y_pred [B, columns] and y_true with B rows. "
-                f"Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
+                f"Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
         already_sampled(y_true, y_pred, self.params["num_negatives"], self.key)
 
-    def weight_shape(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> tuple[int | None, ...]:
+    def weight_shape(self, y_true: Shape, y_pred: Shape) -> tuple[int | None, ...]:
         return tuple(y_true[:1])
 
 

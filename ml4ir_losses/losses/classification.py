@@ -12,8 +12,7 @@ from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.ops import as_float, safe_divide
 from ml4ir_losses.registry import register_loss
-
-Shape = Sequence[int | None]
+from ml4ir_losses.shapes import Shape, differ, show
 
 
 def categorical_cross_entropy(
@@ -131,15 +130,15 @@ class CategoricalCrossEntropy(RelevanceLossBase):
         classes = y_pred[-1] if y_pred else None
         weight = self.params["class_weight"]
         if len(y_pred) == 3:
-            fits = len(y_true) == 2 and not _differ(y_true[1], y_pred[1])
+            fits = len(y_true) == 2 and not differ(y_true[1], y_pred[1])
         else:
             fits = len(y_pred) == 2 and (len(y_true) == 1 or (len(y_true) == 2 and y_true[1] in (1, classes, None)))
-        if not fits or _differ(y_true[0], y_pred[0]):
+        if not fits or differ(y_true[0], y_pred[0]):
             raise UserError(
                 f"{self.key!r} takes y_pred [B, K] and y_true [B] class numbers or [B, K] one-hot, or y_pred "
-                f"[B, N, K] and y_true [B, N] class numbers. Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
+                f"[B, N, K] and y_true [B, N] class numbers. Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
-        if weight is not None and _differ(len(weight), classes):
+        if weight is not None and differ(len(weight), classes):
             raise UserError(
                 f"`class_weight` must hold one weight for each of the {classes} classes. Received: {weight!r}."
             )
@@ -167,7 +166,3 @@ class CategoricalCrossEntropy(RelevanceLossBase):
 def _one_hot(labels: Shape, scores: Shape) -> bool:
     """True for labels [B, K] of scores [B, K]; [B] and [B, 1] are class numbers."""
     return len(scores) == 2 and len(labels) == 2 and (labels[1] != 1 or scores[1] == 1)
-
-
-def _differ(a: Any, b: Any) -> bool:
-    return a is not None and b is not None and a != b

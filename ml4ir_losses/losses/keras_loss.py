@@ -14,7 +14,8 @@ from ml4ir_losses.lazy import Tensor
 from ml4ir_losses.losses.activations import INVERSES
 from ml4ir_losses.losses.base import RelevanceLossBase, get_loss
 from ml4ir_losses.losses.propensity import PropensitySpec, check_propensity, propensity_weight
-from ml4ir_losses.ops.weights import same_shape, split_weights
+from ml4ir_losses.ops.weights import split_weights
+from ml4ir_losses.shapes import same_shape
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PointwiseLossBase
 from ml4ir_losses.ops import clean, normalise, row_sum, safe_divide
-from ml4ir_losses.ops.weights import same_shape
 from ml4ir_losses.registry import register_loss
+from ml4ir_losses.shapes import Shape, same_shape, show
 
 
 def binary_terms(labels: Tensor, scores: Tensor, pos_weight: float | None = None) -> Tensor:
@@ -141,11 +139,11 @@ class BinaryCrossEntropyLoss(PointwiseLossBase):
     defaults = {"activation_fn": None}
     label_range = (0.0, 1.0)
 
-    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         if len(y_pred) not in (1, 2) or not same_shape(y_true, y_pred):
             raise UserError(
                 f"{self.key!r} takes y_true and y_pred of one shape, [B, N] (queries, documents) or [B]. "
-                f"Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
+                f"Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
 
 

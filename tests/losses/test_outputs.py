@@ -87,11 +87,11 @@ class TestOrdinal:
 @pytest.mark.parametrize(
     ("spec", "shape", "wanted"),
     [
-        ({"key": "ordinal", "ordinal_size": 3}, (2, 4, 2), r"K = ordinal_size = 3\. Received: .*\(2, 4, 2\)"),
-        ({"key": "ordinal", "ordinal_size": 3}, (2, 4), r"K = ordinal_size = 3\. Received: .*\(2, 4\)"),
-        ("click_em", (2, 4, 3), r"\[B, N, 2\]\. Received: .*\(2, 4, 3\)"),
-        ("click_em", (2, 3, 2), r"\[B, N, 2\]\. Received: .*\(2, 3, 2\)"),
-        ("mixture_em", (2, 4), r"\[B, N, M\]\. Received: .*\(2, 4\)"),
+        ({"key": "ordinal", "ordinal_size": 3}, (2, 4, 2), r"K = ordinal_size = 3\. Received: .*\[2, 4, 2\]"),
+        ({"key": "ordinal", "ordinal_size": 3}, (2, 4), r"K = ordinal_size = 3\. Received: .*\[2, 4\]"),
+        ("click_em", (2, 4, 3), r"\[B, N, 2\]\. Received: .*\[2, 4, 3\]"),
+        ("click_em", (2, 3, 2), r"\[B, N, 2\]\. Received: .*\[2, 3, 2\]"),
+        ("mixture_em", (2, 4), r"\[B, N, M\]\. Received: .*\[2, 4\]"),
     ],
     ids=str,
 )
