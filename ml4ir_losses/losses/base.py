@@ -10,8 +10,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ml4ir_losses.errors import UserError, did_you_mean
-from ml4ir_losses.lazy import Tensor, keras, ops
-from ml4ir_losses.losses.parameters import check_lambda_weight, check_parameters, from_config, to_config
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.losses.parameters import (
+    activation_function,
+    check_lambda_weight,
+    check_parameters,
+    from_config,
+    to_config,
+)
 from ml4ir_losses.ops import as_float, where_finite
 from ml4ir_losses.registry import LOSSES
 from ml4ir_losses.shapes import Shape, same_shape, show
@@ -83,6 +89,7 @@ class RelevanceLossBase(ABC):
             if default is _PARAMETER.empty and name not in params:
                 raise UserError(f"{self.key!r} needs the parameter {name!r}.")
         self.loss_key, self.scoring_type = legacy.get("loss_key", ""), legacy.get("scoring_type", "")
+        params = {name: p.item() if isinstance(p, np.generic) else p for name, p in params.items()}
         self.params = {**self._parameters, **params}
         check_parameters(self.params)
         if self.params.get("lambda_weight") is not None:
@@ -168,7 +175,7 @@ class RelevanceLossBase(ABC):
         """The mask that the labels carry, true where label ≥ `min_label` (NaN is padding too); None: all count."""
         if self.min_label is None:
             return ops.ones_like(y_true, dtype="bool")
-        return y_true >= self.min_label
+        return as_float(y_true) >= self.min_label
 
     def per_query(
         self,
@@ -187,7 +194,7 @@ class RelevanceLossBase(ABC):
         if generator is not None and self.samples:
             params["seed"] = generator
         if self.params.get("activation_fn"):
-            y_pred = where_finite(getattr(keras.activations, self.params["activation_fn"]), as_float(y_pred))
+            y_pred = where_finite(activation_function(self.params["activation_fn"]), as_float(y_pred))
         mask = self.valid(y_true, y_pred) if mask is None else mask
         return type(self).function(y_true, y_pred, mask, item_weight=item_weight, **params)
 

@@ -51,6 +51,9 @@ class CircleLoss(PairwiseLossBase):
         margin: m, at least 0.
         min_label: documents whose label is below it are padding.
 
+    Raises:
+        ValueError: for values or shapes that it does not take.
+
     Source: Sun et al., "Circle loss: a unified perspective of pair similarity optimization" (2020).
     """
 

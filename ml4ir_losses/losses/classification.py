@@ -108,7 +108,9 @@ class CategoricalCrossEntropy(RelevanceLossBase):
             return logits
         share = ops.log_softmax(as_float(logits), axis=-1)
         steps = ops.log(ops.arange(1, share.shape[-1], dtype=share.dtype))
-        return ops.logsumexp(share[..., 1:] + steps, axis=-1) - ops.logsumexp(share[..., :-1] + ops.flip(steps, axis=0), axis=-1)
+        return ops.logsumexp(share[..., 1:] + steps, axis=-1) - ops.logsumexp(
+            share[..., :-1] + ops.flip(steps, axis=0), axis=-1
+        )
 
     def valid(self, y_true: Tensor, y_pred: Tensor) -> Tensor | None:
         """The rows that count; one-hot rows all do."""
@@ -140,7 +142,8 @@ class CategoricalCrossEntropy(RelevanceLossBase):
         if classes is None or _one_hot(labels.shape, y_pred):
             return
         labels = labels.reshape(-1)
-        wrong = (labels >= 0) & (labels != self.params["ignore_index"]) & ((labels >= classes) | (labels % 1 != 0))
+        counts = (labels >= 0) & (labels != self.params["ignore_index"])
+        wrong = counts & ((labels >= classes) | (labels != np.floor(labels)))
         if mask is not None:
             wrong &= mask.reshape(-1)
         if wrong.any():

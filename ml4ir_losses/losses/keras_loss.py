@@ -67,8 +67,9 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        self.loss.check_shapes(y_true.shape, y_pred.shape)
-        shape = self.loss.weight_shape(y_true.shape, y_pred.shape)
+        true_shape, pred_shape = tuple(y_true.shape), tuple(y_pred.shape)
+        self.loss.check_shapes(true_shape, pred_shape)
+        shape = self.loss.weight_shape(true_shape, pred_shape)
         if isinstance(sample_weight, Mapping):
             query_weight, no_item = split_weights(sample_weight.get("query"), shape)
             no_query, item_weight = split_weights(sample_weight.get("item"), shape)

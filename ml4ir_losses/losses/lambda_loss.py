@@ -207,6 +207,9 @@ class LambdaLoss(PairwiseLossBase):
         min_label: documents whose label is below it are padding.
         activation_fn: applied to the logits first.
 
+    Raises:
+        ValueError: for values or shapes that it does not take.
+
     Source: Wang et al., "The LambdaLoss framework for ranking metric optimization" (2018).
     """
 
@@ -231,6 +234,9 @@ class RankNetLoss(PairwiseLossBase):
         reduction_log: `binary` or `natural`.
         min_label: documents whose label is below it are padding.
         activation_fn: applied to the logits first.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
 
     Source: Burges et al., "Learning to rank using gradient descent" (2005).
     """

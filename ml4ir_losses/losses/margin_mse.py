@@ -70,7 +70,7 @@ class MarginMSELoss(PairwiseLossBase):
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         width = y_pred[1] if len(y_pred) == 2 else 0
         widths = {1: (2, None), 2: (None if width is None else width - 1, width)}.get(len(y_true), ())
-        fits = width in widths if len(y_true) == 1 else None in (width, y_true[-1]) or y_true[-1] in widths
+        fits = width in widths if len(y_true) < 2 else None in (width, y_true[-1]) or y_true[-1] in widths
         if len(y_pred) != 2 or not widths or width in (0, 1) or not fits or differ(y_true[0], y_pred[0]):
             raise UserError(
                 f"{self.key!r} takes y_pred [B, 1+n] (positive, n negatives) and y_true [B, 1+n] teacher scores, "

@@ -203,7 +203,7 @@ class MixtureEMLoss(_OutputsLoss):
     Raises:
         ValueError: for y_pred that is not [B, N, M].
 
-    Source: Jordan and Jacobs, "Hierarchical mixtures of experts and the EM algorithm" (1994); the loss of TF-Ranking.
+    Source: Yan et al., "Revisiting two-tower models for unbiased learning to rank" (2022); the loss of TF-Ranking.
     """
 
     function = staticmethod(mixture_em)

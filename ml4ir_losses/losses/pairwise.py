@@ -5,7 +5,7 @@ from __future__ import annotations
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PairwiseLossBase
 from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec, get_lambda_weight
-from ml4ir_losses.ops import clean, normalise, ranks
+from ml4ir_losses.ops import below_top, clean, normalise, ranks, row_sum, safe_divide
 from ml4ir_losses.ops.pairs import distinct_pairs, logistic, ordered_pairs, pair_sums
 from ml4ir_losses.registry import register_loss
 
@@ -15,6 +15,12 @@ def lambdas(spec: LambdaWeightSpec, labels: Tensor, scores: Tensor, mask: Tensor
     if spec is None:
         return None
     return get_lambda_weight(spec).pair_weights(labels, ranks(scores, mask), mask)
+
+
+def _excess(labels: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
+    """s - y but for a constant of the query, [B, N]: its differences are (s_i - s_j) - (y_i - y_j)."""
+    # Each below its top first: no digits go to an offset of scores or labels, such as that of prices.
+    return below_top(scores, mask) - below_top(labels, mask)
 
 
 def pairwise_logistic(
@@ -83,10 +89,17 @@ def pairwise_mse(
 ) -> Tensor:
     """Per-query squared error of score differences, [B]: see `PairwiseMSELoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
+    excess = _excess(labels, scores, mask)
     pair_weights = lambdas(lambda_weight, labels, scores, mask)
-    # (s_i - s_j) - (y_i - y_j) is the difference of s - y: one tensor of pairs less
-    sums = pair_sums(ops.square, distinct_pairs(labels, mask), scores - labels, weight, pair_weights)
-    return normalise(*sums, normalization)
+    if pair_weights is not None:
+        sums = pair_sums(ops.square, distinct_pairs(mask), excess, weight, pair_weights)
+        return normalise(*sums, normalization)
+    # With d of mean 0, Σ_ij w_i (d_i - d_j)² = n Σ w d² + Σ w Σ d²: no pairs are needed.
+    size, weights = row_sum(ops.cast(mask, excess.dtype)), row_sum(weight)
+    mean = safe_divide(row_sum(excess), size)
+    squares = ops.square(ops.where(mask, excess - mean[:, None], 0.0))
+    total = size * row_sum(weight * squares) + weights * row_sum(squares)
+    return normalise(total, ops.relu(size - 1.0) * weights, normalization)
 
 
 def pairwise_quantile(
@@ -111,7 +124,8 @@ def pairwise_quantile(
         return tau * below + (1.0 - tau) * above
 
     pair_weights = lambdas(lambda_weight, labels, scores, mask)
-    sums = pair_sums(quantile, ordered_pairs(labels, mask), scores - labels, weight, pair_weights)
+    excess = _excess(labels, scores, mask)
+    sums = pair_sums(quantile, ordered_pairs(labels, mask), excess, weight, pair_weights)
     return normalise(*sums, normalization)
 
 
