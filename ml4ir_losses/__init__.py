@@ -19,13 +19,7 @@ if TYPE_CHECKING:
     from ml4ir_losses.errors import ConfigError, DataError, UserError
     from ml4ir_losses.evaluation.evaluate import check, evaluate, predict
     from ml4ir_losses.keys import LossKey, MetricKey
-    from ml4ir_losses.losses.base import (
-        ListwiseLossBase,
-        PairwiseLossBase,
-        PointwiseLossBase,
-        RelevanceLossBase,
-        get_loss,
-    )
+    from ml4ir_losses.losses.base import ListwiseLossBase, PairwiseLossBase, PointwiseLossBase, RelevanceLossBase
     from ml4ir_losses.losses.candidates import (
         CachedCrossEncoderMultipleNegativesRankingLoss,
         CrossEncoderMultipleNegativesRankingLoss,
@@ -33,6 +27,7 @@ if TYPE_CHECKING:
     from ml4ir_losses.losses.circle import CircleLoss
     from ml4ir_losses.losses.classification import CategoricalCrossEntropy
     from ml4ir_losses.losses.distillation import ADRMSELoss, CoupledRankDistilLoss
+    from ml4ir_losses.losses.factory import get_loss
     from ml4ir_losses.losses.keras_loss import RelevanceLoss
     from ml4ir_losses.losses.lambda_loss import (
         BaseWeightingScheme,
@@ -143,8 +138,8 @@ _HOMES = {
         "PairwiseLossBase",
         "PointwiseLossBase",
         "RelevanceLossBase",
-        "get_loss",
     ),
+    "losses.factory": ("get_loss",),
     "losses.candidates": (
         "CachedCrossEncoderMultipleNegativesRankingLoss",
         "CrossEncoderMultipleNegativesRankingLoss",

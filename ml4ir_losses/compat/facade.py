@@ -104,7 +104,7 @@ class Facade:
 
 def keras_loss(key: str, params: dict[str, Any]) -> Any:
     """The Keras loss of a key; `reduction` and `name` are parameters of the Keras loss, the others of ours."""
-    from ml4ir_losses.losses.base import get_loss
+    from ml4ir_losses.losses.factory import get_loss
 
     outer = {name: params.pop(name) for name in ("reduction", "name", "from_logits") if name in params}
     return get_loss(key, **params).get_loss_fn(**{k: v for k, v in outer.items() if k != "name" or v is not None})

@@ -30,7 +30,7 @@ __all__ = [
 
 
 def _make(key: str, params: dict[str, Any]) -> Any:
-    from ml4ir_losses.losses.base import get_loss
+    from ml4ir_losses.losses.factory import get_loss
 
     return get_loss(key, **params)
 

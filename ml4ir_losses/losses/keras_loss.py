@@ -12,7 +12,8 @@ from keras import ops
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor
 from ml4ir_losses.losses.activations import INVERSES
-from ml4ir_losses.losses.base import RelevanceLossBase, get_loss
+from ml4ir_losses.losses.base import RelevanceLossBase
+from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import PropensitySpec, check_propensity, propensity_weight
 from ml4ir_losses.ops.weights import split_weights
 from ml4ir_losses.shapes import same_shape

@@ -22,7 +22,7 @@ from losses.families import (
     surrogates,
 )
 from losses.families.common import Case
-from ml4ir_losses.losses import base
+from ml4ir_losses.losses import factory
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.registry import LOSSES
 
@@ -61,7 +61,7 @@ def get_loss(spec: Any, **params: Any) -> RelevanceLossBase:
     """The loss, of a key also without the parameters that it requires: those of its case stand in."""
     known = isinstance(spec, str) and spec in LOSSES and LOSSES[spec].key in CASES
     required = CASES[LOSSES[spec].key].required if known else {}
-    return base.get_loss(spec, **{**required, **params})
+    return factory.get_loss(spec, **{**required, **params})
 
 
 def each(what: Callable[[Case], bool] = lambda case: True) -> Any:

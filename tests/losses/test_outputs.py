@@ -7,7 +7,7 @@ import pytest
 
 from losses.numeric import assert_close, gradient, values
 from ml4ir_losses.errors import UserError
-from ml4ir_losses.losses.base import get_loss
+from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.pointwise import binary_cross_entropy
 
 

@@ -16,7 +16,7 @@ from losses.families.common import documents, log_sigmoid
 from losses.models import model_and_data
 from losses.numeric import values
 from ml4ir_losses.errors import UserError
-from ml4ir_losses.losses.base import WeightedSum
+from ml4ir_losses.losses.factory import WeightedSum
 from ml4ir_losses.losses.lambda_loss import BaseWeightingScheme, NDCGLoss2PPScheme, get_weighting_scheme
 from ml4ir_losses.losses.lambda_weights import (
     LambdaWeight,

@@ -8,7 +8,7 @@ from ml4ir_losses.config import load_config
 from ml4ir_losses.data.batching import BatchPlan, make_batch, to_dataset
 from ml4ir_losses.data.queries import make_queries, read_split
 from ml4ir_losses.errors import ConfigError, UserError
-from ml4ir_losses.losses.base import get_loss
+from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.model.relevance_model import RelevanceModel, load_model
 from small import config, write_splits

@@ -12,7 +12,7 @@ from ml4ir_losses.compat.tf_ranking.losses import facade_of, get
 from ml4ir_losses.compat.tf_ranking.utils import TRANSLATE
 from ml4ir_losses.errors import UserError, did_you_mean
 from ml4ir_losses.lazy import Tensor
-from ml4ir_losses.losses.base import WeightedSum
+from ml4ir_losses.losses.factory import WeightedSum
 from ml4ir_losses.losses.keras_loss import RelevanceLoss
 from ml4ir_losses.losses.lambda_weights import get_lambda_weight
 from ml4ir_losses.ops.weights import split_weights
