@@ -135,11 +135,12 @@ def lambda_loss(
     k: int | None = None,
     sigma: float = 1.0,
     reduction_log: str = "binary",
+    eps: float = 1e-10,
 ) -> Tensor:
     """Per-query LambdaLoss, [B]: see `LambdaLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     scheme = get_weighting_scheme(weighting_scheme)
-    gains = normalised_gain(labels, mask, "pow2_minus_1", "log2_inverse", k)
+    gains = normalised_gain(labels, mask, "pow2_minus_1", "log2_inverse", k, eps)
     # In the order of the scores all that depends on ranks is one table, and the top k are the first k.
     top = descending_order(scores, mask)[:, :k]
     labels, scores, mask, weight, gains = (take(x, top) for x in (labels, scores, mask, weight, gains))
@@ -204,6 +205,7 @@ class LambdaLoss(PairwiseLossBase):
         k: only the k documents of the highest scores take part; None: all.
         sigma: σ, above 0, the steepness.
         reduction_log: `binary` or `natural`.
+        eps: at least 0; the best DCG of a query counts as no less, so that tiny labels do not count as full ones.
         min_label: documents whose label is below it are padding.
         activation_fn: applied to the logits first.
 

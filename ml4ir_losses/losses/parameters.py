@@ -153,6 +153,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "alpha": check_positive,
     "beta": check_not_negative,
     "epsilon": check_not_negative,
+    "eps": check_not_negative,
     "scale": check_positive,
     "virtual_label": check_not_negative,
     "exam_loss_weight": check_not_negative,

@@ -57,7 +57,7 @@ BAD = {
     "pos_weight": NOT_NEGATIVE_OR_NONE,
     **dict.fromkeys(("temperature", "label_temperature", "gumbel_temperature", "sigma", "gamma"), POSITIVE),
     **dict.fromkeys(("alpha", "scale", "base_margin"), POSITIVE),
-    **dict.fromkeys(("margin", "beta", "epsilon", "virtual_label"), NOT_NEGATIVE),
+    **dict.fromkeys(("margin", "beta", "epsilon", "eps", "virtual_label"), NOT_NEGATIVE),
     **dict.fromkeys(("exam_loss_weight", "rel_loss_weight"), NOT_NEGATIVE),
     **dict.fromkeys(("k", "topk", "num_negatives"), COUNT_OR_NONE),
     **dict.fromkeys(("sample_size", "n_samples", "max_iter", "no_of_levels", "ordinal_size"), COUNT),
