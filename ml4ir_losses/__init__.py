@@ -19,17 +19,12 @@ if TYPE_CHECKING:
     from ml4ir_losses.errors import ConfigError, DataError, UserError
     from ml4ir_losses.evaluation.evaluate import check, evaluate, predict
     from ml4ir_losses.keys import LossKey, MetricKey
-    from ml4ir_losses.losses.base import (
-        ListwiseLossBase,
-        PairwiseLossBase,
-        PointwiseLossBase,
-        RelevanceLossBase,
-        get_loss,
-    )
+    from ml4ir_losses.losses.base import ListwiseLossBase, PairwiseLossBase, PointwiseLossBase, RelevanceLossBase
     from ml4ir_losses.losses.candidates import (
         CachedCrossEncoderMultipleNegativesRankingLoss,
         CrossEncoderMultipleNegativesRankingLoss,
     )
+    from ml4ir_losses.losses.circle import CircleLoss
     from ml4ir_losses.losses.classification import CategoricalCrossEntropy
     from ml4ir_losses.losses.distillation import ADRMSELoss, CoupledRankDistilLoss
     from ml4ir_losses.losses.embedding.base import EmbeddingLossBase
@@ -66,6 +61,7 @@ if TYPE_CHECKING:
         BatchSemiHardTripletLoss,
         TripletLoss,
     )
+    from ml4ir_losses.losses.factory import get_loss
     from ml4ir_losses.losses.keras_loss import RelevanceLoss
     from ml4ir_losses.losses.lambda_loss import (
         BaseWeightingScheme,
@@ -75,6 +71,7 @@ if TYPE_CHECKING:
         NDCGLoss2PPScheme,
         NDCGLoss2Scheme,
         NoWeightingScheme,
+        RankNetLoss,
     )
     from ml4ir_losses.losses.lambda_weights import (
         DCGLambdaWeight,
@@ -95,10 +92,10 @@ if TYPE_CHECKING:
         RankOneListNet,
         SoftmaxCrossEntropy,
     )
+    from ml4ir_losses.losses.margin_mse import MarginMSELoss
     from ml4ir_losses.losses.margin_ranking import (
         CosineProbMarginRankingLoss,
         FineTuningFeatures,
-        MarginMSELoss,
         ProbMarginRankingLoss,
         RankingLossInterface,
     )
@@ -112,14 +109,11 @@ if TYPE_CHECKING:
     )
     from ml4ir_losses.losses.outputs import ClickEMLoss, MixtureEMLoss, OrdinalLoss
     from ml4ir_losses.losses.pairwise import (
-        CircleLoss,
         PairwiseHingeLoss,
         PairwiseLogisticLoss,
         PairwiseMSELoss,
         PairwiseQuantileLoss,
         PairwiseSoftZeroOneLoss,
-        RankNetLoss,
-        YetiLogisticLoss,
     )
     from ml4ir_losses.losses.pointwise import (
         BinaryCrossEntropyLoss,
@@ -135,6 +129,7 @@ if TYPE_CHECKING:
         UniqueSoftmaxLoss,
     )
     from ml4ir_losses.losses.surrogates import ApproxMRRLoss, ApproxNDCGLoss, GumbelApproxNDCGLoss
+    from ml4ir_losses.losses.yeti_rank import YetiLogisticLoss
     from ml4ir_losses.metrics.ranking import RankingMetric, get_metric
     from ml4ir_losses.model.relevance_model import RelevanceModel, load_model
     from ml4ir_losses.registry import (
@@ -177,12 +172,13 @@ _HOMES = {
         "PairwiseLossBase",
         "PointwiseLossBase",
         "RelevanceLossBase",
-        "get_loss",
     ),
+    "losses.factory": ("get_loss",),
     "losses.candidates": (
         "CachedCrossEncoderMultipleNegativesRankingLoss",
         "CrossEncoderMultipleNegativesRankingLoss",
     ),
+    "losses.circle": ("CircleLoss",),
     "losses.classification": ("CategoricalCrossEntropy",),
     "losses.distillation": (
         "ADRMSELoss",
@@ -242,6 +238,7 @@ _HOMES = {
         "NDCGLoss2PPScheme",
         "NDCGLoss2Scheme",
         "NoWeightingScheme",
+        "RankNetLoss",
     ),
     "losses.lambda_weights": (
         "DCGLambdaWeight",
@@ -262,10 +259,10 @@ _HOMES = {
         "RankOneListNet",
         "SoftmaxCrossEntropy",
     ),
+    "losses.margin_mse": ("MarginMSELoss",),
     "losses.margin_ranking": (
         "CosineProbMarginRankingLoss",
         "FineTuningFeatures",
-        "MarginMSELoss",
         "ProbMarginRankingLoss",
         "RankingLossInterface",
     ),
@@ -283,14 +280,11 @@ _HOMES = {
         "OrdinalLoss",
     ),
     "losses.pairwise": (
-        "CircleLoss",
         "PairwiseHingeLoss",
         "PairwiseLogisticLoss",
         "PairwiseMSELoss",
         "PairwiseQuantileLoss",
         "PairwiseSoftZeroOneLoss",
-        "RankNetLoss",
-        "YetiLogisticLoss",
     ),
     "losses.pointwise": (
         "BinaryCrossEntropyLoss",
@@ -310,6 +304,7 @@ _HOMES = {
         "ApproxNDCGLoss",
         "GumbelApproxNDCGLoss",
     ),
+    "losses.yeti_rank": ("YetiLogisticLoss",),
     "metrics.ranking": (
         "RankingMetric",
         "get_metric",

@@ -269,7 +269,7 @@ class ModelConfig(Strict):
     @property
     def min_label(self) -> float:
         """Documents whose main label is below it are padding, for the loss and the metrics."""
-        from ml4ir_losses.losses.base import get_loss
+        from ml4ir_losses.losses.factory import get_loss
 
         limit = get_loss(self.loss_and_propensity()[0]).min_label
         return float("-inf") if limit is None else limit
@@ -369,7 +369,7 @@ def metric_name(spec: Spec) -> str:
 
 
 def _check_keys(config: Config) -> None:
-    from ml4ir_losses.losses.base import get_loss
+    from ml4ir_losses.losses.factory import get_loss
     from ml4ir_losses.losses.propensity import check_propensity
 
     def check(path: str, action: Any) -> None:

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 class UserError(ValueError):
     """Something in the call, the config or the data that the user can change; the message is one line."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(line.strip() for line in message.splitlines()))
+
 
 class ConfigError(UserError):
     """A config that cannot be used: the message names the path of each wrong key."""
@@ -25,7 +28,7 @@ class RunError(RuntimeError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`" Did you mean 'list_mle'?"`, or nothing when no known name is near."""
     by_lower = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
     return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
@@ -66,7 +69,7 @@ def check_number(**arguments: float) -> None:
 def check_choice(allowed: Sequence[str], **arguments: str) -> None:
     """Raises `UserError` unless every argument is one of the allowed strings."""
     for name, value in arguments.items():
-        if value not in allowed:
+        if not isinstance(value, str) or value not in allowed:
             hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
             raise UserError(f"`{name}` must be one of {', '.join(allowed)}. Received: {name}={value!r}.{hint}")
 

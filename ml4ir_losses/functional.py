@@ -5,6 +5,7 @@ Every loss is `fn(labels, scores, mask=None, *, item_weight=None, **params) -> [
 """
 
 from ml4ir_losses.losses.candidates import cross_encoder_multiple_negatives_ranking
+from ml4ir_losses.losses.circle import circle
 from ml4ir_losses.losses.classification import categorical_cross_entropy
 from ml4ir_losses.losses.distillation import adr_mse, coupled_rank_distil
 from ml4ir_losses.losses.embedding.distillation import distill_kl_div, embedding_margin_mse, embedding_mse
@@ -32,7 +33,7 @@ from ml4ir_losses.losses.embedding.triplets import (
     batch_semi_hard_triplet,
     triplet,
 )
-from ml4ir_losses.losses.lambda_loss import lambda_loss
+from ml4ir_losses.losses.lambda_loss import lambda_loss, ranknet
 from ml4ir_losses.losses.listwise import (
     aux_one_hot_cross_entropy,
     aux_softmax_cross_entropy,
@@ -41,7 +42,8 @@ from ml4ir_losses.losses.listwise import (
     rank_one_listnet,
     softmax_cross_entropy,
 )
-from ml4ir_losses.losses.margin_ranking import cosine_prob_margin_ranking, margin_mse, prob_margin_ranking
+from ml4ir_losses.losses.margin_mse import margin_mse
+from ml4ir_losses.losses.margin_ranking import cosine_prob_margin_ranking, prob_margin_ranking
 from ml4ir_losses.losses.neural_sort import (
     gumbel_neural_sort_cross_entropy,
     gumbel_neural_sort_ndcg,
@@ -51,14 +53,11 @@ from ml4ir_losses.losses.neural_sort import (
 )
 from ml4ir_losses.losses.outputs import click_em, mixture_em, ordinal
 from ml4ir_losses.losses.pairwise import (
-    circle,
     pairwise_hinge,
     pairwise_logistic,
     pairwise_mse,
     pairwise_quantile,
     pairwise_soft_zero_one,
-    ranknet,
-    yeti_logistic,
 )
 from ml4ir_losses.losses.pointwise import (
     binary_cross_entropy,
@@ -75,6 +74,7 @@ from ml4ir_losses.losses.softmax_variants import (
     unique_softmax,
 )
 from ml4ir_losses.losses.surrogates import approx, approx_mrr, approx_ndcg, gumbel, gumbel_approx_ndcg, neural_sort
+from ml4ir_losses.losses.yeti_rank import yeti_logistic
 from ml4ir_losses.metrics.functional import (
     arp,
     dcg,

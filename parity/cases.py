@@ -116,8 +116,8 @@ TFR_METRICS = [
 
 NO_PAIRS = "batches without a pair: NaN"
 CLAMP = "scores more than 20 apart: it clamps probabilities at eps"
-TOP = "k: one document of a pair in the top k is enough since 6.0, both in 5.x and here"
-STEPS = "the default weights: 2^(n-r) - 1 since 6.0, 2^(n-r+1) - 1 in 5.x and here"
+TOP = "k: one document of a pair in the top k is enough in 6.2, both in 5.1 and here"
+STEPS = "the default weights: 2^(n-r) - 1 in 6.2, 2^(n-r+1) - 1 in 5.1 and here"
 SCHEMES = ("NoWeightingScheme", "NDCGLoss1Scheme", "NDCGLoss2Scheme", "LambdaRankScheme", "NDCGLoss2PPScheme")
 ST_LOSSES = [
     *(Case("LambdaLoss", {"weighting_scheme": scheme}, inputs="pairs", left_out=CLAMP) for scheme in SCHEMES),

@@ -10,7 +10,9 @@ from hypothesis import settings
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
-settings.register_profile("suite", deadline=None, derandomize=True, max_examples=30)
+# JAX compiles every operation anew for every shape: fewer examples there, and fewer variants (losses/cases.py).
+examples = 10 if keras.backend.backend() == "jax" else 30
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=examples)
 settings.load_profile("suite")
 
 

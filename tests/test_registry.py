@@ -229,7 +229,7 @@ import sys
 from inspect import Parameter
 import ml4ir_losses.losses.classification, ml4ir_losses.losses.listwise, ml4ir_losses.losses.pairwise
 import ml4ir_losses.losses.pointwise, ml4ir_losses.losses.propensity, ml4ir_losses.losses.parameters
-from ml4ir_losses.losses.base import get_loss, WeightedSum
+from ml4ir_losses.losses.factory import WeightedSum, get_loss
 from ml4ir_losses.registry import LOSSES
 for entry in LOSSES:
     loss = get_loss(entry.key, **{name: 2 for name, default in entry.parameters.items() if default is Parameter.empty})
@@ -271,7 +271,7 @@ def test_a_package_brings_its_loss_by_an_entry_point(tmp_path):
         "[ml4ir_losses.losses]\nplugged = plugin:Plugged\n[ml4ir_losses.metrics]\nplugged_mrr = plugin:mrr\n"
     )
     code = (
-        "from ml4ir_losses.losses.base import get_loss; from ml4ir_losses.registry import LOSSES, METRICS;"
+        "from ml4ir_losses.losses.factory import get_loss; from ml4ir_losses.registry import LOSSES, METRICS;"
         "assert get_loss('plugged', temperature=2.0).key == 'plugged';"
         "assert 'plugged' in [entry.key for entry in LOSSES]; assert 'plugged_mrr' in METRICS"
     )

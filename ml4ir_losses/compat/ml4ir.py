@@ -1,7 +1,7 @@
 """ml4ir's losses by its class names: pointwise losses average over the documents of the batch.
 
 They give the loss objects of ml4ir's closure API: `get_loss_fn(mask=..., **metadata)` and
-`get_final_activation_op(output_name)`.
+`get_final_activation_op(output_name)`. The base classes are ours: a subclass sets `function`, or overrides both.
 """
 
 from __future__ import annotations
@@ -10,10 +10,27 @@ from typing import Any
 
 from ml4ir_losses.compat.facade import Facade
 from ml4ir_losses.errors import UserError, unknown_name
+from ml4ir_losses.losses.base import ListwiseLossBase, PairwiseLossBase, PointwiseLossBase, RelevanceLossBase
+
+__all__ = [
+    "LOSSES",
+    "AuxOneHotCrossEntropy",
+    "AuxSoftmaxCrossEntropy",
+    "BasicCrossEntropy",
+    "CategoricalCrossEntropy",
+    "ListwiseLossBase",
+    "PairwiseLossBase",
+    "PointwiseLossBase",
+    "RankOneListNet",
+    "RelevanceLossBase",
+    "SigmoidCrossEntropy",
+    "SoftmaxCrossEntropy",
+    "get_loss",
+]
 
 
 def _make(key: str, params: dict[str, Any]) -> Any:
-    from ml4ir_losses.losses.base import get_loss
+    from ml4ir_losses.losses.factory import get_loss
 
     return get_loss(key, **params)
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from ml4ir_losses.errors import UserError, did_you_mean
-from ml4ir_losses.lazy import Tensor, keras, ops
-from ml4ir_losses.losses.parameters import check_lambda_weight, check_parameters, from_config, to_config
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.losses.parameters import (
+    activation_function,
+    check_lambda_weight,
+    check_parameters,
+    from_config,
+    to_config,
+)
 from ml4ir_losses.ops import as_float, where_finite
-from ml4ir_losses.registry import LOSSES
+from ml4ir_losses.shapes import Shape, same_shape, show
 
 _POSITIONAL = ("loss_key", "scoring_type")
 _PARAMETER = inspect.Parameter
@@ -83,7 +89,8 @@ class RelevanceLossBase(ABC):
             if default is _PARAMETER.empty and name not in params:
                 raise UserError(f"{self.key!r} needs the parameter {name!r}.")
         self.loss_key, self.scoring_type = legacy.get("loss_key", ""), legacy.get("scoring_type", "")
-        self.params = {**self._parameters, **{name: from_config(value) for name, value in params.items()}}
+        params = {name: p.item() if isinstance(p, np.generic) else from_config(p) for name, p in params.items()}
+        self.params = {**self._parameters, **params}
         check_parameters(self.params)
         if self.params.get("lambda_weight") is not None:
             check_lambda_weight(self.key, self.params["lambda_weight"], self.lambda_weights)
@@ -136,6 +143,7 @@ class RelevanceLossBase(ABC):
                 Other metadata keywords are accepted and ignored, as in ml4ir.
 
         >>> import numpy as np
+        >>> from ml4ir_losses import get_loss
         >>> loss = get_loss("pairwise_logistic").get_loss_fn()
         >>> float(loss(np.array([[1.0, 0.0, -1.0]]), np.array([[2.0, 2.0, 9.0]])))  # -1 is padding
         0.693147...
@@ -151,6 +159,7 @@ class RelevanceLossBase(ABC):
         """A callable `(logits, mask=None) -> scores`; its node in a functional graph is named `output_name`.
 
         >>> import numpy as np
+        >>> from ml4ir_losses import get_loss
         >>> scores = get_loss("softmax_cross_entropy").get_final_activation_op("score")
         >>> np.asarray(scores(np.array([[1.0, 1.0, 9.0]]), np.array([[1, 1, 0]]))).tolist()
         [[0.5, 0.5, 0.0]]
@@ -168,7 +177,7 @@ class RelevanceLossBase(ABC):
         """The mask that the labels carry, true where label ≥ `min_label` (NaN is padding too); None: all count."""
         if self.min_label is None:
             return ops.ones_like(y_true, dtype="bool")
-        return y_true >= self.min_label
+        return as_float(y_true) >= self.min_label
 
     def per_query(
         self,
@@ -188,20 +197,20 @@ class RelevanceLossBase(ABC):
         if generator is not None and self.samples:
             params["seed"] = generator
         if self.params.get("activation_fn"):
-            y_pred = where_finite(getattr(keras.activations, self.params["activation_fn"]), as_float(y_pred))
+            y_pred = where_finite(activation_function(self.params["activation_fn"]), as_float(y_pred))
         mask = self.valid(y_true, y_pred) if mask is None else mask
         return type(self).function(y_true, y_pred, mask, item_weight=item_weight, **params)
 
-    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         """Raises `UserError` unless labels and scores have the shapes that this loss takes."""
-        if len(y_pred) != 2 or len(y_true) != 2 or not _agree(y_true, y_pred):
+        if len(y_pred) != 2 or not same_shape(y_true, y_pred) or y_pred[1] == 0:
             raise UserError(
                 f"{self.key!r} takes y_true and y_pred of one shape [B, N] (queries, documents). "
-                f"Received: y_true {_show(y_true)}, y_pred {_show(y_pred)}."
+                f"Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
 
     def check_labels(
-        self, labels: np.ndarray[Any, Any], y_pred: Sequence[int | None], mask: np.ndarray[Any, Any] | None = None
+        self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
     ) -> None:
         """Raises `UserError` for the first valid label that the loss does not take."""
         if self.label_range is None:
@@ -213,7 +222,7 @@ class RelevanceLossBase(ABC):
         if wrong.any():
             raise UserError(f"{self.key!r} takes labels from {low:g} to {high:g}. Received: {labels[wrong].flat[0]:g}.")
 
-    def weight_shape(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> tuple[int | None, ...]:
+    def weight_shape(self, y_true: Shape, y_pred: Shape) -> tuple[int | None, ...]:
         """The shape of document weights for labels and scores of these shapes: [B, N], or [B] without documents."""
         return tuple(y_true[:2])
 
@@ -238,135 +247,3 @@ class ListwiseLossBase(RelevanceLossBase):
     """A loss of a query's whole list."""
 
     loss_type = "listwise"
-
-
-class WeightedSum(RelevanceLossBase):
-    """Σ weight · loss over several losses on one output; the final activation is the first loss's.
-
-    Args:
-        losses: (loss, weight) pairs, or `{key: weight}`.
-    """
-
-    key = "weighted_sum"
-
-    def __init__(self, losses: Mapping[str, float] | Sequence[tuple[Any, float]]) -> None:
-        pairs = list(losses.items()) if isinstance(losses, Mapping) else losses
-        if not isinstance(pairs, Sequence) or not all(isinstance(p, Sequence) and len(p) == 2 for p in pairs):
-            raise UserError(f"A weighted sum takes {{key: weight}} or [[loss, weight], ...]. Received: {losses!r}.")
-        if not pairs:
-            raise UserError("A weighted sum of losses needs at least one loss. Received: none.")
-        for key, weight in pairs:
-            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
-                raise UserError(f"The weight of loss {key!r} must be a number of at least 0. Received: {weight!r}.")
-        self.losses = [(get_loss(spec), float(weight)) for spec, weight in pairs]
-        first = self.losses[0][0]
-        limits = {loss.min_label for loss, _ in self.losses}
-        if len(limits) > 1:
-            raise UserError(
-                f"The losses of a weighted sum must have one `min_label`. Received: {sorted(map(str, limits))}."
-            )
-        if len({loss.outputs for loss, _ in self.losses}) > 1:
-            received = ", ".join(f"{loss.key} {loss.outputs or 'several'}" for loss, _ in self.losses)
-            raise UserError(
-                f"The losses of a weighted sum must take one number of logits per document. Received: {received}."
-            )
-        self.loss_type = first.loss_type  # type: ignore[misc]
-        self.activation = first.activation  # type: ignore[misc]
-        self.takes_confidence = any(loss.takes_confidence for loss, _ in self.losses)  # type: ignore[misc]
-        self.loss_key = self.scoring_type = ""
-        self.params = {"min_label": first.min_label}
-
-    @property
-    def seed(self) -> int | None:
-        """The first seed among the losses: they draw from one generator."""
-        return next((loss.seed for loss, _ in self.losses if loss.seed is not None), None)
-
-    @property
-    def samples(self) -> bool:
-        return any(loss.samples for loss, _ in self.losses)
-
-    @property
-    def outputs(self) -> int | None:
-        return self.losses[0][0].outputs
-
-    def rank_scores(self, logits: Tensor) -> Tensor:
-        return self.losses[0][0].rank_scores(logits)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"key": self.key, "losses": [[loss.get_config(), weight] for loss, weight in self.losses]}
-
-    def per_query(
-        self,
-        y_true: Tensor,
-        y_pred: Tensor,
-        item_weight: Tensor | None = None,
-        mask: Tensor | None = None,
-        generator: Any = None,
-    ) -> Tensor:
-        def value(loss: RelevanceLossBase) -> Tensor:
-            plain = self.takes_confidence and not loss.takes_confidence and len(y_true.shape) == 3
-            return loss.per_query(y_true[..., 0] if plain else y_true, y_pred, item_weight, mask, generator)
-
-        values = [weight * value(loss) for loss, weight in self.losses]
-        return sum(values[1:], values[0])
-
-    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
-        for loss, _ in self.losses:
-            plain = self.takes_confidence and not loss.takes_confidence
-            loss.check_shapes(y_true[:2] if plain else y_true, y_pred)
-
-    def check_labels(
-        self, labels: np.ndarray[Any, Any], y_pred: Sequence[int | None], mask: np.ndarray[Any, Any] | None = None
-    ) -> None:
-        for loss, _ in self.losses:
-            loss.check_labels(labels, y_pred, mask)
-
-    def weight_shape(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> tuple[int | None, ...]:
-        return self.losses[0][0].weight_shape(y_true, y_pred)
-
-    def __repr__(self) -> str:
-        return f"WeightedSum({self.losses!r})"
-
-
-def get_loss(spec: str | Mapping[str, Any] | RelevanceLossBase, **params: Any) -> RelevanceLossBase:
-    """The loss of a key or alias, of `{"key": ..., <params>}`, or the weighted sum of `{key: weight, ...}`.
-
-    >>> get_loss("listnet", temperature=0.5)
-    ListNetLoss(temperature=0.5, label_temperature=1.0, min_label=0.0, activation_fn=None)
-    >>> get_loss({"softmax_cross_entropy": 0.9, "pairwise_logistic": 0.1}).loss_type
-    'listwise'
-
-    Raises:
-        ValueError: for an unknown key or parameter, with the nearest match.
-    """
-    if isinstance(spec, RelevanceLossBase):
-        if params:
-            raise UserError(f"{spec!r} is already built and takes no further parameters. Received: {params!r}.")
-        return spec
-    if isinstance(spec, Mapping):
-        if spec.get("key") == WeightedSum.key:
-            if set(spec) != {"key", "losses"} or params:
-                raise UserError(f"{WeightedSum.key!r} takes `losses` and nothing else. Received: {dict(spec)!r}.")
-            return WeightedSum(spec["losses"])
-        if "key" not in spec and not params and all(isinstance(w, (int, float)) for w in spec.values()):
-            return WeightedSum(spec)
-    loss: RelevanceLossBase = LOSSES.create(spec, **params)
-    return loss
-
-
-def _agree(a: Sequence[int | None], b: Sequence[int | None]) -> bool:
-    return all(m is None or n is None or m == n for m, n in zip(a, b, strict=False))
-
-
-def _show(shape: Sequence[int | None]) -> str:
-    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
-
-
-__all__ = [
-    "ListwiseLossBase",
-    "PairwiseLossBase",
-    "PointwiseLossBase",
-    "RelevanceLossBase",
-    "WeightedSum",
-    "get_loss",
-]

@@ -8,8 +8,9 @@ from typing import Any
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.losses.base import ListwiseLossBase
-from ml4ir_losses.ops import as_float, clean, masked_log_softmax, ranks, row_sum
+from ml4ir_losses.ops import as_float, clean, ranks, row_sum, surprisal
 from ml4ir_losses.registry import register_loss
+from ml4ir_losses.shapes import Shape, differ, show
 
 
 def cross_encoder_multiple_negatives_ranking(
@@ -48,7 +49,7 @@ def cross_encoder_multiple_negatives_ranking(
         chosen = ops.logical_or(others, ops.logical_and(real, own))
         positive = ops.logical_and(real, column == row)
     has_positive = ops.any(positive, axis=-1, keepdims=True)
-    values = -row_sum(ops.where(positive, masked_log_softmax(scores, ops.logical_and(chosen, has_positive)), 0.0))
+    values = row_sum(ops.where(positive, surprisal(scores, ops.logical_and(chosen, has_positive)), 0.0))
     return values if item_weight is None else values * ops.cast(item_weight, values.dtype)
 
 
@@ -107,6 +108,7 @@ class CrossEncoderMultipleNegativesRankingLoss(ListwiseLossBase):
         num_negatives: how many negatives are drawn; None, or more than there are: all.
         scale: c, above 0. With a sigmoid and m negatives, no value is below ln(1 + m·exp(-c)).
         seed: equal seeds give equal sequences of draws.
+        min_label: no effect: there are no labels.
         activation_fn: a, applied to the logits first; None is the identity.
 
     Raises:
@@ -124,16 +126,15 @@ class CrossEncoderMultipleNegativesRankingLoss(ListwiseLossBase):
     def valid(self, y_true: Tensor, y_pred: Tensor) -> None:
         """Every row counts: there are no labels that could say otherwise."""
 
-    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
-        rows_agree = len(y_true) > 0 and (None in (y_true[0], y_pred[0]) or y_true[0] == y_pred[0])
-        if len(y_pred) != 2 or not rows_agree:
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
+        if len(y_pred) != 2 or not y_true or differ(y_true[0], y_pred[0]):
             raise UserError(
                 f"{self.key!r} takes y_pred [B, columns] and y_true with B rows. "
-                f"Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
+                f"Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
         already_sampled(y_true, y_pred, self.params["num_negatives"], self.key)
 
-    def weight_shape(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> tuple[int | None, ...]:
+    def weight_shape(self, y_true: Shape, y_pred: Shape) -> tuple[int | None, ...]:
         return tuple(y_true[:1])
 
 
@@ -150,6 +151,7 @@ class CachedCrossEncoderMultipleNegativesRankingLoss(CrossEncoderMultipleNegativ
         num_negatives: how many negatives are drawn; None, or more than there are: all.
         scale: c, above 0.
         seed: equal seeds give equal sequences of draws.
+        min_label: no effect: there are no labels.
         activation_fn: a, applied to the logits first; None is the identity.
 
     Raises:

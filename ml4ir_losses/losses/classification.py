@@ -10,10 +10,9 @@ import numpy as np
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import RelevanceLossBase
-from ml4ir_losses.ops import as_float, safe_divide
+from ml4ir_losses.ops import as_float, normalise, row_sum
 from ml4ir_losses.registry import register_loss
-
-Shape = Sequence[int | None]
+from ml4ir_losses.shapes import Shape, differ, show
 
 
 def categorical_cross_entropy(
@@ -30,45 +29,35 @@ def categorical_cross_entropy(
 
     `mask` and weights are [B], or [B, N] for scores [B, N, K].
     """
-    scores = as_float(scores)
-    if len(scores.shape) == 3:
-        flat = [None if x is None else ops.reshape(x, (-1,)) for x in (labels, mask, item_weight)]
-        rows = categorical_cross_entropy(
-            flat[0],
-            ops.reshape(scores, (-1, scores.shape[-1])),
-            flat[1],
-            item_weight=flat[2],
-            label_smoothing=label_smoothing,
-            class_weight=class_weight,
-            ignore_index=ignore_index,
-        )
-        return ops.mean(ops.reshape(rows, ops.shape(scores)[:2]), axis=1)
-    classes = scores.shape[-1]
-    labels = ops.convert_to_tensor(labels)
-    if not _one_hot(labels.shape, scores.shape):
-        labels = ops.reshape(labels, (-1,))
-        index = ops.cast(ops.where(labels >= 0, labels, -1), "int32")  # NaN: -1
-        target = ops.cast(index[:, None] == ops.arange(classes, dtype="int32")[None, :], scores.dtype)
-        weight = ops.cast(index >= 0, scores.dtype)
-        if ignore_index is not None:
-            weight = weight * ops.cast(index != ignore_index, scores.dtype)
-    else:
+    scores, labels = as_float(scores), ops.convert_to_tensor(labels)
+    classes, rows = scores.shape[-1], ops.shape(scores)[:-1]
+    if _one_hot(labels.shape, scores.shape):
         target = ops.cast(labels, scores.dtype)
-        weight = ops.ones_like(scores[:, 0])
-    if mask is not None:
-        weight = ops.where(ops.cast(mask, "bool"), weight, 0.0)
-    if item_weight is not None:
-        weight = ops.where(weight > 0, ops.cast(item_weight, weight.dtype), 0.0)
-    if class_weight is None:
-        importance = ops.ones((classes,), dtype=scores.dtype)
+        counts = ops.ones_like(scores[..., 0], dtype="bool")
     else:
+        index = ops.cast(ops.where(labels >= 0, labels, -1), "int32")  # NaN: -1
+        index = ops.reshape(index, rows)
+        target = ops.cast(index[..., None] == ops.arange(classes, dtype="int32"), scores.dtype)
+        counts = index >= 0
+        if ignore_index is not None:
+            counts = ops.logical_and(counts, index != ignore_index)
+    if mask is not None:
+        counts = ops.logical_and(counts, ops.reshape(ops.cast(mask, "bool"), rows))
+    importance = 1.0
+    if class_weight is not None:
         importance = ops.convert_to_tensor(np.asarray(class_weight), dtype=scores.dtype)
     smooth = (1.0 - label_smoothing) * target + label_smoothing / classes
-    scores = ops.where(weight[:, None] > 0, scores, 0.0)
-    terms = -ops.sum(smooth * importance * ops.log_softmax(scores, axis=-1), axis=-1) * weight
-    rows = ops.sum(ops.ones_like(terms))
-    shares = ops.sum(target * importance, axis=-1) * weight if class_weight is not None else weight
-    return safe_divide(rows * terms, ops.sum(shares) * ops.ones_like(terms))
+    logs = ops.log_softmax(ops.where(counts[..., None], scores, 0.0), axis=-1)
+    terms = ops.where(counts, -ops.sum(smooth * importance * logs, axis=-1), 0.0)
+    shares = ops.cast(counts, scores.dtype)
+    if class_weight is not None:
+        shares = ops.where(counts, ops.sum(target * importance, axis=-1), 0.0)
+    weight = ops.cast(counts, scores.dtype)
+    if item_weight is not None:
+        weight = ops.where(counts, ops.cast(item_weight, scores.dtype), 0.0)
+    if len(scores.shape) == 2:  # as Keras has it, the weight of a row multiplies its value
+        return weight * normalise(terms, shares, "batch")
+    return normalise(row_sum(weight * terms), row_sum(weight * shares), "batch")
 
 
 @register_loss("categorical_cross_entropy", aliases=("cross_entropy_loss",))
@@ -119,7 +108,9 @@ class CategoricalCrossEntropy(RelevanceLossBase):
             return logits
         share = ops.log_softmax(as_float(logits), axis=-1)
         steps = ops.log(ops.arange(1, share.shape[-1], dtype=share.dtype))
-        return ops.logsumexp(share[..., 1:] + steps, axis=-1) - ops.logsumexp(share[..., :-1] + steps[::-1], axis=-1)
+        return ops.logsumexp(share[..., 1:] + steps, axis=-1) - ops.logsumexp(
+            share[..., :-1] + ops.flip(steps, axis=0), axis=-1
+        )
 
     def valid(self, y_true: Tensor, y_pred: Tensor) -> Tensor | None:
         """The rows that count; one-hot rows all do."""
@@ -131,15 +122,15 @@ class CategoricalCrossEntropy(RelevanceLossBase):
         classes = y_pred[-1] if y_pred else None
         weight = self.params["class_weight"]
         if len(y_pred) == 3:
-            fits = len(y_true) == 2 and not _differ(y_true[1], y_pred[1])
+            fits = len(y_true) == 2 and not differ(y_true[1], y_pred[1])
         else:
             fits = len(y_pred) == 2 and (len(y_true) == 1 or (len(y_true) == 2 and y_true[1] in (1, classes, None)))
-        if not fits or _differ(y_true[0], y_pred[0]):
+        if not fits or differ(y_true[0], y_pred[0]):
             raise UserError(
                 f"{self.key!r} takes y_pred [B, K] and y_true [B] class numbers or [B, K] one-hot, or y_pred "
-                f"[B, N, K] and y_true [B, N] class numbers. Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
+                f"[B, N, K] and y_true [B, N] class numbers. Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
-        if weight is not None and _differ(len(weight), classes):
+        if weight is not None and differ(len(weight), classes):
             raise UserError(
                 f"`class_weight` must hold one weight for each of the {classes} classes. Received: {weight!r}."
             )
@@ -151,7 +142,8 @@ class CategoricalCrossEntropy(RelevanceLossBase):
         if classes is None or _one_hot(labels.shape, y_pred):
             return
         labels = labels.reshape(-1)
-        wrong = (labels >= 0) & (labels != self.params["ignore_index"]) & ((labels >= classes) | (labels % 1 != 0))
+        counts = (labels >= 0) & (labels != self.params["ignore_index"])
+        wrong = counts & ((labels >= classes) | (labels != np.floor(labels)))
         if mask is not None:
             wrong &= mask.reshape(-1)
         if wrong.any():
@@ -167,7 +159,3 @@ class CategoricalCrossEntropy(RelevanceLossBase):
 def _one_hot(labels: Shape, scores: Shape) -> bool:
     """True for labels [B, K] of scores [B, K]; [B] and [B, 1] are class numbers."""
     return len(scores) == 2 and len(labels) == 2 and (labels[1] != 1 or scores[1] == 1)
-
-
-def _differ(a: Any, b: Any) -> bool:
-    return a is not None and b is not None and a != b

@@ -13,13 +13,16 @@ from ml4ir_losses.ops import (
     clean,
     descending_order,
     list_weight,
+    lower_counts,
     lowest,
     normalise,
     row_sum,
     tail_sums,
     take,
 )
+from ml4ir_losses.ops.gains import identity
 from ml4ir_losses.ops.sampling import gumbel_noise
+from ml4ir_losses.ops.soft_ranks import approx_ranks
 from ml4ir_losses.registry import register_loss
 
 
@@ -76,19 +79,13 @@ def adr_mse(
 ) -> Tensor:
     """Row values of the ADR-MSE loss, [B], whose mean is its value: see `ADRMSELoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-    others = ops.logical_and(mask[:, :, None], mask[:, None, :])
-    size = ops.arange(ops.shape(scores)[1])
-    others = ops.logical_and(others, ops.not_equal(size[:, None], size[None, :]))
-
-    above = ops.cast(labels[:, None, :] > labels[:, :, None], scores.dtype)
-    level = ops.cast(ops.equal(labels[:, None, :], labels[:, :, None]), scores.dtype)
-    rank = 1.0 + row_sum(ops.where(others, above + 0.5 * level, 0.0))
-    soft = ops.sigmoid(alpha * (scores[:, None, :] - scores[:, :, None]))
-    soft_rank = 1.0 + row_sum(ops.where(others, soft, 0.0))
-
+    size = row_sum(ops.cast(mask, scores.dtype))
+    lower, higher = (ops.cast(lower_counts(x, mask), scores.dtype) for x in (labels, -labels))
+    rank = ops.where(mask, (1.0 + higher + size[:, None] - lower) / 2.0, 1.0)  # the mean of the ranks of its ties
+    soft_rank = approx_ranks(1.0 / alpha)(scores, mask)(identity)
     terms = math.log(2.0) / ops.log1p(rank) * ops.square(rank - soft_rank)
     total = list_weight(labels, mask, weight) * row_sum(ops.where(mask, terms, 0.0))
-    return normalise(total, row_sum(ops.cast(mask, scores.dtype)), "batch")
+    return normalise(total, size, "batch")
 
 
 @register_loss("coupled_rank_distil", aliases=("coupled_rankdistil_loss",))
@@ -134,11 +131,14 @@ class ADRMSELoss(ListwiseLossBase):
         temperature: T, above 0; scores are divided by it.
         alpha: α, above 0: how sharp the soft ranks are.
         min_label: documents whose label is below it are padding.
+        activation_fn: applied to the logits first.
 
     Raises:
         ValueError: for an `alpha` that is not above 0.
 
-    Source: the ADR-MSE loss of sentence-transformers' cross-encoders (2026).
+    Source: Schlatt et al., "Rank-DistiLLM: closing the effectiveness gap between cross-encoders and LLMs for passage
+    re-ranking" (2024).
     """
 
     function = staticmethod(adr_mse)
+    defaults = {"activation_fn": None}

@@ -12,9 +12,11 @@ from keras import ops
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor
 from ml4ir_losses.losses.activations import INVERSES
-from ml4ir_losses.losses.base import RelevanceLossBase, get_loss
+from ml4ir_losses.losses.base import RelevanceLossBase
+from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import PropensitySpec, check_propensity, propensity_weight
-from ml4ir_losses.ops.weights import same_shape, split_weights
+from ml4ir_losses.ops.weights import split_weights
+from ml4ir_losses.shapes import same_shape
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -66,8 +68,9 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        self.loss.check_shapes(y_true.shape, y_pred.shape)
-        shape = self.loss.weight_shape(y_true.shape, y_pred.shape)
+        true_shape, pred_shape = tuple(y_true.shape), tuple(y_pred.shape)
+        self.loss.check_shapes(true_shape, pred_shape)
+        shape = self.loss.weight_shape(true_shape, pred_shape)
         if isinstance(sample_weight, Mapping):
             query_weight, no_item = split_weights(sample_weight.get("query"), shape)
             no_query, item_weight = split_weights(sample_weight.get("item"), shape)

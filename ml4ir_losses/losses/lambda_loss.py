@@ -1,7 +1,8 @@
-"""LambdaLoss and its weighting schemes."""
+"""LambdaLoss and its weighting schemes, and RankNet: pairs of the k documents that score highest."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -10,10 +11,12 @@ from ml4ir_losses.errors import UserError, check_not_negative
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PairwiseLossBase
 from ml4ir_losses.losses.lambda_weights import absolute_differences, normalised_gain
-from ml4ir_losses.losses.pairwise import LOG_BASE, logistic, ordered_pairs, pair_sums, valid_pairs
 from ml4ir_losses.losses.parameters import from_config, to_config
 from ml4ir_losses.ops import clean, descending_order, normalise, take
+from ml4ir_losses.ops.pairs import logistic, ordered_pairs, pair_sums, valid_pairs
 from ml4ir_losses.registry import WEIGHTING_SCHEMES, register_loss, register_weighting_scheme
+
+LOG_BASE = {"binary": math.log(2.0), "natural": 1.0}
 
 
 @dataclass(frozen=True)
@@ -132,17 +135,39 @@ def lambda_loss(
     k: int | None = None,
     sigma: float = 1.0,
     reduction_log: str = "binary",
+    eps: float = 1e-10,
 ) -> Tensor:
     """Per-query LambdaLoss, [B]: see `LambdaLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     scheme = get_weighting_scheme(weighting_scheme)
-    gains = normalised_gain(labels, mask, "pow2_minus_1", "log2_inverse", k)
+    gains = normalised_gain(labels, mask, "pow2_minus_1", "log2_inverse", k, eps)
     # In the order of the scores all that depends on ranks is one table, and the top k are the first k.
     top = descending_order(scores, mask)[:, :k]
     labels, scores, mask, weight, gains = (take(x, top) for x in (labels, scores, mask, weight, gains))
     pairs = valid_pairs(mask) if scheme.all_pairs else ordered_pairs(labels, mask)
     pair_weights = scheme.forward(gains, _log2_discount(gains), labels)
     total, weights = pair_sums(logistic, pairs, sigma * scores, weight, pair_weights)
+    return normalise(total / LOG_BASE[reduction_log], weights, normalization)
+
+
+def ranknet(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    normalization: str = "batch",
+    k: int | None = None,
+    sigma: float = 1.0,
+    reduction_log: str = "binary",
+) -> Tensor:
+    """Per-query RankNet loss, [B]: see `RankNetLoss`."""
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
+    if k is not None:
+        top = descending_order(scores, mask)[:, :k]
+        labels, scores, mask, weight = (take(x, top) for x in (labels, scores, mask, weight))
+    total, weights = pair_sums(logistic, ordered_pairs(labels, mask), sigma * scores, weight)
     return normalise(total / LOG_BASE[reduction_log], weights, normalization)
 
 
@@ -180,11 +205,43 @@ class LambdaLoss(PairwiseLossBase):
         k: only the k documents of the highest scores take part; None: all.
         sigma: σ, above 0, the steepness.
         reduction_log: `binary` or `natural`.
+        eps: at least 0; the best DCG of a query counts as no less, so that tiny labels do not count as full ones.
         min_label: documents whose label is below it are padding.
         activation_fn: applied to the logits first.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
 
     Source: Wang et al., "The LambdaLoss framework for ranking metric optimization" (2018).
     """
 
     function = staticmethod(lambda_loss)
+    defaults = {"activation_fn": None}
+
+
+@register_loss("ranknet", aliases=("ranknet_loss",))
+class RankNetLoss(PairwiseLossBase):
+    r"""Logistic loss of the score difference of every pair whose labels differ, in bits, over the top k.
+
+    $$\frac{\sum_{y_i > y_j} w_i \log_2(1 + e^{-\sigma(s_i - s_j)/T})}{\sum_{y_i > y_j} w_i}$$
+    over the pairs of the whole batch, both documents among the k that score highest in their query.
+
+    A query without a pair gives 0. In bits, or in nats where `reduction_log` is `natural`. Scores and labels [B, N].
+
+    Args:
+        temperature: T, above 0; scores are divided by it.
+        normalization: `query`, `batch` or `sum`: see `PairwiseLogisticLoss`.
+        k: only the k documents of the highest scores take part; None: all.
+        sigma: σ, above 0, the steepness.
+        reduction_log: `binary` or `natural`.
+        min_label: documents whose label is below it are padding.
+        activation_fn: applied to the logits first.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
+
+    Source: Burges et al., "Learning to rank using gradient descent" (2005).
+    """
+
+    function = staticmethod(ranknet)
     defaults = {"activation_fn": None}

@@ -69,12 +69,19 @@ def get_lambda_weight(spec: LambdaWeightSpec) -> LambdaWeight:
     return weight
 
 
-def normalised_gain(labels: Tensor, mask: Tensor, gain: GainSpec, discount: DiscountSpec, topn: int | None) -> Tensor:
-    """Gains over the best DCG at `topn`, [B, N]; 0 in a query that has none."""
+def normalised_gain(
+    labels: Tensor, mask: Tensor, gain: GainSpec, discount: DiscountSpec, topn: int | None, floor: float = 0.0
+) -> Tensor:
+    """Gains over the best DCG at `topn`, [B, N], which counts as `floor` at least; 0 in a query that has none."""
     gains = relative_gain(labels, mask, gain)
     best = -ops.sort(-gains, axis=-1)[:, :topn]
     discounts = get_discount(discount)(rank_table(gains)[: None if topn is None else topn])
-    return safe_divide(gains, ops.sum(best * discounts, axis=-1, keepdims=True) * ops.ones_like(gains))
+    divisor = ops.sum(best * discounts, axis=-1, keepdims=True)
+    if floor:
+        highest = ops.max(label_gain(labels, mask, gain), axis=-1, keepdims=True)  # the unit of relative gains
+        least = safe_divide(ops.ones_like(highest) * floor, highest)
+        divisor = ops.where(divisor < least, least, divisor)
+    return safe_divide(gains, divisor * ops.ones_like(gains))
 
 
 def rank_table(like: Tensor, last: int = 0) -> Tensor:

@@ -16,6 +16,7 @@ from ml4ir_losses.ops import (
     ranks,
     row_sum,
     safe_divide,
+    surprisal,
     tail_sums,
     take,
 )
@@ -40,7 +41,7 @@ def softmax_cross_entropy(
     target = weight * ops.stop_gradient(gains)
     if normalize_labels:
         target = safe_divide(target, row_sum(target)[:, None] * ops.ones_like(target))
-    return -row_sum(target * masked_log_softmax(scores, mask))
+    return row_sum(target * surprisal(scores, mask))
 
 
 def rank_one_listnet(
@@ -54,16 +55,16 @@ def rank_one_listnet(
     """Per-query rank-one ListNet, [B]: see `RankOneListNet`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     scores = below_top(scores, mask)
-    log_p = masked_log_softmax(scores, mask)
+    surprise = surprisal(scores, mask)
     # ln(1 - p) for the best document is the log of the others' share, which 1 - p would round away.
     size = ops.shape(scores)[1]
     best = ops.argmax(ops.where(mask, scores, float("-inf")), axis=-1)[:, None] == ops.arange(size)[None, :]
     others = ops.logical_and(mask, ops.logical_not(best))
     several = ops.any(others, axis=-1, keepdims=True)
     log_rest_of_best = masked_logsumexp(scores, others) - masked_logsumexp(scores, mask)
-    log_rest = ops.where(best, log_rest_of_best, ops.log1p(-ops.exp(ops.where(others, log_p, -1.0))))
+    log_rest = ops.where(best, log_rest_of_best, ops.log1p(-ops.exp(-ops.where(others, surprise, 1.0))))
     log_rest = ops.where(ops.logical_and(mask, several), log_rest, 0.0)
-    return -row_sum(weight * (labels * log_p + (1.0 - labels) * log_rest))
+    return row_sum(weight * (labels * surprise - (1.0 - labels) * log_rest))
 
 
 def aux_one_hot_cross_entropy(
@@ -78,7 +79,7 @@ def aux_one_hot_cross_entropy(
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     top = ops.max(ops.where(mask, labels, float("-inf")), axis=-1, keepdims=True)
     target = ops.cast(ops.logical_and(mask, labels >= top), scores.dtype)
-    return -safe_divide(row_sum(weight * target * masked_log_softmax(scores, mask)), row_sum(target))
+    return safe_divide(row_sum(weight * target * surprisal(scores, mask)), row_sum(target))
 
 
 def aux_softmax_cross_entropy(
@@ -92,7 +93,7 @@ def aux_softmax_cross_entropy(
     """Per-query cross entropy with the softmax of the labels, [B]: see `AuxSoftmaxCrossEntropy`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     target = weight * ops.where(mask, ops.exp(masked_log_softmax(labels, mask)), 0.0)
-    return -row_sum(target * masked_log_softmax(scores, mask))
+    return row_sum(target * surprisal(scores, mask))
 
 
 def list_mle(
@@ -209,6 +210,9 @@ class AuxOneHotCrossEntropy(ListwiseLossBase):
         temperature: T, above 0; scores are divided by it.
         min_label: documents whose label is below it are padding; set it below your lowest auxiliary label.
 
+    Raises:
+        ValueError: for values or shapes that it does not take.
+
     Source: ml4ir, auxiliary objectives (2022).
     """
 
@@ -227,6 +231,9 @@ class AuxSoftmaxCrossEntropy(ListwiseLossBase):
     Args:
         temperature: T, above 0; scores, not labels, are divided by it.
         min_label: documents whose label is below it are padding; set it below your lowest auxiliary label.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
 
     Source: ml4ir, auxiliary objectives (2022).
     """

@@ -1,9 +1,9 @@
-"""Losses of the margin between known pairs: MarginMSE and the probabilistic margin losses."""
+"""The probabilistic margin losses: a mistake costs what the pair is trusted."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,84 +12,10 @@ import numpy as np
 from ml4ir_losses.errors import UserError, check_positive
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PairwiseLossBase, RelevanceLossBase
-from ml4ir_losses.losses.pairwise import pair_differences
-from ml4ir_losses.ops import as_float, as_mask, clean, normalise, row_sum, safe_divide
-from ml4ir_losses.ops.weights import same_shape
+from ml4ir_losses.ops import as_float, clean, normalise, safe_divide
+from ml4ir_losses.ops.pairs import pair_differences
 from ml4ir_losses.registry import register_loss
-
-Shape = Sequence[int | None]
-
-
-def margin_mse(
-    labels: Tensor,
-    scores: Tensor,
-    mask: Tensor | None = None,
-    *,
-    item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    normalization: str = "query",
-) -> Tensor:
-    """Per-row squared error of margins, [B]: see `MarginMSELoss`.
-
-    `mask` is of the labels' shape, or [B]; `item_weight` is [B, n], one weight per negative.
-    """
-    scores, labels = as_float(scores) / temperature, ops.convert_to_tensor(labels)
-    if len(labels.shape) == 1:
-        labels = labels[:, None]
-    if mask is not None and len(mask.shape) == 1:
-        mask = ops.cast(ops.convert_to_tensor(mask), "bool")[:, None] & ops.ones_like(labels, dtype="bool")
-    mask = as_mask(mask, labels)
-    labels = ops.where(mask, ops.cast(labels, scores.dtype), 0.0)
-    offset = ops.shape(labels)[1] + 1 - ops.shape(scores)[1]  # 1: the teacher's scores; 0: its margins
-    of_scores = ops.equal(offset, 1)
-    margins = ops.where(of_scores, labels[:, :1] - labels[:, offset:], labels[:, offset:])
-    valid = mask[:, offset:] & (mask[:, :1] | ops.logical_not(of_scores))
-    error = ops.where(valid, scores[:, :1] - scores[:, 1:] - margins, 0.0)
-    weight = ops.cast(valid, scores.dtype)
-    if item_weight is not None:
-        weight = ops.where(valid, ops.cast(item_weight, scores.dtype), 0.0)
-    return normalise(row_sum(weight * ops.square(error)), row_sum(weight), normalization)
-
-
-@register_loss("margin_mse", aliases=("margin_mse_loss",))
-class MarginMSELoss(PairwiseLossBase):
-    r"""Squared error of the margins between a positive and its negatives against a teacher's margins.
-
-    $$\frac{1}{n} \sum_{j=1}^{n} \big((s_0 - s_j)/T - m_j\big)^2$$
-
-    y_pred [B, 1+n]: the score of the positive, then those of n negatives. y_true is one of: the teacher's scores
-    [B, 1+n] in the same order (m_j = y_0 - y_j; for one negative [B, 2]), its margins m [B, n], or, for one negative,
-    [B]. The mean over the rows is the mean over all B·n margins. In squared units of the scores.
-
-    Args:
-        temperature: T, above 0; scores are divided by it, labels are not.
-        normalization: `query`, the mean over the row's negatives; `batch`, over all of the batch; `sum`.
-        min_label: negatives whose label is below it do not count; None: all count.
-        activation_fn: applied to every score first.
-
-    Raises:
-        ValueError: for shapes that do not fit, and for document weights (rows have weights, [B]).
-
-    Source: Hofstätter et al., "Improving efficient neural ranking models with cross-architecture knowledge
-    distillation" (2020).
-    """
-
-    function = staticmethod(margin_mse)
-    defaults = {"activation_fn": None, "min_label": None}
-
-    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
-        width = y_pred[1] if len(y_pred) == 2 else 0
-        widths = {1: (2, None), 2: (None if width is None else width - 1, width)}.get(len(y_true), ())
-        fits = width in widths if len(y_true) == 1 else None in (width, y_true[-1]) or y_true[-1] in widths
-        if len(y_pred) != 2 or not widths or width in (0, 1) or not fits or _differ(y_true[0], y_pred[0]):
-            raise UserError(
-                f"{self.key!r} takes y_pred [B, 1+n] (positive, n negatives) and y_true [B, 1+n] teacher scores, "
-                f"[B, n] margins, or [B] margins where n is 1. Received: y_true {_show(y_true)}, "
-                f"y_pred {_show(y_pred)}."
-            )
-
-    def weight_shape(self, y_true: Shape, y_pred: Shape) -> tuple[int | None, ...]:
-        return tuple(y_true[:1])
+from ml4ir_losses.shapes import Shape, differ, same_shape, show
 
 
 def prob_margin_ranking(
@@ -155,7 +81,7 @@ class FineTuningFeatures:
             setattr(self, name, ops.convert_to_tensor(getattr(self, name)))
         shapes = {name: tuple(getattr(self, name).shape) for name in names}
         if any(len(shape) != 1 or not same_shape(shape, shapes["positive_ranks"]) for shape in shapes.values()):
-            listed = ", ".join(f"{name} {_show(shape)}" for name, shape in shapes.items())
+            listed = ", ".join(f"{name} {show(shape)}" for name, shape in shapes.items())
             raise UserError(f"FineTuningFeatures takes five 1-D tensors of one length. Received: {listed}.")
 
 
@@ -246,12 +172,12 @@ class ProbMarginRankingLoss(PairwiseLossBase, RankingLossInterface):
         if (
             not lists
             or not (_of_pairs(y_true, y_pred) or same_shape(y_true[:2], y_pred))
-            or _differ(y_true[0], y_pred[0])
+            or differ(y_true[0], y_pred[0])
         ):
             raise UserError(
                 f"{self.key!r} takes y_pred [B, N] with y_true [B, N] labels or [B, N, 2] labels and confidences, or "
                 "pairs: y_pred [M, 2] with y_true [M, 3] (target, two confidences). "
-                f"Received: y_true {_show(y_true)}, y_pred {_show(y_pred)}."
+                f"Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
 
     def check_labels(
@@ -352,11 +278,3 @@ def _small_differences(pairs: _Pairs, normalization: str, base_margin: float) ->
 def _of_pairs(y_true: Shape, y_pred: Shape) -> bool:
     """True for labels [M, 3] of scores [M, 2]."""
     return len(y_true) == len(y_pred) == 2 and (y_true[1], y_pred[1]) == (3, 2)
-
-
-def _differ(a: int | None, b: int | None) -> bool:
-    return a is not None and b is not None and a != b
-
-
-def _show(shape: Shape) -> str:
-    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"

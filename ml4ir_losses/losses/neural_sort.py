@@ -80,6 +80,9 @@ class NeuralSortCrossEntropyLoss(ListwiseLossBase):
         temperature: T, above 0; scores, not labels, are divided by it.
         min_label: documents whose label is below it are padding.
 
+    Raises:
+        ValueError: for values or shapes that it does not take.
+
     Source: Grover et al., "Stochastic optimization of sorting networks via continuous relaxations" (2019), as in
     TF-Ranking.
     """
@@ -101,6 +104,9 @@ class NeuralSortNDCGLoss(ListwiseLossBase):
     Args:
         temperature: T, above 0.
         min_label: documents whose label is below it are padding.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
 
     Source: Grover et al., "Stochastic optimization of sorting networks via continuous relaxations" (2019), as in
     TF-Ranking.
@@ -124,6 +130,9 @@ class GumbelNeuralSortCrossEntropyLoss(ListwiseLossBase):
         seed: equal seeds give equal sequences of draws; None: no fixed sequence.
         min_label: documents whose label is below it are padding.
 
+    Raises:
+        ValueError: for values or shapes that it does not take.
+
     Source: Grover et al., "Stochastic optimization of sorting networks via continuous relaxations" (2019).
     """
 
@@ -145,6 +154,9 @@ class GumbelNeuralSortNDCGLoss(ListwiseLossBase):
         gumbel_temperature: β, above 0.
         seed: equal seeds give equal sequences of draws; None: no fixed sequence.
         min_label: documents whose label is below it are padding.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
 
     Source: Grover et al., "Stochastic optimization of sorting networks via continuous relaxations" (2019).
     """
@@ -172,6 +184,9 @@ class NeuralNDCGLoss(ListwiseLossBase):
         max_iter: Sinkhorn iterations; all of them are made.
         seed: of the noise, if stochastic.
         min_label: documents whose label is below it are padding.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
 
     Source: Pobrotyn, Białobrzeski, "NeuralNDCG: direct optimisation of a ranking metric via differentiable
     relaxation of sorting" (2021).

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PointwiseLossBase
 from ml4ir_losses.losses.pointwise import binary_terms
 from ml4ir_losses.ops import as_float, clean, normalise, row_sum
 from ml4ir_losses.registry import register_loss
+from ml4ir_losses.shapes import Shape, show
 
 
 def ordinal(
@@ -98,14 +97,14 @@ def mean_sigmoid_logit(logits: Tensor) -> Tensor:
 class _OutputsLoss(PointwiseLossBase):
     """A loss of y_pred [B, N, K]."""
 
-    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         alone = self.outputs == 1 and len(y_pred) == 2
         fits = len(y_true) == 2 and (alone or len(y_pred) == 3)
         sizes = [*zip(y_true, y_pred, strict=False), (self.outputs, 1 if alone else y_pred[-1] if y_pred else None)]
         if not fits or any(a is not None and b is not None and a != b for a, b in sizes):
             raise UserError(
                 f"{self.key!r} takes y_true [B, N] and y_pred {self._wanted()}. "
-                f"Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
+                f"Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
 
     def _wanted(self) -> str:
@@ -204,7 +203,7 @@ class MixtureEMLoss(_OutputsLoss):
     Raises:
         ValueError: for y_pred that is not [B, N, M].
 
-    Source: Jordan and Jacobs, "Hierarchical mixtures of experts and the EM algorithm" (1994); the loss of TF-Ranking.
+    Source: Yan et al., "Revisiting two-tower models for unbiased learning to rank" (2022); the loss of TF-Ranking.
     """
 
     function = staticmethod(mixture_em)

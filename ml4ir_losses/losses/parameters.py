@@ -13,12 +13,27 @@ from ml4ir_losses.errors import (
     check_not_negative,
     check_number,
     check_positive,
+    did_you_mean,
 )
-from ml4ir_losses.lazy import keras
+from ml4ir_losses.lazy import Tensor, keras
 from ml4ir_losses.ops import NORMALIZATIONS
 from ml4ir_losses.ops.similarity import DISTANCES, SIMILARITIES
 
 ACTIVATION_FUNCTIONS = ("sigmoid", "tanh", "relu", "softplus", "linear")
+
+
+def activation_function(name: str) -> Callable[[Tensor], Tensor]:
+    """The elementwise function of a name: one of Keras', or one that is registered with Keras; `UserError` else."""
+    if name in ACTIVATION_FUNCTIONS:
+        return getattr(keras.activations, name)  # type: ignore[no-any-return]
+    function = keras.saving.get_registered_object(name) if isinstance(name, str) else None
+    if not callable(function):
+        raise UserError(
+            f"`activation_fn` must be one of {', '.join(ACTIVATION_FUNCTIONS)}, or the name of a function registered "
+            f"with Keras ('package>name'). Received: activation_fn={name!r}."
+            + (did_you_mean(name, ACTIVATION_FUNCTIONS) if isinstance(name, str) else "")
+        )
+    return function  # type: ignore[no-any-return]
 
 
 def _flag(**arguments: Any) -> None:
@@ -39,7 +54,9 @@ def _normalization(**arguments: str) -> None:
 
 
 def _activation_fn(**arguments: str) -> None:
-    check_choice(ACTIVATION_FUNCTIONS, **arguments)
+    for name in arguments.values():
+        if not isinstance(name, str) or name not in ACTIVATION_FUNCTIONS:
+            activation_function(name)
 
 
 def _share(**arguments: float) -> None:
@@ -156,6 +173,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "alpha": check_positive,
     "beta": check_not_negative,
     "epsilon": check_not_negative,
+    "eps": check_not_negative,
     "scale": check_positive,
     "virtual_label": check_not_negative,
     "exam_loss_weight": check_not_negative,

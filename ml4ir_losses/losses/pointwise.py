@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PointwiseLossBase
 from ml4ir_losses.ops import clean, normalise, row_sum, safe_divide
-from ml4ir_losses.ops.weights import same_shape
 from ml4ir_losses.registry import register_loss
+from ml4ir_losses.shapes import Shape, differ, same_shape, show
+
+
+def as_lists(*arguments: Tensor | None) -> list[Tensor | None]:
+    """What is [B] as [B, 1], lists of one document; the rest as it is."""
+    tensors = [None if x is None else ops.convert_to_tensor(x) for x in arguments]
+    return [x[:, None] if x is not None and len(x.shape) == 1 else x for x in tensors]
 
 
 def binary_terms(labels: Tensor, scores: Tensor, pos_weight: float | None = None) -> Tensor:
@@ -42,12 +46,8 @@ def binary_cross_entropy(
     pos_weight: float | None = None,
     normalization: str = "query",
 ) -> Tensor:
-    """Per-query binary cross entropy, [B]: see `BinaryCrossEntropyLoss`. Arguments may be [B] instead of [B, N]."""
-    scores = ops.convert_to_tensor(scores)
-    if len(scores.shape) == 1:
-        scores, labels = scores[:, None], ops.convert_to_tensor(labels)[:, None]
-        mask = None if mask is None else ops.convert_to_tensor(mask)[:, None]
-        item_weight = None if item_weight is None else ops.convert_to_tensor(item_weight)[:, None]
+    """Per-query binary cross entropy, [B]: see `BinaryCrossEntropyLoss`. Arguments may be [B] instead of [B, 1]."""
+    labels, scores, mask, item_weight = as_lists(labels, scores, mask, item_weight)
     return sigmoid_cross_entropy(
         labels, scores, mask, item_weight=item_weight, pos_weight=pos_weight, normalization=normalization
     )
@@ -61,7 +61,8 @@ def mean_squared_error(
     item_weight: Tensor | None = None,
     normalization: str = "query",
 ) -> Tensor:
-    """Per-query mean squared error, [B]: see `MeanSquaredErrorLoss`."""
+    """Per-query mean squared error, [B]: see `MeanSquaredErrorLoss`. Arguments may be [B] instead of [B, 1]."""
+    labels, scores, mask, item_weight = as_lists(labels, scores, mask, item_weight)
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
     return normalise(row_sum(weight * ops.square(scores - labels)), row_sum(weight), normalization)
 
@@ -106,6 +107,9 @@ class SigmoidCrossEntropy(PointwiseLossBase):
             batch (ml4ir); `sum`.
         min_label: documents whose label is below it are padding.
 
+    Raises:
+        ValueError: for values or shapes that it does not take.
+
     Source: Cox, "The regression analysis of binary sequences" (1958); the pointwise loss of ml4ir.
     """
 
@@ -113,14 +117,27 @@ class SigmoidCrossEntropy(PointwiseLossBase):
     activation = "sigmoid"
 
 
+class RowsOrLists(PointwiseLossBase):
+    """A pointwise loss of lists [B, N], or of rows [B] that are queries of one document each."""
+
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
+        of_rows = len(y_true) == 1 and len(y_pred) == 2 and y_pred[1] == 1 and not differ(y_true[0], y_pred[0])
+        if len(y_pred) not in (1, 2) or not (of_rows or same_shape(y_true, y_pred)):
+            raise UserError(
+                f"{self.key!r} takes y_true and y_pred of one shape, [B, N] (queries, documents) or [B], or y_true "
+                f"[B] with y_pred [B, 1]. Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
+            )
+
+
 @register_loss("binary_cross_entropy", aliases=("binary_cross_entropy_loss",))
-class BinaryCrossEntropyLoss(PointwiseLossBase):
+class BinaryCrossEntropyLoss(RowsOrLists):
     r"""Cross entropy of labels from 0 to 1 with the sigmoid of the score, for documents or single rows.
 
     $$\ell_i = -[p\,y_i \ln\sigma(s_i) + (1-y_i)\ln(1-\sigma(s_i))]$$
     and the query's value is Σ w·ℓ / Σ w over its documents, in nats.
 
-    Scores and labels [B, N]; or both [B]: then every row is a query of one document, and weights are [B].
+    Scores and labels [B, N]; or labels [B] with scores [B] or [B, 1], as a `Dense(1)` gives them: then every row is a
+    query of one document, and weights are [B].
 
     Args:
         pos_weight: p, the factor of the positive term; None is 1.
@@ -141,27 +158,24 @@ class BinaryCrossEntropyLoss(PointwiseLossBase):
     defaults = {"activation_fn": None}
     label_range = (0.0, 1.0)
 
-    def check_shapes(self, y_true: Sequence[int | None], y_pred: Sequence[int | None]) -> None:
-        if len(y_pred) not in (1, 2) or not same_shape(y_true, y_pred):
-            raise UserError(
-                f"{self.key!r} takes y_true and y_pred of one shape, [B, N] (queries, documents) or [B]. "
-                f"Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
-            )
-
 
 @register_loss("mean_squared_error", aliases=("mean_squared_loss", "mse"))
-class MeanSquaredErrorLoss(PointwiseLossBase):
+class MeanSquaredErrorLoss(RowsOrLists):
     r"""Squared difference of score and label.
 
     $$\frac{\sum_i w_i\,(s_i - y_i)^2}{\sum_i w_i}$$
 
-    In squared units of the label. Scores and labels [B, N].
+    In squared units of the label. Scores and labels [B, N]; or labels [B] with scores [B] or [B, 1], as a `Dense(1)`
+    gives them: then every row is a query of one document, and weights are [B].
 
     Args:
         normalization: `query`, the mean over the query's documents; `batch`, the mean over all documents of the
             batch; `sum`.
         min_label: documents whose label is below it are padding; set it below your lowest label, or to None.
         activation_fn: applied to the logits first.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
 
     Source: Cossock and Zhang, "Subset ranking using regression" (2006).
     """
@@ -183,6 +197,9 @@ class RootMeanSquaredErrorLoss(PointwiseLossBase):
         normalization: `query`, the root of the mean over the query's documents, as above; `batch`, row values whose
             mean is the root of the mean over all documents of the batch; `sum`, the root of the query's sum.
         min_label: documents whose label is below it are padding.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
 
     Source: Pobrotyn et al., "Context-aware learning to rank with self-attention" (2020), pointwise RMSE of allRank.
     """

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import ListwiseLossBase
-from ml4ir_losses.ops import clean, list_weight, lowest, masked_log_softmax, row_sum, safe_divide
+from ml4ir_losses.ops import (
+    clean,
+    descending_order,
+    list_weight,
+    lower_counts,
+    lowest,
+    masked_log_softmax,
+    row_sum,
+    safe_divide,
+    surprisal,
+    tail_sums,
+    take,
+)
 from ml4ir_losses.ops.gains import label_gain
 from ml4ir_losses.registry import register_loss
 
@@ -21,7 +33,7 @@ def listnet(
     """Per-query top-one ListNet, [B]: see `ListNetLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     share = ops.where(mask, ops.exp(masked_log_softmax(labels / label_temperature, mask)), 0.0)
-    return -row_sum(weight * share * masked_log_softmax(scores, mask))
+    return row_sum(weight * share * surprisal(scores, mask))
 
 
 def binary_listnet(
@@ -35,7 +47,7 @@ def binary_listnet(
     """Per-query ListNet of normalised labels, [B]: see `BinaryListNetLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     target = weight * labels
-    return -safe_divide(row_sum(target * masked_log_softmax(scores, mask)), row_sum(target))
+    return safe_divide(row_sum(target * surprisal(scores, mask)), row_sum(target))
 
 
 def calibrated_softmax(
@@ -53,7 +65,7 @@ def calibrated_softmax(
     target = ops.concatenate([weight * labels, nothing + virtual_label], axis=1)
     scores = ops.concatenate([scores, nothing], axis=1)
     mask = ops.concatenate([mask, ops.ones_like(nothing, dtype="bool")], axis=1)
-    return -row_sum(target * masked_log_softmax(scores, mask))
+    return row_sum(target * surprisal(scores, mask))
 
 
 def unique_softmax(
@@ -66,13 +78,16 @@ def unique_softmax(
 ) -> Tensor:
     """Per-query unique softmax loss, [B]: see `UniqueSoftmaxLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-    size = ops.arange(ops.shape(scores)[1])
-    lower = ops.logical_and(mask[:, None, :], labels[:, None, :] < labels[:, :, None])
-    rivals = ops.logical_or(lower, size[None, :] == size[:, None])
-    # Differences with the document's own score: no digits go to an offset that all scores share.
-    differences = scores[:, None, :] - scores[:, :, None]
-    terms = ops.logsumexp(ops.where(rivals, differences, lowest(scores)), axis=-1)
-    return list_weight(labels, mask, weight) * row_sum(label_gain(labels, mask, "pow2_minus_1") * terms)
+    list_weights = list_weight(labels, mask, weight)
+    # By label, the rivals of a document are a tail of the list, the same for all that share its label.
+    order = descending_order(labels, mask)
+    labels, scores, mask = (take(x, order) for x in (labels, scores, mask))
+    lower = lower_counts(labels, mask)
+    first = ops.where(lower > 0, ops.sum(ops.cast(mask, "int32"), axis=-1, keepdims=True) - lower, 0)
+    tails = tail_sums(ops.where(mask, scores, lowest(scores)))
+    # ln(1 + e^d) with d = ln Σ e^(s_j - s_i): differences alone, no digits go to an offset that all scores share.
+    rivals = ops.where(lower > 0, take(tails, first) + (take(scores, first) - scores), lowest(scores))
+    return list_weights * row_sum(label_gain(labels, mask, "pow2_minus_1") * ops.softplus(rivals))
 
 
 def poly1_softmax(
@@ -86,8 +101,8 @@ def poly1_softmax(
 ) -> Tensor:
     """Per-query poly-1 softmax loss, [B]: see `Poly1SoftmaxLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-    log_p = masked_log_softmax(scores, mask)
-    return -row_sum(weight * labels * (log_p + epsilon * ops.expm1(log_p)))
+    surprise = surprisal(scores, mask)
+    return row_sum(weight * labels * (surprise - epsilon * ops.expm1(-surprise)))
 
 
 @register_loss("listnet", aliases=("list_net",))

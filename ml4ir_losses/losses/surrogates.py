@@ -155,6 +155,9 @@ class ApproxNDCGLoss(ListwiseLossBase):
         temperature: T, above 0: small is close to NDCG, with steep and sparse gradients.
         min_label: documents whose label is below it are padding.
 
+    Raises:
+        ValueError: for values or shapes that it does not take.
+
     Source: Qin, Liu, Li, "A general approximation framework for direct optimization of information retrieval
     measures" (2010); Bruch et al., "Revisiting approximate metric optimization in the age of deep neural networks"
     (2019).
@@ -177,6 +180,9 @@ class ApproxMRRLoss(ListwiseLossBase):
         temperature: T, above 0: small is close to the exact ranks, with steep and sparse gradients.
         min_label: documents whose label is below it are padding.
 
+    Raises:
+        ValueError: for values or shapes that it does not take.
+
     Source: Qin, Liu, Li, "A general approximation framework for direct optimization of information retrieval
     measures" (2010), as in TF-Ranking.
     """
@@ -198,6 +204,9 @@ class GumbelApproxNDCGLoss(ListwiseLossBase):
         gumbel_temperature: β, above 0.
         seed: equal seeds give equal sequences of draws; None: no fixed sequence.
         min_label: documents whose label is below it are padding.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
 
     Source: Bruch et al., "A stochastic treatment of learning to rank scoring functions" (2020).
     """

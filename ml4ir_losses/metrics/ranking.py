@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -12,8 +12,9 @@ from ml4ir_losses.errors import UserError, check_number
 from ml4ir_losses.lazy import Tensor
 from ml4ir_losses.metrics.functional import LOWER_IS_BETTER, check_parameters
 from ml4ir_losses.ops.masking import safe_divide
-from ml4ir_losses.ops.weights import same_shape, split_weights
+from ml4ir_losses.ops.weights import split_weights
 from ml4ir_losses.registry import METRICS, Entry, split_spec
+from ml4ir_losses.shapes import same_shape, show
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -69,7 +70,7 @@ class RankingMetric(keras.metrics.Metric):  # type: ignore[misc]
         if len(y_pred.shape) != 2 or not same_shape(y_true.shape, y_pred.shape):
             raise UserError(
                 f"The metric {self.name!r} takes y_true and y_pred of one shape [B, N] (queries, documents). "
-                f"Received: y_true {_show(y_true.shape)}, y_pred {_show(y_pred.shape)}."
+                f"Received: y_true {show(y_true.shape)}, y_pred {show(y_pred.shape)}."
             )
         query_weight, item_weight = split_weights(sample_weight, y_true.shape)
         if query_weight is not None:
@@ -122,7 +123,3 @@ def _to_config(value: Any) -> Any:
 def _from_config(value: Any) -> Any:
     is_object = isinstance(value, Mapping) and "class_name" in value
     return keras.saving.deserialize_keras_object(value) if is_object else value
-
-
-def _show(shape: Sequence[int | None]) -> str:
-    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"

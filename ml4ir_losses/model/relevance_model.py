@@ -19,7 +19,8 @@ from ml4ir_losses.features.fitting import FittedInput, fit_inputs, fitted_from
 from ml4ir_losses.features.layers import FeatureEncoder
 from ml4ir_losses.lazy import Tensor
 from ml4ir_losses.losses import keras_loss
-from ml4ir_losses.losses.base import RelevanceLossBase, get_loss
+from ml4ir_losses.losses.base import RelevanceLossBase
+from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.metrics.ranking import get_metric
 from ml4ir_losses.model import layers

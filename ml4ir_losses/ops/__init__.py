@@ -10,10 +10,11 @@ from ml4ir_losses.ops.masking import (
     masked_logsumexp,
     row_sum,
     safe_divide,
+    surprisal,
     where_finite,
 )
 from ml4ir_losses.ops.normalization import NORMALIZATIONS, list_weight, normalise
-from ml4ir_losses.ops.sorting import descending_order, ranks, take
+from ml4ir_losses.ops.sorting import descending_order, lower_counts, ranks, take
 from ml4ir_losses.ops.tail_sums import tail_sums
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "clean",
     "descending_order",
     "list_weight",
+    "lower_counts",
     "lowest",
     "masked_log_softmax",
     "masked_logsumexp",
@@ -31,6 +33,7 @@ __all__ = [
     "ranks",
     "row_sum",
     "safe_divide",
+    "surprisal",
     "tail_sums",
     "take",
     "where_finite",

@@ -28,7 +28,7 @@ def identity(x: Tensor) -> Tensor:
 
 def pow2_minus_1(labels: Tensor) -> Tensor:
     """2^y - 1."""
-    return ops.exp2(labels) - 1.0
+    return ops.expm1(math.log(2.0) * labels)  # exp2(y) - 1 would have no digits near 0
 
 
 def inverse(ranks: Tensor) -> Tensor:
@@ -88,8 +88,8 @@ def relative_gain(labels: Tensor, mask: Tensor, gain: GainSpec) -> Tensor:
     """Gains over the query's highest gain, [B, N], from 0 to 1: where only ratios count, no label is too large."""
     if gain == "pow2_minus_1":
         top = ops.max(ops.where(ops.logical_and(mask, labels > 0), labels, 0.0), axis=-1, keepdims=True)
-        gains = ops.exp2(labels - top) - ops.exp2(-top)
-        gains = ops.where(ops.logical_and(mask, gains > 0), gains, 0.0)
+        labels = ops.where(ops.logical_and(mask, labels > 0), labels, 0.0)
+        gains = -ops.exp2(labels - top) * ops.expm1(-math.log(2.0) * labels)
     else:
         gains = label_gain(labels, mask, gain)
     highest = ops.max(gains, axis=-1, keepdims=True)

@@ -76,6 +76,12 @@ def masked_log_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     return ops.where(mask, scores - masked_logsumexp(scores, mask), 0.0)
 
 
+def surprisal(scores: Tensor, mask: Tensor) -> Tensor:
+    """Minus the log of the softmax over the valid documents, [B, N], at least 0; 0 where masked."""
+    scores = below_top(scores, mask)
+    return ops.where(mask, masked_logsumexp(scores, mask) - scores, 0.0)  # of one document 0.0, not -0.0
+
+
 def where_finite(function: Callable[[Tensor], Tensor], x: Tensor, filler: float = 0.0) -> Tensor:
     """function(x), but x itself where x is NaN or infinite, so that no such place spoils a masked gradient."""
     finite = ops.isfinite(x)

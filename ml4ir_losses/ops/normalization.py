@@ -24,7 +24,7 @@ def normalise(total: Tensor, weight: Tensor, normalization: str) -> Tensor:
 
 def list_weight(labels: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     """The weight of each list, [B]: Σ w·y / Σ y, or the plain mean of w where no label is positive."""
-    gain = ops.maximum(labels, 0.0)
+    gain = ops.relu(labels)
     has_gain = row_sum(gain)[:, None] > 0
     share = ops.where(has_gain, gain, ops.cast(mask, labels.dtype))
     return safe_divide(row_sum(weight * share), row_sum(share))

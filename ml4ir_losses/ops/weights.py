@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.shapes import Shape, same_shape
 
 
-def split_weights(weight: Tensor | None, labels_shape: Sequence[int | None]) -> tuple[Tensor | None, Tensor | None]:
+def split_weights(weight: Tensor | None, labels_shape: Shape) -> tuple[Tensor | None, Tensor | None]:
     """Keras' sample_weight as (query weight [B] or scalar, item weight [B, N]); `UserError` for another shape."""
     if weight is None:
         return None, None
@@ -30,8 +29,3 @@ def split_weights(weight: Tensor | None, labels_shape: Sequence[int | None]) -> 
         "`sample_weight` must be a scalar, [B] or [B, 1] per query, or [B, N] per document, "
         f"for labels of shape {tuple(labels_shape)}. Received: shape {tuple(shape)}."
     )
-
-
-def same_shape(a: Sequence[int | None], b: Sequence[int | None]) -> bool:
-    """True if the ranks agree and so does every size that is known."""
-    return len(a) == len(b) and all(m is None or n is None or m == n for m, n in zip(a, b, strict=True))

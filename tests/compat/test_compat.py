@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import ml4ir_losses
 from losses.numeric import values
 from ml4ir_losses.compat import ml4ir, tf_ranking
 from ml4ir_losses.compat.facade import Facade
@@ -16,10 +17,14 @@ from ml4ir_losses.registry import LOSSES
 
 MODULES = (cross_encoder, losses, ml4ir, tf_ranking)
 FACADES = [value for module in MODULES for value in vars(module).values() if isinstance(value, Facade)]
-REQUIRED = {"MultiClassLoss": {"num_classes": 3}, "PrecisionLambdaWeight": {"topn": 1}}
-REQUIRED["ListMLELambdaWeight"] = {"rank_discount_fn": "inverse"}
+REQUIRED = {"PrecisionLambdaWeight": {"topn": 1}, "ListMLELambdaWeight": {"rank_discount_fn": "inverse"}}
 REQUIRED["pair_softmax"] = {"num_labels": 3}  # a key: SoftmaxLoss is the name of two
 LABELS, SCORES = np.array([[2.0, 0.0, 1.0, -1.0]]), np.array([[0.1, 0.3, -0.2, 9.0]], dtype="float32")
+
+
+def torch_module(name):
+    """An object of a class of this name, as `torch.nn` has them."""
+    return type(name, (), {})()
 
 
 @pytest.mark.parametrize("facade", FACADES, ids=[facade.name for facade in FACADES])
@@ -48,10 +53,8 @@ def test_defaults_of_the_peers_differ_from_ours():
 
 
 def test_torch_modules_and_functions_are_known_by_their_names():
-    class Sigmoid:
-        pass
-
-    assert cross_encoder.BinaryCrossEntropyLoss(None, Sigmoid()).loss.params["activation_fn"] == "sigmoid"
+    sigmoid = torch_module("Sigmoid")
+    assert cross_encoder.BinaryCrossEntropyLoss(None, sigmoid).loss.params["activation_fn"] == "sigmoid"
     assert cross_encoder.ListNetLoss(activation_fn=keras.ops.tanh).loss.params["activation_fn"] == "tanh"
 
 
@@ -86,8 +89,10 @@ def test_what_cannot_be_had_is_an_error():
         tf_ranking.get("softmax")
     with pytest.raises(UserError, match="Unknown ml4ir loss 'listnet'"):
         ml4ir.get_loss("listnet")
-    with pytest.raises(UserError, match="needs the parameter 'num_classes'"):
-        tf_ranking.MultiClassLoss()
+    with pytest.raises(UserError, match="needs the parameter 'rank_discount_fn'"):
+        tf_ranking.ListMLELambdaWeight()
+    with pytest.raises(UserError, match=r"`lambda_weight` of CalibratedSoftmaxLoss must be None \(TF-Ranking weighs"):
+        tf_ranking.CalibratedSoftmaxLoss(lambda_weight=tf_ranking.DCGLambdaWeight())
     with pytest.raises(UserError, match="positional"):
         ml4ir.RankOneListNet(1, 2, 3, 4)
     with pytest.raises(UserError, match="twice"):
@@ -96,17 +101,25 @@ def test_what_cannot_be_had_is_an_error():
         cross_encoder.NoScheme  # noqa: B018
 
 
-@pytest.mark.parametrize("spec", [("softmax_loss:0.9, mean_squared_loss:0.1",), (["softmax_loss"], [2.0])])
-def test_weighted_sum_of_losses(spec):
-    total = values(tf_ranking.make_loss_fn(*spec)(LABELS, SCORES))
-    softmax = values(tf_ranking.SoftmaxLoss()(LABELS, SCORES))
-    squares = values(tf_ranking.MeanSquaredLoss()(LABELS, SCORES))
-    expected = 2 * softmax if len(spec) == 2 else 0.9 * softmax + 0.1 * squares
-    np.testing.assert_allclose(total, expected, rtol=1e-6)
+def test_base_classes_of_ml4ir_are_ours():
+    for name in ("RelevanceLossBase", "PointwiseLossBase", "PairwiseLossBase", "ListwiseLossBase"):
+        assert getattr(ml4ir, name) is getattr(ml4ir_losses, name)
+    assert isinstance(ml4ir.RankOneListNet(), ml4ir.ListwiseLossBase)
 
 
-def test_weighted_sum_says_what_is_wrong():
-    with pytest.raises(UserError, match="The weight of a loss must be a number"):
-        tf_ranking.make_loss_fn("softmax_loss:much")
-    with pytest.raises(UserError, match="one weight for each of 1"):
-        tf_ranking.make_loss_fn(["softmax_loss"], [1.0, 2.0])
+def test_adr_mse():
+    """The number of sentence-transformers 6.2.0 for the lists of 3 and 2 documents."""
+    labels, scores = np.array([[2.0, 0.0, 1.0], [1.0, 1.0, -1.0]]), np.array([[0.1, 0.3, -0.2], [1.0, 2.0, 9.0]])
+    loss_fn = cross_encoder.ADRMSELoss(None, 2.0, torch_module("Identity"), 8)
+    assert values(loss_fn(labels, scores.astype("float32"))) == pytest.approx(0.4203, abs=5e-5)
+    with pytest.raises(UserError, match="`activation_fn` of ADRMSELoss must be None"):
+        cross_encoder.ADRMSELoss(activation_fn="sigmoid")
+
+
+def test_default_weights_of_p_list_mle():
+    plain = values(cross_encoder.PListMLELoss()(LABELS, SCORES))
+    given = cross_encoder.PListMLELoss(None, cross_encoder.PListMLELambdaWeight())
+    assert values(given(LABELS, SCORES)) == plain
+    without = values(cross_encoder.PListMLELoss(lambda_weight=None)(LABELS, SCORES))
+    assert without == pytest.approx(values(cross_encoder.ListMLELoss()(LABELS, SCORES)))
+    assert "1-based ranks" in inspect.getdoc(cross_encoder.PListMLELoss)

@@ -26,7 +26,8 @@ from losses.families import (
     surrogates,
 )
 from losses.families.common import Case
-from ml4ir_losses.losses import base
+from losses.numeric import BACKEND
+from ml4ir_losses.losses import factory
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.registry import LOSSES
 
@@ -50,6 +51,9 @@ CASES: dict[str, Case] = {key: case for family in FAMILIES for key, case in fami
 KEYS = [entry.key for entry in LOSSES if entry.target.__module__.startswith("ml4ir_losses.")]
 
 
+MOST_VARIANTS = 2 if BACKEND == "jax" else None  # JAX compiles anew for every one
+
+
 class Batch(NamedTuple):
     """Float64 arrays: labels, scores, mask and weight in the shapes that the layout of the loss says."""
 
@@ -69,7 +73,7 @@ def get_loss(spec: Any, **params: Any) -> RelevanceLossBase:
     """The loss, of a key also without the parameters that it requires: those of its case stand in."""
     known = isinstance(spec, str) and spec in LOSSES and LOSSES[spec].key in CASES
     required = CASES[LOSSES[spec].key].required if known else {}
-    return base.get_loss(spec, **{**required, **params})
+    return factory.get_loss(spec, **{**required, **params})
 
 
 def each(what: Callable[[Case], bool] = lambda case: True) -> Any:
@@ -83,7 +87,7 @@ def each_variant_of(what: Callable[[Case], bool] = lambda case: True) -> Any:
         (key, params)
         for key in KEYS
         if key not in CASES or what(CASES[key])
-        for params in (CASES[key].variants if key in CASES else ({},))
+        for params in (CASES[key].variants[:MOST_VARIANTS] if key in CASES else ({},))
     ]
     return pytest.mark.parametrize(
         ("key", "params"), rows, ids=[f"{key}-{'-'.join(map(str, params.values()))}" for key, params in rows]
@@ -164,7 +168,20 @@ def pure(loss: RelevanceLossBase | str, batch: Batch, weighted: bool = True, **p
     """scores -> row values by the pure function of the loss, labels, mask and weights being those of the batch."""
     loss = get_loss(loss, **params) if isinstance(loss, str) else loss
     weight = batch.weight if weighted and case_of(loss.key).layout != "columns" else None
-    return lambda scores: loss.per_query(batch.labels, scores, weight, batch.mask)
+    call = compiled(loss) if BACKEND == "jax" else loss.per_query
+    return lambda scores: call(batch.labels, scores, weight, batch.mask)
+
+
+_COMPILED: dict[Any, Any] = {}
+
+
+def compiled(loss: RelevanceLossBase) -> Callable[..., Any]:
+    """On JAX, `per_query` compiled once for every loss and shape: operation by operation takes ten times as long."""
+    import jax
+
+    if loss.samples:  # its gradient is taken inside
+        return loss.per_query
+    return _COMPILED.setdefault(repr(loss), jax.jit(loss.per_query))
 
 
 def oracle(key: str, batch: Batch, scores: Any = None, weighted: bool = True, **params: Any) -> Any:

@@ -8,8 +8,8 @@ import pytest
 
 from losses.numeric import BACKEND, assert_close, gradient, values
 from ml4ir_losses.errors import UserError
-from ml4ir_losses.losses.base import get_loss
 from ml4ir_losses.losses.candidates import cross_encoder_multiple_negatives_ranking
+from ml4ir_losses.losses.factory import get_loss
 
 KEY = "cross_encoder_multiple_negatives_ranking"
 PLAIN = {"scale": 1.0, "activation_fn": None}

@@ -8,7 +8,7 @@ from compat.golden import REPAIRED, load, near, near_or_repaired
 from losses.numeric import gradient, values
 from ml4ir_losses.compat.sentence_transformers import losses
 from ml4ir_losses.errors import UserError
-from ml4ir_losses.losses.base import get_loss
+from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.ops.similarity import cosine_matrix, squared_euclidean_matrix, unit
 
 ST, PML = load("st_embedding_losses.json"), load("pml_losses.json")

@@ -12,7 +12,8 @@ from losses.families.listwise import plackett_luce
 from losses.models import model_and_data
 from losses.numeric import gradient, values
 from ml4ir_losses.errors import UserError
-from ml4ir_losses.losses.base import RelevanceLossBase, WeightedSum
+from ml4ir_losses.losses.base import RelevanceLossBase
+from ml4ir_losses.losses.factory import WeightedSum
 from ml4ir_losses.losses.keras_loss import RelevanceLoss
 
 LABELS = np.array([[1.0, 0.0], [0.0, 1.0]], dtype="float32")

@@ -13,7 +13,7 @@ from ml4ir_losses.data.batching import CONFIDENCE, BatchPlan
 from ml4ir_losses.data.batching import make_batch as padded_batch
 from ml4ir_losses.data.queries import make_queries, read_split
 from ml4ir_losses.errors import ConfigError, DataError, UserError
-from ml4ir_losses.losses.base import get_loss
+from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.margin_ranking import FineTuningFeatures, RankingLossInterface
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from small import config, write_splits

@@ -3,6 +3,10 @@
 The models' scores come as y_pred [B, N], labels as y_true [B, N], where a label below `min_label` is padding (the
 peer has lists of their own length instead): for negative labels set `min_label`. `model` is ignored. Pairwise losses
 average over all pairs of the batch and are in bits; ListMLE and PListMLE take the input order as the ideal one.
+Pointwise losses also take the peer's form: y_true [B] with y_pred [B] or [B, 1].
+
+The names are factories with the peer's positional order. Where the peer hands `reduction` on to torch it means what
+it means there: `sum` and `none` have no divisor. It is an error where ours cannot give torch's number.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.compat.facade import Facade, function_name, keras_loss
+from ml4ir_losses.errors import UserError
 
 _NO_EFFECT = dict.fromkeys(("model", "eps", "mini_batch_size", "show_progress_bar"))
 _REDUCTIONS = {"mean": "sum_over_batch_size"}
@@ -45,21 +50,55 @@ _TRANSLATE = {
     "k": lambda value: value or None,
 }
 _KERAS = {"reduction": "sum_over_batch_size", "name": None}
+_TORCH_REDUCTIONS = {
+    "margin_mse": ("mean", "sum"),  # torch's "none" is [B, n], a Keras loss is [B]
+    "categorical_cross_entropy": ("mean",),  # ours always divides by the weight of the rows that count
+}
+
+
+def _torch_loss(key: str, params: dict[str, Any]) -> Any:
+    """The Keras loss under torch's `reduction`; the `normalization` None is the one that gives torch's numbers."""
+    reduction = {"sum_over_batch_size": "mean", None: "none"}.get(params["reduction"], params["reduction"])
+    allowed = _TORCH_REDUCTIONS.get(key, ("mean", "sum", "none"))
+    if reduction not in allowed:
+        raise UserError(
+            f"`reduction` of {key!r} must be {' or '.join(map(repr, allowed))}: torch's number for another cannot be "
+            f"had here. Received: reduction={reduction!r}."
+        )
+    if "normalization" in params and params["normalization"] is None:
+        params["normalization"] = "batch" if reduction == "mean" else "sum"
+    return keras_loss(key, params)
 
 
 def _loss(
-    name: str, key: str, ours: dict[str, Any], renamed: dict[str, str | None] | None = None, **parameters: Any
+    name: str,
+    key: str,
+    ours: dict[str, Any],
+    renamed: dict[str, str | None] | None = None,
+    *,
+    only: dict[str, Any] | None = None,
+    notes: dict[str, str] | None = None,
+    **parameters: Any,
 ) -> Facade:
     parameters = {"model": None, **parameters}
     extra = {n: default for n, default in {**_KERAS, **ours}.items() if n not in parameters}
-    doc = f"sentence-transformers' cross-encoder {name}."
-    names = {**_NO_EFFECT, **(renamed or {})}
-    return Facade(name, key, keras_loss, parameters, extra, names, translate=_TRANSLATE, doc=doc)
+    return Facade(
+        name,
+        key,
+        _torch_loss if "reduction" in parameters else keras_loss,
+        parameters,
+        extra,
+        renamed={**_NO_EFFECT, **(renamed or {})},
+        only=only or {},
+        translate=_TRANSLATE,
+        notes=notes or {},
+        doc=f"sentence-transformers' cross-encoder {name}.",
+    )
 
 
 _PAIRS = {"normalization": "batch", "min_label": 0.0}
 _LIST = {"min_label": 0.0}
-_ALL = {"normalization": "batch", "min_label": None}
+_ALL = {"normalization": None, "min_label": None}
 
 BinaryCrossEntropyLoss = _loss(
     "BinaryCrossEntropyLoss", "binary_cross_entropy", _ALL, activation_fn=None, pos_weight=None, reduction="mean"
@@ -76,7 +115,7 @@ CrossEntropyLoss = _loss(
     reduction="mean",
 )
 MSELoss = _loss("MSELoss", "mean_squared_error", _ALL, activation_fn=None, reduction="mean")
-MarginMSELoss = _loss("MarginMSELoss", "margin_mse", {}, activation_fn=None, reduction="mean")
+MarginMSELoss = _loss("MarginMSELoss", "margin_mse", {"normalization": None}, activation_fn=None, reduction="mean")
 LambdaLoss = _loss(
     "LambdaLoss",
     "lambda_loss",
@@ -106,27 +145,18 @@ ListMLELoss = _loss(
 )
 
 
-def _p_list_mle(key: str, params: dict[str, Any]) -> Any:
-    if params["lambda_weight"] == "default":
-        del params["lambda_weight"]
-    return keras_loss(key, params)
-
-
-PListMLELoss = Facade(
+PListMLELoss = _loss(
     "PListMLELoss",
     "p_list_mle",
-    _p_list_mle,
-    {
-        "model": None,
-        "lambda_weight": "default",
-        "activation_fn": None,
-        "mini_batch_size": None,
-        "respect_input_order": True,
-    },
-    {**_KERAS, **_LIST},
-    _NO_EFFECT,
-    translate=_TRANSLATE,
-    doc="sentence-transformers' cross-encoder PListMLELoss; a `rank_discount_fn` gets 1-based ranks.",
+    _LIST,
+    notes={"lambda_weight": "a `rank_discount_fn` gets 1-based ranks; None is plain ListMLE"},
+    lambda_weight="p_list_mle",
+    activation_fn=None,
+    mini_batch_size=None,
+    respect_input_order=True,
+)
+ADRMSELoss = _loss(
+    "ADRMSELoss", "adr_mse", _LIST, only={"activation_fn": None}, alpha=1.0, activation_fn=None, mini_batch_size=None
 )
 MultipleNegativesRankingLoss = _loss(
     "MultipleNegativesRankingLoss",

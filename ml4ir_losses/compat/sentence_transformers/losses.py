@@ -82,7 +82,7 @@ _RENAMED = {
 
 _ONLY: dict[str, dict[str, Any]] = {
     "pair_softmax": {"loss_fct": None},
-    "contrastive_tension_in_batch": {"similarity_fct": "cos_sim"},
+    "contrastive_tension_in_batch": {"similarity_fct": "cosine"},
     "gist_embed": {"gather_across_devices": False},
     "cached_gist_embed": {"gather_across_devices": False},
 }
@@ -96,9 +96,9 @@ def _loss(name: str, key: str, reduction: str = "sum_over_batch_size", /, **para
         {"model": None, **parameters},
         {"reduction": reduction, "name": None},
         _RENAMED,
-        _ONLY.get(key, {}),
-        _TRANSLATE,
-        f"sentence-transformers' {name}.",
+        translate=_TRANSLATE,
+        only=_ONLY.get(key, {}),
+        doc=f"sentence-transformers' {name}.",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,8 +10,8 @@ from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.ops import as_float, safe_divide
+from ml4ir_losses.shapes import Shape, differ, show
 
-Shape = Sequence[int | None]
 _LABELS = {
     "none": "y_true with B rows, which are not read",
     "class": "y_true [B] class numbers",
@@ -84,13 +83,13 @@ class EmbeddingLossBase(RelevanceLossBase):
         low, high = self.columns
         columns = 1 if len(y_pred) == 2 else y_pred[1] if len(y_pred) == 3 else 0
         fits = len(y_pred) in (2, 3) and (columns is None or (low <= columns and (high is None or columns <= high)))
-        rows = len(y_true) >= 1 and (None in (y_true[0], y_pred[0]) or y_true[0] == y_pred[0])
+        rows = len(y_true) >= 1 and len(y_pred) >= 1 and not differ(y_true[0], y_pred[0])
         if self.labels not in ("none", "teacher"):
             rows = rows and (len(y_true) == 1 or (len(y_true) == 2 and y_true[1] in (1, None)))
         if not fits or not rows:
             raise UserError(
                 f"{self.key!r} takes y_pred {self._wanted()} and {_LABELS[self.labels]}. "
-                f"Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
+                f"Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
 
     def _wanted(self) -> str:

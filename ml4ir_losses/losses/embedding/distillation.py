@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
-from ml4ir_losses.losses.margin_ranking import margin_mse
+from ml4ir_losses.losses.margin_mse import margin_mse
 from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY
 from ml4ir_losses.registry import register_loss
-
-Shape = Sequence[int | None]
+from ml4ir_losses.shapes import Shape, show
 
 
 def embedding_margin_mse(
@@ -82,7 +79,7 @@ class _TeacherLossBase(EmbeddingLossBase):
         allowed = self.widths(y_pred)
         if len(y_true) > 2 or (width is not None and None not in allowed and width not in allowed):
             raise UserError(
-                f"{self.key!r} takes y_true {self.wanted}. Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
+                f"{self.key!r} takes y_true {self.wanted}. Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -14,8 +13,7 @@ from ml4ir_losses.losses.embedding.in_batch import CACHE
 from ml4ir_losses.ops.in_batch import logsumexp_of_dots
 from ml4ir_losses.ops.similarity import dot_matrix, paired_dot, unit
 from ml4ir_losses.registry import register_loss
-
-Shape = Sequence[int | None]
+from ml4ir_losses.shapes import Shape, show
 
 
 def gist_embed(
@@ -102,7 +100,7 @@ class GISTEmbedLoss(EmbeddingLossBase):
         if len(y_true) != 3 or (None not in (y_true[1], y_pred[1]) and y_true[1] != y_pred[1]):
             raise UserError(
                 f"{self.key!r} takes as y_true the guide's embeddings of the texts in y_pred, [B, C, Dg]. "
-                f"Received: y_true {tuple(y_true)}, y_pred {tuple(y_pred)}."
+                f"Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,7 @@ from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, ro
 from ml4ir_losses.ops import lowest
 from ml4ir_losses.ops.similarity import safe_sqrt
 from ml4ir_losses.registry import register_loss
-
-Shape = Sequence[int | None]
+from ml4ir_losses.shapes import Shape, show
 
 
 def pair_softmax(
@@ -181,7 +179,7 @@ class PairSoftmaxLoss(_HeadLossBase):
         if y_pred[-1] not in (None, self.params["num_labels"]):
             raise UserError(
                 f"{self.key!r} takes y_pred [B, num_labels], with num_labels={self.params['num_labels']}. "
-                f"Received: y_pred {tuple(y_pred)}."
+                f"Received: y_pred {show(y_pred)}."
             )
 
 

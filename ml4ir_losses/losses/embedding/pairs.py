@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
@@ -10,8 +10,8 @@ from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, ro
 from ml4ir_losses.ops import lowest
 from ml4ir_losses.ops.similarity import PAIRED_DISTANCE, PAIRED_SIMILARITY, absolute, paired_cosine, paired_dot, unit
 from ml4ir_losses.registry import register_loss
+from ml4ir_losses.shapes import Shape, show
 
-Shape = Sequence[int | None]
 Named = str | Callable[..., Tensor]
 
 
@@ -312,5 +312,5 @@ class AnglELoss(_PairLossBase):
         if y_pred[-1] is None or y_pred[-1] % 2:
             raise UserError(
                 f"{self.key!r} takes embeddings of an even size D, whose halves are real and imaginary parts. "
-                f"Received: y_pred {tuple(y_pred)}."
+                f"Received: y_pred {show(y_pred)}."
             )

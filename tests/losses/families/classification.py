@@ -13,18 +13,17 @@ def categorical_cross_entropy(
     importance = class_weight or [1.0 for _ in classes]
     terms, shares = [], []
     for b, row in enumerate(scores):
-        w = 1.0 if weight is None else float(weight[b])
         if not mask[b] or labels[b] == ignore_index:
             terms.append(0.0)
             continue
         one_hot = [float(k == labels[b]) for k in classes]
         log_p = log_softmax([squash(float(s)) for s in row])
         smooth = [(1 - label_smoothing) * t + label_smoothing / len(one_hot) for t in one_hot]
-        terms.append(-w * math.fsum(v * t * lp for v, t, lp in zip(importance, smooth, log_p, strict=True)))
-        shares.append(w * importance[int(labels[b])])
+        terms.append(-math.fsum(v * t * lp for v, t, lp in zip(importance, smooth, log_p, strict=True)))
+        shares.append(importance[int(labels[b])])
     pool = math.fsum(shares)
     scale = len(terms) / pool if pool else 0.0
-    return [scale * t for t in terms]
+    return [scale * t * (1.0 if weight is None else float(weight[b])) for b, t in enumerate(terms)]
 
 
 CASES = {

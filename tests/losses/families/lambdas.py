@@ -83,6 +83,7 @@ def lambda_loss(
     sigma=1.0,
     reduction_log="binary",
     activation_fn=None,
+    eps=1e-10,
     held=None,
 ):
     squash = {None: lambda s: s, "tanh": math.tanh}[activation_fn]
@@ -91,7 +92,7 @@ def lambda_loss(
     at = documents(labels, scores if held is None else held, mask, weight)
     for query, fixed in zip(documents(labels, scores, mask, weight), at, strict=True):
         gains = [2 ** max(y, 0.0) - 1 for y, _, _ in query]
-        best = ideal_dcg(gains, DISCOUNTS["log2_inverse"], k)
+        best = max(ideal_dcg(gains, DISCOUNTS["log2_inverse"], k), eps)
         ranks = ranks_of([squash(s) for _, s, _ in fixed])
         order = sorted(range(len(query)), key=ranks.__getitem__)
         shown = [query[i] for i in order][:k]
@@ -113,7 +114,7 @@ CASES = {
             {},
             {"weighting_scheme": None, "normalization": "query", **SHARP},
             {"weighting_scheme": "ndcg_loss1", "k": 3, "normalization": "query"},
-            {"weighting_scheme": "ndcg_loss2", "sigma": 2.0},
+            {"weighting_scheme": "ndcg_loss2", "sigma": 2.0, "eps": 6.0},
             {"weighting_scheme": "lambda_rank", "k": 2, "reduction_log": "natural"},
             {"weighting_scheme": {"key": "ndcg_loss2pp", "mu": 3.0}, "activation_fn": "tanh", "normalization": "sum"},
         ),

@@ -108,7 +108,7 @@ def yeti_logistic(
         rows = []
         for b, row in enumerate(scores):
             real = [i for i in range(len(row)) if mask[b][i]]
-            z = [(float(row[i]) / temperature + known_noise(sample, b, i)) / gumbel_temperature for i in real]
+            z = [(float(row[i]) + known_noise(sample, b, i)) / gumbel_temperature for i in real]
             values = dict(zip(real, log_softmax(z), strict=True)) if real else {}
             rows.append([values.get(i, 0.0) for i in range(len(row))])
         return rows
@@ -120,7 +120,7 @@ def yeti_logistic(
             perturbed(scores, sample),
             mask,
             weight,
-            1.0,
+            temperature,
             normalization,
             lambda_weight,
             perturbed(scores if held is None else held, sample),

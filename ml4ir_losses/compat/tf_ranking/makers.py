@@ -1,0 +1,182 @@
+"""`make_loss_fn` and `make_loss_metric_fn` of TF-Ranking's v1 API, for Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from ml4ir_losses.compat.tf_ranking.losses import facade_of, get
+from ml4ir_losses.compat.tf_ranking.utils import TRANSLATE
+from ml4ir_losses.errors import UserError, did_you_mean
+from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.losses.factory import WeightedSum
+from ml4ir_losses.losses.keras_loss import RelevanceLoss
+from ml4ir_losses.losses.lambda_weights import get_lambda_weight
+from ml4ir_losses.ops.weights import split_weights
+from ml4ir_losses.registry import LOSSES
+
+_GUMBEL = {"sample_size": "sample_size", "temperature": "gumbel_temperature", "seed": "seed"}
+_WEIGHS_DOCUMENTS_THERE = ("calibrated_softmax_loss", "poly_one_softmax_loss")
+
+
+def make_loss_fn(
+    loss_keys: str | Sequence[str],
+    loss_weights: Sequence[float] | None = None,
+    weights_feature_name: str | None = None,
+    lambda_weight: Any = None,
+    reduction: Any = "auto",
+    name: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    gumbel_params: Mapping[str, Any] | None = None,
+) -> Any:
+    """One Keras loss that is the weighted sum of several: `"softmax_loss:0.9,mean_squared_loss:0.1"`.
+
+    >>> make_loss_fn("softmax_loss:0.9, mean_squared_loss:0.1").name
+    'softmax_loss_mean_squared_loss'
+
+    The losses are those of the Keras API: by default the mean over queries of the query's value, and
+    `yeti_logistic_loss` without a lambda weight has `YetiDCGLambdaWeight()`, where v1 has none.
+
+    Args:
+        loss_keys: one key, a list of keys, or `key:weight` pairs. A key given twice counts twice.
+        loss_weights: the weights of a key or of a list of keys; None: 1 each.
+        weights_feature_name: None; weights come as `sample_weight`.
+        lambda_weight: for those of the losses that can use it.
+        reduction: as in `get`; v1's `weighted_sum` is `sum`.
+        name: by default the keys.
+        params: further parameters of every loss.
+        gumbel_params: `sample_size`, `temperature` and `seed` of those of the losses that sample.
+
+    Raises:
+        ValueError: for unknown keys, weights that do not fit, and what no loss of the sum can use.
+    """
+    keys, weights = _keys_and_weights(loss_keys, loss_weights)
+    _no_weights_feature(weights_feature_name)
+    own: list[dict[str, Any]] = [dict(params or {}) for _ in keys]
+    if lambda_weight is not None:
+        _add_lambda_weight(own, keys, lambda_weight)
+    if gumbel_params:
+        _add_gumbel_params(own, keys, gumbel_params)
+    losses = [get(key, **more).loss for key, more in zip(keys, own, strict=True)]
+    total = WeightedSum(list(zip(losses, weights, strict=True)))
+    return total.get_loss_fn(reduction=TRANSLATE["reduction"](reduction), name=name or "_".join(keys))
+
+
+def make_loss_metric_fn(
+    loss_key: str, weights_feature_name: str | None = None, lambda_weight: Any = None, name: str | None = None
+) -> keras.metrics.Metric:
+    """A Keras metric: the mean over queries of a loss, for pairwise and pointwise losses of the query's mean.
+
+    >>> make_loss_metric_fn("softmax_loss").name
+    'softmax_loss'
+
+    As in v1, losses on Gumbel samples are measured without sampling. The number differs from v1's where that divides
+    by the pairs, places or relevance of all queries, or by lambda weights, and for `approx_*`, whose temperature v1
+    leaves out there.
+
+    Args:
+        loss_key: the loss.
+        weights_feature_name: None; weights come as `sample_weight`.
+        lambda_weight: as in `get`.
+        name: by default the key.
+
+    Raises:
+        ValueError: for an unknown key, and for losses that are nothing without their samples.
+    """
+    _no_weights_feature(weights_feature_name)
+    facade_of(loss_key)
+    key = loss_key.removeprefix("gumbel_")
+    params = {"normalization": "query"} if "normalization" in facade_of(key).ours else {}
+    loss = get(key, lambda_weight=lambda_weight, **params).loss
+    if loss.samples:
+        raise UserError(f"{loss_key!r} draws at random at every call and is no metric. Take another loss.")
+    return LossMean(loss, name=name or loss_key)
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses")
+class LossMean(keras.metrics.Mean):  # type: ignore[misc]
+    """The mean over queries of a loss, by their weights.
+
+    Args:
+        loss: the loss, or its config.
+        name: by default the loss's key.
+        dtype: of the sums.
+    """
+
+    def __init__(self, loss: Any, name: str | None = None, dtype: str | None = None) -> None:
+        self.loss_fn = RelevanceLoss(loss, reduction="none")
+        super().__init__(name=name or self.loss_fn.name, dtype=dtype)
+
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
+        """Adds a batch; weights are scalar, [B] or [B, 1] per query, or [B, N] per document."""
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        shape = self.loss_fn.loss.weight_shape(y_true.shape, y_pred.shape)
+        query_weight, item_weight = split_weights(sample_weight, shape)
+        super().update_state(self.loss_fn(y_true, y_pred, item_weight), query_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        """The loss, name and dtype."""
+        return {**super().get_config(), "loss": self.loss_fn.loss.get_config()}
+
+
+def _keys_and_weights(
+    loss_keys: str | Sequence[str], loss_weights: Sequence[float] | None
+) -> tuple[list[str], list[float]]:
+    if not loss_keys:
+        raise UserError(f"`loss_keys` must name at least one loss. Received: {loss_keys!r}.")
+    if isinstance(loss_keys, str) and (":" in loss_keys or "," in loss_keys):
+        if loss_weights is not None:
+            raise UserError(
+                f"`loss_weights` must be None where `loss_keys` holds weights, as {loss_keys!r} does. "
+                f"Received: {loss_weights!r}."
+            )
+        pairs = [pair.partition(":") for pair in loss_keys.replace(" ", "").split(",")]
+        return [key for key, _, _ in pairs], [_weight(text or 1.0) for _, _, text in pairs]
+    keys = [loss_keys] if isinstance(loss_keys, str) else list(loss_keys)
+    weights = [1.0] * len(keys) if loss_weights is None else [_weight(weight) for weight in loss_weights]
+    if len(keys) != len(weights):
+        raise UserError(f"`loss_weights` must hold one weight for each of {len(keys)} losses. Received: {weights!r}.")
+    return keys, weights
+
+
+def _weight(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"The weight of a loss must be a number, as in 'softmax_loss:0.9'. Received: {value!r}."
+        ) from None
+
+
+def _no_weights_feature(weights_feature_name: str | None) -> None:
+    if weights_feature_name:
+        raise UserError(
+            "`weights_feature_name` must be None: pass the weights as `sample_weight` (to the loss, or to `fit`). "
+            f"Received: {weights_feature_name!r}."
+        )
+
+
+def _add_lambda_weight(params: list[dict[str, Any]], keys: Sequence[str], lambda_weight: Any) -> None:
+    weight, used = get_lambda_weight(lambda_weight), False
+    for key, own in zip(keys, params, strict=True):
+        families = getattr(LOSSES[facade_of(key).key].target, "lambda_weights", ())
+        if weight.family in families or (weight.family == "dcg" and key in _WEIGHS_DOCUMENTS_THERE):
+            own["lambda_weight"], used = weight, True
+    if not used:
+        raise UserError(f"None of the losses {', '.join(keys)} can use the lambda weight {weight.key!r}.")
+
+
+def _add_gumbel_params(params: list[dict[str, Any]], keys: Sequence[str], gumbel_params: Mapping[str, Any]) -> None:
+    for name in gumbel_params:
+        if name not in _GUMBEL:
+            hint = did_you_mean(name, _GUMBEL)
+            raise UserError(f"`gumbel_params` has no {name!r}.{hint} It holds: {', '.join(_GUMBEL)}.")
+    sampled = ["gumbel_temperature" in facade_of(key).parameters for key in keys]
+    if not any(sampled):
+        raise UserError(f"`gumbel_params` must be None: none of the losses {', '.join(keys)} samples.")
+    for own, samples in zip(params, sampled, strict=True):
+        if samples:
+            own.update({_GUMBEL[name]: value for name, value in gumbel_params.items()})

@@ -1,0 +1,60 @@
+"""Circle loss."""
+
+from __future__ import annotations
+
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.losses.base import PairwiseLossBase
+from ml4ir_losses.ops import clean, lowest, safe_divide
+from ml4ir_losses.ops.pairs import ordered_pairs
+from ml4ir_losses.registry import register_loss
+
+
+def circle(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    gamma: float = 64.0,
+    margin: float = 0.25,
+) -> Tensor:
+    """Per-query circle loss, [B]: see `CircleLoss`."""
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
+    pairs = ordered_pairs(labels, mask)
+    similarity = ops.clip(scores, 0.0, 1.0)
+    pull = ops.stop_gradient(ops.relu(1.0 - similarity + margin)) * (1.0 - similarity - margin)
+    push = ops.stop_gradient(ops.relu(similarity + margin)) * (similarity - margin)
+    exponents = ops.where(pairs, gamma * (pull[:, :, None] + push[:, None, :]), lowest(scores))
+    values = ops.softplus(ops.logsumexp(exponents, axis=(1, 2)))
+    mean_weight = safe_divide(
+        ops.sum(ops.where(pairs, weight[:, :, None], 0.0), axis=(1, 2)),
+        ops.sum(ops.cast(pairs, scores.dtype), axis=(1, 2)),
+    )
+    return mean_weight * values
+
+
+@register_loss("circle", aliases=("circle_loss",))
+class CircleLoss(PairwiseLossBase):
+    r"""Circle loss: every pair is pulled apart the more the further its two scores are from 1 and 0.
+
+    $$\bar w \ln\Big(1 + \sum_{y_i > y_j} e^{\gamma\,[\alpha_i(1 - t_i - m) + \alpha_j'(t_j - m)]}\Big),\quad
+    t = \mathrm{clip}(s/T, 0, 1)$$
+    with α_i = (1 - t_i + m)₊ and α'_j = (t_j + m)₊ as constants, and w̄ the mean weight of the pairs' higher documents.
+
+    Scores outside [0, 1] get no gradient. Exact at any γ; a query without a pair gives 0. In nats. Scores and
+    labels [B, N].
+
+    Args:
+        temperature: T, above 0; scores are divided by it.
+        gamma: γ, above 0, the scale.
+        margin: m, at least 0.
+        min_label: documents whose label is below it are padding.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
+
+    Source: Sun et al., "Circle loss: a unified perspective of pair similarity optimization" (2020).
+    """
+
+    function = staticmethod(circle)

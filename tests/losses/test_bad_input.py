@@ -1,0 +1,265 @@
+"""What no loss takes: every refusal is one line that names the argument, what came and what is allowed.
+
+Weights, masks, reductions and propensities of a wrong kind are in `test_loss_fn.py`, unknown keys in
+`test_registry.py`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from losses.cases import CASES, KEYS, case_of, each_key, get_loss
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.losses.lambda_loss import get_weighting_scheme
+from ml4ir_losses.losses.lambda_weights import LabelDiffLambdaWeight, get_lambda_weight
+from ml4ir_losses.losses.parameters import CHECKS
+from ml4ir_losses.registry import LAMBDA_WEIGHTS, WEIGHTING_SCHEMES
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+class Bad(NamedTuple):
+    """What the message says is allowed, and values that are not."""
+
+    allowed: str
+    values: tuple
+
+    def __or__(self, more):
+        return Bad(self.allowed, (*self.values, *more))
+
+
+NO_NUMBER = ("1", "high", "", [1.0], {"key": 1.0}, 1j, True)
+POSITIVE = Bad("must be a number above 0.", (0, 0.0, -1.0, NAN, INFINITE, -INFINITE, None, *NO_NUMBER))
+NOT_NEGATIVE = Bad("must be a number of at least 0.", (-1, -1e-9, NAN, INFINITE, -INFINITE, None, *NO_NUMBER))
+NOT_NEGATIVE_OR_NONE = Bad(NOT_NEGATIVE.allowed, (-1, NAN, INFINITE, *NO_NUMBER))
+FRACTION = Bad("must be a number from 0 to 1.", (-0.1, 1.001, NAN, INFINITE, -INFINITE, None, *NO_NUMBER))
+SHARE = Bad("must be a number from 0 to below 1.", (-0.1, 1.0, NAN, INFINITE, None, *NO_NUMBER))
+COUNT_OR_NONE = Bad("a whole number of at least 1.", (0, -1, 1.0, 2.5, NAN, INFINITE, *NO_NUMBER))
+COUNT = COUNT_OR_NONE | [None]
+FLAG = Bad("must be true or false.", (0, 1, 1.0, "true", "", None, []))
+
+BAD = {
+    "normalization": Bad("must be one of query, batch, sum.", ("mean", "Query", "", None, 1, ["sum"], True)),
+    "reduction_log": Bad("must be one of binary, natural.", ("Binary", "ln", 2, None, ["binary"])),
+    "activation_fn": Bad(
+        "must be one of sigmoid, tanh, relu, softplus, linear, or the name", ("relu6", "", 3, ["tanh"], abs)
+    ),
+    "class_weight": Bad(
+        "must be a list of one weight of at least 0 per class.",
+        ([-1.0], [NAN], [1.0, INFINITE], [True], ["1"], [None], 0.5, "ab", {0: 1.0}),
+    ),
+    "min_label": Bad("must be a number.", (NAN, *NO_NUMBER)),
+    "ignore_index": Bad("must be None or a whole number.", (1.5, INFINITE, *NO_NUMBER)),
+    "seed": Bad("must be None or a whole number of at least 0.", (-1, 1.5, NAN, *NO_NUMBER)),
+    "label_smoothing": SHARE,
+    "tau": FRACTION,
+    "pos_weight": NOT_NEGATIVE_OR_NONE,
+    **dict.fromkeys(("temperature", "label_temperature", "gumbel_temperature", "sigma", "gamma"), POSITIVE),
+    **dict.fromkeys(("alpha", "scale", "base_margin"), POSITIVE),
+    **dict.fromkeys(("margin", "beta", "epsilon", "eps", "virtual_label"), NOT_NEGATIVE),
+    **dict.fromkeys(("exam_loss_weight", "rel_loss_weight"), NOT_NEGATIVE),
+    **dict.fromkeys(("k", "topk", "num_negatives"), COUNT_OR_NONE),
+    **dict.fromkeys(("sample_size", "n_samples", "max_iter", "no_of_levels", "ordinal_size"), COUNT),
+    **dict.fromkeys(("respect_input_order", "normalize_labels", "squared", "use_fraction_label"), FLAG),
+    "distance": Bad("must be one of euclidean, squared_euclidean, manhattan, cosine.", ("Cosine", "", None, 1, abs)),
+    "similarity": Bad("must be one of cosine, dot, euclidean, manhattan.", ("cos", "", None, 1, ["dot"])),
+    "margin_strategy": Bad("must be one of absolute, relative.", ("rel", "", None, 1)),
+    "loss_fct": Bad("must be one of mse, mae, huber.", ("MSE", "", None, 3, ["mse"])),
+    "cos_score_transformation": Bad("must be one of identity, sigmoid, tanh, relu.", ("swish", "", 3, ["tanh"])),
+    "softmax_scale": POSITIVE,
+    **dict.fromkeys(("num_labels", "mini_batch_size"), COUNT),
+    **dict.fromkeys(("positive_margin", "negative_margin", "base"), Bad("must be a number.", (NAN, None, *NO_NUMBER))),
+    **dict.fromkeys([f"concatenation_sent_{part}" for part in ("rep", "difference", "multiplication")], FLAG),
+    **dict.fromkeys(("size_average", "gather_across_devices", "show_progress_bar"), FLAG),
+    **dict.fromkeys(("contrast_anchors", "contrast_positives"), FLAG),
+    **dict.fromkeys(("stochastic", "do_fine_small_difference", "as_shipped"), FLAG),
+}
+SPECS = {
+    "lambda_weight": ("lambda weight", LAMBDA_WEIGHTS),
+    "weighting_scheme": ("weighting scheme", WEIGHTING_SCHEMES),
+}
+GAIN = Bad("Allowed: identity, pow2_minus_1", ("pow2", 3, None, ["identity"], {"name": "identity"}))
+DISCOUNT = Bad("Allowed: identity, inverse, log2_inverse, inverse_log1p", ("log2", 3, ["inverse"], {"name": "inverse"}))
+BAD_IN_SPECS = {
+    "topn": COUNT_OR_NONE,
+    "gain": GAIN,
+    "discount": DISCOUNT | [None],
+    "rank_discount_fn": DISCOUNT,
+    "normalized": FLAG,
+    "smooth_fraction": FRACTION,
+    "mu": NOT_NEGATIVE,
+}
+REQUIRED_IN_SPECS = {"precision": {"topn": 1}, "list_mle": {"discount": "inverse"}}
+
+
+def refused(make, *pieces):
+    with pytest.raises(UserError) as caught:
+        make()
+    message = str(caught.value)
+    assert "\n" not in message
+    for piece in pieces:
+        assert piece in message, message
+    return message
+
+
+def each_parameter_of(what):
+    """Over every key and each of its parameters whose name fits."""
+    rows = [(key, name) for key in KEYS for name in get_loss(key).params if what(name)]
+    return pytest.mark.parametrize(("key", "name"), rows, ids=["-".join(row) for row in rows])
+
+
+def typo_of(name):
+    return name[:-1] if len(name) > 3 else name + "s"
+
+
+class TestParameters:
+    def test_every_parameter_has_a_check_and_values_that_are_not_allowed(self):
+        assert set(BAD) | set(SPECS) == set(CHECKS)
+        assert {name for key in KEYS for name in get_loss(key).params} == set(CHECKS)
+        assert {n for _, registry in SPECS.values() for e in registry for n in e.parameters} == set(BAD_IN_SPECS)
+
+    @each_parameter_of(lambda name: name not in SPECS)
+    def test_values_that_are_not_allowed(self, key, name):
+        for value in BAD[name].values:
+            pieces = (f"`{name}` ", BAD[name].allowed, f"Received: {name}={value!r}")
+            refused(lambda value=value: get_loss(key, **{name: value}), *pieces)
+            refused(lambda value=value: get_loss({"key": key, **CASES[key].required, name: value}), *pieces)
+
+    @each_parameter_of(lambda name: name in ("normalization", "reduction_log", "activation_fn"))
+    def test_a_choice_that_is_nearly_right(self, key, name):
+        meant = {"normalization": "query", "reduction_log": "natural", "activation_fn": "sigmoid"}[name]
+        for typo in (meant[:-1], meant.title()):
+            refused(lambda typo=typo: get_loss(key, **{name: typo}), f"{name}={typo!r}. Did you mean {meant!r}?")
+
+    @each_parameter_of(lambda name: True)
+    def test_a_name_that_is_nearly_right(self, key, name):
+        typo = typo_of(name)
+        pieces = (f"{key!r} has no parameter {typo!r}. Did you mean {name!r}?", "It takes: ", name)
+        refused(lambda: get_loss(key, **{typo: 1}), *pieces)
+        refused(lambda: type(get_loss(key))(**{typo: 1}), *pieces)
+
+
+class TestSpecs:
+    """Lambda weights and weighting schemes, in every loss that takes them and alone."""
+
+    @each_parameter_of(lambda name: name in SPECS)
+    def test_unknown(self, key, name):
+        kind, registry = SPECS[name]
+        known = [entry.key for entry in registry]
+        typo = typo_of(known[-1])
+        pieces = (f"Unknown {kind} {typo!r}. Did you mean {known[-1]!r}?", *known)
+        for spec in (typo, {"key": typo}):
+            refused(lambda spec=spec: get_loss(key, **{name: spec}), *pieces)
+        for spec in ({"topn": 3}, 3, ["ndcg"], {}, True, LabelDiffLambdaWeight):
+            pieces = (f"A {kind} is given as a key or as {{key: ", f"Received: {spec!r}")
+            refused(lambda spec=spec: get_loss(key, **{name: spec}), *pieces)
+        for wrong in (None, 3, ["ndcg"]):
+            refused(lambda wrong=wrong: get_loss(key, **{name: {"key": wrong}}), f"Unknown {kind} {wrong!r}", *known)
+        for entry in registry:
+            pieces = (f"{kind} {entry.key!r} has no parameter 'bogus'", "It takes: ", *entry.parameters)
+            refused(lambda k=entry.key: get_loss(key, **{name: {"key": k, "bogus": 3}}), *pieces)
+
+    @pytest.mark.parametrize("entry", [*LAMBDA_WEIGHTS, *WEIGHTING_SCHEMES], ids=lambda entry: entry.key)
+    def test_parameters(self, entry):
+        make = get_lambda_weight if entry.key in LAMBDA_WEIGHTS else get_weighting_scheme
+        required = REQUIRED_IN_SPECS.get(entry.key, {})
+        for name in required:
+            refused(lambda: make(entry.key), f"{entry.key!r} needs the parameter {name!r}")
+        for name in entry.parameters:
+            typo = typo_of(name)
+            pieces = (f"{entry.key!r} has no parameter {typo!r}. Did you mean {name!r}?", "It takes: ", name)
+            refused(lambda typo=typo: make({"key": entry.key, **required, typo: 1}), *pieces)
+            bad = BAD_IN_SPECS[name]
+            for value in (*bad.values, *([None] if name in required and None not in bad.values else [])):
+                pieces = (name.removeprefix("rank_").removesuffix("_fn"), repr(value), bad.allowed)
+                refused(lambda n=name, v=value: make({"key": entry.key, **required, n: v}), *pieces)
+
+    @each_parameter_of(lambda name: name == "lambda_weight")
+    def test_of_a_family_that_the_loss_cannot_use(self, key, name):
+        families = get_loss(key).lambda_weights
+        fitting = [entry.key for entry in LAMBDA_WEIGHTS if entry.target.family in families]
+        assert 0 < len(fitting) < len(list(LAMBDA_WEIGHTS))
+        for entry in LAMBDA_WEIGHTS:
+            spec = {"key": entry.key, **REQUIRED_IN_SPECS.get(entry.key, {})}
+            for given in (spec, get_lambda_weight(spec)):
+                if entry.key in fitting:
+                    assert get_loss(key, lambda_weight=given).params[name] == given
+                else:
+                    allowed = f"`lambda_weight` of {key!r} must be one of {', '.join(fitting)}. "
+                    refused(lambda given=given: get_loss(key, lambda_weight=given), allowed, f"Received: {entry.key!r}")
+
+    @each_key
+    def test_only_losses_that_name_families_have_the_parameter(self, key):
+        assert ("lambda_weight" in get_loss(key).params) == bool(get_loss(key).lambda_weights)
+
+
+# (y_true, y_pred) of 7 rows of n columns, with k outputs
+WRONG_SHAPES = {
+    "list": lambda n, k: (
+        *[((7, n - 1), (7, n)), ((6, n), (7, n)), ((7,), (7, n)), ((7, n), (7,)), ((), (7, n))],
+        *[((7, n), (7, n, 1)), ((7, n, 1), (7, n)), ((7, n, 2, 1), (7, n))],
+    ),
+    "outputs": lambda n, k: (
+        *[((7, n - 1), (7, n, k)), ((6, n), (7, n, k)), ((7,), (7, n, k)), ((), (7, n, k))],
+        *[((7, n, k), (7, n, k)), ((7, n), (7, n)), ((7, n), (7, n, k, 1)), ((7, n), (7,))],
+    ),
+    "columns": lambda n, k: (((6, n), (7, n)), ((7, 4), (7, 6)), ((7, n), (7,)), ((7, n), (7, n, 1))),
+    "classes": lambda n, k: (
+        *[((6,), (7, n)), ((7, n - 1), (7, n)), ((7, n, 1), (7, n)), ((), (7, n))],
+        *[((7,), (7,)), ((7,), (7, n, 1, 1))],
+    ),
+    "embeddings": lambda n, k: (
+        *[((6,), (7, k, n) if k else (7, n)), ((7,), (7,)), ((), (7, k, n) if k else (7, n))],
+        *[((7,), (7, n, 1, 1)), ((7,), (7, 0, n))],
+    ),
+}
+
+
+class TestShapes:
+    @each_key
+    def test_wrong_shapes(self, key):
+        case = case_of(key)
+        fn = get_loss(key).get_loss_fn()
+        for y_true, y_pred in WRONG_SHAPES[case.layout](case.width or case.dims or 6, case.outputs or case.columns):
+            message = refused(lambda t=y_true, p=y_pred: fn(np.ones(t), np.ones(p)), repr(key), "y_pred", "[B")
+            assert any(f"y_pred {shape}" in message for shape in (y_pred, list(y_pred))), message
+            if "num_negatives=" not in message:  # there the widths of y_pred alone are wrong
+                assert any(f"y_true {shape}" in message for shape in (y_true, list(y_true))), message
+
+    @each_key
+    def test_a_scalar_for_scores(self, key):
+        refused(lambda: get_loss(key).get_loss_fn()(np.ones((7, 6)), np.float32(1)), repr(key), "y_pred", "[B")
+
+
+BOUNDED = [key for key in KEYS if get_loss(key).label_range]
+
+
+class TestLabels:
+    def test_the_losses_of_probabilities(self):
+        assert {"rank_one_listnet", "binary_cross_entropy"} <= set(BOUNDED)
+        assert set(BOUNDED) == {key for key in KEYS if CASES[key].labels == "unit"}
+
+    @pytest.mark.parametrize("key", BOUNDED)
+    @pytest.mark.parametrize("low", [-0.25, -1e-3])
+    def test_a_negative_label_that_is_no_padding(self, key, low):
+        labels, scores = np.array([[low, 1.0]]), np.zeros((1, 2))
+        for fn in (
+            get_loss(key, min_label=None).get_loss_fn(),
+            get_loss(key, min_label=-1.0).get_loss_fn(),
+            get_loss(key).get_loss_fn(mask=np.ones((1, 2))),
+        ):
+            refused(lambda fn=fn: fn(labels, scores), f"{key!r} takes labels from 0 to 1. Received: {low:g}.")
+        assert np.isfinite(float(get_loss(key).get_loss_fn()(labels, scores)))
+
+    @pytest.mark.parametrize("key", BOUNDED)
+    @pytest.mark.parametrize("high", [1.001, 4.0, np.inf])
+    def test_a_label_above_one(self, key, high):
+        fn = get_loss(key).get_loss_fn()
+        received = f"{key!r} takes labels from 0 to 1. Received: {high:g}."
+        refused(lambda: fn(np.array([[1.0, high]]), np.zeros((1, 2))), received)
+
+    @pytest.mark.parametrize("wrong", [6.0, 2.5])
+    def test_a_class_that_is_none_of_them(self, wrong):
+        fn = get_loss("categorical_cross_entropy").get_loss_fn()
+        refused(lambda: fn(np.array([0.0, wrong]), np.zeros((2, 6))), "class numbers", f"Received: {wrong:g}.")

@@ -1,0 +1,43 @@
+"""Gradients at any labels, scores, padding and weights; `test_oracle.py` has the fixed ones, of every variant."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from losses.cases import Batch, case_of, each, make_batch, oracle, pure
+from losses.numeric import BACKEND, assert_close, central_differences, gradient, values
+
+LABELS = {"graded": [0.0, 1.0, 2.0, 3.0], "unit": [0.0, 0.25, 1.0], "binary": [0.0, 1.0]}
+TENTHS = st.integers(-30, 30).map(lambda n: n / 10)  # tied, or further apart than a step
+WEIGHTS = st.sampled_from([0.0, 0.5, 1.0, 3.0])
+
+
+@st.composite
+def batches(draw, key, rows=3):
+    """A batch of the layout of the key, with padding anywhere; some rows may be all padding."""
+    case, like = case_of(key), make_batch(key, rows=rows)
+    scores = draw(arrays("float64", like.scores.shape, elements=TENTHS))
+    weight = draw(arrays("float64", like.weight.shape, elements=WEIGHTS))
+    if case.layout == "columns":
+        return Batch(draw(arrays("float64", like.labels.shape, elements=TENTHS)), scores, like.mask, weight)
+    allowed = LABELS.get(case.labels) or [float(k) for k in range(like.scores.shape[-1])]
+    labels = draw(arrays("float64", like.labels.shape, elements=st.sampled_from(allowed)))
+    mask = draw(arrays("bool", like.mask.shape, elements=st.sampled_from([True, True, False])))
+    return Batch(np.where(mask, labels, -1.0), scores, mask, weight)
+
+
+@each(lambda case: case.smooth)
+@settings(max_examples=2 if BACKEND == "jax" else 5)  # JAX compiles anew for every variant
+@given(data=st.data())
+def test_gradients_are_those_of_the_oracle(key, data):
+    """d Σ loss / d scores by central differences of the float64 oracle; what has no gradient is held."""
+    batch = data.draw(batches(key))
+    case = case_of(key)
+    params = data.draw(st.sampled_from(case.variants))
+    held = {"held": batch.scores} if case.held else {}
+    fn = pure(key, batch, **params)
+    assert_close(values(fn(batch.scores)), oracle(key, batch, **params))
+    # a small step: NeuralSort has kinks of |x| at ties, which bend the difference quotient by as much
+    slopes = central_differences(lambda s: oracle(key, batch, s, **params, **held), batch.scores, 1e-7)
+    assert_close(gradient(fn, batch.scores), slopes, double=1e-6, single=2e-4)

@@ -1,0 +1,225 @@
+"""Lambda weights without a loss, against the oracles by which `test_oracle.py` knows them within one."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from keras import ops
+
+from losses.cases import get_loss, make_batch
+from losses.families import lambdas, listwise
+from losses.numeric import assert_close, values
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.losses.lambda_loss import get_weighting_scheme
+from ml4ir_losses.losses.lambda_weights import YetiDCGLambdaWeight, get_lambda_weight
+from ml4ir_losses.ops import ranks
+from ml4ir_losses.registry import LAMBDA_WEIGHTS
+
+
+def cube(labels):
+    return labels * labels * labels
+
+
+def half_life(rank):
+    return ops.exp2(-0.5 * rank)
+
+
+@pytest.fixture(autouse=True)
+def known_functions(monkeypatch):
+    """The oracles know the same functions, by name."""
+    monkeypatch.setitem(lambdas.GAINS, cube, lambda y: y**3)
+    monkeypatch.setitem(lambdas.DISCOUNTS, half_life, lambda r: 2 ** (-r / 2))
+    monkeypatch.setitem(lambdas.DISCOUNTS, "inverse_log1p", lambda r: 1 / math.log(1 + r))
+    monkeypatch.setitem(lambdas.DISCOUNTS, "identity", lambda r: r)
+
+
+def ranked(seed=0, rows=7, size=6, padded=True):
+    """Labels, 1-based ranks and mask as tensors, and the batch that they are of."""
+    batch = make_batch("pairwise_logistic", seed, rows, size, padded)
+    labels = np.where(batch.mask, batch.labels, 0.0)
+    mask = ops.convert_to_tensor(batch.mask)
+    return (ops.convert_to_tensor(labels), ranks(ops.convert_to_tensor(batch.scores), mask), mask), batch
+
+
+def each_query(batch):
+    """Row, places, labels and ranks of the real documents of every query."""
+    for b, real in enumerate(batch.mask):
+        places = np.flatnonzero(real)
+        yield b, places, batch.labels[b, places].tolist(), lambdas.ranks_of(batch.scores[b, places].tolist())
+
+
+def pair_matrix(batch, of_pair):
+    """[B, N, N] of a function (labels, ranks, i, j) over the pairs of two documents; 0 elsewhere."""
+    expected = np.zeros((*batch.mask.shape, batch.mask.shape[1]))
+    for b, places, labels, at in each_query(batch):
+        for i, j in itertools.permutations(range(len(places)), 2):
+            expected[b, places[i], places[j]] = of_pair(labels, at, i, j)
+    return expected
+
+
+def ndcg(shown, topn):
+    def dcg(labels):
+        return math.fsum((2**y - 1) / math.log2(1 + r) for r, y in enumerate(labels[:topn], start=1))
+
+    best = dcg(sorted(shown, reverse=True))
+    return dcg(shown) / best if best else 0.0
+
+
+def hits(shown, topn):
+    return sum(y >= 1 for y in shown[:topn])
+
+
+def change_of(metric, topn):
+    """What the metric of a list changes when two of its documents change places."""
+
+    def change(labels, at, i, j):
+        shown = [labels[at.index(r)] for r in range(1, len(at) + 1)]
+        swapped = list(shown)
+        first, second = at[i] - 1, at[j] - 1
+        swapped[first], swapped[second] = shown[second], shown[first]
+        return abs(metric(swapped, topn) - metric(shown, topn))
+
+    return change
+
+
+OWN = {"gain": cube, "discount": half_life}
+SMOOTH = [{"smooth_fraction": 0.3}, {"smooth_fraction": 1.0, "topn": 2}, {"smooth_fraction": 0.3, "topn": 3, **OWN}]
+PARAMS = [
+    *[{}, {"topn": 1}, {"topn": 3}, {"topn": 100}, {"normalized": True}, {"normalized": False, "topn": 2}, OWN],
+    *[{"discount": name} for name in ("inverse", "inverse_log1p", "identity")],
+    {"gain": "identity", "discount": "log2_inverse", "normalized": True, "topn": 4},
+]
+PAIR_SPECS = [
+    {"key": "label_diff"},
+    *[{"key": "precision", "topn": topn} for topn in (1, 3, 100)],
+    *[{"key": key, **params} for key in ("dcg", "ndcg") for params in PARAMS + SMOOTH],
+    *[{"key": key, **params} for key in ("ndcg_v2", "yeti_dcg") for params in PARAMS],
+]
+
+
+def name_of(spec):
+    values = spec.values() if isinstance(spec, dict) else [spec]
+    return "-".join(str(getattr(value, "__name__", value)) for value in values)
+
+
+class TestPairs:
+    @pytest.mark.parametrize("spec", PAIR_SPECS, ids=name_of)
+    def test_values(self, spec):
+        for seed, shape in enumerate([(7, 6), (6, 6), (3, 1), (2, 9)]):
+            given, batch = ranked(seed, *shape)
+            actual = values(get_lambda_weight(spec).pair_weights(*given))
+            expected = pair_matrix(batch, lambda *pair: lambdas.pair_weight(spec, *pair))
+            assert_close(actual, expected)
+            np.testing.assert_array_equal(actual, actual.transpose(0, 2, 1))
+            assert not actual[:, np.eye(shape[1], dtype=bool)].any()
+            assert not actual[~(batch.mask[:, :, None] & batch.mask[:, None, :])].any()
+
+    @pytest.mark.parametrize("topn", [None, 1, 3])
+    def test_ndcg_is_what_an_exchange_changes(self, topn):
+        """|ΔNDCG| of really swapping the two documents."""
+        given, batch = ranked()
+        weight = get_lambda_weight({"key": "ndcg", "smooth_fraction": 1.0, "topn": topn})
+        assert_close(values(weight.pair_weights(*given)), pair_matrix(batch, change_of(ndcg, topn)))
+
+    @pytest.mark.parametrize("topn", [1, 3, 6])
+    def test_precision_is_what_an_exchange_changes(self, topn):
+        given, batch = ranked()
+        weight = get_lambda_weight({"key": "precision", "topn": topn})
+        assert_close(values(weight.pair_weights(*given)), pair_matrix(batch, change_of(hits, topn)))
+
+    def test_the_scheme_of_lambda_rank_is_what_an_exchange_changes(self):
+        _, batch = ranked(padded=False)
+        batch = batch._replace(scores=np.tile(np.arange(6.0, 0.0, -1.0), (7, 1)))
+        gains = 2.0**batch.labels - 1
+        best = [[lambdas.ideal_dcg(row, lambdas.DISCOUNTS["log2_inverse"], None) or 1.0] for row in gains]
+        given = (gains / best, np.log2(np.arange(2.0, 8.0))[None], batch.labels)
+        actual = get_weighting_scheme("lambda_rank").forward(*map(ops.convert_to_tensor, given))
+        assert_close(values(actual), pair_matrix(batch, change_of(ndcg, None)))
+
+    @pytest.mark.parametrize("params", [{}, {"topn": 2}, {"topn": 1, "normalized": True}, OWN], ids=name_of)
+    def test_neighbours_of_yeti(self, params):
+        given, batch = ranked(padded=False)
+        spec = {"key": "yeti_dcg", **params}
+        weight = get_lambda_weight(spec)
+        order = np.argsort(values(given[1]), axis=1)
+        gains = values(weight.gains(given[0], given[2]))
+        actual = values(weight.neighbour_weights(ops.convert_to_tensor(np.take_along_axis(gains, order, axis=1))))
+        for b, _, labels, at in each_query(batch):
+            pairs = zip(order[b], order[b, 1:], strict=False)
+            assert_close(actual[b], [lambdas.pair_weight(spec, labels, at, i, j) for i, j in pairs])
+
+    def test_neighbours_are_those_of_the_pairs_in_the_loss(self):
+        """A subclass takes the way over all pairs."""
+
+        class Same(YetiDCGLambdaWeight):
+            pass
+
+        batch = make_batch("pairwise_logistic")
+        for params in ({}, {"topn": 2}):
+            both = [get_loss("yeti_logistic", seed=1, lambda_weight=w(**params)) for w in (Same, YetiDCGLambdaWeight)]
+            rows = [values(loss.per_query(batch.labels, batch.scores, batch.weight, batch.mask)) for loss in both]
+            assert_close(*rows)
+            assert np.abs(rows[0]).max() > 0.1
+
+
+class TestDocuments:
+    @pytest.mark.parametrize("spec", ["dcg", "ndcg", {"key": "ndcg", "topn": 2}, {"key": "dcg", "topn": 2}], ids=str)
+    def test_values(self, spec):
+        given, batch = ranked()
+        expected = np.zeros(batch.mask.shape)
+        for b, places, labels, at in each_query(batch):
+            expected[b, places] = listwise.document_weights(spec, labels, at)
+        assert_close(values(get_lambda_weight(spec).document_weights(*given)), expected)
+
+    @pytest.mark.parametrize("normalized", [True, False])
+    def test_functions_in_python(self, normalized):
+        given, batch = ranked()
+        weight = get_lambda_weight({"key": "dcg", "normalized": normalized, "topn": 2, **OWN})
+        actual = values(weight.document_weights(*given))
+        for b, places, labels, at in each_query(batch):
+            gains = [y**3 for y in labels]
+            best = (lambdas.ideal_dcg(gains, lambda r: 2 ** (-r / 2), 2) if normalized else 0) or 1
+            assert_close(actual[b, places], [g * 2 ** (-r / 2) / best for g, r in zip(gains, at, strict=True)])
+            assert not actual[b, ~batch.mask[b]].any()
+
+
+class TestPositions:
+    @pytest.mark.parametrize(
+        "spec",
+        [
+            *[{"key": "list_mle", "discount": d} for d in ("inverse", "log2_inverse", "inverse_log1p", "identity")],
+            {"key": "list_mle", "discount": half_life},
+            "p_list_mle",
+            *[{"key": "p_list_mle", "rank_discount_fn": d} for d in ("inverse", "identity", half_life)],
+        ],
+        ids=name_of,
+    )
+    @pytest.mark.parametrize("tabled", [True, False])
+    def test_values(self, spec, tabled):
+        sizes = [5, 1, 0, 3]
+        places = np.tile(np.arange(1.0, 6.0), (1 if tabled else 4, 1))
+        weights = get_lambda_weight(spec).position_weights(
+            ops.convert_to_tensor(places), ops.convert_to_tensor(np.array(sizes, "float64")[:, None])
+        )
+        expected = [[*listwise.position_weights(spec, n), *[0.0] * (5 - n)] for n in sizes]
+        assert_close(values(weights), expected)
+        if "p_list_mle" in str(spec):
+            assert_close(values(weights).sum(axis=1), [1, 1, 0, 1])
+
+    def test_long_lists_are_finite(self):
+        places, sizes = ops.arange(1, 2001, dtype="float32")[None], ops.full((1, 1), 2000.0)
+        weights = values(get_lambda_weight("p_list_mle").position_weights(places, sizes))
+        np.testing.assert_allclose(weights[0, :4], [0.5, 0.25, 0.125, 0.0625], rtol=1e-6)
+        assert np.isfinite(weights).all()
+
+
+@pytest.mark.parametrize("spec", [{"key": e.key} for e in LAMBDA_WEIGHTS], ids=name_of)
+def test_what_a_family_does_not_weigh(spec):
+    spec |= {"precision": {"topn": 1}, "list_mle": {"discount": "inverse"}}.get(spec["key"], {})
+    weight, (given, _) = get_lambda_weight(spec), ranked()
+    unfit = {"pair": ["document", "position"], "dcg": ["position"], "position": ["pair", "document"]}[weight.family]
+    for what in unfit:
+        method = getattr(weight, f"{what}_weights")
+        with pytest.raises(UserError, match=f"'{weight.key}' does not weigh {what}s"):
+            method(*given[: 2 if what == "position" else 3])
