@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         CosineSimilarityLoss,
         OnlineContrastiveLoss,
     )
+    from ml4ir_losses.losses.embedding.sparse import FlopsLoss, SpladeLoss
     from ml4ir_losses.losses.embedding.triplets import (
         BatchAllTripletLoss,
         BatchHardSoftMarginTripletLoss,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         BatchSemiHardTripletLoss,
         TripletLoss,
     )
+    from ml4ir_losses.losses.embedding.wrappers import AdaptiveLayerLoss, Matryoshka2dLoss, MatryoshkaLoss
     from ml4ir_losses.losses.factory import get_loss
     from ml4ir_losses.losses.keras_loss import RelevanceLoss
     from ml4ir_losses.losses.lambda_loss import (
@@ -222,6 +224,8 @@ _HOMES = {
         "CosineSimilarityLoss",
         "OnlineContrastiveLoss",
     ),
+    "losses.embedding.sparse": ("FlopsLoss", "SpladeLoss"),
+    "losses.embedding.wrappers": ("AdaptiveLayerLoss", "Matryoshka2dLoss", "MatryoshkaLoss"),
     "losses.embedding.triplets": (
         "BatchAllTripletLoss",
         "BatchHardSoftMarginTripletLoss",
@@ -330,6 +334,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ADRMSELoss",
+    "AdaptiveLayerLoss",
     "AnglELoss",
     "ApproxMRRLoss",
     "ApproxNDCGLoss",
@@ -369,6 +374,7 @@ __all__ = [
     "EmbeddingMSELoss",
     "EmbeddingMarginMSELoss",
     "FineTuningFeatures",
+    "FlopsLoss",
     "GISTEmbedLoss",
     "GumbelApproxNDCGLoss",
     "GumbelNeuralSortCrossEntropyLoss",
@@ -383,6 +389,8 @@ __all__ = [
     "ListwiseLossBase",
     "LossKey",
     "MarginMSELoss",
+    "Matryoshka2dLoss",
+    "MatryoshkaLoss",
     "MeanSquaredErrorLoss",
     "MegaBatchMarginLoss",
     "MetricKey",
@@ -429,6 +437,7 @@ __all__ = [
     "Run",
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
+    "SpladeLoss",
     "SupConLoss",
     "TripletLoss",
     "UniqueSoftmaxLoss",

@@ -26,6 +26,7 @@ from ml4ir_losses.losses.embedding.pairs import (
     cosine_similarity,
     online_contrastive,
 )
+from ml4ir_losses.losses.embedding.sparse import flops, splade
 from ml4ir_losses.losses.embedding.triplets import (
     batch_all_triplet,
     batch_hard_soft_margin_triplet,
@@ -33,6 +34,7 @@ from ml4ir_losses.losses.embedding.triplets import (
     batch_semi_hard_triplet,
     triplet,
 )
+from ml4ir_losses.losses.embedding.wrappers import adaptive_layer, matryoshka, matryoshka_2d
 from ml4ir_losses.losses.lambda_loss import lambda_loss, ranknet
 from ml4ir_losses.losses.listwise import (
     aux_one_hot_cross_entropy,
@@ -88,6 +90,7 @@ from ml4ir_losses.metrics.functional import (
 )
 
 __all__ = [
+    "adaptive_layer",
     "adr_mse",
     "angle",
     "approx",
@@ -120,6 +123,7 @@ __all__ = [
     "distill_kl_div",
     "embedding_margin_mse",
     "embedding_mse",
+    "flops",
     "gist_embed",
     "gumbel",
     "gumbel_approx_ndcg",
@@ -130,6 +134,8 @@ __all__ = [
     "list_mle",
     "listnet",
     "margin_mse",
+    "matryoshka",
+    "matryoshka_2d",
     "mean_average_precision",
     "mean_squared_error",
     "mega_batch_margin",
@@ -166,6 +172,7 @@ __all__ = [
     "root_mean_squared_error",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
+    "splade",
     "sup_con",
     "triplet",
     "unique_softmax",

@@ -80,6 +80,11 @@ class LossKey(StrEnum):
     NT_XENT = "nt_xent"
     SUP_CON = "sup_con"
     MULTI_SIMILARITY = "multi_similarity"
+    MATRYOSHKA = "matryoshka"
+    ADAPTIVE_LAYER = "adaptive_layer"
+    MATRYOSHKA_2D = "matryoshka_2d"
+    FLOPS = "flops"
+    SPLADE = "splade"
 
 
 class MetricKey(StrEnum):

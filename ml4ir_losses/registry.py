@@ -175,6 +175,8 @@ LOSSES = Registry(
         "ml4ir_losses.losses.embedding.in_batch",
         "ml4ir_losses.losses.embedding.guided",
         "ml4ir_losses.losses.embedding.metric_learning",
+        "ml4ir_losses.losses.embedding.wrappers",
+        "ml4ir_losses.losses.embedding.sparse",
     ),
     hidden=("loss_key", "scoring_type"),
     entry_point_group="ml4ir_losses.losses",

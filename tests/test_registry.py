@@ -232,7 +232,8 @@ import ml4ir_losses.losses.pointwise, ml4ir_losses.losses.propensity, ml4ir_loss
 from ml4ir_losses.losses.factory import WeightedSum, get_loss
 from ml4ir_losses.registry import LOSSES
 for entry in LOSSES:
-    loss = get_loss(entry.key, **{name: 2 for name, default in entry.parameters.items() if default is Parameter.empty})
+    required = [name for name, default in entry.parameters.items() if default is Parameter.empty]
+    loss = get_loss(entry.key, **{name: {"loss": "angle", "dims": [2]}.get(name, 2) for name in required})
     repr(loss), loss.get_config(), entry.parameters, entry.summary
 try:
     get_loss("list_mle", temperature=-1)

@@ -135,6 +135,37 @@ def _margin_strategy(**arguments: str) -> None:
     check_choice(("absolute", "relative"), **arguments)
 
 
+def _inner_loss(**arguments: Any) -> None:
+    from ml4ir_losses.losses.factory import get_loss
+
+    for value in arguments.values():
+        get_loss(value)
+
+
+def _dims(**arguments: Any) -> None:
+    for name, value in arguments.items():
+        if not isinstance(value, (list, tuple)) or not value or not all(type(v) is int and v >= 1 for v in value):
+            raise UserError(f"`{name}` must be a list of whole numbers of at least 1. Received: {name}={value!r}.")
+
+
+def _numbers(**arguments: Any) -> None:
+    for name, value in arguments.items():
+        if not isinstance(value, (list, tuple)):
+            raise UserError(f"`{name}` must be a list of numbers. Received: {name}={value!r}.")
+        for number in value:
+            check_not_negative(**{name: number})
+
+
+def _step_count(**arguments: int) -> None:
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise UserError(f"`{name}` must be a whole number; below 1 it is all. Received: {name}={value!r}.")
+
+
+def _layer_decay(**arguments: str) -> None:
+    check_choice(("none", "linear", "log"), **arguments)
+
+
 def _log_base(**arguments: str) -> None:
     check_choice(("binary", "natural"), **arguments)
 
@@ -201,6 +232,22 @@ CHECKS: dict[str, Callable[..., None]] = {
     "contrast_anchors": _flag,
     "contrast_positives": _flag,
     "base": check_number,
+    "loss": _inner_loss,
+    "dims": _dims,
+    "weights": _optional(_numbers),
+    "n_dims_per_step": _step_count,
+    "n_layers_per_step": _step_count,
+    "last_layer_weight": check_not_negative,
+    "prior_layers_weight": check_not_negative,
+    "kl_div_weight": check_not_negative,
+    "kl_temperature": check_not_negative,
+    "layer_decay": _layer_decay,
+    "threshold": check_count,
+    "document_regularizer_weight": check_not_negative,
+    "query_regularizer_weight": _optional(check_not_negative),
+    "document_regularizer_threshold": check_count,
+    "query_regularizer_threshold": check_count,
+    "use_document_regularizer_only": _flag,
 }
 
 

@@ -15,6 +15,7 @@ from losses.families import (
     embedding_heads,
     embedding_pairs,
     embedding_triplets,
+    embedding_wrappers,
     in_batch,
     lambdas,
     listwise,
@@ -45,6 +46,7 @@ FAMILIES = (
     embedding_pairs,
     embedding_triplets,
     embedding_heads,
+    embedding_wrappers,
     in_batch,
 )
 CASES: dict[str, Case] = {key: case for family in FAMILIES for key, case in family.CASES.items()}
@@ -101,7 +103,8 @@ each_list_variant = each_variant_of(lambda case: case.documents)
 
 def make_embeddings(case: Case, rng: Any, rows: int, size: int, padded: bool, ties: bool) -> Batch:
     """A random batch of embeddings: row 1 is padding, rows share a class; `ties=False` makes numbers distinct."""
-    scores = rng.normal(size=(rows, *([case.columns] if case.columns else []), case.dims or size))
+    places = [number for number in (case.columns, case.layers) if number]
+    scores = rng.normal(size=(rows, *places, case.dims or size))
     labels = {
         "none": lambda: np.zeros(rows),
         "class": lambda: rng.permutation(np.arange(rows) % 3),
@@ -164,7 +167,7 @@ def fill(x: Any, mask: Any, filler: float) -> Any:
     return np.where(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x, filler)
 
 
-def pure(loss: RelevanceLossBase | str, batch: Batch, weighted: bool = True, **params: Any) -> Callable[[Any], Any]:
+def pure(loss: RelevanceLossBase | str, batch: Batch, weighted: bool = True, /, **params: Any) -> Callable[[Any], Any]:
     """scores -> row values by the pure function of the loss, labels, mask and weights being those of the batch."""
     loss = get_loss(loss, **params) if isinstance(loss, str) else loss
     weight = batch.weight if weighted and case_of(loss.key).layout != "columns" else None
@@ -188,7 +191,11 @@ def oracle(key: str, batch: Batch, scores: Any = None, weighted: bool = True, **
     """The rows' values by the oracle of the key."""
     case = case_of(key)
     weight = batch.weight if weighted and case.layout != "columns" else None
-    return np.array(case.oracle(batch.labels, batch.scores if scores is None else scores, batch.mask, weight, **params))
+    return np.array(
+        case.oracle(
+            batch.labels, batch.scores if scores is None else scores, batch.mask, weight, **{**case.required, **params}
+        )
+    )
 
 
 def move(batch: Batch, order: Any) -> Batch:

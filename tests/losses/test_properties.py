@@ -209,7 +209,7 @@ def test_whole_labels_are_taken(key, dtype):
 
 def embeddings_from(case, numbers):
     """Embeddings of the case's shape made of a few numbers a row."""
-    shape = (len(numbers), *([case.columns] if case.columns else []), case.dims or 4)
+    shape = (len(numbers), *[number for number in (case.columns, case.layers) if number], case.dims or 4)
     return np.array([np.resize(row, shape[1:]) for row in numbers])
 
 

@@ -7,6 +7,7 @@ batch have `reduction="sum"`. `TripletLoss` has the distance that it documents, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ml4ir_losses.compat.facade import Facade, function_name, keras_loss
@@ -72,29 +73,40 @@ _TRANSLATE = {
     "similarity_fct": function_name(_SIMILARITIES),
     "loss_fct": _module(_LOSSES),
     "cos_score_transformation": _module(_TRANSFORMS),
+    "loss": lambda loss: getattr(loss, "loss", loss),  # of a Keras loss the loss behind it
 }
 _RENAMED = {
     **dict.fromkeys(("model", "guide", "sentence_embedding_dimension", "use_mini_batched_version")),
     "distance_metric": "distance",
     "triplet_margin": "margin",
     "similarity_fct": "similarity",
+    "matryoshka_dims": "dims",
+    "matryoshka_weights": "weights",
 }
 
 _ONLY: dict[str, dict[str, Any]] = {
     "pair_softmax": {"loss_fct": None},
+    "splade": {"document_regularizer": None, "query_regularizer": None},
     "contrastive_tension_in_batch": {"similarity_fct": "cosine"},
     "gist_embed": {"gather_across_devices": False},
     "cached_gist_embed": {"gather_across_devices": False},
 }
 
 
-def _loss(name: str, key: str, reduction: str = "sum_over_batch_size", /, **parameters: Any) -> Facade:
+def _loss(
+    name: str,
+    key: str,
+    reduction: str = "sum_over_batch_size",
+    ours: Mapping[str, Any] | None = None,
+    /,
+    **parameters: Any,
+) -> Facade:
     return Facade(
         name,
         key,
         keras_loss,
         {"model": None, **parameters},
-        {"reduction": reduction, "name": None},
+        {**(ours or {}), "reduction": reduction, "name": None},
         _RENAMED,
         translate=_TRANSLATE,
         only=_ONLY.get(key, {}),
@@ -203,3 +215,42 @@ SparseCosineSimilarityLoss = _loss(
 )
 SparseCoSENTLoss = _loss("SparseCoSENTLoss", "cosent", scale=20.0, similarity_fct="pairwise_cos_sim")
 SparseAnglELoss = _loss("SparseAnglELoss", "angle", scale=20.0)
+
+# Without a default in the peer, but behind `model`, which has one here: None is refused.
+_DIMS: dict[str, Any] = {"loss": None, "matryoshka_dims": None, "matryoshka_weights": None}
+_LAYERS: dict[str, Any] = {
+    "n_layers_per_step": 1,
+    "last_layer_weight": 1.0,
+    "prior_layers_weight": 1.0,
+    "kl_div_weight": 1.0,
+    "kl_temperature": 0.3,
+}
+_DECAY = {"layer_decay": "linear"}  # 5.1 divides by the number of the layer
+MatryoshkaLoss = _loss("MatryoshkaLoss", "matryoshka", **_DIMS, n_dims_per_step=-1)
+AdaptiveLayerLoss = _loss("AdaptiveLayerLoss", "adaptive_layer", "sum_over_batch_size", _DECAY, loss=None, **_LAYERS)
+Matryoshka2dLoss = _loss(
+    "Matryoshka2dLoss",
+    "matryoshka_2d",
+    "sum_over_batch_size",
+    _DECAY,
+    **_DIMS,
+    n_layers_per_step=1,
+    n_dims_per_step=1,
+    last_layer_weight=1.0,
+    prior_layers_weight=1.0,
+    kl_div_weight=1.0,
+    kl_temperature=0.3,
+)
+FlopsLoss = _loss("FlopsLoss", "flops", threshold=None)
+SpladeLoss = _loss(
+    "SpladeLoss",
+    "splade",
+    loss=None,
+    document_regularizer_weight=None,
+    query_regularizer_weight=None,
+    document_regularizer=None,
+    query_regularizer=None,
+    document_regularizer_threshold=None,
+    query_regularizer_threshold=None,
+    use_document_regularizer_only=False,
+)

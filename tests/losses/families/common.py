@@ -29,6 +29,7 @@ class Case:
     outputs: int = 0
     width: int = 0  # columns of a row, where the loss itself says how many
     columns: int = 0  # texts of a row of embeddings; 0: one text, [B, D]
+    layers: int = 0  # of every text one embedding a layer, [B, C, L, D]
     dims: int = 0  # of an embedding; 0: as many as a test asks for
     teacher: tuple[int, ...] = ()  # the shape of a row's teacher labels
     labels: str = "graded"  # graded, unit, binary or class; of embeddings none, class, binary, share, number or teacher

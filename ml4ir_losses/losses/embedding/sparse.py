@@ -1,0 +1,111 @@
+"""Sparse embeddings: the FLOPS regulariser, and a ranking loss beside it."""
+
+from __future__ import annotations
+
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
+from ml4ir_losses.losses.embedding.wrappers import EmbeddingWrapper, LossSpec
+from ml4ir_losses.losses.factory import get_loss
+from ml4ir_losses.registry import register_loss
+from ml4ir_losses.shapes import Shape
+
+
+def flops(
+    labels: Tensor,
+    embeddings: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    threshold: int | None = None,
+) -> Tensor:
+    """Row values of the FLOPS regulariser, [B], all the same number: see `FlopsLoss`. `labels` are not read."""
+    x, valid = clean_rows(embeddings, mask)
+    return row_values(_flops(x, valid, threshold), valid, item_weight, scaled=True)
+
+
+_DEFAULT = {"key": "multiple_negatives_ranking", "scale": 1.0, "similarity": "dot"}
+
+
+def splade(
+    labels: Tensor,
+    embeddings: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    loss: LossSpec = _DEFAULT,
+    document_regularizer_weight: float,
+    query_regularizer_weight: float | None = None,
+    document_regularizer_threshold: int | None = None,
+    query_regularizer_threshold: int | None = None,
+    use_document_regularizer_only: bool = False,
+) -> Tensor:
+    """Row values of a loss and its regularisers, [B]: see `SpladeLoss`."""
+    x, valid = clean_rows(embeddings, mask)
+    documents = x if use_document_regularizer_only else x[:, 1:]
+    penalty = document_regularizer_weight * _flops(documents, valid, document_regularizer_threshold)
+    if query_regularizer_weight is not None and not use_document_regularizer_only:
+        penalty = penalty + query_regularizer_weight * _flops(x[:, :1], valid, query_regularizer_threshold)
+    return get_loss(loss).per_query(labels, embeddings, item_weight, mask) + row_values(penalty, valid, item_weight)
+
+
+def _flops(x: Tensor, valid: Tensor, threshold: int | None) -> Tensor:
+    """Σ_j (mean of entry j over rows and columns)², of [B, C, D]."""
+    if threshold is not None:
+        active = ops.sum(ops.cast(x != 0, x.dtype), axis=-1, keepdims=True)
+        x = ops.where(active > threshold, x, 0.0)
+    count = ops.sum(ops.cast(valid, x.dtype)) * x.shape[1]
+    return ops.sum(ops.square(ops.sum(x, axis=(0, 1)) / ops.where(count > 0, count, 1.0)))
+
+
+@register_loss("flops")
+class FlopsLoss(EmbeddingLossBase):
+    r"""How many products it takes to score a document with sparse embeddings, smoothly.
+
+    $$\sum_j \Big(\frac{1}{B C} \sum_{i,c} x_{icj}\Big)^2$$
+
+    Made for embeddings of at least 0. y_pred [B, C, D] or [B, D]; y_true is anything with B rows. Every row carries the
+    value of the batch.
+
+    Args:
+        threshold: embeddings of at most so many entries that are not 0 count as 0; None: all count.
+        min_label: no effect.
+
+    Raises:
+        ValueError: for a y_pred of another rank.
+
+    Source: Paria et al., "Minimizing FLOPs to learn efficient sparse representations" (2020).
+    """
+
+    function = staticmethod(flops)
+    columns = (1, None)
+
+
+@register_loss("splade")
+class SpladeLoss(EmbeddingWrapper):
+    r"""A loss of sparse embeddings, with FLOPS regularisers of documents and queries.
+
+    $$L(x) + \lambda_d\,\mathrm{FLOPS}(x_{\cdot,2..C}) + \lambda_q\,\mathrm{FLOPS}(x_{\cdot,1})$$
+
+    y_pred [B, C, D]: the query's embedding, then those of documents. Labels and units are those of `loss`.
+
+    Args:
+        loss: L, the key or `{key: ..., <parameters>}` of a loss of embeddings; when left out
+            `multiple_negatives_ranking` with scale 1 and `dot`.
+        document_regularizer_weight: λ_d, at least 0.
+        query_regularizer_weight: λ_q, at least 0; None: queries have no regulariser.
+        document_regularizer_threshold: `threshold` of `FlopsLoss`, for documents.
+        query_regularizer_threshold: the same for queries.
+        use_document_regularizer_only: one regulariser of documents and queries together, with λ_d.
+        min_label: no effect.
+
+    Raises:
+        ValueError: what `loss` raises.
+
+    Source: Formal et al., "SPLADE v2: sparse lexical and expansion model for information retrieval" (2021).
+    """
+
+    function = staticmethod(splade)
+
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
+        super().check_shapes(y_true, y_pred)
+        self.inner.check_shapes(y_true, y_pred)
