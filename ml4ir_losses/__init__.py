@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ml4ir_losses.losses.classification import CategoricalCrossEntropy
     from ml4ir_losses.losses.distillation import ADRMSELoss, CoupledRankDistilLoss
     from ml4ir_losses.losses.embedding.base import EmbeddingLossBase
+    from ml4ir_losses.losses.embedding.denoising import DenoisingAutoEncoderLoss
     from ml4ir_losses.losses.embedding.distillation import DistillKLDivLoss, EmbeddingMarginMSELoss, EmbeddingMSELoss
     from ml4ir_losses.losses.embedding.guided import CachedGISTEmbedLoss, GISTEmbedLoss
     from ml4ir_losses.losses.embedding.heads import (
@@ -187,6 +188,7 @@ _HOMES = {
         "CoupledRankDistilLoss",
     ),
     "losses.embedding.base": ("EmbeddingLossBase",),
+    "losses.embedding.denoising": ("DenoisingAutoEncoderLoss",),
     "losses.embedding.distillation": (
         "DistillKLDivLoss",
         "EmbeddingMSELoss",
@@ -369,6 +371,7 @@ __all__ = [
     "CrossEncoderMultipleNegativesRankingLoss",
     "DCGLambdaWeight",
     "DataError",
+    "DenoisingAutoEncoderLoss",
     "DistillKLDivLoss",
     "EmbeddingLossBase",
     "EmbeddingMSELoss",

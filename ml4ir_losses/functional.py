@@ -8,6 +8,7 @@ from ml4ir_losses.losses.candidates import cross_encoder_multiple_negatives_rank
 from ml4ir_losses.losses.circle import circle
 from ml4ir_losses.losses.classification import categorical_cross_entropy
 from ml4ir_losses.losses.distillation import adr_mse, coupled_rank_distil
+from ml4ir_losses.losses.embedding.denoising import denoising_auto_encoder
 from ml4ir_losses.losses.embedding.distillation import distill_kl_div, embedding_margin_mse, embedding_mse
 from ml4ir_losses.losses.embedding.guided import gist_embed
 from ml4ir_losses.losses.embedding.heads import arc_face, cos_face, pair_softmax, proxy_anchor, proxy_nca
@@ -120,6 +121,7 @@ __all__ = [
     "coupled_rank_distil",
     "cross_encoder_multiple_negatives_ranking",
     "dcg",
+    "denoising_auto_encoder",
     "distill_kl_div",
     "embedding_margin_mse",
     "embedding_mse",

@@ -85,6 +85,7 @@ class LossKey(StrEnum):
     MATRYOSHKA_2D = "matryoshka_2d"
     FLOPS = "flops"
     SPLADE = "splade"
+    DENOISING_AUTO_ENCODER = "denoising_auto_encoder"
 
 
 class MetricKey(StrEnum):

@@ -177,6 +177,7 @@ LOSSES = Registry(
         "ml4ir_losses.losses.embedding.metric_learning",
         "ml4ir_losses.losses.embedding.wrappers",
         "ml4ir_losses.losses.embedding.sparse",
+        "ml4ir_losses.losses.embedding.denoising",
     ),
     hidden=("loss_key", "scoring_type"),
     entry_point_group="ml4ir_losses.losses",

@@ -89,6 +89,12 @@ def _seed(**arguments: int) -> None:
             raise UserError(f"`{name}` must be None or a whole number of at least 0. Received: {name}={value!r}.")
 
 
+def _index(**arguments: int) -> None:
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise UserError(f"`{name}` must be a whole number of at least 0. Received: {name}={value!r}.")
+
+
 def _class_weight(**arguments: Any) -> None:
     for name, value in arguments.items():
         if (
@@ -242,6 +248,8 @@ CHECKS: dict[str, Callable[..., None]] = {
     "kl_div_weight": check_not_negative,
     "kl_temperature": check_not_negative,
     "layer_decay": _layer_decay,
+    "tie_encoder_decoder": _flag,
+    "pad_token_id": _index,
     "threshold": check_count,
     "document_regularizer_weight": check_not_negative,
     "query_regularizer_weight": _optional(check_not_negative),

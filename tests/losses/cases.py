@@ -111,6 +111,7 @@ def make_embeddings(case: Case, rng: Any, rows: int, size: int, padded: bool, ti
         "binary": lambda: rng.permutation(np.arange(rows) % 2),
         "share": lambda: rng.uniform(0, 1, rows),
         "number": lambda: rng.integers(0, 4, rows) if ties else rng.permutation(rows),
+        "token": lambda: rng.integers(0, case.dims, (rows, case.columns)),
         "teacher": lambda: rng.normal(size=(rows, *case.teacher)),
     }[case.labels]()
     mask = np.arange(rows) != (1 if padded and rows > 1 else rows)

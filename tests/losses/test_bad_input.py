@@ -72,6 +72,8 @@ BAD = {
     "weights": Bad("`weights`", (1.0, "ab", {"a": 1.0}, [1.0, 2.0, 3.0, 4.0])),
     "layer_decay": Bad("must be one of none, linear, log.", ("exp", "", None, 1)),
     "threshold": COUNT_OR_NONE,
+    "tie_encoder_decoder": FLAG,
+    "pad_token_id": Bad("must be a whole number of at least 0.", (-1, 1.5, None, *NO_NUMBER)),
     **dict.fromkeys(("document_regularizer_threshold", "query_regularizer_threshold"), COUNT_OR_NONE),
     **dict.fromkeys(("n_dims_per_step", "n_layers_per_step"), Bad("must be a whole number;", (1.5, None, *NO_NUMBER))),
     **dict.fromkeys([f"{name}_weight" for name in ("last_layer", "prior_layers", "kl_div")], NOT_NEGATIVE),

@@ -222,6 +222,7 @@ def row_labels_from(case, numbers):
         "binary": lambda: np.float32(first > 0),
         "share": lambda: np.abs(first),
         "number": lambda: first,
+        "token": lambda: np.int32(np.abs(numbers[:, : case.columns]) * 4) % case.dims,
         "teacher": lambda: np.array([np.resize(row, case.teacher) for row in numbers]),
     }[case.labels]()
 

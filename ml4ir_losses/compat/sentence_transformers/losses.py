@@ -76,7 +76,9 @@ _TRANSLATE = {
     "loss": lambda loss: getattr(loss, "loss", loss),  # of a Keras loss the loss behind it
 }
 _RENAMED = {
-    **dict.fromkeys(("model", "guide", "sentence_embedding_dimension", "use_mini_batched_version")),
+    **dict.fromkeys(
+        ("model", "guide", "decoder_name_or_path", "sentence_embedding_dimension", "use_mini_batched_version")
+    ),
     "distance_metric": "distance",
     "triplet_margin": "margin",
     "similarity_fct": "similarity",
@@ -240,6 +242,9 @@ Matryoshka2dLoss = _loss(
     prior_layers_weight=1.0,
     kl_div_weight=1.0,
     kl_temperature=0.3,
+)
+DenoisingAutoEncoderLoss = _loss(
+    "DenoisingAutoEncoderLoss", "denoising_auto_encoder", decoder_name_or_path=None, tie_encoder_decoder=True
 )
 FlopsLoss = _loss("FlopsLoss", "flops", threshold=None)
 SpladeLoss = _loss(

@@ -32,7 +32,8 @@ class Case:
     layers: int = 0  # of every text one embedding a layer, [B, C, L, D]
     dims: int = 0  # of an embedding; 0: as many as a test asks for
     teacher: tuple[int, ...] = ()  # the shape of a row's teacher labels
-    labels: str = "graded"  # graded, unit, binary or class; of embeddings none, class, binary, share, number or teacher
+    labels: str = "graded"  # graded, unit, binary or class; of embeddings none, class, binary, share, number,
+    # teacher or token
     shift_invariant: bool = True
     constant_alone: bool = True  # a query of one document is worth 0 at any score
     smooth: bool = True  # differentiable at every score, ties included

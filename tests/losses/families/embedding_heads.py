@@ -69,7 +69,27 @@ def head(oracle, variants, **changes):
     return Case(oracle, variants, **{"layout": "embeddings", "labels": "class", **changes})
 
 
+def denoising_auto_encoder(labels, scores, mask, weight, pad_token_id=0):
+    terms, count = [], 0
+    for tokens, logits, real in zip(labels, scores, mask, strict=True):
+        kept = [(int(x), log_softmax(list(map(float, z)))) for x, z in zip(tokens, logits, strict=True)]
+        kept = [logs[x] for x, logs in kept if x != pad_token_id and real]
+        terms.append(-math.fsum(kept))
+        count += len(kept)
+    weights = [1.0] * len(terms) if weight is None else weight
+    return [len(terms) * t * float(w) / count if count else 0.0 for t, w in zip(terms, weights, strict=True)]
+
+
 CASES = {
+    "denoising_auto_encoder": Case(
+        denoising_auto_encoder,
+        ({}, {"pad_token_id": 3}),
+        layout="embeddings",
+        columns=4,
+        dims=5,
+        labels="token",
+        pooled=True,
+    ),
     "pair_softmax": head(
         pair_softmax,
         ({}, {"concatenation_sent_multiplication": True}),

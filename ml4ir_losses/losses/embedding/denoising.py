@@ -1,0 +1,88 @@
+"""TSDAE: a decoder that rebuilds a text from its embedding alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, row_mask
+from ml4ir_losses.ops import as_float, normalise, row_sum
+from ml4ir_losses.registry import register_loss
+from ml4ir_losses.shapes import Shape, differ, show
+
+
+def denoising_auto_encoder(
+    labels: Tensor,
+    embeddings: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    pad_token_id: int = 0,
+) -> Tensor:
+    """Row values of the cross entropy of tokens, [B]: see `DenoisingAutoEncoderLoss`.
+
+    `embeddings` are the decoder's logits [B, T, V], `labels` the tokens [B, T].
+    """
+    logits, tokens = as_float(embeddings), ops.cast(ops.convert_to_tensor(labels), "int32")
+    valid = ops.logical_and(tokens != pad_token_id, row_mask(mask, logits)[:, None])
+    logs = ops.log_softmax(ops.where(valid[..., None], logits, 0.0), axis=-1)
+    own = tokens[..., None] == ops.arange(logits.shape[-1], dtype="int32")
+    terms = ops.where(valid, -ops.sum(ops.where(own, logs, 0.0), axis=-1), 0.0)
+    values = normalise(row_sum(terms), row_sum(ops.cast(valid, logits.dtype)), "batch")
+    return values if item_weight is None else _weighted(values, row_mask(mask, logits), item_weight)
+
+
+def _weighted(values: Tensor, rows: Tensor, item_weight: Tensor) -> Tensor:
+    return values * ops.where(rows, ops.cast(ops.reshape(item_weight, (-1,)), values.dtype), 0.0)
+
+
+@register_loss("denoising_auto_encoder")
+class DenoisingAutoEncoderLoss(EmbeddingLossBase):
+    r"""Cross entropy of the tokens of a text that a decoder predicts from the embedding of its noisy form (TSDAE).
+
+    $$-\frac{1}{n}\sum_{i,t} \ln\mathrm{softmax}(z_{it})_{x_{it}}$$
+    over the n tokens x of the batch that are not padding.
+
+    y_pred [B, T, V]: the decoder's logits z of the vocabulary, for the tokens after the first; y_true [B, T]: those
+    tokens. The row values are scaled so that their mean is the mean over the tokens. In nats.
+
+    Args:
+        tie_encoder_decoder: whether the decoder that a model builder makes shares the encoder's weights; no effect on
+            the value.
+        pad_token_id: tokens of this number do not count.
+        min_label: no effect.
+
+    Raises:
+        ValueError: for shapes that do not fit, and in direct calls for tokens beyond V.
+
+    Source: Wang, Reimers, Gurevych, "TSDAE: using transformer-based sequential denoising auto-encoder for unsupervised
+    sentence embedding learning" (2021).
+    """
+
+    function = staticmethod(denoising_auto_encoder)
+    labels = "token"
+    step_parameters = ("tie_encoder_decoder",)
+    defaults = {"min_label": None, "tie_encoder_decoder": True}
+
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
+        fits = len(y_pred) == 3 and len(y_true) == 2
+        if not fits or any(differ(a, b) for a, b in zip(y_true, y_pred, strict=False)):
+            raise UserError(
+                f"{self.key!r} takes y_pred [B, T, V], logits of tokens, and y_true [B, T], the tokens. "
+                f"Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
+            )
+
+    def check_labels(
+        self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
+    ) -> None:
+        size = y_pred[-1]
+        wrong = (labels < 0) | (labels != np.floor(labels)) | (labels >= (np.inf if size is None else size))
+        if mask is not None:
+            wrong &= mask.reshape(-1, 1)
+        if wrong.any():
+            raise UserError(
+                f"{self.key!r} takes tokens from 0 to below V = {size}. Received: {labels[wrong].flat[0]:g}."
+            )
