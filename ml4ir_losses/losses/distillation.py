@@ -13,13 +13,13 @@ from ml4ir_losses.ops import (
     clean,
     descending_order,
     list_weight,
-    lower_counts,
     lowest,
     normalise,
     row_sum,
     tail_sums,
     take,
 )
+from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.gains import identity
 from ml4ir_losses.ops.sampling import gumbel_noise
 from ml4ir_losses.ops.soft_ranks import approx_ranks
@@ -80,7 +80,7 @@ def adr_mse(
     """Row values of the ADR-MSE loss, [B], whose mean is its value: see `ADRMSELoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     size = row_sum(ops.cast(mask, scores.dtype))
-    lower, higher = (ops.cast(lower_counts(x, mask), scores.dtype) for x in (labels, -labels))
+    lower, higher = (ops.cast(counts_below(x, x, mask), scores.dtype) for x in (labels, -labels))
     rank = ops.where(mask, (1.0 + higher + size[:, None] - lower) / 2.0, 1.0)  # the mean of the ranks of its ties
     soft_rank = approx_ranks(1.0 / alpha)(scores, mask)(identity)
     terms = math.log(2.0) / ops.log1p(rank) * ops.square(rank - soft_rank)

@@ -8,7 +8,6 @@ from ml4ir_losses.ops import (
     clean,
     descending_order,
     list_weight,
-    lower_counts,
     lowest,
     masked_log_softmax,
     row_sum,
@@ -17,6 +16,7 @@ from ml4ir_losses.ops import (
     tail_sums,
     take,
 )
+from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.gains import label_gain
 from ml4ir_losses.registry import register_loss
 
@@ -82,7 +82,7 @@ def unique_softmax(
     # By label, the rivals of a document are a tail of the list, the same for all that share its label.
     order = descending_order(labels, mask)
     labels, scores, mask = (take(x, order) for x in (labels, scores, mask))
-    lower = lower_counts(labels, mask)
+    lower = ops.where(mask, counts_below(labels, labels, mask), 0)
     first = ops.where(lower > 0, ops.sum(ops.cast(mask, "int32"), axis=-1, keepdims=True) - lower, 0)
     tails = tail_sums(ops.where(mask, scores, lowest(scores)))
     # ln(1 + e^d) with d = ln Σ e^(s_j - s_i): differences alone, no digits go to an offset that all scores share.

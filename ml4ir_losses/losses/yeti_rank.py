@@ -8,7 +8,8 @@ from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PairwiseLossBase
 from ml4ir_losses.losses.lambda_weights import LambdaWeight, LambdaWeightSpec, YetiDCGLambdaWeight, get_lambda_weight
 from ml4ir_losses.losses.pairwise import lambdas
-from ml4ir_losses.ops import below_top, clean, descending_order, lower_counts, normalise, row_sum, take
+from ml4ir_losses.ops import below_top, clean, descending_order, normalise, row_sum, take
+from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.pairs import logistic, ordered_pairs, pair_differences, pair_sums
 from ml4ir_losses.ops.samples import mean_over_samples
 from ml4ir_losses.ops.sampling import gumbel_noise
@@ -41,7 +42,7 @@ def yeti_logistic(
         return _all_pairs(scheme, *documents)
 
     value = mean_over_samples(sample, scores, gumbel_noise(scores, sample_size, seed))
-    pairs = row_sum(weight * ops.cast(lower_counts(labels, mask), scores.dtype))
+    pairs = row_sum(weight * ops.cast(counts_below(labels, labels, mask), scores.dtype))
     return normalise(value, pairs, normalization)
 
 

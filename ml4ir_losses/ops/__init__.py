@@ -14,7 +14,7 @@ from ml4ir_losses.ops.masking import (
     where_finite,
 )
 from ml4ir_losses.ops.normalization import NORMALIZATIONS, list_weight, normalise
-from ml4ir_losses.ops.sorting import descending_order, lower_counts, ranks, take
+from ml4ir_losses.ops.sorting import descending_order, ranks, take
 from ml4ir_losses.ops.tail_sums import tail_sums
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "clean",
     "descending_order",
     "list_weight",
-    "lower_counts",
     "lowest",
     "masked_log_softmax",
     "masked_logsumexp",

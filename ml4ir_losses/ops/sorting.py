@@ -17,13 +17,6 @@ def take(x: Tensor, order: Tensor) -> Tensor:
     return ops.take_along_axis(x, order, axis=-1)
 
 
-def lower_counts(x: Tensor, mask: Tensor) -> Tensor:
-    """How many valid documents of the query have a strictly lower x, [B, N] int32, without [B, N, N]."""
-    # Seen twice, a valid document has all that is lower before it twice, and its equals once more at most.
-    twice = ranks(ops.concatenate([-x, -x], axis=1), ops.concatenate([mask, mask], axis=1))
-    return ops.where(mask, twice[:, : ops.shape(x)[1]] - ranks(-x, mask), 0)
-
-
 def ranks(scores: Tensor, mask: Tensor) -> Tensor:
     """1-based ranks by descending score, [B, N] int32; valid documents come before masked ones."""
     return ops.cast(ops.argsort(descending_order(scores, mask), axis=-1), "int32") + 1

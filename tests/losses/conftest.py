@@ -5,6 +5,8 @@ import pytest
 from keras import ops
 
 from losses.cases import CASES
+from losses.numeric import BACKEND
+from ml4ir_losses.losses.keras_loss import RelevanceLoss
 
 
 def known_uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
@@ -20,3 +22,19 @@ def known_noise(request, monkeypatch):
     key = request.node.callspec.params.get("key") if hasattr(request.node, "callspec") else None
     if key in CASES and CASES[key].random:
         monkeypatch.setattr(keras.random, "uniform", known_uniform)
+
+
+if BACKEND == "jax":
+    import jax
+
+    def compiled_call(self, target, prediction, _plain=RelevanceLoss.call, _compiled={}):  # noqa: B006
+        """`RelevanceLoss.call`, compiled once for every loss and shape, as `cases.compiled` does."""
+        if self.loss.samples:
+            return _plain(self, target, prediction)
+        key = (repr(self.loss), self.from_logits)
+        return _compiled.setdefault(key, jax.jit(lambda *given: _plain(self, *given)))(target, prediction)
+
+    @pytest.fixture(autouse=True)
+    def compiled(monkeypatch):
+        """Operation by operation takes ten times as long, for every shape."""
+        monkeypatch.setattr(RelevanceLoss, "call", compiled_call)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +13,7 @@ from ml4ir_losses.ops import lowest, safe_divide
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.similarity import DISTANCE_MATRIX, PAIRED_DISTANCE
 from ml4ir_losses.registry import register_loss
-
-Shape = Sequence[int | None]
+from ml4ir_losses.shapes import Shape
 
 
 class _Anchors(NamedTuple):
