@@ -92,9 +92,12 @@ def each_variant_of(what: Callable[[Case], bool] = lambda case: True) -> Any:
         if key not in CASES or what(CASES[key])
         for params in (CASES[key].variants[:MOST_VARIANTS] if key in CASES else ({},))
     ]
-    return pytest.mark.parametrize(
-        ("key", "params"), rows, ids=[f"{key}-{'-'.join(map(str, params.values()))}" for key, params in rows]
-    )
+    return pytest.mark.parametrize(("key", "params"), rows, ids=[variant_name(*row) for row in rows])
+
+
+def variant_name(key: str, params: dict[str, Any]) -> str:
+    """The same in every process: functions by their names."""
+    return "-".join([key, *(str(getattr(value, "__name__", value)) for value in params.values())])
 
 
 each_key, each_variant = each(), each_variant_of()
