@@ -191,6 +191,7 @@ METRICS = Registry(
 LAMBDA_WEIGHTS = Registry("lambda weight", ("ml4ir_losses.losses.lambda_weights",))
 WEIGHTING_SCHEMES = Registry("weighting scheme", ("ml4ir_losses.losses.lambda_loss",))
 ARCHITECTURES = Registry("architecture", ("ml4ir_losses.model.architectures",), hidden=("name", "dtype", "outputs"))
+ENCODERS = Registry("encoder", ("ml4ir_losses.model.text_encoders",), hidden=("dtype", "vocabulary_size"))
 READERS = Registry("data format", ("ml4ir_losses.data.readers", "ml4ir_losses.data.synthetic"), hidden=("path",))
 
 register_loss = LOSSES.register
@@ -198,4 +199,5 @@ register_metric = METRICS.register
 register_lambda_weight = LAMBDA_WEIGHTS.register
 register_weighting_scheme = WEIGHTING_SCHEMES.register
 register_architecture = ARCHITECTURES.register
+register_encoder = ENCODERS.register
 register_reader = READERS.register
