@@ -74,12 +74,14 @@ def test_padding_by_label_is_ignored(key, from_logits, label):
     loss = get_loss(key)
     if not (from_logits or loss.invertible):
         pytest.skip("its activation cannot be undone")
+    if case_of(key).random and label != -1.0:
+        pytest.skip("samples, and so slow: one label stands for all")
     fn = RelevanceLoss(loss, from_logits=from_logits, reduction="none")
     batch = float32(make_batch(key))
     scores = batch.scores if from_logits else 1 / (1 + np.exp(-batch.scores))
     labels = np.where(batch.mask, batch.labels, np.float32(label))
     value, slopes = values(fn(labels, scores)), gradient(lambda s: fn(labels, s), scores)
-    for garbage in GARBAGE:
+    for garbage in GARBAGE[:2] if case_of(key).random else GARBAGE:
         dirty = scores.copy()
         dirty[~batch.mask] = garbage
         np.testing.assert_allclose(values(fn(labels, dirty)), value, rtol=1e-6)
@@ -238,6 +240,8 @@ finite = st.floats(-1e4, 1e4, width=32)
 )
 def test_no_nan_from_finite_input(key, scores, labels, weight, variant):
     case = case_of(key)
+    if case.random and variant % 3:  # samples, and so slow
+        return
     if case.layout == "embeddings":
         scores, labels, weight = embeddings_from(case, scores), row_labels_from(case, labels), weight[:, 0]
     elif case.layout == "classes":
