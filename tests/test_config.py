@@ -43,7 +43,7 @@ def test_configs_of_the_repository_are_valid(path):
         ("features.inputs.0.transforms=[{key: clip, min: 3, max: 1}]", "transforms.0: min 3 is above max 1."),
         ("features.inputs.0.scope=query", None),
         ("features.inputs=[]", "features.inputs: list should have at least 1 item"),
-        ("model.loss=listmle", "model.loss: Unknown loss 'listmle'. Did you mean 'list_mle'? Allowed: adr_mse"),
+        ("model.loss=listmle", "model.loss: Unknown loss 'listmle'. Did you mean 'list_mle'? Allowed: adaptive_layer"),
         ("model.loss={key: list_mle, temprature: 2}", "has no parameter 'temprature'. Did you mean 'temperature'?"),
         ("model.loss={key: list_mle, temperature: -2}", "model.loss: `temperature` must be a number above 0."),
         ("model.loss={temperature: 2}", "model.loss: "),

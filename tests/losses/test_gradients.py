@@ -1,11 +1,10 @@
 """Gradients at any labels, scores, padding and weights; `test_oracle.py` has the fixed ones, of every variant."""
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from losses.cases import Batch, case_of, each, make_batch, oracle, pure
+from losses.cases import Batch, case_of, each, fill, make_batch, oracle, pure
 from losses.numeric import BACKEND, assert_close, central_differences, gradient, values
 
 LABELS = {"graded": [0.0, 1.0, 2.0, 3.0], "unit": [0.0, 0.25, 1.0], "binary": [0.0, 1.0]}
@@ -24,7 +23,7 @@ def batches(draw, key, rows=3):
     allowed = LABELS.get(case.labels) or [float(k) for k in range(like.scores.shape[-1])]
     labels = draw(arrays("float64", like.labels.shape, elements=st.sampled_from(allowed)))
     mask = draw(arrays("bool", like.mask.shape, elements=st.sampled_from([True, True, False])))
-    return Batch(np.where(mask, labels, -1.0), scores, mask, weight)
+    return Batch(fill(labels, mask, -1.0), scores, mask, weight)
 
 
 @each(lambda case: case.smooth)

@@ -11,7 +11,7 @@ import numpy as np
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.losses.base import RelevanceLossBase
-from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
+from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_mask, row_values
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.ops import as_float, ranks
 from ml4ir_losses.ops.similarity import unit
@@ -35,8 +35,9 @@ def matryoshka(
 ) -> Tensor:
     """Row values of a loss over the first dimensions, [B]: see `MatryoshkaLoss`."""
     inner, embeddings, labels = get_loss(loss), as_float(embeddings), ops.convert_to_tensor(labels)
-    rows = ops.sum(ops.reshape(embeddings, (ops.shape(embeddings)[0], -1)), axis=-1)
-    nothing = ops.zeros_like(rows, dtype=embeddings.dtype)
+    valid = row_mask(mask, embeddings)
+    embeddings = ops.where(ops.reshape(valid, (-1, *[1] * (len(embeddings.shape) - 1))), embeddings, 0.0)
+    nothing = ops.zeros_like(valid, dtype=embeddings.dtype)
     factors = [1.0] * len(dims) if weights is None else weights
 
     def value(size: int, factor: float) -> Tensor:
