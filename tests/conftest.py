@@ -31,6 +31,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"needs the backend {' or '.join(marker.args)}"))
 
 
+if keras.backend.backend() == "jax":
+    TESTS_RUN = iter(range(10**9))
+
+    def pytest_runtest_teardown() -> None:
+        """JAX keeps all that it compiled: thousands of tests would fill the memory."""
+        if next(TESTS_RUN) % 100 == 99:
+            import jax
+
+            jax.clear_caches()
+            keras.backend.clear_session()
+
+
 @pytest.fixture
 def policy():
     """Sets the precision policy of Keras for one test."""

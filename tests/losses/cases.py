@@ -54,7 +54,7 @@ CASES: dict[str, Case] = {key: case for family in FAMILIES for key, case in fami
 KEYS = [entry.key for entry in LOSSES if entry.target.__module__.startswith("ml4ir_losses.")]
 
 
-MOST_VARIANTS = 2 if BACKEND == "jax" else None  # JAX compiles anew for every one
+MOST_VARIANTS = 1 if BACKEND == "jax" else None  # JAX compiles anew for every one
 
 
 class Batch(NamedTuple):
