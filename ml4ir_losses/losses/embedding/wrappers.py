@@ -89,7 +89,9 @@ def adaptive_layer(
 
     total = last_layer_weight * value(last)
     for chosen, layer in zip(_chosen(layers - 1, some, seed), range(1, layers), strict=True):
-        total = total + _if(chosen, lambda layer=layer: prior(layer), ops.zeros_like(total, dtype=total.dtype))
+        # Not by a condition: `value` may draw, which JAX does not let out of a branch.
+        part = prior(layer)
+        total = total + (part if chosen is True else ops.where(chosen, part, 0.0))
     return total
 
 
