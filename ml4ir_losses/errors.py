@@ -59,6 +59,27 @@ def check_count(**arguments: int | None) -> None:
             raise UserError(f"`{name}` must be None or a whole number of at least 1. Received: {name}={value!r}.")
 
 
+def check_whole(least: int, **arguments: int) -> None:
+    """Raises `UserError` unless every argument is a whole number of at least `least`."""
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"`{name}` must be a whole number of at least {least}. Received: {name}={value!r}.")
+
+
+def check_fraction(**arguments: float) -> None:
+    """Raises `UserError` unless every argument is a number from 0 to 1."""
+    for name, value in arguments.items():
+        if not _is_number(value) or not 0 <= value <= 1:
+            raise UserError(f"`{name}` must be a number from 0 to 1. Received: {name}={value!r}.")
+
+
+def check_flag(**arguments: bool) -> None:
+    """Raises `UserError` unless every argument is true or false."""
+    for name, value in arguments.items():
+        if not isinstance(value, bool):
+            raise UserError(f"`{name}` must be true or false. Received: {name}={value!r}.")
+
+
 def check_number(**arguments: float) -> None:
     """Raises `UserError` unless every argument is a number."""
     for name, value in arguments.items():

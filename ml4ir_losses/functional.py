@@ -18,6 +18,7 @@ from ml4ir_losses.losses.embedding.in_batch import (
     multiple_negatives_ranking,
     multiple_negatives_symmetric_ranking,
 )
+from ml4ir_losses.losses.embedding.memory import cross_batch_memory
 from ml4ir_losses.losses.embedding.metric_learning import multi_similarity, nt_xent, sup_con
 from ml4ir_losses.losses.embedding.pairs import (
     angle,
@@ -119,6 +120,7 @@ __all__ = [
     "cosine_prob_margin_ranking",
     "cosine_similarity",
     "coupled_rank_distil",
+    "cross_batch_memory",
     "cross_encoder_multiple_negatives_ranking",
     "dcg",
     "denoising_auto_encoder",

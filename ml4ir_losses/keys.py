@@ -83,6 +83,7 @@ class LossKey(StrEnum):
     MATRYOSHKA = "matryoshka"
     ADAPTIVE_LAYER = "adaptive_layer"
     MATRYOSHKA_2D = "matryoshka_2d"
+    CROSS_BATCH_MEMORY = "cross_batch_memory"
     FLOPS = "flops"
     SPLADE = "splade"
     DENOISING_AUTO_ENCODER = "denoising_auto_encoder"

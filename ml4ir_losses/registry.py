@@ -176,6 +176,7 @@ LOSSES = Registry(
         "ml4ir_losses.losses.embedding.guided",
         "ml4ir_losses.losses.embedding.metric_learning",
         "ml4ir_losses.losses.embedding.wrappers",
+        "ml4ir_losses.losses.embedding.memory",
         "ml4ir_losses.losses.embedding.sparse",
         "ml4ir_losses.losses.embedding.denoising",
     ),

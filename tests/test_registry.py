@@ -89,7 +89,9 @@ class TestKeys:
         assert entry.summary.endswith(".")
         assert len(entry.summary) < 120
         documented = [name for name in entry.parameters if f"\n    {name}: " in entry.doc]
-        assert sorted(set(entry.parameters) - set(documented) - {"min_label"}) == []
+        assert (
+            sorted(set(entry.parameters) - set(documented) - {"min_label", "mini_batch_size"}) == []
+        )  # of the base class
         assert "$$" in entry.doc
         assert "\nSource: " in entry.doc
 
@@ -233,7 +235,7 @@ from ml4ir_losses.losses.factory import WeightedSum, get_loss
 from ml4ir_losses.registry import LOSSES
 for entry in LOSSES:
     required = [name for name, default in entry.parameters.items() if default is Parameter.empty]
-    loss = get_loss(entry.key, **{name: {"loss": "angle", "dims": [2]}.get(name, 2) for name in required})
+    loss = get_loss(entry.key, **{name: {"loss": "sup_con", "dims": [2]}.get(name, 2) for name in required})
     repr(loss), loss.get_config(), entry.parameters, entry.summary
 try:
     get_loss("list_mle", temperature=-1)

@@ -22,7 +22,9 @@ from ml4ir_losses.ops import as_float, where_finite
 from ml4ir_losses.shapes import Shape, same_shape, show
 
 _POSITIONAL = ("loss_key", "scoring_type")
+_TENSORS = ("item_weight", "memory")  # keywords of a pure function that come with a batch
 _PARAMETER = inspect.Parameter
+CHUNKS = ("mini_batch_size",)
 
 
 class RelevanceLossBase(ABC):
@@ -37,6 +39,8 @@ class RelevanceLossBase(ABC):
         loss_key: kept from ml4ir, no effect.
         scoring_type: kept from ml4ir, no effect.
         min_label: documents whose label is below it are padding; None: none is.
+        mini_batch_size: documents that a cross-encoder scores at a time in training, on TensorFlow; None: all of the
+            batch. Never changes the value; losses of documents take it, and no other model reads it.
 
     Raises:
         ValueError: for a parameter that the loss does not have, or a value that it does not allow.
@@ -59,8 +63,8 @@ class RelevanceLossBase(ABC):
         if not hasattr(cls, "function"):
             return
         own = inspect.signature(cls.function).parameters.values()
-        cls._parameters = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY and p.name != "item_weight"}
-        cls._parameters |= {"min_label": 0.0, **cls.defaults}
+        cls._parameters = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY and p.name not in _TENSORS}
+        cls._parameters |= {"min_label": 0.0, **dict.fromkeys(cls.step_parameters), **cls.defaults}
         takes = [_PARAMETER("self", _PARAMETER.POSITIONAL_OR_KEYWORD)]
         takes += [_PARAMETER(name, _PARAMETER.POSITIONAL_OR_KEYWORD, default="") for name in cls._positional()]
         takes += [_PARAMETER(name, _PARAMETER.KEYWORD_ONLY, default=d) for name, d in cls._parameters.items()]
@@ -91,9 +95,23 @@ class RelevanceLossBase(ABC):
         self.loss_key, self.scoring_type = legacy.get("loss_key", ""), legacy.get("scoring_type", "")
         params = {name: p.item() if isinstance(p, np.generic) else from_config(p) for name, p in params.items()}
         self.params = {**self._parameters, **params}
-        check_parameters(self.params)
+        self.trained_values: dict[str, Callable[[], Tensor]] = {}  # of parameters that a model trains
+        # None is allowed where it is the default.
+        check_parameters({n: v for n, v in self.params.items() if v is not None or self._parameters[n] is not None})
         if self.params.get("lambda_weight") is not None:
             check_lambda_weight(self.key, self.params["lambda_weight"], self.lambda_weights)
+
+    @property
+    def pure_function(self) -> Callable[..., Tensor]:
+        """The function of the values, with the parameters that it was given."""
+        return type(self).function
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The parameters that the pure function takes."""
+        others = ("min_label", "activation_fn", *self.step_parameters)
+        trained = {name: value() for name, value in self.trained_values.items()}
+        return {name: value for name, value in self.params.items() if name not in others} | trained
 
     @property
     def min_label(self) -> float | None:
@@ -111,6 +129,11 @@ class RelevanceLossBase(ABC):
     def samples(self) -> bool:
         """True if values differ from call to call: a function of this loss then draws from a seed generator."""
         return self.stochastic or self.seed is not None
+
+    @property
+    def memory_size(self) -> int | None:
+        """Rows of earlier batches that a function of this loss keeps; None: none."""
+        return None
 
     @property
     def outputs(self) -> int | None:
@@ -192,14 +215,13 @@ class RelevanceLossBase(ABC):
         `mask` stands in for the mask in the labels; a seeded loss draws from `generator`, a
         `keras.random.SeedGenerator`, where one is given.
         """
-        others = ("min_label", "activation_fn", *self.step_parameters)
-        params = {name: value for name, value in self.params.items() if name not in others}
+        params = self.arguments
         if generator is not None and self.samples:
             params["seed"] = generator
         if self.params.get("activation_fn"):
             y_pred = where_finite(activation_function(self.params["activation_fn"]), as_float(y_pred))
         mask = self.valid(y_true, y_pred) if mask is None else mask
-        return type(self).function(y_true, y_pred, mask, item_weight=item_weight, **params)
+        return self.pure_function(y_true, y_pred, mask, item_weight=item_weight, **params)
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         """Raises `UserError` unless labels and scores have the shapes that this loss takes."""
@@ -235,15 +257,18 @@ class PointwiseLossBase(RelevanceLossBase):
     """A loss of single documents."""
 
     loss_type = "pointwise"
+    step_parameters: ClassVar[Collection[str]] = CHUNKS
 
 
 class PairwiseLossBase(RelevanceLossBase):
     """A loss of document pairs of a query."""
 
     loss_type = "pairwise"
+    step_parameters: ClassVar[Collection[str]] = CHUNKS
 
 
 class ListwiseLossBase(RelevanceLossBase):
     """A loss of a query's whole list."""
 
     loss_type = "listwise"
+    step_parameters: ClassVar[Collection[str]] = CHUNKS

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, ClassVar
 
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, keras, ops
-from ml4ir_losses.losses.base import ListwiseLossBase
+from ml4ir_losses.losses.base import CHUNKS, ListwiseLossBase
 from ml4ir_losses.ops import as_float, clean, ranks, row_sum, surprisal
 from ml4ir_losses.registry import register_loss
 from ml4ir_losses.shapes import Shape, differ, show
@@ -43,14 +43,48 @@ def cross_encoder_multiple_negatives_ranking(
         own = ops.tile(ops.arange(rows)[None, :] == row, (1, width // rows))
         others = ops.logical_and(real, ops.logical_not(own))
         known = None not in tuple(scores.shape)
-        if num_negatives is not None and not (known and num_negatives >= width - width // rows):
-            draw = keras.random.uniform(ops.shape(scores), dtype="float32", seed=seed)
-            others = ops.logical_and(others, ranks(draw, others) <= num_negatives)
+        if not (known and num_negatives is not None and num_negatives >= width - width // rows):
+            others = _drawn(others, num_negatives, seed)
         chosen = ops.logical_or(others, ops.logical_and(real, own))
         positive = ops.logical_and(real, column == row)
+    return _cross_entropy(scores, chosen, positive, item_weight)
+
+
+def positive_among_list(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    num_negatives: int | None = 4,
+    scale: float = 10.0,
+    seed: Any = None,
+) -> Tensor:
+    """Per-query cross entropy of a list's positive, [B], from labels [B, N]: see the class with labels.
+
+    The positive is the first document of the highest label, if that is above 0; negatives are those that are not.
+    """
+    labels, scores, real, _ = clean(labels, scores, mask, temperature=temperature / scale)
+    relevant = ops.logical_and(real, labels > 0)
+    positive = ops.logical_and(relevant, ranks(labels, real) == 1)
+    negative = _drawn(ops.logical_and(real, ops.logical_not(relevant)), num_negatives, seed)
+    return _cross_entropy(scores, ops.logical_or(positive, negative), positive, item_weight)
+
+
+def _drawn(candidates: Tensor, count: int | None, seed: Any) -> Tensor:
+    """`count` of the candidates of each row, all where there are no more."""
+    if count is None:
+        return candidates
+    draw = keras.random.uniform(ops.shape(candidates), dtype="float32", seed=seed)
+    return ops.logical_and(candidates, ranks(draw, candidates) <= count)
+
+
+def _cross_entropy(scores: Tensor, chosen: Tensor, positive: Tensor, weight: Tensor | None) -> Tensor:
+    """Of each row's positive among those that are chosen, [B]; 0 for a row without one."""
     has_positive = ops.any(positive, axis=-1, keepdims=True)
     values = row_sum(ops.where(positive, surprisal(scores, ops.logical_and(chosen, has_positive)), 0.0))
-    return values if item_weight is None else values * ops.cast(item_weight, values.dtype)
+    return values if weight is None else values * ops.cast(weight, values.dtype)
 
 
 def already_sampled(
@@ -103,12 +137,16 @@ class CrossEncoderMultipleNegativesRankingLoss(ListwiseLossBase):
     [B] or [B, 1] that it is all candidates. For other lists, such as with hard negatives, set `num_negatives` to
     their width less 1. No labels: y_true is anything with B rows. In nats.
 
+    With a number as `min_label`, as in every config, y_true [B, N] holds labels of lists of any width: the positive
+    is the first document of the highest label, which must be above 0, and the negatives are drawn from the documents
+    that are not above 0. A list without a positive has the value 0.
+
     Args:
         temperature: T, above 0.
         num_negatives: how many negatives are drawn; None, or more than there are: all.
         scale: c, above 0. With a sigmoid and m negatives, no value is below ln(1 + m·exp(-c)).
         seed: equal seeds give equal sequences of draws.
-        min_label: no effect: there are no labels.
+        min_label: None: there are no labels; a number: documents whose label is below it are padding.
         activation_fn: a, applied to the logits first; None is the identity.
 
     Raises:
@@ -123,10 +161,18 @@ class CrossEncoderMultipleNegativesRankingLoss(ListwiseLossBase):
     stochastic = True
     defaults = {"activation_fn": "sigmoid", "min_label": None}
 
-    def valid(self, y_true: Tensor, y_pred: Tensor) -> None:
-        """Every row counts: there are no labels that could say otherwise."""
+    def valid(self, y_true: Tensor, y_pred: Tensor) -> Tensor | None:
+        """The documents of labelled lists that count; without labels all do."""
+        return None if self.min_label is None else super().valid(y_true, y_pred)
+
+    @property
+    def pure_function(self) -> Callable[..., Tensor]:
+        return type(self).function if self.min_label is None else positive_among_list
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
+        if self.min_label is not None:
+            super().check_shapes(y_true, y_pred)
+            return
         if len(y_pred) != 2 or not y_true or differ(y_true[0], y_pred[0]):
             raise UserError(
                 f"{self.key!r} takes y_pred [B, columns] and y_true with B rows. "
@@ -151,11 +197,16 @@ class CachedCrossEncoderMultipleNegativesRankingLoss(CrossEncoderMultipleNegativ
         num_negatives: how many negatives are drawn; None, or more than there are: all.
         scale: c, above 0.
         seed: equal seeds give equal sequences of draws.
-        min_label: no effect: there are no labels.
+        min_label: None: there are no labels; a number: documents whose label is below it are padding.
         activation_fn: a, applied to the logits first; None is the identity.
+        mini_batch_size: how many documents a cross-encoder scores at a time; never changes the value.
+        show_progress_bar: show on stderr how many mini-batches of a step are done.
 
     Raises:
         ValueError: for a y_pred that is neither a list nor all candidates.
 
     Source: Gao et al., "Scaling deep contrastive learning batch size under memory limited setup" (2021).
     """
+
+    step_parameters: ClassVar[Collection[str]] = (*CHUNKS, "show_progress_bar")
+    defaults = {"activation_fn": "sigmoid", "min_label": None, "mini_batch_size": 32, "show_progress_bar": False}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
-from ml4ir_losses.losses.base import RelevanceLossBase
+from ml4ir_losses.losses.base import CHUNKS, RelevanceLossBase
 from ml4ir_losses.ops import as_float, normalise, row_sum
 from ml4ir_losses.registry import register_loss
 from ml4ir_losses.shapes import Shape, differ, show
@@ -92,6 +92,7 @@ class CategoricalCrossEntropy(RelevanceLossBase):
     loss_type = "classification"
     function = staticmethod(categorical_cross_entropy)
     activation = "classes"
+    step_parameters = CHUNKS
     defaults = {"activation_fn": None}
 
     @classmethod

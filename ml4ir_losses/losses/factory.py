@@ -44,6 +44,9 @@ class WeightedSum(RelevanceLossBase):
             raise UserError(
                 f"The losses of a weighted sum must take one number of logits per document. Received: {received}."
             )
+        for loss, _ in self.losses:
+            if loss.memory_size:
+                raise UserError(f"{loss.key!r} keeps rows between batches and cannot be part of a weighted sum.")
         self.loss_type = first.loss_type  # type: ignore[misc]
         self.activation = first.activation  # type: ignore[misc]
         self.takes_confidence = any(loss.takes_confidence for loss, _ in self.losses)  # type: ignore[misc]
@@ -106,7 +109,7 @@ def get_loss(spec: str | Mapping[str, Any] | RelevanceLossBase, **params: Any) -
     """The loss of a key or alias, of `{"key": ..., <params>}`, or the weighted sum of `{key: weight, ...}`.
 
     >>> get_loss("listnet", temperature=0.5)
-    ListNetLoss(temperature=0.5, label_temperature=1.0, min_label=0.0, activation_fn=None)
+    ListNetLoss(temperature=0.5, label_temperature=1.0, min_label=0.0, mini_batch_size=None, activation_fn=None)
     >>> get_loss({"softmax_cross_entropy": 0.9, "pairwise_logistic": 0.1}).loss_type
     'listwise'
 

@@ -15,6 +15,7 @@ from ml4ir_losses.losses.activations import INVERSES
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import PropensitySpec, check_propensity, propensity_weight
+from ml4ir_losses.losses.row_queue import RowQueue
 from ml4ir_losses.ops.weights import split_weights
 from ml4ir_losses.shapes import same_shape
 
@@ -65,6 +66,8 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         self.propensity = propensity
         # An attribute, so that a model can track it: on JAX only a tracked generator advances.
         self.seed_generator = keras.random.SeedGenerator(self.loss.seed) if self.loss.samples else None
+        # The same holds of the rows that a loss remembers.
+        self.memory = RowQueue(self.loss.memory_size) if self.loss.memory_size else None
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
@@ -100,7 +103,14 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
             scores = INVERSES[self.loss.activation](scores)
         mask = target.get("mask")
         mask = None if mask is None else mask > 0
-        return self.loss.per_query(target["labels"], scores, target.get("item_weight"), mask, self.seed_generator)
+        given = target["labels"], scores, target.get("item_weight"), mask, self.seed_generator
+        if self.memory is None or not self.memory.active:
+            return self.loss.per_query(*given)
+        rows = self.loss.to_remember(target["labels"], scores, mask)  # type: ignore[attr-defined]
+        self.memory.prepare(rows[0], scores)
+        values = self.loss.per_query(*given, self.memory.rows())  # type: ignore[call-arg]
+        self.memory.put(*rows)
+        return values
 
     def get_config(self) -> dict[str, Any]:
         for name in ("mask", "positions"):

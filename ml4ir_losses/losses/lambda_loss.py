@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from ml4ir_losses.errors import UserError, check_not_negative
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PairwiseLossBase
-from ml4ir_losses.losses.lambda_weights import absolute_differences, normalised_gain
+from ml4ir_losses.losses.lambda_weights import absolute_differences, normalised_gain, steps_of
 from ml4ir_losses.losses.parameters import from_config, to_config
-from ml4ir_losses.ops import clean, descending_order, normalise, take
+from ml4ir_losses.ops import clean, descending_order, normalise, rank_table, take
 from ml4ir_losses.ops.pairs import logistic, ordered_pairs, pair_sums, valid_pairs
 from ml4ir_losses.registry import WEIGHTING_SCHEMES, register_loss, register_weighting_scheme
 
@@ -173,16 +173,13 @@ def ranknet(
 
 def _log2_discount(like: Tensor) -> Tensor:
     """log2(1 + r) for r = 1..n, [1, n]."""
-    ranks = ops.cast(ops.arange(1, ops.shape(like)[1] + 1), like.dtype)
-    return (ops.log1p(ranks) / LOG_BASE["binary"])[None, :]
+    return (ops.log1p(rank_table(like)) / LOG_BASE["binary"])[None, :]
 
 
 def _distance_steps(discount: Tensor) -> Tensor:
     """|1/D(d) - 1/D(d + 1)| with d = |i - j|, [1, n, n]; 0 on the diagonal."""
-    table = 1.0 / discount[0]
-    steps = ops.concatenate([ops.zeros_like(table[:1]), ops.abs(table[:-1] - table[1:])], axis=0)
-    index = ops.arange(ops.shape(table)[0])
-    return ops.take(steps, ops.abs(index[:, None] - index[None, :]), axis=0)[None]
+    places = ops.arange(ops.shape(discount)[1])[None, :]
+    return ops.take(steps_of(1.0 / discount[0]), absolute_differences(places), axis=0)
 
 
 @register_loss("lambda_loss")

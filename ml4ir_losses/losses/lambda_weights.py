@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from ml4ir_losses.errors import UserError, check_count
+from ml4ir_losses.errors import UserError, check_count, check_flag, check_fraction, check_whole
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.parameters import from_config, to_config
-from ml4ir_losses.ops import row_sum, safe_divide
+from ml4ir_losses.ops import rank_table, row_sum, safe_divide
 from ml4ir_losses.ops.gains import (
     DiscountSpec,
     GainSpec,
@@ -18,6 +18,7 @@ from ml4ir_losses.ops.gains import (
     label_gain,
     relative_gain,
 )
+from ml4ir_losses.ops.pairs import pair_differences, valid_pairs
 from ml4ir_losses.registry import LAMBDA_WEIGHTS, register_lambda_weight
 
 
@@ -84,19 +85,14 @@ def normalised_gain(
     return safe_divide(gains, divisor * ops.ones_like(gains))
 
 
-def rank_table(like: Tensor, last: int = 0) -> Tensor:
-    """1-based ranks 1..N + `last`, [N + last], in the dtype of `like` [B, N]."""
-    return ops.cast(ops.arange(1, ops.shape(like)[1] + 1 + last), like.dtype)
-
-
-def rank_distances(ranks: Tensor) -> Tensor:
-    """|r_i - r_j|, [B, N, N]."""
-    return ops.abs(ranks[:, :, None] - ranks[:, None, :])
+def steps_of(table: Tensor) -> Tensor:
+    """What a table D(1), …, D(N) changes from rank d to the next: |D(d) - D(d + 1)|, and 0 for d = 0, [N]."""
+    return ops.concatenate([ops.zeros_like(table[:1]), ops.abs(table[:-1] - table[1:])], axis=0)
 
 
 def absolute_differences(x: Tensor) -> Tensor:
     """|x_i - x_j|, [B, N, N]."""
-    return ops.abs(x[:, :, None] - x[:, None, :])
+    return ops.abs(pair_differences(x))
 
 
 @register_lambda_weight("label_diff")
@@ -124,8 +120,7 @@ class _GainWeight(LambdaWeight):
         check_count(topn=self.topn)
         get_gain(self.gain)
         get_discount(self.discount)
-        if not isinstance(self.normalized, bool):
-            raise UserError(f"`normalized` must be true or false. Received: normalized={self.normalized!r}.")
+        check_flag(normalized=self.normalized)
 
     def gains(self, labels: Tensor, mask: Tensor) -> Tensor:
         """Gains of the documents, [B, N], over the best DCG where `normalized`."""
@@ -139,8 +134,7 @@ class _GainWeight(LambdaWeight):
 
     def discount_steps(self, like: Tensor) -> Tensor:
         """|D(d) - D(d + 1)| for d = 0, …, N - 1, and 0 for d = 0, [N]."""
-        table = self.discounts(like)
-        return ops.concatenate([ops.zeros_like(table[:1]), ops.abs(table[:-1] - table[1:])], axis=0)
+        return steps_of(self.discounts(like))
 
 
 @register_lambda_weight("dcg")
@@ -170,16 +164,14 @@ class DCGLambdaWeight(_GainWeight):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        a = self.smooth_fraction
-        if isinstance(a, bool) or not isinstance(a, (int, float)) or not 0 <= a <= 1:
-            raise UserError(f"`smooth_fraction` must be a number from 0 to 1. Received: smooth_fraction={a!r}.")
+        check_fraction(smooth_fraction=self.smooth_fraction)
 
     def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
         gains, a = self.gains(labels, mask), self.smooth_fraction
         within = ranks <= self.topn if self.topn is not None else None
         steps = 0.0
         if a < 1:
-            steps = (1.0 - a) * ops.take(self.discount_steps(gains), rank_distances(ranks), axis=0)
+            steps = (1.0 - a) * ops.take(self.discount_steps(gains), absolute_differences(ranks), axis=0)
         if a > 0:
             discounts = ops.take(self.discounts(gains), ranks - 1, axis=0)
             discounts = discounts if within is None else ops.where(within, discounts, 0.0)
@@ -228,7 +220,7 @@ class NDCGLambdaWeightV2(_GainWeight):
 
     def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
         gains = self.gains(labels, mask)
-        steps = ops.take(self.discount_steps(gains), rank_distances(ranks), axis=0)
+        steps = ops.take(self.discount_steps(gains), absolute_differences(ranks), axis=0)
         if self.topn is not None:
             steps = steps * ops.take(self.rescaling(gains), _lower_rank(ranks) - 1, axis=0)
         return _between_documents(absolute_differences(gains) * steps, mask)
@@ -280,9 +272,7 @@ class PrecisionLambdaWeight(LambdaWeight):
     topn: int
 
     def __post_init__(self) -> None:
-        if self.topn is None:
-            raise UserError("`topn` must be a whole number of at least 1. Received: topn=None.")
-        check_count(topn=self.topn)
+        check_whole(1, topn=self.topn)
 
     def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
         relevant, within = labels >= 1, ranks <= self.topn
@@ -342,7 +332,7 @@ class PListMLELambdaWeight(LambdaWeight):
 
 
 def _between_documents(weights: Tensor, mask: Tensor) -> Tensor:
-    return ops.where(ops.logical_and(mask[:, :, None], mask[:, None, :]), weights, 0.0)
+    return ops.where(valid_pairs(mask), weights, 0.0)
 
 
 def _lower_rank(ranks: Tensor) -> Tensor:

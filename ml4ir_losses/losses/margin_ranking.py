@@ -13,7 +13,8 @@ from ml4ir_losses.errors import UserError, check_positive
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PairwiseLossBase, RelevanceLossBase
 from ml4ir_losses.ops import as_float, clean, normalise, safe_divide
-from ml4ir_losses.ops.pairs import pair_differences
+from ml4ir_losses.ops.pairs import ordered_pairs, pair_differences
+from ml4ir_losses.ops.similarity import absolute
 from ml4ir_losses.registry import register_loss
 from ml4ir_losses.shapes import Shape, differ, same_shape, show
 
@@ -164,8 +165,8 @@ class ProbMarginRankingLoss(PairwiseLossBase, RankingLossInterface):
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if not _of_pairs(y_true.shape, y_pred.shape):
             return super().per_query(y_true, y_pred, item_weight, mask, generator)
-        params = {name: value for name, value in self.params.items() if name != "min_label"}  # -1 is a target here
-        return type(self).function(y_true, y_pred, mask, item_weight=item_weight, **params)
+        # No `min_label`: -1 is a target here.
+        return type(self).function(y_true, y_pred, mask, item_weight=item_weight, **self.arguments)
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         lists = len(y_pred) == 2 and (len(y_true) == 2 or (len(y_true) == 3 and y_true[2] in (2, None)))
@@ -239,26 +240,22 @@ def _pairs(
         labels = ops.cast(labels, scores.dtype)[:, :, None, None]
         difference = ((scores[:, 0] - scores[:, 1]) / temperature)[:, None, None]
         confidence = _smaller(labels[:, 1], labels[:, 2])
-        return _Pairs(labels[:, 0] * difference, _size(difference), confidence, ops.ones_like(difference), True)
+        return _Pairs(labels[:, 0] * difference, absolute(difference), confidence, ops.ones_like(difference), True)
     given = labels[..., 1] if len(labels.shape) == 3 else None
     labels = labels[..., 0] if len(labels.shape) == 3 else labels
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
-    ordered = (pair_differences(labels) > 0) & mask[:, :, None] & mask[:, None, :]
+    ordered = ordered_pairs(labels, mask)
     difference = ops.where(ordered, pair_differences(scores), 0.0) / temperature  # after: exact at any offset
     confidence = 1.0
     if given is not None:
         given = ops.where(mask, ops.cast(given, scores.dtype), 0.0)
         confidence = _smaller(given[:, :, None], given[:, None, :])
     weight = ops.where(ordered, weight[:, :, None], 0.0)
-    return _Pairs(difference, _size(difference), confidence, weight, False)
+    return _Pairs(difference, absolute(difference), confidence, weight, False)
 
 
 def _smaller(a: Tensor, b: Tensor) -> Tensor:
     return ops.where(a < b, a, b)  # `minimum` rounds float64 to float32 on torch
-
-
-def _size(x: Tensor) -> Tensor:
-    return x * ops.sign(x)  # the gradient of `abs` at 0 is 1 on JAX
 
 
 def _margin_cost(pairs: _Pairs, normalization: str, cost: Callable[[Tensor], Tensor]) -> Tensor:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ml4ir_losses.errors import (
     UserError,
     check_choice,
     check_count,
+    check_flag,
+    check_fraction,
     check_not_negative,
     check_number,
     check_positive,
+    check_whole,
     did_you_mean,
 )
 from ml4ir_losses.lazy import Tensor, keras
@@ -36,21 +40,11 @@ def activation_function(name: str) -> Callable[[Tensor], Tensor]:
     return function  # type: ignore[no-any-return]
 
 
-def _flag(**arguments: Any) -> None:
-    for name, value in arguments.items():
-        if not isinstance(value, bool):
-            raise UserError(f"`{name}` must be true or false. Received: {name}={value!r}.")
-
-
 def _optional(check: Callable[..., None]) -> Callable[..., None]:
     def checked(**arguments: Any) -> None:
         check(**{name: value for name, value in arguments.items() if value is not None})
 
     return checked
-
-
-def _normalization(**arguments: str) -> None:
-    check_choice(NORMALIZATIONS, **arguments)
 
 
 def _activation_fn(**arguments: str) -> None:
@@ -65,18 +59,6 @@ def _share(**arguments: float) -> None:
             raise UserError(f"`{name}` must be a number from 0 to below 1. Received: {name}={value!r}.")
 
 
-def _fraction(**arguments: float) -> None:
-    for name, value in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise UserError(f"`{name}` must be a number from 0 to 1. Received: {name}={value!r}.")
-
-
-def _count(**arguments: int) -> None:
-    for name, value in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(f"`{name}` must be a whole number of at least 1. Received: {name}={value!r}.")
-
-
 def _whole(**arguments: int) -> None:
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, int):
@@ -87,12 +69,6 @@ def _seed(**arguments: int) -> None:
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise UserError(f"`{name}` must be None or a whole number of at least 0. Received: {name}={value!r}.")
-
-
-def _index(**arguments: int) -> None:
-    for name, value in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise UserError(f"`{name}` must be a whole number of at least 0. Received: {name}={value!r}.")
 
 
 def _class_weight(**arguments: Any) -> None:
@@ -122,12 +98,8 @@ def _weighting_scheme(**arguments: Any) -> None:
         get_weighting_scheme(value)
 
 
-def _distance(**arguments: str) -> None:
-    check_choice(DISTANCES, **arguments)
-
-
-def _similarity(**arguments: str) -> None:
-    check_choice(SIMILARITIES, **arguments)
+def _choice(*allowed: str) -> Callable[..., None]:
+    return partial(check_choice, allowed)
 
 
 def _function_or(*names: str) -> Callable[..., None]:
@@ -135,10 +107,6 @@ def _function_or(*names: str) -> Callable[..., None]:
         check_choice(names, **{name: value for name, value in arguments.items() if not callable(value)})
 
     return checked
-
-
-def _margin_strategy(**arguments: str) -> None:
-    check_choice(("absolute", "relative"), **arguments)
 
 
 def _inner_loss(**arguments: Any) -> None:
@@ -168,42 +136,35 @@ def _step_count(**arguments: int) -> None:
             raise UserError(f"`{name}` must be a whole number; below 1 it is all. Received: {name}={value!r}.")
 
 
-def _layer_decay(**arguments: str) -> None:
-    check_choice(("none", "linear", "log"), **arguments)
-
-
-def _log_base(**arguments: str) -> None:
-    check_choice(("binary", "natural"), **arguments)
-
-
 CHECKS: dict[str, Callable[..., None]] = {
     "temperature": check_positive,
-    "normalization": _normalization,
+    "normalization": _choice(*NORMALIZATIONS),
     "min_label": _optional(check_number),
     "activation_fn": _optional(_activation_fn),
     "pos_weight": _optional(check_not_negative),
-    "respect_input_order": _flag,
-    "normalize_labels": _flag,
+    "respect_input_order": check_flag,
+    "normalize_labels": check_flag,
     "label_smoothing": _share,
     "class_weight": _optional(_class_weight),
     "ignore_index": _optional(_whole),
     "seed": _optional(_seed),
     "lambda_weight": _lambda_weight,
     "weighting_scheme": _weighting_scheme,
-    "reduction_log": _log_base,
+    "reduction_log": _choice("binary", "natural"),
     "k": check_count,
     "topk": check_count,
     "sigma": check_positive,
     "margin": check_not_negative,
     "base_margin": check_positive,
-    "tau": _fraction,
-    "squared": _flag,
-    "sample_size": _count,
-    "n_samples": _count,
+    "tau": check_fraction,
+    "squared": check_flag,
+    "sample_size": partial(check_whole, 1),
+    "memory_size": partial(check_whole, 1),
+    "n_samples": partial(check_whole, 1),
     "num_negatives": check_count,
-    "max_iter": _count,
-    "no_of_levels": _count,
-    "ordinal_size": _count,
+    "max_iter": partial(check_whole, 1),
+    "no_of_levels": partial(check_whole, 1),
+    "ordinal_size": partial(check_whole, 1),
     "gumbel_temperature": check_positive,
     "label_temperature": check_positive,
     "gamma": check_positive,
@@ -215,28 +176,28 @@ CHECKS: dict[str, Callable[..., None]] = {
     "virtual_label": check_not_negative,
     "exam_loss_weight": check_not_negative,
     "rel_loss_weight": check_not_negative,
-    "use_fraction_label": _flag,
-    "stochastic": _flag,
-    "do_fine_small_difference": _flag,
-    "as_shipped": _flag,
-    "distance": _distance,
-    "similarity": _similarity,
-    "size_average": _flag,
+    "use_fraction_label": check_flag,
+    "stochastic": check_flag,
+    "do_fine_small_difference": check_flag,
+    "as_shipped": check_flag,
+    "distance": _choice(*DISTANCES),
+    "similarity": _choice(*SIMILARITIES),
+    "size_average": check_flag,
     "loss_fct": _function_or("mse", "mae", "huber"),
     "cos_score_transformation": _optional(_function_or("identity", "sigmoid", "tanh", "relu")),
     "softmax_scale": check_positive,
-    "num_labels": _count,
-    "concatenation_sent_rep": _flag,
-    "concatenation_sent_difference": _flag,
-    "concatenation_sent_multiplication": _flag,
-    "gather_across_devices": _flag,
-    "mini_batch_size": _count,
-    "show_progress_bar": _flag,
+    "num_labels": partial(check_whole, 1),
+    "concatenation_sent_rep": check_flag,
+    "concatenation_sent_difference": check_flag,
+    "concatenation_sent_multiplication": check_flag,
+    "gather_across_devices": check_flag,
+    "mini_batch_size": partial(check_whole, 1),
+    "show_progress_bar": check_flag,
     "positive_margin": check_number,
     "negative_margin": check_number,
-    "margin_strategy": _margin_strategy,
-    "contrast_anchors": _flag,
-    "contrast_positives": _flag,
+    "margin_strategy": _choice("absolute", "relative"),
+    "contrast_anchors": check_flag,
+    "contrast_positives": check_flag,
     "base": check_number,
     "loss": _inner_loss,
     "dims": _dims,
@@ -247,15 +208,15 @@ CHECKS: dict[str, Callable[..., None]] = {
     "prior_layers_weight": check_not_negative,
     "kl_div_weight": check_not_negative,
     "kl_temperature": check_not_negative,
-    "layer_decay": _layer_decay,
-    "tie_encoder_decoder": _flag,
-    "pad_token_id": _index,
+    "layer_decay": _choice("none", "linear", "log"),
+    "tie_encoder_decoder": check_flag,
+    "pad_token_id": partial(check_whole, 0),
     "threshold": check_count,
     "document_regularizer_weight": check_not_negative,
     "query_regularizer_weight": _optional(check_not_negative),
     "document_regularizer_threshold": check_count,
     "query_regularizer_threshold": check_count,
-    "use_document_regularizer_only": _flag,
+    "use_document_regularizer_only": check_flag,
 }
 
 

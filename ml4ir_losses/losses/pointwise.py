@@ -5,7 +5,7 @@ from __future__ import annotations
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PointwiseLossBase
-from ml4ir_losses.ops import clean, normalise, row_sum, safe_divide
+from ml4ir_losses.ops import clean, normalise, row_sum, safe_divide, safe_sqrt
 from ml4ir_losses.registry import register_loss
 from ml4ir_losses.shapes import Shape, differ, same_shape, show
 
@@ -81,15 +81,9 @@ def root_mean_squared_error(
     total = row_sum(weight * ops.square(no_of_levels * ops.sigmoid(scores) - labels))
     count = row_sum(weight)
     if normalization == "batch":  # the share of each row in the root over the whole batch
-        whole = _root(ops.sum(total)) * _root(ops.sum(count))
+        whole = safe_sqrt(ops.sum(total)) * safe_sqrt(ops.sum(count))
         return safe_divide(ops.sum(ops.ones_like(total)) * total, whole * ops.ones_like(total))
-    return _root(normalise(total, count, normalization))
-
-
-def _root(x: Tensor) -> Tensor:
-    """√x, with the gradient 0 at 0."""
-    positive = x > 0
-    return ops.where(positive, ops.sqrt(ops.where(positive, x, 1.0)), 0.0)
+    return safe_sqrt(normalise(total, count, normalization))
 
 
 @register_loss("sigmoid_cross_entropy", aliases=("sigmoid_cross_entropy_loss",))

@@ -10,11 +10,12 @@ from ml4ir_losses.ops.masking import (
     masked_logsumexp,
     row_sum,
     safe_divide,
+    safe_sqrt,
     surprisal,
     where_finite,
 )
 from ml4ir_losses.ops.normalization import NORMALIZATIONS, list_weight, normalise
-from ml4ir_losses.ops.sorting import descending_order, ranks, take
+from ml4ir_losses.ops.sorting import descending_order, rank_table, ranks, take
 from ml4ir_losses.ops.tail_sums import tail_sums
 
 __all__ = [
@@ -29,9 +30,11 @@ __all__ = [
     "masked_log_softmax",
     "masked_logsumexp",
     "normalise",
+    "rank_table",
     "ranks",
     "row_sum",
     "safe_divide",
+    "safe_sqrt",
     "surprisal",
     "tail_sums",
     "take",

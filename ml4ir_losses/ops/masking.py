@@ -59,6 +59,12 @@ def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     return ops.where(nonzero, numerator / ops.where(nonzero, denominator, 1.0), 0.0)
 
 
+def safe_sqrt(x: Tensor) -> Tensor:
+    """√x, and 0 with a zero gradient where x is not above 0."""
+    positive = x > 0
+    return ops.where(positive, ops.sqrt(ops.where(positive, x, 1.0)), 0.0)
+
+
 def masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
     """log Σ exp(scores) over the valid documents, [B, 1]; very low, but finite, where none is valid."""
     return ops.logsumexp(ops.where(mask, scores, lowest(scores)), axis=-1, keepdims=True)

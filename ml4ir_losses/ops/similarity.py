@@ -9,17 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ml4ir_losses.lazy import Tensor, ops
-from ml4ir_losses.ops.masking import safe_divide
+from ml4ir_losses.ops.masking import safe_divide, safe_sqrt
 
 Compare = Callable[[Tensor, Tensor], Tensor]
 _SHORTEST = 1e-30  # the gradient of what is shorter overflows
 _CHUNK = 16  # dimensions at a time where a matrix needs their differences one by one
-
-
-def safe_sqrt(x: Tensor) -> Tensor:
-    """√x, and 0 with a zero gradient where x is not above 0."""
-    positive = x > 0
-    return ops.where(positive, ops.sqrt(ops.where(positive, x, 1.0)), 0.0)
 
 
 def unit(x: Tensor) -> Tensor:

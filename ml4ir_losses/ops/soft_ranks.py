@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.ops.masking import below_top, lowest, row_sum
 from ml4ir_losses.ops.sinkhorn import sinkhorn
-from ml4ir_losses.ops.sorting import descending_order, ranks, take
+from ml4ir_losses.ops.sorting import descending_order, rank_table, ranks, take
 
 AtRank = Callable[[Callable[[Tensor], Tensor]], Tensor]
 RankFn = Callable[[Tensor, Tensor], AtRank]
@@ -44,7 +44,7 @@ def neural_sort_ranks(temperature: float, sinkhorn_iterations: int = 0) -> RankF
         matrix = neural_sort_matrix(scores / temperature, mask)
         if sinkhorn_iterations:
             matrix = sinkhorn(matrix, sinkhorn_iterations)
-        position = _positions(scores)
+        position = rank_table(scores)[None, :]
         return lambda function: ops.sum(matrix * function(position)[:, :, None], axis=1)
 
     return rank_fn
@@ -77,7 +77,7 @@ def neural_sort_logits(scores: Tensor, mask: Tensor) -> Tensor:
 
     order = ops.sign(values[:, :, None] - values[:, None, :])  # 0 at ties, where the gradient of |x| is 0
     order = ops.stop_gradient(ops.where(mask[:, None, :], order, 0.0))
-    factor = size + 1.0 - 2.0 * _positions(values)
+    factor = size + 1.0 - 2.0 * rank_table(values)[None, :]
 
     def distances(x: Tensor) -> Tensor:
         return row_sum(order * (x[:, :, None] - x[:, None, :]))
@@ -87,8 +87,3 @@ def neural_sort_logits(scores: Tensor, mask: Tensor) -> Tensor:
     coarse = factor[:, :, None] * whole[:, None, :] - far[:, None, :] - highest[:, :, None]
     fine = factor[:, :, None] * rest[:, None, :] - distances(rest)[:, None, :]
     return ops.where(mask[:, None, :], step[:, :, None] * coarse + fine, lowest(values))
-
-
-def _positions(like: Tensor) -> Tensor:
-    """1 to N in the dtype of `like`, [1, N]."""
-    return ops.cast(ops.arange(ops.shape(like)[1])[None, :] + 1, like.dtype)

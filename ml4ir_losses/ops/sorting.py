@@ -20,3 +20,8 @@ def take(x: Tensor, order: Tensor) -> Tensor:
 def ranks(scores: Tensor, mask: Tensor) -> Tensor:
     """1-based ranks by descending score, [B, N] int32; valid documents come before masked ones."""
     return ops.cast(ops.argsort(descending_order(scores, mask), axis=-1), "int32") + 1
+
+
+def rank_table(like: Tensor, last: int = 0) -> Tensor:
+    """1-based ranks 1..N + `last`, [N + last], in the dtype of `like` [B, N]."""
+    return ops.cast(ops.arange(1, ops.shape(like)[1] + 1 + last), like.dtype)

@@ -54,9 +54,6 @@ CASES: dict[str, Case] = {key: case for family in FAMILIES for key, case in fami
 KEYS = [entry.key for entry in LOSSES if entry.target.__module__.startswith("ml4ir_losses.")]
 
 
-MOST_VARIANTS = 1 if BACKEND == "jax" else None  # JAX compiles anew for every one
-
-
 class Batch(NamedTuple):
     """Float64 arrays: labels, scores, mask and weight in the shapes that the layout of the loss says."""
 
@@ -84,15 +81,42 @@ def each(what: Callable[[Case], bool] = lambda case: True) -> Any:
     return pytest.mark.parametrize("key", [key for key in KEYS if key not in CASES or what(CASES[key])])
 
 
-def each_variant_of(what: Callable[[Case], bool] = lambda case: True) -> Any:
-    """Over the keys whose case fits and the parameters to try."""
+def firsts_of_families(what: Callable[[Case], bool]) -> set[str]:
+    """The first key of each family whose case fits."""
+    fitting = ([key for key, case in family.CASES.items() if what(case)] for family in FAMILIES)
+    return {keys[0] for keys in fitting if keys}
+
+
+def each_variant_of(
+    what: Callable[[Case], bool] = lambda case: True, every: bool = False, at_home: bool = False
+) -> Any:
+    """Over the keys whose case fits and the parameters to try; but for `every`, those after the first are slow.
+
+    `at_home`: on other backends than TensorFlow only those of a family's first key are not.
+    """
+    quick = firsts_of_families(what) if at_home and BACKEND != "tensorflow" else set(KEYS)
     rows = [
-        (key, params)
+        pytest.param(key, params, id=variant_name(key, params), marks=() if plain else pytest.mark.slow)
         for key in KEYS
         if key not in CASES or what(CASES[key])
-        for params in (CASES[key].variants[:MOST_VARIANTS] if key in CASES else ({},))
+        for number, params in enumerate(CASES[key].variants if key in CASES else ({},))
+        for plain in [every or (number == 0 and key in quick)]
     ]
-    return pytest.mark.parametrize(("key", "params"), rows, ids=[variant_name(*row) for row in rows])
+    return pytest.mark.parametrize(("key", "params"), rows)
+
+
+def one_of_each_family(what: Callable[[Case], bool] = lambda case: True) -> Any:
+    """Over the keys whose case fits; a family's first stands for the others, which are slow."""
+    quick = firsts_of_families(what)
+    keys = [key for key in KEYS if key not in CASES or what(CASES[key])]
+    plain = [key in quick or key not in CASES for key in keys]
+    rows = [pytest.param(key, marks=() if fast else pytest.mark.slow) for key, fast in zip(keys, plain, strict=True)]
+    return pytest.mark.parametrize("key", rows)
+
+
+def each_at_home(what: Callable[[Case], bool] = lambda case: True) -> Any:
+    """`each` on TensorFlow; on the other backends, which share the formulas, one of each family."""
+    return each(what) if BACKEND == "tensorflow" else one_of_each_family(what)
 
 
 def variant_name(key: str, params: dict[str, Any]) -> str:
@@ -101,6 +125,7 @@ def variant_name(key: str, params: dict[str, Any]) -> str:
 
 
 each_key, each_variant = each(), each_variant_of()
+each_oracle_variant = each_variant_of(every=BACKEND == "tensorflow")
 each_list_key = each(lambda case: case.documents)
 each_list_variant = each_variant_of(lambda case: case.documents)
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from losses.cases import Batch, case_of, each, fill, make_batch, oracle, pure
+from losses.cases import Batch, case_of, each_at_home, fill, make_batch, oracle, pure
 from losses.numeric import BACKEND, assert_close, central_differences, gradient, values
 
 LABELS = {"graded": [0.0, 1.0, 2.0, 3.0], "unit": [0.0, 0.25, 1.0], "binary": [0.0, 1.0]}
@@ -26,7 +26,7 @@ def batches(draw, key, rows=3):
     return Batch(fill(labels, mask, -1.0), scores, mask, weight)
 
 
-@each(lambda case: case.smooth)
+@each_at_home(lambda case: case.smooth)
 @settings(max_examples=2 if BACKEND == "jax" else 5)  # JAX compiles anew for every variant
 @given(data=st.data())
 def test_gradients_are_those_of_the_oracle(key, data):

@@ -1,5 +1,7 @@
 """In-batch negatives: candidates of other replicas, a trained scale, and what a guide takes for too alike."""
 
+import warnings
+
 import numpy as np
 import pytest
 from keras import ops
@@ -153,3 +155,16 @@ def test_the_guide_has_the_same_columns():
             fn(np.zeros(shape), np.zeros((3, 2, 4)))
     with pytest.raises(UserError, match="C of at least 2 columns"):
         get_loss("multiple_negatives_ranking").get_loss_fn()(np.zeros(3), np.zeros((3, 4)))
+
+
+@pytest.mark.parametrize(
+    "key", ["multiple_negatives_ranking", "multiple_negatives_symmetric_ranking", "mega_batch_margin"]
+)
+def test_a_batch_of_one_row_is_warned_of(key):
+    function = get_loss(key).get_loss_fn()
+    with pytest.warns(UserWarning, match=f"'{key}': a batch of one row has no negatives"):
+        value = function(np.zeros(1), np.ones((1, 2, 3), "float32"))
+    assert np.isfinite(values(value))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        function(np.zeros(2), np.ones((2, 2, 3), "float32"))

@@ -3,18 +3,37 @@
 import numpy as np
 import pytest
 
-from losses.cases import case_of, each, each_key, each_variant, make_batch, oracle, pure
+from losses.cases import (
+    case_of,
+    each_at_home,
+    each_key,
+    each_oracle_variant,
+    make_batch,
+    one_of_each_family,
+    oracle,
+    pure,
+)
 from losses.numeric import BACKEND, DOUBLE, assert_close, central_differences, gradient, values
 
 # B ≠ N and B = N: a value broadcast along the wrong axis shows only where they differ, or only where they agree.
-SHAPES = pytest.mark.parametrize(("rows", "size"), [(7, 6), (6, 6), (1, 6)], ids=["B7N6", "B6N6", "B1N6"])
+# How shapes are broadcast is the same on every backend.
+OTHERS = [] if BACKEND == "tensorflow" else [pytest.mark.slow]
+SHAPES = pytest.mark.parametrize(
+    ("rows", "size"),
+    [
+        pytest.param(7, 6, id="B7N6"),
+        pytest.param(6, 6, id="B6N6", marks=OTHERS),
+        pytest.param(1, 6, id="B1N6", marks=OTHERS),
+    ],
+)
+each_far_key = one_of_each_family() if BACKEND == "jax" else each_key  # XLA too, as on TensorFlow
 
 
 def expected(key, batch, scores, weighted, params):
     return oracle(key, batch, scores, weighted, **params)
 
 
-@each_variant
+@each_oracle_variant
 @SHAPES
 @pytest.mark.parametrize("weighted", [True, False], ids=["weights", "no-weights"])
 def test_values(key, params, rows, size, weighted):
@@ -24,7 +43,7 @@ def test_values(key, params, rows, size, weighted):
         assert_close(actual, expected(key, batch, batch.scores, weighted, params))
 
 
-@each_variant
+@each_oracle_variant
 def test_gradients(key, params):
     batch = make_batch(key, seed=5, ties=case_of(key).smooth)
     held = {"held": batch.scores} if case_of(key).held else {}
@@ -34,7 +53,7 @@ def test_gradients(key, params):
     assert_close(actual, slopes, double=1e-7, single=1e-4)
 
 
-@each(lambda case: case.smooth and case.layout != "embeddings")
+@each_at_home(lambda case: case.smooth and case.layout != "embeddings")
 @pytest.mark.parametrize("size", [6, 64], ids=["N6", "N64"])
 def test_gradients_at_all_equal_scores(key, size):
     """Where training starts: max(x, 0) and logaddexp(x, x) have one-sided gradients there."""
@@ -56,7 +75,7 @@ def test_gradients_at_all_equal_scores(key, size):
     assert_close(actual[where], slopes[where], double=1e-6, single=1e-4)
 
 
-@each_key
+@each_far_key
 def test_scores_far_apart(key):
     """Scores up to ±1e4 and a spread of 1e4, in the float32 that training uses: finite, and right."""
     batch = make_batch(key, seed=7)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import warnings
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -47,6 +48,47 @@ def clean_rows(embeddings: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]
     return ops.where(valid[:, None, None], embeddings, 0.0), valid
 
 
+Memory = tuple[Tensor, Tensor, Tensor]  # rows of earlier batches: embeddings [M, C, D], labels [M], which count [M]
+
+
+class ClassRows(NamedTuple):
+    """Rows [B, D] as anchors, candidates [A, D], the rows themselves first, and who is whose what, [B, A].
+
+    A positive is another row of the anchor's class, a negative one of another class; `valid` [B]: the rows that count.
+    """
+
+    rows: Tensor
+    candidates: Tensor
+    positive: Tensor
+    negative: Tensor
+    valid: Tensor
+
+
+def with_memory(memory: Memory | None, x: Tensor, y: Tensor, valid: Tensor) -> Memory:
+    """Embeddings [B, C, D], labels [B] and the rows that count, [B], with those of the memory behind them."""
+    if memory is None:
+        return x, y, valid
+    kept, labels, filled = memory
+    return (
+        ops.concatenate([x, ops.cast(kept, x.dtype)]),
+        ops.concatenate([y, ops.cast(labels, y.dtype)]),
+        ops.concatenate([valid, ops.cast(filled, "bool")]),
+    )
+
+
+def class_rows(labels: Tensor, embeddings: Tensor, mask: Tensor | None, memory: Memory | None = None) -> ClassRows:
+    """The first column of embeddings [B, C, D] with class numbers [B], among itself and the memory."""
+    x, valid = clean_rows(embeddings, mask)
+    y = ops.where(valid, row_labels(labels, x), 0.0)
+    candidates, classes, real = with_memory(memory, x, y, valid)
+    both = ops.logical_and(valid[:, None], real[None, :])
+    same = y[:, None] == classes[None, :]
+    another = ops.arange(ops.shape(y)[0])[:, None] != ops.arange(ops.shape(classes)[0])[None, :]
+    positive = ops.logical_and(ops.logical_and(both, same), another)
+    negative = ops.logical_and(both, ops.logical_not(same))
+    return ClassRows(x[:, 0], candidates[:, 0], positive, negative, valid)
+
+
 def row_values(terms: Tensor, valid: Tensor, item_weight: Tensor | None, scaled: bool = True) -> Tensor:
     """Terms [B], or one number of the whole batch, as the values of the rows, times their weights.
 
@@ -74,6 +116,11 @@ class EmbeddingLossBase(RelevanceLossBase):
     loss_type = "embedding"
     columns: ClassVar[tuple[int, int | None]] = (2, None)  # at least, at most
     labels: ClassVar[str] = "none"  # a key of _LABELS
+    head: ClassVar[str] = ""  # what stands between embeddings and y_pred: a key of model/heads.HEADS, or nothing
+    in_batch: ClassVar[bool] = False  # the other rows of the batch are the negatives
+    every_layer: ClassVar[bool] = False  # y_pred holds the embeddings of every layer
+    trained: ClassVar[tuple[str, ...]] = ()  # parameters above 0 that a model of the builder trains
+    takes_memory: ClassVar[bool] = False  # every term has one row as its anchor, so that others may be remembered
     defaults = {"min_label": None}
 
     def valid(self, y_true: Tensor, y_pred: Tensor) -> None:
@@ -103,6 +150,9 @@ class EmbeddingLossBase(RelevanceLossBase):
     def check_labels(
         self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
     ) -> None:
+        if self.in_batch and tuple(y_pred[:2]) == (1, 2):
+            # No error: the last batch of an epoch may be so.
+            warnings.warn(f"{self.key!r}: a batch of one row has no negatives and teaches nothing.", stacklevel=4)
         if self.labels not in ("class", "binary", "share"):
             return
         values = labels.reshape(-1) if mask is None else labels.reshape(-1)[mask.reshape(-1)]

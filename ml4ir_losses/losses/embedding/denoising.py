@@ -8,7 +8,7 @@ import numpy as np
 
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
-from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, row_mask
+from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, row_mask, row_values
 from ml4ir_losses.ops import as_float, normalise, row_sum
 from ml4ir_losses.registry import register_loss
 from ml4ir_losses.shapes import Shape, differ, show
@@ -27,16 +27,13 @@ def denoising_auto_encoder(
     `embeddings` are the decoder's logits [B, T, V], `labels` the tokens [B, T].
     """
     logits, tokens = as_float(embeddings), ops.cast(ops.convert_to_tensor(labels), "int32")
-    valid = ops.logical_and(tokens != pad_token_id, row_mask(mask, logits)[:, None])
+    rows = row_mask(mask, logits)
+    valid = ops.logical_and(tokens != pad_token_id, rows[:, None])
     logs = ops.log_softmax(ops.where(valid[..., None], logits, 0.0), axis=-1)
     own = tokens[..., None] == ops.arange(logits.shape[-1], dtype="int32")
     terms = ops.where(valid, -ops.sum(ops.where(own, logs, 0.0), axis=-1), 0.0)
     values = normalise(row_sum(terms), row_sum(ops.cast(valid, logits.dtype)), "batch")
-    return values if item_weight is None else _weighted(values, row_mask(mask, logits), item_weight)
-
-
-def _weighted(values: Tensor, rows: Tensor, item_weight: Tensor) -> Tensor:
-    return values * ops.where(rows, ops.cast(ops.reshape(item_weight, (-1,)), values.dtype), 0.0)
+    return row_values(values, rows, item_weight, scaled=False)
 
 
 @register_loss("denoising_auto_encoder")
@@ -64,6 +61,7 @@ class DenoisingAutoEncoderLoss(EmbeddingLossBase):
 
     function = staticmethod(denoising_auto_encoder)
     labels = "token"
+    head = "decoder"
     step_parameters = ("tie_encoder_decoder",)
     defaults = {"min_label": None, "tie_encoder_decoder": True}
 

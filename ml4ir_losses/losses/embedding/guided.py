@@ -94,6 +94,7 @@ class GISTEmbedLoss(EmbeddingLossBase):
 
     function = staticmethod(gist_embed)
     labels = "teacher"
+    in_batch = True
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         super().check_shapes(y_true, y_pred)

@@ -11,8 +11,7 @@ from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.classification import categorical_cross_entropy
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_labels, row_values
-from ml4ir_losses.ops import lowest
-from ml4ir_losses.ops.similarity import safe_sqrt
+from ml4ir_losses.ops import lowest, safe_sqrt
 from ml4ir_losses.registry import register_loss
 from ml4ir_losses.shapes import Shape, show
 
@@ -163,6 +162,7 @@ class PairSoftmaxLoss(_HeadLossBase):
     """
 
     function = staticmethod(pair_softmax)
+    head = "pair"
     activation = "classes"
 
     def __init__(self, *args: str, **params: Any) -> None:
@@ -204,6 +204,7 @@ class ProxyAnchorLoss(_HeadLossBase):
     """
 
     function = staticmethod(proxy_anchor)
+    head = "cosine"
 
 
 @register_loss("proxy_nca")
@@ -225,6 +226,7 @@ class ProxyNCALoss(_HeadLossBase):
     """
 
     function = staticmethod(proxy_nca)
+    head = "squared_distance"
 
 
 @register_loss("arc_face")
@@ -247,6 +249,7 @@ class ArcFaceLoss(_HeadLossBase):
     """
 
     function = staticmethod(arc_face)
+    head = "cosine"
 
 
 @register_loss("cos_face")
@@ -268,3 +271,4 @@ class CosFaceLoss(_HeadLossBase):
     """
 
     function = staticmethod(cos_face)
+    head = "cosine"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ml4ir_losses.lazy import Tensor, ops
-from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
+from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, Memory, clean_rows, row_values, with_memory
 from ml4ir_losses.ops import lowest
 from ml4ir_losses.ops.in_batch import hardest_columns, logsumexp_both_ways, logsumexp_of_dots
 from ml4ir_losses.ops.replicas import gather_rows
@@ -21,6 +21,7 @@ def multiple_negatives_ranking(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
+    memory: Memory | None = None,
     scale: Any = 20.0,
     similarity: str = "cosine",
     gather_across_devices: bool = False,
@@ -30,7 +31,7 @@ def multiple_negatives_ranking(
     `labels` are not read; `scale` may also be a scalar tensor, which gets a gradient.
     """
     x, valid = clean_rows(embeddings, mask)
-    (others, real), before = gather_rows(x, valid) if gather_across_devices else ((x, valid), 0)
+    others, real, before = _candidates(x, valid, memory, gather_across_devices)
     terms, _ = in_batch_cross_entropy(x, others, real, before, scale, similarity)
     return row_values(terms, valid, item_weight)
 
@@ -41,6 +42,7 @@ def multiple_negatives_symmetric_ranking(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
+    memory: Memory | None = None,
     scale: Any = 20.0,
     similarity: str = "cosine",
     gather_across_devices: bool = False,
@@ -50,7 +52,7 @@ def multiple_negatives_symmetric_ranking(
     `labels` are not read; `scale` may also be a scalar tensor, which gets a gradient.
     """
     x, valid = clean_rows(embeddings, mask)
-    (others, real), before = gather_rows(x, valid) if gather_across_devices else ((x, valid), 0)
+    others, real, before = _candidates(x, valid, memory, gather_across_devices)
     forward, back = in_batch_cross_entropy(x, others, real, before, scale, similarity, symmetric=True)
     return row_values((forward + back) / 2.0, valid, item_weight)
 
@@ -141,6 +143,15 @@ def in_batch_cross_entropy(
     return forward, back
 
 
+def _candidates(x: Tensor, valid: Tensor, memory: Memory | None, gather: bool) -> tuple[Tensor, Tensor, Any]:
+    """All rows, [A, C, D], which of them count, [A], and how many of them stand before those of `x`."""
+    (others, real), before = gather_rows(x, valid) if gather else ((x, valid), 0)
+    if memory is None:
+        return others, real, before
+    others, _, real = with_memory(memory, others, ops.zeros_like(others[:, 0, 0]), real)
+    return others, real, before
+
+
 def _others(own: Tensor, index: Tensor, real: Tensor) -> Tensor:
     """Every real candidate but the row's own positive."""
     return ops.logical_and(own[:, None] != index[None, :], real[None, :])
@@ -179,6 +190,8 @@ class MultipleNegativesRankingLoss(EmbeddingLossBase):
     """
 
     function = staticmethod(multiple_negatives_ranking)
+    takes_memory = True
+    in_batch = True
 
 
 @register_loss("multiple_negatives_symmetric_ranking")
@@ -204,6 +217,8 @@ class MultipleNegativesSymmetricRankingLoss(EmbeddingLossBase):
     """
 
     function = staticmethod(multiple_negatives_symmetric_ranking)
+    takes_memory = True
+    in_batch = True
 
 
 @register_loss("cached_multiple_negatives_ranking")
@@ -283,6 +298,8 @@ class ContrastiveTensionInBatchLoss(EmbeddingLossBase):
 
     function = staticmethod(contrastive_tension_in_batch)
     columns = (2, 2)
+    in_batch = True
+    trained = ("scale",)
 
 
 @register_loss("mega_batch_margin")
@@ -309,3 +326,4 @@ class MegaBatchMarginLoss(EmbeddingLossBase):
 
     function = staticmethod(mega_batch_margin)
     columns = (2, 2)
+    in_batch = True

@@ -6,8 +6,8 @@ from typing import Any
 
 from ml4ir_losses.errors import check_positive
 from ml4ir_losses.lazy import Tensor, ops
-from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_labels, row_values
-from ml4ir_losses.ops import lowest, row_sum, safe_divide
+from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, Memory, class_rows, row_values
+from ml4ir_losses.ops import masked_logsumexp, normalise, row_sum, safe_divide
 from ml4ir_losses.ops.similarity import cosine_matrix
 from ml4ir_losses.registry import register_loss
 
@@ -18,14 +18,16 @@ def nt_xent(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
+    memory: Memory | None = None,
     temperature: float = 0.07,
 ) -> Tensor:
     """Row values of the cross entropy of positive pairs, [B]: see `NTXentLoss`."""
-    s, positive, negative, valid = _pairs(labels, embeddings, mask)
-    s = s / temperature
-    others = _logsumexp(s, negative)[:, None]
+    rows, candidates, positive, negative, valid = class_rows(labels, embeddings, mask, memory)
+    s = cosine_matrix(rows, candidates) / temperature
+    others = masked_logsumexp(s, negative)
     terms = row_sum(ops.where(positive, -ops.log_sigmoid(s - others), 0.0))
-    return row_values(_mean_over(terms, row_sum(ops.cast(positive, s.dtype))), valid, item_weight, scaled=False)
+    values = normalise(terms, row_sum(ops.cast(positive, s.dtype)), "batch")
+    return row_values(values, valid, item_weight, scaled=False)
 
 
 def sup_con(
@@ -34,15 +36,17 @@ def sup_con(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
+    memory: Memory | None = None,
     temperature: float = 0.1,
 ) -> Tensor:
     """Row values of the supervised contrastive loss, [B]: see `SupConLoss`."""
-    s, positive, negative, valid = _pairs(labels, embeddings, mask)
-    s = s / temperature
-    others = _logsumexp(s, ops.logical_or(positive, negative))[:, None]
+    rows, candidates, positive, negative, valid = class_rows(labels, embeddings, mask, memory)
+    s = cosine_matrix(rows, candidates) / temperature
+    others = masked_logsumexp(s, ops.logical_or(positive, negative))
     count = row_sum(ops.cast(positive, s.dtype))
     terms = safe_divide(row_sum(ops.where(positive, others - s, 0.0)), count)
-    return row_values(_mean_over(terms, ops.cast(terms > 0, s.dtype)), valid, item_weight, scaled=False)
+    values = normalise(terms, ops.cast(terms > 0, s.dtype), "batch")
+    return row_values(values, valid, item_weight, scaled=False)
 
 
 def multi_similarity(
@@ -51,37 +55,17 @@ def multi_similarity(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
+    memory: Memory | None = None,
     alpha: float = 2.0,
     beta: float = 50.0,
     base: float = 0.5,
 ) -> Tensor:
     """Row values of the multi-similarity loss, [B]: see `MultiSimilarityLoss`."""
-    s, positive, negative, valid = _pairs(labels, embeddings, mask)
-    pull = -ops.log_sigmoid(-_logsumexp(alpha * (base - s), positive)) / alpha
-    push = -ops.log_sigmoid(-_logsumexp(beta * (s - base), negative)) / beta
-    return row_values(pull + push, valid, item_weight)
-
-
-def _pairs(labels: Tensor, embeddings: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Cosines [B, B], who is whose positive, who is whose negative, and the rows that count, [B]."""
-    x, valid = clean_rows(embeddings, mask)
-    y = ops.where(valid, row_labels(labels, x), 0.0)
-    index = ops.arange(ops.shape(y)[0])
-    both = ops.logical_and(valid[:, None], valid[None, :])
-    same = y[:, None] == y[None, :]
-    positive = ops.logical_and(ops.logical_and(both, same), index[:, None] != index[None, :])
-    return cosine_matrix(x[:, 0], x[:, 0]), positive, ops.logical_and(both, ops.logical_not(same)), valid
-
-
-def _logsumexp(s: Tensor, kept: Tensor) -> Tensor:
-    """ln Σ e^s over the kept columns, [B]; very low, but finite, where there are none."""
-    return ops.logsumexp(ops.where(kept, s, lowest(s)), axis=-1)
-
-
-def _mean_over(terms: Tensor, counts: Tensor) -> Tensor:
-    """Terms [B] such that their mean is Σ terms / Σ counts; 0 / 0 is 0."""
-    every = ops.ones_like(counts, dtype=counts.dtype)
-    return safe_divide(ops.sum(every) * terms, ops.sum(counts) * every)
+    rows, candidates, positive, negative, valid = class_rows(labels, embeddings, mask, memory)
+    s = cosine_matrix(rows, candidates)
+    pull = -ops.log_sigmoid(-masked_logsumexp(alpha * (base - s), positive)) / alpha
+    push = -ops.log_sigmoid(-masked_logsumexp(beta * (s - base), negative)) / beta
+    return row_values((pull + push)[:, 0], valid, item_weight)
 
 
 @register_loss("nt_xent")
@@ -107,6 +91,7 @@ class NTXentLoss(EmbeddingLossBase):
 
     function = staticmethod(nt_xent)
     columns, labels = (1, 1), "class"
+    takes_memory = True
 
 
 @register_loss("sup_con")
@@ -131,6 +116,7 @@ class SupConLoss(EmbeddingLossBase):
 
     function = staticmethod(sup_con)
     columns, labels = (1, 1), "class"
+    takes_memory = True
 
 
 @register_loss("multi_similarity")
@@ -157,6 +143,7 @@ class MultiSimilarityLoss(EmbeddingLossBase):
 
     function = staticmethod(multi_similarity)
     columns, labels = (1, 1), "class"
+    takes_memory = True
 
     def __init__(self, *args: str, **params: Any) -> None:
         super().__init__(*args, **params)

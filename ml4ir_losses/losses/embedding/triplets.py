@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
-from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_labels, row_values
-from ml4ir_losses.ops import lowest, safe_divide
+from ml4ir_losses.losses.embedding.base import ClassRows, EmbeddingLossBase, Memory, class_rows, clean_rows, row_values
+from ml4ir_losses.ops import lowest, normalise
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.similarity import DISTANCE_MATRIX, PAIRED_DISTANCE
 from ml4ir_losses.registry import register_loss
 from ml4ir_losses.shapes import Shape
-
-
-class _Anchors(NamedTuple):
-    """Every row of a batch as an anchor: distances [B, B], and which others are its positives and its negatives."""
-
-    distances: Tensor
-    positive: Tensor
-    negative: Tensor
-    valid: Tensor
-
-    @property
-    def has_negative(self) -> Tensor:
-        return ops.any(self.negative, axis=1)
 
 
 def triplet(
@@ -51,11 +38,13 @@ def batch_all_triplet(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
+    memory: Memory | None = None,
     distance: str = "euclidean",
     margin: float = 5.0,
 ) -> Tensor:
     """Row values of the triplet loss over all triplets, [B]: see `BatchAllTripletLoss`."""
-    d, positive, negative, valid = _anchors(labels, embeddings, mask, distance)
+    anchors = class_rows(labels, embeddings, mask, memory)
+    d, positive, negative = _distances(anchors, distance), anchors.positive, anchors.negative
     # The sum of the hinges of an anchor is linear in its distances. How often each of them counts is what is counted:
     # of a positive the negatives nearer than it and the margin, of a negative the positives whose reach it is in.
     reach = ops.where(positive, d + margin, -lowest(d))
@@ -64,12 +53,11 @@ def batch_all_triplet(
     positives = ops.sum(ops.cast(positive, "int32"), axis=1, keepdims=True)
     violated = ops.where(negative, positives - out_of_reach, 0)
     # About the row's mean, which the two counts cancel, so that no digits go to what the distances have in common.
-    every = ops.cast(ops.ones_like(valid), d.dtype)
-    centred = d - ops.stop_gradient(ops.sum(d, axis=1, keepdims=True)) / ops.sum(every)
+    centred = d - ops.stop_gradient(ops.sum(d, axis=1, keepdims=True)) / ops.sum(ops.ones_like(d[:1], dtype=d.dtype))
     active = ops.cast(violating, d.dtype)
     hinges = ops.sum((active - ops.cast(violated, d.dtype)) * centred + margin * active, axis=1)
-    per_triplet = safe_divide(hinges, ops.sum(active) * every)
-    return row_values(ops.sum(every) * per_triplet, valid, item_weight, scaled=False)
+    values = normalise(hinges, ops.sum(active, axis=1), "batch")
+    return row_values(values, anchors.valid, item_weight, scaled=False)
 
 
 def batch_hard_triplet(
@@ -78,12 +66,13 @@ def batch_hard_triplet(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
+    memory: Memory | None = None,
     distance: str = "euclidean",
     margin: float = 5.0,
 ) -> Tensor:
     """Row values of the triplet loss over the hardest triplets, [B]: see `BatchHardTripletLoss`."""
-    anchors = _anchors(labels, embeddings, mask, distance)
-    return row_values(ops.relu(_hardest_gap(anchors) + margin), anchors.valid, item_weight)
+    anchors = class_rows(labels, embeddings, mask, memory)
+    return row_values(ops.relu(_hardest_gap(anchors, distance) + margin), anchors.valid, item_weight)
 
 
 def batch_hard_soft_margin_triplet(
@@ -92,11 +81,12 @@ def batch_hard_soft_margin_triplet(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
+    memory: Memory | None = None,
     distance: str = "euclidean",
 ) -> Tensor:
     """Row values of the soft triplet loss over the hardest triplets, [B]: see `BatchHardSoftMarginTripletLoss`."""
-    anchors = _anchors(labels, embeddings, mask, distance)
-    return row_values(-ops.log_sigmoid(-_hardest_gap(anchors)), anchors.valid, item_weight)
+    anchors = class_rows(labels, embeddings, mask, memory)
+    return row_values(-ops.log_sigmoid(-_hardest_gap(anchors, distance)), anchors.valid, item_weight)
 
 
 def batch_semi_hard_triplet(
@@ -105,43 +95,36 @@ def batch_semi_hard_triplet(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
+    memory: Memory | None = None,
     distance: str = "euclidean",
     margin: float = 5.0,
 ) -> Tensor:
     """Row values of the triplet loss over semi-hard negatives, [B]: see `BatchSemiHardTripletLoss`."""
-    anchors = _anchors(labels, embeddings, mask, distance)
-    d, positive, negative, valid = anchors
+    anchors = class_rows(labels, embeddings, mask, memory)
+    d, negative = _distances(anchors, distance), anchors.negative
     # The negatives of an anchor from near to far: as many as are not beyond the positive are left out.
     nearest_first = ops.argsort(ops.stop_gradient(ops.where(negative, d, -lowest(d))), axis=1)
     not_beyond = counts_below(d, d, negative, or_equal=True)
     last = ops.sum(ops.cast(negative, "int32"), axis=1, keepdims=True) - 1
     place = ops.where(not_beyond <= last, not_beyond, ops.where(last >= 0, last, 0))
     chosen = ops.take_along_axis(d, ops.take_along_axis(nearest_first, place, axis=1), axis=1)
-    hinges = ops.relu(d - ops.where(anchors.has_negative[:, None], chosen, 0.0) + margin)
-    pairs, every = ops.cast(positive, d.dtype), ops.cast(ops.ones_like(valid), d.dtype)
-    per_pair = safe_divide(ops.sum(pairs * hinges, axis=1), ops.sum(pairs) * every)
-    return row_values(ops.sum(every) * per_pair, valid, item_weight, scaled=False)
+    hinges = ops.relu(d - ops.where(ops.any(negative, axis=1)[:, None], chosen, 0.0) + margin)
+    pairs = ops.cast(anchors.positive, d.dtype)
+    values = normalise(ops.sum(pairs * hinges, axis=1), ops.sum(pairs, axis=1), "batch")
+    return row_values(values, anchors.valid, item_weight, scaled=False)
 
 
-def _anchors(labels: Tensor, embeddings: Tensor, mask: Tensor | None, distance: str) -> _Anchors:
-    x, valid = clean_rows(embeddings, mask)
-    x = x[:, 0]
-    y = ops.where(valid, row_labels(labels, x), 0.0)
-    same = y[:, None] == y[None, :]
-    both = ops.logical_and(valid[:, None], valid[None, :])
-    index = ops.arange(ops.shape(x)[0])
-    positive = ops.logical_and(ops.logical_and(both, same), index[:, None] != index[None, :])
-    negative = ops.logical_and(both, ops.logical_not(same))
-    return _Anchors(DISTANCE_MATRIX[distance](x, x), positive, negative, valid)
+def _distances(anchors: ClassRows, distance: str) -> Tensor:
+    return DISTANCE_MATRIX[distance](anchors.rows, anchors.candidates)
 
 
-def _hardest_gap(anchors: _Anchors) -> Tensor:
+def _hardest_gap(anchors: ClassRows, distance: str) -> Tensor:
     """The farthest positive's distance (0 without one) less the nearest negative's; 0 without a negative."""
-    d, positive, negative, _ = anchors
+    d, positive, negative = _distances(anchors, distance), anchors.positive, anchors.negative
     farthest = ops.max(ops.where(positive, d, lowest(d)), axis=1)
     farthest = ops.where(ops.any(positive, axis=1), farthest, 0.0)
     nearest = ops.min(ops.where(negative, d, -lowest(d)), axis=1)
-    return ops.where(anchors.has_negative, farthest - nearest, 0.0)
+    return ops.where(ops.any(negative, axis=1), farthest - nearest, 0.0)
 
 
 @register_loss("triplet")
@@ -171,6 +154,7 @@ class _BatchTripletBase(EmbeddingLossBase):
 
     columns = (1, None)
     labels = "class"
+    takes_memory = True
 
     def check_labels(
         self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None

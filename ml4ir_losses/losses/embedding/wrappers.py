@@ -140,10 +140,13 @@ class EmbeddingWrapper(EmbeddingLossBase):
 
     def __init__(self, *args: str, **params: Any) -> None:
         super().__init__(*args, **params)
-        self.inner = get_loss(self.params["loss"])
-        if not isinstance(self.inner, EmbeddingLossBase):
-            raise UserError(f"`loss` of {self.key!r} must be a loss of embeddings. Received: {self.inner.key!r}.")
-        self.params["loss"] = self.inner
+        inner = get_loss(self.params["loss"])
+        if not isinstance(inner, EmbeddingLossBase):
+            raise UserError(f"`loss` of {self.key!r} must be a loss of embeddings. Received: {inner.key!r}.")
+        if inner.head or inner.memory_size:
+            reads = "reads the outputs of a head" if inner.head else "keeps rows of its own"
+            raise UserError(f"`loss` of {self.key!r} must be a loss of embeddings alone; {inner.key!r} {reads}.")
+        self.params["loss"] = self.inner = inner
 
     def check_labels(
         self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
@@ -223,6 +226,7 @@ class AdaptiveLayerLoss(EmbeddingWrapper):
     """
 
     function = staticmethod(adaptive_layer)
+    every_layer = True
 
     @property
     def samples(self) -> bool:

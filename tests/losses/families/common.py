@@ -39,6 +39,7 @@ class Case:
     smooth: bool = True  # differentiable at every score, ties included
     steep: float = 1.0  # the largest slope of a term: a step of training is as much shorter
     random: bool = False  # samples: the same documents in another place meet other noise
+    remembers: bool = False  # a function of it keeps rows from call to call
     required: Mapping[str, Any] = field(default_factory=dict)  # parameters without which the loss is not made
     held: bool = False  # has parts without gradient: the oracle takes `held`, the scores at which they are computed
     pooled: bool = False  # normalised over the batch by default: a row is not worth the same in another batch

@@ -2,12 +2,21 @@
 
 import math
 
+from losses.families import embedding_triplets
 from losses.families.common import Case, log_softmax
 from losses.families.embedding_pairs import cosent, embedding_mse, length, rows_of
-from losses.families.in_batch import multiple_negatives_ranking
+from losses.families.in_batch import multiple_negatives_ranking, symmetric
+
+
+def batch_hard_triplet(labels, scores, mask, weight):
+    """Of the first column."""
+    return embedding_triplets.batch_hard_triplet(labels, [row[0] for row in scores], mask, weight)
+
 
 INNER = {
     "multiple_negatives_ranking": multiple_negatives_ranking,
+    "multiple_negatives_symmetric_ranking": symmetric,
+    "batch_hard_triplet": batch_hard_triplet,
     "cosent": cosent,
     "embedding_mse": embedding_mse,
 }
@@ -79,6 +88,11 @@ def matryoshka_2d(
         return matryoshka(*batch, loss, dims, weights)
 
     return adaptive_layer(labels, scores, mask, weight, loss, held=held, value=value, **layers)
+
+
+def cross_batch_memory(labels, scores, mask, weight, loss, memory_size=1024):
+    """Of the first batch, which meets an empty memory; what comes after is in `test_memory`."""
+    return inner(loss)(labels, scores, mask, weight)
 
 
 def flops(labels, scores, mask, weight, threshold=None):
@@ -165,6 +179,22 @@ CASES = {
         labels="none",
         pooled=True,
         held=True,
+    ),
+    "cross_batch_memory": Case(
+        cross_batch_memory,
+        (
+            LOSS,
+            {"loss": "batch_hard_triplet", "memory_size": 5},
+            {"loss": {"key": "multiple_negatives_symmetric_ranking", "scale": 2.0, "similarity": "dot"}},
+        ),
+        layout="embeddings",
+        columns=2,
+        labels="class",
+        required=LOSS,
+        smooth=False,
+        pooled=True,
+        steep=3.0,
+        remembers=True,
     ),
     "flops": Case(
         flops, ({}, {"threshold": 3}), layout="embeddings", columns=2, labels="none", pooled=True, smooth=True

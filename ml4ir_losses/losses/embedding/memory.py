@@ -1,0 +1,109 @@
+"""Candidates beyond the batch: the rows of earlier batches are remembered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ml4ir_losses.errors import UserError
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, Memory, clean_rows, row_labels
+from ml4ir_losses.losses.embedding.wrappers import EmbeddingWrapper, LossSpec
+from ml4ir_losses.losses.factory import get_loss
+from ml4ir_losses.registry import LOSSES, register_loss
+from ml4ir_losses.shapes import Shape
+
+
+def cross_batch_memory(
+    labels: Tensor,
+    embeddings: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    memory: Memory | None = None,
+    loss: LossSpec,
+) -> Tensor:
+    """Row values of a loss among the batch and the memory, [B]: see `CrossBatchMemoryLoss`.
+
+    `memory` holds embeddings [M, C, D], which get no gradient, labels [M], and which of its rows count, [M]; None is
+    the empty memory.
+    """
+    inner = get_loss(loss)
+    if memory is not None:
+        kept, classes, filled = memory
+        # A place that is not filled may hold anything.
+        kept, filled = clean_rows(ops.stop_gradient(ops.convert_to_tensor(kept)), filled)
+        memory = kept, ops.where(filled, row_labels(classes, kept), 0.0), filled
+    return inner.pure_function(labels, embeddings, mask, item_weight=item_weight, memory=memory, **inner.arguments)
+
+
+@register_loss("cross_batch_memory")
+class CrossBatchMemoryLoss(EmbeddingWrapper):
+    r"""A loss whose candidates are the rows of the batch and, as they were then, the rows of the batches before.
+
+    $$\frac{1}{B}\sum_{i=1}^{B} L_i\big(x_1, \ldots, x_B, m_1, \ldots, m_M\big)$$
+
+    L_i are the terms of the rows as anchors; the rows m of the memory are candidates alone, positives and negatives,
+    without a gradient. After every call of a loss function the batch goes into its memory, and the oldest rows leave
+    it: so do the batches of an evaluation, unless `loss_fn.memory.active` is False, which makes it the plain `loss`.
+    The memory is not saved with the function. On JAX it advances only as an attribute of the model,
+    `model.memory = loss_fn.memory`. Labels, shapes and units are those of `loss`; every batch has one C and D.
+
+    Args:
+        loss: L, the key or `{key: ..., <parameters>}` of a loss of embeddings whose terms have one anchor each:
+            `multiple_negatives_ranking`, its symmetric and cached forms, `sup_con`, `nt_xent`, `multi_similarity` or
+            one of the `batch_` triplet losses.
+        memory_size: M, rows. The older, the less they fit the encoder as it is.
+        min_label: no effect.
+
+    Raises:
+        ValueError: for another kind of loss, and what `loss` raises.
+
+    Source: Wang et al., "Cross-batch memory for embedding learning" (2020).
+    """
+
+    function = staticmethod(cross_batch_memory)
+    columns = (1, None)
+    step_parameters = ("memory_size",)
+    defaults = {"min_label": None, "memory_size": 1024}
+
+    def __init__(self, *args: str, **params: Any) -> None:
+        super().__init__(*args, **params)
+        if not self.inner.takes_memory:
+            fitting = [entry.key for entry in LOSSES if getattr(entry.target, "takes_memory", False)]
+            raise UserError(
+                f"`loss` of {self.key!r} must be one of {', '.join(fitting)}. Received: {self.inner.key!r}."
+            )
+
+    @property
+    def memory_size(self) -> int:
+        size: int = self.params["memory_size"]
+        return size
+
+    def per_query(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        item_weight: Tensor | None = None,
+        mask: Tensor | None = None,
+        generator: Any = None,
+        memory: Memory | None = None,
+    ) -> Tensor:
+        return cross_batch_memory(y_true, y_pred, mask, item_weight=item_weight, memory=memory, loss=self.inner)
+
+    def to_remember(self, y_true: Tensor, y_pred: Tensor, mask: Tensor | None = None) -> Memory:
+        """What a batch leaves in the memory: embeddings [B, C, D], labels [B], and which rows count, [B]."""
+        x, valid = clean_rows(ops.stop_gradient(y_pred), mask)
+        nothing = ops.zeros_like(x[:, 0, 0])
+        return x, row_labels(y_true, x) if self.inner.labels == "class" else nothing, valid
+
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
+        super().check_shapes(y_true, y_pred)
+        self.inner.check_shapes(y_true, y_pred)
+
+    def check_labels(
+        self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
+    ) -> None:
+        """Of the labels alone: a row's positives may be in the memory."""
+        EmbeddingLossBase.check_labels(self.inner, labels, y_pred, mask)
