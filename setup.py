@@ -12,9 +12,11 @@ RUNTIME = [
     "typer>=0.15,<1",
     "rich>=13,<16",
 ]
-DATA = ["scikit-learn>=1.4,<2", "pyarrow>=17,<27"]
+DATA = ["scikit-learn>=1.4,<2", "pyarrow>=17,<27", "scipy>=1.13,<2"]
 TENSORFLOW = ["tensorflow>=2.21,<3"]
-TEST = ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "ir-measures>=0.4,<0.5", "scipy>=1.13,<2"]
+TEST = ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "ir-measures>=0.4,<0.5"]
+HUB = ["keras-hub>=0.32,<0.33"]
+SEARCH = ["bm25s>=0.2,<1", "faiss-cpu>=1.9,<2"]
 BACKENDS = ["jax>=0.5,<1", "torch==2.13.0"]
 
 setup(
@@ -30,7 +32,9 @@ setup(
     extras_require={
         "test": TEST,
         "backends": BACKENDS,
-        "dev": [*TEST, "ruff>=0.9,<1", "mypy>=1.14,<3", "types-PyYAML>=6", "build>=1.2,<2"],
+        "hub": HUB,
+        "search": SEARCH,
+        "dev": [*TEST, *HUB, *SEARCH, "ruff>=0.9,<1", "mypy>=1.14,<3", "types-PyYAML>=6", "build>=1.2,<2"],
     },
     entry_points={"console_scripts": ["ml4ir-losses = ml4ir_losses.cli:main"]},
 )

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from ml4ir_losses.config import Config, load_config
     from ml4ir_losses.errors import ConfigError, DataError, UserError
     from ml4ir_losses.evaluation.evaluate import check, evaluate, predict
+    from ml4ir_losses.evaluation.judges import (
+        BinaryJudge,
+        RerankingJudge,
+        RetrievalJudge,
+        SimilarityJudge,
+        TripletJudge,
+    )
+    from ml4ir_losses.evaluation.judging_callback import JudgingCallback
+    from ml4ir_losses.evaluation.mining import mine
     from ml4ir_losses.keys import LossKey, MetricKey
     from ml4ir_losses.losses.base import ListwiseLossBase, PairwiseLossBase, PointwiseLossBase, RelevanceLossBase
     from ml4ir_losses.losses.candidates import (
@@ -46,6 +55,7 @@ if TYPE_CHECKING:
         MultipleNegativesRankingLoss,
         MultipleNegativesSymmetricRankingLoss,
     )
+    from ml4ir_losses.losses.embedding.memory import CrossBatchMemoryLoss
     from ml4ir_losses.losses.embedding.metric_learning import MultiSimilarityLoss, NTXentLoss, SupConLoss
     from ml4ir_losses.losses.embedding.pairs import (
         AnglELoss,
@@ -134,15 +144,19 @@ if TYPE_CHECKING:
     from ml4ir_losses.losses.surrogates import ApproxMRRLoss, ApproxNDCGLoss, GumbelApproxNDCGLoss
     from ml4ir_losses.losses.yeti_rank import YetiLogisticLoss
     from ml4ir_losses.metrics.ranking import RankingMetric, get_metric
-    from ml4ir_losses.model.relevance_model import RelevanceModel, load_model
+    from ml4ir_losses.model.embedding_model import EmbeddingModel
+    from ml4ir_losses.model.loading import load_model
+    from ml4ir_losses.model.relevance_model import RelevanceModel
     from ml4ir_losses.registry import (
         register_architecture,
+        register_encoder,
         register_lambda_weight,
         register_loss,
         register_metric,
         register_reader,
         register_weighting_scheme,
     )
+    from ml4ir_losses.text_sections import TextConfig
     from ml4ir_losses.training.train import Run, train
 
 __version__ = "0.1.0"
@@ -166,6 +180,15 @@ _HOMES = {
         "evaluate",
         "predict",
     ),
+    "evaluation.judges": (
+        "BinaryJudge",
+        "RerankingJudge",
+        "RetrievalJudge",
+        "SimilarityJudge",
+        "TripletJudge",
+    ),
+    "evaluation.judging_callback": ("JudgingCallback",),
+    "evaluation.mining": ("mine",),
     "keys": (
         "LossKey",
         "MetricKey",
@@ -213,6 +236,7 @@ _HOMES = {
         "MultipleNegativesRankingLoss",
         "MultipleNegativesSymmetricRankingLoss",
     ),
+    "losses.embedding.memory": ("CrossBatchMemoryLoss",),
     "losses.embedding.metric_learning": (
         "MultiSimilarityLoss",
         "NTXentLoss",
@@ -315,18 +339,19 @@ _HOMES = {
         "RankingMetric",
         "get_metric",
     ),
-    "model.relevance_model": (
-        "RelevanceModel",
-        "load_model",
-    ),
+    "model.embedding_model": ("EmbeddingModel",),
+    "model.loading": ("load_model",),
+    "model.relevance_model": ("RelevanceModel",),
     "registry": (
         "register_architecture",
+        "register_encoder",
         "register_lambda_weight",
         "register_loss",
         "register_metric",
         "register_reader",
         "register_weighting_scheme",
     ),
+    "text_sections": ("TextConfig",),
     "training.train": (
         "Run",
         "train",
@@ -349,6 +374,7 @@ __all__ = [
     "BatchHardTripletLoss",
     "BatchSemiHardTripletLoss",
     "BinaryCrossEntropyLoss",
+    "BinaryJudge",
     "BinaryListNetLoss",
     "CachedCrossEncoderMultipleNegativesRankingLoss",
     "CachedGISTEmbedLoss",
@@ -368,6 +394,7 @@ __all__ = [
     "CosineProbMarginRankingLoss",
     "CosineSimilarityLoss",
     "CoupledRankDistilLoss",
+    "CrossBatchMemoryLoss",
     "CrossEncoderMultipleNegativesRankingLoss",
     "DCGLambdaWeight",
     "DataError",
@@ -376,12 +403,14 @@ __all__ = [
     "EmbeddingLossBase",
     "EmbeddingMSELoss",
     "EmbeddingMarginMSELoss",
+    "EmbeddingModel",
     "FineTuningFeatures",
     "FlopsLoss",
     "GISTEmbedLoss",
     "GumbelApproxNDCGLoss",
     "GumbelNeuralSortCrossEntropyLoss",
     "GumbelNeuralSortNDCGLoss",
+    "JudgingCallback",
     "LabelDiffLambdaWeight",
     "LambdaLoss",
     "LambdaRankScheme",
@@ -436,12 +465,17 @@ __all__ = [
     "RelevanceLoss",
     "RelevanceLossBase",
     "RelevanceModel",
+    "RerankingJudge",
+    "RetrievalJudge",
     "RootMeanSquaredErrorLoss",
     "Run",
     "SigmoidCrossEntropy",
+    "SimilarityJudge",
     "SoftmaxCrossEntropy",
     "SpladeLoss",
     "SupConLoss",
+    "TextConfig",
+    "TripletJudge",
     "TripletLoss",
     "UniqueSoftmaxLoss",
     "UserError",
@@ -455,8 +489,10 @@ __all__ = [
     "list_metrics",
     "load_config",
     "load_model",
+    "mine",
     "predict",
     "register_architecture",
+    "register_encoder",
     "register_lambda_weight",
     "register_loss",
     "register_metric",
@@ -479,4 +515,4 @@ def __dir__() -> list[str]:
 
 
 if "keras" in sys.modules:  # so that `keras.models.load_model` knows our classes
-    importlib.import_module(f"{__name__}.model.relevance_model")
+    importlib.import_module(f"{__name__}.model.loading")

@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,8 +44,8 @@ def train(
     from ml4ir_losses.training.train import train as run_training
 
     run = run_training(checked, run_dir, progress=_progress())
-    last = "test" if "test" in run.metrics else "validation"
-    if last in run.metrics:
+    if run.metrics:
+        last = list(run.metrics)[-1]
         _print_metrics({"model": run.metrics[last], **run.baselines}, f"{checked.name}: {last} metrics")
     _say(f"run folder: {run.path}")
     if run.missed or run.interrupted:
@@ -80,13 +82,91 @@ def check(config: ConfigPath, overrides: Overrides = None, seed: Seed = None) ->
     from ml4ir_losses.evaluation.evaluate import check as inspect_config
 
     summary = inspect_config(checked)
+    splits = summary.pop("splits")
     _say(
-        f"{summary['name']}: loss {summary['loss']}, {summary['features']:,} features, "
-        f"{summary['parameters']:,} parameters"
+        f"{summary.pop('name')}: loss {summary.pop('loss')}, "
+        + ", ".join(f"{n:,} {what}" for what, n in summary.items())
     )
-    columns = ["queries", "documents", "shortest", "median", "longest", "dropped"]
-    rows = [[split, *(f"{values[c]:,g}" for c in columns)] for split, values in summary["splits"].items()]
-    _print_table(["split", *columns], rows, "documents per query")
+    columns = list(next(iter(splits.values())))
+    rows = [[split, *(f"{values[c]:,g}" for c in columns)] for split, values in splits.items()]
+    _print_table(["split", *columns], rows, "words per text" if "rows" in columns else "documents per query")
+
+
+@app.command(name="mine-negatives")
+def mine_negatives(
+    config: ConfigPath,
+    output: Annotated[Path, typer.Option(help="CSV file that is written.")],
+    run: Annotated[Path | None, typer.Option(help="Run folder of the encoder; stands in for mining.run.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Find hard negatives for the training pairs of a config."""
+    from ml4ir_losses.config import load_config
+
+    checked = load_config(config, overrides or ())
+    _import_keras()
+    from ml4ir_losses.evaluation.text_commands import mine_negatives as find
+
+    summary = find(checked, output, run=run)
+    scores = f"similarity: positives {summary.positive_score:.4f}"
+    if summary.negative_score is not None:
+        scores += f", negatives {summary.negative_score:.4f}"
+    _say(f"{summary.rows:,} rows of {summary.anchors:,} anchors, {summary.short:,} with too few negatives: {output}")
+    _say(scores)
+
+
+Columns = Annotated[list[str] | None, typer.Option("--column", help="Column of text; of several the texts are joined.")]
+
+
+@app.command()
+def encode(
+    run: RunPath,
+    data: Annotated[str, typer.Option("--data", help="File or glob of texts.")],
+    output: Annotated[Path, typer.Option(help="NPY file that is written.")],
+    column: Columns = None,
+    queries: Annotated[bool, typer.Option("--queries", help="The texts are queries, not documents.")] = False,
+) -> None:
+    """Embed the texts of a file."""
+    _import_keras()
+    from ml4ir_losses.evaluation.text_commands import encode as embed
+
+    with _counting("texts") as progress:
+        rows, width = embed(run, data, output, column or (), "anchor" if queries else "positive", progress)
+    _say(f"{rows:,} embeddings of {width} dimensions: {output}")
+
+
+@app.command()
+def search(
+    run: RunPath,
+    data: Annotated[str, typer.Option("--data", help="File or glob of documents.")],
+    query: Annotated[list[str] | None, typer.Option(help="Text of a query; may be repeated.")] = None,
+    queries: Annotated[str | None, typer.Option(help="File of queries with query_id and text.")] = None,
+    output: Annotated[Path | None, typer.Option(help="CSV file that is written; a table when left out.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Documents for each query.")] = 10,
+    column: Columns = None,
+    document_id: Annotated[str | None, typer.Option(help="Column of document ids; row numbers when left out.")] = None,
+    query_id: Annotated[str, typer.Option(help="Column of query ids.")] = "query_id",
+    query_column: Annotated[str, typer.Option(help="Column of the queries' text.")] = "text",
+) -> None:
+    """Find the nearest documents of a file for one or more queries."""
+    if not query and queries is None:
+        raise UserError("Give --query TEXT or --queries FILE.")
+    _import_keras()
+    from ml4ir_losses.evaluation.text_commands import read_queries
+    from ml4ir_losses.evaluation.text_commands import search as find
+    from ml4ir_losses.files import write_csv
+
+    asked = {str(n): text for n, text in enumerate(query or (), start=1)}
+    if queries is not None:
+        asked |= read_queries(queries, query_id, query_column)
+    with _counting("documents") as progress:
+        found = find(run, data, asked, top, column or (), document_id, progress=progress)
+    header = ["query_id", "rank", "document_id", "score"]
+    if output is not None:
+        write_csv(output, header, (row[:4] for row in found))
+        _say(f"{len(found):,} rows: {output}")
+        return
+    rows = [[q, str(rank), d, f"{score:.4f}", " ".join(text.split())[:100]] for q, rank, d, score, text in found]
+    _print_table([*header, "text"], rows, "")
 
 
 @app.command()
@@ -110,9 +190,11 @@ def losses(key: Annotated[str | None, typer.Argument(help="Key or alias of one l
 @app.command()
 def schema() -> None:
     """Print the JSON schema of the config, for editors."""
-    from ml4ir_losses.config import Config
+    from pydantic import TypeAdapter
 
-    _say(json.dumps(Config.model_json_schema(), indent=2))
+    from ml4ir_losses.config import AnyConfig
+
+    _say(json.dumps(TypeAdapter(AnyConfig).json_schema(), indent=2))
 
 
 def _say(text: str, error: bool = False) -> None:
@@ -134,6 +216,18 @@ def _print_table(columns: list[str], rows: list[list[str]], title: str) -> None:
 def _print_metrics(rows: dict[str, dict[str, float]], title: str) -> None:
     names = list(next(iter(rows.values())))
     _print_table(["", *names], [[who, *(f"{values[n]:.4f}" for n in names)] for who, values in rows.items()], title)
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Any]:
+    """A function that shows on a terminal how many are done."""
+    bar = _progress()
+    if bar is None:
+        yield None
+        return
+    with bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done: bar.update(task, completed=done, description=f"{done:,} {what}")
 
 
 def _progress() -> Any:

@@ -9,7 +9,18 @@ from pydantic import BaseModel
 
 from ml4ir_losses.errors import did_you_mean
 
-_TAGS = {"numeric", "categorical", "text", "constant", "exponential", "cosine", "plateau", "cyclic", "ClipTransform"}
+_TAGS = {
+    "numeric",
+    "categorical",
+    "text",
+    "text_pair",
+    "constant",
+    "exponential",
+    "cosine",
+    "plateau",
+    "cyclic",
+    "ClipTransform",
+}
 
 
 def path_of(location: Sequence[Any]) -> str:

@@ -191,8 +191,16 @@ METRICS = Registry(
 )
 LAMBDA_WEIGHTS = Registry("lambda weight", ("ml4ir_losses.losses.lambda_weights",))
 WEIGHTING_SCHEMES = Registry("weighting scheme", ("ml4ir_losses.losses.lambda_loss",))
-ARCHITECTURES = Registry("architecture", ("ml4ir_losses.model.architectures",), hidden=("name", "dtype", "outputs"))
-ENCODERS = Registry("encoder", ("ml4ir_losses.model.text_encoders",), hidden=("dtype", "vocabulary_size"))
+ARCHITECTURES = Registry(
+    "architecture",
+    ("ml4ir_losses.model.architectures", "ml4ir_losses.model.text_architectures"),
+    hidden=("name", "dtype", "outputs", "vocabulary_size", "every_layer", "tie", "max_length"),
+)
+ENCODERS = Registry(
+    "encoder",
+    ("ml4ir_losses.model.text_encoders", "ml4ir_losses.model.hub_encoder"),
+    hidden=("dtype", "vocabulary_size"),
+)
 READERS = Registry("data format", ("ml4ir_losses.data.readers", "ml4ir_losses.data.synthetic"), hidden=("path",))
 
 register_loss = LOSSES.register

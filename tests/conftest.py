@@ -1,6 +1,7 @@
 """Set-up of the suite: one backend per run (`KERAS_BACKEND`), what needs another one is skipped."""
 
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -49,3 +50,19 @@ def policy():
     before = keras.config.dtype_policy()
     yield keras.config.set_dtype_policy
     keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Runs the command line in this process: (exit code, stdout, stderr)."""
+
+    from ml4ir_losses import cli
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["ml4ir-losses", *map(str, args)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capfd.readouterr()
+        return stop.value.code, out, err
+
+    return run

@@ -10,7 +10,6 @@ import time
 import pytest
 import yaml
 
-from ml4ir_losses import cli
 from small import config, write_csv, write_splits
 
 pytestmark = pytest.mark.backend("tensorflow")
@@ -28,20 +27,6 @@ def run_folder(folder, tmp_path_factory):
     from ml4ir_losses.training.train import train
 
     return train(config(folder), tmp_path_factory.mktemp("runs") / "run").path
-
-
-@pytest.fixture
-def run(monkeypatch, capfd):
-    """Runs the command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["ml4ir-losses", *map(str, args)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capfd.readouterr()
-        return stop.value.code, out, err
-
-    return run
 
 
 def test_train_prints_the_metrics_beside_the_baselines(run, folder, tmp_path):
@@ -83,7 +68,9 @@ def test_losses_and_schema(run):
     assert "softmax_cross_entropy (listwise), also softmax_loss" in out
     assert "Bruch et al." in out
     assert run("losses", "softmx")[0] == 2
-    assert "properties" in json.loads(run("schema")[1])
+    schema = json.loads(run("schema")[1])
+    kinds = [schema["$defs"][one["$ref"].rpartition("/")[2]] for one in schema["anyOf"]]
+    assert ["features" in kind["properties"] for kind in kinds] == [True, False]
 
 
 HEADER = "query_id,doc,label,clicked,price,brand,title,segment,shown,w\n"

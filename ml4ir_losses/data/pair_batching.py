@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -109,6 +109,29 @@ def group_by_label(
         yield np.concatenate(batch)
 
 
+def contrastive_pairs(
+    rows: int, batch_size: int, rng: np.random.Generator | None = None, negatives: int = 7
+) -> Iterator[tuple[Array, Array, Array]]:
+    """(anchors, others, labels) for contrastive tension: every row with itself, 1, and with other rows, 0.
+
+    Args:
+        rows: how many texts there are, 2 at least.
+        batch_size: pairs of a batch; the last one may have fewer.
+        rng: draws the order and the other rows; None: their order, and the rows that follow.
+        negatives: pairs with another row for each pair with itself.
+    """
+    check_count(batch_size=batch_size, negatives=negatives)
+    if rows < 2:
+        raise UserError(f"Pairs of different texts need two rows at least. Received: {rows}.")
+    order = np.arange(rows) if rng is None else rng.permutation(rows)
+    steps = np.arange(negatives) % (rows - 1) + 1
+    for start in range(0, rows * (1 + negatives), batch_size):
+        pair = np.arange(start, min(start + batch_size, rows * (1 + negatives)))
+        anchors, turn = order[pair // (1 + negatives)], pair % (1 + negatives)
+        away = steps[np.maximum(turn, 1) - 1] if rng is None else rng.integers(1, rows, len(pair))
+        yield anchors, np.where(turn == 0, anchors, (anchors + away) % rows), (turn == 0).astype("float32")
+
+
 def round_robin(batches: Mapping[str, Iterable[Any]]) -> Iterator[tuple[str, Any]]:
     """(name, batch) of the data sets in turn, until the first of them has no more."""
     iterators = {name: iter(source) for name, source in batches.items()}
@@ -143,10 +166,3 @@ def proportional(
             continue
         left[name] -= 1
         yield name, batch
-
-
-BATCHINGS: dict[str, Callable[..., Iterator[Array]]] = {
-    "in_order": in_order,
-    "no_duplicates": no_duplicates,
-    "group_by_label": group_by_label,
-}

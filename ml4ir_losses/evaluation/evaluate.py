@@ -6,21 +6,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ml4ir_losses.config import Config, load_config
+from ml4ir_losses.config import AnyConfig, Config, load_config
 from ml4ir_losses.data.batching import BatchPlan, Truncation
-from ml4ir_losses.data.queries import Queries, check_gains, make_queries
+from ml4ir_losses.data.queries import check_gains, make_queries
 from ml4ir_losses.data.readers import ENDINGS, read_table
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.evaluation.scoring import PREDICTION_HEADER, prediction_rows, query_metrics, score_queries
 from ml4ir_losses.files import write_csv
-from ml4ir_losses.model.relevance_model import RelevanceModel, load_model
+from ml4ir_losses.model.loading import load_model
+from ml4ir_losses.text_sections import TextConfig
 from ml4ir_losses.training.run_folder import LOGGER
 
 
-def open_run(run: str | Path) -> tuple[Config, RelevanceModel]:
+def open_run(run: str | Path) -> tuple[AnyConfig, Any]:
     """The config and the model of a run folder.
 
     Raises:
@@ -40,12 +39,16 @@ def read_data(config: Config, data: str) -> Table:
 
 
 def evaluate(run: str | Path, data: str) -> dict[str, float]:
-    """The metrics of a run on a file with labels.
+    """The metrics of a run on a file with labels; of texts also on the run's own `retrieval` or `reranking`.
 
     Raises:
         UserError, DataError: for a folder that is no run, or data that cannot be used.
     """
     config, model = open_run(run)
+    if isinstance(config, TextConfig):
+        from ml4ir_losses.evaluation.text_commands import evaluate_texts
+
+        return evaluate_texts(config, model, data)
     queries = make_queries(read_data(config, data), config, model.fitted, losses=False)
     check_gains({"data": queries}, config)
     plan = BatchPlan(queries, config.data.batch_size, truncation=Truncation(config.data.max_list_size))
@@ -58,12 +61,17 @@ def evaluate(run: str | Path, data: str) -> dict[str, float]:
 def predict(run: str | Path, data: str, output: str | Path) -> int:
     """Writes `query_id,document_id,label,logit,score,rank` of every document; the label column may be missing.
 
-    Lists are not cut here. Returns the number of documents.
+    Lists are not cut here. A run over pairs of texts writes `anchor,positive,cosine` and the probability of each class
+    where it has classes. Returns the number of rows.
 
     Raises:
         UserError, DataError: for a folder that is no run, or data that cannot be used.
     """
     config, model = open_run(run)
+    if isinstance(config, TextConfig):
+        from ml4ir_losses.evaluation.text_commands import predict_texts
+
+        return predict_texts(config, model, data, output)
     queries = make_queries(read_data(config, data), config, model.fitted, labels_required=False, losses=False)
     scored = score_queries(model, BatchPlan(queries, config.data.batch_size))
     write_csv(output, PREDICTION_HEADER, prediction_rows(queries, scored, config.features.label))
@@ -71,7 +79,7 @@ def predict(run: str | Path, data: str, output: str | Path) -> int:
 
 
 def check(
-    config: str | Path | Mapping[str, Any] | Config, *, overrides: Iterable[str] = (), seed: int | None = None
+    config: str | Path | Mapping[str, Any] | AnyConfig, *, overrides: Iterable[str] = (), seed: int | None = None
 ) -> dict[str, Any]:
     """Checks a config and its data without training: `{"parameters": n, "splits": {split: {...}}}`.
 
@@ -80,26 +88,4 @@ def check(
     """
     from ml4ir_losses.training.train import prepare
 
-    prepared = prepare(load_config(config, overrides, seed))
-    splits = {}
-    for split, queries in prepared.queries.items():
-        dropped, _ = prepared.plan(split).truncation.dropped(queries.sizes)
-        splits[split] = _summary(queries) | {"dropped": dropped}
-    return {
-        "name": prepared.config.name,
-        "loss": prepared.model.relevance_loss.key,
-        "parameters": prepared.model.count_params(),
-        "features": sum(len(fitted.columns) for fitted in prepared.inputs),
-        "splits": splits,
-    }
-
-
-def _summary(queries: Queries) -> dict[str, Any]:
-    sizes = queries.sizes
-    return {
-        "queries": len(queries),
-        "documents": queries.rows,
-        "shortest": int(sizes.min()),
-        "median": float(np.median(sizes)),
-        "longest": int(sizes.max()),
-    }
+    return prepare(load_config(config, overrides, seed)).summary()

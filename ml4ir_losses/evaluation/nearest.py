@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError, check_choice, check_count, check_number
+from ml4ir_losses.errors import UserError, check_choice, check_count, check_number, check_whole
 
 Array = np.ndarray[Any, Any]
 BLOCK = 4096  # rows of the corpus at a time
+_QUERIES = 1024  # queries at a time
 
 SIMILARITIES = ("cosine", "dot", "euclidean")
+Search = Callable[[Array, int], tuple[Array, Array]]
 
 
 def top_k(queries: Array, corpus: Array, k: int, similarity: str = "cosine", block: int = BLOCK) -> tuple[Array, Array]:
     """The k most similar rows of the corpus for every query: similarities and row numbers, both [Q, k], best first.
 
-    Exact; of equals the first row comes first. Memory is Q·(k + `block`) beside the embeddings.
+    Exact; of equals the first row comes first. Memory is Q·k and 1024·`block` beside the embeddings.
 
     Args:
         queries: [Q, D].
@@ -30,7 +32,7 @@ def top_k(queries: Array, corpus: Array, k: int, similarity: str = "cosine", blo
     Raises:
         ValueError: for embeddings of different widths, and values that are not allowed.
     """
-    check_count(k=k, block=block)
+    check_whole(1, k=k, block=block)
     check_choice(SIMILARITIES, similarity=similarity)
     queries, corpus = np.asarray(queries, dtype="float32"), np.asarray(corpus, dtype="float32")
     if queries.ndim != 2 or corpus.ndim != 2 or queries.shape[1] != corpus.shape[1]:
@@ -38,20 +40,45 @@ def top_k(queries: Array, corpus: Array, k: int, similarity: str = "cosine", blo
             f"`queries` and `corpus` must be embeddings of one width, [Q, D] and [M, D]. Received: "
             f"{list(queries.shape)} and {list(corpus.shape)}."
         )
-    if similarity == "cosine":
-        queries, corpus = unit(queries), unit(corpus)
-    best = np.empty((len(queries), 0), dtype="float32")
-    rows = np.empty((len(queries), 0), dtype="int64")
+    nearest = Nearest(queries, k, similarity)
     for start in range(0, len(corpus), block):
-        part = corpus[start : start + block]
-        found = np.broadcast_to(np.arange(start, start + len(part)), (len(queries), len(part)))
-        best = np.concatenate([best, compare(queries, part, similarity)], axis=1)
-        rows = np.concatenate([rows, found], axis=1)
-        if best.shape[1] > k:
-            keep = _first_k(best, k)
-            best, rows = np.take_along_axis(best, keep, axis=1), np.take_along_axis(rows, keep, axis=1)
-    order = np.argsort(-best, axis=1, kind="stable")
-    return np.take_along_axis(best, order, axis=1), np.take_along_axis(rows, order, axis=1)
+        nearest.add(corpus[start : start + block])
+    return nearest.result()
+
+
+class Nearest:
+    """The k most similar rows of a corpus that comes in parts; rows are numbered in the order in which they come.
+
+    Args:
+        queries: [Q, D].
+        k: how many for each query.
+        similarity: as in `top_k`.
+    """
+
+    def __init__(self, queries: Array, k: int, similarity: str = "cosine") -> None:
+        self.queries = unit(queries) if similarity == "cosine" else queries
+        self.k, self.similarity, self.seen = k, similarity, 0
+        self.best = np.empty((len(queries), 0), dtype="float32")
+        self.rows = np.empty((len(queries), 0), dtype="int64")
+
+    def add(self, part: Array) -> None:
+        """Compares the next rows of the corpus, [P, D]."""
+        part = unit(part) if self.similarity == "cosine" else part
+        width = min(self.k, self.best.shape[1] + len(part))
+        best, rows = (np.empty((len(self.queries), width), dtype=old.dtype) for old in (self.best, self.rows))
+        for start in range(0, len(self.queries), _QUERIES):
+            some = slice(start, start + _QUERIES)
+            scores, found = _candidates(compare(self.queries[some], part, self.similarity), self.best[some], self.k)
+            scores = np.concatenate([self.best[some], scores], axis=1)
+            found = np.concatenate([self.rows[some], found + self.seen], axis=1)
+            keep = _first_k(scores, self.k)
+            best[some], rows[some] = np.take_along_axis(scores, keep, axis=1), np.take_along_axis(found, keep, axis=1)
+        self.best, self.rows, self.seen = best, rows, self.seen + len(part)
+
+    def result(self) -> tuple[Array, Array]:
+        """Similarities and row numbers, [Q, k] or less, best first; of equals the first row comes first."""
+        order = np.argsort(-self.best, axis=1, kind="stable")
+        return np.take_along_axis(self.best, order, axis=1), np.take_along_axis(self.rows, order, axis=1)
 
 
 def compare(queries: Array, corpus: Array, similarity: str) -> Array:
@@ -66,6 +93,26 @@ def compare(queries: Array, corpus: Array, similarity: str) -> Array:
     return -distances
 
 
+def compare_rows(a: Array, b: Array, similarity: str) -> Array:
+    """The similarity of each row with the same row of the other, [N], in float64; also `manhattan`."""
+    blocks = (slice(start, start + BLOCK) for start in range(0, len(a), BLOCK))
+    return np.concatenate([np.empty(0), *(_compare_rows(a[rows], b[rows], similarity) for rows in blocks)])
+
+
+def _compare_rows(a: Array, b: Array, similarity: str) -> Array:
+    a, b = a.astype("float64"), b.astype("float64")
+    if similarity == "cosine":
+        a, b = unit(a), unit(b)
+    values: Array
+    if similarity == "euclidean":
+        values = -np.sqrt(((a - b) ** 2).sum(axis=-1))
+    elif similarity == "manhattan":
+        values = -np.abs(a - b).sum(axis=-1)
+    else:
+        values = (a * b).sum(axis=-1)
+    return values
+
+
 def unit(x: Array) -> Array:
     """Rows of length 1; a zero row stays 0."""
     length = np.linalg.norm(x.astype("float64"), axis=-1, keepdims=True)
@@ -73,8 +120,25 @@ def unit(x: Array) -> Array:
     return shorter
 
 
+def _candidates(scores: Array, best: Array, k: int) -> tuple[Array, Array]:
+    """The scores that may be among the k highest beside `best`, in order, and their columns; -inf fills up rows."""
+    if best.shape[1] < k:
+        columns = _first_k(scores, k)
+        return np.take_along_axis(scores, columns, axis=1), columns
+    flat = np.flatnonzero(scores > best.min(axis=1, keepdims=True))
+    rows = flat // scores.shape[1]
+    counts = np.bincount(rows, minlength=len(scores))
+    place = np.arange(len(flat)) - np.repeat(np.cumsum(counts) - counts, counts)
+    kept = np.full((len(scores), counts.max(initial=0)), -np.inf, dtype=scores.dtype)
+    columns = np.zeros(kept.shape, dtype="int64")
+    kept[rows, place], columns[rows, place] = scores.ravel()[flat], flat % scores.shape[1]
+    return kept, columns
+
+
 def _first_k(scores: Array, k: int) -> Array:
-    """The columns of the k highest of each row, in the order of the columns; of equals the first ones."""
+    """The columns of the k highest of each row (all where there are fewer), in order; of equals the first ones."""
+    if scores.shape[1] <= k:
+        return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
     least = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
     above, level = scores > least, scores == least
     room = k - above.sum(axis=1, keepdims=True)
@@ -95,12 +159,13 @@ def hard_negatives(
     relative_margin: float | None = None,
     similarity: str = "cosine",
     sampling: Callable[[Array, int], Array] | None = None,
+    search: Search | None = None,
 ) -> Array:
     """Rows of the corpus that are close to an anchor and not known to belong to it, [A, num_negatives]; -1: none left.
 
     Args:
         anchors: [A, D].
-        positives: [A, D], the anchors' positives.
+        positives: [A, D], the anchors' positives; of several the least similar one.
         corpus: [M, D].
         known: for every anchor the rows of the corpus that are no negatives.
         num_negatives: how many for each anchor, the most similar first.
@@ -111,13 +176,15 @@ def hard_negatives(
         relative_margin: rows more similar than (1 - this) times the positive's similarity are left out.
         similarity: as in `top_k`.
         sampling: another choice among the rows that are left, `fn(rows, count) -> rows`; None: the most similar.
+        search: another search of the corpus, `fn(anchors, k) -> (similarities, rows)`, both [A, ≤k], best first, with
+            row -1 where it found fewer; None: `top_k`.
 
     Raises:
         ValueError: for values that are not allowed.
     """
-    check_count(num_negatives=num_negatives, range_max=range_max)
-    if isinstance(range_min, bool) or not isinstance(range_min, int) or range_min < 0:
-        raise UserError(f"`range_min` must be a whole number of at least 0. Received: range_min={range_min!r}.")
+    check_whole(1, num_negatives=num_negatives)
+    check_whole(0, range_min=range_min)
+    check_count(range_max=range_max)
     for name, value in (("max_score", max_score), ("relative_margin", relative_margin)):
         if value is not None:
             check_number(**{name: value})
@@ -126,25 +193,21 @@ def hard_negatives(
     spare = max((len(rows) for rows in known), default=0)
     rules = max_score is not None or relative_margin is not None or sampling is not None
     depth = range_max if range_max is not None else range_min + num_negatives * (10 if rules else 1)
-    scores, rows = top_k(anchors, corpus, depth + spare, similarity)
-    own = np.array([compare(a[None], p[None], similarity)[0, 0] for a, p in _paired(anchors, positives, similarity)])
+    if search is None:
+        scores, rows = top_k(anchors, corpus, depth + spare, similarity)
+    else:
+        scores, rows = search(anchors, depth + spare)
     limit = np.full(len(scores), np.inf)
     if max_score is not None:
         limit = np.minimum(limit, max_score)
     if relative_margin is not None:
+        own = compare_rows(np.asarray(anchors), np.asarray(positives), similarity)
         limit = np.minimum(limit, own - np.abs(own) * relative_margin)
     found = np.full((len(scores), num_negatives), -1, dtype="int64")
     for anchor, (row_scores, row) in enumerate(zip(scores, rows, strict=True)):
-        unknown = ~np.isin(row, np.asarray(list(known[anchor]), dtype="int64"))
+        unknown = ~np.isin(row, [-1, *known[anchor]])
         ranked = np.flatnonzero(unknown)[range_min:depth]
         left = row[ranked[row_scores[ranked] <= limit[anchor]]]
         chosen = left[:num_negatives] if sampling is None else sampling(left, num_negatives)
         found[anchor, : len(chosen)] = chosen
     return found
-
-
-def _paired(anchors: Array, positives: Array, similarity: str) -> Any:
-    anchors, positives = np.asarray(anchors, dtype="float32"), np.asarray(positives, dtype="float32")
-    if similarity == "cosine":
-        anchors, positives = unit(anchors), unit(positives)
-    return zip(anchors, positives, strict=True)

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel
+from pydantic import BaseModel, PrivateAttr
 
-from ml4ir_losses.config import CategoricalInput, FeatureConfig, NumericInput, Scope, TextInput
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.errors import DataError, did_you_mean
+from ml4ir_losses.features.pairs import encode_pairs, fit_words, make_tokenizer
 from ml4ir_losses.features.transforms import Array, fill_values, fit_transforms
+from ml4ir_losses.sections import FeatureConfig, InputConfig, NumericInput, Scope, TextInput, TextPairInput
 
 _PUNCTUATION = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 
@@ -34,6 +35,20 @@ class FittedInput(BaseModel):
     num_buckets: int = 0
     max_length: int = 0
     embedding_dim: int = 0
+    max_query_length: int = 0
+    preset: str | None = None
+    _tokenizer: Any = PrivateAttr(None)
+
+    @property
+    def tokenizer(self) -> Any:
+        """What makes the ids of a text_pair: a `PairTokenizer`, that of the model where one was given."""
+        if self._tokenizer is None:
+            self._tokenizer = make_tokenizer(self)
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
 
 
 def fit_inputs(features: FeatureConfig, table: Table) -> list[FittedInput]:
@@ -68,9 +83,19 @@ def _fit(config: Any, features: FeatureConfig, table: Table) -> FittedInput:
             type="text",
             scope=config.scope,
             columns=columns,
-            vocabulary=_most_common(words, config.max_vocabulary),
+            vocabulary=most_common(words, config.max_vocabulary),
             max_length=config.max_length,
             embedding_dim=config.embedding_dim,
+        )
+    if isinstance(config, TextPairInput):
+        return FittedInput(
+            name=config.name,
+            type="text_pair",
+            columns=columns,
+            vocabulary=[] if config.preset else fit_words(columns, table, config.max_vocabulary),
+            max_length=config.max_length,
+            max_query_length=config.query_length,
+            preset=config.preset,
         )
     values = Counter(str(v) for v in table.strings(config.name))
     hashed = config.encoding == "hash"
@@ -79,22 +104,25 @@ def _fit(config: Any, features: FeatureConfig, table: Table) -> FittedInput:
         type="categorical",
         scope=config.scope,
         columns=columns,
-        vocabulary=[] if hashed else _most_common(values, config.max_vocabulary),
+        vocabulary=[] if hashed else most_common(values, config.max_vocabulary),
         num_buckets=config.num_buckets if hashed else 0,
         embedding_dim=config.embedding_dim,
     )
 
 
-def _columns(config: NumericInput | CategoricalInput | TextInput, features: FeatureConfig, table: Table) -> list[str]:
-    if config.name in table.names:
-        return [config.name]
-    taken = features.roles | {other.name for other in features.inputs}
+def _columns(config: InputConfig, features: FeatureConfig, table: Table) -> list[str]:
+    wanted = config.columns if isinstance(config, TextPairInput) else [config.name]
+    missing = next((name for name in wanted if name not in table.names), None)
+    if missing is None:
+        return wanted
     if isinstance(config, NumericInput) and any(c in config.name for c in "*?["):
+        texts = {column for i in features.inputs if isinstance(i, TextPairInput) for column in i.columns}
+        taken = features.roles | texts | {other.name for other in features.inputs}
         columns = [n for n in table.names if fnmatch.fnmatchcase(n, config.name) and n not in taken]
         if columns:
             return columns
     raise DataError(
-        f"{table.source}: no column {config.name!r} (features.inputs).{did_you_mean(config.name, table.names)} "
+        f"{table.source}: no column {missing!r} (features.inputs).{did_you_mean(missing, table.names)} "
         f"Columns: {_some(table.names)}."
     )
 
@@ -103,7 +131,7 @@ def _some(names: Sequence[str], most: int = 30) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _most_common(counts: Counter[str], size: int) -> list[str]:
+def most_common(counts: Counter[str], size: int) -> list[str]:
     """The most frequent values, equally frequent ones by name, so that a vocabulary does not depend on row order."""
     counts.pop("", None)
     return [value for value, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:size]]
@@ -125,6 +153,8 @@ def encode_rows(inputs: Sequence[FittedInput], table: Table) -> dict[str, Array]
 def _encode(fitted: FittedInput, table: Table) -> Array:
     if fitted.type == "numeric":
         return table.matrix(fitted.columns)
+    if fitted.type == "text_pair":
+        return encode_pairs(fitted, table)
     cells = pa.array(table.strings(fitted.name)).dictionary_encode()
     ids: Array = lookup_ids(fitted, cells.dictionary.to_pylist())[cells.indices.to_numpy()]
     return ids

@@ -98,15 +98,17 @@ class IdEncoder(keras.layers.Layer):  # type: ignore[misc]
         self.embedding.build(input_shape)
 
     def call(self, x: Tensor) -> Tensor:
-        if keras.backend.standardize_dtype(x.dtype) == "string":
-            x = self._ids(x)
+        x = self.ids(x)
         embedded = self.embedding(x)
         if self.fitted.type != "text":
             return embedded
         known = ops.cast(ops.not_equal(x, 0), embedded.dtype)[..., None]
         return ops.sum(embedded * known, axis=-2) / ops.maximum(ops.sum(known, axis=-2), 1.0)
 
-    def _ids(self, x: Tensor) -> Tensor:
+    def ids(self, x: Tensor) -> Tensor:
+        """Ids of ids or strings."""
+        if keras.backend.standardize_dtype(x.dtype) != "string":
+            return x
         if self.fitted.type != "text":
             return self.lookup(x)
         shape = ops.shape(x)
@@ -139,6 +141,24 @@ class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
         for encoder in self.encoders:
             encoder.build()
 
+    def raw(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What each input is before anything that is trained: transformed numbers, and ids of strings or ids.
+
+        `embed` makes one tensor of them, also of some documents alone, [R, ...]: no input is then of the query.
+        """
+        return {
+            fitted.name: self._one(fitted, encoder, x) if fitted.type == "numeric" else encoder.ids(_input(fitted, x))
+            for fitted, encoder in zip(self.inputs, self.encoders, strict=True)
+        }
+
+    def embed(self, raw: Mapping[str, Tensor]) -> Tensor:
+        """Features [R, F] of the inputs of R documents."""
+        parts = [
+            raw[fitted.name] if fitted.type == "numeric" else encoder(raw[fitted.name])
+            for fitted, encoder in zip(self.inputs, self.encoders, strict=True)
+        ]
+        return ops.concatenate([ops.cast(part, self.compute_dtype) for part in parts], axis=-1)
+
     def call(self, x: Mapping[str, Tensor]) -> Tensor:
         parts = [self._one(fitted, encoder, x) for fitted, encoder in zip(self.inputs, self.encoders, strict=True)]
         documents = [p for p, i in zip(parts, self.inputs, strict=True) if i.scope == "document"]
@@ -152,9 +172,7 @@ class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
         return whole[0] if len(whole) == 1 else ops.concatenate(whole, axis=-1)
 
     def _one(self, fitted: FittedInput, encoder: Any, x: Mapping[str, Tensor]) -> Tensor:
-        if fitted.name not in x:
-            raise DataError(f"The model's input {fitted.name!r} is missing.{did_you_mean(fitted.name, x)}")
-        value = ops.convert_to_tensor(x[fitted.name])
+        value = _input(fitted, x)
         rank = (2 if fitted.scope == "document" else 1) + (fitted.type != "categorical")
         if fitted.type == "numeric" and len(value.shape) == rank - 1 and len(fitted.columns) == 1:
             value = value[..., None]
@@ -164,3 +182,9 @@ class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "inputs": [i.model_dump() for i in self.inputs]}
+
+
+def _input(fitted: FittedInput, x: Mapping[str, Tensor]) -> Tensor:
+    if fitted.name not in x:
+        raise DataError(f"The model's input {fitted.name!r} is missing.{did_you_mean(fitted.name, x)}")
+    return ops.convert_to_tensor(x[fitted.name])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
-from ml4ir_losses.errors import check_count
+from ml4ir_losses.errors import UserError, check_choice, check_count
 
-Judgments = Mapping[Hashable, float]
+Judgments = Mapping[Any, float]
 
 
 def ndcg(ranking: Sequence[Hashable], judged: Judgments, topn: int | None = None) -> float:
@@ -57,21 +58,38 @@ def recall(ranking: Sequence[Hashable], judged: Judgments, topn: int | None = No
 
 
 METRICS = {"ndcg": ndcg, "mrr": mrr, "map": average_precision, "recall": recall}
+Metrics = Sequence[tuple[str, int | None]]
+RETRIEVAL_METRICS: Metrics = (("ndcg", 10), ("mrr", 10), ("map", 100), ("recall", 100))
+
+
+def check_metrics(metrics: Metrics) -> None:
+    """Raises `UserError` unless every metric is a pair of a known name and the ranks that count, or None for all."""
+    for metric in metrics:
+        if not isinstance(metric, (tuple, list)) or len(metric) != 2:
+            raise UserError(
+                f"`metrics` must be pairs of a name and a topn, ('ndcg', 10) for one. Received: {metric!r}."
+            )
+        check_choice(tuple(METRICS), metrics=metric[0])
+        check_count(topn=metric[1])
 
 
 def evaluate_rankings(
-    rankings: Mapping[Hashable, Sequence[Hashable]],
-    judgments: Mapping[Hashable, Judgments],
-    metrics: Sequence[tuple[str, int | None]] = (("ndcg", 10), ("mrr", 10), ("map", 100), ("recall", 100)),
+    rankings: Mapping[Any, Sequence[Hashable]],
+    judgments: Mapping[Any, Judgments],
+    metrics: Metrics = RETRIEVAL_METRICS,
 ) -> dict[str, list[float]]:
     """Every metric of every judged query, in the order of the judgments, by `name_topn`.
 
-    A query without a relevant document does not count; one without a ranking has found nothing.
+    A query without a relevant document does not count; one without a ranking has found nothing. Of a document that
+    comes twice in a ranking the first place counts.
+
+    Raises:
+        UserError: for metrics that do not exist.
     """
+    check_metrics(metrics)
     judged = {q: documents for q, documents in judgments.items() if any(y > 0 for y in documents.values())}
+    once = {q: list(dict.fromkeys(rankings.get(q, ()))) for q in judged}
     return {
-        name if topn is None else f"{name}_{topn}": [
-            METRICS[name](rankings.get(q, ()), documents, topn) for q, documents in judged.items()
-        ]
+        name if topn is None else f"{name}_{topn}": [METRICS[name](once[q], judged[q], topn) for q in judged]
         for name, topn in metrics
     }

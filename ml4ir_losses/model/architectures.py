@@ -6,11 +6,11 @@ every loss; the others fit the losses of one logit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml4ir_losses.errors import UserError
-from ml4ir_losses.registry import register_architecture
+from ml4ir_losses.registry import ENCODERS, register_architecture
 
 
 @register_architecture("linear")
@@ -85,3 +85,52 @@ def dnn(
         name="scorer",
         dtype=dtype,
     )
+
+
+@register_architecture("cross_encoder")
+def cross_encoder(
+    *,
+    encoder: str | dict[str, Any] = "transformer",
+    hidden_units: Sequence[int] = (),
+    activation: str = "relu",
+    dropout: float = 0.0,
+    layer_norm: bool = False,
+    l2: float = 0.0,
+    num_outputs: int | None = None,
+    outputs: int | None = 1,
+    vocabulary_size: int = 2,
+    dtype: Any = None,
+) -> Any:
+    """An encoder of the query and the document as one text, and a multilayer perceptron on its vector.
+
+    Other inputs than the one of type text_pair stand beside the vector.
+
+    Args:
+        encoder: key and parameters of the encoder.
+        hidden_units: width of each hidden layer.
+        activation: a Keras activation.
+        dropout: share of the vector and of the hidden units that is dropped in training.
+        layer_norm: normalise each hidden layer's output before its activation.
+        l2: factor of the squared weights of the perceptron in the loss.
+        num_outputs: scorers of the loss `mixture_em`, classes of `categorical_cross_entropy`; 2 when left out.
+    """
+    from ml4ir_losses.model.cross_encoder import CrossScorer
+
+    head = dnn(
+        hidden_units=hidden_units,
+        activation=activation,
+        dropout=dropout,
+        input_dropout=dropout,
+        layer_norm=layer_norm,
+        l2=l2,
+        num_outputs=num_outputs,
+        outputs=outputs,
+        dtype=dtype,
+    )
+    if isinstance(encoder, Mapping) and encoder.get("initial", "random") != "random":
+        raise UserError(f"`initial` of a cross-encoder's encoder must be random. Received: {encoder['initial']!r}.")
+    reader = ENCODERS.create(encoder, hidden={"vocabulary_size": vocabulary_size, "dtype": dtype})
+    return CrossScorer(reader, head, name="scorer", dtype=dtype)
+
+
+cross_encoder.reads_pairs = True  # type: ignore[attr-defined]

@@ -8,17 +8,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from ml4ir_losses.config import (
+from ml4ir_losses.errors import ConfigError, did_you_mean, unknown_name
+from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.sections import (
     ConstantSchedule,
     CosineSchedule,
     CyclicSchedule,
     ExponentialSchedule,
-    ModelConfig,
+    OptimizedModel,
     OptimizerConfig,
     PlateauSchedule,
 )
-from ml4ir_losses.errors import ConfigError, did_you_mean, unknown_name
-from ml4ir_losses.lazy import Tensor
 
 _ALIASES = {"rms_prop": "rmsprop"}
 _PARAMETER_ALIASES = {"gradient_clip_value": "clipvalue"}
@@ -64,7 +64,7 @@ class CyclicLearningRate(keras.optimizers.schedules.LearningRateSchedule):  # ty
         return {name: getattr(self, name) for name in names}
 
 
-def learning_rate(config: ModelConfig, total_steps: int) -> Any:
+def learning_rate(config: OptimizedModel, total_steps: int) -> Any:
     """The learning rate, or the schedule that Keras asks for it; the plateau schedule is a callback."""
     rate, schedule = config.optimizer.learning_rate, config.lr_schedule
     schedules = keras.optimizers.schedules
@@ -90,7 +90,7 @@ def learning_rate(config: ModelConfig, total_steps: int) -> Any:
     return rate
 
 
-def make_optimizer(config: ModelConfig, total_steps: int) -> Any:
+def make_optimizer(config: OptimizedModel, total_steps: int) -> Any:
     """The Keras optimizer of the config.
 
     Raises:
@@ -129,7 +129,7 @@ def optimizer_class(config: OptimizerConfig) -> tuple[Any, dict[str, Any]]:
     return classes[key], params
 
 
-def plateau_callback(config: ModelConfig, monitor: str, mode: str) -> Any | None:
+def plateau_callback(config: OptimizedModel, monitor: str, mode: str) -> Any | None:
     """The callback of `lr_schedule: plateau`, or None."""
     schedule = config.lr_schedule
     if not isinstance(schedule, PlateauSchedule):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
 
-from ml4ir_losses.config import Config, ModelConfig, load_config, pop_propensity
+from ml4ir_losses.config import Config, load_config
 from ml4ir_losses.data.batching import CONFIDENCE, MASK, POSITIONS
 from ml4ir_losses.errors import ConfigError, UserError
 from ml4ir_losses.features.fitting import FittedInput, fit_inputs, fitted_from
@@ -23,16 +22,18 @@ from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.metrics.ranking import get_metric
-from ml4ir_losses.model import layers
 from ml4ir_losses.model.optimizers import make_optimizer
+from ml4ir_losses.model.trainer import Trainer
 from ml4ir_losses.registry import ARCHITECTURES, split_spec
+from ml4ir_losses.sections import ModelConfig, Spec, pop_propensity
+from ml4ir_losses.text_sections import TextConfig
 
 MAIN = "main"
-REGISTERED = (keras_loss, layers)  # imported, so that a saved model finds their classes
+LOWEST_LABEL = -1e30  # stands for a `min_label` of None: padding is below it, and no label is
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
-class RelevanceModel(keras.Model):  # type: ignore[misc]
+class RelevanceModel(Trainer):
     """A ranking model: feature encoder, architecture, final activation, and the losses that train it.
 
     Calling it gives `{"logit": [B, N], "score": [B, N]}`; losses and metrics read the logit, `predict` gives the
@@ -46,6 +47,7 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         model: the config's `model` section.
         label: the name of the main label column.
         precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
+        parts: the layers of a saved model that its config alone does not make.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         model: ModelConfig | Mapping[str, Any],
         label: str = "label",
         precision: str = "float32",
+        parts: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"name": "relevance_model", **kwargs, "dtype": precision, "autocast": False})
@@ -61,14 +64,13 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         self.model_config = model if isinstance(model, ModelConfig) else ModelConfig.model_validate(model)
         self.label, self.precision = label, precision
         main, propensity = self.model_config.loss_and_propensity()
-        self.relevance_loss: RelevanceLossBase = get_loss(main)
+        self.relevance_loss = _loss_of_documents(MAIN, main)
         self.tasks = {MAIN: (self.relevance_loss, label, propensity, 1.0)}
         for i, aux in enumerate(self.model_config.aux_losses):
             spec, aux_propensity = pop_propensity(aux.spec)
-            self.tasks[f"aux_{i}"] = (get_loss(spec), aux.label or label, aux_propensity, aux.weight)
+            name = f"aux_{i}"
+            self.tasks[name] = (_loss_of_documents(name, spec), aux.label or label, aux_propensity, aux.weight)
         for name, (loss, *_) in self.tasks.items():
-            if loss.min_label is None:
-                raise UserError(f"{name} loss {loss.key!r}: `min_label` must be a number: padding is below it.")
             if loss.outputs != self.relevance_loss.outputs:
                 raise UserError(
                     f"{name} loss {loss.key!r} takes {_logits(loss)} per document, the main loss "
@@ -79,13 +81,23 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         self.loss_seeds = {
             name: keras.random.SeedGenerator(task[0].seed) for name, task in self.tasks.items() if task[0].samples
         }
-        self.encoder = FeatureEncoder(self.fitted, dtype=precision, autocast=False, name="encoder")
-        self.scorer = self._make_scorer(self.model_config.architecture, precision)
+        self.make_layers(parts or {})
         self.final_activation = self.relevance_loss.get_final_activation_op("score")
         self.build()
 
-    def _make_scorer(self, spec: Any, precision: str) -> Any:
-        hidden: dict[str, Any] = {"dtype": precision}
+    def make_layers(self, parts: Mapping[str, Any]) -> None:
+        """Makes `encoder` and `scorer`."""
+        self.encoder = self.make_encoder(self.fitted)
+        self.scorer = self.make_scorer()
+
+    def make_encoder(self, inputs: Sequence[FittedInput]) -> FeatureEncoder:
+        """The encoder of some of the inputs."""
+        return FeatureEncoder(inputs, dtype=self.precision, autocast=False, name="encoder")
+
+    def make_scorer(self, **hidden: Any) -> Any:
+        """The layer of the config's architecture."""
+        spec = self.model_config.architecture
+        hidden["dtype"] = self.precision
         key, _ = split_spec(ARCHITECTURES.kind, spec)
         if "outputs" in inspect.signature(ARCHITECTURES[key].target).parameters:
             hidden["outputs"] = self.relevance_loss.outputs
@@ -97,10 +109,10 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         return ARCHITECTURES.create(spec, hidden=hidden)
 
     @classmethod
-    def from_config(cls, config: Any, custom_objects: Any = None) -> Self:
-        """The compiled model of a YAML file, a `Config` or a mapping, fitted on the config's training split.
+    def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
+        """The compiled model of a YAML file, a checked config or a mapping, fitted on the config's training split.
 
-        Also takes what `get_config` gave, as Keras does when it loads a model.
+        A config of texts gives an `EmbeddingModel`. Also takes what `get_config` gave, as Keras does when it loads.
 
         Raises:
             ConfigError, DataError: for a config or data that cannot be used.
@@ -110,6 +122,10 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         from ml4ir_losses.data.queries import read_split
 
         config = load_config(config)
+        if isinstance(config, TextConfig):
+            from ml4ir_losses.model.embedding_model import EmbeddingModel
+
+            return EmbeddingModel.from_config(config)
         table = read_split(config, "train")
         queries = len(set(table.strings(config.features.query_id)))
         return cls.from_inputs(config, fit_inputs(config.features, table), -(-queries // config.data.batch_size))
@@ -119,7 +135,9 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         """The compiled model of a config and fitted inputs."""
         keras.utils.set_random_seed(config.training.seed)
         try:
-            model = cls(inputs, config.model, config.features.label, config.training.precision)
+            model: Self = _kind(cls, inputs, config)(
+                inputs, config.model, config.features.label, config.training.precision
+            )
         except ConfigError:
             raise
         except (UserError, TypeError, ValueError) as error:
@@ -151,19 +169,6 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         self.scorer.build((None, None, self.encoder.width))
         self.built = True
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """As in Keras; seeded losses of the config draw from the model's generators, also after loading."""
-        loss: Any = kwargs.get("loss")
-        for name, function in (loss if isinstance(loss, Mapping) else {MAIN: loss}).items():
-            if name in self.loss_seeds and isinstance(function, keras_loss.RelevanceLoss):
-                function.seed_generator = self.loss_seeds[name]
-        super().compile(*args, **kwargs)
-
-    def compile_from_config(self, config: Any) -> None:
-        """Compiles as the model was when it was saved."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
     def example(self, queries: int = 1, documents: int = 2) -> dict[str, Any]:
         """A batch of empty documents, of the right shapes."""
         x: dict[str, Any] = {MASK: np.ones((queries, documents), "float32")}
@@ -178,7 +183,11 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
 
     def call(self, x: Mapping[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
         valid = dict(x).get(MASK)
-        logits = ops.cast(self.scorer(self.encoder(x), valid, training=training), "float32")
+        return self.outputs_of(self.scorer(self.encoder(x), valid, training=training), valid)
+
+    def outputs_of(self, logits: Tensor, valid: Tensor | None) -> dict[str, Tensor]:
+        """What the model gives, from the logits [B, N] or [B, N, K]."""
+        logits = ops.cast(logits, "float32")
         output = {"logit": self.relevance_loss.rank_scores(logits), "score": self.final_activation(logits, valid)}
         return output if self.relevance_loss.outputs == 1 else {**output, "outputs": logits}
 
@@ -256,21 +265,39 @@ class RelevanceModel(keras.Model):  # type: ignore[misc]
         }
 
 
-def load_model(path: str | Path) -> Any:
-    """A model saved by `ml4ir_losses` or any Keras model that uses its losses; takes a run folder too.
+def _kind(cls: Any, inputs: Sequence[FittedInput], config: Config) -> Any:
+    """The class of a model with these inputs; `ConfigError` where they and the architecture do not go together."""
+    from ml4ir_losses.model.cross_encoder import CrossEncoderModel, TextCrossEncoder
 
-    Raises:
-        UserError: when there is no such model.
+    key, _ = split_spec(ARCHITECTURES.kind, config.model.architecture)
+    pairs = [fitted.name for fitted in inputs if fitted.type == "text_pair"]
+    reads_pairs = getattr(ARCHITECTURES[key].target, "reads_pairs", False)
+    if reads_pairs and not pairs:
+        raise ConfigError(f"model.architecture: {key!r} reads pairs of texts: it needs an input of type text_pair.")
+    if pairs and not reads_pairs:
+        raise ConfigError(
+            f"model.architecture: {key!r} cannot read the input {pairs[0]!r} of type text_pair; 'cross_encoder' does."
+        )
+    if not pairs:
+        return cls
+    return TextCrossEncoder if len(inputs) == 1 else CrossEncoderModel
+
+
+def _loss_of_documents(name: str, spec: Spec) -> RelevanceLossBase:
+    """The loss of a task; one whose labels mark no padding gets a `min_label` that no label is below.
+
+    The mask of the batch is folded into the labels below that, so that padding counts in no loss.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "model.keras"
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such model.")
-    try:
-        return keras.saving.load_model(path)
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: is not a model that can be loaded ({str(error).splitlines()[0]}).") from None
+    loss = get_loss(spec)
+    if loss.loss_type == "embedding":
+        raise UserError(f"{name} loss {loss.key!r} is a loss of embeddings: it takes texts by column, data.columns.")
+    if loss.min_label is not None:
+        return loss
+    config = loss.get_config()
+    if "losses" in config:
+        parts = [[{**part, "min_label": LOWEST_LABEL}, weight] for part, weight in config["losses"]]
+        return get_loss({**config, "losses": parts})
+    return get_loss({**config, "min_label": LOWEST_LABEL})
 
 
 def _logits(loss: RelevanceLossBase) -> str:

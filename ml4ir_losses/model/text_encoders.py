@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ml4ir_losses.errors import UserError, check_choice
+from ml4ir_losses.errors import UserError, check_choice, check_count, check_whole
 from ml4ir_losses.registry import register_encoder
 
 POOLINGS = ("mean", "max", "cls")
@@ -20,6 +20,8 @@ def bag_of_words(
     *,
     embedding_dim: int = 256,
     pooling: str = "weighted",
+    term_frequency: str = "raw",
+    initial: str = "random",
     dropout: float = 0.0,
     output_dim: int | None = None,
     vocabulary_size: int = 2,
@@ -30,17 +32,27 @@ def bag_of_words(
     Args:
         embedding_dim: numbers of a word's vector.
         pooling: `weighted`, by a trained weight above 0 per word; `mean`; `max`.
+        term_frequency: what a word that comes c times counts, `raw`: c; `log`: 1 + ln c.
+        initial: start of the words' vectors and weights, `random`, or `lsi`: latent semantic indexing of the training
+            texts (see `start_values`); a run that starts from `training.initial_model` takes over that model's.
         dropout: share of the words that is dropped in training.
         output_dim: D, by a dense layer behind the pooling; None: the vectors as they are.
     """
     from ml4ir_losses.model.text_layers import BagOfWords
 
     check_choice(("weighted", "mean", "max"), pooling=pooling)
-    _check_counts(embedding_dim=embedding_dim, output_dim=output_dim)
+    check_choice(("raw", "log"), term_frequency=term_frequency)
+    check_choice(("random", "lsi"), initial=initial)
+    if pooling == "max" and term_frequency == "log":
+        raise UserError("`term_frequency` must be 'raw' for pooling='max', which counts no word. Received: 'log'.")
+    check_whole(1, embedding_dim=embedding_dim)
+    check_count(output_dim=output_dim)
     return BagOfWords(
         vocabulary_size=vocabulary_size,
         embedding_dim=embedding_dim,
         pooling=pooling,
+        term_frequency=term_frequency,
+        initial=initial,
         dropout=_share(dropout),
         output_dim=output_dim,
         dtype=dtype,
@@ -73,8 +85,9 @@ def cnn(
 
     check_choice(("max", "mean"), pooling=pooling)
     widths = [filters] if isinstance(filters, int) else list(filters)
-    _check_counts(embedding_dim=embedding_dim, kernel_size=kernel_size, output_dim=output_dim)
-    _check_counts(**{f"filters[{place}]": width for place, width in enumerate(widths)})
+    check_whole(1, embedding_dim=embedding_dim, kernel_size=kernel_size)
+    check_whole(1, **{f"filters[{place}]": width for place, width in enumerate(widths)})
+    check_count(output_dim=output_dim)
     return ConvolutionalEncoder(
         vocabulary_size=vocabulary_size,
         embedding_dim=embedding_dim,
@@ -112,7 +125,8 @@ def gru(
     from ml4ir_losses.model.text_layers import RecurrentEncoder
 
     check_choice(("mean", "max"), pooling=pooling)
-    _check_counts(embedding_dim=embedding_dim, units=units, output_dim=output_dim)
+    check_whole(1, embedding_dim=embedding_dim, units=units)
+    check_count(output_dim=output_dim)
     return RecurrentEncoder(
         vocabulary_size=vocabulary_size,
         embedding_dim=embedding_dim,
@@ -154,8 +168,8 @@ def transformer(
     from ml4ir_losses.model.text_layers import TransformerEncoder
 
     check_choice(POOLINGS, pooling=pooling)
-    _check_counts(embedding_dim=embedding_dim, num_layers=num_layers, num_heads=num_heads, hidden_dim=hidden_dim)
-    _check_counts(max_length=max_length, output_dim=output_dim)
+    check_whole(1, embedding_dim=embedding_dim, num_layers=num_layers, num_heads=num_heads, max_length=max_length)
+    check_count(hidden_dim=hidden_dim, output_dim=output_dim)
     if embedding_dim % num_heads:
         raise UserError(f"`num_heads` must divide embedding_dim={embedding_dim}. Received: num_heads={num_heads!r}.")
     return TransformerEncoder(
@@ -176,11 +190,3 @@ def _share(dropout: float) -> float:
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
         raise UserError(f"`dropout` must be from 0 to below 1. Received: dropout={dropout!r}.")
     return float(dropout)
-
-
-def _check_counts(**arguments: int | None) -> None:
-    for name, value in arguments.items():
-        if value is None and name in ("output_dim", "hidden_dim"):
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(f"`{name}` must be a whole number of at least 1. Received: {name}={value!r}.")

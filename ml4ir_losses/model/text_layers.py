@@ -53,10 +53,14 @@ class TextEncoder(layers.Layer):  # type: ignore[misc]
         self.pooling = pooling
         policy = self.dtype_policy
         self.words = layers.Embedding(vocabulary_size, embedding_dim, dtype=policy, name="words")
-        self.dropout = layers.Dropout(dropout, dtype=policy, name="dropout")
+        self.dropout = self.make_dropout(dropout)
         # float32 whatever the policy: narrow cosines tie.
         self.projection = None if output_dim is None else layers.Dense(output_dim, dtype="float32", name="projection")
         self.make()
+
+    def make_dropout(self, rate: float) -> Any:
+        """The layer that drops a share of the words' numbers in training."""
+        return layers.Dropout(rate, dtype=self.dtype_policy, name="dropout")
 
     def make(self) -> None:
         """Makes the layers between words and pooling."""
@@ -77,7 +81,8 @@ class TextEncoder(layers.Layer):  # type: ignore[misc]
         return self.config["output_dim"] or self.width
 
     def build(self, input_shape: Any) -> None:
-        self.words.build(input_shape)
+        if not self.words.built:  # a decoder may share them
+            self.words.build(input_shape)
         if self.projection is not None:
             self.projection.build((None, self.width))
         self.build_states((None, None, self.config["embedding_dim"]))
@@ -89,9 +94,9 @@ class TextEncoder(layers.Layer):  # type: ignore[misc]
     def call(self, tokens: Tensor, training: bool | None = None) -> Tensor:
         valid = tokens != 0
         words = self.dropout(self.words(tokens), training=training)
-        return self.finish(self.pooled(self.states(words, valid, training), valid, tokens))
+        return self.finish(self.pooled(self.states(words, valid, training), valid))
 
-    def pooled(self, states: Tensor, valid: Tensor, tokens: Tensor) -> Tensor:
+    def pooled(self, states: Tensor, valid: Tensor) -> Tensor:
         """The vector of a text before the projection, [N, D]."""
         return pool(ops.cast(states, "float32"), valid, self.pooling)
 
@@ -126,12 +131,27 @@ class WordDropout(layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "rate": self.rate}
 
 
+def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct tokens of each row [N, T] in order, and how often each comes; 0 fills up the tokens."""
+    tokens = ops.sort(tokens, axis=1)
+    last = ops.concatenate([tokens[:, 1:] != tokens[:, :-1], ops.ones_like(tokens[:, :1], dtype="bool")], axis=1)
+    # Where the runs of equal tokens end, moved together: the distance of two ends is the length of a run.
+    ends = ops.sort(ops.where(last, ops.arange(ops.shape(tokens)[1], dtype=tokens.dtype), -1), axis=1)
+    counts = ends - ops.concatenate([ops.full_like(ends[:, :1], -1), ends[:, :-1]], axis=1)
+    return ops.where(counts > 0, ops.take_along_axis(tokens, ops.maximum(ends, 0), axis=1), 0), counts
+
+
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class BagOfWords(TextEncoder):
     """The mean of the words' vectors, by a trained weight of each word where `pooling` is `weighted`."""
 
+    def make_dropout(self, rate: float) -> Any:
+        return WordDropout(rate, name="dropout")
+
     def make(self) -> None:
-        self.dropout = WordDropout(self.config["dropout"], name="dropout")
+        # What older files do not say is what it was then.
+        self.log_frequency = self.config.get("term_frequency", "raw") == "log"
+        self.initial = self.config.get("initial", "random")
         self.importance = None
         if self.pooling == "weighted":
             # A weight of the vocabulary is the softplus of a number; all start equal.
@@ -145,14 +165,18 @@ class BagOfWords(TextEncoder):
 
     def call(self, tokens: Tensor, training: bool | None = None) -> Tensor:
         tokens = self.dropout(tokens, training=training)
-        return self.finish(self.pooled(self.words(tokens), tokens != 0, tokens))
-
-    def pooled(self, states: Tensor, valid: Tensor, tokens: Tensor) -> Tensor:
-        if self.importance is None:
-            return super().pooled(states, valid, tokens)
-        weight = ops.where(valid, ops.softplus(self.importance(tokens)[..., 0]), 0.0)[..., None]
-        total = ops.sum(weight * ops.cast(states, "float32"), axis=1)
-        return safe_divide(total, ops.sum(weight, axis=1) * ops.ones_like(total))
+        weight = ops.ones_like(tokens, dtype="float32")
+        if self.log_frequency:
+            tokens, counts = distinct(tokens)
+            weight += ops.log(ops.cast(ops.maximum(counts, 1), "float32"))
+        states = ops.cast(self.words(tokens), "float32")
+        if self.pooling == "max":
+            return self.finish(pool(states, tokens != 0, "max"))
+        if self.importance is not None:
+            weight *= ops.softplus(self.importance(tokens)[..., 0])
+        weight = ops.where(tokens != 0, weight, 0.0)[..., None]
+        total = ops.sum(weight * states, axis=1)
+        return self.finish(safe_divide(total, ops.sum(weight, axis=1) * ops.ones_like(total)))
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -185,9 +209,9 @@ class RecurrentEncoder(TextEncoder):
     """A GRU that leaves out padding, from one end or both."""
 
     def make(self) -> None:
-        self.reader = layers.GRU(self.config["units"], return_sequences=True, dtype=self.dtype_policy)
-        if self.config["bidirectional"]:
-            self.reader = layers.Bidirectional(self.reader, dtype=self.dtype_policy)
+        policy = self.dtype_policy
+        forward = layers.GRU(self.config["units"], return_sequences=True, dtype=policy)
+        self.reader = layers.Bidirectional(forward, dtype=policy) if self.config["bidirectional"] else forward
 
     @property
     def width(self) -> int:
@@ -242,8 +266,7 @@ class TransformerEncoder(TextEncoder):
         valid = tokens != 0
         words = self.dropout(self.words(tokens), training=training)
         pooled = [
-            self.finish(self.pooled(self.norm(states), valid, tokens))
-            for states in self.layer_states(words, valid, training)
+            self.finish(self.pooled(self.norm(states), valid)) for states in self.layer_states(words, valid, training)
         ]
         return ops.stack(pooled, axis=1)
 
@@ -272,11 +295,17 @@ class TransformerBlock(layers.Layer):  # type: ignore[misc]
         self.built = True
 
     def call(self, x: Tensor, valid: Tensor, training: bool | None = None) -> Tensor:
+        return self.transform(self.attend(x, valid[:, None, :], training=training), training)
+
+    def attend(self, x: Tensor, mask: Tensor | None, causal: bool = False, training: bool | None = None) -> Tensor:
+        """Adds what each token sees of those in the mask [N, T or 1, T], of the later ones nothing if causal."""
         normed = self.before_attention(x)
-        attended = self.attention(normed, normed, attention_mask=valid[:, None, :], training=training)
-        x = x + self.dropout(attended, training=training)
-        dense = self.outer(self.inner(self.before_dense(x)))
-        return x + self.dropout(dense, training=training)
+        seen = self.attention(normed, normed, attention_mask=mask, use_causal_mask=causal, training=training)
+        return x + self.dropout(seen, training=training)
+
+    def transform(self, x: Tensor, training: bool | None = None) -> Tensor:
+        """Adds the dense part."""
+        return x + self.dropout(self.outer(self.inner(self.before_dense(x))), training=training)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}

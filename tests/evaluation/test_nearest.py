@@ -4,19 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from word_model import alike
 
 from ml4ir_losses.errors import UserError
-from ml4ir_losses.evaluation.nearest import SIMILARITIES, hard_negatives, top_k
+from ml4ir_losses.evaluation import nearest
+from ml4ir_losses.evaluation.nearest import SIMILARITIES, compare_rows, hard_negatives, top_k
 
 each_similarity = pytest.mark.parametrize("similarity", SIMILARITIES)
-
-
-def alike(a, b, similarity):
-    a, b = a.astype("float64"), b.astype("float64")
-    if similarity == "euclidean":
-        return -np.linalg.norm(a - b)
-    norms = np.linalg.norm(a) * np.linalg.norm(b) if similarity == "cosine" else 1.0
-    return float(a @ b) / norms if norms else 0.0
 
 
 def by_hand(queries, corpus, k, similarity):
@@ -43,6 +37,28 @@ def test_any_block_gives_the_nearest(similarity, seed, sizes, k, block):
     assert all(len(set(row)) == len(row) for row in rows.tolist())
     found = np.array([[alike(q, corpus[i], similarity) for i in row] for q, row in zip(queries, rows, strict=True)])
     np.testing.assert_allclose(found, scores, atol=1e-4)
+
+
+@each_similarity
+def test_blocks_of_queries_change_nothing(similarity, monkeypatch):
+    rng = np.random.default_rng(0)
+    queries, corpus = rng.normal(size=(11, 4)), rng.normal(size=(30, 4))
+    expected = top_k(queries, corpus, 5, similarity, 7)
+    monkeypatch.setattr(nearest, "_QUERIES", 4)
+    scores, rows = top_k(queries, corpus, 5, similarity, 7)
+    np.testing.assert_allclose(scores, expected[0], atol=1e-6)
+    assert rows.tolist() == expected[1].tolist()
+
+
+@pytest.mark.parametrize("similarity", [*SIMILARITIES, "manhattan"])
+def test_row_with_row(similarity, monkeypatch):
+    monkeypatch.setattr(nearest, "BLOCK", 3)
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(8, 5)).astype("float32"), rng.normal(size=(8, 5)).astype("float32")
+    a[2] = 0
+    expected = [alike(x, y, similarity) for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(compare_rows(a, b, similarity), expected, atol=1e-12)
+    assert compare_rows(a[:0], b[:0], similarity).shape == (0,)
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7])
@@ -98,6 +114,18 @@ class TestHardNegatives:
 
     def test_another_choice(self):
         assert self.mine(num_negatives=2, range_max=4, sampling=lambda rows, n: rows[-n:]).tolist() == [[4, 5], [10, 5]]
+
+    def test_another_search(self):
+        asked = []
+
+        def search(anchors, k):
+            asked.append((len(anchors), k))
+            return np.array([[0.9, 0.8, -np.inf], [0.9, 0.8, 0.7]]), np.array([[2, 5, -1], [8, 6, 7]])
+
+        assert self.mine(search=search).tolist() == [[5, -1, -1], [6, 7, -1]]
+        assert self.mine(search=search, max_score=0.75).tolist() == [[-1, -1, -1], [7, -1, -1]]
+        assert self.mine(search=search, num_negatives=1, sampling=lambda rows, n: rows[-n:]).tolist() == [[5], [7]]
+        assert asked == [(2, 5), (2, 32), (2, 12)]
 
     @pytest.mark.parametrize(
         ("params", "message"),

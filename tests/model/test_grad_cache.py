@@ -62,7 +62,7 @@ def cached(encode, variables, tokens, loss, size, generators=(), graph=True):
     from ml4ir_losses.model.grad_cache import cached_gradients
 
     def step(tokens):
-        return cached_gradients(encode, loss, tokens, size, variables, generators)
+        return cached_gradients(encode, loss, tokens, size, variables, [g.state for g in generators])
 
     step = tf.function(step, input_signature=[tf.TensorSpec([None, 2, 6], "int32")]) if graph else step
     value, gradients, embeddings = step(tf.constant(tokens))

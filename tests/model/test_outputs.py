@@ -11,7 +11,8 @@ from ml4ir_losses.data.queries import make_queries, read_split
 from ml4ir_losses.errors import ConfigError
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.metrics.ranking import get_metric
-from ml4ir_losses.model.relevance_model import RelevanceModel, load_model
+from ml4ir_losses.model.loading import load_model
+from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.registry import ARCHITECTURES, register_architecture
 from small import config, write_splits
 

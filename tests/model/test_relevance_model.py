@@ -10,7 +10,8 @@ from ml4ir_losses.data.queries import make_queries, read_split
 from ml4ir_losses.errors import ConfigError, UserError
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
-from ml4ir_losses.model.relevance_model import RelevanceModel, load_model
+from ml4ir_losses.model.loading import load_model
+from ml4ir_losses.model.relevance_model import RelevanceModel
 from small import config, write_splits
 
 
@@ -101,6 +102,16 @@ def test_negative_labels_are_real_documents_where_min_label_says_so(folder):
     model, (x, y), _ = build(folder, model={"loss": loss})
     y = {**y, "label": y["label"] - 50.0}
     expected = get_loss("aux_softmax_cross_entropy").get_loss_fn(mask=x["mask"])(y["label"], logits(model, x))
+    assert values(model, (x, y))["loss"] == pytest.approx(float(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", [{"key": "list_mle", "min_label": None}, {"list_mle": 0.4, "pairwise_logistic": 0.6}])
+def test_without_a_min_label_the_mask_alone_marks_padding(folder, loss):
+    if "key" not in loss:
+        loss = {"key": "weighted_sum", "losses": [[{"key": k, "min_label": None}, w] for k, w in loss.items()]}
+    model, (x, y), _ = build(folder, model={"loss": loss})
+    y = {**y, "label": y["label"] - 50.0}
+    expected = get_loss(loss).get_loss_fn(mask=x["mask"])(y["label"], logits(model, x))
     assert values(model, (x, y))["loss"] == pytest.approx(float(expected), rel=1e-4)
 
 
@@ -201,7 +212,7 @@ def test_architectures(folder, architecture):
         ({"model": {"architecture": {"key": "dnn", "dropout": 1.0}}}, "`dropout` must be from 0 to below 1"),
         ({"model": {"architecture": {"key": "dnn", "activation": "foo"}}}, "`activation` must be a Keras activation"),
         ({"model": {"architecture": {"key": "dnn", "hidden_units": None}}}, "model: "),
-        ({"model": {"loss": {"key": "list_mle", "min_label": None}}}, "`min_label` must be a number"),
+        ({"model": {"loss": "multiple_negatives_ranking"}}, "main loss 'multiple_negatives_ranking' is a loss of emb"),
         ({"model": {"optimizer": {"key": "adam", "epsilon": None}}}, "model.optimizer.epsilon: must be a number"),
         ({"model": {"optimizer": "adamm"}}, r"model.optimizer.key: .*Did you mean 'adam'\?"),
         ({"model": {"optimizer": {"key": "adam", "momentum": 1}}}, "model.optimizer.momentum: 'adam' has no such"),

@@ -3,10 +3,14 @@
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from keras import ops
 
 from losses.numeric import values
 from ml4ir_losses.errors import UserError
+from ml4ir_losses.model.text_layers import BagOfWords, distinct
 from ml4ir_losses.registry import ENCODERS
 
 SMALL = {
@@ -37,7 +41,7 @@ def make(key, **params):
 
 
 def test_every_encoder_is_tested():
-    assert {entry.key for entry in ENCODERS} == set(SMALL)
+    assert {entry.key for entry in ENCODERS} == {*SMALL, "keras_hub"}  # that one in test_hub.py
 
 
 @each_pooling
@@ -72,6 +76,60 @@ def test_the_weights_of_a_bag_of_words():
     text = TOKENS[0, :3]
     expected = (weight[text, None] * words[text]).sum(0) / weight[text].sum()
     np.testing.assert_allclose(values(encoder(TOKENS))[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["weighted", "mean"])
+def test_the_logarithm_of_the_frequency(pooling):
+    """A loop over the distinct words of each text, in float64."""
+    encoder = make("bag_of_words", pooling=pooling, term_frequency="log")
+    tokens = np.array(
+        [[5, 3, 5, 5, 9, 3], [2, 2, 2, 2, 2, 2], [7, 1, 0, 0, 0, 0], [0, 4, 0, 4, 8, 0], [0] * 6], "int32"
+    )
+    words = values(encoder.words.embeddings)
+    weight = np.ones(10) if pooling == "mean" else np.log1p(np.exp(values(encoder.importance.embeddings)[:, 0]))
+    expected = np.zeros((5, 6))
+    for row, text in enumerate(tokens.tolist()):
+        known = [token for token in text if token]
+        factors = {token: weight[token] * (1 + np.log(known.count(token))) for token in set(known)}
+        for token, factor in factors.items():
+            expected[row] += factor / sum(factors.values()) * words[token]
+    found = values(encoder(tokens))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(values(encoder(np.pad(tokens, ((0, 0), (3, 2))))), found, rtol=1e-5, atol=1e-6)
+    raw = make("bag_of_words", pooling=pooling)
+    np.testing.assert_allclose(values(raw(tokens))[1:3], found[1:3], rtol=1e-5)  # no word beside another twice
+    assert np.abs(values(raw(tokens)) - found)[[0, 3]].max(axis=1).min() > 1e-3
+
+
+def test_the_logarithm_of_the_frequency_in_training(tmp_path):
+    tokens = keras.Input((None,), dtype="int32")
+    model = keras.Model(tokens, make("bag_of_words", term_frequency="log", initial="lsi", dropout=0.2)(tokens))
+    model.compile(keras.optimizers.Adam(0.05), loss="mse", jit_compile=keras.backend.backend() != "torch")
+    repeated = np.array([[5, 3, 5, 5, 0], [2, 2, 0, 0, 0], [7, 7, 1, 4, 7], [0, 0, 0, 0, 0]], "int32")
+    target = np.random.default_rng(0).normal(size=(4, 6))
+    losses = model.fit(repeated, target, epochs=15, verbose=0).history["loss"]
+    assert losses[-1] < 0.9 * losses[0]
+    assert np.isfinite(model.predict(repeated, verbose=0)).all()
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict(repeated, verbose=0), model.predict(repeated, verbose=0))
+
+
+@given(arrays("int32", st.tuples(st.integers(1, 4), st.integers(1, 7)), elements=st.integers(0, 5)))
+def test_distinct_tokens(tokens):
+    found, counts = map(values, distinct(ops.convert_to_tensor(tokens)))
+    for row, text in enumerate(tokens):
+        kept = found[row] != 0
+        expected, expected_counts = np.unique(text[text != 0], return_counts=True)
+        np.testing.assert_array_equal(found[row][kept], expected)
+        np.testing.assert_array_equal(counts[row][kept], expected_counts)
+
+
+def test_a_saved_bag_of_words_without_the_options_is_as_it_was():
+    config = make("bag_of_words").get_config()
+    del config["term_frequency"], config["initial"]
+    encoder = BagOfWords.from_config(config)
+    assert (encoder.log_frequency, encoder.initial) == (False, "random")
 
 
 def test_pooling_by_hand():
@@ -160,7 +218,14 @@ def test_mixed_precision(key):
         ("cnn", {"filters": [4, 0]}, r"`filters\[1\]` must be a whole number of at least 1"),
         ("gru", {"units": 2.5}, "`units` must be a whole number of at least 1. Received: units=2.5"),
         ("gru", {"dropout": 1.0}, "`dropout` must be from 0 to below 1"),
-        ("cnn", {"output_dim": 0}, "`output_dim` must be a whole number"),
+        ("cnn", {"output_dim": 0}, "`output_dim` must be None or a whole number of at least 1"),
+        ("bag_of_words", {"term_frequency": "logs"}, "`term_frequency` must be one of raw, log. .* Did you mean 'log'"),
+        ("bag_of_words", {"initial": "lda"}, "`initial` must be one of random, lsi. Received: initial='lda'"),
+        (
+            "bag_of_words",
+            {"pooling": "max", "term_frequency": "log"},
+            "`term_frequency` must be 'raw' for pooling='max'",
+        ),
         ("gru", {"layers": 2}, "has no parameter 'layers'"),
         ("gruu", {}, "Unknown encoder 'gruu'. Did you mean 'gru'"),
     ],

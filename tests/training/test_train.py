@@ -199,7 +199,7 @@ def best_epochs(values, **rules):
 
 @pytest.mark.parametrize(("place", "left"), [("save_model", FILES), ("score_queries", FILES)])
 def test_an_interruption_after_training_still_marks_the_metrics(folder, tmp_path, monkeypatch, place, left):
-    from ml4ir_losses.training import train as module
+    from ml4ir_losses.training import feature_experiment as module
 
     owner = RunFolder if place == "save_model" else module
     original = getattr(owner, place)

@@ -1,0 +1,104 @@
+"""Batches of texts as a model takes them: token ids by column, targets, weights; one data set or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ml4ir_losses.data.pair_batching import proportional, round_robin
+from ml4ir_losses.data.texts import Array, Pairs, TextPlan, TokenRows
+from ml4ir_losses.errors import DataError
+
+Batch = tuple[Any, ...]
+
+
+@dataclass
+class TextFeed:
+    """The batches of one data set: (inputs, target[, weights]).
+
+    Attributes:
+        plan: which rows make a batch.
+        tokens: the ids of every column of texts.
+        target: from row numbers to what the loss reads as y_true.
+        columns: the names of the model's inputs, in the order of `tokens`.
+        multiple: ids are padded to a multiple of it.
+    """
+
+    plan: TextPlan
+    tokens: list[TokenRows]
+    target: Callable[[Array], Array]
+    columns: list[str]
+    multiple: int = 1
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches of the next epoch."""
+        return (self.make(batch) for batch in self.plan.batches())
+
+    def make(self, batch: Array | Pairs) -> Batch:
+        """One batch."""
+        weight = self.plan.rows.weight
+        if isinstance(batch, tuple):
+            *sides, target = batch
+            rows = sides[0]
+            pairs = zip(self.columns, (self.tokens[0], self.tokens[-1]), sides, strict=True)
+            x = {name: tokens.padded(side, self.multiple) for name, tokens, side in pairs}
+        else:
+            rows, target = batch, self.target(batch)
+            named = zip(self.columns, self.tokens, strict=True)
+            x = {name: tokens.padded(rows, self.multiple) for name, tokens in named}
+        return (x, target) if weight is None else (x, target, weight[rows])
+
+
+def mixed(
+    feeds: Mapping[str, TextFeed], examples: Mapping[str, Batch], sampling: str, seed: int, task: str
+) -> Callable[[], Iterator[Batch]]:
+    """The batches of several data sets, one data set per batch, as one stream of one structure.
+
+    `examples` holds a batch of every data set that the model knows. The input `task` [B] says which of them it is;
+    columns that it lacks are texts without tokens, and the targets of the others have no rows.
+    """
+    order = list(examples)
+    columns = max((list(example[0]) for example in examples.values()), key=len)
+    nothing = {name: np.asarray(example[1])[:0] for name, example in examples.items()}
+    weighted = any(len(example) == 3 for example in examples.values())
+    epoch = 0
+
+    def generate() -> Iterator[Batch]:
+        nonlocal epoch
+        rng = np.random.default_rng([seed, epoch, 1])
+        epoch += 1
+        sources = {name: feed.batches() for name, feed in feeds.items()}
+        if sampling == "round_robin":
+            turns = round_robin(sources)
+        else:
+            turns = proportional(sources, {name: feed.plan.steps for name, feed in feeds.items()}, rng)
+        for name, (x, target, *weight) in turns:
+            rows = len(next(iter(x.values())))
+            inputs = {column: x.get(column, np.zeros((rows, 1), "int32")) for column in columns}
+            inputs[task] = np.full(rows, order.index(name), "int32")
+            targets = {**nothing, name: target}
+            yield (
+                (inputs, targets, weight[0] if weight else np.ones(rows, "float32")) if weighted else (inputs, targets)
+            )
+
+    return generate
+
+
+def to_dataset(generate: Callable[[], Iterator[Batch]]) -> Any:
+    """A `tf.data.Dataset` of the batches, a fresh epoch at every iteration."""
+    try:
+        import tensorflow as tf
+    except ImportError:
+        raise DataError("Data pipelines need TensorFlow on every Keras backend: pip install tensorflow.") from None
+
+    example = next(generate())
+    signature = tf.nest.map_structure(lambda a: tf.TensorSpec([None, *_free(a)], a.dtype), example)
+    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+
+
+def _free(a: Array) -> list[int | None]:
+    """The sizes behind the rows: those of token ids differ from batch to batch."""
+    return [None if a.dtype == np.int32 else n for n in a.shape[1:]]

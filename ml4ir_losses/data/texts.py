@@ -1,0 +1,231 @@
+"""Rows of texts by column, checked, and their batches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ml4ir_losses.data import pair_batching
+from ml4ir_losses.data.readers import read_table
+from ml4ir_losses.data.table import Table
+from ml4ir_losses.errors import ConfigError, DataError, UserError, did_you_mean
+from ml4ir_losses.text_sections import Column, DatasetConfig, Paths, TextDataConfig, listed
+
+Array = np.ndarray[Any, Any]
+LOGGER = logging.getLogger("ml4ir_losses")
+
+
+@dataclass
+class TextRows:
+    """The rows of a data set.
+
+    Attributes:
+        texts: strings [rows] of each column of y_pred.
+        labels: [rows], strings as they stand in the file, or None.
+        teacher: numbers of the teacher [rows, n], or None.
+        weight: [rows], or None.
+        source: the file, for messages.
+        locate: the file and line of a row.
+    """
+
+    texts: list[list[str]]
+    labels: list[str] | None
+    teacher: Array | None
+    weight: Array | None
+    source: str
+    locate: Callable[[int], str]
+
+    def __len__(self) -> int:
+        return len(self.texts[0])
+
+    def numbers(self) -> Array:
+        """The labels as float32.
+
+        Raises:
+            DataError: for the first that is no finite number, with its line.
+        """
+        values = np.empty(len(self), dtype="float32")
+        for row, cell in enumerate(self.labels or []):
+            try:
+                values[row] = float(cell)
+            except ValueError:
+                values[row] = np.nan
+            if not np.isfinite(values[row]):
+                raise DataError(f"{self.locate(row)}: the label must be a finite number. Received: {cell!r}.")
+        return values
+
+
+def read_texts(data: TextDataConfig, paths: Paths) -> Table:
+    """The table of some files of the data section.
+
+    Raises:
+        ConfigError, DataError: for options or files that cannot be used.
+    """
+    try:
+        return read_table(data.paths(paths), data.format, **data.options)
+    except DataError:
+        raise
+    except (UserError, TypeError) as error:
+        raise ConfigError(f"data.options: {error}") from None
+
+
+def joined(table: Table, column: Column, path: str) -> list[str]:
+    """The texts of a column, or of several joined by a space.
+
+    Raises:
+        DataError: for a column that is not there, with the nearest one.
+    """
+    names = listed(column)
+    for name in names:
+        if name not in table:
+            raise DataError(
+                f"{table.source}: no column {name!r} ({path}).{did_you_mean(name, table.names)} "
+                f"Columns: {', '.join(table.names[:30])}."
+            )
+    cells = [list(table.strings(name)) for name in names]
+    return cells[0] if len(cells) == 1 else [" ".join(filter(None, row)) for row in zip(*cells, strict=True)]
+
+
+def make_rows(table: Table, one: DatasetConfig, path: str = "data.columns") -> TextRows:
+    """The rows of a table, without those where a text is empty; what is left out is logged.
+
+    Raises:
+        DataError: for a missing column, weights or teacher values that are no numbers, and when no row is left.
+    """
+    columns = one.columns
+    texts = [joined(table, columns[role], f"{path}.{role}") for role in one.texts]
+    labels = joined(table, columns["label"], f"{path}.label") if "label" in columns else None
+    numbers = {
+        role: np.stack([_numbers(table, name, f"{path}.{role}") for name in listed(columns[role])], axis=1)
+        for role in ("teacher", "weight")
+        if role in columns
+    }
+    if "weight" in numbers and (numbers["weight"] < 0).any():
+        row = int(np.argmax((numbers["weight"] < 0).any(axis=1)))
+        raise DataError(f"{table.locate(row)}: a weight must be at least 0. Received: {numbers['weight'][row, 0]:g}.")
+    empty = np.array([any(not text.strip() for text in row) for row in zip(*texts, strict=True)], dtype=bool)
+    kept = np.flatnonzero(~empty)
+    if not len(kept):
+        raise DataError(f"{table.source}: every row has an empty text ({', '.join(map(str, columns.values()))}).")
+    if len(kept) < len(empty):
+        first = table.locate(int(np.argmax(empty)))
+        LOGGER.warning("%s: the text is empty; rows left out like this one: %d", first, empty.sum())
+    return TextRows(
+        texts=[[column[row] for row in kept] for column in texts],
+        labels=None if labels is None else [labels[row] for row in kept],
+        teacher=numbers["teacher"][kept].astype("float32") if "teacher" in numbers else None,
+        weight=numbers["weight"][kept, 0].astype("float32") if "weight" in numbers else None,
+        source=table.source,
+        locate=lambda row: table.locate(int(kept[row])),
+    )
+
+
+def _numbers(table: Table, name: str, path: str) -> Array:
+    joined(table, name, path)
+    return table.numeric(name, missing=False)
+
+
+@dataclass
+class TokenRows:
+    """Token ids of many texts in one array; text i holds offsets[i] to offsets[i + 1]."""
+
+    ids: Array
+    offsets: Array
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        return int(np.diff(self.offsets).max(initial=0))
+
+    @classmethod
+    def of(cls, texts: Sequence[str], ids: Callable[[str], list[int]]) -> TokenRows:
+        """The ids of texts; equal texts are looked up once."""
+        known: dict[str, Array] = {}
+        rows = [known[t] if t in known else known.setdefault(t, np.array(ids(t), dtype="int32")) for t in texts]
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype("int64")
+        return cls(np.concatenate(rows) if rows else np.zeros(0, "int32"), offsets)
+
+    def padded(self, rows: Array, multiple: int = 1) -> Array:
+        """The ids of some texts, [B, T], filled up with 0 to a multiple, but not beyond the longest of all."""
+        starts, sizes = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
+        width = min(-(-max(1, int(sizes.max(initial=0))) // multiple) * multiple, max(1, self.longest))
+        place = np.arange(width)[None, :]
+        inside = place < sizes[:, None]
+        if not len(self.ids):
+            return np.zeros(inside.shape, dtype="int32")
+        return np.where(inside, self.ids[np.where(inside, starts[:, None] + place, 0)], 0).astype("int32")
+
+
+Pairs = tuple[Array, Array, Array]
+"""Rows of the anchors, rows of the positives, and the label of each pair."""
+
+
+class TextPlan:
+    """Which rows of a data set go into which batch, epoch by epoch.
+
+    Args:
+        rows: the data set.
+        batching: in_order, no_duplicates, group_by_label or contrastive_pairs, and its parameters.
+        batch_size: rows per batch.
+        shuffle: a new order in every epoch.
+        seed: of the order.
+        least: a batch of fewer rows is left out.
+    """
+
+    def __init__(
+        self,
+        rows: TextRows,
+        batching: tuple[str, Mapping[str, Any]],
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        least: int = 1,
+    ) -> None:
+        self.rows, self.batching, self.batch_size, self.seed, self.least = rows, batching, batch_size, seed, least
+        self.shuffle = shuffle
+        self.epoch = 0
+        if batching[0] == "group_by_label":
+            self._check_classes()
+        self.steps = -(-self.pairs // batch_size)
+
+    @property
+    def pairs(self) -> int:
+        """Rows of an epoch."""
+        key, params = self.batching
+        return len(self.rows) * (1 + params.get("negatives", 7)) if key == "contrastive_pairs" else len(self.rows)
+
+    def _check_classes(self) -> None:
+        names, counts = np.unique(np.array(self.rows.labels), return_counts=True)
+        least = self.batching[1].get("per_class", 2)
+        few = names[counts < least]
+        if len(names) - len(few) < 2:
+            raise DataError(
+                f"{self.rows.source}: batches by label need two classes of at least {least} rows. "
+                f"Received: {len(names) - len(few)} of {len(names)} classes."
+            )
+        if len(few):
+            LOGGER.warning(
+                "%s: %d of %d classes have fewer than %d rows and are left out, the first %r",
+                *(self.rows.source, len(few), len(names), least, str(few[0])),
+            )
+
+    def batches(self) -> Iterator[Array | Pairs]:
+        """The rows of each batch of the next epoch."""
+        rng = np.random.default_rng([self.seed, self.epoch]) if self.shuffle else None
+        self.epoch += 1
+        key, params = self.batching
+        if key == "contrastive_pairs":
+            source: Iterator[Any] = pair_batching.contrastive_pairs(len(self.rows), self.batch_size, rng, **params)
+        elif key == "group_by_label":
+            source = pair_batching.group_by_label(self.rows.labels or [], self.batch_size, rng, **params)
+        elif key == "no_duplicates":
+            source = pair_batching.no_duplicates(list(zip(*self.rows.texts, strict=True)), self.batch_size, rng)
+        else:
+            source = pair_batching.in_order(len(self.rows), self.batch_size, rng)
+        return (batch for batch in source if len(batch[0] if isinstance(batch, tuple) else batch) >= self.least)

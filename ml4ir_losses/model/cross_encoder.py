@@ -1,0 +1,250 @@
+"""Cross-encoders: models that read the query and a document together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from ml4ir_losses.data.batching import MASK
+from ml4ir_losses.errors import ConfigError, DataError, UserError, check_whole, did_you_mean
+from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.model.relevance_model import RelevanceModel
+from ml4ir_losses.model.tokenizers import Array
+from ml4ir_losses.registry import split_spec
+from ml4ir_losses.sections import ModelConfig
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses")
+class CrossScorer(layers.Layer):  # type: ignore[misc]
+    """Token ids [R, T] and features [R, F] of R documents to logits [R] or [R, K].
+
+    Args:
+        encoder: from token ids to vectors [R, D].
+        head: a scorer of vectors and features, side by side.
+    """
+
+    def __init__(self, encoder: Any, head: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.encoder, self.head = (
+            keras.saving.deserialize_keras_object(part) if isinstance(part, Mapping) else part
+            for part in (encoder, head)
+        )
+
+    def build(self, input_shape: Any) -> None:
+        if not self.encoder.built:  # one that was loaded is
+            self.encoder.build((None, None))
+        if not self.head.built:
+            self.head.build((None, self.encoder.output_width + input_shape[-1]))
+        self.built = True
+
+    def call(self, tokens: Tensor, features: Tensor | None = None, training: bool | None = None) -> Tensor:
+        x = self.encoder(tokens, training=training)
+        if features is not None:
+            x = ops.concatenate([x, ops.cast(features, x.dtype)], axis=-1)
+        return self.head(x, training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        parts = {"encoder": self.encoder, "head": self.head}
+        saved = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        return {**super().get_config(), **saved}
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses")
+class CrossEncoderModel(RelevanceModel):
+    """A `RelevanceModel` with an input of type text_pair: each document is read together with its query.
+
+    In place of the pair's token ids [B, N, T] it takes, on TensorFlow, strings under the names of their columns: the
+    query's [B] and the documents' [B, N]. Only real documents are encoded (on JAX, which fixes shapes, all). With
+    `mini_batch_size` in a loss, a training step on TensorFlow encodes so many documents at a time, with the same loss
+    and gradients. A loss whose `min_label` is None takes every label, negative ones included: the mask alone tells
+    padding. `margin_mse` reads the first document of a query as its positive, and the labels as a teacher's scores.
+    """
+
+    def make_layers(self, parts: Mapping[str, Any]) -> None:
+        self.pair = next(fitted for fitted in self.fitted if fitted.type == "text_pair")
+        self.encoder = self.make_encoder([fitted for fitted in self.fitted if fitted is not self.pair])
+        if parts:
+            self.tokenizer, self.scorer = (
+                keras.saving.deserialize_keras_object(parts[name]) for name in ("tokenizer", "scorer")
+            )
+        else:
+            check_preset(self.model_config, self.pair.preset)
+            self.tokenizer = self.pair.tokenizer
+            self.scorer = self.make_scorer(vocabulary_size=self.tokenizer.vocabulary_size)
+            check_length(self.scorer.encoder, self.tokenizer.max_length)
+        self.pair.tokenizer = self.tokenizer
+        self.supports_jit = keras.backend.backend() != "tensorflow"  # the number of real documents is not fixed
+        losses = [task[0] for task in self.tasks.values()]
+        losses += [part for loss in losses for part, _ in getattr(loss, "losses", ())]
+        sizes = [size for loss in losses if (size := loss.params.get("mini_batch_size"))]
+        self.mini_batch_size = min(sizes, default=None)
+        self.show_progress_bar = any(loss.params.get("show_progress_bar") for loss in losses)
+
+    def build(self, input_shape: Any = None) -> None:
+        self.encoder.build()
+        if not self.scorer.built:
+            self.scorer.build((None, self.encoder.width))
+        self.built = True
+
+    def compile_from_spec(self, total_steps: int = 1, jit_compile: bool | str = "auto") -> None:
+        if jit_compile is True and keras.backend.backend() == "tensorflow":
+            raise ConfigError(
+                "training.jit_compile: a cross-encoder on TensorFlow encodes the real documents alone, whose number "
+                "XLA would have to know; leave it out."
+            )
+        super().compile_from_spec(total_steps, jit_compile)
+
+    @property
+    def row_layers(self) -> Sequence[Any]:
+        return [self.encoder, self.scorer]
+
+    def example(self, queries: int = 1, documents: int = 2) -> dict[str, Any]:
+        """A batch of short unknown texts, of the right shapes."""
+        pairs = np.ones((queries, documents, 2), "int32")
+        return {**super().example(queries, documents), self.pair.name: pairs}
+
+    def call(self, x: Mapping[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
+        rows, score, assemble = self.split_rows(x, training)
+        output: dict[str, Tensor] = assemble(score(rows))
+        return output
+
+    def split_rows(
+        self, x: Any, training: bool | None = True
+    ) -> tuple[Any, Callable[[Any], Tensor], Callable[[Tensor], Any]]:
+        x = dict(x)
+        name, texts = self.pair.name, self._texts(x)
+        shape = ops.shape(texts[1] if texts else x[name])[:2]
+        valid = x.get(MASK)
+        row = real_rows(ops.ones(shape) if valid is None else valid)
+
+        def of_documents(value: Tensor) -> Tensor:
+            return take(ops.reshape(value, (-1, *ops.shape(value)[2:])), row)
+
+        def of_queries(value: Tensor) -> Tensor:
+            return take(value, row // shape[1])
+
+        scope = {fitted.name: of_queries if fitted.scope == "query" else of_documents for fitted in self.fitted}
+        rows = {name: scope[name](value) for name, value in self.encoder.raw(x).items()}
+        if texts:
+            rows[name] = self.tokenizer(of_queries(texts[0]), of_documents(texts[1]))
+        else:
+            rows[name] = of_documents(ops.convert_to_tensor(x[name]))
+
+        def score(part: Mapping[str, Tensor]) -> Tensor:
+            features = self.encoder.embed(part) if self.encoder.inputs else None
+            return self.scorer(as_long_as_needed(part[name]), features, training=training)
+
+        def assemble(scores: Tensor) -> dict[str, Tensor]:
+            places, size = row[:, None], (shape[0] * shape[1], *scores.shape[1:])
+            logits = ops.scatter(places, ops.cast(scores, "float32"), size)
+            return self.outputs_of(ops.reshape(logits, (*shape, *scores.shape[1:])), valid)
+
+        return rows, score, assemble
+
+    def _texts(self, x: Mapping[str, Any]) -> tuple[Tensor, Tensor] | None:
+        """Strings of the queries [B] and of the documents [B, N]; None where there are token ids."""
+        if self.pair.name in x:
+            return None
+        missing = next((column for column in self.pair.columns if column not in x), None)
+        if missing is not None:
+            raise DataError(
+                f"The model's input {self.pair.name!r} is missing, and so is the text {missing!r} in its place."
+                f"{did_you_mean(missing, x)}"
+            )
+        import tensorflow as tf
+
+        query, *document = (tf.convert_to_tensor(x[column]) for column in self.pair.columns)
+        return query, tf.strings.join(document, " ")
+
+    def get_config(self) -> dict[str, Any]:
+        parts = {"tokenizer": self.tokenizer, "scorer": self.scorer}
+        saved = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        return {**super().get_config(), "parts": saved}
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses")
+class TextCrossEncoder(CrossEncoderModel):
+    """A cross-encoder whose only input is the pair: it scores texts."""
+
+    def score_pairs(self, queries: Sequence[str], documents: Sequence[str], batch_size: int = 256) -> Array:
+        """Logits [N] of N pairs, higher is better; those of like length share a batch.
+
+        Args:
+            queries: N texts.
+            documents: N texts; where the model reads several columns, joined by a space.
+            batch_size: pairs that are scored at once.
+
+        Raises:
+            UserError: for unequal numbers of texts.
+        """
+        check_whole(1, batch_size=batch_size)
+        if len(queries) != len(documents):
+            raise UserError(
+                f"`queries` and `documents` must be equally many. Received: {len(queries)} and {len(documents)}."
+            )
+        ids = self.tokenizer.padded(queries, documents)
+        sizes = np.count_nonzero(ids, axis=1)
+        order = np.argsort(sizes, kind="stable")
+        found = np.zeros(len(ids), dtype="float32")
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = ids[rows, : sizes[rows].max()]
+            if keras.backend.backend() == "jax":  # which compiles every shape anew
+                wide = min(-(-batch.shape[1] // 32) * 32, self.tokenizer.max_length)
+                batch = np.pad(batch, ((0, batch_size - len(rows)), (0, wide - batch.shape[1])))
+            output = self.predict_on_batch({self.pair.name: batch[:, None], MASK: np.ones((len(batch), 1), "float32")})
+            found[rows] = np.asarray(output["logit"])[: len(rows), 0]
+        return found
+
+
+def real_rows(mask: Tensor) -> Tensor:
+    """The numbers [R] of the documents of a mask [B, N], row by row; of all of them where shapes are fixed."""
+    real = ops.reshape(mask, (-1,)) > 0
+    every = ops.arange(ops.shape(real)[0], dtype="int32")
+    if keras.backend.backend() == "jax":
+        return every
+    none = ops.logical_not(ops.any(real))  # a step needs a row, if only of padding
+    return ops.cast(ops.nonzero(ops.logical_or(real, ops.logical_and(none, every == 0)))[0], "int32")
+
+
+def take(value: Tensor, rows: Tensor) -> Tensor:
+    """value[rows], of strings too."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.take(value, rows, axis=0)
+    import tensorflow as tf
+
+    return tf.gather(value, rows)
+
+
+def as_long_as_needed(tokens: Tensor) -> Tensor:
+    """Ids [R, T] without columns that are padding throughout, where shapes are not fixed."""
+    if keras.backend.backend() == "jax":
+        return tokens
+    longest = ops.max(ops.sum(ops.cast(tokens != 0, "int32"), axis=1), initial=1)
+    return tokens[:, :longest]
+
+
+def check_length(encoder: Any, length: int) -> None:
+    """Raises `ConfigError` for an encoder that has fewer positions than a sequence has tokens."""
+    most = getattr(encoder, "config", {}).get("max_length")
+    if most is not None and most < length:
+        raise ConfigError(
+            f"model.architecture.encoder.max_length: must be at least {length}, the max_length of the input of type "
+            f"text_pair. Received: {most}."
+        )
+
+
+def check_preset(model: ModelConfig, preset: str | None) -> None:
+    """Raises `ConfigError` where the encoder and the tokens of the text_pair come from different presets."""
+    _, params = split_spec("architecture", model.architecture)
+    encoder = params.get("encoder")
+    wanted = encoder.get("preset") if isinstance(encoder, Mapping) else None
+    if preset != wanted:
+        raise ConfigError(
+            f"features.inputs: `preset` of the input of type text_pair must be that of the encoder, {wanted!r}. "
+            f"Received: preset={preset!r}."
+        )

@@ -1,0 +1,293 @@
+"""`EmbeddingModel`: texts in, embeddings out, wired to the losses that train it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import ops
+from pydantic import BaseModel
+
+from ml4ir_losses.config import load_config
+from ml4ir_losses.errors import ConfigError, UserError
+from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.losses.factory import get_loss
+from ml4ir_losses.losses.row_queue import RowQueue
+from ml4ir_losses.model.heads import HEADS, PositiveNumber
+from ml4ir_losses.model.optimizers import make_optimizer
+from ml4ir_losses.model.tokenizers import Array, Tokenizer, pad_rows
+from ml4ir_losses.model.towers import DenoisingTowers, Towers, column_names
+from ml4ir_losses.model.trainer import Trainer
+from ml4ir_losses.registry import ARCHITECTURES, split_spec
+from ml4ir_losses.sections import Spec
+from ml4ir_losses.text_checks import innermost
+from ml4ir_losses.text_sections import TextConfig, TextModelConfig
+
+TASK = "task"  # the input that says which data set a batch is from
+
+
+class TextTask(BaseModel):
+    """What a model knows of one data set: its loss, its columns of texts, its classes."""
+
+    loss: Spec
+    columns: int
+    classes: list[str] = []
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses")
+class EmbeddingModel(Trainer):
+    """A model of texts: tokenizer, encoders, and the heads and losses that train them.
+
+    Calling it with `{column: texts}` gives `{"embedding": [B, C, D]}`; texts are token ids [B, T] or, on TensorFlow,
+    strings [B]; the columns are anchor, positive, negative_1, ... in this order, those that are there. A pair
+    classifier adds `"score": [B, K]`, the probability of each class. Targets are [B, ...], or by data set where there
+    are several.
+
+    Args:
+        tokenizer: texts to ids.
+        towers: ids to embeddings.
+        tasks: the data sets by name.
+        model: the config's `model` section.
+        precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer | Mapping[str, Any],
+        towers: Towers | Mapping[str, Any],
+        tasks: Mapping[str, TextTask | Mapping[str, Any]],
+        model: TextModelConfig | Mapping[str, Any],
+        precision: str = "float32",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"name": "embedding_model", **kwargs, "dtype": precision, "autocast": False})
+        self.tokenizer, self.towers = (
+            keras.saving.deserialize_keras_object(part) if isinstance(part, Mapping) else part
+            for part in (tokenizer, towers)
+        )
+        self.model_config = model if isinstance(model, TextModelConfig) else TextModelConfig.model_validate(model)
+        self.tasks = {n: t if isinstance(t, TextTask) else TextTask.model_validate(t) for n, t in tasks.items()}
+        self.precision = precision
+        self.relevance_losses: dict[str, Any] = {name: get_loss(task.loss) for name, task in self.tasks.items()}
+        inner = {name: innermost(loss) for name, loss in self.relevance_losses.items()}
+        self.heads = {
+            name: HEADS[loss.head](loss, len(self.tasks[name].classes))
+            for name, loss in inner.items()
+            if loss.head in HEADS
+        }
+        self.trained = {
+            name: {parameter: PositiveNumber(loss.params[parameter], name=parameter) for parameter in loss.trained}
+            for name, loss in inner.items()
+            if loss.trained
+        }
+        # On JAX a generator advances only as an attribute of the model, and a built model takes no new ones.
+        self.loss_seeds = {
+            name: keras.random.SeedGenerator(loss.seed) for name, loss in self.relevance_losses.items() if loss.samples
+        }
+        self.memories = {
+            name: RowQueue(loss.memory_size) for name, loss in self.relevance_losses.items() if loss.memory_size
+        }
+        sizes = [size for loss in self.relevance_losses.values() if (size := loss.params.get("mini_batch_size"))]
+        cached = [loss for loss in self.relevance_losses.values() if getattr(loss, "cached", False)]
+        self.mini_batch_size = min(sizes) if cached else None
+        self.show_progress_bar = any(loss.params["show_progress_bar"] for loss in cached)
+        self._graphs: dict[str, Callable[[Array], Tensor]] = {}
+        self.build()
+
+    @classmethod
+    def make(
+        cls, config: TextConfig, tokenizer: Tokenizer, tasks: Mapping[str, TextTask], steps_per_epoch: int = 1
+    ) -> Self:
+        """The compiled model of a config, with a tokenizer that was fitted on its texts.
+
+        Raises:
+            ConfigError: for parameters that do not fit.
+        """
+        keras.utils.set_random_seed(config.training.seed)
+        losses: list[Any] = [get_loss(task.loss) for task in tasks.values()]
+        hidden: dict[str, Any] = {
+            "vocabulary_size": tokenizer.vocabulary_size,
+            "every_layer": any(loss.every_layer for loss in losses),
+            "dtype": config.training.precision,
+        }
+        key, _ = split_spec("architecture", config.model.architecture)
+        if key == "denoising_auto_encoder":
+            hidden |= {"tie": losses[0].params["tie_encoder_decoder"], "max_length": tokenizer.max_length}
+        try:
+            towers = ARCHITECTURES.create(config.model.architecture, hidden=hidden)
+            for encoder in towers.encoders:
+                _check_length(encoder, tokenizer)
+            model = cls(tokenizer, towers, tasks, config.model, config.training.precision)
+        except ConfigError:
+            raise
+        except (UserError, TypeError, ValueError) as error:
+            raise ConfigError(f"model: {str(error).strip().splitlines()[0]}") from None
+        model.compile_from_spec(steps_per_epoch * config.training.epochs, config.training.jit_compile)
+        return model
+
+    @classmethod
+    def from_config(cls, config: Any, custom_objects: Any = None) -> Self:
+        """The compiled model of a YAML file, a `TextConfig` or a mapping, its tokenizer fitted on the training texts.
+
+        Also takes what `get_config` gave, as Keras does when it loads a model.
+
+        Raises:
+            ConfigError, DataError: for a config or data that cannot be used.
+        """
+        if isinstance(config, Mapping) and "towers" in config:
+            return cls(**config)
+        from ml4ir_losses.training.text_preparation import prepare_texts
+
+        checked = load_config(config)
+        if not isinstance(checked, TextConfig):
+            raise ConfigError("an embedding model reads columns of text: give data.columns.")
+        return prepare_texts(checked).model
+
+    def compile_from_spec(self, total_steps: int = 1, jit_compile: bool | str = "auto") -> None:
+        """Compiles with the config's losses and optimizer."""
+        losses = {name: loss.get_loss_fn(name=name) for name, loss in self.relevance_losses.items()}
+        self.compile(
+            optimizer=make_optimizer(self.model_config, total_steps),
+            loss=losses if len(losses) > 1 else next(iter(losses.values())),
+            jit_compile=jit_compile,
+        )
+
+    def functions(self, loss: Any) -> Mapping[str, Any]:
+        return loss if isinstance(loss, Mapping) else {next(iter(self.tasks)): loss}
+
+    def adopt(self, name: str, function: Any) -> None:
+        super().adopt(name, function)
+        if name in self.memories and function.memory is not None:
+            function.memory = self.memories[name]
+        loss = innermost(function.loss)
+        for parameter, number in self.trained.get(name, {}).items():
+            if parameter in loss.trained:
+                loss.trained_values[parameter] = number.value
+
+    def build(self, input_shape: Any = None) -> None:
+        """Every width is known from the encoders."""
+        if not self.towers.built:
+            self.towers.build()
+        for name, head in self.heads.items():
+            head.build((None, self.tasks[name].columns, self.towers.output_width))
+        for name, memory in self.memories.items():
+            memory.build((None, self.tasks[name].columns, self.towers.output_width))
+        self.built = True
+
+    def tokens(self, texts: Tensor) -> Tensor:
+        """Ids [B, T] of ids or strings."""
+        texts = ops.convert_to_tensor(texts)
+        return self.tokenizer(texts) if keras.backend.standardize_dtype(texts.dtype) == "string" else texts
+
+    def call(self, x: Any, training: bool | None = None) -> dict[str, Tensor]:
+        x = dict(x) if isinstance(x, Mapping) else {"anchor": x}
+        x.pop(TASK, None)
+        embedding = self.towers({name: self.tokens(texts) for name, texts in x.items()}, training=training)
+        output = {"embedding": embedding}
+        for name, loss in self.relevance_losses.items():
+            if loss.head == "pair" and not training and embedding.shape[1] == 2:
+                output["score"] = ops.softmax(self.heads[name](embedding), axis=-1)
+        return output
+
+    @property
+    def row_layers(self) -> Sequence[Any]:
+        return [self.towers]
+
+    def split_rows(self, x: Any) -> tuple[Any, Callable[[Any], Tensor], Callable[[Tensor], Any]]:
+        rows = {name: self.tokens(texts) for name, texts in x.items() if name != TASK}
+        return rows, lambda part: self.towers(part, training=True), lambda outputs: {"embedding": outputs}
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
+        functions = self.functions(self.loss)
+
+        def value(name: str) -> Tensor:
+            if name in self.memories:
+                self.memories[name].active = training
+            target = y[name] if isinstance(y, Mapping) else y
+            output = self.output(name, y_pred["embedding"], target, training)
+            weight = sample_weight[name] if isinstance(sample_weight, Mapping) else sample_weight
+            return ops.cast(functions[name](target, output, weight), "float32")
+
+        if len(functions) == 1:
+            total = value(next(iter(functions)))
+        else:
+            task = ops.convert_to_tensor(x[TASK])[0]
+            total = ops.switch(task, [lambda name=name: value(name) for name in functions])
+        for penalty in self.losses:
+            total = total + ops.cast(penalty, total.dtype)
+        return total
+
+    def output(self, name: str, embedding: Tensor, target: Tensor, training: bool) -> Tensor:
+        """What the loss of a data set reads."""
+        embedding = embedding[:, : self.tasks[name].columns]
+        if isinstance(self.towers, DenoisingTowers):
+            return self.towers.decode(embedding[:, 0], target, training=training)
+        return self.heads[name](embedding) if name in self.heads else embedding
+
+    def encode(self, texts: Sequence[str], column: str = "anchor", batch_size: int = 256) -> Array:
+        """Embeddings [N, D] of texts, float32; a text without a known token is the zero vector.
+
+        Args:
+            texts: N strings.
+            column: `anchor` for queries, `positive` for documents: they differ where the encoders are not shared.
+            batch_size: texts that are encoded at once; those of like length share a batch.
+
+        Raises:
+            UserError: for another column.
+        """
+        if column not in column_names(2 + max(task.columns for task in self.tasks.values())):
+            raise UserError(f"`column` must be anchor, positive or negative_1, ... Received: column={column!r}.")
+        ids = [np.array(self.tokenizer.ids(text), dtype="int32") for text in texts]
+        order = np.argsort([len(row) for row in ids], kind="stable")
+        found = np.zeros((len(ids), self.towers.output_width), dtype="float32")
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            found[rows] = self._embed([ids[row] for row in rows], column, batch_size)
+        return found
+
+    def _embed(self, rows: list[Array], column: str, batch_size: int) -> Array:
+        batch = pad_rows(rows)
+        if keras.backend.backend() == "jax":  # which compiles every shape anew
+            wide = min(-(-batch.shape[1] // 32) * 32, self.tokenizer.max_length)
+            batch = np.pad(batch, ((0, batch_size - len(rows)), (0, wide - batch.shape[1])))
+        embedding = np.asarray(ops.convert_to_numpy(self._encoder(column)(batch)))[: len(rows)]
+        last: Array = embedding[:, -1] if self.towers.every_layer else embedding
+        return last
+
+    def _encoder(self, column: str) -> Callable[[Array], Tensor]:
+        """From ids to embeddings; on TensorFlow one graph for every shape."""
+        if keras.backend.backend() != "tensorflow":
+            return lambda ids: self.predict_on_batch({column: ids})["embedding"][:, 0]
+        import tensorflow as tf
+
+        place = "anchor" if column == "anchor" else "positive"
+        if place not in self._graphs:
+            self._graphs[place] = tf.function(
+                lambda ids: self.towers.encode(ids, place, training=False),
+                input_signature=[tf.TensorSpec([None, None], "int32")],
+            )
+        return self._graphs[place]
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "tokenizer": keras.saving.serialize_keras_object(self.tokenizer),
+            "towers": keras.saving.serialize_keras_object(self.towers),
+            "tasks": {name: task.model_dump(mode="json") for name, task in self.tasks.items()},
+            "model": self.model_config.model_dump(mode="json"),
+            "precision": self.precision,
+        }
+
+
+def _check_length(encoder: Any, tokenizer: Tokenizer) -> None:
+    """Raises `UserError` for an encoder with fewer positions than the tokenizer has tokens."""
+    most = getattr(encoder, "config", {}).get("max_length")
+    if most is not None and most < tokenizer.max_length:
+        raise UserError(
+            f"the encoder has positions for max_length={most} tokens; tokenizer.max_length must not be above it. "
+            f"Received: {tokenizer.max_length}."
+        )
