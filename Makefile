@@ -3,13 +3,16 @@ VENV ?= .venv
 BACKENDS ?= .venv-backends
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-backends parity lint clean
+.PHONY: run test test-slow test-backends parity lint clean
 
 run: $(VENV)/.run  ## set up and run the main job
 	$(VENV)/bin/ml4ir-losses train configs/quickstart.yaml $(if $(RUN_DIR),--run-dir $(RUN_DIR))
 
 test: $(VENV)/.dev  ## set up and pass the tests
 	$(VENV)/bin/python -m pytest -n auto
+
+test-slow: $(VENV)/.dev  ## what `make test` leaves out
+	$(VENV)/bin/python -m pytest -n auto -m slow
 
 test-backends: $(BACKENDS)/.dev  ## the tests of losses, ops and metrics on JAX and PyTorch
 	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m pytest -n auto $(PORTABLE)

@@ -215,6 +215,10 @@ def _print_table(columns: list[str], rows: list[list[str]], title: str) -> None:
 
 def _print_metrics(rows: dict[str, dict[str, float]], title: str) -> None:
     names = list(next(iter(rows.values())))
+    if len(names) > 6:  # a column each would be cut
+        cells = [[name, *(f"{values[name]:.4f}" for values in rows.values())] for name in names]
+        _print_table(["", *rows], cells, title)
+        return
     _print_table(["", *names], [[who, *(f"{values[n]:.4f}" for n in names)] for who, values in rows.items()], title)
 
 

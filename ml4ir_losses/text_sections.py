@@ -83,6 +83,7 @@ class RetrievalConfig(Strict):
     query: Column = Field("text", description="columns of the queries, joined")
     qrels: Paths = Field(min_length=1, description="file of query_id, document_id and grade")
     grade: str = "grade"
+    gain: Literal["identity", "pow2_minus_1"] = Field("identity", description="of a grade, for ndcg")
     metrics: list[Spec] = Field(
         default_factory=lambda: list(_METRICS),
         min_length=1,

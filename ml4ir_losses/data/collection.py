@@ -53,7 +53,8 @@ def read_collection(data: TextDataConfig) -> Collection:
         strict=True,
     )
     for query, document, grade in rows:
-        judgments.setdefault(query, {})[document] = float(grade)
+        gain = grade if retrieval.gain == "identity" or grade <= 0 else 2.0**grade - 1.0
+        judgments.setdefault(query, {})[document] = float(gain)
     return Collection(
         by_id(documents, retrieval.document_id, retrieval.document, f"{path}.document"),
         by_id(queries, retrieval.query_id, retrieval.query, f"{path}.query"),

@@ -13,6 +13,7 @@ from ml4ir_losses.data.batching import MASK
 from ml4ir_losses.errors import ConfigError, DataError, UserError, check_whole, did_you_mean
 from ml4ir_losses.lazy import Tensor
 from ml4ir_losses.model.relevance_model import RelevanceModel
+from ml4ir_losses.model.text_encoders import check_positions
 from ml4ir_losses.model.tokenizers import Array
 from ml4ir_losses.registry import split_spec
 from ml4ir_losses.sections import ModelConfig
@@ -75,7 +76,7 @@ class CrossEncoderModel(RelevanceModel):
             check_preset(self.model_config, self.pair.preset)
             self.tokenizer = self.pair.tokenizer
             self.scorer = self.make_scorer(vocabulary_size=self.tokenizer.vocabulary_size)
-            check_length(self.scorer.encoder, self.tokenizer.max_length)
+            check_positions(self.scorer.encoder, self.tokenizer.max_length, "the input of type text_pair")
         self.pair.tokenizer = self.tokenizer
         self.supports_jit = keras.backend.backend() != "tensorflow"  # the number of real documents is not fixed
         losses = [task[0] for task in self.tasks.values()]
@@ -226,16 +227,6 @@ def as_long_as_needed(tokens: Tensor) -> Tensor:
         return tokens
     longest = ops.max(ops.sum(ops.cast(tokens != 0, "int32"), axis=1), initial=1)
     return tokens[:, :longest]
-
-
-def check_length(encoder: Any, length: int) -> None:
-    """Raises `ConfigError` for an encoder that has fewer positions than a sequence has tokens."""
-    most = getattr(encoder, "config", {}).get("max_length")
-    if most is not None and most < length:
-        raise ConfigError(
-            f"model.architecture.encoder.max_length: must be at least {length}, the max_length of the input of type "
-            f"text_pair. Received: {most}."
-        )
 
 
 def check_preset(model: ModelConfig, preset: str | None) -> None:

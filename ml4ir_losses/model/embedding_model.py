@@ -17,6 +17,7 @@ from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.row_queue import RowQueue
 from ml4ir_losses.model.heads import HEADS, PositiveNumber
 from ml4ir_losses.model.optimizers import make_optimizer
+from ml4ir_losses.model.text_encoders import check_positions
 from ml4ir_losses.model.tokenizers import Array, Tokenizer, pad_rows
 from ml4ir_losses.model.towers import DenoisingTowers, Towers, column_names
 from ml4ir_losses.model.trainer import Trainer
@@ -118,7 +119,7 @@ class EmbeddingModel(Trainer):
         try:
             towers = ARCHITECTURES.create(config.model.architecture, hidden=hidden)
             for encoder in towers.encoders:
-                _check_length(encoder, tokenizer)
+                check_positions(encoder, tokenizer.max_length, "model.tokenizer")
             model = cls(tokenizer, towers, tasks, config.model, config.training.precision)
         except ConfigError:
             raise
@@ -281,13 +282,3 @@ class EmbeddingModel(Trainer):
             "model": self.model_config.model_dump(mode="json"),
             "precision": self.precision,
         }
-
-
-def _check_length(encoder: Any, tokenizer: Tokenizer) -> None:
-    """Raises `UserError` for an encoder with fewer positions than the tokenizer has tokens."""
-    most = getattr(encoder, "config", {}).get("max_length")
-    if most is not None and most < tokenizer.max_length:
-        raise UserError(
-            f"the encoder has positions for max_length={most} tokens; tokenizer.max_length must not be above it. "
-            f"Received: {tokenizer.max_length}."
-        )

@@ -190,3 +190,10 @@ def _share(dropout: float) -> float:
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
         raise UserError(f"`dropout` must be from 0 to below 1. Received: dropout={dropout!r}.")
     return float(dropout)
+
+
+def check_positions(encoder: Any, length: int, source: str) -> None:
+    """Raises `UserError` for an encoder that has fewer positions than its texts have tokens."""
+    most = getattr(encoder, "config", {}).get("max_length")
+    if most is not None and most < length:
+        raise UserError(f"the encoder's max_length must be at least {length}, that of {source}. Received: {most}.")

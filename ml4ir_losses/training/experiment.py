@@ -27,8 +27,8 @@ class Experiment(Protocol):
     @property
     def judged(self) -> Sequence[str]: ...
 
-    def log(self) -> None:
-        """Says what the data are."""
+    def begin(self) -> None:
+        """Says what the data are, and judges what the baselines need of the untrained model."""
 
     def monitored(self) -> tuple[str, str]:
         """The value that decides about the best weights, and whether `max` or `min` of it is best."""

@@ -60,7 +60,7 @@ class FeatureExperiment:
         """Validation and test, as far as they are given."""
         return [split for split in SPLITS[1:] if split in self.queries]
 
-    def log(self) -> None:
+    def begin(self) -> None:
         """Says what the data are."""
         for split, data in self.queries.items():
             LOGGER.info("%s: %s queries, %s documents", split, f"{len(data):,}", f"{data.rows:,}")

@@ -134,7 +134,7 @@ class TextExperiment:
         examples = {name: next(feed.batches()) for name, feed in self.feeds["train"].items()}
         return to_dataset(mixed(feeds, examples, self.config.data.sampling, self.config.training.seed, TASK))
 
-    def log(self) -> None:
+    def begin(self) -> None:
         """Says what the data are, and judges the untrained model."""
         for name, one in self.sets.items():
             of = f" of {name}" if len(self.sets) > 1 else ""

@@ -104,7 +104,7 @@ def _fit(experiment: Experiment, folder: RunFolder, progress: Any) -> bool:
     interrupted = False
     started = time.perf_counter()
     try:
-        experiment.log()
+        experiment.begin()
         with progress or nullcontext(), warnings.catch_warnings():
             # How many batches an epoch has is not always known beforehand; Keras takes the end for an accident.
             warnings.filterwarnings("ignore", message="Your input ran out of data")

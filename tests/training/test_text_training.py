@@ -135,6 +135,17 @@ def test_judges_a_corpus_beside_the_untrained_encoder(folder, tmp_path):
     assert evaluate(run.path, "retrieval") == pytest.approx(metrics)
 
 
+def test_gains_of_grades(folder):
+    from ml4ir_losses.data.collection import read_collection
+
+    retrieval = {"corpus": "docs.csv", "queries": "queries.csv", "qrels": "qrels.csv"}
+    spec = config(folder, "multiple_negatives_ranking", data={"retrieval": retrieval})
+    plain = read_collection(load_config(spec).data).judgments
+    retrieval["gain"] = "pow2_minus_1"
+    steep = read_collection(load_config(spec).data).judgments
+    assert {(plain[q][d], steep[q][d]) for q in plain for d in plain[q]} == {(1.0, 1.0), (2.0, 3.0), (3.0, 7.0)}
+
+
 @pytest.mark.parametrize(
     ("columns", "loss", "metric"),
     [
