@@ -75,7 +75,32 @@ def test_every_loss_of_embeddings_is_among_the_cases():
     assert set(CASES) == {entry.key for entry in LOSSES if entry.loss_type == "embedding"}
 
 
-@pytest.mark.parametrize("key", [key for key, case in CASES.items() if case is not None])
+# One of each kind of columns, targets, heads and wrappers; the others repeat them.
+QUICK = {
+    "batch_hard_triplet",
+    "contrastive",
+    "contrastive_tension",
+    "contrastive_tension_in_batch",
+    "cosent",
+    "distill_kl_div",
+    "multiple_negatives_ranking",
+    "cached_multiple_negatives_ranking",
+    "pair_softmax",
+    "arc_face",
+    "matryoshka_2d",
+    "cross_batch_memory",
+    "denoising_auto_encoder",
+}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(key, marks=[] if key in QUICK else pytest.mark.slow)
+        for key, case in CASES.items()
+        if case is not None
+    ],
+)
 def test_trains_saves_and_loads(key, folder, tmp_path):
     from ml4ir_losses.evaluation.evaluate import open_run
     from ml4ir_losses.training.train import train
