@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from ml4ir_losses.errors import RunError
+from ml4ir_losses.config_errors import unknown
+from ml4ir_losses.errors import ConfigError, RunError
 from ml4ir_losses.training.run_folder import LOGGER, RunFolder
 
 
@@ -43,7 +44,12 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
         if epoch == self.start_from_epoch:
             self.best = None
         value = (logs or {}).get(self.monitor)
-        if value is None or not math.isfinite(value):
+        if value is None:
+            if not math.isfinite((logs or {}).get("loss", 0.0)):
+                return  # nothing was judged; the log of the epoch ends the run
+            known = [name for name in logs or () if name != "loss"] or ["loss"]
+            raise ConfigError(f"training.early_stopping.monitor: {unknown(self.monitor, known)}")
+        if not math.isfinite(value):
             return
         sign = 1.0 if self.mode == "max" else -1.0
         if self.best is None or sign * (value - self.best) > self.min_delta:

@@ -393,6 +393,16 @@ def test_bad_input_gets_one_clear_line_and_leaves_no_folder(loss, changes, error
     assert not (tmp_path / "run").exists()
 
 
+def test_an_unknown_value_to_watch_is_said_after_the_first_epoch(folder, tmp_path):
+    from ml4ir_losses.training.train import train
+
+    stop = {"early_stopping": {"monitor": "val_similarity_spearmen_cosine"}}
+    files = {"validation": "validation.csv"}
+    spec = config(folder, "cosent", PAIR | {"label": "score"}, data=files, training=stop)
+    with pytest.raises(ConfigError, match=r"monitor: unknown .* Did you mean 'val_similarity_spearman_cosine'"):
+        train(spec, tmp_path / "run")
+
+
 def test_rows_with_an_empty_text_are_left_out_and_said(folder, tmp_path, caplog):
     from ml4ir_losses.training.train import prepare
 
