@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.config_errors import unknown
-from ml4ir_losses.errors import ConfigError, UserError, check_count, did_you_mean
+from ml4ir_losses.errors import ConfigError, UserError, check_whole
+from ml4ir_losses.metrics.retrieval import check_metrics
 from ml4ir_losses.registry import ARCHITECTURES, ENCODERS, READERS, split_spec
 from ml4ir_losses.sections import Spec
 from ml4ir_losses.text_sections import DatasetConfig, TextConfig
 
-BATCHINGS: dict[str, tuple[str, ...]] = {
-    "in_order": (),
-    "no_duplicates": (),
-    "group_by_label": ("per_class",),
-    "contrastive_pairs": ("negatives",),
+BATCHINGS: dict[str, dict[str, int]] = {
+    "in_order": {},
+    "no_duplicates": {},
+    "group_by_label": {"per_class": 2},
+    "contrastive_pairs": {"negatives": 1},
 }
-RETRIEVAL_METRICS = ("ndcg", "mrr", "map", "recall")
+"""The batchings by key: their parameters, whole numbers, and the least that each may be."""
 _HEADS = {"pair": "pair_classifier", "decoder": "denoising_auto_encoder"}
 
 
@@ -61,20 +62,15 @@ def batching_of(one: DatasetConfig, loss: Any) -> tuple[str, dict[str, Any]]:
 
 
 def retrieval_metrics(specs: list[Spec]) -> list[tuple[str, int | None]]:
-    """(key, topn) of each metric."""
+    """(key, topn) of each metric; `UserError` for one that does not exist."""
     found = []
     for spec in specs:
         key, params = split_spec("metric", spec)
-        if key not in RETRIEVAL_METRICS:
-            raise UserError(
-                f"unknown metric {key!r}.{did_you_mean(key, RETRIEVAL_METRICS)} Allowed: "
-                f"{', '.join(RETRIEVAL_METRICS)}."
-            )
         wrong = next((name for name in params if name != "topn"), None)
         if wrong is not None:
             raise UserError(f"metric {key!r} has no parameter {wrong!r}. It takes: topn.")
-        check_count(topn=params.get("topn"))
         found.append((key, params.get("topn")))
+    check_metrics(found)
     return found
 
 
@@ -120,6 +116,8 @@ def _judged_in_training(config: TextConfig) -> bool:
 
 def _check_fit(config: TextConfig, architecture: str, where: str, path: str, one: DatasetConfig, loss: Any) -> None:
     """Raises `ConfigError` where loss, architecture, columns and batches of a data set do not go together."""
+    from ml4ir_losses.config import check
+
     inner, texts = innermost(loss), one.texts
     wanted = _HEADS.get(inner.head, "bi_encoder")
     if architecture != wanted:
@@ -140,11 +138,9 @@ def _check_fit(config: TextConfig, architecture: str, where: str, path: str, one
         takes = ", ".join(BATCHINGS[batching]) or "no parameters"
         raise ConfigError(f"{where}.batching: {batching!r} has no parameter {wrong!r}. It takes: {takes}.")
     for name, value in params.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < (2 if name == "per_class" else 1):
-            least = 2 if name == "per_class" else 1
-            raise ConfigError(
-                f"{where}.batching.{name}: must be a whole number of at least {least}. Received: {value!r}."
-            )
+        check(
+            f"{where}.batching", lambda name=name, value=value: check_whole(BATCHINGS[batching][name], **{name: value})
+        )
     needs_label = inner.labels in ("class", "binary", "share", "number") and batching != "contrastive_pairs"
     if (needs_label or batching == "group_by_label") and "label" not in one.columns:
         raise ConfigError(f"{where}.columns.label: is missing; {inner.key!r} reads a label of each row.")

@@ -9,20 +9,15 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ml4ir_losses.errors import did_you_mean
+from ml4ir_losses.metrics.retrieval import RETRIEVAL_METRICS
 from ml4ir_losses.registry import ARCHITECTURES, LOSSES
 from ml4ir_losses.sections import OptimizedModel, Spec, Strict, TrainingConfig, keys_of, or_string
 
-SPLITS = ("train", "validation", "test")
 Paths = str | list[str]
 Column = str | list[str]
 TEXT = re.compile(r"anchor|positive|negative(_\d+)?|text")
 _OTHER = ("label", "weight", "teacher")
-_METRICS: tuple[Spec, ...] = (
-    {"key": "ndcg", "topn": 10},
-    {"key": "mrr", "topn": 10},
-    {"key": "map", "topn": 100},
-    {"key": "recall", "topn": 100},
-)
+_METRICS: list[Spec] = [{"key": key, "topn": topn} for key, topn in RETRIEVAL_METRICS]
 
 
 def listed(value: Paths | None) -> list[str]:

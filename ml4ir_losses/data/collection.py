@@ -45,7 +45,7 @@ def read_collection(data: TextDataConfig) -> Collection:
         read_texts(data, part) for part in (retrieval.corpus, retrieval.queries, retrieval.qrels)
     )
     judgments: dict[Hashable, dict[Hashable, float]] = {}
-    joined(qrels, retrieval.grade, f"{path}.grade")
+    qrels.require(retrieval.grade, f"{path}.grade")
     rows = zip(
         joined(qrels, retrieval.query_id, f"{path}.query_id"),
         joined(qrels, retrieval.document_id, f"{path}.document_id"),
@@ -88,7 +88,7 @@ def read_lists(data: TextDataConfig) -> Lists:
         raise DataError("data.reranking is not given.")
     path, table = "data.reranking", read_texts(data, reranking.files)
     queries = joined(table, reranking.query, f"{path}.query")
-    joined(table, reranking.grade, f"{path}.grade")
+    table.require(reranking.grade, f"{path}.grade")
     return Lists(
         queries if reranking.query_id is None else joined(table, reranking.query_id, f"{path}.query_id"),
         queries,

@@ -11,7 +11,7 @@ import numpy as np
 from ml4ir_losses.config import Config
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table, group_by_query
-from ml4ir_losses.errors import ConfigError, DataError, UserError, did_you_mean
+from ml4ir_losses.errors import ConfigError, DataError, UserError
 from ml4ir_losses.features.fitting import FittedInput, encode_rows
 
 Array = np.ndarray[Any, Any]
@@ -141,11 +141,7 @@ def check_columns(table: Table, config: Config, *, labels_required: bool = True,
     if losses:
         named += [(f"model.aux_losses.{i}.label", a.label) for i, a in enumerate(config.model.aux_losses) if a.label]
     for path, name in named:
-        if name not in table.names:
-            raise DataError(
-                f"{table.source}: no column {name!r} ({path}).{did_you_mean(name, table.names)} "
-                f"Columns: {', '.join(table.names[:30])}{', ...' if len(table.names) > 30 else ''}."
-            )
+        table.require(name, path)
 
 
 def _check_ids(ids: Array, table: Table) -> None:

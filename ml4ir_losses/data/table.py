@@ -84,6 +84,16 @@ class Table:
         more = len(self.sources) - 1
         return f"{self.sources[0].name} and {more} more" if more else self.sources[0].name
 
+    def require(self, name: str, path: str) -> None:
+        """Raises `DataError` unless there is such a column, which the config names at `path`."""
+        if name not in self:
+            names = self.names
+            more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
+            raise DataError(
+                f"{self.source}: no column {name!r} ({path}).{did_you_mean(name, names)} "
+                f"Columns: {', '.join(names[:_SHOWN_COLUMNS])}{more}."
+            )
+
     def locate(self, row: int) -> str:
         """`"FILE, line L"` of a row."""
         index = int(self.origin[row])

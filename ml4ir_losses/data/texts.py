@@ -13,7 +13,7 @@ import numpy as np
 from ml4ir_losses.data import pair_batching
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.errors import ConfigError, DataError, UserError, did_you_mean
+from ml4ir_losses.errors import ConfigError, DataError, UserError
 from ml4ir_losses.text_sections import Column, DatasetConfig, Paths, TextDataConfig, listed
 
 Array = np.ndarray[Any, Any]
@@ -82,11 +82,7 @@ def joined(table: Table, column: Column, path: str) -> list[str]:
     """
     names = listed(column)
     for name in names:
-        if name not in table:
-            raise DataError(
-                f"{table.source}: no column {name!r} ({path}).{did_you_mean(name, table.names)} "
-                f"Columns: {', '.join(table.names[:30])}."
-            )
+        table.require(name, path)
     cells = [list(table.strings(name)) for name in names]
     return cells[0] if len(cells) == 1 else [" ".join(filter(None, row)) for row in zip(*cells, strict=True)]
 
@@ -126,7 +122,7 @@ def make_rows(table: Table, one: DatasetConfig, path: str = "data.columns") -> T
 
 
 def _numbers(table: Table, name: str, path: str) -> Array:
-    joined(table, name, path)
+    table.require(name, path)
     return table.numeric(name, missing=False)
 
 

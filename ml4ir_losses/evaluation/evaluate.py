@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ml4ir_losses.config import AnyConfig, Config, load_config
+from ml4ir_losses.config import AnyConfig, load_config
 from ml4ir_losses.data.batching import BatchPlan, Truncation
 from ml4ir_losses.data.queries import check_gains, make_queries
 from ml4ir_losses.data.readers import ENDINGS, read_table
@@ -31,7 +31,7 @@ def open_run(run: str | Path) -> tuple[AnyConfig, Any]:
     return load_config(path / "config.yaml"), load_model(path)
 
 
-def read_data(config: Config, data: str) -> Table:
+def read_data(config: AnyConfig, data: str) -> Table:
     """A file in the format of the config; a file with an ending also for a run on the synthetic data."""
     if config.data.format == "synthetic" and Path(data.lower().removesuffix(".gz")).suffix in ENDINGS:
         return read_table(data)
@@ -46,9 +46,11 @@ def evaluate(run: str | Path, data: str) -> dict[str, float]:
     """
     config, model = open_run(run)
     if isinstance(config, TextConfig):
-        from ml4ir_losses.evaluation.text_commands import evaluate_texts
+        from ml4ir_losses.evaluation.text_commands import evaluate_collection, evaluate_texts
 
-        return evaluate_texts(config, model, data)
+        if data in ("retrieval", "reranking"):
+            return evaluate_collection(config, model, data)
+        return evaluate_texts(config, model, read_data(config, data))
     queries = make_queries(read_data(config, data), config, model.fitted, losses=False)
     check_gains({"data": queries}, config)
     plan = BatchPlan(queries, config.data.batch_size, truncation=Truncation(config.data.max_list_size))
@@ -71,7 +73,7 @@ def predict(run: str | Path, data: str, output: str | Path) -> int:
     if isinstance(config, TextConfig):
         from ml4ir_losses.evaluation.text_commands import predict_texts
 
-        return predict_texts(config, model, data, output)
+        return predict_texts(config, model, read_data(config, data), output)
     queries = make_queries(read_data(config, data), config, model.fitted, labels_required=False, losses=False)
     scored = score_queries(model, BatchPlan(queries, config.data.batch_size))
     write_csv(output, PREDICTION_HEADER, prediction_rows(queries, scored, config.features.label))

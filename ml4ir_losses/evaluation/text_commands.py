@@ -15,42 +15,44 @@ from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.texts import Array, joined, make_rows, read_texts
 from ml4ir_losses.errors import ConfigError, DataError, UserError
 from ml4ir_losses.evaluation.mining import MiningSummary, mine
-from ml4ir_losses.evaluation.nearest import top_k, unit
+from ml4ir_losses.evaluation.nearest import Nearest, unit
 from ml4ir_losses.files import write_atomically, write_csv
 from ml4ir_losses.model.embedding_model import EmbeddingModel
-from ml4ir_losses.model.loading import load_model
+from ml4ir_losses.model.loading import load_encoder
+from ml4ir_losses.text_checks import batching_of, loss_of
 from ml4ir_losses.text_sections import DatasetConfig, TextConfig
+from ml4ir_losses.training.text_sets import COLLECTION_JUDGES, TextSet, pair_judges
 
 CHUNK = 4096  # texts that are embedded between two steps of the progress
 Progress = Callable[[int], Any]
 
 
-def evaluate_texts(config: TextConfig, model: EmbeddingModel, data: str) -> dict[str, float]:
-    """The values of a run's judges on a file with its columns, or on its own `retrieval` or `reranking`."""
-    from ml4ir_losses.text_checks import batching_of, loss_of
-    from ml4ir_losses.training.text_experiment import TextExperiment
-    from ml4ir_losses.training.text_sets import TextSet, pair_judges
+def evaluate_collection(config: TextConfig, model: EmbeddingModel, part: str) -> dict[str, float]:
+    """The values of a run's own `retrieval` or `reranking`."""
+    if getattr(config.data, part) is None:
+        raise ConfigError(f"data.{part}: is not given in the run's config.")
+    return COLLECTION_JUDGES[part](config.data).judge(model)
 
-    if data in ("retrieval", "reranking"):
-        if getattr(config.data, data) is None:
-            raise ConfigError(f"data.{data}: is not given in the run's config.")
-        return TextExperiment(config, {}, model).judges[data][""].judge(model)
+
+def evaluate_texts(config: TextConfig, model: EmbeddingModel, table: Table) -> dict[str, float]:
+    """The values of a run's judges on a table with its columns."""
     _, one = _only(config)
     loss = loss_of(config, one)
-    rows = make_rows(read_table(data, config.data.format, **config.data.options), one)
+    rows = make_rows(table, one)
     judges = pair_judges(config, TextSet(one, loss, batching_of(one, loss), {"train": rows}), rows)
     if not judges:
-        raise UserError(f"{data}: the columns of this run have nothing to judge by; they lack a label or a negative.")
+        raise UserError(
+            f"{table.source}: the columns of this run have nothing to judge by; they lack a label or a negative."
+        )
     return {f"{key}_{metric}": value for key, judge in judges.items() for metric, value in judge.judge(model).items()}
 
 
-def predict_texts(config: TextConfig, model: EmbeddingModel, data: str, output: str | Path) -> int:
+def predict_texts(config: TextConfig, model: EmbeddingModel, table: Table, output: str | Path) -> int:
     """Writes a row per pair: its texts, the cosine, and for a pair classifier the probability of each class."""
     name, one = _only(config)
     one = one.model_copy(update={"columns": {r: c for r, c in one.columns.items() if r in ("anchor", "positive")}})
     if len(one.columns) < 2:
         raise UserError("predict scores pairs: this run has one column of texts. Use encode.")
-    table = read_table(data, config.data.format, **config.data.options)
     first, second = (joined(table, one.columns[role], f"data.columns.{role}") for role in ("anchor", "positive"))
     pair = [model.encode(texts, column) for texts, column in ((first, "anchor"), (second, "positive"))]
     columns: dict[str, Array] = {"cosine": (unit(pair[0]) * unit(pair[1])).sum(axis=1)}
@@ -70,18 +72,6 @@ def _only(config: TextConfig) -> tuple[str, DatasetConfig]:
     if len(sets) > 1:
         raise UserError(f"This run has several data sets ({', '.join(sets)}), whose columns may differ. Use encode.")
     return next(iter(sets.items()))
-
-
-def open_encoder(run: str | Path) -> EmbeddingModel:
-    """The embedding model of a run folder.
-
-    Raises:
-        UserError: for a folder that is no run, or the run of another model.
-    """
-    model = load_model(run)
-    if not isinstance(model, EmbeddingModel):
-        raise UserError(f"{run}: is the run of a ranking model, which embeds no texts.")
-    return model
 
 
 def encode(
@@ -105,7 +95,7 @@ def encode(
     Raises:
         UserError, DataError: for a run or data that cannot be used.
     """
-    model, table = open_encoder(run), read_table(data)
+    model, table = load_encoder(run), read_table(data)
     texts = joined(table, list(columns) or _text_column(table), "--column")
     shape = (len(texts), model.towers.output_width)
 
@@ -154,15 +144,17 @@ def search(
     Raises:
         UserError, DataError: for a run or data that cannot be used.
     """
-    model, table = open_encoder(run), read_table(data)
+    model, table = load_encoder(run), read_table(data)
     column = list(columns) or _text_column(table)
     if identity is None:
         texts = {str(row): text for row, text in enumerate(joined(table, column, "--column"), start=1)}
     else:
         texts = {str(name): text for name, text in by_id(table, identity, column, "--column").items()}
     ids = list(texts)
-    corpus = np.concatenate([part for _, part in _embedded(model, list(texts.values()), "positive", progress)])
-    scores, rows = top_k(model.encode(list(queries.values()), "anchor"), corpus, k, similarity)
+    nearest = Nearest(model.encode(list(queries.values()), "anchor"), k, similarity)
+    for _, part in _embedded(model, list(texts.values()), "positive", progress):
+        nearest.add(part)
+    scores, rows = nearest.result()
     return [
         (query, rank, ids[row], float(score), texts[ids[row]])
         for query, found, alike in zip(queries, rows, scores, strict=True)
@@ -203,7 +195,7 @@ def mine_negatives(
     folder = run or settings.run
     if folder is None:
         raise ConfigError("mining.run: is missing: the run folder whose encoder finds the negatives (or --run).")
-    model = open_encoder(folder)
+    model = load_encoder(folder)
     pairs = one.model_copy(update={"columns": {role: one.columns[role] for role in ("anchor", "positive")}})
     rows = make_rows(read_texts(checked.data, one.train), pairs)
     corpus = None

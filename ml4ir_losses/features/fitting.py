@@ -12,7 +12,6 @@ import pyarrow as pa
 from pydantic import BaseModel, PrivateAttr
 
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.errors import DataError, did_you_mean
 from ml4ir_losses.features.pairs import encode_pairs, fit_words, make_tokenizer
 from ml4ir_losses.features.transforms import Array, fill_values, fit_transforms
 from ml4ir_losses.sections import FeatureConfig, InputConfig, NumericInput, Scope, TextInput, TextPairInput
@@ -112,23 +111,16 @@ def _fit(config: Any, features: FeatureConfig, table: Table) -> FittedInput:
 
 def _columns(config: InputConfig, features: FeatureConfig, table: Table) -> list[str]:
     wanted = config.columns if isinstance(config, TextPairInput) else [config.name]
-    missing = next((name for name in wanted if name not in table.names), None)
-    if missing is None:
-        return wanted
-    if isinstance(config, NumericInput) and any(c in config.name for c in "*?["):
+    pattern = isinstance(config, NumericInput) and any(c in config.name for c in "*?[")
+    if pattern and config.name not in table:
         texts = {column for i in features.inputs if isinstance(i, TextPairInput) for column in i.columns}
         taken = features.roles | texts | {other.name for other in features.inputs}
         columns = [n for n in table.names if fnmatch.fnmatchcase(n, config.name) and n not in taken]
         if columns:
             return columns
-    raise DataError(
-        f"{table.source}: no column {missing!r} (features.inputs).{did_you_mean(missing, table.names)} "
-        f"Columns: {_some(table.names)}."
-    )
-
-
-def _some(names: Sequence[str], most: int = 30) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    for name in wanted:
+        table.require(name, "features.inputs")
+    return wanted
 
 
 def most_common(counts: Counter[str], size: int) -> list[str]:

@@ -73,6 +73,11 @@ def check_metrics(metrics: Metrics) -> None:
         check_count(topn=metric[1])
 
 
+def metric_label(name: str, topn: int | None) -> str:
+    """`ndcg_10` for ("ndcg", 10); `map` for ("map", None)."""
+    return name if topn is None else f"{name}_{topn}"
+
+
 def evaluate_rankings(
     rankings: Mapping[Any, Sequence[Hashable]],
     judgments: Mapping[Any, Judgments],
@@ -90,6 +95,5 @@ def evaluate_rankings(
     judged = {q: documents for q, documents in judgments.items() if any(y > 0 for y in documents.values())}
     once = {q: list(dict.fromkeys(rankings.get(q, ()))) for q in judged}
     return {
-        name if topn is None else f"{name}_{topn}": [METRICS[name](once[q], judged[q], topn) for q in judged]
-        for name, topn in metrics
+        metric_label(name, topn): [METRICS[name](once[q], judged[q], topn) for q in judged] for name, topn in metrics
     }

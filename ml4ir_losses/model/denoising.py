@@ -9,11 +9,11 @@ from keras import layers, ops
 
 from ml4ir_losses.errors import UserError, check_count, check_fraction, check_whole
 from ml4ir_losses.lazy import Tensor
-from ml4ir_losses.model.text_layers import TransformerBlock
+from ml4ir_losses.model.text_layers import TransformerBlock, WordDropout
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
-class WordDeletion(layers.Layer):  # type: ignore[misc]
+class WordDeletion(WordDropout):
     """Deletes tokens at random in training and moves the others together, [N, T] to [N, T]; 0 is padding.
 
     Args:
@@ -27,16 +27,10 @@ class WordDeletion(layers.Layer):  # type: ignore[misc]
     """
 
     def __init__(self, rate: float = 0.6, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         check_fraction(rate=rate)
-        self.rate, self.seed = rate, seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-        self.built = True
+        super().__init__(rate, seed, **kwargs)
 
-    def call(self, tokens: Tensor, training: bool | None = None) -> Tensor:
-        if not training or not self.rate:
-            return tokens
-        drawn = keras.random.uniform(ops.shape(tokens), dtype="float32", seed=self.seed_generator)
+    def without(self, tokens: Tensor, drawn: Tensor) -> Tensor:
         drawn = ops.where(tokens != 0, drawn, -1.0)
         # The highest draw stays whatever the rate.
         least = ops.minimum(self.rate, ops.max(drawn, axis=1, keepdims=True))
@@ -44,9 +38,6 @@ class WordDeletion(layers.Layer):  # type: ignore[misc]
         places = ops.arange(ops.shape(tokens)[1])
         order = ops.argsort(ops.where(stays, places, places + ops.shape(tokens)[1]), axis=1)
         return ops.take_along_axis(ops.where(stays, tokens, 0), order, axis=1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")

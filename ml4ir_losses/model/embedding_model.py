@@ -90,9 +90,8 @@ class EmbeddingModel(Trainer):
         self.memories = {
             name: RowQueue(loss.memory_size) for name, loss in self.relevance_losses.items() if loss.memory_size
         }
-        sizes = [size for loss in self.relevance_losses.values() if (size := loss.params.get("mini_batch_size"))]
-        cached = [loss for loss in self.relevance_losses.values() if getattr(loss, "cached", False)]
-        self.mini_batch_size = min(sizes) if cached else None
+        cached = [loss for loss in inner.values() if loss.cached]
+        self.mini_batch_size = min((loss.params["mini_batch_size"] for loss in cached), default=None)
         self.show_progress_bar = any(loss.params["show_progress_bar"] for loss in cached)
         self._graphs: dict[str, Callable[[Array], Tensor]] = {}
         self.build()
@@ -210,8 +209,7 @@ class EmbeddingModel(Trainer):
                 self.memories[name].active = training
             target = y[name] if isinstance(y, Mapping) else y
             output = self.output(name, y_pred["embedding"], target, training)
-            weight = sample_weight[name] if isinstance(sample_weight, Mapping) else sample_weight
-            return ops.cast(functions[name](target, output, weight), "float32")
+            return ops.cast(functions[name](target, output, sample_weight), "float32")
 
         if len(functions) == 1:
             total = value(next(iter(functions)))

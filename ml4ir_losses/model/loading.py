@@ -31,3 +31,15 @@ def load_model(path: str | Path) -> Any:
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0][:300]  # Keras quotes the whole config
         raise UserError(f"{path}: is not a model that can be loaded ({reason}).") from None
+
+
+def load_encoder(path: str | Path) -> embedding_model.EmbeddingModel:
+    """The embedding model of a run folder or file.
+
+    Raises:
+        UserError: when there is no such model, or it is another one.
+    """
+    model = load_model(path)
+    if not isinstance(model, embedding_model.EmbeddingModel):
+        raise UserError(f"{path}: is the run of a ranking model, which embeds no texts.")
+    return model

@@ -11,6 +11,7 @@ Encoder = str | dict[str, Any]
 
 
 @register_architecture("bi_encoder")
+@register_architecture("pair_classifier")
 def bi_encoder(
     *,
     encoder: Encoder = "bag_of_words",
@@ -20,6 +21,8 @@ def bi_encoder(
     dtype: Any = None,
 ) -> Any:
     """Texts to embeddings, each by itself: one encoder for all columns, or one for anchors and one for the others.
+
+    As `pair_classifier` it stands below the dense head on u, v, |u - v| and u·v that the loss `pair_softmax` asks for.
 
     Args:
         encoder: key and parameters of the encoder.
@@ -32,26 +35,6 @@ def bi_encoder(
     hidden = {"vocabulary_size": vocabulary_size, "dtype": dtype}
     encoders = [ENCODERS.create(encoder, hidden=hidden) for _ in range(1 if shared else 2)]
     return Towers(encoders, every_layer, name="towers", dtype=dtype)
-
-
-@register_architecture("pair_classifier")
-def pair_classifier(
-    *,
-    encoder: Encoder = "bag_of_words",
-    shared: bool = True,
-    vocabulary_size: int = 2,
-    every_layer: bool = False,
-    dtype: Any = None,
-) -> Any:
-    """A bi-encoder and a dense head on u, v, |u - v| and u·v, as the loss `pair_softmax` says.
-
-    Args:
-        encoder: key and parameters of the encoder.
-        shared: one encoder for both texts.
-    """
-    return bi_encoder(
-        encoder=encoder, shared=shared, vocabulary_size=vocabulary_size, every_layer=every_layer, dtype=dtype
-    )
 
 
 @register_architecture("denoising_auto_encoder")
@@ -95,5 +78,5 @@ def denoising_auto_encoder(
     return DenoisingTowers([built], decoder, deletion_rate, tie, name="towers", dtype=dtype)
 
 
-for _architecture in (bi_encoder, pair_classifier, denoising_auto_encoder):
+for _architecture in (bi_encoder, denoising_auto_encoder):
     setattr(_architecture, "reads", "texts")  # noqa: B010  a function has no such attribute for mypy

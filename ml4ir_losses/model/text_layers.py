@@ -117,18 +117,21 @@ class WordDropout(layers.Layer):  # type: ignore[misc]
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.rate = rate
+        self.rate, self.seed = rate, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.built = True
 
     def call(self, tokens: Tensor, training: bool | None = None) -> Tensor:
         if not training or not self.rate:
             return tokens
-        drawn = keras.random.uniform(ops.shape(tokens), dtype="float32", seed=self.seed_generator)
+        return self.without(tokens, keras.random.uniform(ops.shape(tokens), dtype="float32", seed=self.seed_generator))
+
+    def without(self, tokens: Tensor, drawn: Tensor) -> Tensor:
+        """The tokens that stay, from a number of 0 to 1 that was drawn for each."""
         return ops.where(drawn < self.rate, 0, tokens)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate}
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
 def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:

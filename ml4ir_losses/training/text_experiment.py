@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from ml4ir_losses.data.collection import read_collection, read_lists
 from ml4ir_losses.data.text_batches import TextFeed, mixed, to_dataset
 from ml4ir_losses.data.texts import Array, TextPlan, TextRows, TokenRows
 from ml4ir_losses.evaluation.judges import (
@@ -19,12 +18,13 @@ from ml4ir_losses.evaluation.judges import (
     RetrievalJudge,
 )
 from ml4ir_losses.evaluation.judging_callback import JudgingCallback
+from ml4ir_losses.metrics.retrieval import metric_label
 from ml4ir_losses.model.embedding_model import TASK, EmbeddingModel
 from ml4ir_losses.model.towers import column_names
 from ml4ir_losses.text_checks import innermost, retrieval_metrics
 from ml4ir_losses.text_sections import TextConfig
 from ml4ir_losses.training.run_folder import LOGGER, RunFolder
-from ml4ir_losses.training.text_sets import TextSet, class_numbers, pair_judges
+from ml4ir_losses.training.text_sets import COLLECTION_JUDGES, TextSet, class_numbers, pair_judges
 
 
 @dataclass
@@ -48,24 +48,9 @@ class TextExperiment:
                     judges.update(
                         {prefix + key: j for key, j in pair_judges(self.config, one, one.rows[split]).items()}
                     )
-        data = self.config.data
-        if data.reranking is not None:
-            lists = read_lists(data)
-            found["reranking"] = {
-                "": RerankingJudge(lists.queries, lists.documents, lists.grades, lists.query_ids),
-            }
-        if data.retrieval is not None:
-            collection, settings = read_collection(data), data.retrieval
-            found["retrieval"] = {
-                "": RetrievalJudge(
-                    collection.corpus,
-                    collection.queries,
-                    collection.judgments,
-                    retrieval_metrics(settings.metrics),
-                    settings.similarity,
-                    settings.dims,
-                )
-            }
+        for part, make in COLLECTION_JUDGES.items():
+            if getattr(self.config.data, part) is not None:
+                found[part] = {"": make(self.config.data)}
         return {part: judges for part, judges in found.items() if judges}
 
     @property
@@ -148,7 +133,7 @@ class TextExperiment:
     def callbacks(self) -> list[Any]:
         """The judges that look at every epoch."""
         judges = dict(self.judges.get("validation", {}))
-        for part in ("reranking", "retrieval"):
+        for part in COLLECTION_JUDGES:
             settings = getattr(self.config.data, part)
             if settings is not None and settings.during_training:
                 judges[part] = self.judges[part][""]
@@ -162,7 +147,7 @@ class TextExperiment:
         data = self.config.data
         if data.retrieval is not None and data.retrieval.during_training:
             metric, topn = retrieval_metrics(data.retrieval.metrics)[0]
-            return f"val_retrieval_{metric}" + (f"_{topn}" if topn else ""), "max"
+            return f"val_retrieval_{metric_label(metric, topn)}", "max"
         if data.reranking is not None and data.reranking.during_training:
             return "val_reranking_ndcg_10", "max"
         return ("val_loss" if self.feeds["validation"] else "loss"), "min"

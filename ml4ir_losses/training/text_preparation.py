@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from ml4ir_losses.config import check
 from ml4ir_losses.data.texts import make_rows, read_texts
 from ml4ir_losses.errors import ConfigError, DataError, UserError
 from ml4ir_losses.model.embedding_model import EmbeddingModel
-from ml4ir_losses.model.loading import load_model
+from ml4ir_losses.model.loading import load_encoder
 from ml4ir_losses.model.start_values import start_encoders
 from ml4ir_losses.model.tokenizers import Tokenizer, WordTokenizer
 from ml4ir_losses.registry import ARCHITECTURES, split_spec
+from ml4ir_losses.sections import SPLITS
 from ml4ir_losses.text_checks import batching_of, innermost, loss_of
 from ml4ir_losses.text_sections import TextConfig
 from ml4ir_losses.training.run_folder import LOGGER
@@ -31,7 +33,7 @@ def prepare_texts(config: TextConfig) -> TextExperiment:
         loss = loss_of(config, one)
         rows = {
             split: make_rows(read_texts(config.data, paths), one, where)
-            for split in ("train", "validation", "test")
+            for split in SPLITS
             if (paths := getattr(one, split)) is not None
         }
         sets[name] = TextSet(one, loss, batching_of(one, loss), rows)
@@ -40,9 +42,8 @@ def prepare_texts(config: TextConfig) -> TextExperiment:
     tokenizer = make_tokenizer(config, texts) if start is None else start.tokenizer
     for text_set in sets.values():
         check_pair_labels(text_set)
-    specs = {name: one.loss if one.loss is not None else config.model.loss for name, one in config.data.sets().items()}
     steps = sum(-(-len(s.rows["train"]) // (s.config.batch_size or 1)) for s in sets.values())
-    model = EmbeddingModel.make(config, tokenizer, {n: one.task(specs[n]) for n, one in sets.items()}, steps)
+    model = EmbeddingModel.make(config, tokenizer, {name: one.task for name, one in sets.items()}, steps)
     if start is not None:
         _warm_start(model, start, config.training.initial_model)
     else:
@@ -90,15 +91,7 @@ def _check_batches(experiment: TextExperiment) -> None:
 
 def _load(path: str | None, where: str) -> EmbeddingModel | None:
     """The embedding model of a run folder; None where none is named."""
-    if path is None:
-        return None
-    try:
-        model = load_model(path)
-    except UserError as error:
-        raise ConfigError(f"{where}: {error}") from None
-    if not isinstance(model, EmbeddingModel):
-        raise ConfigError(f"{where}: {path} is not the run of an embedding model.")
-    return model
+    return None if path is None else check(where, lambda: load_encoder(path))
 
 
 def _warm_start(model: EmbeddingModel, start: EmbeddingModel, path: str | None) -> None:

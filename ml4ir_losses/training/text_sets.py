@@ -10,17 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from ml4ir_losses.data.collection import read_collection, read_lists
 from ml4ir_losses.data.texts import Array, TextRows
 from ml4ir_losses.errors import ConfigError, DataError, UserError
 from ml4ir_losses.evaluation.judges import (
     BinaryJudge,
     Judge,
+    RerankingJudge,
+    RetrievalJudge,
     SimilarityJudge,
     TripletJudge,
 )
 from ml4ir_losses.model.embedding_model import TextTask
-from ml4ir_losses.text_checks import innermost
-from ml4ir_losses.text_sections import DatasetConfig, TextConfig
+from ml4ir_losses.text_checks import innermost, retrieval_metrics
+from ml4ir_losses.text_sections import DatasetConfig, TextConfig, TextDataConfig
 
 
 @dataclass
@@ -48,9 +51,10 @@ class TextSet:
         """Columns of texts that the model sees."""
         return 2 if self.batching[0] == "contrastive_pairs" else len(self.config.texts)
 
-    def task(self, spec: Any) -> TextTask:
+    @property
+    def task(self) -> TextTask:
         """What the model must know."""
-        return TextTask(loss=spec, columns=self.columns, classes=self.classes)
+        return TextTask(loss=self.loss.get_config(), columns=self.columns, classes=self.classes)
 
 
 def documents(sets: Iterable[TextSet]) -> list[str]:
@@ -108,8 +112,7 @@ def pair_judges(config: TextConfig, one: TextSet, rows: TextRows) -> dict[str, J
     """
     columns = one.config.columns
     labelled = "label" in columns and len(rows.texts) == 2 and innermost(one.loss).labels != "class"
-    values = set(rows.labels or ()) if labelled else set()
-    binary = labelled and len(values) == 2 and {float(v) for v in values} == {0.0, 1.0}
+    binary = labelled and set(rows.numbers().tolist()) == {0.0, 1.0}
     fitting = {"triplet": len(rows.texts) > 2, "binary": binary, "similarity": labelled and not binary}
     chosen = [name for name, fits in fitting.items() if fits] if config.judging is None else list(config.judging)
     first, second = rows.texts[0], rows.texts[-1]
@@ -126,3 +129,31 @@ def pair_judges(config: TextConfig, one: TextSet, rows: TextRows) -> dict[str, J
             raise ConfigError(f"judging: {name!r} needs the columns {needs.get(name, needs['binary'])}.")
         judges[name] = makers[name]()
     return judges
+
+
+def retrieval_judge(data: TextDataConfig) -> RetrievalJudge:
+    """The judge of `data.retrieval`."""
+    collection, settings = read_collection(data), data.retrieval
+    if settings is None:
+        raise DataError("data.retrieval is not given.")
+    return RetrievalJudge(
+        collection.corpus,
+        collection.queries,
+        collection.judgments,
+        retrieval_metrics(settings.metrics),
+        settings.similarity,
+        settings.dims,
+    )
+
+
+def reranking_judge(data: TextDataConfig) -> RerankingJudge:
+    """The judge of `data.reranking`."""
+    lists = read_lists(data)
+    return RerankingJudge(lists.queries, lists.documents, lists.grades, lists.query_ids)
+
+
+COLLECTION_JUDGES: dict[str, Callable[[TextDataConfig], Judge]] = {
+    "reranking": reranking_judge,
+    "retrieval": retrieval_judge,
+}
+"""The judges of queries by their part of the data section."""

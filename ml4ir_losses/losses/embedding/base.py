@@ -118,6 +118,7 @@ class EmbeddingLossBase(RelevanceLossBase):
     labels: ClassVar[str] = "none"  # a key of _LABELS
     head: ClassVar[str] = ""  # what stands between embeddings and y_pred: a key of model/heads.HEADS, or nothing
     in_batch: ClassVar[bool] = False  # the other rows of the batch are the negatives
+    cached: ClassVar[bool] = False  # a model of the builder embeds its rows in mini-batches
     every_layer: ClassVar[bool] = False  # y_pred holds the embeddings of every layer
     trained: ClassVar[tuple[str, ...]] = ()  # parameters above 0 that a model of the builder trains
     takes_memory: ClassVar[bool] = False  # every term has one row as its anchor, so that others may be remembered
