@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -13,7 +13,15 @@ from ml4ir_losses.losses.base import PairwiseLossBase
 from ml4ir_losses.losses.lambda_weights import absolute_differences, normalised_gain, steps_of
 from ml4ir_losses.losses.parameters import from_config, to_config
 from ml4ir_losses.ops import clean, descending_order, normalise, rank_table, take
-from ml4ir_losses.ops.pairs import logistic, ordered_pairs, pair_sums, valid_pairs
+from ml4ir_losses.ops.pairs import (
+    Logistic,
+    PairWeights,
+    all_pair_weight,
+    given_weights,
+    ordered_pair_weight,
+    pair_sums,
+    valid_pairs,
+)
 from ml4ir_losses.registry import WEIGHTING_SCHEMES, register_loss, register_weighting_scheme
 
 LOG_BASE = {"binary": math.log(2.0), "natural": 1.0}
@@ -31,15 +39,24 @@ class BaseWeightingScheme:
     key: ClassVar[str] = ""
     all_pairs: ClassVar[bool] = False
 
+    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
+        """Weights of pairs from the (gain, 1/D) of two documents and |1/D(d) - 1/D(d + 1)| of d = |i - j|."""
+        raise NotImplementedError
+
     def forward(self, gain: Tensor, discount: Tensor, true_sorted: Tensor) -> Tensor:
         """The weight of every pair, [B, n, n], for documents in the order of their scores.
+
+        A subclass gives either `between`, with which the loss needs no memory of B·n², or this.
 
         Args:
             gain: (2^y - 1) over the best DCG, [B, n]; 0 for padding.
             discount: log2(1 + r) of the ranks r = 1..n, [1, n]: a gain is divided by it.
             true_sorted: the labels, [B, n].
         """
-        raise NotImplementedError
+        facts = (gain, 1.0 / discount)
+        places = ops.arange(ops.shape(discount)[1])[None, :]
+        near = ops.take(steps_of(facts[1][0]), absolute_differences(places), axis=0)
+        return self.between([x[:, :, None] for x in facts], [x[:, None, :] for x in facts], near)
 
     def get_config(self) -> dict[str, Any]:
         """The key and every parameter."""
@@ -71,8 +88,8 @@ def get_weighting_scheme(spec: WeightingSchemeSpec) -> BaseWeightingScheme:
 class NoWeightingScheme(BaseWeightingScheme):
     """Every pair counts the same: RankNet."""
 
-    def forward(self, gain: Tensor, discount: Tensor, true_sorted: Tensor) -> Tensor:
-        return ops.ones_like(gain[:, :, None])
+    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
+        return ops.ones_like(row[0])
 
 
 @register_weighting_scheme("ndcg_loss1")
@@ -82,8 +99,8 @@ class NDCGLoss1Scheme(BaseWeightingScheme):
 
     all_pairs: ClassVar[bool] = True
 
-    def forward(self, gain: Tensor, discount: Tensor, true_sorted: Tensor) -> Tensor:
-        return (gain / discount)[:, :, None]
+    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
+        return row[0] * row[1]
 
 
 @register_weighting_scheme("ndcg_loss2")
@@ -91,8 +108,8 @@ class NDCGLoss1Scheme(BaseWeightingScheme):
 class NDCGLoss2Scheme(BaseWeightingScheme):
     """|1/D(d) - 1/D(d + 1)|·|G_i - G_j| with d = |i - j|."""
 
-    def forward(self, gain: Tensor, discount: Tensor, true_sorted: Tensor) -> Tensor:
-        return _distance_steps(discount) * absolute_differences(gain)
+    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
+        return step * ops.abs(row[0] - column[0])
 
 
 @register_weighting_scheme("lambda_rank")
@@ -100,8 +117,8 @@ class NDCGLoss2Scheme(BaseWeightingScheme):
 class LambdaRankScheme(BaseWeightingScheme):
     """|1/D(i) - 1/D(j)|·|G_i - G_j|: what an exchange of the two changes in the NDCG."""
 
-    def forward(self, gain: Tensor, discount: Tensor, true_sorted: Tensor) -> Tensor:
-        return absolute_differences(1.0 / discount) * absolute_differences(gain)
+    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
+        return ops.abs(row[1] - column[1]) * ops.abs(row[0] - column[0])
 
 
 @register_weighting_scheme("ndcg_loss2pp")
@@ -118,9 +135,8 @@ class NDCGLoss2PPScheme(BaseWeightingScheme):
     def __post_init__(self) -> None:
         check_not_negative(mu=self.mu)
 
-    def forward(self, gain: Tensor, discount: Tensor, true_sorted: Tensor) -> Tensor:
-        steps = self.mu * _distance_steps(discount) + absolute_differences(1.0 / discount)
-        return steps * absolute_differences(gain)
+    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
+        return (self.mu * step + ops.abs(row[1] - column[1])) * ops.abs(row[0] - column[0])
 
 
 def lambda_loss(
@@ -144,10 +160,17 @@ def lambda_loss(
     # In the order of the scores all that depends on ranks is one table, and the top k are the first k.
     top = descending_order(scores, mask)[:, :k]
     labels, scores, mask, weight, gains = (take(x, top) for x in (labels, scores, mask, weight, gains))
-    pairs = valid_pairs(mask) if scheme.all_pairs else ordered_pairs(labels, mask)
-    pair_weights = scheme.forward(gains, _log2_discount(gains), labels)
-    total, weights = pair_sums(logistic, pairs, sigma * scores, weight, pair_weights)
-    return normalise(total / LOG_BASE[reduction_log], weights, normalization)
+    discount, both = _log2_discount(gains), scheme.all_pairs
+    if type(scheme).between is BaseWeightingScheme.between:  # a scheme of one's own, of whole matrices
+        weights = scheme.forward(gains, discount, labels) * ops.ones_like(gains[:, :, None])
+        pair_weights = given_weights(ops.where(valid_pairs(mask), weights, 0.0))
+    else:
+        facts = (gains, ops.ones_like(gains) / discount)
+        pair_weights = PairWeights(scheme, facts, steps_of(1.0 / discount[0]))
+    given = None if item_weight is None else weight
+    total = pair_sums(Logistic(), labels, sigma * scores, mask, given, pair_weights, both)
+    pairs = all_pair_weight(mask, weight, itself=True) if both else ordered_pair_weight(labels, mask, weight)
+    return normalise(total / LOG_BASE[reduction_log], pairs, normalization)
 
 
 def ranknet(
@@ -167,19 +190,13 @@ def ranknet(
     if k is not None:
         top = descending_order(scores, mask)[:, :k]
         labels, scores, mask, weight = (take(x, top) for x in (labels, scores, mask, weight))
-    total, weights = pair_sums(logistic, ordered_pairs(labels, mask), sigma * scores, weight)
-    return normalise(total / LOG_BASE[reduction_log], weights, normalization)
+    total = pair_sums(Logistic(), labels, sigma * scores, mask, None if item_weight is None else weight)
+    return normalise(total / LOG_BASE[reduction_log], ordered_pair_weight(labels, mask, weight), normalization)
 
 
 def _log2_discount(like: Tensor) -> Tensor:
     """log2(1 + r) for r = 1..n, [1, n]."""
     return (ops.log1p(rank_table(like)) / LOG_BASE["binary"])[None, :]
-
-
-def _distance_steps(discount: Tensor) -> Tensor:
-    """|1/D(d) - 1/D(d + 1)| with d = |i - j|, [1, n, n]; 0 on the diagonal."""
-    places = ops.arange(ops.shape(discount)[1])[None, :]
-    return ops.take(steps_of(1.0 / discount[0]), absolute_differences(places), axis=0)
 
 
 @register_loss("lambda_loss")

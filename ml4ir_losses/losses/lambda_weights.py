@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -32,9 +32,34 @@ class LambdaWeight:
     key: ClassVar[str] = ""
     family: ClassVar[str] = "pair"  # pair: weighs pairs; dcg: pairs and documents; position: ranks of the ideal order
 
-    def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
-        """Λ of every pair, [B, N, N], from labels [B, N], 1-based ranks [B, N] and mask [B, N]."""
+    def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        """What `between` needs to know of each document, [B, N] each; no less than 0 and finite where masked."""
         raise UserError(f"The lambda weight {self.key!r} does not weigh pairs.")
+
+    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
+        """Λ of pairs, elementwise, from the facts of two documents and the `distance_table` entry of their ranks."""
+        raise UserError(f"The lambda weight {self.key!r} does not weigh pairs.")
+
+    def distance_table(self, like: Tensor) -> Tensor | None:
+        """A table by the distance of two ranks, [N]; None: `between` needs none."""
+        return None
+
+    @property
+    def reach(self) -> int | None:
+        """Λ is 0 where neither document is among the first `reach`; None: it may be more anywhere."""
+        return None
+
+    def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
+        """Λ of every pair, [B, N, N], from labels [B, N], 1-based ranks [B, N] and mask [B, N].
+
+        A subclass gives either `pair_facts` and `between`, with which losses need no memory of B·N², or this.
+        """
+        labels, ranks = ops.convert_to_tensor(labels), ops.convert_to_tensor(ranks)
+        facts = self.pair_facts(labels, ops.cast(ranks, labels.dtype), mask)
+        steps = self.distance_table(labels)
+        near = None if steps is None else ops.take(steps, absolute_differences(ops.cast(ranks, "int32")), axis=0)
+        weights = self.between([x[:, :, None] for x in facts], [x[:, None, :] for x in facts], near)
+        return ops.where(valid_pairs(ops.cast(ops.convert_to_tensor(mask), "bool")), weights, 0.0)
 
     def document_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
         """The weight of every document, [B, N]."""
@@ -103,8 +128,11 @@ class LabelDiffLambdaWeight(LambdaWeight):
     Source: TF-Ranking; RankNet weighted by differences of relevance.
     """
 
-    def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
-        return _between_documents(absolute_differences(ops.where(mask, labels, 0.0)), mask)
+    def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        return (ops.where(mask, labels, 0.0),)
+
+    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
+        return ops.abs(row[0] - column[0])
 
 
 @dataclass(frozen=True)
@@ -132,7 +160,7 @@ class _GainWeight(LambdaWeight):
         """D(1), …, D(N + last)."""
         return get_discount(self.discount)(rank_table(like, last))
 
-    def discount_steps(self, like: Tensor) -> Tensor:
+    def distance_table(self, like: Tensor) -> Tensor:
         """|D(d) - D(d + 1)| for d = 0, …, N - 1, and 0 for d = 0, [N]."""
         return steps_of(self.discounts(like))
 
@@ -166,20 +194,24 @@ class DCGLambdaWeight(_GainWeight):
         super().__post_init__()
         check_fraction(smooth_fraction=self.smooth_fraction)
 
-    def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
-        gains, a = self.gains(labels, mask), self.smooth_fraction
-        within = ranks <= self.topn if self.topn is not None else None
-        steps = 0.0
+    def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        gains = self.gains(labels, mask)
+        within = ranks <= (self.topn if self.topn is not None else float("inf"))
+        discounts = ops.take(self.discounts(gains), ops.cast(ranks, "int32") - 1, axis=0)
+        return gains, ops.where(within, discounts, 0.0), ops.cast(within, gains.dtype)
+
+    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
+        a, steps = self.smooth_fraction, 0.0
         if a < 1:
-            steps = (1.0 - a) * ops.take(self.discount_steps(gains), absolute_differences(ranks), axis=0)
+            steps = (1.0 - a) * step
         if a > 0:
-            discounts = ops.take(self.discounts(gains), ranks - 1, axis=0)
-            discounts = discounts if within is None else ops.where(within, discounts, 0.0)
-            steps = steps + a * absolute_differences(discounts)
-        weights = _between_documents(absolute_differences(gains) * steps, mask)
-        if within is None:
-            return weights
-        return ops.where(ops.logical_or(within[:, :, None], within[:, None, :]), weights, 0.0)
+            steps = steps + a * ops.abs(row[1] - column[1])
+        weights = ops.abs(row[0] - column[0]) * steps
+        return weights if self.topn is None else ops.where(row[2] + column[2] > 0, weights, 0.0)
+
+    @property
+    def reach(self) -> int | None:
+        return self.topn
 
     def document_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
         gains = self.gains(labels, mask)
@@ -218,12 +250,17 @@ class NDCGLambdaWeightV2(_GainWeight):
     Source: Jagerman et al., "On optimizing top-K metrics for neural ranking models" (2022).
     """
 
-    def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
+    def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         gains = self.gains(labels, mask)
-        steps = ops.take(self.discount_steps(gains), absolute_differences(ranks), axis=0)
-        if self.topn is not None:
-            steps = steps * ops.take(self.rescaling(gains), _lower_rank(ranks) - 1, axis=0)
-        return _between_documents(absolute_differences(gains) * steps, mask)
+        if self.topn is None:
+            return (gains,)
+        return gains, ranks, ops.take(self.rescaling(gains), ops.cast(ranks, "int32") - 1, axis=0)
+
+    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
+        weights = ops.abs(row[0] - column[0]) * step
+        if self.topn is None:
+            return weights
+        return weights * ops.where(row[1] > column[1], row[2], column[2])  # μ of the lower rank
 
     def rescaling(self, like: Tensor) -> Tensor:
         """μ by the lower rank of a pair, [N]."""
@@ -247,8 +284,8 @@ class YetiDCGLambdaWeight(NDCGLambdaWeightV2):
 
     normalized: bool = False
 
-    def discount_steps(self, like: Tensor) -> Tensor:
-        return ops.where(rank_table(like) == 2, super().discount_steps(like), 0.0)  # d = 1 is the second
+    def distance_table(self, like: Tensor) -> Tensor:
+        return ops.where(rank_table(like) == 2, super().distance_table(like), 0.0)  # d = 1 is the second
 
     def neighbour_weights(self, gains: Tensor) -> Tensor:
         """Λ of ranks r and r + 1, [B, N - 1], from the gains in the order of the ranking, [B, N]."""
@@ -274,10 +311,15 @@ class PrecisionLambdaWeight(LambdaWeight):
     def __post_init__(self) -> None:
         check_whole(1, topn=self.topn)
 
-    def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
-        relevant, within = labels >= 1, ranks <= self.topn
-        changes = ops.logical_and(_differ(relevant), _differ(within))
-        return _between_documents(ops.cast(changes, labels.dtype), mask)
+    def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        return ops.cast(labels >= 1, labels.dtype), ops.cast(ranks <= self.topn, labels.dtype)
+
+    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
+        return ops.abs(row[0] - column[0]) * ops.abs(row[1] - column[1])
+
+    @property
+    def reach(self) -> int:
+        return self.topn
 
 
 @register_lambda_weight("list_mle")
@@ -329,15 +371,3 @@ class PListMLELambdaWeight(LambdaWeight):
             weights = get_discount(self.rank_discount_fn)(ranks)
         weights = ops.where(ranks <= sizes, weights, 0.0)
         return safe_divide(weights, row_sum(weights)[:, None] * ops.ones_like(weights))
-
-
-def _between_documents(weights: Tensor, mask: Tensor) -> Tensor:
-    return ops.where(valid_pairs(mask), weights, 0.0)
-
-
-def _lower_rank(ranks: Tensor) -> Tensor:
-    return ops.maximum(ranks[:, :, None], ranks[:, None, :])
-
-
-def _differ(flags: Tensor) -> Tensor:
-    return ops.not_equal(flags[:, :, None], flags[:, None, :])

@@ -4,17 +4,79 @@ from __future__ import annotations
 
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PairwiseLossBase
-from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec, get_lambda_weight
-from ml4ir_losses.ops import below_top, clean, normalise, ranks, row_sum, safe_divide
-from ml4ir_losses.ops.pairs import distinct_pairs, logistic, ordered_pairs, pair_sums
+from ml4ir_losses.losses.lambda_weights import LambdaWeight, LambdaWeightSpec, get_lambda_weight
+from ml4ir_losses.ops import (
+    below_top,
+    clean,
+    descending_order,
+    normalise,
+    rank_table,
+    ranks,
+    row_sum,
+    safe_divide,
+    take,
+)
+from ml4ir_losses.ops.pairs import (
+    Hinge,
+    Logistic,
+    PairWeights,
+    Quantile,
+    SoftZeroOne,
+    Square,
+    Term,
+    all_pair_weight,
+    given_weights,
+    ordered_pair_weight,
+    pair_sums,
+    valid_pairs,
+)
 from ml4ir_losses.registry import register_loss
 
 
-def lambdas(spec: LambdaWeightSpec, labels: Tensor, scores: Tensor, mask: Tensor) -> Tensor | None:
-    """Λ of every pair in the ranking by the scores, [B, N, N]; None: every pair counts the same."""
+def lambda_sums(
+    term: Term,
+    spec: LambdaWeightSpec,
+    labels: Tensor,
+    scores: Tensor | tuple[Tensor, ...],
+    mask: Tensor,
+    weight: Tensor | None,
+    *,
+    rank_by: Tensor,
+    both: bool = False,
+) -> Tensor:
+    """`pair_sums`, with Λ of a lambda weight in the ranking by `rank_by`."""
     if spec is None:
-        return None
-    return get_lambda_weight(spec).pair_weights(labels, ranks(scores, mask), mask)
+        return pair_sums(term, labels, scores, mask, weight, both=both)
+    scheme = get_lambda_weight(spec)
+    if type(scheme).between is LambdaWeight.between:  # a weight of one's own, of whole matrices
+        weights = ops.where(valid_pairs(mask), scheme.pair_weights(labels, ranks(rank_by, mask), mask), 0.0)
+        return pair_sums(term, labels, scores, mask, weight, given_weights(weights), both)
+    order = descending_order(rank_by, mask)
+    parts = scores if isinstance(scores, tuple) else (scores,)
+    labels, mask, *parts = (take(x, order) for x in (labels, mask, *parts))
+    weight = None if weight is None else take(weight, order)
+    facts = scheme.pair_facts(labels, rank_table(labels)[None, :] * ops.ones_like(labels), mask)
+    pair_weights = PairWeights(scheme, facts, scheme.distance_table(labels), reach=scheme.reach)
+    return pair_sums(term, labels, tuple(parts), mask, weight, pair_weights, both)
+
+
+def _ordered(
+    term: Term,
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None,
+    item_weight: Tensor | None,
+    temperature: float,
+    normalization: str,
+    lambda_weight: LambdaWeightSpec,
+    less_labels: bool = False,
+) -> Tensor:
+    """Per-query mean of a term over the pairs y_i > y_j, [B]."""
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
+    given = None if item_weight is None else weight
+    margins = _excess(labels, scores, mask) if less_labels else scores
+    total = lambda_sums(term, lambda_weight, labels, margins, mask, given, rank_by=scores)
+    return normalise(total, ordered_pair_weight(labels, mask, weight), normalization)
 
 
 def _excess(labels: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
@@ -34,10 +96,7 @@ def pairwise_logistic(
     lambda_weight: LambdaWeightSpec = None,
 ) -> Tensor:
     """Per-query logistic loss over ordered pairs, [B]: see `PairwiseLogisticLoss`."""
-    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-    pair_weights = lambdas(lambda_weight, labels, scores, mask)
-    sums = pair_sums(logistic, ordered_pairs(labels, mask), scores, weight, pair_weights)
-    return normalise(*sums, normalization)
+    return _ordered(Logistic(), labels, scores, mask, item_weight, temperature, normalization, lambda_weight)
 
 
 def pairwise_hinge(
@@ -52,11 +111,8 @@ def pairwise_hinge(
     lambda_weight: LambdaWeightSpec = None,
 ) -> Tensor:
     """Per-query hinge loss over ordered pairs, [B]: see `PairwiseHingeLoss`."""
-    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-    pair_weights = lambdas(lambda_weight, labels, scores, mask)
-    pairs = ordered_pairs(labels, mask)
-    sums = pair_sums(lambda margins: ops.relu(margin - margins), pairs, scores, weight, pair_weights)
-    return normalise(*sums, normalization)
+    term = Hinge(margin)
+    return _ordered(term, labels, scores, mask, item_weight, temperature, normalization, lambda_weight)
 
 
 def pairwise_soft_zero_one(
@@ -70,11 +126,7 @@ def pairwise_soft_zero_one(
     lambda_weight: LambdaWeightSpec = None,
 ) -> Tensor:
     """Per-query smooth share of wrongly ordered pairs, [B]: see `PairwiseSoftZeroOneLoss`."""
-    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-    pair_weights = lambdas(lambda_weight, labels, scores, mask)
-    pairs = ordered_pairs(labels, mask)
-    sums = pair_sums(lambda margins: ops.sigmoid(-margins), pairs, scores, weight, pair_weights)
-    return normalise(*sums, normalization)
+    return _ordered(SoftZeroOne(), labels, scores, mask, item_weight, temperature, normalization, lambda_weight)
 
 
 def pairwise_mse(
@@ -90,16 +142,17 @@ def pairwise_mse(
     """Per-query squared error of score differences, [B]: see `PairwiseMSELoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     excess = _excess(labels, scores, mask)
-    pair_weights = lambdas(lambda_weight, labels, scores, mask)
-    if pair_weights is not None:
-        sums = pair_sums(ops.square, distinct_pairs(mask), excess, weight, pair_weights)
-        return normalise(*sums, normalization)
+    pairs = all_pair_weight(mask, weight)
+    if lambda_weight is not None:
+        given = None if item_weight is None else weight
+        total = lambda_sums(Square(), lambda_weight, labels, excess, mask, given, rank_by=scores, both=True)
+        return normalise(total, pairs, normalization)
     # With d of mean 0, Σ_ij w_i (d_i - d_j)² = n Σ w d² + Σ w Σ d²: no pairs are needed.
     size, weights = row_sum(ops.cast(mask, excess.dtype)), row_sum(weight)
     mean = safe_divide(row_sum(excess), size)
     squares = ops.square(ops.where(mask, excess - mean[:, None], 0.0))
     total = size * row_sum(weight * squares) + weights * row_sum(squares)
-    return normalise(total, ops.relu(size - 1.0) * weights, normalization)
+    return normalise(total, pairs, normalization)
 
 
 def pairwise_quantile(
@@ -115,18 +168,10 @@ def pairwise_quantile(
     lambda_weight: LambdaWeightSpec = None,
 ) -> Tensor:
     """Per-query quantile loss of score differences, [B]: see `PairwiseQuantileLoss`."""
-    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-
-    def quantile(excess: Tensor) -> Tensor:
-        below, above = ops.relu(-excess), ops.relu(excess)
-        if squared:
-            below, above = ops.square(below), ops.square(above)
-        return tau * below + (1.0 - tau) * above
-
-    pair_weights = lambdas(lambda_weight, labels, scores, mask)
-    excess = _excess(labels, scores, mask)
-    sums = pair_sums(quantile, ordered_pairs(labels, mask), excess, weight, pair_weights)
-    return normalise(*sums, normalization)
+    term = Quantile(tau, squared)
+    return _ordered(
+        term, labels, scores, mask, item_weight, temperature, normalization, lambda_weight, less_labels=True
+    )
 
 
 @register_loss("pairwise_logistic", aliases=("pairwise_logistic_loss", "bpr"))

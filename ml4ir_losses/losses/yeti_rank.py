@@ -7,10 +7,9 @@ from typing import Any
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PairwiseLossBase
 from ml4ir_losses.losses.lambda_weights import LambdaWeight, LambdaWeightSpec, YetiDCGLambdaWeight, get_lambda_weight
-from ml4ir_losses.losses.pairwise import lambdas
+from ml4ir_losses.losses.pairwise import lambda_sums
 from ml4ir_losses.ops import below_top, clean, descending_order, normalise, row_sum, take
-from ml4ir_losses.ops.counting import counts_below
-from ml4ir_losses.ops.pairs import logistic, ordered_pairs, pair_differences, pair_sums
+from ml4ir_losses.ops.pairs import Logistic, logistic, ordered_pair_weight
 from ml4ir_losses.ops.samples import mean_over_samples
 from ml4ir_losses.ops.sampling import gumbel_noise
 from ml4ir_losses.registry import register_loss
@@ -42,8 +41,7 @@ def yeti_logistic(
         return _all_pairs(scheme, *documents)
 
     value = mean_over_samples(sample, scores, gumbel_noise(scores, sample_size, seed))
-    pairs = row_sum(weight * ops.cast(counts_below(labels, labels, mask), scores.dtype))
-    return normalise(value, pairs, normalization)
+    return normalise(value, ordered_pair_weight(labels, mask, weight), normalization)
 
 
 def _all_pairs(
@@ -56,10 +54,8 @@ def _all_pairs(
     weight: Tensor,
 ) -> Tensor:
     """Σ w·Λ·φ, [B], over the pairs y_i > y_j."""
-    steps = pair_differences(noise)
-    pair_weights = lambdas(scheme, labels, below_top(scores, mask) + noise, mask)
-    pairs = ordered_pairs(labels, mask)
-    return pair_sums(lambda margins: logistic((margins + steps) / scale), pairs, scores, weight, pair_weights)[0]
+    rank_by = below_top(scores, mask) + noise
+    return lambda_sums(Logistic(), scheme, labels, (scores / scale, noise / scale), mask, weight, rank_by=rank_by)
 
 
 def _neighbours(

@@ -1,0 +1,58 @@
+"""Compiled functions and loops inside them, the same on every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from ml4ir_losses.lazy import Tensor, keras
+
+State = tuple[Tensor, ...]
+
+
+@lru_cache(maxsize=512)
+def compiled(function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
+    """function(*fixed, *tensors) compiled by XLA, also where the user did not ask for it; torch runs it as it is.
+
+    Cached by the function and its fixed arguments, so that they must be hashable and compare by value; a direct call
+    then compiles once per shape.
+    """
+
+    def bound(*tensors: Any) -> Any:
+        return function(*fixed, *tensors)
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(bound, jit_compile=True, autograph=False)  # type: ignore[no-any-return]
+    if backend == "jax":
+        import jax
+
+        return jax.jit(bound)
+    return bound
+
+
+def loop(step: Callable[..., State], start: Any, stop: Any, state: State) -> State:
+    """state = step(index, *state) for index = start .. stop - 1; no gradient. The bounds may be tensors."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        def body(index: Tensor, *state: Tensor) -> State:
+            return (index + 1, *step(index, *state))
+
+        return tuple(tf.while_loop(lambda index, *_: index < stop, body, (start, *state), parallel_iterations=1)[1:])
+    if backend == "jax":
+        import jax
+
+        return tuple(jax.lax.fori_loop(start, stop, lambda index, state: tuple(step(index, *state)), tuple(state)))
+    for index in range(int(start), int(stop)):
+        state = step(index, *state)
+    return tuple(state)
+
+
+def whole(number: Tensor) -> Any:
+    """A whole number as a bound of `loop`: on torch, which runs loops in Python, a Python number."""
+    return int(number) if keras.backend.backend() == "torch" else number
