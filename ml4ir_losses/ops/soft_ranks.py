@@ -7,15 +7,21 @@ over `at_rank` has its smooth surrogates for free.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.ops.loops import detached
 from ml4ir_losses.ops.masking import below_top, lowest, row_sum
+from ml4ir_losses.ops.pairs import SoftZeroOne
 from ml4ir_losses.ops.sinkhorn import sinkhorn
 from ml4ir_losses.ops.sorting import descending_order, rank_table, ranks, take
+from ml4ir_losses.ops.stripes import extents_of, stripe_sums
 
 AtRank = Callable[[Callable[[Tensor], Tensor]], Tensor]
 RankFn = Callable[[Tensor, Tensor], AtRank]
+Documents = Sequence[Tensor]
 
 _EXACT = 2.0**22  # whole numbers up to four times this are exact in float32
 
@@ -27,14 +33,50 @@ def exact_ranks(scores: Tensor, mask: Tensor) -> AtRank:
 
 
 def approx_ranks(temperature: float) -> RankFn:
-    """ρ_i = 1/2 + Σ_j σ((s_j - s_i)/T) over the valid documents j; memory B·N²."""
+    """ρ_i = 1/2 + Σ_j σ((s_j - s_i)/T) over the valid documents j, 1/2 where masked; memory B·N and a stripe."""
 
     def rank_fn(scores: Tensor, mask: Tensor) -> AtRank:
-        lead = (scores[:, None, :] - scores[:, :, None]) / temperature
-        position = 0.5 + row_sum(ops.where(mask[:, None, :], ops.sigmoid(lead), 0.0))
+        extents = extents_of(mask)
+
+        @ops.custom_gradient  # type: ignore[untyped-decorator]
+        def positions(scores: Tensor) -> tuple[Tensor, Any]:
+            documents = (ops.where(mask, detached(scores), float("nan")),)
+            (above,) = stripe_sums(_RankStripe(temperature), (1, 0), documents, documents, extents)
+
+            def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
+                given = (*documents, detached(args[0] if upstream is None else upstream))
+                return stripe_sums(_RankSlopeStripe(temperature), (1, 0), given, given, extents)[0]
+
+            return 0.5 + above, gradient
+
+        position = positions(scores)
         return lambda function: function(position)
 
     return rank_fn
+
+
+@dataclass(frozen=True)
+class _RankStripe:
+    """Σ_j σ((s_j - s_i)/T)."""
+
+    temperature: float
+
+    def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
+        lead = (columns[0] - rows[0]) / self.temperature
+        return (row_sum(ops.where(lead == lead, SoftZeroOne()(-lead)[0], 0.0)),), ()
+
+
+@dataclass(frozen=True)
+class _RankSlopeStripe:
+    """Σ_j σ'((s_j - s_i)/T)·(u_j - u_i)/T, where u is the slope by the ranks."""
+
+    temperature: float
+
+    def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
+        lead = (columns[0] - rows[0]) / self.temperature
+        _, slope = SoftZeroOne()(lead)
+        change = -slope * (columns[1] - rows[1]) / self.temperature
+        return (row_sum(ops.where(lead == lead, change, 0.0)),), ()
 
 
 def neural_sort_ranks(temperature: float, sinkhorn_iterations: int = 0) -> RankFn:
