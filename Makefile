@@ -3,7 +3,7 @@ VENV ?= .venv
 BACKENDS ?= .venv-backends
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow test-backends parity lint clean
+.PHONY: run test test-slow test-backends parity bench lint clean
 
 run: $(VENV)/.run  ## set up and run the main job
 	$(VENV)/bin/ml4ir-losses train configs/quickstart.yaml $(if $(RUN_DIR),--run-dir $(RUN_DIR))
@@ -40,6 +40,20 @@ SEED ?= 1
 	.venv-parity-$*/bin/python $(PIP) --requirement $<
 	@touch $@
 
+BENCHED = tfr krs rax torch
+
+bench: $(BACKENDS)/.dev $(BENCHED:%=.venv-bench-%/.ready)  ## time and memory beside the peers': benchmarks/RESULTS.md
+	$(BACKENDS)/bin/python benchmarks/bench.py --python ours=$(BACKENDS)/bin/python $(BENCH)
+
+.venv-bench-%/.ready: benchmarks/peers/requirements-%.txt
+	@echo "Installing into .venv-bench-$* ..."
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and 'TF-Ranking needs Python 3.11: make PYTHON=python3.11 bench')"
+	$(PYTHON) -m venv .venv-bench-$*
+	.venv-bench-$*/bin/python $(PIP) $$(grep -E '^(tensorflow|torch|jax)==' $<)
+	.venv-bench-$*/bin/python $(PIP) --requirement $<
+	test ! -f $(<D)/no-deps-$*.txt || .venv-bench-$*/bin/python $(PIP) --no-deps --requirement $(<D)/no-deps-$*.txt
+	@touch $@
+
 PORTABLE = tests/losses tests/compat tests/ops tests/metrics tests/model tests/features tests/test_registry.py
 
 $(VENV)/bin/python:
@@ -63,4 +77,4 @@ $(BACKENDS)/.dev: setup.py
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(BACKENDS) .venv-parity-tfr .venv-parity-st build dist *.egg-info
+	rm -rf $(VENV) $(BACKENDS) .venv-parity-tfr .venv-parity-st $(BENCHED:%=.venv-bench-%) build dist *.egg-info
