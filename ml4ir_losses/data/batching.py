@@ -54,7 +54,8 @@ class BatchPlan:
         shuffle: a new order of the queries in every epoch.
         bucketing: queries of like length share a batch.
         seed: of shuffling and truncation.
-        width_multiple: lists are padded to a multiple of it; compilers that fix shapes (XLA) want few of them.
+        width_steps: lists are padded to one of so many widths between a power of two and the next, so that compilers
+            that fix shapes (XLA) see few of them; None: to the longest of the batch.
     """
 
     def __init__(
@@ -66,10 +67,10 @@ class BatchPlan:
         shuffle: bool = False,
         bucketing: bool = False,
         seed: int = 0,
-        width_multiple: int = 1,
+        width_steps: int | None = None,
     ) -> None:
         self.data = data
-        self.width_multiple = width_multiple
+        self.width_steps = width_steps
         self.batch_size = batch_size
         self.truncation = truncation or Truncation()
         self.shuffle = shuffle
@@ -104,7 +105,7 @@ class BatchPlan:
         """Row numbers [B, N] and mask [B, N] of the queries of a batch."""
         limit = self.truncation.max_list_size
         sizes = self.data.sizes[batch] if limit is None else np.minimum(self.data.sizes[batch], limit)
-        width = -(-int(sizes.max()) // self.width_multiple) * self.width_multiple
+        width = padded_width(int(sizes.max()), self.width_steps)
         mask = np.arange(width)[None, :] < sizes[:, None]
         rows = np.where(mask, self.data.offsets[batch][:, None] + np.arange(width)[None, :], 0)
         if limit is not None and self.truncation.policy != "first":
@@ -125,9 +126,27 @@ class BatchPlan:
         return kept
 
 
+def import_tensorflow() -> Any:
+    """TensorFlow, whose `tf.data` feeds every Keras backend; `DataError` where it is missing."""
+    try:
+        import tensorflow
+    except ImportError:
+        raise DataError("Data pipelines need TensorFlow on every Keras backend: pip install tensorflow.") from None
+    return tensorflow
+
+
+def padded_width(longest: int, steps: int | None) -> int:
+    """The lowest of the widths 2^k · (1 + i / steps), i < steps, that holds a list; the list's own for None."""
+    if steps is None or longest == 1:
+        return longest
+    low: int = 2 ** ((longest - 1).bit_length() - 1)
+    step = -(-low // steps)
+    return min(low + -(-(longest - low) // step) * step, 2 * low)
+
+
 def pad(values: Array, rows: Array, mask: Array, padding: float = 0.0) -> Array:
     """values[rows] with `padding` where the mask is false."""
-    taken = values[rows]
+    taken: Array = np.take(values, rows, axis=0)
     taken[~mask] = padding
     return taken
 
@@ -161,10 +180,7 @@ def make_batch(plan: BatchPlan, batch: Array) -> Batch:
 
 def to_dataset(plan: BatchPlan) -> Any:
     """The plan as a `tf.data.Dataset` of (inputs, labels[, weights]), a fresh epoch at every iteration."""
-    try:
-        import tensorflow as tf
-    except ImportError:
-        raise DataError("Data pipelines need TensorFlow on every Keras backend: pip install tensorflow.") from None
+    tf = import_tensorflow()
 
     def generate() -> Iterator[Batch]:
         for batch in plan.batches():

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ml4ir_losses.data.batching import import_tensorflow
 from ml4ir_losses.data.pair_batching import proportional, round_robin
 from ml4ir_losses.data.texts import Array, Pairs, TextPlan, TokenRows
-from ml4ir_losses.errors import DataError
 
 Batch = tuple[Any, ...]
 
@@ -89,11 +89,7 @@ def mixed(
 
 def to_dataset(generate: Callable[[], Iterator[Batch]]) -> Any:
     """A `tf.data.Dataset` of the batches, a fresh epoch at every iteration."""
-    try:
-        import tensorflow as tf
-    except ImportError:
-        raise DataError("Data pipelines need TensorFlow on every Keras backend: pip install tensorflow.") from None
-
+    tf = import_tensorflow()
     example = next(generate())
     signature = tf.nest.map_structure(lambda a: tf.TensorSpec([None, *_free(a)], a.dtype), example)
     return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PairwiseLossBase
-from ml4ir_losses.ops import clean, lowest, safe_divide
-from ml4ir_losses.ops.pairs import ordered_pairs
+from ml4ir_losses.ops import clean, descending_order, lowest, row_sum, safe_divide, tail_sums, take
+from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.registry import register_loss
 
 
@@ -21,17 +21,19 @@ def circle(
 ) -> Tensor:
     """Per-query circle loss, [B]: see `CircleLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-    pairs = ordered_pairs(labels, mask)
     similarity = ops.clip(scores, 0.0, 1.0)
-    pull = ops.stop_gradient(ops.relu(1.0 - similarity + margin)) * (1.0 - similarity - margin)
-    push = ops.stop_gradient(ops.relu(similarity + margin)) * (similarity - margin)
-    exponents = ops.where(pairs, gamma * (pull[:, :, None] + push[:, None, :]), lowest(scores))
-    values = ops.softplus(ops.logsumexp(exponents, axis=(1, 2)))
-    mean_weight = safe_divide(
-        ops.sum(ops.where(pairs, weight[:, :, None], 0.0), axis=(1, 2)),
-        ops.sum(ops.cast(pairs, scores.dtype), axis=(1, 2)),
-    )
-    return mean_weight * values
+    pull = gamma * ops.stop_gradient(ops.relu(1.0 - similarity + margin)) * (1.0 - similarity - margin)
+    push = gamma * ops.stop_gradient(ops.relu(similarity + margin)) * (similarity - margin)
+    lower = counts_below(labels, labels, mask)
+    paired = ops.logical_and(mask, lower > 0)
+    # In the order of the labels the documents below the i-th are a tail, so that no pair is looked at.
+    ordered = take(ops.where(mask, push, lowest(push)), descending_order(labels, mask))
+    tails = tail_sums(ordered) + ordered
+    first = ops.where(paired, ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True) - lower, 0)
+    exponents = ops.where(paired, pull + take(tails, first), lowest(pull))
+    pairs = ops.cast(ops.where(paired, lower, 0), scores.dtype)
+    mean_weight = safe_divide(row_sum(weight * pairs), row_sum(pairs))
+    return mean_weight * ops.softplus(ops.logsumexp(exponents, axis=-1))
 
 
 @register_loss("circle", aliases=("circle_loss",))

@@ -15,14 +15,14 @@ from ml4ir_losses.ops import (
     list_weight,
     lowest,
     normalise,
+    rank_table,
     row_sum,
-    tail_sums,
-    take,
 )
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.gains import identity
 from ml4ir_losses.ops.sampling import gumbel_noise
 from ml4ir_losses.ops.soft_ranks import approx_ranks
+from ml4ir_losses.ops.tail_sums import plackett_luce
 from ml4ir_losses.registry import register_loss
 
 
@@ -60,11 +60,12 @@ def _rank_distil(
     keys = ops.reshape(below_top(labels, mask)[None] + noise, (-1, size))
     scores_of_all, mask_of_all = (ops.reshape(ops.repeat(x[None], samples, axis=0), (-1, size)) for x in (scores, mask))
     order = descending_order(keys, mask_of_all)
-    drawn, real = take(scores_of_all, order), take(mask_of_all, order)
-    steps = tail_sums(ops.where(real, drawn, lowest(drawn)))
+    last = row_sum(ops.cast(mask_of_all, scores.dtype))[:, None]
     if topk is not None:
-        real = ops.logical_and(real, ops.arange(size)[None, :] < topk)
-    values = ops.reshape(row_sum(ops.where(real, steps, 0.0)), (samples, -1))
+        last = ops.where(last > topk, float(topk), last)
+    counted = ops.cast(rank_table(scores)[None, :] <= last, scores.dtype)
+    values = plackett_luce(ops.where(mask_of_all, scores_of_all, lowest(scores)), order, counted)
+    values = ops.reshape(values, (samples, -1))
     return list_weight(labels, mask, weight) * values
 
 
@@ -125,7 +126,7 @@ class ADRMSELoss(ListwiseLossBase):
     with r the ranks of the labels, tied labels sharing their mean rank, and n the number of documents of the batch.
 
     The row values are scaled so that their mean is that sum over the batch; each query's part is multiplied by the
-    label-weighted mean of its item weights. In squared ranks. Scores and labels [B, N]; memory B·N².
+    label-weighted mean of its item weights. In squared ranks. Scores and labels [B, N]; memory B·N.
 
     Args:
         temperature: T, above 0; scores are divided by it.

@@ -38,6 +38,7 @@ class BaseWeightingScheme:
 
     key: ClassVar[str] = ""
     all_pairs: ClassVar[bool] = False
+    symmetric: ClassVar[bool] = False  # True: `between` gives the same for (j, i) as for (i, j), and is asked once
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         """Weights of pairs from the (gain, 1/D) of two documents and |1/D(d) - 1/D(d + 1)| of d = |i - j|."""
@@ -88,6 +89,8 @@ def get_weighting_scheme(spec: WeightingSchemeSpec) -> BaseWeightingScheme:
 class NoWeightingScheme(BaseWeightingScheme):
     """Every pair counts the same: RankNet."""
 
+    symmetric: ClassVar[bool] = True
+
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         return ops.ones_like(row[0])
 
@@ -108,6 +111,8 @@ class NDCGLoss1Scheme(BaseWeightingScheme):
 class NDCGLoss2Scheme(BaseWeightingScheme):
     """|1/D(d) - 1/D(d + 1)|·|G_i - G_j| with d = |i - j|."""
 
+    symmetric: ClassVar[bool] = True
+
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         return step * ops.abs(row[0] - column[0])
 
@@ -116,6 +121,8 @@ class NDCGLoss2Scheme(BaseWeightingScheme):
 @dataclass(frozen=True)
 class LambdaRankScheme(BaseWeightingScheme):
     """|1/D(i) - 1/D(j)|·|G_i - G_j|: what an exchange of the two changes in the NDCG."""
+
+    symmetric: ClassVar[bool] = True
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         return ops.abs(row[1] - column[1]) * ops.abs(row[0] - column[0])
@@ -130,6 +137,7 @@ class NDCGLoss2PPScheme(BaseWeightingScheme):
         mu: at least 0.
     """
 
+    symmetric: ClassVar[bool] = True
     mu: float = 10.0
 
     def __post_init__(self) -> None:

@@ -31,6 +31,7 @@ class LambdaWeight:
 
     key: ClassVar[str] = ""
     family: ClassVar[str] = "pair"  # pair: weighs pairs; dcg: pairs and documents; position: ranks of the ideal order
+    symmetric: ClassVar[bool] = False  # True: `between` gives the same for (j, i) as for (i, j), and is asked once
 
     def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """What `between` needs to know of each document, [B, N] each; no less than 0 and finite where masked."""
@@ -128,6 +129,8 @@ class LabelDiffLambdaWeight(LambdaWeight):
     Source: TF-Ranking; RankNet weighted by differences of relevance.
     """
 
+    symmetric: ClassVar[bool] = True
+
     def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         return (ops.where(mask, labels, 0.0),)
 
@@ -139,6 +142,7 @@ class LabelDiffLambdaWeight(LambdaWeight):
 class _GainWeight(LambdaWeight):
     """What weights by gain and discount share. D depends on ranks alone, so it is a table over 1..N."""
 
+    symmetric: ClassVar[bool] = True
     topn: int | None = None
     gain: GainSpec = "pow2_minus_1"
     discount: DiscountSpec = "log2_inverse"
@@ -200,7 +204,7 @@ class DCGLambdaWeight(_GainWeight):
         discounts = ops.take(self.discounts(gains), ops.cast(ranks, "int32") - 1, axis=0)
         return gains, ops.where(within, discounts, 0.0), ops.cast(within, gains.dtype)
 
-    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
+    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         a, steps = self.smooth_fraction, 0.0
         if a < 1:
             steps = (1.0 - a) * step
@@ -256,7 +260,7 @@ class NDCGLambdaWeightV2(_GainWeight):
             return (gains,)
         return gains, ranks, ops.take(self.rescaling(gains), ops.cast(ranks, "int32") - 1, axis=0)
 
-    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
+    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         weights = ops.abs(row[0] - column[0]) * step
         if self.topn is None:
             return weights
@@ -306,6 +310,7 @@ class PrecisionLambdaWeight(LambdaWeight):
     Source: TF-Ranking; LambdaRank (Burges et al., 2006) for precision.
     """
 
+    symmetric: ClassVar[bool] = True
     topn: int
 
     def __post_init__(self) -> None:

@@ -13,13 +13,14 @@ from ml4ir_losses.ops import (
     lowest,
     masked_log_softmax,
     masked_logsumexp,
+    rank_table,
     ranks,
     row_sum,
     safe_divide,
     surprisal,
-    tail_sums,
     take,
 )
+from ml4ir_losses.ops.tail_sums import plackett_luce
 from ml4ir_losses.registry import register_loss
 
 
@@ -109,18 +110,16 @@ def list_mle(
 ) -> Tensor:
     """Per-query ListMLE, [B]: see `ListMLELoss`. `seed` may also be a `keras.random.SeedGenerator`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-    list_weights = list_weight(labels, mask, weight)
+    list_weights = 1.0 if item_weight is None else list_weight(labels, mask, weight)
     if seed is not None and not respect_input_order:
         shuffle = ops.argsort(keras.random.uniform(ops.shape(labels), seed=seed), axis=-1)
         labels, scores, mask = (take(x, shuffle) for x in (labels, scores, mask))
     order = descending_order(ops.zeros_like(labels) if respect_input_order else labels, mask)
-    scores, mask = take(scores, order), take(mask, order)
-    steps = ops.where(mask, tail_sums(ops.where(mask, scores, lowest(scores))), 0.0)
+    positions, sizes = rank_table(scores)[None, :], row_sum(ops.cast(mask, scores.dtype))[:, None]
+    counted = ops.cast(positions <= sizes, scores.dtype)
     if lambda_weight is not None:
-        positions = 1.0 + ops.arange(ops.shape(steps)[1], dtype=steps.dtype)[None, :]
-        sizes = row_sum(ops.cast(mask, steps.dtype))[:, None]
-        steps = steps * get_lambda_weight(lambda_weight).position_weights(positions, sizes)
-    return list_weights * row_sum(steps)
+        counted = counted * get_lambda_weight(lambda_weight).position_weights(positions, sizes)
+    return list_weights * plackett_luce(ops.where(mask, scores, lowest(scores)), order, counted)
 
 
 def p_list_mle(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,9 +11,9 @@ import numpy as np
 from ml4ir_losses.errors import UserError, check_positive
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PairwiseLossBase, RelevanceLossBase
+from ml4ir_losses.losses.margin_terms import Near, NearSize, Shortfall, Trust
 from ml4ir_losses.ops import as_float, clean, normalise, safe_divide
-from ml4ir_losses.ops.pairs import ordered_pairs, pair_differences
-from ml4ir_losses.ops.similarity import absolute
+from ml4ir_losses.ops.pairs import PairWeights, Term, ordered_pair_weight, pair_sums
 from ml4ir_losses.registry import register_loss
 from ml4ir_losses.shapes import Shape, differ, same_shape, show
 
@@ -31,10 +30,10 @@ def prob_margin_ranking(
     do_fine_small_difference: bool = False,
 ) -> Tensor:
     """Row values of the probabilistic margin loss, [B] or [M]: see `ProbMarginRankingLoss`."""
-    pairs = _pairs(labels, scores, mask, item_weight, temperature)
-    value = _margin_cost(pairs, normalization, lambda d: ops.sigmoid(base_margin - d))
+    pairs = _pairs(labels, scores, mask, item_weight)
+    value = pairs.mean(Shortfall(temperature, base_margin), normalization)
     if do_fine_small_difference:
-        value = value + _small_differences(pairs, normalization, base_margin)
+        value = value + _small_differences(pairs, normalization, base_margin, temperature)
     return value
 
 
@@ -50,9 +49,9 @@ def cosine_prob_margin_ranking(
     as_shipped: bool = False,
 ) -> Tensor:
     """Row values of the steep form, [B] or [M]: see `CosineProbMarginRankingLoss`."""
-    scale, shift = (1.0, 0.0) if as_shipped else (400.0, 6.0)
-    pairs = _pairs(labels, scores, mask, item_weight, temperature)
-    return _margin_cost(pairs, normalization, lambda d: ops.sigmoid(scale * (base_margin - d) - shift))
+    steep = {} if as_shipped else {"scale": 400.0, "shift": 6.0}
+    pairs = _pairs(labels, scores, mask, item_weight)
+    return pairs.mean(Shortfall(temperature, base_margin, **steep), normalization)
 
 
 @dataclass(eq=False)
@@ -221,52 +220,49 @@ class CosineProbMarginRankingLoss(ProbMarginRankingLoss):
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Pairs of each row, [B, N, N] or [M, 1, 1]: t·difference, |difference|, confidence; weight 0: no pair."""
+    """The pairs y_i > y_j of each row of documents, [B, N]; without confidences and weights all are 1."""
 
-    signed: Tensor
-    size: Tensor
-    confidence: Tensor | float
-    weight: Tensor
+    labels: Tensor
+    scores: Tensor
+    mask: Tensor
+    confidence: Tensor | None
+    weight: Tensor | None
     of_batch: bool
 
+    def sums(self, term: Term, trust: PairWeights | None = None) -> Tensor:
+        """Σ w·term(s_i - s_j), [B]; the term divides by T, so that the differences are exact at any offset."""
+        return pair_sums(term, self.labels, self.scores, self.mask, self.weight, trust)
 
-def _pairs(
-    labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None, temperature: float
-) -> _Pairs:
-    labels, scores = ops.convert_to_tensor(labels), as_float(scores)
-    if _of_pairs(labels.shape, scores.shape):
+    def mean(self, term: Term, normalization: str) -> Tensor:
+        """The mean of confidence times term, by the pairs' weights."""
+        trust = None if self.confidence is None else PairWeights(Trust(), (self.confidence,))
+        weight = ops.cast(self.mask, self.scores.dtype) if self.weight is None else self.weight
+        divisor = ordered_pair_weight(self.labels, self.mask, weight)
+        return normalise(self.sums(term, trust), divisor, normalization)
+
+
+def _pairs(labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None) -> _Pairs:
+    labels, scores = ops.convert_to_tensor(labels), ops.convert_to_tensor(scores)
+    of_batch = _of_pairs(labels.shape, scores.shape)
+    confidence = None
+    if of_batch:
         if mask is not None or item_weight is not None:
             raise UserError("Pairs (y_pred [M, 2], y_true [M, 3]) take weights [M], and no mask or document weights.")
-        labels = ops.cast(labels, scores.dtype)[:, :, None, None]
-        difference = ((scores[:, 0] - scores[:, 1]) / temperature)[:, None, None]
-        confidence = _smaller(labels[:, 1], labels[:, 2])
-        return _Pairs(labels[:, 0] * difference, absolute(difference), confidence, ops.ones_like(difference), True)
-    given = labels[..., 1] if len(labels.shape) == 3 else None
-    labels = labels[..., 0] if len(labels.shape) == 3 else labels
+        # A list of two documents, of which the target says which is the higher.
+        confidence, target = labels[:, 1:], labels[:, :1]
+        labels = ops.concatenate([target, ops.zeros_like(target)], axis=1)
+    elif len(labels.shape) == 3:
+        labels, confidence = labels[..., 0], labels[..., 1]
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
-    ordered = ordered_pairs(labels, mask)
-    difference = ops.where(ordered, pair_differences(scores), 0.0) / temperature  # after: exact at any offset
-    confidence = 1.0
-    if given is not None:
-        given = ops.where(mask, ops.cast(given, scores.dtype), 0.0)
-        confidence = _smaller(given[:, :, None], given[:, None, :])
-    weight = ops.where(ordered, weight[:, :, None], 0.0)
-    return _Pairs(difference, absolute(difference), confidence, weight, False)
+    if confidence is not None:
+        confidence = ops.where(mask, ops.cast(confidence, scores.dtype), 0.0)
+    return _Pairs(labels, scores, mask, confidence, None if item_weight is None else weight, of_batch)
 
 
-def _smaller(a: Tensor, b: Tensor) -> Tensor:
-    return ops.where(a < b, a, b)  # `minimum` rounds float64 to float32 on torch
-
-
-def _margin_cost(pairs: _Pairs, normalization: str, cost: Callable[[Tensor], Tensor]) -> Tensor:
-    total = ops.sum(pairs.weight * pairs.confidence * cost(pairs.signed), axis=(1, 2))
-    return normalise(total, ops.sum(pairs.weight, axis=(1, 2)), normalization)
-
-
-def _small_differences(pairs: _Pairs, normalization: str, base_margin: float) -> Tensor:
+def _small_differences(pairs: _Pairs, normalization: str, base_margin: float, temperature: float) -> Tensor:
     """The smooth mean of the differences below the margin; its weights have gradients too."""
-    near = pairs.weight * ops.sigmoid(int((1.0 / base_margin) * 100) * (base_margin - pairs.size))
-    total, weight = ops.sum(pairs.size * near, axis=(1, 2)), ops.sum(near, axis=(1, 2))
+    shape = temperature, base_margin, int((1.0 / base_margin) * 100)
+    total, weight = pairs.sums(NearSize(*shape)), pairs.sums(Near(*shape))
     if pairs.of_batch or normalization == "batch":
         return ops.sum(ops.ones_like(total)) * total / (ops.sum(weight) + 1e-10)
     return total / (weight + 1e-10)

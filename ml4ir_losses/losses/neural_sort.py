@@ -10,9 +10,9 @@ from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.losses.surrogates import gumbel, neural_sort, surrogate
 from ml4ir_losses.metrics.functional import ndcg
 from ml4ir_losses.ops import below_top, clean, list_weight, row_sum, safe_divide
+from ml4ir_losses.ops.neural_sort import neural_sort_entropy, neural_sort_ranks
 from ml4ir_losses.ops.samples import mean_over_samples
 from ml4ir_losses.ops.sampling import gumbel_noise
-from ml4ir_losses.ops.soft_ranks import cells, neural_sort_logits, neural_sort_matrix, neural_sort_ranks
 from ml4ir_losses.registry import register_loss
 
 
@@ -26,9 +26,7 @@ def neural_sort_cross_entropy(
 ) -> Tensor:
     """Per-query cross entropy of two NeuralSort matrices, [B]: see `NeuralSortCrossEntropyLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-    target = ops.stop_gradient(neural_sort_matrix(labels, mask))
-    log_share = ops.where(cells(mask), ops.log_softmax(neural_sort_logits(scores, mask), axis=-1), 0.0)
-    entropy = -ops.sum(target * log_share, axis=(1, 2))
+    entropy = neural_sort_entropy(labels, scores, mask)
     mean = safe_divide(entropy, row_sum(ops.cast(mask, entropy.dtype)))
     return ops.where(ops.any(labels > 0, axis=-1), mean * list_weight(labels, mask, weight), 0.0)
 
@@ -74,7 +72,7 @@ class NeuralSortCrossEntropyLoss(ListwiseLossBase):
     over the n valid documents, with w̄ the label-weighted mean of the item weights.
 
     The logarithm is exact, without a floor. In nats. A query without relevance gives 0. Scores and labels [B, N];
-    memory B·N².
+    memory B·N and that of a stripe of the matrices.
 
     Args:
         temperature: T, above 0; scores, not labels, are divided by it.
@@ -99,7 +97,8 @@ class NeuralSortNDCGLoss(ListwiseLossBase):
     with g* the gains in their best order and w̄ the label-weighted mean of the item weights.
 
     A share without a unit; tends to -NDCG as T → 0. Columns of P need not add up to 1, so that values a little below
-    -1 occur. A query without relevance gives 0. Scores and labels [B, N]; memory B·N².
+    -1 occur. A query without relevance gives 0. Scores and labels [B, N]; memory B·N and that
+    of a stripe of the matrix.
 
     Args:
         temperature: T, above 0.
@@ -121,7 +120,7 @@ class GumbelNeuralSortCrossEntropyLoss(ListwiseLossBase):
 
     $$\frac{1}{S}\sum_{k=1}^{S} \mathrm{NeuralSortCrossEntropy}(\ln\mathrm{softmax}((s + G_k)/\beta))$$
 
-    In nats. Draws anew at every call. Scores and labels [B, N]; memory B·N² at any S.
+    In nats. Draws anew at every call. Scores and labels [B, N]; memory S·B·N.
 
     Args:
         temperature: T of NeuralSort, above 0.
@@ -146,7 +145,7 @@ class GumbelNeuralSortNDCGLoss(ListwiseLossBase):
 
     $$\frac{1}{S}\sum_{k=1}^{S} \mathrm{NeuralSortNDCG}(\ln\mathrm{softmax}((s + G_k)/\beta))$$
 
-    A share without a unit. Draws anew at every call. Scores and labels [B, N]; memory B·N² at any S.
+    A share without a unit. Draws anew at every call. Scores and labels [B, N]; memory S·B·N.
 
     Args:
         temperature: T of NeuralSort, above 0.
@@ -173,7 +172,7 @@ class NeuralNDCGLoss(ListwiseLossBase):
     with P nearly doubly stochastic, g* the gains in their best order, w̄ the label-weighted mean of the item weights.
 
     From -1 to 0, a share without a unit; tends to -NDCG as T → 0. A query without relevance gives 0. Scores and
-    labels [B, N]; memory B·N², also for many samples and iterations.
+    labels [B, N]; memory B·N² for Sinkhorn, also for many samples and iterations.
 
     Args:
         temperature: T of NeuralSort, above 0.

@@ -53,11 +53,11 @@ def lambda_sums(
         return pair_sums(term, labels, scores, mask, weight, given_weights(weights), both)
     order = descending_order(rank_by, mask)
     parts = scores if isinstance(scores, tuple) else (scores,)
-    labels, mask, *parts = (take(x, order) for x in (labels, mask, *parts))
+    labels, mask, *ordered = (take(x, order) for x in (labels, mask, *parts))
     weight = None if weight is None else take(weight, order)
     facts = scheme.pair_facts(labels, rank_table(labels)[None, :] * ops.ones_like(labels), mask)
     pair_weights = PairWeights(scheme, facts, scheme.distance_table(labels), reach=scheme.reach)
-    return pair_sums(term, labels, tuple(parts), mask, weight, pair_weights, both)
+    return pair_sums(term, labels, tuple(ordered), mask, weight, pair_weights, both)
 
 
 def _ordered(

@@ -185,7 +185,7 @@ class UniqueSoftmaxLoss(ListwiseLossBase):
     $$\bar w \sum_i (2^{y_i}-1)\,\ln\Big(1 + \sum_{j:\,y_j<y_i} e^{(s_j-s_i)/T}\Big)$$
     with w̄ the label-weighted mean of the item weights.
 
-    A label above 100 counts as 100. In nats. Scores and labels [B, N]; memory B·N².
+    A label above 100 counts as 100. In nats. Scores and labels [B, N]; memory B·N.
 
     Args:
         temperature: T, above 0; scores are divided by it.

@@ -11,9 +11,9 @@ from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.metrics.functional import LOWER_IS_BETTER, ndcg
 from ml4ir_losses.ops import clean, list_weight, row_sum, safe_divide
 from ml4ir_losses.ops.gains import inverse
-from ml4ir_losses.ops.samples import mean_over_samples
+from ml4ir_losses.ops.neural_sort import neural_sort_ranks
 from ml4ir_losses.ops.sampling import gumbel_noise, perturb
-from ml4ir_losses.ops.soft_ranks import RankFn, approx_ranks, exact_ranks, neural_sort_ranks
+from ml4ir_losses.ops.soft_ranks import RankFn, approx_ranks, exact_ranks
 from ml4ir_losses.registry import METRICS, register_loss
 
 Metric = Callable[..., tuple[Tensor, Tensor]]
@@ -61,7 +61,7 @@ def gumbel(
     Args:
         loss_function: `fn(labels, scores, mask, *, item_weight, **params) -> [B]`, in which the value of a query does
             not depend on the scores of another. Its parameters are parameters of the new loss too.
-        sample_size: S, the number of samples. They run one after another, with the memory of one.
+        sample_size: S, the number of samples; the loss sees S·B lists.
         gumbel_temperature: β, above 0.
         seed: of the noise; None draws from Keras' global generator.
 
@@ -76,10 +76,14 @@ def gumbel(
         labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
         size, beta, source = (params.pop(name, default) for name, default in own.items())
 
-        def sample(scores: Tensor, noise: Tensor) -> Tensor:
-            return loss_function(labels, perturb(scores, mask, noise, beta), mask, item_weight=weight, **params)
+        width = ops.shape(scores)[1]
 
-        return mean_over_samples(sample, scores, gumbel_noise(scores, size, source))
+        def of_all(x: Tensor) -> Tensor:
+            return ops.reshape(ops.repeat(x[None], size, axis=0), (-1, width))
+
+        perturbed = ops.reshape(perturb(scores, mask, gumbel_noise(scores, size, source), beta), (-1, width))
+        values = loss_function(of_all(labels), perturbed, of_all(mask), item_weight=of_all(weight), **params)
+        return ops.mean(ops.reshape(values, (size, -1)), axis=0)
 
     # A loss class reads its parameters off the signature.
     signature = inspect.signature(loss_function)
@@ -149,7 +153,7 @@ class ApproxNDCGLoss(ListwiseLossBase):
     with r* the ranks of the best order and w̄ the label-weighted mean of the item weights.
 
     From -1 (perfect) to 0, a share without a unit; tends to -NDCG as T → 0. Finite for labels of any size. A query
-    without relevance gives 0. Scores and labels [B, N]; memory B·N².
+    without relevance gives 0. Scores and labels [B, N]; memory B·N.
 
     Args:
         temperature: T, above 0: small is close to NDCG, with steep and sparse gradients.
@@ -174,7 +178,7 @@ class ApproxMRRLoss(ListwiseLossBase):
     with w̄ the label-weighted mean of the item weights.
 
     From -1 to 0, a share without a unit. With one relevant document it tends to -MRR as T → 0; with several, as in
-    TF-Ranking, every one counts. A query without relevance gives 0. Scores and labels [B, N]; memory B·N².
+    TF-Ranking, every one counts. A query without relevance gives 0. Scores and labels [B, N]; memory B·N.
 
     Args:
         temperature: T, above 0: small is close to the exact ranks, with steep and sparse gradients.
@@ -196,7 +200,7 @@ class GumbelApproxNDCGLoss(ListwiseLossBase):
 
     $$\frac{1}{S}\sum_{k=1}^{S} \mathrm{ApproxNDCG}(\ln\mathrm{softmax}((s + G_k)/\beta))$$
 
-    From -1 to 0, a share without a unit. Draws anew at every call. Scores and labels [B, N]; memory B·N² at any S.
+    From -1 to 0, a share without a unit. Draws anew at every call. Scores and labels [B, N]; memory S·B·N.
 
     Args:
         temperature: T of the smooth ranks, above 0.

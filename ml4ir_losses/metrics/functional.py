@@ -28,7 +28,8 @@ import numpy as np
 
 from ml4ir_losses.errors import UserError, check_choice, check_count, check_number
 from ml4ir_losses.lazy import Tensor, keras, ops
-from ml4ir_losses.ops import clean, descending_order, list_weight, row_sum, safe_divide, take
+from ml4ir_losses.metrics.pair_counts import ordered_pair_counts
+from ml4ir_losses.ops import clean, descending_order, list_weight, ranks, row_sum, safe_divide, take
 from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, get_gain, inverse, label_gain, relative_gain
 from ml4ir_losses.ops.soft_ranks import AtRank, RankFn, exact_ranks
 from ml4ir_losses.registry import register_metric
@@ -289,25 +290,18 @@ def ordered_pair_accuracy(
 
     Equal scores are wrong. With `topn`, only pairs with a document in the top n count. A query weighs Σ w over its
     pairs, so that the mean runs over all pairs of all queries. Empty: no pair; with `zero` or `one` such a query
-    counts as one pair of its documents' mean weight. Memory: B·N².
+    counts as one pair of its documents' mean weight. Memory: that of a stripe of pairs.
 
     Source: Herbrich, Graepel, Obermayer, "Large margin rank boundaries for ordinal regression" (2000), as in
     TF-Ranking.
     """
     check_parameters("ordered_pair_accuracy", topn=topn, empty_queries=empty_queries)
-    docs = _ranked(labels, scores, mask, item_weight, topn)
-
-    def pairwise(compare: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
-        return compare(x[:, :, None], x[:, None, :])
-
-    pairs = ops.logical_and(pairwise(ops.greater, docs.labels), pairwise(ops.logical_and, docs.valid))
-    if topn is not None:
-        pairs = ops.logical_and(pairs, pairwise(ops.logical_or, docs.in_top))
-    right = ops.logical_and(pairs, pairwise(ops.greater, docs.scores))
-    total, correct = (row_sum(docs.weight * row_sum(ops.cast(p, docs.weight.dtype))) for p in (pairs, right))
-    value, weight = safe_divide(correct, total), total
-    mean_weight = list_weight(ops.zeros_like(docs.labels), docs.valid, docs.weight)
-    return _apply_policy(value, weight, total > 0, mean_weight, empty_queries)
+    labels, scores, weight, valid = _cleaned(labels, scores, mask, item_weight)
+    in_top = None if topn is None else ranks(scores, valid) <= topn
+    counts = ordered_pair_counts(labels, scores, valid, in_top)
+    total, correct = (row_sum(weight * count) for count in counts)
+    mean_weight = list_weight(ops.zeros_like(labels), valid, weight)
+    return _apply_policy(safe_divide(correct, total), total, total > 0, mean_weight, empty_queries)
 
 
 class _Documents(NamedTuple):
@@ -327,7 +321,6 @@ class _Ranked(NamedTuple):
     """The documents of each query in the order of their ranks, all [B, N]; 0 where not valid."""
 
     labels: Tensor
-    scores: Tensor
     weight: Tensor
     valid: Tensor
     rank: Tensor
@@ -366,10 +359,9 @@ def _ranked(
 ) -> _Ranked:
     labels, scores, weight, valid = _cleaned(labels, scores, mask, item_weight)
     order = descending_order(scores, valid)
-    scores = ops.where(valid, scores, 0.0)
     rank = ops.cumsum(ops.ones_like(scores), axis=-1)
     in_top = ops.ones_like(valid) if topn is None else rank <= topn
-    return _Ranked(take(labels, order), take(scores, order), take(weight, order), take(valid, order), rank, in_top)
+    return _Ranked(take(labels, order), take(weight, order), take(valid, order), rank, in_top)
 
 
 def _in_top(function: Callable[[Tensor], Tensor], topn: int | None) -> Callable[[Tensor], Tensor]:

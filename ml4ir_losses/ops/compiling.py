@@ -26,11 +26,11 @@ def compiled(function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(bound, jit_compile=True, autograph=False)  # type: ignore[no-any-return]
+        return tf.function(bound, jit_compile=True, autograph=False, reduce_retracing=True)  # type: ignore[no-any-return]
     if backend == "jax":
         import jax
 
-        return jax.jit(bound)
+        return jax.jit(bound)  # type: ignore[no-any-return]
     return bound
 
 
@@ -56,3 +56,20 @@ def loop(step: Callable[..., State], start: Any, stop: Any, state: State) -> Sta
 def whole(number: Tensor) -> Any:
     """A whole number as a bound of `loop`: on torch, which runs loops in Python, a Python number."""
     return int(number) if keras.backend.backend() == "torch" else number
+
+
+@lru_cache(maxsize=1)
+def has_accelerator() -> bool:
+    """True where the backend sees more than processors."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
+    if backend == "jax":
+        import jax
+
+        return bool(jax.default_backend() != "cpu")
+    import torch
+
+    return bool(torch.cuda.is_available())

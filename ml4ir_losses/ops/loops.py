@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ml4ir_losses.lazy import Tensor, keras
+from ml4ir_losses.lazy import Tensor, keras, ops
 
 State = tuple[Tensor, ...]
 
@@ -40,6 +40,38 @@ def detached(x: Tensor) -> Tensor:
 
     # Not `stop_gradient`, which tapes record; whole numbers they do not follow.
     return tf.bitcast(tf.bitcast(x, tf.int64 if x.dtype == tf.float64 else tf.int32), x.dtype)
+
+
+def with_gradient(
+    function: Callable[..., tuple[Tensor, Callable[[Tensor], Sequence[Tensor]]]],
+    inputs: Sequence[Tensor],
+    constants: Sequence[Tensor] = (),
+) -> Tensor:
+    """The value of function(*inputs, *constants), whose gradient the function gives too.
+
+    Args:
+        function: gives the value and what turns the slope of the value into one slope per input. It must close over
+            no tensor: JAX could not differentiate a compiled function with it inside.
+        inputs: what has a gradient.
+        constants: float tensors that have none.
+    """
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def call(*tensors: Tensor) -> tuple[Tensor, Any]:
+        value, pull_back = function(*(detached(x) for x in tensors))
+
+        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
+            slopes = pull_back(args[0] if upstream is None else upstream)
+            if keras.backend.backend() == "jax":
+                slopes = (*slopes, *(ops.zeros_like(x) for x in tensors[len(inputs) :]))
+            else:
+                slopes = (*slopes, *[None] * len(constants))
+            return slopes[0] if len(slopes) == 1 else slopes
+
+        return value, gradient
+
+    value: Tensor = call(*inputs, *constants)
+    return value
 
 
 def scan_blocks(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.counting import counts_below
-from ml4ir_losses.ops.loops import detached
+from ml4ir_losses.ops.loops import with_gradient
 from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.stripes import dense_sums, extents_of, stripe_sums
 
@@ -21,6 +21,9 @@ _LOG1P = (2.0, 0.66666681, 0.39998695, 0.28620625, 0.21394268, 0.24409403)
 
 class Weighing(Protocol):
     """How much a pair counts by what is known of its two documents."""
+
+    symmetric: ClassVar[bool]
+    """True where (i, j) counts as (j, i) does, so that one serves for both."""
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
         """Λ of the pair (row, column) from its facts and from the table's entry for the distance of their ranks."""
@@ -74,7 +77,8 @@ class Quantile:
     squared: bool = False
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        factor = ops.where(x < 0, -self.tau, ops.where(x > 0, 1.0 - self.tau, ops.zeros_like(x)))
+        # No `where` of numbers: torch takes them as float32, also beside float64.
+        factor = (1.0 - self.tau) * ops.cast(x > 0, x.dtype) - self.tau * ops.cast(x < 0, x.dtype)
         if self.squared:
             return ops.abs(factor) * ops.square(x), 2.0 * ops.abs(factor) * x
         return factor * x, factor
@@ -111,7 +115,7 @@ class _PairStripe:
         if self.weighing is not None:
             factor = self.weighing.between(row, column, near)
             value, slope = factor * value, factor * slope
-            if self.both:
+            if not self.weighing.symmetric:
                 turned = near if near is None or len(near.shape) == 2 else ops.swapaxes(near, 1, 2)
                 factor = self.weighing.between(column, row, turned)
             back = factor * back
@@ -122,8 +126,7 @@ class _PairStripe:
         return (row_sum(ops.where(first, value, 0.0)), row_sum(slopes)), ()
 
 
-@dataclass(frozen=True)
-class PairWeights:
+class PairWeights(NamedTuple):
     """Λ of the pairs of documents: what `between` needs of each, its table by distance of ranks, or Λ itself.
 
     With `reach`, Λ is 0 where neither document is among the first `reach`.
@@ -139,6 +142,8 @@ class PairWeights:
 @dataclass(frozen=True)
 class _Given:
     """Λ as it is."""
+
+    symmetric: ClassVar[bool] = False
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
         return step
@@ -169,34 +174,36 @@ def pair_sums(
         both: over all (i, j) of valid documents, also (j, i) and (i, i), instead of y_i > y_j.
     """
     parts = scores if isinstance(scores, tuple) else (scores,)
-    weighing = None if pair_weights is None else pair_weights.weighing
-    stripe = _PairStripe(term, len(parts), weight is not None, both, weighing)
-    key = ops.where(mask, ops.stop_gradient(labels), float("nan"))
     inputs = parts if weight is None else (*parts, weight)
+    key = ops.where(mask, ops.stop_gradient(labels), float("nan"))
+    facts, steps, given, reach = (), None, None, None
+    if pair_weights is not None:
+        facts, steps, given, reach = pair_weights[1:]
+    stripe = _PairStripe(term, len(parts), weight is not None, both, pair_weights and pair_weights.weighing)
+    tables = [x for x in (steps, given) if x is not None]
 
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def total(*inputs: Tensor) -> tuple[Tensor, Any]:
-        inputs = tuple(detached(x) for x in inputs)
-        values, slopes = _sums(stripe, [key, *inputs], mask, pair_weights)
+    def total(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+        key, *others = tensors[len(inputs) :]
+        documents = [key, *tensors[: len(inputs)], *others[: len(facts)]]
+        values, slopes = _sums(stripe, documents, others[len(facts) :], given is not None, reach)
 
-        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
-            upstream = (args[0] if upstream is None else upstream)[:, None]
+        def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
+            upstream = upstream[:, None]
             slope = upstream * slopes
             return (slope,) * len(parts) + ((upstream * values,) if weight is not None else ())
 
-        return row_sum(values if weight is None else inputs[-1] * values), gradient
+        return row_sum(values if weight is None else tensors[len(parts)] * values), pull_back
 
-    return total(*inputs)
+    return with_gradient(total, inputs, (key, *facts, *tables))
 
 
-def _sums(stripe: Any, documents: list[Tensor], mask: Tensor, pair_weights: PairWeights | None) -> list[Tensor]:
-    if pair_weights is None:
-        return stripe_sums(stripe, (2, 0), documents, documents, extents_of(mask))
-    documents = [*documents, *(detached(x) for x in pair_weights.facts)]
-    if pair_weights.given is not None:
-        return dense_sums(stripe, documents, documents, pair_weights.given)
-    extents, steps, reach = extents_of(mask), pair_weights.steps, pair_weights.reach
-    if reach is None or reach >= (mask.shape[1] or reach + 1):
+def _sums(
+    stripe: _PairStripe, documents: list[Tensor], tables: list[Tensor], given: bool, reach: int | None
+) -> list[Tensor]:
+    if given:
+        return dense_sums(stripe, documents, documents, tables[0])
+    extents, steps = extents_of(documents[0] == documents[0]), tables[0] if tables else None
+    if reach is None or reach >= (documents[0].shape[1] or reach + 1):
         return stripe_sums(stripe, (2, 0), documents, documents, extents, steps=steps)
     # The first documents against all, and all others against the first: no more counts.
     first, others = [x[:, :reach] for x in documents], [x[:, reach:] for x in documents]
@@ -224,11 +231,6 @@ def valid_pairs(mask: Tensor) -> Tensor:
 def pair_differences(x: Tensor) -> Tensor:
     """x_i - x_j, [B, N] → [B, N, N]."""
     return x[:, :, None] - x[:, None, :]
-
-
-def ordered_pairs(labels: Tensor, mask: Tensor) -> Tensor:
-    """True where y_i > y_j and both are valid, [B, N, N]."""
-    return ops.logical_and(labels[:, :, None] > labels[:, None, :], valid_pairs(mask))
 
 
 def logistic(margins: Tensor) -> Tensor:

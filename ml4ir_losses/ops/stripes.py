@@ -14,11 +14,11 @@ from functools import reduce
 from typing import Any
 
 from ml4ir_losses.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.compiling import State, compiled, loop, whole
+from ml4ir_losses.ops.compiling import State, compiled, has_accelerator, loop, whole
 
 Stripe = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | None], tuple[Sequence[Tensor], Sequence[Tensor]]]
 
-_PAIRS = {"tensorflow": 2**18, "jax": 2**18, "torch": 2**21}  # of one stripe: 1 MB stays in the cache of a core
+_PAIRS = {"tensorflow": 2**18, "jax": 2**18, "torch": 2**21, "accelerator": 2**24}  # of a stripe: 2^18 stay in a cache
 _DENSE = 2**16  # pairs of a batch that are not worth a kernel
 _NARROW = 64  # columns; lists are not told apart below it
 _LEVELS = 4
@@ -84,7 +84,7 @@ def dense_sums(stripe: Stripe, rows: Sequence[Tensor], columns: Sequence[Tensor]
 def extents_of(mask: Tensor) -> Tensor:
     """How many leading documents of each list hold all its valid ones, [B] int32."""
     places = ops.arange(1, _sizes(mask)[1] + 1, dtype="int32")
-    return ops.max(ops.where(mask, places[None, :], 0), axis=1)
+    return ops.max(ops.where(mask, places[None, :], 0), axis=1, initial=0)  # also of no list at all
 
 
 def _kernel(stripe: Stripe, outputs: tuple[int, int], row_facts: int, first_row: int, *tensors: Tensor) -> State:
@@ -135,7 +135,7 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_facts: int, first_row:
 
 def _levels(lists: Any, height: Any, width: Any) -> list[tuple[Any, Any, Any]]:
     """Lists, rows and columns of a stripe, for lists of all columns, of half, of a quarter, ..."""
-    pairs = _PAIRS[keras.backend.backend()]
+    pairs = _PAIRS["accelerator" if has_accelerator() else keras.backend.backend()]
     count = min(_LEVELS, max(1, (width // _NARROW).bit_length())) if isinstance(width, int) else _LEVELS
     levels = []
     for level in range(count):

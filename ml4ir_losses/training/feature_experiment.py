@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from ml4ir_losses.config import Config, metric_name
@@ -47,7 +46,7 @@ class FeatureExperiment:
             shuffle=training and data.shuffle,
             bucketing=training and data.bucketing,
             seed=self.config.training.seed,
-            width_multiple=16 if self.config.training.jit_compile is True or keras.backend.backend() == "jax" else 1,
+            width_steps=4,
         )
 
     @property

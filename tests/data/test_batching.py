@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ml4ir_losses.config import load_config
-from ml4ir_losses.data.batching import MASK, POSITIONS, BatchPlan, Truncation, make_batch, to_dataset
+from ml4ir_losses.data.batching import MASK, POSITIONS, BatchPlan, Truncation, make_batch, padded_width, to_dataset
 from ml4ir_losses.data.queries import Queries, make_queries
 from ml4ir_losses.data.table import Source, Table
 from ml4ir_losses.errors import DataError
@@ -120,10 +120,25 @@ def test_lists_are_padded_to_the_longest_of_the_batch():
     assert rows.tolist() == [[0, 1, 0], [7, 8, 9]]
 
 
-def test_lists_are_padded_to_a_multiple_where_shapes_are_compiled():
-    plan = BatchPlan(lengths(2, 5, 9), 1, width_multiple=4)
-    assert [plan.rows(np.array([q]))[1].shape[1] for q in range(3)] == [4, 8, 12]
+def test_lists_are_padded_to_few_widths_where_shapes_are_compiled():
+    plan = BatchPlan(lengths(2, 5, 9), 1, width_steps=4)
+    assert [plan.rows(np.array([q]))[1].shape[1] for q in range(3)] == [2, 5, 10]
     assert [plan.rows(np.array([q]))[1].sum() for q in range(3)] == [2, 5, 9]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_widths_are_few_and_near(steps):
+    sizes = np.arange(1, 2049)
+    widths = np.array([padded_width(int(n), steps) for n in sizes])
+    assert (widths >= sizes).all()
+    assert (np.diff(widths) >= 0).all()
+    assert [padded_width(int(n), steps) for n in widths] == widths.tolist()
+    for low in 2 ** np.arange(6, 11):
+        octave = widths[(sizes > low) & (sizes <= 2 * low)]
+        assert len(set(octave)) == steps
+        assert octave.max() == 2 * low
+    assert (widths < sizes * (1 + 1 / steps) + 1).all()
+    assert padded_width(1251, None) == 1251
 
 
 def test_truncation_keeps_the_first_reports_what_it_drops_and_never_drops_silently():

@@ -14,10 +14,10 @@ from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.surrogates import approx, gumbel, neural_sort
 from ml4ir_losses.metrics.functional import arp, dcg, mrr, ndcg
+from ml4ir_losses.ops.neural_sort import neural_sort_matrix
 from ml4ir_losses.ops.samples import mean_over_samples
 from ml4ir_losses.ops.sampling import gumbel_noise, perturb
 from ml4ir_losses.ops.sinkhorn import sinkhorn
-from ml4ir_losses.ops.soft_ranks import neural_sort_matrix
 
 METRICS = {
     "ndcg": ndcg,

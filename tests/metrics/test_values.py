@@ -90,6 +90,19 @@ def test_ordered_pair_accuracy_at_n_takes_pairs_that_reach_the_top():
     assert (value[0], weight[0]) == (0.5, 4.0)
 
 
+@pytest.mark.parametrize("topn", [None, 7])
+def test_ordered_pair_accuracy_of_long_lists(topn):
+    """As many pairs as are counted in stripes, and lists of very different lengths."""
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 4, (3, 220)).astype("float32")
+    scores = rng.integers(0, 60, labels.shape).astype("float32")
+    mask = np.arange(220) < np.array([[220], [40], [0]])
+    weight = rng.uniform(0.5, 2, labels.shape).astype("float32")
+    got = compute("ordered_pair_accuracy", labels, scores, mask, weight, topn=topn)
+    want = batch("ordered_pair_accuracy", labels, scores, mask, weight, topn=topn)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
 IR_NAMES = {
     "ndcg": "nDCG",
     "precision": "P",

@@ -8,6 +8,7 @@ from keras import ops as K
 
 from losses.numeric import BACKEND, DOUBLE, assert_close, central_differences, gradient, values
 from ml4ir_losses import ops
+from ml4ir_losses.ops.tail_sums import plackett_luce
 
 # JAX compiles anew for every length.
 LENGTHS = [*range(1, 101), 1000] if BACKEND != "jax" else [1, 2, 31, 32, 33, 64, 65, 100, 1000]
@@ -70,6 +71,32 @@ class TestTailSums:
         for size in (1, 32, 50):
             x = np.random.default_rng(size).normal(size=(3, size)).astype("float32")
             np.testing.assert_allclose(values(graph(x)), tail_sums(x), rtol=1e-6, atol=1e-6)
+
+
+class TestPlackettLuce:
+    @pytest.mark.parametrize(("rows", "size"), [(1, 1), (3, 7), (40, 120)])  # the last is compiled
+    @pytest.mark.parametrize("spread", [1.0, 1e4])
+    def test_values_and_slopes(self, rows, size, spread):
+        rng = np.random.default_rng(size)
+        x, weight = spread * rng.normal(size=(rows, size)), rng.random((rows, size))
+        order, upstream = rng.permuted(np.tile(np.arange(size), (rows, 1)), axis=1), rng.normal(size=rows)
+        dtype = "float64" if DOUBLE else "float32"
+        x = x.astype("float32").astype("float64")  # the same numbers in both
+        ordered = np.take_along_axis(x, order, axis=1)
+        expected = (weight * tail_sums(ordered)).sum(axis=1)
+        # share[b, r, q]: of the document at rank q in what is left at rank r
+        share = np.exp(np.minimum(ordered[:, None, :] - (tail_sums(ordered) + ordered)[:, :, None], 0.0))
+        share *= np.arange(size)[None, :] >= np.arange(size)[:, None]
+        slopes = np.zeros_like(x)
+        np.put_along_axis(slopes, order, np.einsum("br,brq->bq", weight, share) - weight, axis=1)
+
+        def model(scores):
+            weights, factor = (K.convert_to_tensor(part.astype(dtype)) for part in (weight, upstream))
+            return factor * plackett_luce(scores, K.convert_to_tensor(order), weights)
+
+        found = values(model(K.convert_to_tensor(x.astype(dtype))))
+        np.testing.assert_allclose(found, upstream * expected, rtol=1e-12 if DOUBLE else 1e-5)
+        assert_close(gradient(model, x), upstream[:, None] * slopes, double=1e-9, single=1e-3)
 
 
 class TestOrder:

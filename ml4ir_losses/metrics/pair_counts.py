@@ -1,0 +1,45 @@
+"""How many pairs of documents are in the order of their labels, without a tensor of all pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.ops.stripes import extents_of, stripe_sums
+
+
+@dataclass(frozen=True)
+class _Ordered:
+    """For each document how many it should be above, and above how many of them it is."""
+
+    truncated: bool
+
+    def __call__(
+        self, rows: Sequence[Tensor], columns: Sequence[Tensor], near: Tensor | None
+    ) -> tuple[tuple[Tensor, Tensor], tuple[()]]:
+        (label, score, *top), (other, other_score, *other_top) = rows, columns
+        pairs = label > other  # never where one is NaN
+        if self.truncated:
+            pairs = ops.logical_and(pairs, top[0] + other_top[0] > 0)
+        right = ops.logical_and(pairs, score > other_score)
+        return (_count(pairs, score), _count(right, score)), ()
+
+
+def _count(pairs: Tensor, like: Tensor) -> Tensor:
+    return ops.sum(ops.cast(pairs, like.dtype), axis=2)
+
+
+def ordered_pair_counts(
+    labels: Tensor, scores: Tensor, valid: Tensor, in_top: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Σ_j [y_i > y_j] and Σ_j [y_i > y_j][s_i > s_j] of each document i, both [B, N]; no gradient.
+
+    With `in_top` [B, N] only pairs with a document in it count.
+    """
+    facts = [ops.where(valid, labels, float("nan")), scores]
+    if in_top is not None:
+        facts.append(ops.cast(in_top, scores.dtype))
+    facts = [ops.stop_gradient(fact) for fact in facts]
+    pairs, right = stripe_sums(_Ordered(in_top is not None), (2, 0), facts, facts, extents_of(valid))
+    return pairs, right

@@ -1,0 +1,203 @@
+"""NeuralSort's relaxed permutation matrix P: row r holds the shares of the documents in rank r.
+
+P_rk = softmax_k(f_r·v_k - Σ_j |v_k - v_j|), with f_r = n + 1 - 2r. Sums over P are taken in stripes of ranks, without P
+as a whole; what their gradients need of it are sums over the ranks of each document again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.ops.counting import counts_below
+from ml4ir_losses.ops.loops import detached, with_gradient
+from ml4ir_losses.ops.masking import below_top, row_sum, safe_divide
+from ml4ir_losses.ops.sinkhorn import sinkhorn
+from ml4ir_losses.ops.soft_ranks import AtRank, RankFn
+from ml4ir_losses.ops.sorting import descending_order, rank_table, take
+from ml4ir_losses.ops.stripes import extents_of, stripe_sums
+
+Documents = Sequence[Tensor]
+
+_RANK, _DOCUMENT = 3, 5  # how many facts of a rank and of a document make a logit
+
+
+def neural_sort_ranks(temperature: float, sinkhorn_iterations: int = 0) -> RankFn:
+    """Expected values under the NeuralSort matrix P: Σ_r P_ri f(r); memory B·N and that of a stripe.
+
+    With `sinkhorn_iterations` P is scaled by Sinkhorn first, which needs all of it: memory B·N².
+    """
+
+    def rank_fn(scores: Tensor, mask: Tensor) -> AtRank:
+        scores, position = scores / temperature, rank_table(scores)[None, :]
+        if not sinkhorn_iterations:
+            return lambda function: _expected_values(function(position), scores, mask)
+        matrix = sinkhorn(neural_sort_matrix(scores, mask), sinkhorn_iterations)
+        return lambda function: ops.sum(matrix * function(position)[:, :, None], axis=1)
+
+    return rank_fn
+
+
+def neural_sort_matrix(scores: Tensor, mask: Tensor) -> Tensor:
+    """P, [B, N, N]; 0 where the rank does not exist or the document is padding."""
+
+    def matrix(scores: Tensor, mask: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+        sort = _NeuralSort(scores, mask > 0)
+        rows, columns = [x[:, :, None] for x in sort.ranks], [x[:, None, :] for x in sort.documents]
+        _, powers, inverse = _softmax(rows, columns)
+        shares = powers * inverse
+
+        def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
+            slopes = shares * (upstream - ops.sum(shares * upstream, axis=-1, keepdims=True))
+            return (sort.gradient(*_slope_sums(rows, columns, [ops.ones_like(inverse)], slopes)[0]),)
+
+        return shares, pull_back
+
+    return with_gradient(matrix, (scores,), (ops.cast(mask, scores.dtype),))
+
+
+def neural_sort_entropy(labels: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
+    """-Σ_rk P(labels)_rk·ln P(scores)_rk, [B]; memory B·N and that of a stripe. Labels get no gradient."""
+
+    def entropy(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+        sort, target = _NeuralSort(scores, mask > 0), _NeuralSort(labels, mask > 0)
+        ranks, documents = (*sort.ranks, *target.ranks[1:]), (*sort.documents, *target.documents)
+        values, *sums = stripe_sums(_EntropyStripe(), (1, 2), ranks, documents, extents_of(mask > 0))
+        slopes = sort.gradient(*sums)
+        return row_sum(values), lambda upstream: (upstream[:, None] * slopes,)
+
+    return with_gradient(entropy, (scores,), (ops.stop_gradient(labels), ops.cast(mask, scores.dtype)))
+
+
+def _expected_values(at_rank: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
+    """Σ_r P_ri·at_rank_r, [B, N]; `at_rank` [1, N]."""
+
+    def expected(
+        scores: Tensor, at_rank: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+        sort, extents = _NeuralSort(scores, mask > 0), extents_of(mask > 0)
+        ranks = (*sort.ranks, at_rank + ops.zeros_like(sort.ranks[0]))
+        (values,) = stripe_sums(_ExpectedStripe(), (0, 1), ranks, sort.documents, extents)
+
+        def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
+            documents = (*sort.documents, detached(upstream))
+            return (sort.gradient(*stripe_sums(_ExpectedSlopeStripe(), (0, 2), ranks, documents, extents)),)
+
+        return values, pull_back
+
+    constants = (ops.convert_to_tensor(at_rank, dtype=scores.dtype), ops.cast(mask, scores.dtype))
+    return with_gradient(expected, (scores,), constants)
+
+
+class _NeuralSort:
+    """What the logits of P need to know of each rank and of each document, [B, N] each; NaN in padding.
+
+    With l_k = Σ_j sign(v_k - v_j) a logit is (f_r - l_k)·v_k + Σ_j sign(v_k - v_j)·v_j, and the largest one of rank r,
+    that of its own document, is subtracted. All this cancels: near v = 1e4 and n = 1000 the terms are 1e7, of which
+    float32 drops the digits that decide. So v is a whole multiple of a step, for which all sums are exact, and a rest.
+    """
+
+    def __init__(self, scores: Tensor, mask: Tensor) -> None:
+        values = below_top(scores, mask)
+        keys = ops.where(values == 0, 0.0, -values)  # no -0.0
+        size = row_sum(ops.cast(mask, values.dtype))[:, None]
+        self.mask = mask
+        self.order = descending_order(values, mask)
+        self.above = counts_below(keys, keys, mask)
+        self.not_below = counts_below(keys, keys, mask, or_equal=True)
+        lead = size - ops.cast(self.above + self.not_below, values.dtype)
+        rank = rank_table(values)[None, :]
+        factor = ops.where(rank <= size, size + 1.0 - 2.0 * rank, float("nan"))
+        self.ranks, self.documents = [factor], [ops.where(mask, lead, float("nan"))]
+
+        # Beside a number 4n times as large v keeps multiples of a power of 2, with 22 bits for n·v.
+        large = 4.0 * size * ops.max(-values, axis=-1, keepdims=True)
+        whole = (values + large) - large
+        surplus = factor - take(lead, self.order)  # 0 but for ties
+        for part in (whole, values - whole):
+            sums = self._signed_sums(part)
+            self.documents += [part, sums]
+            self.ranks.append(surplus * take(part, self.order) + take(sums, self.order))
+
+    def gradient(self, to_value: Tensor, to_distance: Tensor) -> Tensor:
+        """The slope by the scores from Σ_r (f_r - l_k)·slope_rk and Σ_r slope_rk, slope_rk being that by the logits."""
+        return ops.where(self.mask, to_value - self._signed_sums(to_distance), 0.0)
+
+    def _signed_sums(self, x: Tensor) -> Tensor:
+        """Σ_j sign(v_k - v_j)·x_j; the sign at ties is 0, the mean of both sides."""
+        ordered = take(ops.where(self.mask, x, 0.0), self.order)
+        # `ops.cumsum` narrows float64 on torch.
+        sums = ordered.cumsum(-1) if keras.backend.backend() == "torch" else ops.cumsum(ordered, axis=-1)
+        sums = ops.concatenate([ops.zeros_like(sums[:, :1]), sums], axis=-1)
+        return sums[:, -1:] - take(sums, self.not_below) - take(sums, self.above)
+
+
+@dataclass(frozen=True)
+class _ExpectedStripe:
+    """Σ_r P_rk·g_r."""
+
+    def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
+        _, powers, inverse = _softmax(rows, columns)
+        return (), _over_ranks([rows[_RANK] * inverse], powers)
+
+
+@dataclass(frozen=True)
+class _ExpectedSlopeStripe:
+    """The sums of slope_rk = g_r·P_rk·(u_k - Σ_i P_ri·u_i)."""
+
+    def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
+        _, powers, inverse = _softmax(rows, columns)
+        weight, upstream = rows[_RANK] * inverse, _known(columns[_DOCUMENT])
+        mean = row_sum(powers * upstream)[:, :, None] * inverse
+        own, others = _slope_sums(rows, columns, [weight, weight * mean], powers)
+        return (), [upstream[:, 0, :] * x - y for x, y in zip(own, others, strict=True)]
+
+
+@dataclass(frozen=True)
+class _EntropyStripe:
+    """-Σ_k T_rk·ln P_rk, and the sums of slope_rk = P_rk - T_rk."""
+
+    def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
+        logits, powers, inverse = _softmax(rows, columns)
+        _, target, target_inverse = _softmax([rows[0], *rows[_RANK:]], columns[_DOCUMENT:])
+        missing = -row_sum(target * logits)[:, :, None] * target_inverse
+        entropy = missing - ops.log(ops.where(inverse > 0, inverse, 1.0))
+        (own,) = _slope_sums(rows, columns, [inverse], powers)
+        (wanted,) = _slope_sums(rows, columns, [target_inverse], target)
+        return (entropy[:, :, 0],), [x - y for x, y in zip(own, wanted, strict=True)]
+
+
+def _softmax(rank: Documents, document: Documents) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits below the largest of their rank, their powers [G, T, W], and 1 / Σ_k powers, [G, T, 1]; 0 in padding."""
+    factor, top, top_rest = rank[:_RANK]
+    lead, value, sums, rest, sums_rest = document[:_DOCUMENT]
+    distance = factor - lead
+    logits = ((distance * value + sums) - top) + ((distance * rest + sums_rest) - top_rest)
+    known = logits == logits
+    powers = ops.where(known, ops.exp(logits), 0.0)
+    total = ops.sum(powers, axis=-1, keepdims=True)
+    return ops.where(known, logits, 0.0), powers, safe_divide(ops.ones_like(total), total)
+
+
+def _slope_sums(rank: Documents, document: Documents, weights: Documents, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Σ_r (f_r - l_k)·weight_r·x_rk and Σ_r weight_r·x_rk of each weight.
+
+    f_r - l_k is small where x is large, and so are the differences to the first rank of a stripe.
+    """
+    factor, first, lead = rank[0], _known(rank[0][:, 0]), _known(document[0][:, 0])
+    sums = _over_ranks([*weights, *((factor - first[:, :, None]) * weight for weight in weights)], x)
+    plain, within = sums[: len(weights)], sums[len(weights) :]
+    return [(y + (first - lead) * z, z) for y, z in zip(within, plain, strict=True)]
+
+
+def _over_ranks(weights: Documents, x: Tensor) -> list[Tensor]:
+    """Σ_r weight_r·x_rk for each of the weights [G, T, 1], [G, W]."""
+    # `@`: `ops.matmul` of float64 is float32 on torch.
+    sums = ops.swapaxes(_known(ops.concatenate(weights, axis=-1)), 1, 2) @ x
+    return [sums[:, i] for i in range(len(weights))]
+
+
+def _known(x: Tensor) -> Tensor:
+    """0 for NaN."""
+    return ops.where(x == x, x, 0.0)

@@ -1,0 +1,38 @@
+"""Stripes so small that lists of a few documents take several levels, groups and stripes."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from ml4ir_losses.ops import stripes
+from ml4ir_losses.ops.compiling import compiled
+
+
+@contextmanager
+def stripes_of(pairs, dense=0, narrow=8):
+    """Stripes of about so many pairs, of all batches of more than `dense` pairs; of lists up to `narrow` no levels."""
+    compiled.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stripes, "_DENSE", dense)
+        patch.setattr(stripes, "_NARROW", narrow)
+        patch.setattr(stripes, "_PAIRS", dict.fromkeys(stripes._PAIRS, pairs))
+        yield
+    compiled.cache_clear()
+
+
+@pytest.fixture
+def stripe_size():
+    return stripes_of
+
+
+@pytest.fixture(scope="module")
+def small_stripes():
+    with stripes_of(160):
+        yield
+
+
+@pytest.fixture(scope="module")
+def one_level():
+    """Quicker to compile."""
+    with stripes_of(160, narrow=64):
+        yield
