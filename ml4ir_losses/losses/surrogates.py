@@ -83,7 +83,7 @@ def gumbel(
 
         perturbed = ops.reshape(perturb(scores, mask, gumbel_noise(scores, size, source), beta), (-1, width))
         values = loss_function(of_all(labels), perturbed, of_all(mask), item_weight=of_all(weight), **params)
-        return ops.mean(ops.reshape(values, (size, -1)), axis=0)
+        return ops.sum(ops.reshape(values, (size, -1)), axis=0) / size  # `ops.mean` narrows float64 on torch
 
     # A loss class reads its parameters off the signature.
     signature = inspect.signature(loss_function)

@@ -10,8 +10,8 @@ def counts_below(x: Tensor, y: Tensor, counted: Tensor, or_equal: bool = False) 
 
     By searching in the sorted row: memory B·(M + K). No gradient.
     """
-    x = ops.stop_gradient(x)
-    row = ops.sort(ops.where(counted, ops.stop_gradient(y), float("inf")), axis=1)
+    x, y = (ops.stop_gradient(ops.convert_to_tensor(numbers)) for numbers in (x, y))
+    row = ops.sort(ops.where(counted, y, float("inf")), axis=1)
     most = ops.sum(ops.cast(counted, "int32"), axis=1, keepdims=True)
     places = _search(row, x, "right" if or_equal else "left")
     return ops.where(places < most, places, most)  # what is not counted stands behind
