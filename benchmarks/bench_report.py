@@ -201,8 +201,8 @@ def _memory(shape: str, memory: dict[str, Entries]) -> str:
     ]
     return f"""## Extra memory at {_size(shape)}, MiB
 
-What the peak of the process grows by in a step, over its size before; in brackets in the first call, which compiles
-and loads. A process for each number; of several modes the leanest.
+What the peak of the process grows by in a step, over its size after a step on 8 × 200; in brackets in the first call,
+which compiles. A process for each number; of several modes the leanest.
 
 {_table(heads, rows)}
 
