@@ -95,8 +95,8 @@ class YetiLogisticLoss(PairwiseLossBase):
         normalization: `query`, `batch` or `sum`: see `PairwiseLogisticLoss`.
         sample_size: S, the number of perturbed copies.
         gumbel_temperature: T_G, above 0.
-        lambda_weight: Λ: see `PairwiseLogisticLoss`. `yeti_dcg` takes time in
-            proportion to N, others to N².
+        lambda_weight: Λ: see `PairwiseLogisticLoss`. `yeti_dcg` takes time in proportion to N,
+            others to N².
         seed: equal seeds give equal sequences.
         min_label: documents whose label is below it are padding.
 

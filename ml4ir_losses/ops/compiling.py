@@ -35,7 +35,10 @@ def compiled(function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
 
 
 def loop(step: Callable[..., State], start: Any, stop: Any, state: State) -> State:
-    """state = step(index, *state) for index = start .. stop - 1; no gradient. The bounds may be tensors."""
+    """state = step(index, *state) for index = start .. stop - 1; no gradient. The bounds may be tensors.
+
+    Not `ops.fori_loop`: TensorFlow's runs ten steps at a time where it can, with the memory of ten.
+    """
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ml4ir_losses.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.loops import detached, repeat
+from ml4ir_losses.ops.compiling import loop
+from ml4ir_losses.ops.loops import detached
 
 RowFunction = Callable[[Tensor], Tensor]
 
@@ -31,7 +32,7 @@ def mean_over_samples(function: Callable[[Tensor, Tensor], Tensor], scores: Tens
 
         scores = detached(scores)
         start = ops.zeros_like(scores, dtype=scores.dtype)  # on torch float32 else
-        values, slopes = repeat(add, size, start[:, 0], start)
+        values, slopes = loop(add, 0, size, (start[:, 0], start))
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
             return (args[0] if upstream is None else upstream)[:, None] * slopes

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.lazy import Tensor, ops
-from ml4ir_losses.ops.loops import detached, repeat
+from ml4ir_losses.ops.compiling import loop
+from ml4ir_losses.ops.loops import detached
 from ml4ir_losses.ops.masking import safe_divide
 
 
@@ -28,7 +29,7 @@ def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
 
         start = ops.ones_like(matrix[:, :, 0], dtype=matrix.dtype)
         empty = ops.zeros((iterations, 1, 1), dtype=matrix.dtype) * start
-        last, rows, columns = repeat(forward, iterations, start, empty, empty)
+        last, rows, columns = loop(forward, 0, iterations, (start, empty, empty))
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
             upstream = args[0] if upstream is None else upstream
@@ -46,7 +47,7 @@ def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
 
             weighted = upstream * matrix
             slopes = _right(weighted, columns[-1]), _left(last, weighted)
-            *_, left, right = repeat(backward, iterations, last, *slopes, empty, empty)
+            *_, left, right = loop(backward, 0, iterations, (last, *slopes, empty, empty))
             left, right = ops.concatenate([left, rows]), ops.concatenate([columns, right])
             steps = ops.transpose(left, (1, 2, 0)) @ ops.transpose(right, (1, 0, 2))
             return upstream * _outer(last, columns[-1]) + steps

@@ -49,7 +49,7 @@ def stripe_sums(
     """
     shape = *_sizes(rows[0]), _sizes(columns[0])[1]
     known = all(isinstance(size, int) for size in shape)
-    offset = () if steps is None else (steps,)
+    table = () if steps is None else (steps,)
 
     def small() -> list[Tensor]:
         near = None if steps is None else _near(steps, shape[1], shape[2], first_row)
@@ -60,7 +60,7 @@ def stripe_sums(
         back = ops.argsort(order)
         ordered = [ops.take(x, order, axis=0) for x in (*rows, *columns, extents)]
         kernel = compiled(_kernel, stripe, outputs, len(rows), first_row)
-        return [ops.take(x, back, axis=0) for x in kernel(*ordered, *offset)]
+        return [ops.take(x, back, axis=0) for x in kernel(*ordered, *table)]
 
     if known:
         return small() if shape[0] * shape[1] * shape[2] <= _DENSE else large()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.compiling import compiled, loop
-from ml4ir_losses.ops.loops import detached
+from ml4ir_losses.ops.loops import detached, with_gradient
 from ml4ir_losses.ops.masking import lowest, row_sum
 from ml4ir_losses.ops.sorting import take
 
@@ -21,17 +22,11 @@ def tail_sums(x: Tensor) -> Tensor:
     of x enter, so that no digits go to a common offset.
     """
 
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def summed(x: Tensor) -> tuple[Tensor, Any]:
-        tails, shares, shrinks = _quick(_tail_sums, x)(detached(x))
+    def summed(x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+        tails, shares, shrinks = _quick(_tail_sums, x)(x)
+        return tails, lambda upstream: (_quick(_slopes, x)(upstream, shares, shrinks),)
 
-        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
-            upstream = args[0] if upstream is None else upstream
-            return _quick(_slopes, x)(upstream, shares, shrinks)
-
-        return tails, gradient
-
-    return summed(ops.convert_to_tensor(x))
+    return with_gradient(summed, (ops.convert_to_tensor(x),))
 
 
 def plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> Tensor:

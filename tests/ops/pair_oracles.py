@@ -149,3 +149,17 @@ def expected(key, lists, weighted, params, noise=None):
             found = pairwise(key, y, s, weight, **params)
         values[b], slopes[b, real] = found
     return values, slopes
+
+
+def graph_of_unknown_shapes(function, dtypes, jit):
+    """A graph of a function of labels, scores and more, of unknown shapes: its value and slopes by the scores."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], dtype) for dtype in dtypes], jit_compile=jit)
+    def graph(labels, scores, *others):
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            value = function(labels, scores, *others)
+        return value, tape.gradient(value, scores)
+
+    return graph

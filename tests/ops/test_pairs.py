@@ -11,7 +11,7 @@ from ml4ir_losses.losses import yeti_rank
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.lambda_loss import BaseWeightingScheme
 from ml4ir_losses.losses.lambda_weights import LambdaWeight
-from ops.pair_oracles import expected, make_lists
+from ops.pair_oracles import expected, graph_of_unknown_shapes, make_lists
 
 AT_5 = {"lambda_weight": {"key": "ndcg", "topn": 5, "smooth_fraction": 0.4}}
 BASE = [("pairwise_logistic", {"lambda_weight": "ndcg"}), ("lambda_loss", {"weighting_scheme": "ndcg_loss1", "k": 13})]
@@ -148,18 +148,8 @@ def test_bfloat16_scores(key, params):
 @first_base
 @pytest.mark.parametrize("jit", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["graph", "xla"])
 def test_shapes_known_only_when_it_runs(key, params, jit, stripe_size):
-    import tensorflow as tf
-
     loss = get_loss(key, normalization="sum", **params)
-    anything = [tf.TensorSpec([None, None], dtype) for dtype in ("float32", "float32", "float32", "bool")]
-
-    @tf.function(input_signature=anything, jit_compile=jit)
-    def both(labels, scores, weight, mask):
-        with tf.GradientTape() as tape:
-            tape.watch(scores)
-            value = loss.per_query(labels, scores, weight, mask)
-        return value, tape.gradient(value, scores)
-
+    both = graph_of_unknown_shapes(loss.per_query, ("float32", "float32", "float32", "bool"), jit)
     with stripe_size(160, dense=100):
         for shape in ((2, 5), SHAPE):  # dense, and in stripes
             lists = make_lists(*shape)

@@ -9,7 +9,7 @@ from keras import ops
 from losses.numeric import DOUBLE, gradient, values
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.ops.stripes import extents_of, stripe_sums
-from ops.pair_oracles import expected, make_lists
+from ops.pair_oracles import expected, graph_of_unknown_shapes, make_lists
 
 SHAPE = (6, 24)
 CASES = [("approx_ndcg", {"temperature": 1.0}), ("approx_mrr", {"temperature": 1.0})]  # they share kernels
@@ -167,18 +167,12 @@ class TestSmoothRanks:
     @pytest.mark.slow
     @pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
     def test_shapes_known_only_when_it_runs(self, key, params, jit, stripe_size):
-        import tensorflow as tf
-
         loss = get_loss(key, **params)
-        anything = [tf.TensorSpec([None, None], dtype) for dtype in ("float32", "float32", "bool")]
 
-        @tf.function(input_signature=anything, jit_compile=jit)
-        def graph(labels, scores, mask):
-            with tf.GradientTape() as tape:
-                tape.watch(scores)
-                value = loss.per_query(labels, scores, None, mask)
-            return value, tape.gradient(value, scores)
+        def per_query(labels, scores, mask):
+            return loss.per_query(labels, scores, None, mask)
 
+        graph = graph_of_unknown_shapes(per_query, ("float32", "float32", "bool"), jit)
         with stripe_size(160, dense=100):
             for shape in ((2, 5), SHAPE):  # dense, and in stripes
                 lists = make_lists(*shape)
