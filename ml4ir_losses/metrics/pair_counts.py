@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml4ir_losses.lazy import Tensor, ops
-from ml4ir_losses.ops.stripes import extents_of, stripe_sums
+from ml4ir_losses.ops.stripes import Stripe, extents_of, stripe_sums
 
 
 @dataclass(frozen=True)
-class _Ordered:
+class _Ordered(Stripe):
     """For each document how many it should be above, and above how many of them it is."""
 
     truncated: bool

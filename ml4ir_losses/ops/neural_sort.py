@@ -16,7 +16,7 @@ from ml4ir_losses.ops.masking import below_top, row_sum, safe_divide
 from ml4ir_losses.ops.sinkhorn import sinkhorn
 from ml4ir_losses.ops.soft_ranks import AtRank, RankFn
 from ml4ir_losses.ops.sorting import descending_order, rank_table, take
-from ml4ir_losses.ops.stripes import extents_of, stripe_sums
+from ml4ir_losses.ops.stripes import Stripe, extents_of, stripe_sums
 
 Documents = Sequence[Tensor]
 
@@ -134,7 +134,7 @@ class _NeuralSort:
 
 
 @dataclass(frozen=True)
-class _ExpectedStripe:
+class _ExpectedStripe(Stripe):
     """Σ_r P_rk·g_r."""
 
     def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
@@ -143,7 +143,7 @@ class _ExpectedStripe:
 
 
 @dataclass(frozen=True)
-class _ExpectedSlopeStripe:
+class _ExpectedSlopeStripe(Stripe):
     """The sums of slope_rk = g_r·P_rk·(u_k - Σ_i P_ri·u_i)."""
 
     def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
@@ -155,7 +155,7 @@ class _ExpectedSlopeStripe:
 
 
 @dataclass(frozen=True)
-class _EntropyStripe:
+class _EntropyStripe(Stripe):
     """-Σ_k T_rk·ln P_rk, and the sums of slope_rk = P_rk - T_rk."""
 
     def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import mul as multiply
 from typing import ClassVar, NamedTuple, Protocol
 
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.loops import with_gradient
 from ml4ir_losses.ops.masking import row_sum
-from ml4ir_losses.ops.stripes import dense_sums, extents_of, stripe_sums
+from ml4ir_losses.ops.odds import odds, powers
+from ml4ir_losses.ops.stripes import Stripe, dense_sums, extents_of, stripe_sums
 
 Term = Callable[[Tensor], tuple[Tensor, Tensor]]
 """A function of the margin of a pair, and its derivative. Hashable, and equal to others that do the same."""
 
-# 2 artanh(z) / z by powers of z², z ≤ 1/3: ln(1 + e) is z times this for z = e / (2 + e), to the last digit of float32.
+# 2 artanh(z) / z by powers of z², z ≤ 1/3: ln(1 + q) is z times this for z = q / (2 + q), to the last digit of float32.
 _LOG1P = (2.0, 0.66666681, 0.39998695, 0.28620625, 0.21394268, 0.24409403)
 
 
@@ -29,14 +33,35 @@ class Weighing(Protocol):
         """Λ of the pair (row, column) from its facts and from the table's entry for the distance of their ranks."""
 
 
-@dataclass(frozen=True)
-class Logistic:
-    """ln(1 + e^(-x))."""
+class OddsTerm(ABC):
+    """A term that is made of e^-x, which pairs of documents have at less than the price of an exponential."""
+
+    @abstractmethod
+    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The term at x, its derivative at x and its derivative at -x."""
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        decay = ops.exp(-ops.abs(x))
-        slope = -ops.where(x >= 0, decay, 1.0) / (1.0 + decay)
-        return _log1p(decay) + ops.relu(-x), slope
+        return self.of_odds(x, odds(x, (), ()))[:2]
+
+
+@dataclass(frozen=True)
+class Logistic(OddsTerm):
+    """ln(1 + e^(-x))."""
+
+    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        share = 1.0 / (1.0 + odds)
+        return _log1p(odds) + ops.relu(-x), -odds * share, -share
+
+
+@dataclass(frozen=True)
+class SoftZeroOne(OddsTerm):
+    """σ(-x)."""
+
+    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        share = 1.0 / (1.0 + odds)
+        value = odds * share
+        slope = -value * share
+        return value, slope, slope
 
 
 @dataclass(frozen=True)
@@ -48,17 +73,6 @@ class Hinge:
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         missing = self.margin - x
         return ops.relu(missing), ops.where(missing > 0, -1.0, ops.zeros_like(x))
-
-
-@dataclass(frozen=True)
-class SoftZeroOne:
-    """σ(-x)."""
-
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        decay = ops.exp(-ops.abs(x))
-        share = 1.0 / (1.0 + decay)
-        small = decay * share
-        return ops.where(x >= 0, small, share), -small * share
 
 
 @dataclass(frozen=True)
@@ -85,7 +99,7 @@ class Quantile:
 
 
 @dataclass(frozen=True)
-class _PairStripe:
+class _PairStripe(Stripe):
     """Value and slope of each row: Σ_j Λ·term and its derivative by the row's score, also as the second of a pair."""
 
     term: Term
@@ -93,6 +107,16 @@ class _PairStripe:
     weighted: bool
     both: bool
     weighing: Weighing | None
+    facts: int
+
+    def prepare(self, documents: Sequence[Tensor]) -> Sequence[Tensor]:
+        if not isinstance(self.term, OddsTerm):
+            return documents
+        each = [powers(x) for x in documents[1 : self.parts + 1]]
+        if not each[0]:
+            return documents
+        fraction, inverse = (reduce(multiply, (x[i] for x in each)) for i in (0, 1))
+        return [*documents, fraction, inverse, sum(x[2] for x in each)]
 
     def __call__(
         self, rows: Sequence[Tensor], columns: Sequence[Tensor], near: Tensor | None
@@ -105,19 +129,24 @@ class _PairStripe:
         weight, column_weight = (row.pop(0), column.pop(0)) if self.weighted else (1.0, 1.0)
         if self.both:
             first = second = ops.logical_and(label == label, other == other)  # neither is NaN
+        else:
+            first, second = label > other, label < other
+        if isinstance(self.term, OddsTerm):
+            ratio = odds(difference, row[self.facts :], column[self.facts :])
+            value, slope, back = self.term.of_odds(difference, ratio)
+        elif self.both:
             value, slope = self.term(difference)
             _, back = self.term(-difference)
         else:
-            first, second = label > other, label < other
             value, slope = self.term(ops.where(second, -difference, difference))
             back = slope
         slope, back = weight * slope, column_weight * back
         if self.weighing is not None:
-            factor = self.weighing.between(row, column, near)
+            factor = self.weighing.between(row[: self.facts], column[: self.facts], near)
             value, slope = factor * value, factor * slope
             if not self.weighing.symmetric:
                 turned = near if near is None or len(near.shape) == 2 else ops.swapaxes(near, 1, 2)
-                factor = self.weighing.between(column, row, turned)
+                factor = self.weighing.between(column[: self.facts], row[: self.facts], turned)
             back = factor * back
         if self.both:
             slopes = ops.where(first, slope - back, 0.0)
@@ -179,7 +208,7 @@ def pair_sums(
     facts, steps, given, reach = (), None, None, None
     if pair_weights is not None:
         facts, steps, given, reach = pair_weights[1:]
-    stripe = _PairStripe(term, len(parts), weight is not None, both, pair_weights and pair_weights.weighing)
+    stripe = _PairStripe(term, len(parts), weight is not None, both, pair_weights and pair_weights.weighing, len(facts))
     tables = [x for x in (steps, given) if x is not None]
 
     def total(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
@@ -238,13 +267,15 @@ def logistic(margins: Tensor) -> Tensor:
     return -ops.log_sigmoid(margins)
 
 
-def _log1p(x: Tensor) -> Tensor:
-    """ln(1 + x) for x from 0 to 1; many times faster than compilers' own, which weigh every range."""
-    if keras.backend.standardize_dtype(x.dtype) == "float64":
-        return ops.log1p(x)
-    z = x / (2.0 + x)
+def _log1p(odds: Tensor) -> Tensor:
+    """ln(1 + min(q, 1/q)); many times faster than compilers' own, which weigh every range."""
+    one = ops.ones_like(odds)
+    low, high = ops.where(odds < one, odds, one), ops.where(odds < one, one, odds)
+    if keras.backend.standardize_dtype(odds.dtype) == "float64":
+        return ops.log1p(low / high)
+    z = low / (high + high + low)
     square = z * z
-    series = ops.full_like(x, _LOG1P[-1])
+    series = ops.full_like(odds, _LOG1P[-1])
     for factor in _LOG1P[-2::-1]:
         series = series * square + factor
     return z * series

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.ops.loops import detached, with_gradient
 from ml4ir_losses.ops.masking import row_sum
+from ml4ir_losses.ops.odds import odds, powers
 from ml4ir_losses.ops.pairs import SoftZeroOne
 from ml4ir_losses.ops.sorting import ranks
-from ml4ir_losses.ops.stripes import extents_of, stripe_sums
+from ml4ir_losses.ops.stripes import Stripe, extents_of, stripe_sums
 
 AtRank = Callable[[Callable[[Tensor], Tensor]], Tensor]
 RankFn = Callable[[Tensor, Tensor], AtRank]
@@ -49,24 +50,34 @@ def approx_ranks(temperature: float) -> RankFn:
 
 
 @dataclass(frozen=True)
-class _RankStripe:
+class _LeadStripe(Stripe):
+    """What sums functions of (s_i - s_j)/T."""
+
+    temperature: float
+
+    def prepare(self, documents: Documents) -> Documents:
+        return [*documents, *powers(documents[0], self.temperature)]
+
+    def odds(self, rows: Documents, columns: Documents, facts: int) -> tuple[Tensor, Tensor]:
+        """(s_i - s_j)/T and e^(s_j - s_i)/T."""
+        lag = (rows[0] - columns[0]) / self.temperature
+        return lag, odds(lag, rows[facts:], columns[facts:])
+
+
+class _RankStripe(_LeadStripe):
     """Σ_j σ((s_j - s_i)/T)."""
 
-    temperature: float
-
     def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
-        lead = (columns[0] - rows[0]) / self.temperature
-        return (row_sum(ops.where(lead == lead, SoftZeroOne()(-lead)[0], 0.0)),), ()
+        lag, ratio = self.odds(rows, columns, 1)
+        above, _, _ = SoftZeroOne().of_odds(lag, ratio)
+        return (row_sum(ops.where(lag == lag, above, 0.0)),), ()
 
 
-@dataclass(frozen=True)
-class _RankSlopeStripe:
+class _RankSlopeStripe(_LeadStripe):
     """Σ_j σ'((s_j - s_i)/T)·(u_j - u_i)/T, where u is the slope by the ranks."""
 
-    temperature: float
-
     def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
-        lead = (columns[0] - rows[0]) / self.temperature
-        _, slope = SoftZeroOne()(lead)
-        change = -slope * (columns[1] - rows[1]) / self.temperature
-        return (row_sum(ops.where(lead == lead, change, 0.0)),), ()
+        lag, ratio = self.odds(rows, columns, 2)
+        _, slope, _ = SoftZeroOne().of_odds(lag, ratio)
+        change = slope * (rows[1] - columns[1]) / self.temperature
+        return (row_sum(ops.where(lag == lag, change, 0.0)),), ()

@@ -9,19 +9,35 @@ function must give 0 for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.compiling import State, compiled, has_accelerator, loop, whole
 
-Stripe = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | None], tuple[Sequence[Tensor], Sequence[Tensor]]]
-
 _PAIRS = {"tensorflow": 2**18, "jax": 2**18, "torch": 2**21, "accelerator": 2**24}  # of a stripe: 2^18 stay in a cache
 _DENSE = 2**16  # pairs of a batch that are not worth a kernel
 _NARROW = 64  # columns; lists are not told apart below it
 _LEVELS = 4
+
+
+class Stripe(ABC):
+    """A stripe function: hashable, equal to every other one that does the same."""
+
+    def prepare(self, documents: Sequence[Tensor]) -> Sequence[Tensor]:
+        """What the compiled stripes shall know of rows and of columns, [B, R] or [B, N] each, from what was given."""
+        return documents
+
+    @abstractmethod
+    def __call__(
+        self, rows: Sequence[Tensor], columns: Sequence[Tensor], near: Tensor | None
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """To the rows and to the columns; `near` is `steps` of the distance |i - j| of row and column, [T, W], or None.
+
+        A batch of few pairs comes as one stripe, and not prepared.
+        """
 
 
 def stripe_sums(
@@ -39,8 +55,6 @@ def stripe_sums(
     For use inside a custom gradient: no gradient flows through it.
 
     Args:
-        stripe: hashable, equal to every other one that does the same; its third argument is `steps` of the distance
-            |i - j| between row and column, [T, W], or None.
         outputs: how many tensors it gives to rows and to columns.
         rows, columns: what it needs to know of each document, [B, R] and [B, N], of one dtype; row i is the
             document `first_row` + i. NaN in padding.
@@ -96,8 +110,8 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_facts: int, first_row:
     # Then every stripe of every group is whole, and no row is met twice.
     more_lists = _largest([deep for deep, _, _ in levels])
     more_rows = _largest([tall for _, tall, _ in levels])
-    rows = [_padded(x, more_lists, more_rows) for x in facts[:row_facts]]
-    columns = [_padded(x, more_lists, 0) for x in facts[row_facts:]]
+    rows = [_padded(x, more_lists, more_rows) for x in stripe.prepare(facts[:row_facts])]
+    columns = [_padded(x, more_lists, 0) for x in stripe.prepare(facts[row_facts:])]
     extents = ops.concatenate([extents, ops.zeros((more_lists,), dtype=extents.dtype)])
     sums: State = (*[ops.zeros_like(rows[0])] * outputs[0], *[ops.zeros_like(columns[0])] * outputs[1])
     start: Any = 0

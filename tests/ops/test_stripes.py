@@ -8,7 +8,7 @@ from keras import ops
 
 from losses.numeric import DOUBLE, gradient, values
 from ml4ir_losses.losses.factory import get_loss
-from ml4ir_losses.ops.stripes import extents_of, stripe_sums
+from ml4ir_losses.ops.stripes import Stripe, extents_of, stripe_sums
 from ops.pair_oracles import expected, graph_of_unknown_shapes, make_lists
 
 SHAPE = (6, 24)
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("small_stripes")
 
 
 @dataclass(frozen=True)
-class Moments:
+class Moments(Stripe):
     """To rows Σ_j a_i·b_j and Σ_j b_j·step, to columns Σ_i a_i·b_j·step, Σ_i a_i² and Σ_i (a_i - b_j)."""
 
     def __call__(self, rows, columns, near):
