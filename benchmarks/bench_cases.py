@@ -7,6 +7,7 @@ from typing import Any
 
 PEERS = {
     "ours": "ours (TensorFlow)",
+    "ours-xla": "ours (XLA)",
     "ours-jax": "ours (JAX)",
     "ours-torch": "ours (torch)",
     "tfr": "TF-Ranking",
@@ -15,7 +16,7 @@ PEERS = {
     "st": "sentence-transformers",
     "allrank": "allRank",
 }
-OURS = ("ours", "ours-jax", "ours-torch")
+OURS = ("ours", "ours-xla", "ours-jax", "ours-torch")
 TENSORFLOW = ("tfr", "krs")
 LEVELS = 4  # of the labels 0..4
 
@@ -53,6 +54,8 @@ class Case:
         return EMBEDDINGS if self.family == "in_batch" else LISTS
 
     def spec(self, peer: str) -> Spec | None:
+        if peer == "ours-xla" and self.large:
+            return None  # what is large is compiled anyway
         return self.ours if peer in OURS else self.peers.get(peer)
 
 

@@ -1,7 +1,11 @@
-"""This package on the backend that KERAS_BACKEND names: `tf.function` without XLA, `jax.jit`, or eager torch."""
+"""This package on the backend that KERAS_BACKEND names: `tf.function`, `jax.jit`, or eager torch.
+
+Of the peer `ours-xla`: `tf.function` with `jit_compile=True`, as `model.compile(jit_compile=True)` makes it.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import keras
@@ -12,7 +16,7 @@ from bench_cases import Case
 from ml4ir_losses import get_loss
 
 BACKEND = keras.backend.backend()
-MODES = ({"tensorflow": "graph", "jax": "jit", "torch": "eager"}[BACKEND],)
+MODES = ("xla",) if sys.argv[1] == "ours-xla" else ({"tensorflow": "graph", "jax": "jit", "torch": "eager"}[BACKEND],)
 
 
 def versions() -> str:

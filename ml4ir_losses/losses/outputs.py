@@ -23,10 +23,10 @@ def ordinal(
 ) -> Tensor:
     """Per-query ordinal loss of scores [B, N, K], [B]: see `OrdinalLoss`."""
     labels, scores, mask, weight = _clean(labels, scores, mask, item_weight)
-    steps = ops.arange(1, ordinal_size + 1, dtype=scores.dtype)
-    reached = labels[..., None] - steps + 1.0  # how much of step k the label climbed: 1 and above is all of it
+    steps = ops.arange(1, ordinal_size + 1, dtype=scores.dtype)[:, None, None]
+    reached = labels - steps + 1.0  # how much of step k the label climbed: 1 and above is all of it
     target = ops.clip(reached, 0.0, 1.0) if use_fraction_label else ops.cast(reached >= 1.0, scores.dtype)
-    terms = ops.sum(binary_terms(target, scores), axis=-1)
+    terms = ops.sum(binary_terms(target, scores), axis=0)
     return normalise(row_sum(weight * terms), row_sum(weight), normalization)
 
 
@@ -42,7 +42,7 @@ def click_em(
 ) -> Tensor:
     """Per-query click EM loss of scores [B, N, 2], [B]: see `ClickEMLoss`."""
     labels, scores, mask, weight = _clean(labels, scores, mask, item_weight)
-    exam, relevance = scores[..., 0], scores[..., 1]
+    exam, relevance = ops.unstack(scores, 2, axis=0)
     clicked = labels >= 1.0
 
     def posterior(one: Tensor, other: Tensor) -> Tensor:  # log_sigmoid(-x) is -ln(1 + exp x)
@@ -67,24 +67,26 @@ def mixture_em(
     labels, scores, mask, weight = _clean(labels, scores, mask, item_weight, temperature)
     relevant = ops.any(labels > 0, axis=-1, keepdims=True)
     weight = ops.where(relevant, weight, 0.0)
-    y, w = labels[..., None], weight[..., None]
-    likelihood = ops.sum(w * binary_terms(y, scores), axis=1)
+    likelihood = row_sum(weight * binary_terms(labels, scores))
     # Term by term above the first component: the difference of two large sums would have lost its digits.
     held = ops.stop_gradient(scores)
-    first = held[..., :1]
-    above = ops.log_sigmoid(-first) - ops.log_sigmoid(-held) - y * (held - first)
-    share = ops.softmax(-alpha * ops.sum(w * above, axis=1), axis=-1)
-    return normalise(ops.sum(ops.stop_gradient(share) * likelihood, axis=-1), row_sum(weight), normalization)
+    first = held[:1]
+    above = ops.log_sigmoid(-first) - ops.log_sigmoid(-held) - labels * (held - first)
+    share = ops.softmax(-alpha * row_sum(weight * above), axis=0)
+    return normalise(ops.sum(ops.stop_gradient(share) * likelihood, axis=0), row_sum(weight), normalization)
 
 
 def _clean(
     labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`clean` for scores [B, N, K]; [B, N] are one output each."""
+    """`clean` for scores [B, N, K], which come back as [K, B, N]: compilers and Eigen like long inner dimensions.
+
+    [B, N] are one output each.
+    """
     scores = as_float(scores)
-    scores = scores[..., None] if len(scores.shape) == 2 else scores
-    labels, _, mask, weight = clean(labels, scores[..., 0], mask, item_weight)
-    scores = ops.where(mask[..., None], scores, 0.0)
+    scores = scores[None] if len(scores.shape) == 2 else ops.moveaxis(scores, -1, 0)
+    labels, _, mask, weight = clean(labels, scores[0], mask, item_weight)
+    scores = ops.where(mask, scores, 0.0)
     return labels, scores / temperature if temperature != 1.0 else scores, mask, weight
 
 

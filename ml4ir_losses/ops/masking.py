@@ -78,14 +78,23 @@ def below_top(scores: Tensor, mask: Tensor) -> Tensor:
 
 def masked_log_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     """Log of the softmax over the valid documents, [B, N]; 0 where masked."""
-    scores = below_top(scores, mask)
-    return ops.where(mask, scores - masked_logsumexp(scores, mask), 0.0)
+    below, log_total = _below_log_total(scores, mask)
+    return ops.where(mask, below - log_total, 0.0)
 
 
 def surprisal(scores: Tensor, mask: Tensor) -> Tensor:
     """Minus the log of the softmax over the valid documents, [B, N], at least 0; 0 where masked."""
-    scores = below_top(scores, mask)
-    return ops.where(mask, masked_logsumexp(scores, mask) - scores, 0.0)  # of one document 0.0, not -0.0
+    below, log_total = _below_log_total(scores, mask)
+    return ops.where(mask, log_total - below, 0.0)  # of one document 0.0, not -0.0
+
+
+def _below_log_total(scores: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """scores - max scores, very low where masked, and the log Σ exp of that, [B, 1]: no less than 0."""
+    low = lowest(scores)
+    top = ops.stop_gradient(ops.max(ops.where(mask, scores, low), axis=-1, keepdims=True))
+    below = ops.where(mask, scores - top, low)
+    total = ops.sum(ops.exp(below), axis=-1, keepdims=True)
+    return below, ops.log(ops.where(total > 0, total, 1.0))  # 0 in lists of padding
 
 
 def where_finite(function: Callable[[Tensor], Tensor], x: Tensor, filler: float = 0.0) -> Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.compiling import has_accelerator
 
-_MOST = {"float32": 100, "float64": 990}  # |log2| of what is told apart; beyond, σ is 0 or 1 to the last digit
+_MOST = 100  # |log2| of what is told apart; beyond, σ is 0 or 1 to the last digit
 _LARGEST_POWER = 1e30  # of 2, so that differences are finite
 _FRACTION_BITS = 1 << 23  # of float32
 _SHORT = 256.0  # whole multiples of a number of 8 bits are exact
@@ -23,7 +23,7 @@ def powers(x: Tensor, unit: float = 1.0) -> tuple[Tensor, ...]:
 
     Without a compiler, on torch, each further operation is a further pass; accelerators have exponentials in hardware.
     """
-    if keras.backend.backend() == "torch" or has_accelerator() or _dtype(x) != "float32":
+    if keras.backend.backend() == "torch" or has_accelerator() or keras.backend.standardize_dtype(x.dtype) != "float32":
         return ()
     step = unit * math.log(2)
     power = ops.clip(ops.round(x / step), -_LARGEST_POWER, _LARGEST_POWER)
@@ -34,12 +34,9 @@ def powers(x: Tensor, unit: float = 1.0) -> tuple[Tensor, ...]:
     return fraction, 1.0 / fraction, power
 
 
-def odds(difference: Tensor, row: Sequence[Tensor], column: Sequence[Tensor]) -> Tensor:
-    """e^-difference = e^(x_j - x_i) within 2^±100 (float64: 2^±990), from the powers of i and j if there are any."""
-    most = _MOST.get(_dtype(difference), 100)
-    if not row:
-        return ops.exp(ops.clip(-difference, -most * math.log(2), most * math.log(2)))
-    power = ops.cast(ops.clip(column[2] - row[2], -most, most), "int32")
+def odds(row: Sequence[Tensor], column: Sequence[Tensor]) -> Tensor:
+    """e^(x_j - x_i) within 2^±100 from the powers of i and j."""
+    power = ops.cast(ops.clip(column[2] - row[2], -_MOST, _MOST), "int32")
     fraction = _view(column[0] * row[1], "int32")
     return _view(fraction + power * _FRACTION_BITS, "float32")
 
@@ -63,7 +60,3 @@ def _short_parts(number: float) -> tuple[float, float, float]:
 def _short(number: float) -> float:
     mantissa, exponent = math.frexp(number)
     return math.ldexp(round(mantissa * _SHORT) / _SHORT, exponent)
-
-
-def _dtype(x: Tensor) -> str:
-    return str(keras.backend.standardize_dtype(x.dtype))

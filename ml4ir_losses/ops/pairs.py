@@ -9,7 +9,7 @@ from functools import reduce
 from operator import mul as multiply
 from typing import ClassVar, NamedTuple, Protocol
 
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.loops import with_gradient
 from ml4ir_losses.ops.masking import row_sum
@@ -34,19 +34,23 @@ class Weighing(Protocol):
 
 
 class OddsTerm(ABC):
-    """A term that is made of e^-x, which pairs of documents have at less than the price of an exponential."""
+    """A term that is made of e^-x, which kernels have at less than the price of an exponential."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The term at x and its derivative."""
 
     @abstractmethod
     def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The term at x, its derivative at x and its derivative at -x."""
-
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.of_odds(x, odds(x, (), ()))[:2]
+        """The term at x, its derivative at x and its derivative at -x, from e^-x too, float32."""
 
 
 @dataclass(frozen=True)
 class Logistic(OddsTerm):
     """ln(1 + e^(-x))."""
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return -ops.log_sigmoid(x), -ops.sigmoid(-x)
 
     def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         share = 1.0 / (1.0 + odds)
@@ -56,6 +60,10 @@ class Logistic(OddsTerm):
 @dataclass(frozen=True)
 class SoftZeroOne(OddsTerm):
     """σ(-x)."""
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        value = ops.sigmoid(-x)
+        return value, -value * ops.sigmoid(x)
 
     def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         share = 1.0 / (1.0 + odds)
@@ -131,8 +139,8 @@ class _PairStripe(Stripe):
             first = second = ops.logical_and(label == label, other == other)  # neither is NaN
         else:
             first, second = label > other, label < other
-        if isinstance(self.term, OddsTerm):
-            ratio = odds(difference, row[self.facts :], column[self.facts :])
+        if isinstance(self.term, OddsTerm) and len(row) > self.facts:
+            ratio = odds(row[self.facts :], column[self.facts :])
             value, slope, back = self.term.of_odds(difference, ratio)
         elif self.both:
             value, slope = self.term(difference)
@@ -269,10 +277,7 @@ def logistic(margins: Tensor) -> Tensor:
 
 def _log1p(odds: Tensor) -> Tensor:
     """ln(1 + min(q, 1/q)); many times faster than compilers' own, which weigh every range."""
-    one = ops.ones_like(odds)
-    low, high = ops.where(odds < one, odds, one), ops.where(odds < one, one, odds)
-    if keras.backend.standardize_dtype(odds.dtype) == "float64":
-        return ops.log1p(low / high)
+    low, high = ops.minimum(odds, 1.0), ops.maximum(odds, 1.0)
     z = low / (high + high + low)
     square = z * z
     series = ops.full_like(odds, _LOG1P[-1])

@@ -58,18 +58,22 @@ class _LeadStripe(Stripe):
     def prepare(self, documents: Documents) -> Documents:
         return [*documents, *powers(documents[0], self.temperature)]
 
-    def odds(self, rows: Documents, columns: Documents, facts: int) -> tuple[Tensor, Tensor]:
-        """(s_i - s_j)/T and e^(s_j - s_i)/T."""
-        lag = (rows[0] - columns[0]) / self.temperature
-        return lag, odds(lag, rows[facts:], columns[facts:])
+    def lag(self, rows: Documents, columns: Documents) -> Tensor:
+        return (rows[0] - columns[0]) / self.temperature
+
+    def shares(self, lag: Tensor, rows: Documents, columns: Documents, facts: int) -> tuple[Tensor, Tensor]:
+        """σ((s_j - s_i)/T) and minus its derivative, from the powers behind the facts if there are any."""
+        if len(rows) == facts:
+            return SoftZeroOne()(lag)
+        return SoftZeroOne().of_odds(lag, odds(rows[facts:], columns[facts:]))[:2]
 
 
 class _RankStripe(_LeadStripe):
     """Σ_j σ((s_j - s_i)/T)."""
 
     def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
-        lag, ratio = self.odds(rows, columns, 1)
-        above, _, _ = SoftZeroOne().of_odds(lag, ratio)
+        lag = self.lag(rows, columns)
+        above, _ = self.shares(lag, rows, columns, 1)
         return (row_sum(ops.where(lag == lag, above, 0.0)),), ()
 
 
@@ -77,7 +81,7 @@ class _RankSlopeStripe(_LeadStripe):
     """Σ_j σ'((s_j - s_i)/T)·(u_j - u_i)/T, where u is the slope by the ranks."""
 
     def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
-        lag, ratio = self.odds(rows, columns, 2)
-        _, slope, _ = SoftZeroOne().of_odds(lag, ratio)
+        lag = self.lag(rows, columns)
+        _, slope = self.shares(lag, rows, columns, 2)
         change = slope * (rows[1] - columns[1]) / self.temperature
         return (row_sum(ops.where(lag == lag, change, 0.0)),), ()

@@ -17,7 +17,7 @@ from typing import Any
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.compiling import State, compiled, has_accelerator, loop, whole
 
-_PAIRS = {"tensorflow": 2**18, "jax": 2**18, "torch": 2**21, "accelerator": 2**24}  # of a stripe: 2^18 stay in a cache
+_PAIRS = {"tensorflow": 2**18, "jax": 2**18, "torch": 2**17, "accelerator": 2**24}  # of a stripe: 2^18 stay in a cache
 _DENSE = 2**16  # pairs of a batch that are not worth a kernel
 _NARROW = 64  # columns; lists are not told apart below it
 _LEVELS = 4
