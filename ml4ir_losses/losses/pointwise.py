@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PointwiseLossBase
 from ml4ir_losses.ops import clean, normalise, row_sum, safe_divide, safe_sqrt
+from ml4ir_losses.ops.loops import with_gradient
 from ml4ir_losses.registry import register_loss
 from ml4ir_losses.shapes import Shape, differ, same_shape, show
 
@@ -22,22 +23,20 @@ def binary_terms(labels: Tensor, scores: Tensor, pos_weight: float | None = None
     """-[p·y·ln σ(s) + (1-y)·ln(1-σ(s))] in a form that is exact at any score, with one exponential."""
     factor = 1.0 if pos_weight is None else pos_weight
 
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def terms(labels: Tensor, scores: Tensor) -> tuple[Tensor, Any]:
+    def terms(labels: Tensor, scores: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         small = ops.exp(-ops.abs(scores))
         rest = ops.log1p(small)
         of_positive, of_negative = ops.relu(-scores) + rest, ops.relu(scores) + rest  # -ln σ(s) and -ln(1 - σ(s))
 
-        def gradient(*args: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, Tensor]:
-            upstream = args[0] if upstream is None else upstream
+        def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
             # σ(s) and σ(-s), both times 1 + small
             high, low = ops.where(scores > 0, 1.0, small), ops.where(scores > 0, small, 1.0)
             slope = ((1.0 - labels) * high - factor * labels * low) / (1.0 + small)
             return upstream * (factor * of_positive - of_negative), upstream * slope
 
-        return factor * labels * of_positive + (1.0 - labels) * of_negative, gradient
+        return factor * labels * of_positive + (1.0 - labels) * of_negative, pull_back
 
-    return terms(labels * ops.ones_like(scores, dtype=scores.dtype), scores)
+    return with_gradient(terms, (labels * ops.ones_like(scores, dtype=scores.dtype), scores))
 
 
 def sigmoid_cross_entropy(

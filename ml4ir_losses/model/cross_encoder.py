@@ -15,6 +15,7 @@ from ml4ir_losses.lazy import Tensor
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.model.text_encoders import check_positions
 from ml4ir_losses.model.tokenizers import Array
+from ml4ir_losses.ops.sorting import scattered
 from ml4ir_losses.registry import split_spec
 from ml4ir_losses.sections import ModelConfig
 
@@ -140,8 +141,7 @@ class CrossEncoderModel(RelevanceModel):
             return self.scorer(as_long_as_needed(part[name]), features, training=training)
 
         def assemble(scores: Tensor) -> dict[str, Tensor]:
-            places, size = row[:, None], (shape[0] * shape[1], *scores.shape[1:])
-            logits = ops.scatter(places, ops.cast(scores, "float32"), size)
+            logits = scattered(row, ops.cast(scores, "float32"), (shape[0] * shape[1], *scores.shape[1:]))
             return self.outputs_of(ops.reshape(logits, (*shape, *scores.shape[1:])), valid)
 
         return rows, score, assemble

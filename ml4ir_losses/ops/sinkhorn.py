@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.ops.compiling import loop
-from ml4ir_losses.ops.loops import detached
+from ml4ir_losses.ops.loops import with_gradient
 from ml4ir_losses.ops.masking import safe_divide
 
 
@@ -18,10 +19,7 @@ def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
     memory B·N·iterations beside the matrix.
     """
 
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def scale(matrix: Tensor) -> tuple[Tensor, Any]:
-        matrix = detached(matrix)
-
+    def scale(matrix: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         def forward(t: Any, row: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, ...]:
             column = _inverse(_left(row, matrix))
             after = _inverse(_right(matrix, column))
@@ -31,9 +29,7 @@ def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
         empty = ops.zeros((iterations, 1, 1), dtype=matrix.dtype) * start
         last, rows, columns = loop(forward, 0, iterations, (start, empty, empty))
 
-        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
-            upstream = args[0] if upstream is None else upstream
-
+        def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
             def backward(
                 index: Any, row: Tensor, to_row: Tensor, to_column: Tensor, left: Tensor, right: Tensor
             ) -> tuple[Tensor, ...]:
@@ -50,11 +46,11 @@ def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
             *_, left, right = loop(backward, 0, iterations, (last, *slopes, empty, empty))
             left, right = ops.concatenate([left, rows]), ops.concatenate([columns, right])
             steps = ops.transpose(left, (1, 2, 0)) @ ops.transpose(right, (1, 0, 2))
-            return upstream * _outer(last, columns[-1]) + steps
+            return (upstream * _outer(last, columns[-1]) + steps,)
 
-        return matrix * _outer(last, columns[-1]), gradient
+        return matrix * _outer(last, columns[-1]), pull_back
 
-    return scale(matrix)
+    return with_gradient(scale, (matrix,))
 
 
 def _put(stack: Tensor, index: Any, x: Tensor) -> Tensor:

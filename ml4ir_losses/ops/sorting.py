@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ml4ir_losses.lazy import Tensor, ops
 
 
@@ -15,6 +17,11 @@ def descending_order(keys: Tensor, mask: Tensor) -> Tensor:
 def take(x: Tensor, order: Tensor) -> Tensor:
     """x[b, order[b, i]] for [B, N]."""
     return ops.take_along_axis(x, order, axis=-1)
+
+
+def scattered(places: Tensor, rows: Tensor, size: Any) -> Tensor:
+    """Zeros of `size` [M, ...] with rows[k] at places[k], no place twice; `ops.scatter` on torch runs one by one."""
+    return ops.scatter_update(ops.zeros(size, dtype=rows.dtype), places[:, None], rows)
 
 
 def ranks(scores: Tensor, mask: Tensor) -> Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.ops.compiling import compiled, loop
-from ml4ir_losses.ops.loops import detached, with_gradient
+from ml4ir_losses.ops.loops import with_gradient
 from ml4ir_losses.ops.masking import lowest, row_sum
-from ml4ir_losses.ops.sorting import take
+from ml4ir_losses.ops.sorting import scattered
 
 _SMALL = 2**12  # numbers; so few are not worth a compilation
 
@@ -39,20 +39,14 @@ def plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> Tensor:
 
     The slopes are found beside the values, while the order is at hand.
     """
-    if keras.backend.backend() == "jax":
-        # What a custom gradient there closes over cannot be differentiated from outside a compiled function.
-        return row_sum(weight * tail_sums(take(scores, order)))
 
-    @ops.custom_gradient  # type: ignore[untyped-decorator]
-    def summed(scores: Tensor) -> tuple[Tensor, Any]:
-        values, slopes = _quick(_plackett_luce, scores)(detached(scores), order, weight)
+    def summed(
+        scores: Tensor, order: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+        values, slopes = _quick(_plackett_luce, scores)(scores, order, weight)
+        return values, lambda upstream: (upstream[:, None] * slopes,)
 
-        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
-            return (args[0] if upstream is None else upstream)[:, None] * slopes
-
-        return values, gradient
-
-    return summed(scores)
+    return with_gradient(summed, (scores,), (ops.cast(order, scores.dtype), weight))
 
 
 def _quick(function: Any, x: Tensor) -> Any:
@@ -91,7 +85,7 @@ def _plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> tuple[Tenso
     ordered = ops.reshape(ops.take(ops.reshape(scores, (-1,)), places), (rows, size))
     sums, shares, shrinks = _tail_sums(ordered)
     slopes = ops.reshape(_slopes(weight, shares, shrinks), (-1,))
-    slopes = ops.reshape(ops.scatter(places[:, None], slopes, (rows * size,)), (rows, size))
+    slopes = ops.reshape(scattered(places, slopes, (rows * size,)), (rows, size))
     return row_sum(weight * sums), slopes
 
 
