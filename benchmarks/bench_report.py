@@ -106,15 +106,21 @@ def ratio(cell: Entries, peer: str = "ours", of: str = "seconds") -> float | Non
 
 
 def _summary(times: dict[str, Entries]) -> str:
-    judged = {name: value for name, cell in times.items() if (value := ratio(cell)) is not None}
+    return "\n".join(
+        line
+        for peer, who in (("ours", "ours on TensorFlow"), ("ours-xla", "the losses without pairs under XLA"))
+        for line in _met(times, peer, who)
+    )
+
+
+def _met(times: dict[str, Entries], peer: str, who: str) -> Iterable[str]:
+    judged = {name: value for name, cell in times.items() if (value := ratio(cell, peer)) is not None}
     if not judged:
-        return ""
+        return
     missed = [name for name, value in judged.items() if value > target(*name.split("|"))]
-    lines = [f"Targets of time met by ours on TensorFlow: {len(judged) - len(missed)} of {len(judged)} cells."]
+    yield f"\nTargets of time met by {who}: {len(judged) - len(missed)} of {len(judged)} cells."
     if missed:
-        shown = ", ".join(f"{name.replace('|', ' at ')} ({judged[name]:.2f})" for name in missed)
-        lines.append(f"Missed: {shown}.")
-    return "\n".join(lines)
+        yield "Missed: " + ", ".join(f"{name.replace('|', ' at ')} ({judged[name]:.2f})" for name in missed) + "."
 
 
 def _times(shape: str, times: dict[str, Entries], repeats: int) -> str:

@@ -40,9 +40,7 @@ def plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> Tensor:
     The slopes are found beside the values, while the order is at hand.
     """
 
-    def summed(
-        scores: Tensor, order: Tensor, weight: Tensor
-    ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+    def summed(scores: Tensor, order: Tensor, weight: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         values, slopes = _quick(_plackett_luce, scores)(scores, order, weight)
         return values, lambda upstream: (upstream[:, None] * slopes,)
 
