@@ -118,11 +118,12 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_facts: int, first_row:
     for level, (deep, tall, size) in enumerate(levels):  # the lists of more than half of the columns, of a quarter, ...
         limit = size // 2 if level < len(levels) - 1 else 0
         stop = whole(ops.sum(ops.cast(extents > limit, "int32")))
-        near = _near(steps[0], tall, height + size, height + first_row) if steps else None
+        last = (-(-height // tall) - 1) * tall  # where the last stripe begins
+        near = _near(steps[0], tall, last + size, last + first_row) if steps else None
 
         def group(
             index: Any, *sums: Tensor, start: Any = start, deep: Any = deep, tall: Any = tall, size: Any = size,
-            near: Tensor | None = near,
+            near: Tensor | None = near, last: Any = last,
         ) -> State:  # fmt: skip
             first = start + index * deep
             own = [ops.slice(x, (first, 0), (deep, size))[:, None, :] for x in columns]
@@ -131,7 +132,7 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_facts: int, first_row:
             def one(index: Any, *sums: Tensor) -> State:
                 begin = index * tall
                 some = [ops.slice(x, (first, begin), (deep, tall))[:, :, None] for x in rows]
-                by_distance = None if near is None else ops.slice(near, (0, height - begin), (tall, size))
+                by_distance = None if near is None else ops.slice(near, (0, last - begin), (tall, size))
                 to_rows, to_columns = stripe(some, own, by_distance)
                 set_rows = [_put(x, new, first, begin) for x, new in zip(sums[: outputs[0]], to_rows, strict=True)]
                 return (*set_rows, *(x + new for x, new in zip(sums[outputs[0] :], to_columns, strict=True)))
