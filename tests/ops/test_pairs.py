@@ -27,8 +27,10 @@ CASES = [
     ("lambda_loss", {"weighting_scheme": {"key": "ndcg_loss2pp", "mu": 3.0}, "k": 9, "sigma": 2.0}),
     *[("pairwise_logistic", {"lambda_weight": key}) for key in ("label_diff", "dcg", "ndcg_v2")],
     ("pairwise_logistic", AT_5),
-    *[("pairwise_logistic", {"lambda_weight": {"key": key, "topn": 4}}) for key in ("ndcg_v2", "yeti_dcg")],
-    ("pairwise_logistic", {"lambda_weight": {"key": "precision", "topn": 5}}),
+    *[
+        ("pairwise_logistic", {"lambda_weight": {"key": key, "topn": 4}})
+        for key in ("ndcg_v2", "yeti_dcg", "precision")
+    ],
     ("yeti_logistic", {"sample_size": 2, "gumbel_temperature": 2.0, **AT_5}),
 ]
 SHAPE = (6, 24)
