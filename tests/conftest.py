@@ -1,5 +1,6 @@
 """Set-up of the suite: one backend per run (`KERAS_BACKEND`), what needs another one is skipped."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -37,16 +38,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"needs the backend {' or '.join(marker.args)}"))
 
 
-if keras.backend.backend() == "jax":
-    TESTS_RUN = iter(range(10**9))
+def forget() -> None:
+    """Drops what the backend keeps of past tests: it would fill the memory, and every collection would go through it."""
+    if keras.backend.backend() == "jax":
+        import jax
 
-    def pytest_runtest_teardown() -> None:
-        """JAX keeps all that it compiled: thousands of tests would fill the memory."""
-        if next(TESTS_RUN) % 100 == 99:
-            import jax
+        jax.clear_caches()
+    if keras.backend.backend() == "tensorflow":
+        from tensorflow.python.framework import ops
 
-            jax.clear_caches()
-            keras.backend.clear_session()
+        # tf.custom_gradient registers one gradient per trace, and with it the whole graph, for the life of the process.
+        traced = ops.gradient_registry._registry
+        for name in [name for name in traced if name.startswith("CustomGradient-")]:
+            del traced[name]
+    keras.backend.clear_session()
+    gc.collect()
+
+
+TESTS_RUN = iter(range(10**9))
+
+
+def pytest_runtest_teardown() -> None:
+    if next(TESTS_RUN) % 100 == 99:
+        forget()
 
 
 @pytest.fixture

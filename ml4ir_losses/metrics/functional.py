@@ -29,9 +29,9 @@ import numpy as np
 from ml4ir_losses.errors import UserError, check_choice, check_count, check_number
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.metrics.pair_counts import ordered_pair_counts
-from ml4ir_losses.ops import clean, descending_order, list_weight, ranks, row_sum, safe_divide, take
+from ml4ir_losses.ops import clean, descending_order, list_weight, rank_table, ranks, row_sum, safe_divide, take
 from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, get_gain, inverse, label_gain, relative_gain
-from ml4ir_losses.ops.soft_ranks import AtRank, RankFn, exact_ranks
+from ml4ir_losses.ops.soft_ranks import AtRank, RankFn
 from ml4ir_losses.registry import register_metric
 
 EMPTY_QUERIES = ("skip", "zero", "one")
@@ -70,8 +70,8 @@ def ndcg(
     gains = relative_gain(docs.labels, docs.valid, gain)
     weighted = docs.weight * gains
     discounts = _in_top(get_discount(discount), topn)
-    best = exact_ranks(weighted, docs.valid)(discounts)
-    value = safe_divide(row_sum(weighted * docs.at_rank(discounts)), row_sum(weighted * best))
+    best = ops.flip(ops.sort(weighted, axis=-1), axis=-1) * discounts(rank_table(weighted))
+    value = safe_divide(row_sum(weighted * docs.at_rank(discounts)), row_sum(best))
     return _finish(docs, value, gains, empty_queries)
 
 
@@ -155,11 +155,11 @@ def mean_average_precision(
     Source: Harman, "Overview of the first TREC conference" (1993).
     """
     check_parameters("map", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
-    docs = _ranked(labels, scores, mask, item_weight, topn)
+    docs = _documents(labels, scores, mask, item_weight)
     relevant = docs.relevant(relevance_threshold)
-    precision_at = ops.cumsum(relevant, axis=-1) / docs.rank
+    precision_at = ops.cumsum(relevant, axis=-1) / docs.at_rank(lambda rank: rank)
     weighted = docs.weight * relevant
-    value = safe_divide(row_sum(ops.where(docs.in_top, weighted * precision_at, 0.0)), row_sum(weighted))
+    value = safe_divide(row_sum(docs.top(weighted * precision_at, topn)), row_sum(weighted))
     return _finish(docs, value, relevant, empty_queries)
 
 
@@ -187,10 +187,9 @@ def precision(
     """
     check_parameters("precision", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
     check_parameters("precision", denominator=denominator)
-    docs = _ranked(labels, scores, mask, item_weight, topn)
+    docs = _documents(labels, scores, mask, item_weight)
     relevant = docs.relevant(relevance_threshold)
-    found = row_sum(ops.where(docs.in_top, relevant, 0.0))
-    size = row_sum(ops.cast(ops.logical_and(docs.valid, docs.in_top), found.dtype))
+    found, size = row_sum(docs.top(relevant, topn)), row_sum(docs.top(ops.cast(docs.valid, relevant.dtype), topn))
     if denominator == "topn" and topn is not None:
         size = ops.full_like(size, topn)
     return _finish(docs, safe_divide(found, size), relevant, empty_queries)
@@ -214,9 +213,9 @@ def recall(
     Source: Manning, Raghavan, Schütze, "Introduction to information retrieval", 8.4 (2008).
     """
     check_parameters("recall", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
-    docs = _ranked(labels, scores, mask, item_weight, topn)
+    docs = _documents(labels, scores, mask, item_weight)
     relevant = docs.relevant(relevance_threshold)
-    value = safe_divide(row_sum(ops.where(docs.in_top, relevant, 0.0)), row_sum(relevant))
+    value = safe_divide(row_sum(docs.top(relevant, topn)), row_sum(relevant))
     return _finish(docs, value, relevant, empty_queries)
 
 
@@ -238,9 +237,9 @@ def hits(
     Source: Deshpande, Karypis, "Item-based top-N recommendation algorithms" (2004).
     """
     check_parameters("hits", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
-    docs = _ranked(labels, scores, mask, item_weight, topn)
+    docs = _documents(labels, scores, mask, item_weight)
     relevant = docs.relevant(relevance_threshold)
-    value = ops.max(ops.where(docs.in_top, relevant, 0.0), axis=-1)
+    value = ops.max(docs.top(relevant, topn), axis=-1)
     return _finish(docs, value, relevant, empty_queries)
 
 
@@ -305,7 +304,7 @@ def ordered_pair_accuracy(
 
 
 class _Documents(NamedTuple):
-    """The documents of each query in the order given, all [B, N]; 0 where not valid."""
+    """The documents of each query, [B, N], 0 where not valid: in the order of their ranks, but for smooth ranks."""
 
     labels: Tensor
     weight: Tensor
@@ -314,25 +313,11 @@ class _Documents(NamedTuple):
 
     def relevant(self, threshold: float) -> Tensor:
         """1 for the relevant documents, else 0."""
-        return _relevant(self.labels, self.valid, threshold)
+        return ops.cast(ops.logical_and(self.valid, self.labels >= threshold), self.labels.dtype)
 
-
-class _Ranked(NamedTuple):
-    """The documents of each query in the order of their ranks, all [B, N]; 0 where not valid."""
-
-    labels: Tensor
-    weight: Tensor
-    valid: Tensor
-    rank: Tensor
-    in_top: Tensor
-
-    def relevant(self, threshold: float) -> Tensor:
-        """1 for the relevant documents, else 0."""
-        return _relevant(self.labels, self.valid, threshold)
-
-
-def _relevant(labels: Tensor, valid: Tensor, threshold: float) -> Tensor:
-    return ops.cast(ops.logical_and(valid, labels >= threshold), labels.dtype)
+    def top(self, x: Tensor, topn: int | None) -> Tensor:
+        """x where the rank is up to topn, else 0."""
+        return x * self.at_rank(_in_top(ops.ones_like, topn))
 
 
 def _cleaned(
@@ -348,20 +333,19 @@ def _cleaned(
 
 
 def _documents(
-    labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None, rank_fn: RankFn | None
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None,
+    item_weight: Tensor | None,
+    rank_fn: RankFn | None = None,
 ) -> _Documents:
     labels, scores, weight, valid = _cleaned(labels, scores, mask, item_weight)
-    return _Documents(labels, weight, valid, (rank_fn or exact_ranks)(scores, valid))
-
-
-def _ranked(
-    labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None, topn: int | None
-) -> _Ranked:
-    labels, scores, weight, valid = _cleaned(labels, scores, mask, item_weight)
-    order = descending_order(scores, valid)
-    rank = ops.cumsum(ops.ones_like(scores), axis=-1)
-    in_top = ops.ones_like(valid) if topn is None else rank <= topn
-    return _Ranked(take(labels, order), take(weight, order), take(valid, order), rank, in_top)
+    if rank_fn is not None:
+        return _Documents(labels, weight, valid, rank_fn(scores, valid))
+    order, rank = descending_order(scores, valid), rank_table(scores)
+    valid = ops.arange(ops.shape(scores)[1]) < row_sum(ops.cast(valid, "int32"))[:, None]
+    weight = take(weight, order) if item_weight is not None else ops.cast(valid, weight.dtype)
+    return _Documents(take(labels, order), weight, valid, lambda function: function(rank))
 
 
 def _in_top(function: Callable[[Tensor], Tensor], topn: int | None) -> Callable[[Tensor], Tensor]:
@@ -371,7 +355,7 @@ def _in_top(function: Callable[[Tensor], Tensor], topn: int | None) -> Callable[
     return lambda rank: ops.where(rank < topn + 0.5, function(rank), 0.0)
 
 
-def _finish(docs: _Documents | _Ranked, value: Tensor, relevance: Tensor, empty_queries: str) -> Values:
+def _finish(docs: _Documents, value: Tensor, relevance: Tensor, empty_queries: str) -> Values:
     """The values under the policy for queries without relevance, with their weights Σ w·R / ΣR."""
     weight = list_weight(relevance, docs.valid, docs.weight)
     return _apply_policy(value, weight, ops.any(relevance > 0, axis=-1), weight, empty_queries)
