@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def forget() -> None:
-    """Drops what the backend keeps of past tests: it would fill the memory, and every collection would go through it."""
+    """Drops what the backend keeps of past tests: it would fill the memory, and slow down every collection."""
     if keras.backend.backend() == "jax":
         import jax
 

@@ -192,8 +192,8 @@ def keras_batch(key: str, rows: int = 7, size: int = 6) -> Batch:
     return float32(make_batch(key, rows=rows, size=size, padded=case_of(key).marked))
 
 
-def fill(x: Any, mask: Any, filler: float) -> Any:
-    """The array with another number wherever the mask is false."""
+def fill(x: Any, mask: Any, filler: Any) -> Any:
+    """The array with other numbers wherever the mask is false."""
     return np.where(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x, filler)
 
 

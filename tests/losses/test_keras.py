@@ -6,7 +6,6 @@ import pytest
 
 from losses.cases import (
     case_of,
-    each_at_home,
     each_key,
     each_variant,
     float32,
@@ -20,8 +19,6 @@ from losses.models import Scores, model_and_data, ranker
 from losses.numeric import gradient, values
 from ml4ir_losses.errors import UserError
 
-each_fitted_key = each_at_home()
-
 
 def oracle_mean(key, batch, scores, query_weight=1.0, weight=None):
     rows = oracle(key, batch._replace(weight=weight), scores)
@@ -32,7 +29,7 @@ def outputs(model, x):
     return values(keras.ops.cast(model(x), "float32"))
 
 
-@each_fitted_key
+@one_of_each_family()
 def test_fit_and_evaluate(key):
     model, x, batch = model_and_data(key)
     model.compile(keras.optimizers.SGD(0.05 / case_of(key).steep), loss=get_loss(key).get_loss_fn())

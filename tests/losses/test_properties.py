@@ -20,7 +20,10 @@ from losses.cases import (
 from losses.numeric import BACKEND, assert_close, gradient, values
 from ml4ir_losses.losses.keras_loss import RelevanceLoss
 
-GARBAGE = [np.nan, np.inf, -np.inf, 1e30, -7.0] if BACKEND == "tensorflow" else [np.nan]
+
+def with_garbage(x, mask):
+    """The array with all sorts of numbers wherever the mask is false."""
+    return fill(x, mask, np.resize(np.array([np.nan, -7.0, np.inf, 1e30, -np.inf], x.dtype), x.shape))
 
 
 def both(key, batch, **params):
@@ -50,13 +53,12 @@ def test_permuted_rows_permute_the_gradient(key):
 
 
 @each_variant_of(lambda case: case.layout != "columns")
-@pytest.mark.parametrize("garbage", GARBAGE, ids=str)
-def test_padding_is_ignored(key, params, garbage):
+def test_padding_is_ignored(key, params):
     batch = make_batch(key)
     value, slopes = both(key, batch, **params)
-    dirty = batch._replace(**{name: fill(getattr(batch, name), batch.mask, garbage) for name in ("scores", "weight")})
+    dirty = batch._replace(scores=with_garbage(batch.scores, batch.mask), weight=with_garbage(batch.weight, batch.mask))
     if case_of(key).layout != "classes":  # the mask given, the labels of the padding may be anything
-        dirty = dirty._replace(labels=fill(batch.labels, batch.mask, garbage))
+        dirty = dirty._replace(labels=with_garbage(batch.labels, batch.mask))
     dirty_value, dirty_slopes = both(key, dirty, **params)
     np.testing.assert_allclose(dirty_value, value, rtol=1e-6)
     np.testing.assert_allclose(dirty_slopes, slopes, rtol=1e-6)
@@ -78,11 +80,9 @@ def test_padding_by_label_is_ignored(key, from_logits, label):
     scores = batch.scores if from_logits else 1 / (1 + np.exp(-batch.scores))
     labels = np.where(batch.mask, batch.labels, np.float32(label))
     value, slopes = values(fn(labels, scores)), gradient(lambda s: fn(labels, s), scores)
-    for garbage in GARBAGE[:2] if case_of(key).random else GARBAGE:
-        dirty = scores.copy()
-        dirty[~batch.mask] = garbage
-        np.testing.assert_allclose(values(fn(labels, dirty)), value, rtol=1e-6)
-        np.testing.assert_allclose(gradient(lambda s: fn(labels, s), dirty), slopes, rtol=1e-6)
+    dirty = with_garbage(scores, batch.mask)
+    np.testing.assert_allclose(values(fn(labels, dirty)), value, rtol=1e-6)
+    np.testing.assert_allclose(gradient(lambda s: fn(labels, s), dirty), slopes, rtol=1e-6)
     assert np.isfinite(value).all()
     assert (slopes[~batch.mask] == 0).all()
 

@@ -124,8 +124,9 @@ def test_rows_of_the_last_batches_are_remembered_and_saved(tmp_path):
 
 
 @pytest.mark.backend("tensorflow")
-@pytest.mark.parametrize("progress", [False, True])
-@pytest.mark.parametrize("size", [5, 12, 50])
+@pytest.mark.parametrize(
+    ("size", "progress"), [(5, True), (12, False), *(pytest.param(n, n == 50, marks=pytest.mark.slow) for n in (1, 50))]
+)
 def test_a_cached_step_is_the_step_of_the_whole_batch(size, progress, capfd):
     """Plain gradient descent: equal weights after a step are equal gradients."""
     plain, cached = "multiple_negatives_ranking", "cached_multiple_negatives_ranking"

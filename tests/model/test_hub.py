@@ -301,7 +301,7 @@ def test_xla(presets):
     ("loss", "architecture"),
     [
         ({"key": "cached_multiple_negatives_ranking", "mini_batch_size": 3}, "bi_encoder"),
-        ("denoising_auto_encoder", "denoising_auto_encoder"),
+        pytest.param("denoising_auto_encoder", "denoising_auto_encoder", marks=pytest.mark.slow),
     ],
     ids=["bi_encoder", "denoising_auto_encoder"],
 )

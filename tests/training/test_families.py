@@ -20,6 +20,14 @@ def test_there_is_one_of_each_family():
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+def test_the_config_is_sound(name):
+    assert check(CONFIGS / f"{name}.yaml")
+
+
+QUICK = ("pointwise", "embedding")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in FAMILIES])
 def test_the_config_reaches_its_figures(name, tmp_path):
     run = train(CONFIGS / f"{name}.yaml", tmp_path / "run")
     assert run.missed == []

@@ -30,6 +30,7 @@ def test_the_data_are_read_whole(config):
     assert summary["features"] == 300
 
 
+@pytest.mark.slow
 def test_the_config_reaches_its_figure(config, tmp_path):
     run = train(config, tmp_path / "run")
     assert run.missed == []

@@ -75,7 +75,7 @@ def test_every_loss_of_embeddings_is_among_the_cases():
     assert set(CASES) == {entry.key for entry in LOSSES if entry.loss_type == "embedding"}
 
 
-# One of each kind of columns, targets, heads and wrappers; the others repeat them.
+# One of each kind of columns, targets, heads and memories; the others repeat them, or take half a minute.
 QUICK = {
     "batch_hard_triplet",
     "contrastive",
@@ -84,12 +84,9 @@ QUICK = {
     "cosent",
     "distill_kl_div",
     "multiple_negatives_ranking",
-    "cached_multiple_negatives_ranking",
     "pair_softmax",
     "arc_face",
-    "matryoshka_2d",
     "cross_batch_memory",
-    "denoising_auto_encoder",
 }
 
 
