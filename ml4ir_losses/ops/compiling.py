@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from ml4ir_losses.lazy import Tensor, keras
+from ml4ir_losses.lazy import Tensor, keras, ops
 
 State = tuple[Tensor, ...]
+
+_WIDTHS = sorted(part * 2**k for part in (2, 3) for k in range(2, 30 - part // 3))  # 8, 12, 16, 24, ... 2^30
 
 
 @lru_cache(maxsize=512)
@@ -32,6 +34,19 @@ def compiled(function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
 
         return jax.jit(bound)  # type: ignore[no-any-return]
     return bound
+
+
+def of_few_widths(x: Tensor, filler: float) -> Tensor:
+    """x [B, N], filled up to one of few widths where N is known only when the graph runs.
+
+    A compiled function is compiled for every width that it meets; of a width that is known no other one will come.
+    """
+    if x.shape[1] is not None:
+        return x
+    rows, width = ops.shape(x)
+    widths = ops.convert_to_tensor(_WIDTHS, dtype="int32")
+    more = ops.min(ops.where(widths >= width, widths, _WIDTHS[-1])) - width
+    return ops.concatenate([x, ops.zeros((rows, more), dtype=x.dtype) + filler], axis=1)
 
 
 def loop(step: Callable[..., State], start: Any, stop: Any, state: State) -> State:

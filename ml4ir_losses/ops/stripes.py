@@ -15,7 +15,7 @@ from functools import reduce
 from typing import Any
 
 from ml4ir_losses.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.compiling import State, compiled, has_accelerator, loop, whole
+from ml4ir_losses.ops.compiling import State, compiled, has_accelerator, loop, of_few_widths, whole
 
 _PAIRS = {"tensorflow": 2**18, "jax": 2**18, "torch": 2**17, "accelerator": 2**24}  # of a stripe: 2^18 stay in a cache
 _DENSE = 2**16  # pairs of a batch that are not worth a kernel
@@ -73,9 +73,14 @@ def stripe_sums(
     def large() -> list[Tensor]:
         order = ops.argsort(-extents)
         back = ops.argsort(order)
-        ordered = [ops.take(x, order, axis=0) for x in (*rows, *columns, extents)]
+        ordered = [
+            *[ops.take(of_few_widths(x, float("nan")), order, axis=0) for x in (*rows, *columns)],
+            ops.take(extents, order, axis=0),
+        ]
         kernel = compiled(_kernel, stripe, outputs, len(rows), first_row)
-        return [ops.take(x, back, axis=0) for x in kernel(*ordered, *table)]
+        widths = [shape[1]] * outputs[0] + [shape[2]] * outputs[1]
+        sums = kernel(*ordered, *[of_few_widths(x[None, :], 0.0)[0] for x in table])
+        return [ops.take(x[:, :width], back, axis=0) for x, width in zip(sums, widths, strict=True)]
 
     if known:
         return small() if shape[0] * shape[1] * shape[2] <= _DENSE else large()
@@ -115,7 +120,7 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_facts: int, first_row:
     rows = [_padded(x, more_lists, more_rows) for x in stripe.prepare(facts[:row_facts])]
     columns = [_padded(x, more_lists, wide - width) for x in stripe.prepare(facts[row_facts:])]
     extents = ops.concatenate([extents, ops.zeros((more_lists,), dtype=extents.dtype)])
-    sums: State = (*[ops.zeros_like(rows[0])] * outputs[0], *[ops.zeros_like(columns[0])] * outputs[1])
+    sums: Sequence[Tensor] = (*[ops.zeros_like(rows[0])] * outputs[0], *[ops.zeros_like(columns[0])] * outputs[1])
     start: Any = 0
     for level, (deep, tall, size) in enumerate(levels):  # the lists of more than half of the columns, of a quarter, ...
         limit = size // 2 if level < len(levels) - 1 else 0
@@ -124,10 +129,9 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_facts: int, first_row:
         near = _near(steps[0], tall, last + size, last + first_row) if steps else None
 
         def group(
-            index: Any, *sums: Tensor, start: Any = start, deep: Any = deep, tall: Any = tall, size: Any = size,
+            _: Any, first: Any, *sums: Tensor, deep: Any = deep, tall: Any = tall, size: Any = size,
             near: Tensor | None = near, last: Any = last,
         ) -> State:  # fmt: skip
-            first = start + index * deep
             own = [ops.slice(x, (first, 0), (deep, size))[:, None, :] for x in columns]
             needed = whole(ops.max(ops.slice(extents, (first,), (deep,)))) - first_row
 
@@ -142,9 +146,11 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_facts: int, first_row:
             nothing = [ops.zeros((deep, size), dtype=x.dtype) for x in sums[outputs[0] :]]
             done = loop(one, 0, -(-_at_most(height, needed) // tall), (*sums[: outputs[0]], *nothing))
             added = [_put(x, new, first, 0) for x, new in zip(sums[outputs[0] :], done[outputs[0] :], strict=True)]
-            return (*done[: outputs[0]], *added)
+            return (first + deep, *done[: outputs[0]], *added)
 
-        sums = loop(group, 0, -(-(stop - start) // deep), sums)
+        # `first` is counted up, not start + index · deep: an invariant of the loop that says where a slice begins is a
+        # constant to XLA in TensorFlow, which would compile the kernel anew for every batch of other extents.
+        _, *sums = loop(group, 0, -(-(stop - start) // deep), (start, *sums))
         start = stop
     heights = [height] * outputs[0] + [width] * outputs[1]
     return tuple(x[:lists, :size] for x, size in zip(sums, heights, strict=True))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ml4ir_losses.lazy import Tensor, ops
-from ml4ir_losses.ops.compiling import compiled, loop
+from ml4ir_losses.ops.compiling import compiled, loop, of_few_widths
 from ml4ir_losses.ops.loops import with_gradient
 from ml4ir_losses.ops.masking import lowest, row_sum
 from ml4ir_losses.ops.sorting import scattered
@@ -23,8 +23,10 @@ def tail_sums(x: Tensor) -> Tensor:
     """
 
     def summed(x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        tails, shares, shrinks = _quick(_tail_sums, x)(x)
-        return tails, lambda upstream: (_quick(_slopes, x)(upstream, shares, shrinks),)
+        size = ops.shape(x)[1]
+        tails, *kept = _quick(_tail_sums, x)(of_few_widths(x, lowest(x)))
+        slopes = _quick(_slopes, x)
+        return tails[:, :size], lambda upstream: (slopes(of_few_widths(upstream, 0.0), *kept)[:, :size],)
 
     return with_gradient(summed, (ops.convert_to_tensor(x),))
 
@@ -41,8 +43,13 @@ def plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> Tensor:
     """
 
     def summed(scores: Tensor, order: Tensor, weight: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        values, slopes = _quick(_plackett_luce, scores)(scores, order, weight)
-        return values, lambda upstream: (upstream[:, None] * slopes,)
+        size = ops.shape(scores)[1]
+        places = of_few_widths(order + 1.0, 0.0)
+        behind = ops.arange(ops.shape(places)[1], dtype="int32")
+        places = ops.where(places == 0, behind, ops.cast(places, "int32") - 1)
+        lists = of_few_widths(scores, lowest(scores)), places, of_few_widths(weight, 0.0)
+        values, slopes = _quick(_plackett_luce, scores)(*lists)
+        return values, lambda upstream: (upstream[:, None] * slopes[:, :size],)
 
     return with_gradient(summed, (scores,), (ops.cast(order, scores.dtype), weight))
 
@@ -78,7 +85,6 @@ def _slopes(upstream: Tensor, shares: Tensor, shrinks: Tensor) -> Tensor:
 
 def _plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     rows, size = ops.shape(scores)
-    order = ops.cast(order, "int32")
     places = ops.reshape(order + size * ops.arange(rows, dtype="int32")[:, None], (-1,))
     ordered = ops.reshape(ops.take(ops.reshape(scores, (-1,)), places), (rows, size))
     sums, shares, shrinks = _tail_sums(ordered)

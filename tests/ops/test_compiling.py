@@ -1,0 +1,61 @@
+"""How often XLA compiles a kernel, as TensorFlow's own log tells it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+import numpy as np, tensorflow as tf
+from ml4ir_losses import get_loss
+
+rng = np.random.default_rng(0)
+
+def lists(width, longest):
+    labels = rng.integers(0, 4, (16, width)).astype("float32")
+    for row, size in enumerate(rng.integers(1, longest + 1, 16)):
+        labels[row, size:] = -1.0
+    return labels, rng.normal(size=(16, width)).astype("float32")
+
+def step_of(key, **how):
+    fn = get_loss(key).get_loss_fn()
+
+    @tf.function(autograph=False, **how)
+    def step(labels, scores):
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            loss = fn(labels, scores)
+        return loss, tape.gradient(loss, scores)
+
+    return step
+
+unknown = [tf.TensorSpec([None, None], "float32")] * 2
+for key in sys.argv[1:]:
+    for how, widths in (({"input_signature": unknown}, (96, 91, 96, 80)), ({"jit_compile": True}, (96, 96, 96))):
+        step = step_of(key, **how)
+        for number, width in enumerate(widths):
+            print("call", "first" if number == 0 else "later", key, how, file=sys.stderr, flush=True)
+            step(*map(tf.constant, lists(width, width // (number + 1))))
+"""
+
+
+@pytest.mark.backend("tensorflow")
+def test_once_for_batches_of_other_lists_and_of_like_widths():
+    """Ragged data give every batch other list lengths: a kernel compiled for each would cost a second a step."""
+    keys = ["pairwise_logistic", "lambda_loss", "approx_ndcg", "neural_sort_cross_entropy", "list_mle"]
+    log = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "device_compilation_profiler=1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *keys], capture_output=True, text=True, check=True, env={**os.environ, **log}
+    )
+    compiled: dict[str, int] = {}
+    call = "before"
+    for line in ran.stderr.splitlines():
+        call = line if line.startswith("call ") else call
+        compiled[call] = compiled.get(call, 0) + ("] Compiled " in line and "compile time" in line)
+    firsts = [count for call, count in compiled.items() if call.startswith("call first")]
+    later = {call: count for call, count in compiled.items() if call.startswith("call later")}
+    assert len(firsts) == len(later) == 2 * len(keys)
+    assert sum(firsts) >= 2 * len(keys) - 2  # the log is there; a loss without a kernel compiles nothing
+    assert not any(later.values()), later
