@@ -9,14 +9,14 @@ run: $(VENV)/.run  ## set up and run the main job
 	$(VENV)/bin/ml4ir-losses train configs/quickstart.yaml $(if $(RUN_DIR),--run-dir $(RUN_DIR))
 
 test: $(VENV)/.dev  ## set up and pass the tests
-	$(VENV)/bin/python -m pytest -n auto
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal
 
 test-slow: $(VENV)/.dev  ## what `make test` leaves out
-	$(VENV)/bin/python -m pytest -n auto -m slow
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal -m slow
 
 test-backends: $(BACKENDS)/.dev  ## the tests of losses, ops and metrics on JAX and PyTorch
-	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m pytest -n auto $(PORTABLE)
-	KERAS_BACKEND=torch $(BACKENDS)/bin/python -m pytest -n auto $(PORTABLE)
+	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m pytest -n auto --dist worksteal $(PORTABLE)
+	KERAS_BACKEND=torch $(BACKENDS)/bin/python -m pytest -n auto --dist worksteal $(PORTABLE)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -44,7 +44,7 @@ for key in sys.argv[1:]:
 @pytest.mark.backend("tensorflow")
 def test_once_for_batches_of_other_lists_and_of_like_widths():
     """Ragged data give every batch other list lengths: a kernel compiled for each would cost a second a step."""
-    keys = ["pairwise_logistic", "lambda_loss", "approx_ndcg", "neural_sort_cross_entropy", "list_mle"]
+    keys = ["pairwise_logistic", "lambda_loss", "list_mle"]  # pairs, pairs with distances, tails
     log = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "device_compilation_profiler=1"}
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM, *keys], capture_output=True, text=True, check=True, env={**os.environ, **log}
@@ -57,5 +57,5 @@ def test_once_for_batches_of_other_lists_and_of_like_widths():
     firsts = [count for call, count in compiled.items() if call.startswith("call first")]
     later = {call: count for call, count in compiled.items() if call.startswith("call later")}
     assert len(firsts) == len(later) == 2 * len(keys)
-    assert sum(firsts) >= 2 * len(keys) - 2  # the log is there; a loss without a kernel compiles nothing
+    assert all(firsts)  # the log is there
     assert not any(later.values()), later
