@@ -53,7 +53,7 @@ def main():
     parser.add_argument("--tf-ranking", metavar="PYTHON")
     parser.add_argument("--allrank", metavar="PYTHON")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--queries", type=int, default=1500)
+    parser.add_argument("--queries", type=int, default=4500)
     parser.add_argument("--epochs", type=int, default=1, help="timed epochs of each process")
     parser.add_argument("--prefix", default="", help="command that each measurement is run by")
     parser.add_argument("--only", nargs="*", help="words, one of which the library or what it does must contain")

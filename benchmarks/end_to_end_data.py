@@ -17,7 +17,7 @@ def arguments():
     """What `end_to_end.py` asks of a contestant."""
     parser = argparse.ArgumentParser()
     parser.add_argument("variant")
-    parser.add_argument("--queries", type=int, default=1500)
+    parser.add_argument("--queries", type=int, default=4500)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=1)
     return parser.parse_args()

@@ -36,17 +36,17 @@ def compiled(function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
     return bound
 
 
-def of_few_widths(x: Tensor, filler: float) -> Tensor:
-    """x [B, N], filled up to one of few widths where N is known only when the graph runs.
+def of_few_widths(x: Tensor, filler: float, width: Any) -> Tensor:
+    """x [B, N], filled up to one of few widths where `width`, N, is a tensor: known only when the graph runs.
 
     A compiled function is compiled for every width that it meets; of a width that is known no other one will come.
+    What goes together takes one `width`, as the shape of some of it may be known, and that of some not.
     """
-    if x.shape[1] is not None:
+    if isinstance(width, int):
         return x
-    rows, width = ops.shape(x)
     widths = ops.convert_to_tensor(_WIDTHS, dtype="int32")
     more = ops.min(ops.where(widths >= width, widths, _WIDTHS[-1])) - width
-    return ops.concatenate([x, ops.zeros((rows, more), dtype=x.dtype) + filler], axis=1)
+    return ops.concatenate([x, ops.zeros((ops.shape(x)[0], more), dtype=x.dtype) + filler], axis=1)
 
 
 def loop(step: Callable[..., State], start: Any, stop: Any, state: State) -> State:

@@ -73,13 +73,12 @@ def stripe_sums(
     def large() -> list[Tensor]:
         order = ops.argsort(-extents)
         back = ops.argsort(order)
-        ordered = [
-            *[ops.take(of_few_widths(x, float("nan")), order, axis=0) for x in (*rows, *columns)],
-            ops.take(extents, order, axis=0),
-        ]
+        facts = [of_few_widths(x, float("nan"), shape[1]) for x in rows]
+        facts += [of_few_widths(x, float("nan"), shape[2]) for x in columns]
+        ordered = [ops.take(x, order, axis=0) for x in (*facts, extents)]
         kernel = compiled(_kernel, stripe, outputs, len(rows), first_row)
         widths = [shape[1]] * outputs[0] + [shape[2]] * outputs[1]
-        sums = kernel(*ordered, *[of_few_widths(x[None, :], 0.0)[0] for x in table])
+        sums = kernel(*ordered, *[of_few_widths(x[None, :], 0.0, _sizes(x)[0])[0] for x in table])
         return [ops.take(x[:, :width], back, axis=0) for x, width in zip(sums, widths, strict=True)]
 
     if known:

@@ -24,9 +24,9 @@ def tail_sums(x: Tensor) -> Tensor:
 
     def summed(x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         size = ops.shape(x)[1]
-        tails, *kept = _quick(_tail_sums, x)(of_few_widths(x, lowest(x)))
+        tails, *kept = _quick(_tail_sums, x)(of_few_widths(x, lowest(x), size))
         slopes = _quick(_slopes, x)
-        return tails[:, :size], lambda upstream: (slopes(of_few_widths(upstream, 0.0), *kept)[:, :size],)
+        return tails[:, :size], lambda upstream: (slopes(of_few_widths(upstream, 0.0, size), *kept)[:, :size],)
 
     return with_gradient(summed, (ops.convert_to_tensor(x),))
 
@@ -44,10 +44,10 @@ def plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> Tensor:
 
     def summed(scores: Tensor, order: Tensor, weight: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         size = ops.shape(scores)[1]
-        places = of_few_widths(order + 1.0, 0.0)
+        places = of_few_widths(order + 1.0, 0.0, size)
         behind = ops.arange(ops.shape(places)[1], dtype="int32")
         places = ops.where(places == 0, behind, ops.cast(places, "int32") - 1)
-        lists = of_few_widths(scores, lowest(scores)), places, of_few_widths(weight, 0.0)
+        lists = of_few_widths(scores, lowest(scores), size), places, of_few_widths(weight, 0.0, size)
         values, slopes = _quick(_plackett_luce, scores)(*lists)
         return values, lambda upstream: (upstream[:, None] * slopes[:, :size],)
 

@@ -1,10 +1,14 @@
-"""How often XLA compiles a kernel, as TensorFlow's own log tells it."""
+"""The widths that kernels take, and how often XLA compiles one, as TensorFlow's own log tells it."""
 
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from losses.numeric import values
+from ml4ir_losses import get_loss
 
 PROGRAM = """
 import sys
@@ -59,3 +63,27 @@ def test_once_for_batches_of_other_lists_and_of_like_widths():
     assert len(firsts) == len(later) == 2 * len(keys)
     assert all(firsts)  # the log is there
     assert not any(later.values()), later
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.parametrize("key", ["pairwise_logistic", "lambda_loss", "approx_ndcg", "neural_sort_ndcg", "list_mle"])
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+def test_a_width_between_those_that_kernels_take(key, known):
+    """Also where the width of the scores is known and that of their gradient is not."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(-1, 4, (40, 50)).astype("float32")
+    scores = rng.normal(size=(40, 50)).astype("float32")
+    fn = get_loss(key).get_loss_fn()
+
+    def step(labels, scores):
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            loss = fn(labels, scores)
+        return loss, tape.gradient(loss, scores)
+
+    shape = [40, 50] if known else [None, None]
+    graph = tf.function(step, input_signature=[tf.TensorSpec(shape, "float32")] * 2, autograph=False)
+    for found, right in zip(graph(labels, scores), step(tf.constant(labels), tf.constant(scores)), strict=True):
+        np.testing.assert_allclose(values(found), values(right), rtol=1e-5, atol=1e-7)
