@@ -125,7 +125,11 @@ def test_rows_of_the_last_batches_are_remembered_and_saved(tmp_path):
 
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize(
-    ("size", "progress"), [(5, True), (12, False), *(pytest.param(n, n == 50, marks=pytest.mark.slow) for n in (1, 50))]
+    ("size", "progress"),
+    [
+        *((5, True), (12, False)),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in ((5, False), (12, True), (50, False), (50, True))),
+    ],
 )
 def test_a_cached_step_is_the_step_of_the_whole_batch(size, progress, capfd):
     """Plain gradient descent: equal weights after a step are equal gradients."""
