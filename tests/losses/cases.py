@@ -88,13 +88,13 @@ def firsts_of_families(what: Callable[[Case], bool]) -> set[str]:
 
 
 def each_variant_of(
-    what: Callable[[Case], bool] = lambda case: True, every: bool = False, at_home: bool = False
+    what: Callable[[Case], bool] = lambda case: True, every: bool = False, families: bool = False
 ) -> Any:
     """Over the keys whose case fits and the parameters to try; but for `every`, those after the first are slow.
 
-    `at_home`: on other backends than TensorFlow only those of a family's first key are not.
+    `families`: those of all keys but a family's first are slow, too.
     """
-    quick = firsts_of_families(what) if at_home and BACKEND != "tensorflow" else set(KEYS)
+    quick = firsts_of_families(what) if families else set(KEYS)
     rows = [
         pytest.param(key, params, id=variant_name(key, params), marks=() if plain else pytest.mark.slow)
         for key in KEYS

@@ -14,23 +14,32 @@ def values(tensor):
 
 def gradient(function, x):
     """d Σ function(x) / dx."""
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        x = tf.convert_to_tensor(x)
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            total = tf.reduce_sum(function(x))
-        return values(tape.gradient(total, x))
     if BACKEND == "jax":
         import jax
 
         plain = getattr(function, "plain", function)
         slope = jax.grad(lambda z: ops.sum(plain(z)))
         return values((slope if plain is function else jax.jit(slope))(ops.convert_to_tensor(x)))
+    return value_and_gradient(function, x)[1]
+
+
+def value_and_gradient(function, x):
+    """function(x) and d Σ function(x) / dx."""
+    if BACKEND == "jax":
+        return values(function(ops.convert_to_tensor(x))), gradient(function, x)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        x = tf.convert_to_tensor(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+            total = tf.reduce_sum(value)
+        return values(value), values(tape.gradient(total, x))
     x = ops.convert_to_tensor(x).requires_grad_()
-    function(x).sum().backward()
-    return values(x.grad.detach())
+    value = function(x)
+    value.sum().backward()
+    return values(value.detach()), values(x.grad.detach())
 
 
 def central_differences(function, x, step=1e-5):

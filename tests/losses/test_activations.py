@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from losses.cases import case_of, each_at_home, each_key, get_loss
+from losses.cases import case_of, each_key, get_loss, one_of_each_family
 from losses.models import ranker
 from losses.numeric import assert_close, gradient, values
 from ml4ir_losses.losses.activations import ACTIVATIONS, INVERSES, MaskedActivation
@@ -90,7 +90,7 @@ def test_inverses(name):
     )
 
 
-@each_at_home()
+@one_of_each_family()
 def test_the_node_in_a_functional_graph(key, tmp_path):
     """It is named, carries no mask that Keras would multiply into the loss, and comes back from a file."""
     width = (case_of(key).outputs,) if case_of(key).layout == "outputs" else ()

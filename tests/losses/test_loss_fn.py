@@ -74,12 +74,12 @@ class TestWeights:
         np.testing.assert_allclose(values(fn(LABELS, SCORES, weight)), (2 * FIRST + 4 * SECOND) / 6, rtol=1e-6)
 
     @each_key
-    @pytest.mark.parametrize("shape", [(6,), (8,), (1,), (7, 5), (6, 6), (1, 6), (7, 6, 1), (7, 1, 1), (7, 2)], ids=str)
-    def test_of_other_shapes(self, key, shape):
-        batch = float32(make_batch(key))
-        with pytest.raises(UserError, match="sample_weight") as caught:
-            get_loss(key).get_loss_fn()(batch.labels, batch.scores, np.ones(shape))
-        assert str(shape) in str(caught.value)
+    def test_of_other_shapes(self, key):
+        batch, fn = float32(make_batch(key)), get_loss(key).get_loss_fn()
+        for shape in [(6,), (8,), (1,), (7, 5), (6, 6), (1, 6), (7, 6, 1), (7, 1, 1), (7, 2)]:
+            with pytest.raises(UserError, match="sample_weight") as caught:
+                fn(batch.labels, batch.scores, np.ones(shape))
+            assert str(shape) in str(caught.value)
 
     def test_classes_have_no_document_weights(self):
         batch = float32(make_batch("categorical_cross_entropy", rows=6))
@@ -145,8 +145,8 @@ class TestMask:
         for dtype in ("bool", "float32", "int64"):
             fn = get_loss(key).get_loss_fn(mask=batch.mask.astype(dtype))
             assert values(fn(labels, batch.scores)) == pytest.approx(expected, rel=1e-5)
-            slopes = gradient(lambda s, fn=fn: fn(labels, s), batch.scores)
-            assert (slopes[~batch.mask] == 0).all()
+        slopes = gradient(lambda s: fn(labels, s), batch.scores)
+        assert (slopes[~batch.mask] == 0).all()
 
     def test_of_one_hot_classes_is_of_rows(self):
         batch = float32(make_batch("categorical_cross_entropy", rows=6))

@@ -13,7 +13,7 @@ from losses.cases import (
     oracle,
     pure,
 )
-from losses.numeric import BACKEND, DOUBLE, assert_close, central_differences, gradient, values
+from losses.numeric import BACKEND, DOUBLE, assert_close, central_differences, gradient, value_and_gradient, values
 
 # B ≠ N and B = N: a value broadcast along the wrong axis shows only where they differ, or only where they agree.
 # How shapes are broadcast is the same on every backend.
@@ -21,8 +21,8 @@ OTHERS = [] if BACKEND == "tensorflow" else [pytest.mark.slow]
 SHAPES = pytest.mark.parametrize(
     ("rows", "size", "weighted"),
     [
-        pytest.param(7, 6, True, id="B7N6-weights"),
-        pytest.param(7, 6, False, id="B7N6-no-weights"),
+        pytest.param(20, 6, True, id="B20N6-weights"),
+        pytest.param(20, 6, False, id="B20N6-no-weights"),
         pytest.param(6, 6, True, id="B6N6-weights", marks=OTHERS),
         pytest.param(1, 6, True, id="B1N6-weights", marks=OTHERS),
         pytest.param(6, 6, False, id="B6N6-no-weights", marks=pytest.mark.slow),
@@ -39,7 +39,7 @@ def expected(key, batch, scores, weighted, params):
 @each_oracle_variant
 @SHAPES
 def test_values(key, params, rows, size, weighted):
-    for seed in range(3):
+    for seed in range(3 if rows == 1 else 1):
         batch = make_batch(key, seed, rows, size)
         actual = values(pure(key, batch, weighted, **params)(batch.scores))
         assert_close(actual, expected(key, batch, batch.scores, weighted, params))
@@ -67,6 +67,7 @@ def test_gradients_at_all_equal_scores(key, size):
     held = {"held": batch.scores} if case_of(key).held else {}
     last = (0,) * (batch.scores.ndim - 2)
     chosen = [(*place, *last) for place in [(0, 0), (0, 3), (0, size // 2), (1, 1), (1, size - 1)]]
+    chosen = chosen[::2] if case_of(key).random else chosen  # samples, and so slow
     for place in chosen:
         nudge = np.zeros_like(batch.scores)
         nudge[place] = 1e-5
@@ -90,10 +91,9 @@ def test_scores_far_apart(key):
     if case_of(key).layout == "embeddings":  # long and short ones: about a far point float32 has no angle left
         far = [np.float32(batch.scores * length).astype("float64") for length in (1e2, 1e-2)]
     for scores in far:
-        actual = pure(key, batch)(scores.astype("float32"))
-        largest = max(1.0, np.abs(expected(key, batch, scores, True, {})).max())
-        np.testing.assert_allclose(values(actual), expected(key, batch, scores, True, {}), rtol=0, atol=2e-6 * largest)
-        slopes = gradient(pure(key, batch), scores.astype("float32"))
+        actual, slopes = value_and_gradient(pure(key, batch), scores.astype("float32"))
+        wanted = expected(key, batch, scores, True, {})
+        np.testing.assert_allclose(actual, wanted, rtol=0, atol=2e-6 * max(1.0, np.abs(wanted).max()))
         assert np.isfinite(slopes).all()
         reference = gradient(pure(key, batch), scores)
         tolerance = 2 * SLOPE if case_of(key).random else SLOPE  # beside scores of 1e4 noise keeps steps of 1e-3

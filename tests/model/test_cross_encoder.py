@@ -163,9 +163,9 @@ def test_a_step_in_chunks_encodes_real_documents_alone_twice(folder, monkeypatch
 @pytest.mark.parametrize(
     ("loss", "encoder", "inputs", "size"),
     [
-        ({"key": "mean_squared_error"}, WORDS, [PAIR], 5),
+        pytest.param({"key": "mean_squared_error"}, WORDS, [PAIR], 5, marks=pytest.mark.slow),
         ({"key": "pairwise_logistic"}, WORDS, [PAIR, *OTHERS], 11),
-        ({"key": "list_mle"}, TRANSFORMER, [PAIR, *OTHERS], 5),
+        pytest.param({"key": "list_mle"}, TRANSFORMER, [PAIR, *OTHERS], 5, marks=pytest.mark.slow),
         (ORDINAL, WORDS, [PAIR], 1),
         ({"key": "list_mle"}, {**WORDS, "dropout": 0.4}, [PAIR], 1000),  # one chunk: the same draws, and again
     ],

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from losses.numeric import values
+from marking import rest_slow
 from ml4ir_losses.errors import ConfigError, UserError
 from ml4ir_losses.model.embedding_model import EmbeddingModel, TextTask
 from ml4ir_losses.model.loading import load_model
@@ -64,10 +65,10 @@ def test_encoding_does_not_depend_on_the_batches(batch_size):
     ("loss", "options", "y", "extra"),
     [
         ({"key": "pair_softmax", "num_labels": 3}, {"architecture": "pair_classifier"}, np.arange(12) % 3, 2),
-        ("proxy_anchor", {"columns": 1, "classes": "ab"}, np.arange(12) % 2, 1),
-        ("proxy_nca", {"columns": 1, "classes": "ab"}, np.arange(12) % 2, 1),
+        pytest.param("proxy_anchor", {"columns": 1, "classes": "ab"}, np.arange(12) % 2, 1, marks=pytest.mark.slow),
+        pytest.param("proxy_nca", {"columns": 1, "classes": "ab"}, np.arange(12) % 2, 1, marks=pytest.mark.slow),
         ("arc_face", {"columns": 1, "classes": "ab"}, np.arange(12) % 2, 1),
-        ("contrastive_tension_in_batch", {"shared": False}, ZEROS, 1),
+        pytest.param("contrastive_tension_in_batch", {"shared": False}, ZEROS, 1, marks=pytest.mark.slow),
         ({"key": "matryoshka", "dims": [6, 3], "loss": "contrastive_tension_in_batch"}, {}, ZEROS, 1),
     ],
     ids=["pair_softmax", "proxy_anchor", "proxy_nca", "arc_face", "contrastive_tension_in_batch", "matryoshka"],
@@ -125,11 +126,7 @@ def test_rows_of_the_last_batches_are_remembered_and_saved(tmp_path):
 
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize(
-    ("size", "progress"),
-    [
-        *((5, True), (12, False)),
-        *(pytest.param(*other, marks=pytest.mark.slow) for other in ((5, False), (12, True), (50, False), (50, True))),
-    ],
+    ("size", "progress"), rest_slow([(n, progress) for n in (5, 12, 50) for progress in (False, True)], (5, True))
 )
 def test_a_cached_step_is_the_step_of_the_whole_batch(size, progress, capfd):
     """Plain gradient descent: equal weights after a step are equal gradients."""

@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from keras import ops
 
 from losses.numeric import values
+from marking import rest_slow
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.model.text_layers import BagOfWords, distinct
 from ml4ir_losses.registry import ENCODERS
@@ -184,7 +185,7 @@ def test_dropout_is_for_training(key):
     assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
 
 
-@each_encoder
+@pytest.mark.parametrize("key", rest_slow(SMALL, "bag_of_words", "cnn", "gru"))
 def test_it_trains_and_comes_back(key, tmp_path):
     tokens = keras.Input((5,), dtype="int32")
     model = keras.Model(tokens, make(key, output_dim=3)(tokens))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from losses.numeric import values
+from marking import rest_slow
 from ml4ir_losses import get_loss
 
 PROGRAM = """
@@ -65,9 +66,12 @@ def test_once_for_batches_of_other_lists_and_of_like_widths():
     assert not any(later.values()), later
 
 
+KEYS = ("pairwise_logistic", "lambda_loss", "approx_ndcg", "neural_sort_ndcg", "list_mle")
+
+
 @pytest.mark.backend("tensorflow")
-@pytest.mark.parametrize("key", ["pairwise_logistic", "lambda_loss", "approx_ndcg", "neural_sort_ndcg", "list_mle"])
-@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+@pytest.mark.parametrize("key", rest_slow(KEYS, "lambda_loss", "list_mle"))
+@pytest.mark.parametrize("known", rest_slow([True, False], False), ids=["known", "unknown"])
 def test_widths_between_those_that_kernels_take(key, known):
     """Also where the width of the scores is known and that of their gradient is not: after a kernel's second width."""
     import tensorflow as tf

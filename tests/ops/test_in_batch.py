@@ -9,6 +9,7 @@ from keras import ops
 
 from losses.cases import get_loss, make_batch, oracle
 from losses.numeric import DOUBLE, assert_close, gradient, values
+from marking import rest_slow
 from ml4ir_losses.ops import in_batch, replicas
 from ml4ir_losses.ops.in_batch import hardest_columns, logsumexp_both_ways, logsumexp_of_dots
 
@@ -122,7 +123,7 @@ def test_losses_in_blocks(key, rows, small_blocks, request):
     assert_close(slopes, gradient(function, batch.scores), single=1e-4)
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", rest_slow(KEYS, "multiple_negatives_symmetric_ranking"))
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("xla", [False, True])
 def test_losses_in_blocks_of_a_graph(key, xla, small_blocks):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from losses.numeric import DOUBLE, assert_close, central_differences, gradient, values
+from losses.numeric import DOUBLE, assert_close, central_differences, gradient, value_and_gradient, values
 from ml4ir_losses.losses import yeti_rank
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.lambda_loss import BaseWeightingScheme
@@ -78,7 +78,7 @@ def assert_right(found, lists, key, weighted, params, tolerance):
 def check(key, params, shape=SHAPE, spread=1.0, weighted=True, dtype="float32", tolerance=1e-5, seed=0):
     lists = make_lists(*shape, spread, seed)
     function, scores = rows_of(key, params, lists, weighted, dtype), lists.scores.astype(dtype)
-    found = values(function(ops.convert_to_tensor(scores))), gradient(function, scores)
+    found = value_and_gradient(function, scores)
     assert_right(found, lists, key, weighted, params, tolerance)
 
 
@@ -139,7 +139,7 @@ def test_bfloat16_scores(key, params):
         return function(ops.cast(scores, "bfloat16"))  # which holds these scores as they are
 
     scores = lists.scores.astype("float32")
-    found = values(rounded(ops.convert_to_tensor(scores))), gradient(rounded, scores)
+    found = value_and_gradient(rounded, scores)
     assert_right((found[0], gradient(function, scores)), lists, key, True, params, 1e-5)
     assert_right(found, lists, key, True, params, 5e-3)  # the slopes themselves are rounded on their way back
 

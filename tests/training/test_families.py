@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from marking import rest_slow
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.evaluation.evaluate import check
 from ml4ir_losses.training.train import train
@@ -24,10 +25,7 @@ def test_the_config_is_sound(name):
     assert check(CONFIGS / f"{name}.yaml")
 
 
-QUICK = ("pointwise", "embedding")
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in FAMILIES])
+@pytest.mark.parametrize("name", rest_slow(FAMILIES, "pointwise"))
 def test_the_config_reaches_its_figures(name, tmp_path):
     run = train(CONFIGS / f"{name}.yaml", tmp_path / "run")
     assert run.missed == []
