@@ -1,6 +1,5 @@
 """Set-up of the suite: one backend per run (`KERAS_BACKEND`), what needs another one is skipped."""
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -51,15 +50,14 @@ def forget() -> None:
         traced = ops.gradient_registry._registry
         for name in [name for name in traced if name.startswith("CustomGradient-")]:
             del traced[name]
-    keras.backend.clear_session()
-    gc.collect()
+    keras.backend.clear_session()  # collects garbage, too
 
 
 TESTS_RUN = iter(range(10**9))
 
 
 def pytest_runtest_teardown() -> None:
-    if next(TESTS_RUN) % 100 == 99:
+    if next(TESTS_RUN) % 250 == 249:
         forget()
 
 

@@ -45,7 +45,7 @@ def test_importing_the_package_imports_nothing_that_is_slow(module):
     "imports",
     [
         "import keras, ml4ir_losses; load = keras.models.load_model",
-        "import ml4ir_losses, keras; load = ml4ir_losses.load_model",
+        pytest.param("import ml4ir_losses, keras; load = ml4ir_losses.load_model", marks=pytest.mark.slow),
     ],
 )
 def test_a_saved_keras_model_loads_in_both_import_orders(tmp_path, imports):

@@ -29,6 +29,7 @@ from losses.families import (
 )
 from losses.families.common import Case
 from losses.numeric import BACKEND
+from marking import rest_slow
 from ml4ir_losses.losses import factory
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.registry import LOSSES
@@ -109,9 +110,13 @@ def one_of_each_family(what: Callable[[Case], bool] = lambda case: True) -> Any:
     """Over the keys whose case fits; a family's first stands for the others, which are slow."""
     quick = firsts_of_families(what)
     keys = [key for key in KEYS if key not in CASES or what(CASES[key])]
-    plain = [key in quick or key not in CASES for key in keys]
-    rows = [pytest.param(key, marks=() if fast else pytest.mark.slow) for key, fast in zip(keys, plain, strict=True)]
-    return pytest.mark.parametrize("key", rows)
+    return pytest.mark.parametrize("key", rest_slow(keys, *quick, *(set(keys) - set(CASES))))
+
+
+def one_of_each_layout() -> Any:
+    """Over the keys; a layout's first stands for the others, which are slow, and so does one that draws samples."""
+    layouts = {(CASES[key].layout, CASES[key].random): key for key in reversed(KEYS) if key in CASES}
+    return pytest.mark.parametrize("key", rest_slow(KEYS, *layouts.values(), *(set(KEYS) - set(CASES))))
 
 
 def each_at_home(what: Callable[[Case], bool] = lambda case: True) -> Any:

@@ -12,6 +12,7 @@ from losses.cases import (
     keras_batch,
     make_batch,
     one_of_each_family,
+    one_of_each_layout,
     oracle,
 )
 from losses.models import Scores, model_and_data, ranker
@@ -28,7 +29,7 @@ def outputs(model, x):
     return values(keras.ops.cast(model(x), "float32"))
 
 
-@one_of_each_family()
+@one_of_each_layout()
 def test_fit_evaluate_save_and_reload(key, tmp_path):
     model, x, batch = model_and_data(key)
     model.compile(keras.optimizers.SGD(0.05 / case_of(key).steep), loss=get_loss(key).get_loss_fn())
@@ -49,7 +50,7 @@ def test_fit_evaluate_save_and_reload(key, tmp_path):
     assert np.isfinite(again.fit(**data).history["loss"]).all()
 
 
-@one_of_each_family()
+@one_of_each_layout()
 def test_fit_with_weights(key):
     """Weights pass through `fit` in every documented shape, and train as the oracle says."""
     rng = np.random.default_rng(2)
@@ -109,7 +110,7 @@ def test_a_keras_mask_on_the_output_changes_nothing(size, eager):
     assert loss == pytest.approx(oracle_mean(key, batch, outputs(model, words)), rel=1e-4)
 
 
-@one_of_each_family()
+@one_of_each_layout()
 def test_mixed_bfloat16(key, policy):
     policy("mixed_bfloat16")
     model, x, batch = model_and_data(key)

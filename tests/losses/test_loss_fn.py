@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from losses.cases import case_of, each_at_home, each_key, fill, float32, get_loss, make_batch, oracle
+from losses.cases import case_of, each_key, fill, float32, get_loss, make_batch, one_of_each_family, oracle
 from losses.families.classification import categorical_cross_entropy
 from losses.families.listwise import softmax_cross_entropy
 from losses.numeric import gradient, values
@@ -137,7 +137,7 @@ class TestLabels:
 
 
 class TestMask:
-    @each_at_home(lambda case: case.layout != "columns")
+    @one_of_each_family(lambda case: case.layout != "columns")
     def test_stands_in_for_negative_labels(self, key):
         batch = float32(make_batch(key))
         expected = np.mean(oracle(key, batch, weighted=False))

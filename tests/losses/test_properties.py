@@ -15,6 +15,7 @@ from losses.cases import (
     get_loss,
     make_batch,
     move,
+    one_of_each_family,
     pure,
 )
 from losses.numeric import BACKEND, assert_close, value_and_gradient, values
@@ -118,7 +119,7 @@ def test_weight_two_is_a_query_seen_twice(key):
     assert abs(weighted - values(fn(batch.labels, batch.scores))) > 1e-3
 
 
-@each_variant_of(families=BACKEND != "tensorflow")
+@each_variant_of(families=True)
 def test_weights_of_one_are_none(key, params):
     batch = make_batch(key)
     ones = batch._replace(weight=np.ones_like(batch.weight))
@@ -177,7 +178,7 @@ def test_a_single_document(key):
         assert np.abs(value).max() > 0
 
 
-@each_at_home()
+@one_of_each_family()
 @pytest.mark.parametrize("dtype", rest_slow(["float16", "bfloat16"], "bfloat16"))
 def test_narrow_scores_give_float32(key, dtype):
     from keras import ops
@@ -192,7 +193,7 @@ def test_narrow_scores_give_float32(key, dtype):
     assert "float32" in str(result.dtype)
 
 
-@each_at_home()
+@one_of_each_family()
 def test_whole_labels_are_taken(key):
     batch = float32(make_batch(key, padded=False))
     fn = get_loss(key).get_loss_fn()

@@ -126,10 +126,11 @@ def test_rows_of_the_last_batches_are_remembered_and_saved(tmp_path):
 
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize(
-    ("size", "progress"), rest_slow([(n, progress) for n in (5, 12, 50) for progress in (False, True)], (5, True))
+    "chosen", rest_slow([(n, progress) for n in (5, 12, 50) for progress in (False, True)], (5, True)), ids=str
 )
-def test_a_cached_step_is_the_step_of_the_whole_batch(size, progress, capfd):
+def test_a_cached_step_is_the_step_of_the_whole_batch(chosen, capfd):
     """Plain gradient descent: equal weights after a step are equal gradients."""
+    size, progress = chosen
     plain, cached = "multiple_negatives_ranking", "cached_multiple_negatives_ranking"
     models = [
         make(loss, {**TRANSFORMER, "dropout": 0.0})
@@ -158,7 +159,7 @@ def test_strings_give_what_ids_give():
     np.testing.assert_allclose(out, model.encode(list(strings)), atol=1e-6)
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("precision", rest_slow(["mixed_bfloat16", "mixed_float16"], "mixed_bfloat16"))
 def test_narrow_precision_trains(precision):
     if keras.backend.backend() == "torch" and precision == "mixed_float16":
         pytest.skip("no half precision on this processor")

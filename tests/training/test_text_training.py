@@ -115,7 +115,7 @@ def teacher(folder, tmp_path_factory):
     return train(config(folder, "multiple_negatives_ranking"), tmp_path_factory.mktemp("runs") / "teacher").path
 
 
-@pytest.mark.parametrize("key", ["embedding_mse", "gist_embed", "cached_gist_embed"])
+@pytest.mark.parametrize("key", rest_slow(["embedding_mse", "gist_embed", "cached_gist_embed"], "gist_embed"))
 def test_learns_from_the_encoder_of_another_run(key, folder, teacher, tmp_path):
     from ml4ir_losses.training.train import train
 
