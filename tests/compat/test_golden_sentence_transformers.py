@@ -7,6 +7,7 @@ from keras import ops
 
 from compat.golden import REPAIRED, load, near, near_or_repaired
 from losses.numeric import gradient, values
+from marking import slow_on_jax
 from ml4ir_losses.compat import embedding_studio
 from ml4ir_losses.compat.sentence_transformers import cross_encoder
 from ml4ir_losses.errors import UserError
@@ -64,6 +65,7 @@ def check(case, actual, slopes, name="logits"):
         near(slopes, number([x for row in expected for x in row] if isinstance(expected[0], list) else expected))
 
 
+@slow_on_jax
 @of_losses(*RAGGED)
 def test_listwise(case):
     logits, labels = case["inputs"]["logits"], case["inputs"]["labels"]

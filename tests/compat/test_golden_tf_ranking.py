@@ -5,6 +5,7 @@ import pytest
 
 from compat.golden import NOT_OBSERVABLE, REPAIRED, load, near, near_or_repaired, rectangle
 from losses.numeric import values
+from marking import slow_on_jax
 from ml4ir_losses.compat import tf_ranking
 
 CASES = load("tfr_losses.json")
@@ -83,6 +84,7 @@ def check(case, actual, expected):
     near_or_repaired(case, actual, expected, case["tol"])
 
 
+@slow_on_jax
 @of_kind("loss")
 def test_loss(case):
     labels, scores, weight = inputs(case)
@@ -95,6 +97,7 @@ def test_loss(case):
     check(case, actual * lambda_factor(case, labels.shape[1]) / places, expected)
 
 
+@slow_on_jax
 @of_kind("loss_v1")
 def test_loss_of_the_v1_api(case):
     labels, scores, weight = inputs(case)

@@ -8,6 +8,7 @@ from losses.cases import (
     each_at_home,
     each_key,
     each_oracle_variant,
+    each_variant_of,
     make_batch,
     one_of_each_family,
     oracle,
@@ -45,7 +46,7 @@ def test_values(key, params, rows, size, weighted):
         assert_close(actual, expected(key, batch, batch.scores, weighted, params))
 
 
-@each_oracle_variant
+@each_variant_of(every=BACKEND == "tensorflow", families=BACKEND == "jax")
 def test_gradients(key, params):
     batch = make_batch(key, seed=5, ties=case_of(key).smooth)
     held = {"held": batch.scores} if case_of(key).held else {}

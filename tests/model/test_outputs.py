@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from losses.numeric import values
+from marking import slow_on_jax
 from ml4ir_losses.config import load_config
 from ml4ir_losses.data.batching import BatchPlan, make_batch, to_dataset
 from ml4ir_losses.data.queries import make_queries, read_split
@@ -43,6 +44,7 @@ def build(folder, **model):
     return built, make_batch(BatchPlan(data, 8), np.arange(8)), data
 
 
+@slow_on_jax
 @LOSSES
 def test_the_loss_reads_every_logit_and_the_metrics_what_ranks(folder, loss, architecture, width):
     model, (x, y), _ = build(folder, loss=loss, architecture=architecture)

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from keras import ops
 
 from losses.numeric import values
-from marking import rest_slow
+from marking import rest_slow, slow_on_jax
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.model.text_layers import BagOfWords, distinct
 from ml4ir_losses.registry import ENCODERS
@@ -45,6 +45,7 @@ def test_every_encoder_is_tested():
     assert {entry.key for entry in ENCODERS} == {*SMALL, "keras_hub"}  # that one in test_hub.py
 
 
+@slow_on_jax
 @each_pooling
 def test_padding_changes_nothing(key, pooling):
     encoder = make(key, pooling=pooling)
