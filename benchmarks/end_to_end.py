@@ -5,7 +5,8 @@
 The interpreters are those of the environments of `benchmarks/peers`; a contestant without one is left out. 136
 features, list lengths like those of MSLR, hidden layers of 256 and 128, Adam, 32 queries per batch, data in memory.
 Only documents count, padding does not. Each measurement is a process of its own, the contestants take turns, and the
-first epoch warms up. A table in Markdown goes to stdout: medians, and ours over each of the others.
+first epoch warms up. The queries are more than are sorted by length together, so that every epoch has other batches.
+A table in Markdown goes to stdout: medians, and ours over each of the others.
 """
 
 from __future__ import annotations

@@ -89,12 +89,13 @@ class BatchPlan:
         order = rng.permutation(len(self.data)) if self.shuffle else np.arange(len(self.data))
         if self.bucketing:
             pool = _POOL * self.batch_size
-            order = np.concatenate(
-                [
-                    chunk[np.argsort(self.data.sizes[chunk], kind="stable")]
-                    for chunk in np.split(order, range(pool, len(order), pool))
-                ]
-            )
+            chunks = [
+                chunk[np.argsort(self.data.sizes[chunk], kind="stable")]
+                for chunk in np.split(order, range(pool, len(order), pool))
+            ]
+            # The batch of fewer queries takes the shortest: small batches are not compiled, and it is one more shape.
+            chunks[-1] = np.roll(chunks[-1], -(len(chunks[-1]) % self.batch_size))
+            order = np.concatenate(chunks)
         groups = np.split(order, range(self.batch_size, len(order), self.batch_size))
         if self.bucketing and self.shuffle:
             groups = [groups[i] for i in rng.permutation(len(groups))]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from ml4ir_losses.config import Config, metric_name
@@ -46,7 +47,8 @@ class FeatureExperiment:
             shuffle=training and data.shuffle,
             bucketing=training and data.bucketing,
             seed=self.config.training.seed,
-            width_steps=4,
+            # Widths are rounded up only where each one is compiled anew: else that is padding for nothing.
+            width_steps=4 if self.model.jit_compile or keras.backend.backend() == "jax" else None,
         )
 
     @property

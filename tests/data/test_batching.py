@@ -114,6 +114,14 @@ def test_bucketing_puts_lists_of_like_length_together():
     assert padded(True) < 1.1 * data.rows < 1.5 * data.rows < padded(False)
 
 
+def test_the_batch_of_fewer_queries_has_the_shortest_lists_of_its_pool():
+    data = lengths(*np.random.default_rng(0).integers(1, 200, 2 * 64 * 4 + 15))
+    batches = list(BatchPlan(data, 4, bucketing=True).batches())
+    (rest,) = (batch for batch in batches if len(batch) == 3)
+    assert sorted(np.concatenate(batches)) == list(range(len(data)))
+    assert sorted(data.sizes[rest]) == sorted(data.sizes[-15:])[:3]  # the last 15 queries are a pool of their own
+
+
 def test_lists_are_padded_to_the_longest_of_the_batch():
     rows, mask = BatchPlan(lengths(2, 5, 3), 3).rows(np.array([0, 2]))
     assert mask.tolist() == [[True, True, False], [True, True, True]]

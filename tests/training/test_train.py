@@ -9,13 +9,14 @@ import keras
 import numpy as np
 import pytest
 
+from ml4ir_losses.config import load_config
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.errors import ConfigError, DataError, RunError
 from ml4ir_losses.evaluation.evaluate import check, evaluate, predict
 from ml4ir_losses.files import write_atomically
 from ml4ir_losses.training.callbacks import BestWeights
 from ml4ir_losses.training.run_folder import RunFolder
-from ml4ir_losses.training.train import train
+from ml4ir_losses.training.train import prepare, train
 from small import config, write_splits
 
 pytestmark = pytest.mark.backend("tensorflow")
@@ -301,3 +302,10 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
         write_atomically(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("jit", "steps"), [(False, None), (True, 4)])
+def test_widths_are_rounded_up_only_where_the_step_is_compiled_for_each(folder, jit, steps):
+    numbers = {"inputs": [{"name": "price", "type": "numeric"}]}  # strings cannot be compiled
+    spec = config(folder, features=numbers, training={"jit_compile": jit})
+    assert prepare(load_config(spec)).plan("train").width_steps == steps
