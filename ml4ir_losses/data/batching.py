@@ -136,6 +136,17 @@ def import_tensorflow() -> Any:
     return tensorflow
 
 
+def prefetched(dataset: Any) -> Any:
+    """The `tf.data.Dataset`, two batches ahead.
+
+    Nothing of it is tuned. The thread that tunes now and then misses that an iterator is given up at the end of an
+    epoch, which then waits until that thread wakes: as long as the epoch took, a minute at most.
+    """
+    options = import_tensorflow().data.Options()
+    options.autotune.enabled = False
+    return dataset.prefetch(2).with_options(options)
+
+
 def padded_width(longest: int, steps: int | None) -> int:
     """The lowest of the widths 2^k · (1 + i / steps), i < steps, that holds a list; the list's own for None."""
     if steps is None or longest == 1:
@@ -195,4 +206,4 @@ def to_dataset(plan: BatchPlan) -> Any:
         values = plan.data.features[name]
         signature[0][name] = tf.TensorSpec([None, *values.shape[1:]], values.dtype)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    return dataset.apply(tf.data.experimental.assert_cardinality(len(plan))).prefetch(2)
+    return prefetched(dataset.apply(tf.data.experimental.assert_cardinality(len(plan))))

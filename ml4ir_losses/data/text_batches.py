@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.data.batching import import_tensorflow
+from ml4ir_losses.data.batching import import_tensorflow, prefetched
 from ml4ir_losses.data.pair_batching import proportional, round_robin
 from ml4ir_losses.data.texts import Array, Pairs, TextPlan, TokenRows
 
@@ -92,7 +92,7 @@ def to_dataset(generate: Callable[[], Iterator[Batch]]) -> Any:
     tf = import_tensorflow()
     example = next(generate())
     signature = tf.nest.map_structure(lambda a: tf.TensorSpec([None, *_free(a)], a.dtype), example)
-    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+    return prefetched(tf.data.Dataset.from_generator(generate, output_signature=signature))
 
 
 def _free(a: Array) -> list[int | None]:

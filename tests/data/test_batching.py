@@ -188,3 +188,7 @@ def test_the_dataset_gives_the_plan():
     assert x["x"].shape == (2, 5, 1)
     assert x2["x"][:, :, 0].tolist() == [[7, 8, 9], [10, 0, 0]]
     assert y["label"].tolist() == [[0, 0, -1, -1, -1], [0, 0, 0, 0, 0]]
+
+
+def test_no_thread_that_tunes_holds_up_the_end_of_an_epoch():
+    assert to_dataset(BatchPlan(lengths(2, 5), 1)).options().autotune.enabled is False
