@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from losses.numeric import values
+from marking import rest_slow
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.model.hub import HubEncoder, HubTokenizer, LayeredHubEncoder, hub_encoder
 from ml4ir_losses.model.hub_encoder import keras_hub as make
@@ -129,7 +130,7 @@ def test_a_tokenizer_without_a_start_token():
 
 
 @pytest.mark.backend("tensorflow")
-@pytest.mark.parametrize("name", ["bert", pytest.param("gpt2", marks=pytest.mark.slow)])  # it traces for seconds
+@pytest.mark.parametrize("name", rest_slow(["bert", "gpt2"], "bert"))  # it traces for seconds
 def test_strings_in_a_graph(presets, name):
     import tensorflow as tf
 

@@ -7,6 +7,7 @@ import pytest
 from keras import ops
 
 from losses.numeric import DOUBLE, gradient, values
+from marking import rest_slow
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.ops.stripes import Stripe, extents_of, stripe_sums
 from ops.pair_oracles import expected, graph_of_unknown_shapes, make_lists
@@ -69,9 +70,7 @@ def assert_equal(found, reference, tolerance=1e-5):
 
 
 class TestByHand:
-    @pytest.mark.parametrize(
-        "shape", [SHAPE, (30, 16), pytest.param((24, 24), marks=pytest.mark.slow), (3, 1)], ids=str
-    )
+    @pytest.mark.parametrize("shape", rest_slow([SHAPE, (30, 16), (24, 24), (3, 1)], SHAPE, (30, 16), (3, 1)), ids=str)
     def test_rows_and_columns(self, shape):
         for seed in range(3):
             assert_equal(*by_hand(shape, seed=seed))

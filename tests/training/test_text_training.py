@@ -80,14 +80,7 @@ def test_every_loss_of_embeddings_is_among_the_cases():
 QUICK = {"batch_hard_triplet", "contrastive_tension", "distill_kl_div", "pair_softmax", "cross_batch_memory"}
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        pytest.param(key, marks=[] if key in QUICK else pytest.mark.slow)
-        for key, case in CASES.items()
-        if case is not None
-    ],
-)
+@pytest.mark.parametrize("key", rest_slow([key for key, case in CASES.items() if case is not None], *QUICK))
 def test_trains_saves_and_loads(key, folder, tmp_path):
     from ml4ir_losses.evaluation.evaluate import open_run
     from ml4ir_losses.training.train import train
