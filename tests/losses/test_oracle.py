@@ -24,7 +24,7 @@ SHAPES = pytest.mark.parametrize(
     [
         pytest.param(20, 6, True, id="B20N6-weights"),
         pytest.param(20, 6, False, id="B20N6-no-weights"),
-        pytest.param(6, 6, True, id="B6N6-weights", marks=pytest.mark.slow),
+        pytest.param(6, 6, True, id="B6N6-weights", marks=OTHERS),
         pytest.param(1, 6, True, id="B1N6-weights", marks=OTHERS),
         pytest.param(6, 6, False, id="B6N6-no-weights", marks=pytest.mark.slow),
         pytest.param(1, 6, False, id="B1N6-no-weights", marks=pytest.mark.slow),
