@@ -21,6 +21,7 @@ _PAIRS = {"tensorflow": 2**18, "jax": 2**18, "torch": 2**17, "accelerator": 2**2
 _DENSE = 2**16  # pairs of a batch that are not worth a kernel
 _NARROW = 64  # columns; lists are not told apart below it
 _LEVELS = 4
+_FEW_LISTS = 2  # bits: of 8 lists two lengths are told apart, of 32 four
 _FEWEST = 8  # columns: of 4 of float64 XLA on processors makes NaN
 
 
@@ -158,7 +159,12 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_facts: int, first_row:
 def _levels(lists: Any, height: Any, width: Any) -> list[tuple[Any, Any, Any]]:
     """Lists, rows and columns of a stripe, for lists of all columns, of half, of a quarter, ..."""
     pairs = _PAIRS["accelerator" if has_accelerator() else keras.backend.backend()]
-    count = min(_LEVELS, max(1, (width // _NARROW).bit_length())) if isinstance(width, int) else _LEVELS
+    count = _LEVELS
+    if isinstance(width, int):
+        count = min(count, (width // _NARROW).bit_length())
+    if isinstance(lists, int):  # each level is code of its own, which few lists do not pay back
+        count = min(count, lists.bit_length() - _FEW_LISTS)
+    count = max(1, count)
     levels = []
     for level in range(count):
         size = _at_least(1, -(-width // 2**level))
