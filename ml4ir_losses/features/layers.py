@@ -15,6 +15,7 @@ from ml4ir_losses.features.fitting import FittedInput, fitted_from
 from ml4ir_losses.features.transforms import apply_transforms
 from ml4ir_losses.lazy import Tensor
 from ml4ir_losses.ops import as_mask
+from ml4ir_losses.ops.sorting import inverse_order
 
 
 def string_lookup(fitted: FittedInput) -> Any:
@@ -37,11 +38,14 @@ def query_rank(x: Tensor, valid: Tensor | None = None) -> Tensor:
     """
     valid = as_mask(valid, x[..., 0])[..., None]
     keys = ops.where(valid, ops.where(x == 0, 0.0, x), float("inf"))  # -0.0 ties with 0.0
+    _, documents, features = ops.shape(keys)
+    rows = ops.reshape(ops.swapaxes(keys, 1, 2), (-1, documents))
 
-    def places(keys: Tensor) -> Tensor:
-        return ops.cast(ops.argsort(ops.argsort(keys, axis=1), axis=1), x.dtype)
+    def places(rows: Tensor) -> Tensor:
+        return ops.cast(inverse_order(ops.argsort(rows, axis=-1)), x.dtype)
 
-    middle = (places(keys) + ops.flip(places(ops.flip(keys, axis=1)), axis=1)) / 2.0
+    middle = (places(rows) + ops.flip(places(ops.flip(rows, axis=-1)), axis=-1)) / 2.0
+    middle = ops.swapaxes(ops.reshape(middle, (-1, features, documents)), 1, 2)
     size = ops.sum(ops.cast(valid, x.dtype), axis=1, keepdims=True)
     return ops.where(valid, (middle + 0.5) / ops.maximum(size, 1.0) - 0.5, 0.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.lazy import Tensor, keras, ops
 
 
 def descending_order(keys: Tensor, mask: Tensor) -> Tensor:
@@ -24,9 +24,23 @@ def scattered(places: Tensor, rows: Tensor, size: Any) -> Tensor:
     return ops.scatter_update(ops.zeros(size, dtype=rows.dtype), places[:, None], rows)
 
 
+def inverse_order(order: Tensor) -> Tensor:
+    """Where each document comes in an order, [B, N] int32 from 0: what sorting the order would give, without a sort."""
+    rows, size = ops.shape(order)
+    first = size * ops.arange(rows, dtype="int32")[:, None]
+    places = ops.reshape(ops.cast(order, "int32") + first, (-1,))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        inverse = tf.math.invert_permutation(places)  # many times faster there than to scatter
+    else:
+        inverse = scattered(places, ops.arange(rows * size, dtype="int32"), (rows * size,))
+    return ops.reshape(inverse, (rows, size)) - first
+
+
 def ranks(scores: Tensor, mask: Tensor) -> Tensor:
     """1-based ranks by descending score, [B, N] int32; valid documents come before masked ones."""
-    return ops.cast(ops.argsort(descending_order(scores, mask), axis=-1), "int32") + 1
+    return inverse_order(descending_order(scores, mask)) + 1
 
 
 def rank_table(like: Tensor, last: int = 0) -> Tensor:

@@ -9,6 +9,7 @@ from keras import ops as K
 from losses.numeric import BACKEND, DOUBLE, assert_close, central_differences, gradient, values
 from marking import rest_slow
 from ml4ir_losses import ops
+from ml4ir_losses.ops.sorting import inverse_order
 from ml4ir_losses.ops.tail_sums import plackett_luce
 
 # JAX compiles anew for every length.
@@ -116,6 +117,13 @@ class TestOrder:
         mask = np.random.default_rng(1).random((5, 200)) < 0.8
         expected = np.argsort(np.where(mask, -keys, np.inf), axis=-1, kind="stable")
         np.testing.assert_array_equal(values(ops.descending_order(keys, mask)), expected)
+
+    @pytest.mark.parametrize("shape", [(5, 7), (7, 7), (1, 9), (3, 1), (0, 4)])
+    def test_inverse_order(self, shape):
+        order = np.random.default_rng(0).permuted(np.tile(np.arange(shape[1]), (shape[0], 1)), axis=1)
+        inverse = inverse_order(K.convert_to_tensor(order))
+        assert "int32" in str(inverse.dtype)
+        np.testing.assert_array_equal(values(inverse), np.argsort(order, axis=1))
 
     def zeros(self):
         keys = np.zeros((1, 6), dtype="float32")
