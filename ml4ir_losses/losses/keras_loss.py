@@ -16,6 +16,8 @@ from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import PropensitySpec, check_propensity, propensity_weight
 from ml4ir_losses.losses.row_queue import RowQueue
+from ml4ir_losses.ops.compiling import compiles_once
+from ml4ir_losses.ops.loops import fused
 from ml4ir_losses.ops.weights import split_weights
 from ml4ir_losses.shapes import same_shape
 
@@ -94,8 +96,24 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         if item_weight is not None:
             target["item_weight"] = item_weight
         self._check_labels(y_true, y_pred)
+        if self.loss.fuses and self.reduction not in (None, "none") and compiles_once(y_pred):
+            return self._fused(target, y_pred, query_weight)
+        return self._reduced(target, y_pred, query_weight)
+
+    def _reduced(self, target: dict[str, Tensor], y_pred: Tensor, query_weight: Tensor | None) -> Tensor:
         # A dict hides a `_keras_mask` on y_pred, which Keras would multiply into the [B] values.
         return super().__call__(target, {"scores": y_pred}, query_weight)
+
+    def _fused(self, target: dict[str, Tensor], y_pred: Tensor, query_weight: Tensor | None) -> Tensor:
+        """The reduced loss in one kernel: the losses without pairs take longer to schedule than to compute."""
+        others = target if query_weight is None else {**target, "": query_weight}
+        names = list(others)
+
+        def reduced(y_pred: Tensor, *others: Tensor) -> Tensor:
+            target = dict(zip(names, others, strict=True))
+            return self._reduced(target, y_pred, target.pop("", None))
+
+        return fused(reduced, *(ops.cast(x, self.dtype) for x in (y_pred, *others.values())))
 
     def call(self, target: dict[str, Tensor], prediction: dict[str, Tensor]) -> Tensor:
         scores = prediction["scores"]

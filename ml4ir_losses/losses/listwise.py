@@ -168,6 +168,7 @@ class SoftmaxCrossEntropy(ListwiseLossBase):
     """
 
     function = staticmethod(softmax_cross_entropy)
+    elementwise = True
     activation = "softmax"
     lambda_weights = ("dcg",)
 
@@ -193,6 +194,7 @@ class RankOneListNet(ListwiseLossBase):
     """
 
     function = staticmethod(rank_one_listnet)
+    elementwise = True
     activation = "softmax"
     label_range = (0.0, 1.0)
 
@@ -216,6 +218,7 @@ class AuxOneHotCrossEntropy(ListwiseLossBase):
     """
 
     function = staticmethod(aux_one_hot_cross_entropy)
+    elementwise = True
     activation = "softmax"
 
 
@@ -238,6 +241,7 @@ class AuxSoftmaxCrossEntropy(ListwiseLossBase):
     """
 
     function = staticmethod(aux_softmax_cross_entropy)
+    elementwise = True
     activation = "softmax"
 
 

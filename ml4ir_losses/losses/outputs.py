@@ -137,6 +137,7 @@ class OrdinalLoss(_OutputsLoss):
     """
 
     function = staticmethod(ordinal)
+    elementwise = True
     activation = "sum_of_sigmoids"
 
     @property
@@ -176,6 +177,7 @@ class ClickEMLoss(_OutputsLoss):
     """
 
     function = staticmethod(click_em)
+    elementwise = True
     activation = "sigmoid_of_relevance"
 
     @property
@@ -209,6 +211,7 @@ class MixtureEMLoss(_OutputsLoss):
     """
 
     function = staticmethod(mixture_em)
+    elementwise = True
     activation = "mean_of_sigmoids"
 
     @property

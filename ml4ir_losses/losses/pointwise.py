@@ -8,6 +8,7 @@ from ml4ir_losses.errors import UserError
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PointwiseLossBase
 from ml4ir_losses.ops import clean, normalise, row_sum, safe_divide, safe_sqrt
+from ml4ir_losses.ops.logarithms import log1p_share
 from ml4ir_losses.ops.loops import with_gradient
 from ml4ir_losses.registry import register_loss
 from ml4ir_losses.shapes import Shape, differ, same_shape, show
@@ -25,7 +26,7 @@ def binary_terms(labels: Tensor, scores: Tensor, pos_weight: float | None = None
 
     def terms(labels: Tensor, scores: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         small = ops.exp(-ops.abs(scores))
-        rest = ops.log1p(small)
+        rest = log1p_share(small)
         of_positive, of_negative = ops.relu(-scores) + rest, ops.relu(scores) + rest  # -ln σ(s) and -ln(1 - σ(s))
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
@@ -125,6 +126,7 @@ class SigmoidCrossEntropy(PointwiseLossBase):
     """
 
     function = staticmethod(sigmoid_cross_entropy)
+    elementwise = True
     activation = "sigmoid"
 
 
@@ -165,6 +167,7 @@ class BinaryCrossEntropyLoss(RowsOrLists):
     """
 
     function = staticmethod(binary_cross_entropy)
+    elementwise = True
     activation = "sigmoid"
     defaults = {"activation_fn": None}
     label_range = (0.0, 1.0)
@@ -192,6 +195,7 @@ class MeanSquaredErrorLoss(RowsOrLists):
     """
 
     function = staticmethod(mean_squared_error)
+    elementwise = True
     defaults = {"activation_fn": None}
 
 
@@ -216,4 +220,5 @@ class RootMeanSquaredErrorLoss(PointwiseLossBase):
     """
 
     function = staticmethod(root_mean_squared_error)
+    elementwise = True
     activation = "sigmoid"

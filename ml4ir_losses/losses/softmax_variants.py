@@ -127,6 +127,7 @@ class ListNetLoss(ListwiseLossBase):
     """
 
     function = staticmethod(listnet)
+    elementwise = True
     activation = "softmax"
     defaults = {"activation_fn": None}
 
@@ -151,6 +152,7 @@ class BinaryListNetLoss(ListwiseLossBase):
     """
 
     function = staticmethod(binary_listnet)
+    elementwise = True
     activation = "softmax"
 
 
@@ -175,6 +177,7 @@ class CalibratedSoftmaxLoss(ListwiseLossBase):
     """
 
     function = staticmethod(calibrated_softmax)
+    elementwise = True
     activation = "sigmoid"
 
 
@@ -221,4 +224,5 @@ class Poly1SoftmaxLoss(ListwiseLossBase):
     """
 
     function = staticmethod(poly1_softmax)
+    elementwise = True
     activation = "softmax"

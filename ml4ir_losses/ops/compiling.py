@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache, partial
 from typing import Any
 
 from ml4ir_losses.lazy import Tensor, keras, ops
 
 State = tuple[Tensor, ...]
+
+_FEW = 2**13  # numbers; so few are not worth a compilation
+_tracing_kernel: ContextVar[bool] = ContextVar("tracing_kernel", default=False)
 
 _WIDTHS = sorted(part * 2**k for part in (2, 3) for k in range(2, 30 - part // 3))  # 8, 12, 16, 24, ... 2^30
 
@@ -21,8 +27,15 @@ def compiled(function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
     then compiles once per shape.
     """
 
+    return as_kernel(partial(function, *fixed))
+
+
+def as_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of tensors compiled by XLA, as `compiled` does it, but not kept."""
+
     def bound(*tensors: Any) -> Any:
-        return function(*fixed, *tensors)
+        with _kernel_tracing():
+            return function(*tensors)
 
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -34,6 +47,30 @@ def compiled(function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
 
         return jax.jit(bound)  # type: ignore[no-any-return]
     return bound
+
+
+@contextmanager
+def _kernel_tracing() -> Iterator[None]:
+    token = _tracing_kernel.set(True)
+    try:
+        yield
+    finally:
+        _tracing_kernel.reset(token)
+
+
+def has_compiler() -> bool:
+    """True where what is written here goes through a compiler, for which a chain of cheap operations is one loop."""
+    return keras.backend.backend() == "jax" or _tracing_kernel.get()
+
+
+def compiles_once(x: Tensor) -> bool:
+    """True where a compilation serves every step, and is worth it: TensorFlow, no accelerator, a graph being traced,
+    in which x is not small and of a known shape."""
+    if keras.backend.backend() != "tensorflow" or has_accelerator():
+        return False
+    import tensorflow as tf
+
+    return not tf.executing_eagerly() and x.shape.is_fully_defined() and math.prod(x.shape) >= _FEW
 
 
 def of_few_widths(x: Tensor, filler: float, width: Any) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ml4ir_losses.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.compiling import State
+from ml4ir_losses.ops.compiling import State, as_kernel
 
 
 def detached(x: Tensor) -> Tensor:
@@ -49,6 +49,33 @@ def with_gradient(
 
     value: Tensor = call(*inputs, *constants)
     return value
+
+
+def fused(function: Callable[..., Tensor], scores: Tensor, *others: Tensor) -> Tensor:
+    """function(scores, *others), a scalar, and its slope by the scores from one compiled kernel; TensorFlow only.
+
+    The slopes by the others are worked out apart, in operations that a graph drops where nobody asks for them.
+    """
+    import tensorflow as tf
+
+    def value_and_slope(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(tensors[0])
+            value = function(*tensors)
+        return value, tape.gradient(value, tensors[0])
+
+    def total(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+        value, slope = as_kernel(value_and_slope)(*tensors)
+
+        def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
+            with tf.GradientTape() as tape:
+                tape.watch(tensors[1:])
+                again = function(*tensors)
+            return upstream * slope, *tape.gradient(again, tensors[1:], upstream)
+
+        return value, pull_back
+
+    return with_gradient(total, (scores, *others))
 
 
 def scan_blocks(

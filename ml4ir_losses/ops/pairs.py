@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.ops.counting import counts_below
+from ml4ir_losses.ops.logarithms import log1p_ratio
 from ml4ir_losses.ops.loops import with_gradient
 from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.odds import odds, powers
@@ -18,10 +19,6 @@ from ml4ir_losses.ops.stripes import Stripe, dense_sums, extents_of, stripe_sums
 
 Term = Callable[[Tensor], tuple[Tensor, Tensor]]
 """A function of the margin of a pair, and its derivative. Hashable, and equal to others that do the same."""
-
-# 2 artanh(z) / z by powers of z², z ≤ 1/3: ln(1 + q) is z times this for z = q / (2 + q), to the last digit of float32.
-_LOG1P = (2.0, 0.66666681, 0.39998695, 0.28620625, 0.21394268, 0.24409403)
-
 
 class Weighing(Protocol):
     """How much a pair counts by what is known of its two documents."""
@@ -54,7 +51,7 @@ class Logistic(OddsTerm):
 
     def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         share = 1.0 / (1.0 + odds)
-        return _log1p(odds) + ops.relu(-x), -odds * share, -share
+        return log1p_ratio(ops.minimum(odds, 1.0), ops.maximum(odds, 1.0)) + ops.relu(-x), -odds * share, -share
 
 
 @dataclass(frozen=True)
@@ -273,14 +270,3 @@ def pair_differences(x: Tensor) -> Tensor:
 def logistic(margins: Tensor) -> Tensor:
     """ln(1 + e^-x)."""
     return -ops.log_sigmoid(margins)
-
-
-def _log1p(odds: Tensor) -> Tensor:
-    """ln(1 + min(q, 1/q)); many times faster than compilers' own, which weigh every range."""
-    low, high = ops.minimum(odds, 1.0), ops.maximum(odds, 1.0)
-    z = low / (high + high + low)
-    square = z * z
-    series = ops.full_like(odds, _LOG1P[-1])
-    for factor in _LOG1P[-2::-1]:
-        series = series * square + factor
-    return z * series

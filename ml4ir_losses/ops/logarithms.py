@@ -1,0 +1,26 @@
+"""ln(1 + q) for q from 0 to 1."""
+
+from __future__ import annotations
+
+from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.ops.compiling import has_compiler
+
+# 2 artanh(z) / z by powers of z², z ≤ 1/3: ln(1 + q) is z times this for z = q / (2 + q), to the last digit of float32.
+_SERIES = (2.0, 0.66666681, 0.39998695, 0.28620625, 0.21394268, 0.24409403)
+
+
+def log1p_ratio(low: Tensor, high: Tensor | float) -> Tensor:
+    """ln(1 + low / high) for 0 ≤ low ≤ high, float32; many times faster than compilers' own, which weigh every range."""
+    z = low / (high + high + low)
+    square = z * z
+    series = ops.full_like(low, _SERIES[-1])
+    for factor in _SERIES[-2::-1]:
+        series = series * square + factor
+    return z * series
+
+
+def log1p_share(share: Tensor) -> Tensor:
+    """ln(1 + share) for shares from 0 to 1, in the form that is fast where it runs."""
+    if has_compiler() and keras.backend.standardize_dtype(share.dtype) == "float32":
+        return log1p_ratio(share, 1.0)
+    return ops.log1p(share)
