@@ -10,7 +10,7 @@ _SERIES = (2.0, 0.66666681, 0.39998695, 0.28620625, 0.21394268, 0.24409403)
 
 
 def log1p_ratio(low: Tensor, high: Tensor | float) -> Tensor:
-    """ln(1 + low / high) for 0 ≤ low ≤ high, float32; many times faster than compilers' own, which weigh every range."""
+    """ln(1 + low / high) for 0 ≤ low ≤ high, float32; much faster than compilers' own, which weigh every range."""
     z = low / (high + high + low)
     square = z * z
     series = ops.full_like(low, _SERIES[-1])

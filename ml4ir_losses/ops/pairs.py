@@ -20,6 +20,7 @@ from ml4ir_losses.ops.stripes import Stripe, dense_sums, extents_of, stripe_sums
 Term = Callable[[Tensor], tuple[Tensor, Tensor]]
 """A function of the margin of a pair, and its derivative. Hashable, and equal to others that do the same."""
 
+
 class Weighing(Protocol):
     """How much a pair counts by what is known of its two documents."""
 
