@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.ops.compiling import has_accelerator
 
 
 def counts_below(x: Tensor, y: Tensor, counted: Tensor, or_equal: bool = False) -> Tensor:
@@ -26,7 +27,8 @@ def _search(rows: Tensor, x: Tensor, side: str) -> Tensor:
     if backend == "jax":
         import jax
 
-        return jax.vmap(lambda row, some: jax.numpy.searchsorted(row, some, side=side, method="sort"))(rows, x)
+        method = "sort" if has_accelerator() else "scan_unrolled"  # sorts are slow on processors
+        return jax.vmap(lambda row, some: jax.numpy.searchsorted(row, some, side=side, method=method))(rows, x)
     import torch
 
     return torch.searchsorted(rows.contiguous(), x.contiguous(), side=side, out_int32=True)
