@@ -7,6 +7,7 @@ from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.losses.base import PointwiseLossBase
 from ml4ir_losses.losses.pointwise import binary_terms
 from ml4ir_losses.ops import as_float, clean, normalise, row_sum
+from ml4ir_losses.ops.logarithms import softplus
 from ml4ir_losses.registry import register_loss
 from ml4ir_losses.shapes import Shape, show
 
@@ -45,11 +46,12 @@ def click_em(
     exam, relevance = ops.unstack(scores, 2, axis=0)
     clicked = labels >= 1.0
 
-    def posterior(one: Tensor, other: Tensor) -> Tensor:  # log_sigmoid(-x) is -ln(1 + exp x)
-        return ops.stop_gradient(ops.where(clicked, 1.0, ops.sigmoid(one + ops.log_sigmoid(-other))))
+    def posterior(one: Tensor, other: Tensor) -> Tensor:
+        return ops.where(clicked, 1.0, ops.sigmoid(one - softplus(other)))
 
-    terms = exam_loss_weight * binary_terms(posterior(exam, relevance), exam)
-    terms = terms + rel_loss_weight * binary_terms(posterior(relevance, exam), relevance)
+    held = ops.stop_gradient(exam), ops.stop_gradient(relevance)
+    terms = exam_loss_weight * binary_terms(posterior(*held), exam)
+    terms = terms + rel_loss_weight * binary_terms(posterior(*held[::-1]), relevance)
     return normalise(row_sum(weight * terms), row_sum(weight), normalization)
 
 
@@ -71,7 +73,7 @@ def mixture_em(
     # Term by term above the first component: the difference of two large sums would have lost its digits.
     held = ops.stop_gradient(scores)
     first = held[:1]
-    above = ops.log_sigmoid(-first) - ops.log_sigmoid(-held) - labels * (held - first)
+    above = softplus(held) - softplus(first) - labels * (held - first)
     share = ops.softmax(-alpha * row_sum(weight * above), axis=0)
     return normalise(ops.sum(ops.stop_gradient(share) * likelihood, axis=0), row_sum(weight), normalization)
 

@@ -1,4 +1,4 @@
-"""ln(1 + q) for q from 0 to 1."""
+"""ln(1 + q) for q from 0 to 1, and ln(1 + e^x), in the form that is fast where it runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ def log1p_ratio(low: Tensor, high: Tensor | float) -> Tensor:
 
 
 def log1p_share(share: Tensor) -> Tensor:
-    """ln(1 + share) for shares from 0 to 1, in the form that is fast where it runs."""
-    if has_compiler() and keras.backend.standardize_dtype(share.dtype) == "float32":
-        return log1p_ratio(share, 1.0)
-    return ops.log1p(share)
+    """ln(1 + share) for shares from 0 to 1."""
+    return log1p_ratio(share, 1.0) if _by_series(share) else ops.log1p(share)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """ln(1 + e^x); no gradient."""
+    if _by_series(x):
+        return ops.relu(x) + log1p_ratio(ops.exp(-ops.abs(x)), 1.0)
+    return -ops.log_sigmoid(-x)
+
+
+def _by_series(x: Tensor) -> bool:
+    return has_compiler() and bool(keras.backend.standardize_dtype(x.dtype) == "float32")
