@@ -113,6 +113,18 @@ def whole(number: Tensor) -> Any:
     return int(number) if keras.backend.backend() == "torch" else number
 
 
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Matrix products of float32 in float32: JAX rounds their factors to 10 bits on accelerators."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
 @lru_cache(maxsize=1)
 def has_accelerator() -> bool:
     """True where the backend sees more than processors."""

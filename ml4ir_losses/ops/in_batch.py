@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.ops.compiling import exact_products
 from ml4ir_losses.ops.loops import detached, scan_blocks
 from ml4ir_losses.ops.masking import lowest
 from ml4ir_losses.ops.similarity import dot_matrix
@@ -110,9 +111,9 @@ def _streamed(
                 share, slope = ops.exp(dots - _or_zero(value)[:, None]), slope[:, None]
                 if both:
                     share = slope * share + column_slope * ops.exp(dots - _or_zero(column_values))
-                    return (carry[0] + ops.einsum("ij,id->jd", share, some),), ops.einsum("ij,jd->id", share, columns)
-                to_columns = carry[0] + ops.einsum("ij,id->jd", share, slope * some)
-                return (to_columns,), slope * ops.einsum("ij,jd->id", share, columns)
+                    return (carry[0] + _product("ij,id->jd", share, some),), _product("ij,jd->id", share, columns)
+                to_columns = carry[0] + _product("ij,id->jd", share, slope * some)
+                return (to_columns,), slope * _product("ij,jd->id", share, columns)
 
             state = (row_blocks, row_values, split(upstream[:count]), *facts)
             start = ops.zeros_like(columns, dtype=columns.dtype)
@@ -127,6 +128,11 @@ def _streamed(
 
 def _kept_dots(rows: Tensor, columns: Tensor, kept: Tensor) -> Tensor:
     return ops.where(kept, dot_matrix(rows, columns), lowest(rows))
+
+
+def _product(equation: str, a: Tensor, b: Tensor) -> Tensor:
+    with exact_products():
+        return ops.einsum(equation, a, b)
 
 
 def _or_zero(value: Tensor) -> Tensor:

@@ -55,6 +55,7 @@ def row_sum(x: Tensor) -> Tensor:
 
 def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     """numerator / denominator, and 0 with a zero gradient where the denominator is 0."""
+    numerator, denominator = ops.convert_to_tensor(numerator), ops.convert_to_tensor(denominator)
     nonzero = ops.not_equal(denominator, 0)
     return ops.where(nonzero, numerator / ops.where(nonzero, denominator, 1.0), 0.0)
 

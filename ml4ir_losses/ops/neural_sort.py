@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.ops.compiling import has_accelerator
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.loops import detached, with_gradient
 from ml4ir_losses.ops.masking import below_top, row_sum, safe_divide
@@ -193,6 +194,9 @@ def _slope_sums(rank: Documents, document: Documents, weights: Documents, x: Ten
 
 def _over_ranks(weights: Documents, x: Tensor) -> list[Tensor]:
     """Σ_r weight_r·x_rk for each of the weights [G, T, 1], [G, W]."""
+    if has_accelerator() and keras.backend.backend() != "torch":
+        # Not as a product: TensorFlow and JAX round its factors to 10 bits there.
+        return [ops.sum(_known(weight) * x, axis=1) for weight in weights]
     # `@`: `ops.matmul` of float64 is float32 on torch.
     sums = ops.swapaxes(_known(ops.concatenate(weights, axis=-1)), 1, 2) @ x
     return [sums[:, i] for i in range(len(weights))]

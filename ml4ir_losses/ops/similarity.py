@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.ops.compiling import exact_products
 from ml4ir_losses.ops.masking import safe_divide, safe_sqrt
 
 Compare = Callable[[Tensor, Tensor], Tensor]
@@ -53,7 +54,8 @@ def paired_manhattan(a: Tensor, b: Tensor) -> Tensor:
 def dot_matrix(a: Tensor, b: Tensor) -> Tensor:
     """Σ_d a·b of all rows."""
     # Not `ops.matmul`: on torch that narrows float64.
-    return ops.einsum("id,jd->ij", a, b)
+    with exact_products():
+        return ops.einsum("id,jd->ij", a, b)
 
 
 def cosine_matrix(a: Tensor, b: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ml4ir_losses.lazy import Tensor, ops
-from ml4ir_losses.ops.compiling import loop
+from ml4ir_losses.ops.compiling import exact_products, loop
 from ml4ir_losses.ops.loops import with_gradient
 from ml4ir_losses.ops.masking import safe_divide
 
@@ -45,7 +45,8 @@ def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
             slopes = _right(weighted, columns[-1]), _left(last, weighted)
             *_, left, right = loop(backward, 0, iterations, (last, *slopes, empty, empty))
             left, right = ops.concatenate([left, rows]), ops.concatenate([columns, right])
-            steps = ops.transpose(left, (1, 2, 0)) @ ops.transpose(right, (1, 0, 2))
+            with exact_products():
+                steps = ops.transpose(left, (1, 2, 0)) @ ops.transpose(right, (1, 0, 2))
             return (upstream * _outer(last, columns[-1]) + steps,)
 
         return matrix * _outer(last, columns[-1]), pull_back
@@ -64,11 +65,13 @@ def _inverse(x: Tensor) -> Tensor:
 
 # `@`: `ops.matmul` of float64 is float32 on torch.
 def _left(vector: Tensor, matrix: Tensor) -> Tensor:
-    return (vector[:, None, :] @ matrix)[:, 0, :]
+    with exact_products():
+        return (vector[:, None, :] @ matrix)[:, 0, :]
 
 
 def _right(matrix: Tensor, vector: Tensor) -> Tensor:
-    return (matrix @ vector[:, :, None])[:, :, 0]
+    with exact_products():
+        return (matrix @ vector[:, :, None])[:, :, 0]
 
 
 def _outer(row: Tensor, column: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from ml4ir_losses.ops.compiling import State, compiled, has_accelerator, loop, o
 
 _PAIRS = {"tensorflow": 2**18, "jax": 2**18, "torch": 2**17, "accelerator": 2**24}  # of a stripe: 2^18 stay in a cache
 _DENSE = 2**16  # pairs of a batch that are not worth a kernel
+_WHOLE = {"tensorflow": 2**26, "jax": 2**26, "torch": 2**24}  # on accelerators: pairs of a batch that is one stripe
 _NARROW = 64  # columns; lists are not told apart below it
 _LEVELS = 4
 _FEW_LISTS = 2  # bits: of 8 lists two lengths are told apart, of 32 four
@@ -83,7 +84,13 @@ def stripe_sums(
         return [ops.take(x[:, :width], back, axis=0) for x, width in zip(sums, widths, strict=True)]
 
     if known:
-        return small() if shape[0] * shape[1] * shape[2] <= _DENSE else large()
+        count = shape[0] * shape[1] * shape[2]
+        if count <= _DENSE:
+            return small()
+        if has_accelerator() and count <= _WHOLE[keras.backend.backend()]:
+            # Every turn of a loop waits for the host; sums over rows are fused, and take next to no memory.
+            return list(compiled(_one_stripe, stripe, len(rows), first_row)(*rows, *columns, *table))
+        return large()
     if keras.backend.backend() != "tensorflow":
         return large()
     import tensorflow as tf
@@ -104,13 +111,26 @@ def dense_sums(stripe: Stripe, rows: Sequence[Tensor], columns: Sequence[Tensor]
 def extents_of(mask: Tensor) -> Tensor:
     """How many leading documents of each list hold all its valid ones, [B] int32."""
     places = ops.arange(1, _sizes(mask)[1] + 1, dtype="int32")
-    return ops.max(ops.where(mask, places[None, :], 0), axis=1, initial=0)  # also of no list at all
+    # A list of padding in front: there is a maximum also of no list at all. `initial` is on the processor on torch.
+    return ops.max(ops.pad(ops.where(mask, places[None, :], 0), ((1, 0), (0, 0))), axis=1)[1:]
+
+
+def _one_stripe(stripe: Stripe, row_facts: int, first_row: int, *tensors: Tensor) -> State:
+    """`stripe_sums` without a loop."""
+    facts, steps = _told_apart(tensors)
+    (_, height), (_, width) = _sizes(facts[0]), _sizes(facts[-1])
+    near = _near(steps[0], height, width, first_row) if steps else None
+    return tuple(dense_sums(stripe, stripe.prepare(facts[:row_facts]), stripe.prepare(facts[row_facts:]), near))
+
+
+def _told_apart(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """What is known of documents, [B, N], and the others, [B] or [N]."""
+    return [x for x in tensors if len(x.shape) == 2], [x for x in tensors if len(x.shape) == 1]
 
 
 def _kernel(stripe: Stripe, outputs: tuple[int, int], row_facts: int, first_row: int, *tensors: Tensor) -> State:
     """`stripe_sums` of lists sorted by extent, the longest first."""
-    facts = [x for x in tensors if len(x.shape) == 2]
-    extents, *steps = [x for x in tensors if len(x.shape) == 1]
+    facts, (extents, *steps) = _told_apart(tensors)
     (lists, height), width = _sizes(facts[0]), _sizes(facts[-1])[1]
     wide = _at_least(_FEWEST, width)
     levels = _levels(lists, height, wide)

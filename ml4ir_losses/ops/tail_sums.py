@@ -44,9 +44,10 @@ def plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> Tensor:
 
     def summed(scores: Tensor, order: Tensor, weight: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         size = ops.shape(scores)[1]
-        places = of_few_widths(order + 1.0, 0.0, size)
-        behind = ops.arange(ops.shape(places)[1], dtype="int32")
-        places = ops.where(places == 0, behind, ops.cast(places, "int32") - 1)
+        places = ops.cast(order, "int32")
+        if not isinstance(size, int):  # what is filled up is at its own place
+            places = ops.cast(of_few_widths(order + 1.0, 0.0, size), "int32") - 1
+            places = ops.where(places < 0, ops.arange(ops.shape(places)[1], dtype="int32"), places)
         lists = of_few_widths(scores, lowest(scores), size), places, of_few_widths(weight, 0.0, size)
         values, slopes = _quick(_plackett_luce, scores)(*lists)
         return values, lambda upstream: (upstream[:, None] * slopes[:, :size],)

@@ -133,6 +133,13 @@ def test_as_it_is(check, shape, stripe_size):
         check(shape, 3.0, tolerance=1e-4)
 
 
+@each_check
+def test_sums_of_accelerators(check, stripe_size, monkeypatch):
+    with stripe_size(512):
+        monkeypatch.setattr("ml4ir_losses.ops.neural_sort.has_accelerator", lambda: True)
+        check((6, 24), 1.0, seed=5)
+
+
 def test_the_matrix_and_its_gradient():
     """Rows that exist are shares of the valid documents; the gradient is that of the sums in stripes."""
     lists = make_lists(6, 24)

@@ -19,6 +19,12 @@ prepared = pytest.mark.backend("tensorflow", "jax")
 each_term = pytest.mark.parametrize("term", TERMS, ids=lambda term: type(term).__name__)
 
 
+@pytest.fixture(autouse=True)
+def as_on_processors(monkeypatch):
+    """Accelerators have exponentials in hardware, and so no powers."""
+    monkeypatch.setattr("ml4ir_losses.ops.odds.has_accelerator", lambda: False)
+
+
 def of_pairs(x, unit=1.0):
     """odds of all pairs of x [N], compiled."""
 

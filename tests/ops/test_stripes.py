@@ -101,6 +101,14 @@ class TestByHand:
             assert_equal(*by_hand(SHAPE))
             assert_equal(*by_hand(SHAPE, 5))
 
+    def test_accelerators_take_a_batch_as_one_stripe(self, stripe_size, monkeypatch):
+        with stripe_size(160):
+            monkeypatch.setattr("ml4ir_losses.ops.stripes.has_accelerator", lambda: True)
+            monkeypatch.setattr("ml4ir_losses.ops.stripes._WHOLE", dict.fromkeys(("tensorflow", "jax", "torch"), 10**6))
+            monkeypatch.setattr("ml4ir_losses.ops.stripes.loop", None)
+            assert_equal(*by_hand(SHAPE))
+            assert_equal(*by_hand(SHAPE, 5, tabled=False))
+
     def test_padding_behind_the_extents_is_not_read(self):
         """Documents beyond are left out, and cost nothing."""
         given = [ops.convert_to_tensor(x) for x in np.ones((2, 4, 24), "float32")]
