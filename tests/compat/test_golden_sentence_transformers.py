@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from compat.golden import REPAIRED, load, near, near_or_repaired
-from losses.numeric import gradient, values
+from losses.numeric import value_and_gradient, values
 from marking import slow_on_jax
 from ml4ir_losses.compat import embedding_studio
 from ml4ir_losses.compat.sentence_transformers import cross_encoder
@@ -49,7 +49,8 @@ def number(x):
 
 
 def check(case, actual, slopes, name="logits"):
-    """The value and the gradient against the case's, or against those that the table has for it."""
+    """The value and the gradient, place by place, against the case's, or those that the table has for it."""
+    slopes = slopes.ravel()
     assert np.isfinite(slopes).all()
     kind, other, _ = REPAIRED.get(case["id"], ("", "", ""))
     if kind == "twin":
@@ -76,8 +77,9 @@ def test_listwise(case):
     y_true = np.full(real.shape, 2 * LOWEST if negative else -1.0, dtype="float32")
     y_true[real] = [y for row in labels for y in row]
     loss_fn = make(case, **({"min_label": LOWEST} if negative else {}))
-    check(case, values(loss_fn(y_true, y_pred)), gradient(lambda z: loss_fn(y_true, z), y_pred)[real])
-    assert not gradient(lambda z: loss_fn(y_true, z), y_pred)[~real].any()
+    value, slopes = value_and_gradient(lambda z: loss_fn(y_true, z), y_pred)
+    check(case, value, slopes[real])
+    assert not slopes[~real].any()
 
 
 @of_losses(*FLAT)
@@ -85,14 +87,14 @@ def test_pointwise(case):
     y_pred = np.array(case["inputs"]["logits"], dtype="float32")[:, None]  # a list of one document per row
     y_true = np.array(case["inputs"]["labels"], dtype="float32")[:, None]
     loss_fn = make(case)
-    check(case, values(loss_fn(y_true, y_pred)), gradient(lambda z: loss_fn(y_true, z), y_pred)[:, 0])
+    check(case, *value_and_gradient(lambda z: loss_fn(y_true, z), y_pred))
 
 
 @of_losses("CrossEntropyLoss")
 def test_classification(case):
     y_pred, y_true = np.array(case["inputs"]["logits"], dtype="float32"), np.array(case["inputs"]["labels"])
     loss_fn = make(case)
-    check(case, values(loss_fn(y_true, y_pred)), gradient(lambda z: loss_fn(y_true, z), y_pred).ravel())
+    check(case, *value_and_gradient(lambda z: loss_fn(y_true, z), y_pred))
 
 
 @of_losses("MarginMSELoss")
@@ -103,7 +105,7 @@ def test_margins(case):
             loss_fn(np.zeros((3, 2), dtype="float32"), y_pred)
         return
     y_true = np.array(case["inputs"]["labels"], dtype="float32")
-    check(case, values(loss_fn(y_true, y_pred)), gradient(lambda z: loss_fn(y_true, z), y_pred).ravel())
+    check(case, *value_and_gradient(lambda z: loss_fn(y_true, z), y_pred))
 
 
 @of_losses(*NEGATIVES)
@@ -115,15 +117,14 @@ def test_negatives(case):
     if negatives is None or negatives >= width - width // rows:  # all of them
         loss_fn = make(case)
         labels = np.zeros((rows, 1), dtype="float32")
-        slopes = gradient(lambda z: loss_fn(labels, z), scores)
-        return check(case, values(loss_fn(labels, scores)), slopes.ravel(), "scores")
+        return check(case, *value_and_gradient(lambda z: loss_fn(labels, z), scores), "scores")
     place = np.arange(rows)[:, None], np.array(columns)  # as the peer drew them
     sampled = scores[place]
     loss_fn = make(case, num_negatives=sampled.shape[1] - 1)
     labels = np.zeros(sampled.shape, dtype="float32")
     slopes = np.zeros_like(scores, dtype="float64")
-    slopes[place] = gradient(lambda z: loss_fn(labels, z), sampled)
-    check(case, values(loss_fn(labels, sampled)), slopes.ravel(), "scores")
+    value, slopes[place] = value_and_gradient(lambda z: loss_fn(labels, z), sampled)
+    check(case, value, slopes, "scores")
 
 
 @of_losses("ProbMarginRankingLoss", "CosineProbMarginRankingLoss")
@@ -138,8 +139,7 @@ def test_embedding_studio(case):
         return loss(embedding_studio.FineTuningFeatures(**{**inputs, **changes}))
 
     for name in ranks:
-        slopes = gradient(lambda z, name=name: value(**{name: z}), inputs[name])
-        check(case, values(value()), slopes, name)
+        check(case, *value_and_gradient(lambda z, name=name: value(**{name: z}), inputs[name]), name)
 
 
 def test_every_number_is_looked_at():

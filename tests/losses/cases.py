@@ -28,7 +28,7 @@ from losses.families import (
     surrogates,
 )
 from losses.families.common import Case
-from losses.numeric import BACKEND
+from losses.numeric import BACKEND, with_slopes
 from marking import rest_slow
 from ml4ir_losses.losses import factory
 from ml4ir_losses.losses.base import RelevanceLossBase
@@ -206,27 +206,37 @@ def pure(loss: RelevanceLossBase | str, batch: Batch, weighted: bool = True, /, 
     """scores -> row values by the pure function of the loss, labels, mask and weights being those of the batch."""
     loss = get_loss(loss, **params) if isinstance(loss, str) else loss
     weight = batch.weight if weighted and case_of(loss.key).layout != "columns" else None
-    call = compiled(loss) if BACKEND == "jax" else loss.per_query
+    call, both = compiled(loss) if BACKEND == "jax" else (loss.per_query, None)
 
     def function(scores: Any) -> Any:
         return call(batch.labels, scores, weight, batch.mask)
 
-    if loss.samples:  # their gradient is taken inside, which JAX cannot differentiate from outside a compiled function
-        function.plain = lambda scores: loss.per_query(batch.labels, scores, weight, batch.mask)  # type: ignore
+    if both is not None:
+        function.both = lambda scores: both(batch.labels, scores, weight, batch.mask)  # type: ignore
     return function
 
 
 _COMPILED: dict[Any, Any] = {}
 
 
-def compiled(loss: RelevanceLossBase) -> Callable[..., Any]:
-    """On JAX, `per_query` compiled once for every loss and shape: operation by operation takes ten times as long."""
+def compiled(loss: RelevanceLossBase) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """On JAX, `per_query` alone and with its gradient by the scores, each compiled once for every loss and shape.
+
+    Operation by operation takes ten times as long. A loss that samples has its gradient taken inside, which JAX cannot
+    differentiate from outside a compiled function.
+    """
     import jax
+
+    def both(labels: Any, scores: Any, weight: Any, mask: Any) -> Any:
+        return with_slopes(lambda x: loss.per_query(labels, x, weight, mask), scores)
 
     noise = keras.random.uniform  # another one where a test stands in for it
     if loss.samples and noise.__module__.startswith("keras"):
-        return loss.per_query
-    return _COMPILED.setdefault((repr(loss), noise), jax.jit(loss.per_query))
+        return loss.per_query, both
+    key = (repr(loss), noise)
+    if key not in _COMPILED:
+        _COMPILED[key] = jax.jit(loss.per_query), jax.jit(both)
+    return _COMPILED[key]
 
 
 def oracle(key: str, batch: Batch, scores: Any = None, weighted: bool = True, **params: Any) -> Any:

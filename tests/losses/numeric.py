@@ -1,5 +1,7 @@
 """Values and gradients as NumPy arrays on whichever backend is active."""
 
+from functools import partial
+
 import keras
 import numpy as np
 from keras import ops
@@ -14,19 +16,14 @@ def values(tensor):
 
 def gradient(function, x):
     """d Σ function(x) / dx."""
-    if BACKEND == "jax":
-        import jax
-
-        plain = getattr(function, "plain", function)
-        slope = jax.grad(lambda z: ops.sum(plain(z)))
-        return values((slope if plain is function else jax.jit(slope))(ops.convert_to_tensor(x)))
     return value_and_gradient(function, x)[1]
 
 
 def value_and_gradient(function, x):
-    """function(x) and d Σ function(x) / dx."""
+    """function(x) and d Σ function(x) / dx; on JAX by what a function brings to give both in one (`cases.pure`)."""
     if BACKEND == "jax":
-        return values(function(ops.convert_to_tensor(x))), gradient(function, x)
+        both = getattr(function, "both", partial(with_slopes, function))
+        return tuple(map(values, both(ops.convert_to_tensor(x))))
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -40,6 +37,14 @@ def value_and_gradient(function, x):
     value = function(x)
     value.sum().backward()
     return values(value.detach()), values(x.grad.detach())
+
+
+def with_slopes(function, x):
+    """Both on JAX, also while it traces."""
+    import jax
+
+    value, pull_back = jax.vjp(function, x)
+    return value, pull_back(ops.ones_like(value))[0]
 
 
 def central_differences(function, x, step=1e-5):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from losses.cases import Batch, get_loss, make_batch, oracle
-from losses.numeric import assert_close, gradient, values
+from losses.numeric import assert_close, value_and_gradient, values
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.losses.classification import categorical_cross_entropy
 
@@ -74,9 +74,9 @@ def test_padding_of_lists_is_ignored(garbage):
     fn = get_loss(KEY).get_loss_fn()
     labels, scores, weight = (x.astype("float32") for x in (batch.labels, batch.scores, batch.weight))
     dirty = np.where(batch.mask[..., None], scores, np.float32(garbage))
-    value, slopes = values(fn(labels, scores, weight)), gradient(lambda s: fn(labels, s, weight), scores)
-    np.testing.assert_allclose(values(fn(labels, dirty, weight)), value, rtol=1e-6)
-    dirty_slopes = gradient(lambda s: fn(labels, s, weight), dirty)
+    value, slopes = value_and_gradient(lambda s: fn(labels, s, weight), scores)
+    dirty_value, dirty_slopes = value_and_gradient(lambda s: fn(labels, s, weight), dirty)
+    np.testing.assert_allclose(dirty_value, value, rtol=1e-6)
     np.testing.assert_allclose(dirty_slopes, slopes, rtol=1e-6)
     assert (dirty_slopes[~batch.mask] == 0).all()
     longer = np.pad(labels, ((0, 0), (0, 9)), constant_values=-1), np.pad(scores, ((0, 0), (0, 9), (0, 0)))
