@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from marking import slow_on_jax
 from ml4ir_losses.registry import METRICS
 
 from .oracle import BINARY, KEYS, batch, queries
@@ -113,6 +114,7 @@ IR_NAMES = {
 }
 
 
+@slow_on_jax
 @pytest.mark.parametrize("topn", [None, 1, 3, 10, 40])
 @pytest.mark.parametrize("key", IR_NAMES)
 def test_equals_ir_measures(key, topn):
