@@ -9,7 +9,7 @@ from keras import ops
 
 from losses.cases import get_loss, make_batch
 from losses.families import lambdas, listwise
-from losses.numeric import assert_close, values
+from losses.numeric import BACKEND, assert_close, values
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.losses.lambda_loss import get_weighting_scheme
 from ml4ir_losses.losses.lambda_weights import YetiDCGLambdaWeight, get_lambda_weight
@@ -90,6 +90,8 @@ PARAMS = [
     *[{"discount": name} for name in ("inverse", "inverse_log1p", "identity")],
     {"gain": "identity", "discount": "log2_inverse", "normalized": True, "topn": 4},
 ]
+# How shapes are broadcast is the same on every backend, and JAX compiles every operation for each.
+SHAPES = [(7, 6), (6, 6), (3, 1), (2, 9)][: 1 if BACKEND == "jax" else None]
 PAIR_SPECS = [
     {"key": "label_diff"},
     *[{"key": "precision", "topn": topn} for topn in (1, 3, 100)],
@@ -106,7 +108,7 @@ def name_of(spec):
 class TestPairs:
     @pytest.mark.parametrize("spec", PAIR_SPECS, ids=name_of)
     def test_values(self, spec):
-        for seed, shape in enumerate([(7, 6), (6, 6), (3, 1), (2, 9)]):
+        for seed, shape in enumerate(SHAPES):
             given, batch = ranked(seed, *shape)
             actual = values(get_lambda_weight(spec).pair_weights(*given))
             expected = pair_matrix(batch, lambda *pair: lambdas.pair_weight(spec, *pair))

@@ -12,6 +12,7 @@ from losses.families.embedding_triplets import anchors, batch_hard_soft_margin_t
 from losses.families.embedding_wrappers import INNER as ORACLES
 from losses.families.in_batch import cosines, logsumexp, multi_similarity
 from losses.numeric import BACKEND, DOUBLE, central_differences, gradient, values
+from marking import rest_slow
 from ml4ir_losses import functional
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.losses.factory import get_loss
@@ -106,7 +107,7 @@ def test_values_over_several_batches(inner, size):
     assert values(fn.memory.filled).sum() == min(size, 19)
 
 
-@pytest.mark.parametrize("inner", FITTING)
+@pytest.mark.parametrize("inner", rest_slow(FITTING, *(FITTING if BACKEND != "jax" else FITTING[::2])))
 def test_no_memory_is_the_inner_loss(inner):
     y, x = batches(inner, (6,))[0]
     expected = values(get_loss(inner).per_query(y, x))
