@@ -28,7 +28,7 @@ from losses.families import (
     surrogates,
 )
 from losses.families.common import Case
-from losses.numeric import BACKEND, with_slopes
+from losses.numeric import BACKEND, central_differences, with_slopes
 from marking import rest_slow
 from ml4ir_losses.losses import factory
 from ml4ir_losses.losses.base import RelevanceLossBase
@@ -248,6 +248,14 @@ def oracle(key: str, batch: Batch, scores: Any = None, weighted: bool = True, **
             batch.labels, batch.scores if scores is None else scores, batch.mask, weight, **{**case.required, **params}
         )
     )
+
+
+def oracle_slopes(key: str, batch: Batch, step: float = 1e-5, **params: Any) -> Any:
+    """d Σ oracle / d scores by central differences; what has no gradient is held."""
+    case = case_of(key)
+    held = {"held": batch.scores} if case.held else {}
+    alone = case.layout != "embeddings" and not case.pooled and params.get("normalization") != "batch"
+    return central_differences(lambda s: oracle(key, batch, s, **params, **held), batch.scores, step, alone)
 
 
 def move(batch: Batch, order: Any) -> Batch:

@@ -47,8 +47,15 @@ def with_slopes(function, x):
     return value, pull_back(ops.ones_like(value))[0]
 
 
-def central_differences(function, x, step=1e-5):
-    """d Σ function(x) / dx of a function on NumPy arrays."""
+def central_differences(function, x, step=1e-5, alone=False):
+    """d Σ function(x) / dx of a function on NumPy arrays; of one of rows that are worth the same `alone`, in less."""
+    if alone:
+        slopes = np.zeros_like(x)
+        for place in np.ndindex(x.shape[1:]):  # of all rows at once
+            nudge = np.zeros_like(x)
+            nudge[:, *place] = step
+            slopes[:, *place] = (function(x + nudge) - function(x - nudge)) / (2 * step)
+        return slopes
     slopes = np.zeros_like(x)
     for place in np.ndindex(x.shape):
         nudge = np.zeros_like(x)
