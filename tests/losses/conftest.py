@@ -5,8 +5,7 @@ import pytest
 from keras import ops
 
 from losses.cases import CASES
-from losses.numeric import BACKEND
-from ml4ir_losses.losses.keras_loss import RelevanceLoss
+from losses.on_jax import compiled  # noqa: F401
 from ml4ir_losses.losses.row_queue import RowQueue
 
 
@@ -31,19 +30,3 @@ def empty_memory(request, monkeypatch):
     key = request.node.callspec.params.get("key") if hasattr(request.node, "callspec") else None
     if key in CASES and CASES[key].remembers:
         monkeypatch.setattr(RowQueue, "active", False)
-
-
-if BACKEND == "jax":
-    import jax
-
-    def compiled_call(self, target, prediction, _plain=RelevanceLoss.call, _compiled={}):  # noqa: B006
-        """`RelevanceLoss.call`, compiled once for every loss and shape, as `cases.compiled` does."""
-        if self.loss.samples or (self.memory is not None and self.memory.active):
-            return _plain(self, target, prediction)
-        key = (repr(self.loss), self.from_logits)
-        return _compiled.setdefault(key, jax.jit(lambda *given: _plain(self, *given)))(target, prediction)
-
-    @pytest.fixture(autouse=True)
-    def compiled(monkeypatch):
-        """Operation by operation takes ten times as long, for every shape."""
-        monkeypatch.setattr(RelevanceLoss, "call", compiled_call)

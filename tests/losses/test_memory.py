@@ -1,6 +1,7 @@
 """`cross_batch_memory`: batches one after another against float64 loops, gradients, state in `fit`, refusals."""
 
 import math
+from functools import partial
 from itertools import islice
 
 import keras
@@ -11,7 +12,7 @@ from keras import ops
 from losses.families.embedding_triplets import anchors, batch_hard_soft_margin_triplet, batch_hard_triplet
 from losses.families.embedding_wrappers import INNER as ORACLES
 from losses.families.in_batch import cosines, logsumexp, multi_similarity
-from losses.numeric import BACKEND, DOUBLE, central_differences, gradient, values
+from losses.numeric import BACKEND, DOUBLE, central_differences, compiled_on_jax, gradient, values
 from marking import rest_slow
 from ml4ir_losses import functional
 from ml4ir_losses.errors import UserError
@@ -110,8 +111,9 @@ def test_values_over_several_batches(inner, size):
 @pytest.mark.parametrize("inner", rest_slow(FITTING, *(FITTING if BACKEND != "jax" else FITTING[::2])))
 def test_no_memory_is_the_inner_loss(inner):
     y, x = batches(inner, (6,))[0]
-    expected = values(get_loss(inner).per_query(y, x))
-    np.testing.assert_array_equal(values(functional.cross_batch_memory(y, x, loss=inner)), expected)
+    expected = values(compiled_on_jax(get_loss(inner).per_query)(y, x))
+    pure = compiled_on_jax(partial(functional.cross_batch_memory, loss=inner))
+    np.testing.assert_array_equal(values(pure(y, x)), expected)
     fn = remembering(inner, 8, reduction="none")
     np.testing.assert_allclose(values(fn(y, x)), expected, rtol=EXACT, atol=EXACT)  # an empty memory
     fn.memory.active = False
@@ -125,6 +127,7 @@ def test_the_gradient_goes_through_the_batch_alone(inner):
     dtype = "float64" if DOUBLE else "float32"
     x, kept = x.astype(dtype), kept.astype(dtype)
 
+    @compiled_on_jax
     def value(batch, rows):
         return functional.cross_batch_memory(y, batch, memory=(rows, classes, filled), loss=inner)
 
