@@ -3,7 +3,8 @@
 A key of the registry that no family describes fails the suite (`case_of`), so a new loss brings its row.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -250,12 +251,19 @@ def oracle(key: str, batch: Batch, scores: Any = None, weighted: bool = True, **
     )
 
 
+def rows_alone(key: str, params: Mapping[str, Any] = MappingProxyType({})) -> bool:
+    """True if a row is worth the same in every batch."""
+    case = case_of(key)
+    return case.layout != "embeddings" and not case.pooled and params.get("normalization") != "batch"
+
+
 def oracle_slopes(key: str, batch: Batch, step: float = 1e-5, **params: Any) -> Any:
     """d Σ oracle / d scores by central differences; what has no gradient is held."""
     case = case_of(key)
     held = {"held": batch.scores} if case.held else {}
-    alone = case.layout != "embeddings" and not case.pooled and params.get("normalization") != "batch"
-    return central_differences(lambda s: oracle(key, batch, s, **params, **held), batch.scores, step, alone)
+    return central_differences(
+        lambda s: oracle(key, batch, s, **params, **held), batch.scores, step, rows_alone(key, params)
+    )
 
 
 def move(batch: Batch, order: Any) -> Batch:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from losses.cases import (
+    Batch,
     case_of,
     each_at_home,
     each_key,
@@ -14,6 +15,7 @@ from losses.cases import (
     oracle,
     oracle_slopes,
     pure,
+    rows_alone,
 )
 from losses.numeric import BACKEND, DOUBLE, assert_close, gradient, value_and_gradient, values
 
@@ -63,16 +65,19 @@ def test_gradients_at_all_equal_scores(key, size):
     batch = make_batch(key, seed=6, rows=2, size=size, padded=False)
     batch = batch._replace(scores=np.zeros_like(batch.scores))
     size = batch.scores.shape[1]
-    # a few documents stand for all: two oracle calls each
+    # a few documents stand for all: two oracle calls each, of their own row where it is worth the same alone
     slopes = np.zeros_like(batch.scores)
-    held = {"held": batch.scores} if case_of(key).held else {}
     last = (0,) * (batch.scores.ndim - 2)
     chosen = [(*place, *last) for place in [(0, 0), (0, 3), (0, size // 2), (1, 1), (1, size - 1)]]
     chosen = chosen[::2] if case_of(key).random else chosen  # samples, and so slow
     for place in chosen:
         nudge = np.zeros_like(batch.scores)
         nudge[place] = 1e-5
-        up, down = (expected(key, batch, batch.scores + sign * nudge, True, held) for sign in (1, -1))
+        first = 0 if case_of(key).random else place[0]  # noise is known by row
+        some = slice(first, place[0] + 1) if rows_alone(key) else slice(None)
+        part, nudge = Batch(*(x[some] for x in batch)), nudge[some]
+        held = {"held": part.scores} if case_of(key).held else {}
+        up, down = (expected(key, part, part.scores + sign * nudge, True, held) for sign in (1, -1))
         slopes[place] = (up - down).sum() / 2e-5
     actual = gradient(pure(key, batch), batch.scores)
     where = tuple(np.array(chosen).T)
@@ -91,14 +96,20 @@ def test_scores_far_apart(key):
     ]
     if case_of(key).layout == "embeddings":  # long and short ones: about a far point float32 has no angle left
         far = [np.float32(batch.scores * length).astype("float64") for length in (1e2, 1e-2)]
-    for scores in far:
-        actual, slopes = value_and_gradient(pure(key, batch), scores.astype("float32"))
-        wanted = expected(key, batch, scores, True, {})
-        np.testing.assert_allclose(actual, wanted, rtol=0, atol=2e-6 * max(1.0, np.abs(wanted).max()))
-        assert np.isfinite(slopes).all()
-        reference = gradient(pure(key, batch), scores)
-        tolerance = 2 * SLOPE if case_of(key).random else SLOPE  # beside scores of 1e4 noise keeps steps of 1e-3
-        np.testing.assert_allclose(slopes, reference, atol=tolerance * max(1.0, np.abs(reference).max()))
+    parts = [(scores, batch) for scores in far]
+    if rows_alone(key):  # as one batch
+        parts = [(np.concatenate(far), Batch(*(np.concatenate([x] * len(far)) for x in batch)))]
+    tolerance = 2 * SLOPE if case_of(key).random else SLOPE  # beside scores of 1e4 noise keeps steps of 1e-3
+    for scores, several in parts:
+        function = pure(key, several)
+        found = value_and_gradient(function, scores.astype("float32"))
+        wanted = expected(key, several, scores, True, {}), gradient(function, scores)
+        assert np.isfinite(found[1]).all()
+        for start in range(0, len(scores), len(batch.scores)):  # each beside its own largest number
+            rows = slice(start, start + len(batch.scores))
+            for actual, right, share in zip(found, wanted, (2e-6, tolerance), strict=True):
+                atol = share * max(1.0, np.abs(right[rows]).max())
+                np.testing.assert_allclose(actual[rows], right[rows], rtol=1e-7 if share == tolerance else 0, atol=atol)
 
 
 # torch differentiates logsumexp through its value, which has that resolution; the others through exp(x - max).
