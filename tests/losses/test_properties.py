@@ -158,12 +158,12 @@ def test_nothing_valid_is_zero_with_zero_gradient(key):
 def test_embeddings_that_are_zero_or_equal_are_finite(key):
     batch = make_batch(key)
     even = np.arange(7).reshape((7,) + (1,) * (batch.scores.ndim - 1)) % 2 == 0
-    for number in (0.0, 1.0):
-        same = np.full_like(batch.scores, number)
-        for scores in (same, np.where(even, same, batch.scores), np.where(even, batch.scores[:1], batch.scores)):
-            value, slopes = both(key, batch._replace(scores=scores))
-            assert np.isfinite(value).all()
-            assert np.isfinite(slopes).all()
+    zeros, ones = np.zeros_like(batch.scores), np.ones_like(batch.scores)
+    mixed = [np.where(even, x, batch.scores) for x in (zeros, ones, batch.scores[:1])]
+    for scores in (zeros, ones, *mixed):
+        value, slopes = both(key, batch._replace(scores=scores))
+        assert np.isfinite(value).all()
+        assert np.isfinite(slopes).all()
 
 
 @each_at_home(lambda case: case.documents)

@@ -220,7 +220,7 @@ def test_in_fit_and_evaluate(jit):
         weighted_metrics=[get_metric(key, topn=3, name=f"weighted_{key}") for key in keys],
         jit_compile=jit,
     )
-    model.fit(scores, labels, sample_weight=weight[:, 0], epochs=1, batch_size=size, verbose=0)
+    model.fit(scores, labels, sample_weight=weight[:, 0], epochs=1, batch_size=16, verbose=0)  # one trace
     logs = model.evaluate(scores, labels, sample_weight=weight[:, 0], batch_size=size, verbose=0, return_dict=True)
     spread = np.broadcast_to(weight[:, :1], labels.shape)
     for key in keys:
