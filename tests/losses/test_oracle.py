@@ -43,10 +43,9 @@ def expected(key, batch, scores, weighted, params):
 @each_oracle_variant
 @SHAPES
 def test_values(key, params, rows, size, weighted):
-    for seed in range(3 if rows == 1 else 1):
-        batch = make_batch(key, seed, rows, size)
-        actual = values(pure(key, batch, weighted, **params)(batch.scores))
-        assert_close(actual, expected(key, batch, batch.scores, weighted, params))
+    batch = make_batch(key, 0, rows, size)
+    actual = values(pure(key, batch, weighted, **params)(batch.scores))
+    assert_close(actual, expected(key, batch, batch.scores, weighted, params))
 
 
 @each_variant_of(every=BACKEND == "tensorflow", families=BACKEND == "jax")
