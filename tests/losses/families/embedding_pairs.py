@@ -3,16 +3,17 @@
 import math
 
 import keras
+import numpy as np
 
 from losses.families.common import Case, log_sigmoid, log_softmax, logsumexp
 
 
 def length(x):
-    return math.sqrt(math.fsum(a * a for a in x))
+    return math.sqrt(dot(x, x))
 
 
 def dot(x, y):
-    return math.fsum(float(a) * float(b) for a, b in zip(x, y, strict=True))
+    return float(np.dot(np.asarray(x, "float64"), np.asarray(y, "float64")))
 
 
 def cosine(x, y):
@@ -21,11 +22,12 @@ def cosine(x, y):
 
 
 def squared_euclidean(x, y):
-    return math.fsum((float(a) - float(b)) ** 2 for a, b in zip(x, y, strict=True))
+    step = np.subtract(x, y, dtype="float64")
+    return dot(step, step)
 
 
 def manhattan(x, y):
-    return math.fsum(abs(float(a) - float(b)) for a, b in zip(x, y, strict=True))
+    return float(np.abs(np.subtract(x, y, dtype="float64")).sum())
 
 
 DISTANCE = {
