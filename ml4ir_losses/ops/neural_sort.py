@@ -101,10 +101,13 @@ class _NeuralSort:
 
     def __init__(self, scores: Tensor, mask: Tensor) -> None:
         values = below_top(scores, mask)
-        keys = ops.where(values == 0, 0.0, -values)  # no -0.0
+        # By the scores: compilers subtract the top anew wherever it is needed, not always with the same rounding, and
+        # a number that is looked up must find itself. Where values tie and scores do not, the terms are 0 either way.
+        scores = ops.where(mask, scores, 0.0)
+        keys = ops.where(scores == 0, 0.0, -scores)  # no -0.0
         size = row_sum(ops.cast(mask, values.dtype))[:, None]
         self.mask = mask
-        self.order = descending_order(values, mask)
+        self.order = descending_order(scores, mask)
         self.above = counts_below(keys, keys, mask)
         self.not_below = counts_below(keys, keys, mask, or_equal=True)
         lead = size - ops.cast(self.above + self.not_below, values.dtype)
