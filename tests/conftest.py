@@ -62,6 +62,24 @@ def pytest_runtest_teardown() -> None:
 
 
 @pytest.fixture
+def eager_steps(request):
+    """Steps of Keras run as they are: to trace one takes seconds, and most tests take few of them.
+
+    What is marked `graph` or `slow`, and fixtures of modules, have graphs as users do.
+    """
+    if keras.backend.backend() != "tensorflow" or {"graph", "slow"} & {
+        mark.name for mark in request.node.iter_markers()
+    }:
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
 def policy():
     """Sets the precision policy of Keras for one test."""
     before = keras.config.dtype_policy()

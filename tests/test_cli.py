@@ -12,7 +12,7 @@ import yaml
 
 from small import config, write_csv, write_splits
 
-pytestmark = pytest.mark.backend("tensorflow")
+pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_steps")]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,7 @@ def test_a_missed_expectation_is_exit_code_1_and_keeps_the_run(run, folder, tmp_
     assert (tmp_path / "run" / "metrics.json").exists()
 
 
+@pytest.mark.graph
 def test_evaluate_predict_and_check(run, folder, run_folder, tmp_path):
     code, out, _ = run("evaluate", run_folder, "--data", folder / "test.csv")
     assert code == 0

@@ -9,7 +9,7 @@ import yaml
 from marking import rest_slow
 from small_texts import BAG, PAIR, TRIPLET, config, write, write_texts
 
-pytestmark = pytest.mark.backend("tensorflow")
+pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_steps")]
 
 
 @pytest.fixture(scope="module")

@@ -53,6 +53,7 @@ def test_fit_evaluate_save_and_reload(key, tmp_path):
     assert np.isfinite(again.fit(**data).history["loss"]).all()
 
 
+@pytest.mark.usefixtures("eager_steps")
 @one_of_each_layout()
 def test_fit_with_weights(key):
     """Weights pass through `fit` in every documented shape, and train as the oracle says."""
@@ -113,6 +114,7 @@ def test_a_keras_mask_on_the_output_changes_nothing(size, eager):
     assert loss == pytest.approx(oracle_mean(key, batch, outputs(model, words)), rel=1e-4)
 
 
+@pytest.mark.usefixtures("eager_steps")
 @one_of_each_layout()
 def test_mixed_bfloat16(key, policy):
     policy("mixed_bfloat16")

@@ -303,6 +303,7 @@ def test_doubtful_clicks_mislead_less_when_they_are_told():
     assert untold < told - 0.1
 
 
+@pytest.mark.usefixtures("eager_steps")
 class TestConfig:
     """`features.confidence` of a ranking model."""
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from losses.numeric import values
+from marking import rest_slow
 from ml4ir_losses.config import load_config
 from ml4ir_losses.data.batching import BatchPlan, make_batch
 from ml4ir_losses.data.queries import make_queries, read_split
@@ -17,6 +18,7 @@ from ml4ir_losses.model.relevance_model import RelevanceModel
 from small import config, write_splits
 
 TENSORFLOW = pytest.mark.backend("tensorflow")
+pytestmark = pytest.mark.usefixtures("eager_steps")
 KEY = "cross_encoder_multiple_negatives_ranking"
 TRANSFORMER = {
     "key": "transformer",
@@ -41,6 +43,9 @@ OTHERS = [
     {"name": "season", "type": "categorical", "scope": "query", "embedding_dim": 2},
 ]
 ORDINAL = {"key": "ordinal", "ordinal_size": 3}
+each_inputs = pytest.mark.parametrize(
+    "inputs", [pytest.param([PAIR], marks=pytest.mark.slow), [PAIR, *OTHERS]], ids=["pair", "others"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +129,7 @@ def test_other_inputs_stand_beside_the_vector(folder):
     assert type(model) is CrossEncoderModel
 
 
-@pytest.mark.parametrize("inputs", [[PAIR], [PAIR, *OTHERS]], ids=["pair", "others"])
+@each_inputs
 def test_what_stands_in_padding_changes_nothing(folder, inputs):
     model, (x, y), _ = build(folder, inputs=inputs)
     padded = x["mask"] == 0
@@ -164,9 +169,9 @@ def test_a_step_in_chunks_encodes_real_documents_alone_twice(folder, monkeypatch
     ("loss", "encoder", "inputs", "size"),
     [
         pytest.param({"key": "mean_squared_error"}, WORDS, [PAIR], 5, marks=pytest.mark.slow),
-        ({"key": "pairwise_logistic"}, WORDS, [PAIR, *OTHERS], 11),
+        pytest.param({"key": "pairwise_logistic"}, WORDS, [PAIR, *OTHERS], 11, marks=pytest.mark.slow),
         pytest.param({"key": "list_mle"}, TRANSFORMER, [PAIR, *OTHERS], 5, marks=pytest.mark.slow),
-        (ORDINAL, WORDS, [PAIR], 1),
+        pytest.param(ORDINAL, WORDS, [PAIR], 1, marks=pytest.mark.graph),
         ({"key": "list_mle"}, {**WORDS, "dropout": 0.4}, [PAIR], 1000),  # one chunk: the same draws, and again
     ],
     ids=["pointwise", "pairwise", "listwise", "outputs", "dropout"],
@@ -229,7 +234,8 @@ def test_elsewhere_a_line_says_that_chunks_have_no_effect(folder, caplog):
 
 
 @TENSORFLOW
-@pytest.mark.parametrize("inputs", [[PAIR], [PAIR, *OTHERS]], ids=["pair", "others"])
+@pytest.mark.graph
+@each_inputs
 def test_strings_give_the_same_scores_to_the_last_bit(folder, tmp_path, inputs):
     import tensorflow as tf
 
@@ -248,7 +254,9 @@ def test_strings_give_the_same_scores_to_the_last_bit(folder, tmp_path, inputs):
 
 
 @pytest.mark.parametrize(
-    ("loss", "inputs"), [("list_mle", [PAIR]), (ORDINAL, [PAIR, *OTHERS])], ids=["list_mle", "ordinal"]
+    ("loss", "inputs"),
+    [pytest.param("list_mle", [PAIR], marks=pytest.mark.slow), (ORDINAL, [PAIR, *OTHERS])],
+    ids=["list_mle", "ordinal"],
 )
 def test_a_saved_model_comes_back(folder, tmp_path, loss, inputs):
     model, batch, _ = build(folder, loss=loss, inputs=inputs, encoder=WORDS)
@@ -307,7 +315,7 @@ def test_margins_of_a_teacher(folder):
     assert float(logs["loss"]) == pytest.approx(np.mean(rows), rel=1e-4)
 
 
-@pytest.mark.parametrize("key", [KEY, f"cached_{KEY}"])
+@pytest.mark.parametrize("key", rest_slow([KEY, f"cached_{KEY}"], f"cached_{KEY}"))
 def test_a_positive_among_the_negatives_of_its_list(folder, key):
     """The first of the highest label against every document without a positive label."""
     model, (x, y), _ = build(folder, loss={"key": key, "num_negatives": None}, encoder=WORDS)
@@ -337,6 +345,7 @@ def test_negatives_of_a_list_are_drawn():
 
 
 @TENSORFLOW
+@pytest.mark.graph
 def test_a_run_from_a_config(folder, tmp_path):
     """Training, judging and predicting."""
     from ml4ir_losses.evaluation.evaluate import evaluate, predict
@@ -424,6 +433,7 @@ def preset(tmp_path_factory):
     return path
 
 
+@pytest.mark.graph
 def test_pairs_with_the_tokens_of_a_preset(folder, preset, tmp_path):
     """[CLS] query [SEP] document [SEP], ids of the preset plus one; the folder is not needed once a model is saved."""
     import shutil

@@ -73,6 +73,7 @@ def test_deletion_is_for_training_and_draws_anew():
     assert (deleted(tokens, 0.6, seed=2)[0] != drawn[0]).any()
 
 
+@pytest.mark.usefixtures("eager_steps")
 def test_deletion_in_a_model_comes_back(tmp_path):
     tokens = keras.Input((6,), dtype="int32")
     words = WordDeletion(0.3, seed=4)(tokens)

@@ -12,6 +12,7 @@ from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.tokenizers import WordTokenizer
 from ml4ir_losses.text_sections import TextConfig
 
+pytestmark = pytest.mark.usefixtures("eager_steps")
 TEXTS = ["a cat sat", "the dog ran away", "a bird", "fish swim in the sea", "the cat", "birds of the sea"] * 2
 TOKENIZER = WordTokenizer.fit(TEXTS, 100, 8)
 IDS = TOKENIZER.padded(TEXTS)
@@ -145,6 +146,7 @@ def test_a_cached_step_is_the_step_of_the_whole_batch(chosen, capfd):
 
 
 @pytest.mark.backend("tensorflow")
+@pytest.mark.graph
 def test_a_cached_step_draws_anew_in_every_step():
     model = make({"key": "cached_multiple_negatives_ranking", "mini_batch_size": 4}, {**TRANSFORMER, "dropout": 0.5})
     model.optimizer.learning_rate.assign(0.0)

@@ -84,7 +84,7 @@ def ranking(embeddings):
 
 
 @each_encoder
-@pytest.mark.parametrize("size", rest_slow([1, 4, 5, 16, 99], 5, 99))
+@pytest.mark.parametrize("size", rest_slow([1, 4, 5, 16, 99], 5))
 def test_any_mini_batch_gives_the_gradients_of_the_whole(spec, size):
     encoder, encode = make(spec)
     tokens = pairs(16)

@@ -22,7 +22,7 @@ BYTES["merges"] = ["r e", "re d", "s h", "Ġ s", "Ġs h"]
 SIZES = {"num_layers": 2, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 6, "max_sequence_length": 12}
 TEXTS = ["red shoes", "blue shoes running red red shoes !", "", "red", "blue shoe"]
 PRESETS = ("bert", "roberta", "gpt2")
-each_preset = pytest.mark.parametrize("name", PRESETS)
+each_preset = pytest.mark.parametrize("name", rest_slow(PRESETS, "bert", "gpt2"))
 MODELS = {
     "bert": (hub.models.BertBackbone, lambda: hub.tokenizers.BertTokenizer(PIECES, lowercase=True)),
     "roberta": (hub.models.RobertaBackbone, lambda: hub.tokenizers.RobertaTokenizer(**BYTES)),
@@ -301,10 +301,13 @@ def test_xla(presets):
 @pytest.mark.parametrize(
     ("loss", "architecture"),
     [
-        ({"key": "cached_multiple_negatives_ranking", "mini_batch_size": 3}, "bi_encoder"),
+        ("multiple_negatives_ranking", "bi_encoder"),
+        pytest.param(
+            {"key": "cached_multiple_negatives_ranking", "mini_batch_size": 3}, "bi_encoder", marks=pytest.mark.slow
+        ),
         pytest.param("denoising_auto_encoder", "denoising_auto_encoder", marks=pytest.mark.slow),
     ],
-    ids=["bi_encoder", "denoising_auto_encoder"],
+    ids=["bi_encoder", "cached", "denoising_auto_encoder"],
 )
 def test_trains_from_a_config_and_loads_without_the_preset(presets, loss, architecture, tmp_path):
     from ml4ir_losses.model.loading import load_model

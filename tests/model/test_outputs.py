@@ -17,6 +17,7 @@ from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.registry import ARCHITECTURES, register_architecture
 from small import config, write_splits
 
+pytestmark = pytest.mark.usefixtures("eager_steps")
 ORDINAL = {"key": "ordinal", "ordinal_size": 3}
 LOSSES = pytest.mark.parametrize(
     ("loss", "architecture", "width"),

@@ -15,6 +15,8 @@ from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from small import config, write_splits
 
+pytestmark = pytest.mark.usefixtures("eager_steps")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -129,6 +131,7 @@ def test_a_loss_of_ones_own_can_be_compiled(folder):
 
 
 @pytest.mark.backend("tensorflow")
+@pytest.mark.graph
 def test_fit_learns_and_predict_takes_batches_of_any_length(folder):
     model, _, data = build(folder)
     dataset = to_dataset(BatchPlan(data, 8, shuffle=True, bucketing=True))
@@ -173,6 +176,7 @@ def test_the_model_takes_strings(folder):
     np.testing.assert_array_equal(model({**x, "brand": tf.constant(brands[x["brand"]])})["logit"], logits(model, x))
 
 
+@pytest.mark.graph
 def test_a_seeded_loss_draws_anew_and_equal_seeds_give_equal_sequences(folder, tmp_path):
     """All labels tied: the seed alone decides about the order that ListMLE takes as ideal."""
     losses = {"loss": {"key": "list_mle", "seed": 3}, "optimizer": {"key": "sgd", "learning_rate": 1e-9}}

@@ -103,6 +103,7 @@ def test_the_logarithm_of_the_frequency(pooling):
     assert np.abs(values(raw(tokens)) - found)[[0, 3]].max(axis=1).min() > 1e-3
 
 
+@pytest.mark.usefixtures("eager_steps")
 def test_the_logarithm_of_the_frequency_in_training(tmp_path):
     tokens = keras.Input((None,), dtype="int32")
     model = keras.Model(tokens, make("bag_of_words", term_frequency="log", initial="lsi", dropout=0.2)(tokens))
@@ -187,6 +188,7 @@ def test_dropout_is_for_training(key):
 
 
 @pytest.mark.parametrize("key", rest_slow(SMALL, "bag_of_words", "cnn"))
+@pytest.mark.usefixtures("eager_steps")
 def test_it_trains_and_comes_back(key, tmp_path):
     tokens = keras.Input((5,), dtype="int32")
     model = keras.Model(tokens, make(key, output_dim=3)(tokens))

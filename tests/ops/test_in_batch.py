@@ -125,7 +125,7 @@ def test_losses_in_blocks(key, rows, small_blocks, request):
 
 @pytest.mark.parametrize("key", rest_slow(KEYS, "multiple_negatives_symmetric_ranking"))
 @pytest.mark.backend("tensorflow")
-@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("xla", rest_slow([False, True], False))
 def test_losses_in_blocks_of_a_graph(key, xla, small_blocks):
     """Of a known and an unknown number of rows, and when it is compiled."""
     import tensorflow as tf

@@ -25,6 +25,7 @@ def run(tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_the_encoder_finds_more_than_bm25(run):
     pytest.importorskip("bm25s")
     assert run.missed == []

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from marking import rest_slow
 from ml4ir_losses.errors import UserError
 from ml4ir_losses.evaluation.evaluate import check
 from ml4ir_losses.training.train import train
@@ -25,7 +24,8 @@ def test_the_config_is_sound(name):
     assert check(CONFIGS / f"{name}.yaml")
 
 
-@pytest.mark.parametrize("name", rest_slow(FAMILIES, "pointwise"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
 def test_the_config_reaches_its_figures(name, tmp_path):
     run = train(CONFIGS / f"{name}.yaml", tmp_path / "run")
     assert run.missed == []

@@ -12,7 +12,7 @@ from ml4ir_losses.errors import ConfigError, DataError, UserError
 from ml4ir_losses.registry import LOSSES
 from small_texts import BAG, CLASS, PAIR, TRANSFORMER, TRIPLET, config, write, write_texts
 
-pytestmark = pytest.mark.backend("tensorflow")
+pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_steps")]
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_gains_of_grades(folder):
     ("columns", "loss", "metric"),
     [
         (TRIPLET, "triplet", "triplet_accuracy_cosine"),
-        (PAIR | {"label": "same"}, "contrastive", "binary_ap_cosine"),
+        pytest.param(PAIR | {"label": "same"}, "contrastive", "binary_ap_cosine", marks=pytest.mark.slow),
         (PAIR | {"label": "score"}, "cosent", "similarity_spearman_cosine"),
     ],
 )
@@ -172,6 +172,7 @@ def test_judges_pairs_by_their_columns(columns, loss, metric, folder, tmp_path):
 
 
 @pytest.mark.parametrize("sampling", rest_slow(["round_robin", "proportional"], "round_robin"))
+@pytest.mark.graph
 def test_several_data_sets_with_a_loss_each(sampling, folder, tmp_path):
     from ml4ir_losses.model.loading import load_model
     from ml4ir_losses.training.train import train

@@ -19,7 +19,7 @@ from ml4ir_losses.training.run_folder import RunFolder
 from ml4ir_losses.training.train import prepare, train
 from small import config, write_splits
 
-pytestmark = pytest.mark.backend("tensorflow")
+pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_steps")]
 FILES = {"config.yaml", "metrics.json", "history.csv", "predictions.csv", "per_query.csv", "model.keras", "log.txt"}
 
 
@@ -82,12 +82,14 @@ def test_per_query_values_average_to_the_metrics(run):
         assert np.mean(counted) == pytest.approx(value, abs=1e-6)
 
 
+@pytest.mark.graph
 def test_evaluate_and_predict_give_the_same_from_the_saved_model(run, folder, tmp_path):
     assert evaluate(run.path, str(folder / "test.csv")) == pytest.approx(run.metrics["test"], abs=1e-7)
     assert predict(run.path, str(folder / "test.csv"), tmp_path / "p.csv") == len(rows(run.path / "predictions.csv"))
     assert (tmp_path / "p.csv").read_bytes() == (run.path / "predictions.csv").read_bytes()
 
 
+@pytest.mark.graph
 def test_predict_needs_no_label_column(run, folder, tmp_path):
     lines = [line.split(",") for line in (folder / "test.csv").read_text().splitlines()]
     (tmp_path / "bare.csv").write_text("\n".join(",".join([*line[:2], *line[4:8]]) for line in lines) + "\n")
@@ -97,13 +99,15 @@ def test_predict_needs_no_label_column(run, folder, tmp_path):
     assert [(p["logit"], p["rank"]) for p in bare] == [(p["logit"], p["rank"]) for p in full]
 
 
-def test_equal_seeds_give_equal_runs(folder, tmp_path):
-    one, two = (train(config(folder), tmp_path / name) for name in ("a", "b"))
-    assert (one.path / "predictions.csv").read_bytes() == (two.path / "predictions.csv").read_bytes()
-    other = train(config(folder), tmp_path / "c", seed=4)
-    assert (one.path / "predictions.csv").read_bytes() != (other.path / "predictions.csv").read_bytes()
+@pytest.mark.graph
+def test_equal_seeds_give_equal_runs(run, folder, tmp_path):
+    again = train(config(folder, training={"epochs": 6}), tmp_path / "a")
+    assert (run.path / "predictions.csv").read_bytes() == (again.path / "predictions.csv").read_bytes()
+    other = train(config(folder, training={"epochs": 6}), tmp_path / "b", seed=4)
+    assert (run.path / "predictions.csv").read_bytes() != (other.path / "predictions.csv").read_bytes()
 
 
+@pytest.mark.graph
 def test_unlabelled_data_may_keep_their_label_column(run, folder, tmp_path):
     header, *lines = (folder / "test.csv").read_text().splitlines()
     for i, label in enumerate(("", "-1")):
@@ -198,7 +202,9 @@ def best_epochs(values, **rules):
     return callback.best_epoch, callback.best, stops
 
 
-@pytest.mark.parametrize(("place", "left"), [("save_model", FILES), ("score_queries", FILES)])
+@pytest.mark.parametrize(
+    ("place", "left"), [("save_model", FILES), pytest.param("score_queries", FILES, marks=pytest.mark.slow)]
+)
 def test_an_interruption_after_training_still_marks_the_metrics(folder, tmp_path, monkeypatch, place, left):
     from ml4ir_losses.training import feature_experiment as module
 
