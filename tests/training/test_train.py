@@ -101,9 +101,10 @@ def test_predict_needs_no_label_column(run, folder, tmp_path):
 
 @pytest.mark.graph
 def test_equal_seeds_give_equal_runs(run, folder, tmp_path):
-    again = train(config(folder, training={"epochs": 6}), tmp_path / "a")
+    same = config(folder, training={"epochs": 6})
+    again = train(same, tmp_path / "a")
     assert (run.path / "predictions.csv").read_bytes() == (again.path / "predictions.csv").read_bytes()
-    other = train(config(folder, training={"epochs": 6}), tmp_path / "b", seed=4)
+    other = train(same, tmp_path / "b", seed=4)
     assert (run.path / "predictions.csv").read_bytes() != (other.path / "predictions.csv").read_bytes()
 
 
