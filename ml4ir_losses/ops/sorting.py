@@ -16,6 +16,10 @@ def descending_order(keys: Tensor, mask: Tensor) -> Tensor:
 
 def take(x: Tensor, order: Tensor) -> Tensor:
     """x[b, order[b, i]] for [B, N]."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.gather(x, order, batch_dims=1)  # one operation; Keras makes a dozen of it
     return ops.take_along_axis(x, order, axis=-1)
 
 

@@ -20,7 +20,7 @@ from ml4ir_losses.ops.compiling import State, compiled, has_accelerator, loop, o
 _PAIRS = {"tensorflow": 2**18, "jax": 2**18, "torch": 2**17, "accelerator": 2**24}  # of a stripe: 2^18 stay in a cache
 _DENSE = 2**16  # pairs of a batch that are not worth a kernel
 _WHOLE = {"tensorflow": 2**26, "jax": 2**26, "torch": 2**24}  # on accelerators: pairs of a batch that is one stripe
-_NARROW = 64  # columns; lists are not told apart below it
+_NARROW = 128  # columns; lists are not told apart below it
 _LEVELS = 4
 _FEW_LISTS = 2  # bits: of 8 lists two lengths are told apart, of 32 four
 _FEWEST = 8  # columns: of 4 of float64 XLA on processors makes NaN
