@@ -212,11 +212,16 @@ def _named(text: str) -> tuple[str, str]:
     return peer, python
 
 
+def _asks(word: str, case: Case) -> bool:
+    """Whether a word of `--losses` is about a row."""
+    return word == case.name if word in BY_NAME else word in case.name
+
+
 def _options() -> argparse.Namespace:
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--losses", nargs="+", metavar="LOSS", help="names of rows, or parts of them; default: all")
+    add("--losses", nargs="+", metavar="LOSS", help="rows: a whole name is that one, other words all that hold them; default: all")
     add("--shapes", nargs="+", choices=TIMED, default=TIMED)
     add("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     add("--repeats", type=int, default=15, help="repetitions of each library in a cell")
@@ -240,7 +245,7 @@ def _options() -> argparse.Namespace:
 
 def main() -> None:
     options = _options()
-    cases = [case for case in CASES if not options.losses or any(part in case.name for part in options.losses)]
+    cases = [case for case in CASES if not options.losses or any(_asks(word, case) for word in options.losses)]
     if not cases:
         sys.exit(f"No loss is called {' or '.join(options.losses)}. There are: {'; '.join(BY_NAME)}.")
     bench = Bench(options)
