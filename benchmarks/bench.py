@@ -221,7 +221,7 @@ def _options() -> argparse.Namespace:
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--losses", nargs="+", metavar="LOSS", help="rows: a whole name is that one, other words all that hold them; default: all")
+    add("--losses", nargs="+", metavar="LOSS", help="rows: by whole names, or by parts of several; default: all")
     add("--shapes", nargs="+", choices=TIMED, default=TIMED)
     add("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     add("--repeats", type=int, default=15, help="repetitions of each library in a cell")

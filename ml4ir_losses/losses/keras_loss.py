@@ -72,6 +72,14 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         self.memory = RowQueue(self.loss.memory_size) if self.loss.memory_size else None
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        if keras.backend.backend() != "tensorflow":
+            return self._checked(y_true, y_pred, sample_weight)
+        import tensorflow as tf
+
+        # AutoGraph would rewrite all that is called here, for seconds, and find nothing to do.
+        return tf.autograph.experimental.do_not_convert(self._checked)(y_true, y_pred, sample_weight)
+
+    def _checked(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> Tensor:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         true_shape, pred_shape = tuple(y_true.shape), tuple(y_pred.shape)
         self.loss.check_shapes(true_shape, pred_shape)

@@ -132,7 +132,7 @@ class _PairStripe(Stripe):
         for one, two in zip(row[1 : self.parts], column[1 : self.parts], strict=True):
             difference = difference + (one - two)
         row, column = row[self.parts :], column[self.parts :]
-        weight, column_weight = (row.pop(0), column.pop(0)) if self.weighted else (1.0, 1.0)
+        weights = (row.pop(0), column.pop(0)) if self.weighted else ()
         if self.both:
             first = second = ops.logical_and(label == label, other == other)  # neither is NaN
         else:
@@ -146,7 +146,8 @@ class _PairStripe(Stripe):
         else:
             value, slope = self.term(ops.where(second, -difference, difference))
             back = slope
-        slope, back = weight * slope, column_weight * back
+        if weights:
+            slope, back = weights[0] * slope, weights[1] * back
         if self.weighing is not None:
             factor = self.weighing.between(row[: self.facts], column[: self.facts], near)
             value, slope = factor * value, factor * slope

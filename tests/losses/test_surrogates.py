@@ -91,7 +91,7 @@ def test_equal_seeds_give_equal_sequences():
 def test_neural_ndcg_draws_only_if_stochastic():
     batch = make_batch("neural_ndcg")
     for stochastic in (True, False):
-        loss = get_loss("neural_ndcg", stochastic=stochastic, seed=1, n_samples=2, beta=1.0)
+        loss = get_loss("neural_ndcg", stochastic=stochastic, seed=1, n_samples=2, beta=1.0, max_iter=3)
         assert loss.samples is stochastic
         fn = loss.get_loss_fn()
         draws = {float(fn(batch.labels, batch.scores)) for _ in range(3)}

@@ -309,6 +309,7 @@ def test_xla(presets):
     ],
     ids=["bi_encoder", "cached", "denoising_auto_encoder"],
 )
+@pytest.mark.usefixtures("eager_steps")
 def test_trains_from_a_config_and_loads_without_the_preset(presets, loss, architecture, tmp_path):
     from ml4ir_losses.model.loading import load_model
     from ml4ir_losses.training.train import train
