@@ -13,7 +13,7 @@ from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.compiling import has_accelerator
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.loops import detached, with_gradient
-from ml4ir_losses.ops.masking import below_top, row_sum, safe_divide
+from ml4ir_losses.ops.masking import below_top, row_sum, safe_divide, without_nan
 from ml4ir_losses.ops.sinkhorn import sinkhorn
 from ml4ir_losses.ops.soft_ranks import AtRank, RankFn
 from ml4ir_losses.ops.sorting import descending_order, rank_table, take
@@ -152,7 +152,7 @@ class _ExpectedSlopeStripe(Stripe):
 
     def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
         _, powers, inverse = _softmax(rows, columns)
-        weight, upstream = rows[_RANK] * inverse, _known(columns[_DOCUMENT])
+        weight, upstream = rows[_RANK] * inverse, without_nan(columns[_DOCUMENT])
         mean = row_sum(powers * upstream)[:, :, None] * inverse
         own, others = _slope_sums(rows, columns, [weight, weight * mean], powers)
         return (), [upstream[:, 0, :] * x - y for x, y in zip(own, others, strict=True)]
@@ -178,10 +178,9 @@ def _softmax(rank: Documents, document: Documents) -> tuple[Tensor, Tensor, Tens
     lead, value, sums, rest, sums_rest = document[:_DOCUMENT]
     distance = factor - lead
     logits = ((distance * value + sums) - top) + ((distance * rest + sums_rest) - top_rest)
-    known = logits == logits
-    powers = ops.where(known, ops.exp(logits), 0.0)
+    powers = without_nan(ops.exp(logits), logits)
     total = ops.sum(powers, axis=-1, keepdims=True)
-    return ops.where(known, logits, 0.0), powers, safe_divide(ops.ones_like(total), total)
+    return without_nan(logits), powers, safe_divide(ops.ones_like(total), total)
 
 
 def _slope_sums(rank: Documents, document: Documents, weights: Documents, x: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -189,7 +188,7 @@ def _slope_sums(rank: Documents, document: Documents, weights: Documents, x: Ten
 
     f_r - l_k is small where x is large, and so are the differences to the first rank of a stripe.
     """
-    factor, first, lead = rank[0], _known(rank[0][:, 0]), _known(document[0][:, 0])
+    factor, first, lead = rank[0], without_nan(rank[0][:, 0]), without_nan(document[0][:, 0])
     sums = _over_ranks([*weights, *((factor - first[:, :, None]) * weight for weight in weights)], x)
     plain, within = sums[: len(weights)], sums[len(weights) :]
     return [(y + (first - lead) * z, z) for y, z in zip(within, plain, strict=True)]
@@ -199,12 +198,7 @@ def _over_ranks(weights: Documents, x: Tensor) -> list[Tensor]:
     """Σ_r weight_r·x_rk for each of the weights [G, T, 1], [G, W]."""
     if has_accelerator() and keras.backend.backend() != "torch":
         # Not as a product: TensorFlow and JAX round its factors to 10 bits there.
-        return [ops.sum(_known(weight) * x, axis=1) for weight in weights]
+        return [ops.sum(without_nan(weight) * x, axis=1) for weight in weights]
     # `@`: `ops.matmul` of float64 is float32 on torch.
-    sums = ops.swapaxes(_known(ops.concatenate(weights, axis=-1)), 1, 2) @ x
+    sums = ops.swapaxes(without_nan(ops.concatenate(weights, axis=-1)), 1, 2) @ x
     return [sums[:, i] for i in range(len(weights))]
-
-
-def _known(x: Tensor) -> Tensor:
-    """0 for NaN."""
-    return ops.where(x == x, x, 0.0)

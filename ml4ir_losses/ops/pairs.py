@@ -9,11 +9,11 @@ from functools import reduce
 from operator import mul as multiply
 from typing import ClassVar, NamedTuple, Protocol
 
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.logarithms import log1p_ratio
 from ml4ir_losses.ops.loops import with_gradient
-from ml4ir_losses.ops.masking import row_sum
+from ml4ir_losses.ops.masking import row_sum, without_nan
 from ml4ir_losses.ops.odds import odds, powers
 from ml4ir_losses.ops.stripes import Stripe, dense_sums, extents_of, stripe_sums
 
@@ -133,10 +133,7 @@ class _PairStripe(Stripe):
             difference = difference + (one - two)
         row, column = row[self.parts :], column[self.parts :]
         weights = (row.pop(0), column.pop(0)) if self.weighted else ()
-        if self.both:
-            first = second = ops.logical_and(label == label, other == other)  # neither is NaN
-        else:
-            first, second = label > other, label < other
+        first, second = _flags(label, other, self.both)
         if isinstance(self.term, OddsTerm) and len(row) > self.facts:
             ratio = odds(row[self.facts :], column[self.facts :])
             value, slope, back = self.term.of_odds(difference, ratio)
@@ -144,7 +141,7 @@ class _PairStripe(Stripe):
             value, slope = self.term(difference)
             _, back = self.term(-difference)
         else:
-            value, slope = self.term(ops.where(second, -difference, difference))
+            value, slope = self.term(_turned(first, second, difference))
             back = slope
         if weights:
             slope, back = weights[0] * slope, weights[1] * back
@@ -155,11 +152,42 @@ class _PairStripe(Stripe):
                 turned = near if near is None or len(near.shape) == 2 else ops.swapaxes(near, 1, 2)
                 factor = self.weighing.between(column[: self.facts], row[: self.facts], turned)
             back = factor * back
-        if self.both:
-            slopes = ops.where(first, slope - back, 0.0)
-        else:
-            slopes = ops.where(first, slope, ops.where(second, -back, 0.0))
-        return (row_sum(ops.where(first, value, 0.0)), row_sum(slopes)), ()
+        slopes = _kept(first, slope - back) if self.both else _either(first, slope, second, -back)
+        return (row_sum(_kept(first, value)), row_sum(slopes)), ()
+
+
+def _flags(label: Tensor, other: Tensor, both: bool) -> tuple[Tensor, Tensor]:
+    """Which (i, j) are pairs and which (j, i) are: true or false, but on torch, where those are slow, 1 or 0 or NaN."""
+    numbers = keras.backend.backend() == "torch"
+    if both:  # all of documents, whose labels are not NaN
+        known = [ops.cast(x == x, x.dtype) if numbers else x == x for x in (label, other)]
+        valid = known[0] * known[1] if numbers else ops.logical_and(*known)
+        return valid, valid
+    if numbers:
+        sign = ops.sign(label - other)
+        return ops.relu(sign), ops.relu(-sign)
+    return label > other, label < other
+
+
+def _kept(flag: Tensor, x: Tensor) -> Tensor:
+    """x of pairs, 0 of others, whatever it is there."""
+    if keras.backend.backend() == "torch":
+        return without_nan(flag * x)
+    return ops.where(flag, x, 0.0)
+
+
+def _either(first: Tensor, x: Tensor, second: Tensor, y: Tensor) -> Tensor:
+    """x of the first pairs, y of the second, 0 of others."""
+    if keras.backend.backend() == "torch":
+        return _kept(first, x) + _kept(second, y)
+    return ops.where(first, x, ops.where(second, y, 0.0))
+
+
+def _turned(first: Tensor, second: Tensor, difference: Tensor) -> Tensor:
+    """The score of the better document less that of the other; anything where they are no pair."""
+    if keras.backend.backend() == "torch":
+        return (first - second) * difference
+    return ops.where(second, -difference, difference)
 
 
 class PairWeights(NamedTuple):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ml4ir_losses.lazy import Tensor, ops
 from ml4ir_losses.ops.loops import detached, with_gradient
-from ml4ir_losses.ops.masking import row_sum
+from ml4ir_losses.ops.masking import row_sum, without_nan
 from ml4ir_losses.ops.odds import odds, powers
 from ml4ir_losses.ops.pairs import SoftZeroOne
 from ml4ir_losses.ops.sorting import ranks
@@ -74,7 +74,7 @@ class _RankStripe(_LeadStripe):
     def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
         lag = self.lag(rows, columns)
         above, _ = self.shares(lag, rows, columns, 1)
-        return (row_sum(ops.where(lag == lag, above, 0.0)),), ()
+        return (row_sum(without_nan(above, lag)),), ()
 
 
 class _RankSlopeStripe(_LeadStripe):
@@ -84,4 +84,4 @@ class _RankSlopeStripe(_LeadStripe):
         lag = self.lag(rows, columns)
         _, slope = self.shares(lag, rows, columns, 2)
         change = slope * (rows[1] - columns[1]) / self.temperature
-        return (row_sum(ops.where(lag == lag, change, 0.0)),), ()
+        return (row_sum(without_nan(change, lag)),), ()

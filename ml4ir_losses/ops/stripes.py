@@ -17,7 +17,7 @@ from typing import Any
 from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.compiling import State, compiled, has_accelerator, loop, of_few_widths, whole
 
-_PAIRS = {"tensorflow": 2**18, "jax": 2**18, "torch": 2**17, "accelerator": 2**24}  # of a stripe: 2^18 stay in a cache
+_PAIRS = {False: 2**18, True: 2**24}  # of a stripe, without and with an accelerator: 2^18 stay in a cache
 _DENSE = 2**16  # pairs of a batch that are not worth a kernel
 _WHOLE = {"tensorflow": 2**26, "jax": 2**26, "torch": 2**24}  # on accelerators: pairs of a batch that is one stripe
 _NARROW = 128  # columns; lists are not told apart below it
@@ -178,7 +178,7 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_facts: int, first_row:
 
 def _levels(lists: Any, height: Any, width: Any) -> list[tuple[Any, Any, Any]]:
     """Lists, rows and columns of a stripe, for lists of all columns, of half, of a quarter, ..."""
-    pairs = _PAIRS["accelerator" if has_accelerator() else keras.backend.backend()]
+    pairs = _PAIRS[has_accelerator()]
     count = _LEVELS
     if isinstance(width, int):
         count = min(count, (width // _NARROW).bit_length())
