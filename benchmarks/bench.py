@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench_cases import BY_NAME, CASES, EMBEDDINGS, LISTS, OURS, PEERS, SHAPES, Case
+from bench_cases import BY_NAME, CASES, COMPARED, EMBEDDINGS, LISTS, OURS, PEERS, SHAPES, Case
 from bench_process import HERE, LostError, Worker
 from bench_report import report
 
@@ -132,7 +132,7 @@ class Bench:
 
     def repetitions(self, seconds: dict[str, float]) -> dict[str, int]:
         """`--repeats`; fewer where they would take longer than the budget, which is small for what is far behind."""
-        best = min((value for peer, value in seconds.items() if peer not in OURS), default=0.0)
+        best = min((value for peer, value in seconds.items() if peer in COMPARED), default=0.0)
         most: int = self.options.repeats
         turns = {}
         for peer, value in seconds.items():

@@ -10,6 +10,7 @@ PEERS = {
     "ours-xla": "ours (XLA)",
     "ours-jax": "ours (JAX)",
     "ours-torch": "ours (torch)",
+    "bare": "bare TensorFlow",
     "tfr": "TF-Ranking",
     "krs": "keras-rs",
     "rax": "Rax",
@@ -17,6 +18,7 @@ PEERS = {
     "allrank": "allRank",
 }
 OURS = ("ours", "ours-xla", "ours-jax", "ours-torch")
+COMPARED = tuple(peer for peer in PEERS if peer not in (*OURS, "bare"))
 TENSORFLOW = ("tfr", "krs")
 LEVELS = 4  # of the labels 0..4
 
@@ -204,7 +206,7 @@ CASES = [
     Case(
         "softmax_cross_entropy",
         ("softmax_cross_entropy", {}),
-        {"tfr": ("SoftmaxLoss", {}), "rax": ("softmax_loss", {})},
+        {"bare": ("softmax_cross_entropy", {}), "tfr": ("SoftmaxLoss", {}), "rax": ("softmax_loss", {})},
     ),
     Case("listnet", ("listnet", {}), {"st": ("ListNetLoss", {}), "allrank": ("listNet", {})}),
     Case("binary_listnet", ("binary_listnet", {}), {"allrank": ("binary_listNet", {})}),
@@ -233,7 +235,12 @@ CASES = [
     Case(
         "mean_squared_error",
         ("mean_squared_error", {}),
-        {"tfr": ("MeanSquaredLoss", {}), "rax": ("pointwise_mse_loss", {}), "st": ("MSELoss", {})},
+        {
+            "bare": ("mean_squared_error", {}),
+            "tfr": ("MeanSquaredLoss", {}),
+            "rax": ("pointwise_mse_loss", {}),
+            "st": ("MSELoss", {}),
+        },
     ),
     Case(
         "root_mean_squared_error",

@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from bench_cases import BY_NAME, EMBEDDINGS, OURS, PEERS, SHAPES, TENSORFLOW
+from bench_cases import BY_NAME, COMPARED, EMBEDDINGS, OURS, PEERS, SHAPES, TENSORFLOW
 
 STRICT = ("pairwise", "lambda", "approx")
 BOUND, SHORT = 1.1, 5e-4  # SHORT: seconds under which a jitted call alone counts, and TensorFlow is compared with
 LEAN = {**dict.fromkeys(STRICT, 0.05), "in_batch": 0.1}
 NONE = "–"
-COMPARED = [peer for peer in PEERS if peer not in OURS]
 
 Entries = dict[str, dict[str, Any]]
 
@@ -53,7 +52,8 @@ libraries take in turn, after compilation; a repetition is the median of as many
 TF-Ranking and keras-rs run as a graph and with XLA, the faster counts (x: XLA). Rax and ours on JAX are jitted, torch
 is eager, ours on TensorFlow is a plain `tf.function`, in which the losses compile their own kernels: to call one costs
 0.1 ms more than to call a function that is compiled as a whole. Ours (XLA) is that for the losses without pairs, what
-`model.compile(jit_compile=True)` makes of them. The model of sentence-transformers only hands out the scores. The
+`model.compile(jit_compile=True)` makes of them. Bare TensorFlow is the arithmetic of two of those without a mask, and
+compares to nothing. The model of sentence-transformers only hands out the scores. The
 target of a ratio is at most the number given; where the best peer takes less than {SHORT * 1e3:g} ms, the ratio is to
 the best of those on TensorFlow."""
 
