@@ -56,7 +56,7 @@ def row_sum(x: Tensor) -> Tensor:
 def without_nan(x: Tensor, key: Tensor | None = None) -> Tensor:
     """x, but 0 where the key is NaN, as x itself is then; None: x is the key."""
     if keras.backend.backend() == "torch":  # whose selects take ten times as long
-        return ops.nan_to_num(x, nan=0.0, posinf=float("inf"), neginf=-float("inf"))
+        return x.nan_to_num(nan=0.0, posinf=float("inf"), neginf=-float("inf"))
     key = x if key is None else key
     return ops.where(key == key, x, 0.0)
 

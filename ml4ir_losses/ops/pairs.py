@@ -13,7 +13,7 @@ from ml4ir_losses.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.logarithms import log1p_ratio
 from ml4ir_losses.ops.loops import with_gradient
-from ml4ir_losses.ops.masking import row_sum, without_nan
+from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.odds import odds, powers
 from ml4ir_losses.ops.stripes import Stripe, dense_sums, extents_of, stripe_sums
 
@@ -172,7 +172,8 @@ def _flags(label: Tensor, other: Tensor, both: bool) -> tuple[Tensor, Tensor]:
 def _kept(flag: Tensor, x: Tensor) -> Tensor:
     """x of pairs, 0 of others, whatever it is there."""
     if keras.backend.backend() == "torch":
-        return without_nan(flag * x)
+        kept = flag * x
+        return kept.nan_to_num_(nan=0.0, posinf=float("inf"), neginf=-float("inf"))  # in its place: memory counts
     return ops.where(flag, x, 0.0)
 
 
