@@ -91,7 +91,9 @@ def stripe_sums(
             # Every turn of a loop waits for the host; sums over rows are fused, and take next to no memory.
             return list(compiled(_one_stripe, stripe, len(rows), first_row)(*rows, *columns, *table))
         return large()
-    if keras.backend.backend() != "tensorflow":
+    # TensorFlow would work out constants [R, N] of the branch that such lists never take.
+    long = all(isinstance(size, int) for size in shape[1:]) and shape[1] * shape[2] > _DENSE
+    if long or keras.backend.backend() != "tensorflow":
         return large()
     import tensorflow as tf
 

@@ -250,3 +250,26 @@ def test_weights_of_ones_own(key, name, streamed, whole):
         slopes = central_differences(lambda x: values(function(ops.convert_to_tensor(x))), filled)
         assert np.abs(slopes).max() > 0.1
         assert_close(found[1][1], slopes, double=1e-7)
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.parametrize("rows", [3, 0])
+def test_long_lists_whose_number_is_unknown_have_no_branch_for_short_ones(rows):
+    """Whose tables, [N, N], TensorFlow works out before it knows that none will need them."""
+    import tensorflow as tf
+
+    fn = get_loss("lambda_loss").get_loss_fn(reduction="sum")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 300])] * 2, autograph=False)
+    def step(labels, scores):
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            loss = fn(labels, scores)
+        return loss, tape.gradient(loss, scores)
+
+    assert not [op.name for op in step.get_concrete_function().graph.get_operations() if "If" in op.type]
+    lists = make_lists(3, 300, 1.0, 0)
+    found = step(*(x[:rows].astype("float32") for x in (lists.labels, lists.scores)))
+    assert found[1].shape == (rows, 300)
+    assert np.isfinite(found[0])
+    assert (found[0] > 0) == (rows > 0)
