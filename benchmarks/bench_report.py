@@ -53,9 +53,9 @@ TF-Ranking and keras-rs run as a graph and with XLA, the faster counts (x: XLA).
 is eager, ours on TensorFlow is a plain `tf.function`, in which the losses compile their own kernels: to call one costs
 0.1 ms more than to call a function that is compiled as a whole. Ours (XLA) is that for the losses without pairs, what
 `model.compile(jit_compile=True)` makes of them. Bare TensorFlow is the arithmetic of two of those without a mask, and
-compares to nothing. The model of sentence-transformers only hands out the scores. The
-target of a ratio is at most the number given; where the best peer takes less than {SHORT * 1e3:g} ms, the ratio is to
-the best of those on TensorFlow."""
+compares to nothing. The model of sentence-transformers only hands out the scores. The target of a ratio is at most the
+number given; where the best peer takes less than {SHORT * 1e3:g} ms, the ratio is to the best of those on
+TensorFlow."""
 
 
 def _without_paths(arguments: list[str]) -> Iterable[str]:

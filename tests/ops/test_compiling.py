@@ -49,7 +49,7 @@ for key in sys.argv[1:]:
 @pytest.mark.backend("tensorflow")
 def test_once_for_batches_of_other_lists_and_of_like_widths():
     """Ragged data give every batch other list lengths: a kernel compiled for each would cost a second a step."""
-    keys = ["lambda_loss", "list_mle"]  # pairs with distances, tails
+    keys = ["pairwise_logistic", "lambda_loss", "list_mle"]  # pairs, pairs with distances, tails
     log = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "device_compilation_profiler=1"}
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM, *keys], capture_output=True, text=True, check=True, env={**os.environ, **log}
