@@ -26,12 +26,12 @@ METRICS = {
 
 def fit_ours(variant, options, x, labels, sizes):
     """`loss`, or `loss+metrics`; `loss@padded` for batches of the lists as they come, not of like lengths."""
-    from ml4ir_losses.config import load_config
+    from ml4ir_losses.config.load import load_config
     from ml4ir_losses.data.queries import Queries
+    from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
     from ml4ir_losses.features.fitting import FittedInput
     from ml4ir_losses.metrics.ranking import get_metric
     from ml4ir_losses.model.relevance_model import RelevanceModel
-    from ml4ir_losses.training.feature_experiment import FeatureExperiment
 
     variant, _, order = variant.partition("@")
     loss, _, metrics = variant.partition("+")

@@ -17,7 +17,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from ml4ir_losses.catalogue import list_losses  # noqa: E402
-from ml4ir_losses.registry import LAMBDA_WEIGHTS, LOSSES, WEIGHTING_SCHEMES, Entry  # noqa: E402
+from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, WEIGHTING_SCHEMES, Entry  # noqa: E402
 
 TARGET = ROOT / "docs" / "losses.md"
 COMMAND = "python docs/generate.py"

@@ -15,9 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ml4ir_losses.catalogue import list_losses, list_metrics
-    from ml4ir_losses.config import Config, load_config
-    from ml4ir_losses.errors import ConfigError, DataError, UserError
-    from ml4ir_losses.evaluation.evaluate import check, evaluate, predict
+    from ml4ir_losses.config.load import Config, load_config
+    from ml4ir_losses.config.text_schema import TextConfig
+    from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+    from ml4ir_losses.core.registry import (
+        register_architecture,
+        register_encoder,
+        register_lambda_weight,
+        register_loss,
+        register_metric,
+        register_reader,
+        register_weighting_scheme,
+    )
     from ml4ir_losses.evaluation.judges import (
         BinaryJudge,
         RerankingJudge,
@@ -27,15 +36,11 @@ if TYPE_CHECKING:
     )
     from ml4ir_losses.evaluation.judging_callback import JudgingCallback
     from ml4ir_losses.evaluation.mining import mine
+    from ml4ir_losses.experiments.evaluate import check, evaluate, predict
+    from ml4ir_losses.experiments.train import Run, train
     from ml4ir_losses.keys import LossKey, MetricKey
     from ml4ir_losses.losses.base import ListwiseLossBase, PairwiseLossBase, PointwiseLossBase, RelevanceLossBase
-    from ml4ir_losses.losses.candidates import (
-        CachedCrossEncoderMultipleNegativesRankingLoss,
-        CrossEncoderMultipleNegativesRankingLoss,
-    )
-    from ml4ir_losses.losses.circle import CircleLoss
     from ml4ir_losses.losses.classification import CategoricalCrossEntropy
-    from ml4ir_losses.losses.distillation import ADRMSELoss, CoupledRankDistilLoss
     from ml4ir_losses.losses.embedding.base import EmbeddingLossBase
     from ml4ir_losses.losses.embedding.denoising import DenoisingAutoEncoderLoss
     from ml4ir_losses.losses.embedding.distillation import DistillKLDivLoss, EmbeddingMarginMSELoss, EmbeddingMSELoss
@@ -76,16 +81,6 @@ if TYPE_CHECKING:
     from ml4ir_losses.losses.embedding.wrappers import AdaptiveLayerLoss, Matryoshka2dLoss, MatryoshkaLoss
     from ml4ir_losses.losses.factory import get_loss
     from ml4ir_losses.losses.keras_loss import RelevanceLoss
-    from ml4ir_losses.losses.lambda_loss import (
-        BaseWeightingScheme,
-        LambdaLoss,
-        LambdaRankScheme,
-        NDCGLoss1Scheme,
-        NDCGLoss2PPScheme,
-        NDCGLoss2Scheme,
-        NoWeightingScheme,
-        RankNetLoss,
-    )
     from ml4ir_losses.losses.lambda_weights import (
         DCGLambdaWeight,
         LabelDiffLambdaWeight,
@@ -97,22 +92,12 @@ if TYPE_CHECKING:
         PrecisionLambdaWeight,
         YetiDCGLambdaWeight,
     )
-    from ml4ir_losses.losses.listwise import (
-        AuxOneHotCrossEntropy,
-        AuxSoftmaxCrossEntropy,
-        ListMLELoss,
-        PListMLELoss,
-        RankOneListNet,
-        SoftmaxCrossEntropy,
+    from ml4ir_losses.losses.listwise.candidates import (
+        CachedCrossEncoderMultipleNegativesRankingLoss,
+        CrossEncoderMultipleNegativesRankingLoss,
     )
-    from ml4ir_losses.losses.margin_mse import MarginMSELoss
-    from ml4ir_losses.losses.margin_ranking import (
-        CosineProbMarginRankingLoss,
-        FineTuningFeatures,
-        ProbMarginRankingLoss,
-        RankingLossInterface,
-    )
-    from ml4ir_losses.losses.neural_sort import (
+    from ml4ir_losses.losses.listwise.distillation import ADRMSELoss, CoupledRankDistilLoss
+    from ml4ir_losses.losses.listwise.neural_sort import (
         GumbelNeuralSortCrossEntropyLoss,
         GumbelNeuralSortNDCGLoss,
         NeuralNDCGLoss,
@@ -120,44 +105,59 @@ if TYPE_CHECKING:
         NeuralSortCrossEntropyLoss,
         NeuralSortNDCGLoss,
     )
-    from ml4ir_losses.losses.outputs import ClickEMLoss, MixtureEMLoss, OrdinalLoss
-    from ml4ir_losses.losses.pairwise import (
-        PairwiseHingeLoss,
-        PairwiseLogisticLoss,
-        PairwiseMSELoss,
-        PairwiseQuantileLoss,
-        PairwiseSoftZeroOneLoss,
+    from ml4ir_losses.losses.listwise.softmax import (
+        AuxOneHotCrossEntropy,
+        AuxSoftmaxCrossEntropy,
+        ListMLELoss,
+        PListMLELoss,
+        RankOneListNet,
+        SoftmaxCrossEntropy,
     )
-    from ml4ir_losses.losses.pointwise import (
-        BinaryCrossEntropyLoss,
-        MeanSquaredErrorLoss,
-        RootMeanSquaredErrorLoss,
-        SigmoidCrossEntropy,
-    )
-    from ml4ir_losses.losses.softmax_variants import (
+    from ml4ir_losses.losses.listwise.softmax_variants import (
         BinaryListNetLoss,
         CalibratedSoftmaxLoss,
         ListNetLoss,
         Poly1SoftmaxLoss,
         UniqueSoftmaxLoss,
     )
-    from ml4ir_losses.losses.surrogates import ApproxMRRLoss, ApproxNDCGLoss, GumbelApproxNDCGLoss
-    from ml4ir_losses.losses.yeti_rank import YetiLogisticLoss
+    from ml4ir_losses.losses.listwise.surrogates import ApproxMRRLoss, ApproxNDCGLoss, GumbelApproxNDCGLoss
+    from ml4ir_losses.losses.pairwise.circle import CircleLoss
+    from ml4ir_losses.losses.pairwise.lambda_loss import (
+        BaseWeightingScheme,
+        LambdaLoss,
+        LambdaRankScheme,
+        NDCGLoss1Scheme,
+        NDCGLoss2PPScheme,
+        NDCGLoss2Scheme,
+        NoWeightingScheme,
+        RankNetLoss,
+    )
+    from ml4ir_losses.losses.pairwise.margin_mse import MarginMSELoss
+    from ml4ir_losses.losses.pairwise.prob_margin_ranking import (
+        CosineProbMarginRankingLoss,
+        FineTuningFeatures,
+        ProbMarginRankingLoss,
+        RankingLossInterface,
+    )
+    from ml4ir_losses.losses.pairwise.score_differences import (
+        PairwiseHingeLoss,
+        PairwiseLogisticLoss,
+        PairwiseMSELoss,
+        PairwiseQuantileLoss,
+        PairwiseSoftZeroOneLoss,
+    )
+    from ml4ir_losses.losses.pairwise.yeti_rank import YetiLogisticLoss
+    from ml4ir_losses.losses.pointwise.multiple_logits import ClickEMLoss, MixtureEMLoss, OrdinalLoss
+    from ml4ir_losses.losses.pointwise.single_logit import (
+        BinaryCrossEntropyLoss,
+        MeanSquaredErrorLoss,
+        RootMeanSquaredErrorLoss,
+        SigmoidCrossEntropy,
+    )
     from ml4ir_losses.metrics.ranking import RankingMetric, get_metric
     from ml4ir_losses.model.embedding_model import EmbeddingModel
     from ml4ir_losses.model.loading import load_model
     from ml4ir_losses.model.relevance_model import RelevanceModel
-    from ml4ir_losses.registry import (
-        register_architecture,
-        register_encoder,
-        register_lambda_weight,
-        register_loss,
-        register_metric,
-        register_reader,
-        register_weighting_scheme,
-    )
-    from ml4ir_losses.text_sections import TextConfig
-    from ml4ir_losses.training.train import Run, train
 
 __version__ = "0.1.0"
 
@@ -166,16 +166,16 @@ _HOMES = {
         "list_losses",
         "list_metrics",
     ),
-    "config": (
+    "config.load": (
         "Config",
         "load_config",
     ),
-    "errors": (
+    "core.errors": (
         "ConfigError",
         "DataError",
         "UserError",
     ),
-    "evaluation.evaluate": (
+    "experiments.evaluate": (
         "check",
         "evaluate",
         "predict",
@@ -200,13 +200,13 @@ _HOMES = {
         "RelevanceLossBase",
     ),
     "losses.factory": ("get_loss",),
-    "losses.candidates": (
+    "losses.listwise.candidates": (
         "CachedCrossEncoderMultipleNegativesRankingLoss",
         "CrossEncoderMultipleNegativesRankingLoss",
     ),
-    "losses.circle": ("CircleLoss",),
+    "losses.pairwise.circle": ("CircleLoss",),
     "losses.classification": ("CategoricalCrossEntropy",),
-    "losses.distillation": (
+    "losses.listwise.distillation": (
         "ADRMSELoss",
         "CoupledRankDistilLoss",
     ),
@@ -260,7 +260,7 @@ _HOMES = {
         "TripletLoss",
     ),
     "losses.keras_loss": ("RelevanceLoss",),
-    "losses.lambda_loss": (
+    "losses.pairwise.lambda_loss": (
         "BaseWeightingScheme",
         "LambdaLoss",
         "LambdaRankScheme",
@@ -281,7 +281,7 @@ _HOMES = {
         "PrecisionLambdaWeight",
         "YetiDCGLambdaWeight",
     ),
-    "losses.listwise": (
+    "losses.listwise.softmax": (
         "AuxOneHotCrossEntropy",
         "AuxSoftmaxCrossEntropy",
         "ListMLELoss",
@@ -289,14 +289,14 @@ _HOMES = {
         "RankOneListNet",
         "SoftmaxCrossEntropy",
     ),
-    "losses.margin_mse": ("MarginMSELoss",),
-    "losses.margin_ranking": (
+    "losses.pairwise.margin_mse": ("MarginMSELoss",),
+    "losses.pairwise.prob_margin_ranking": (
         "CosineProbMarginRankingLoss",
         "FineTuningFeatures",
         "ProbMarginRankingLoss",
         "RankingLossInterface",
     ),
-    "losses.neural_sort": (
+    "losses.listwise.neural_sort": (
         "GumbelNeuralSortCrossEntropyLoss",
         "GumbelNeuralSortNDCGLoss",
         "NeuralNDCGLoss",
@@ -304,37 +304,37 @@ _HOMES = {
         "NeuralSortCrossEntropyLoss",
         "NeuralSortNDCGLoss",
     ),
-    "losses.outputs": (
+    "losses.pointwise.multiple_logits": (
         "ClickEMLoss",
         "MixtureEMLoss",
         "OrdinalLoss",
     ),
-    "losses.pairwise": (
+    "losses.pairwise.score_differences": (
         "PairwiseHingeLoss",
         "PairwiseLogisticLoss",
         "PairwiseMSELoss",
         "PairwiseQuantileLoss",
         "PairwiseSoftZeroOneLoss",
     ),
-    "losses.pointwise": (
+    "losses.pointwise.single_logit": (
         "BinaryCrossEntropyLoss",
         "MeanSquaredErrorLoss",
         "RootMeanSquaredErrorLoss",
         "SigmoidCrossEntropy",
     ),
-    "losses.softmax_variants": (
+    "losses.listwise.softmax_variants": (
         "BinaryListNetLoss",
         "CalibratedSoftmaxLoss",
         "ListNetLoss",
         "Poly1SoftmaxLoss",
         "UniqueSoftmaxLoss",
     ),
-    "losses.surrogates": (
+    "losses.listwise.surrogates": (
         "ApproxMRRLoss",
         "ApproxNDCGLoss",
         "GumbelApproxNDCGLoss",
     ),
-    "losses.yeti_rank": ("YetiLogisticLoss",),
+    "losses.pairwise.yeti_rank": ("YetiLogisticLoss",),
     "metrics.ranking": (
         "RankingMetric",
         "get_metric",
@@ -342,7 +342,7 @@ _HOMES = {
     "model.embedding_model": ("EmbeddingModel",),
     "model.loading": ("load_model",),
     "model.relevance_model": ("RelevanceModel",),
-    "registry": (
+    "core.registry": (
         "register_architecture",
         "register_encoder",
         "register_lambda_weight",
@@ -351,8 +351,8 @@ _HOMES = {
         "register_reader",
         "register_weighting_scheme",
     ),
-    "text_sections": ("TextConfig",),
-    "training.train": (
+    "config.text_schema": ("TextConfig",),
+    "experiments.train": (
         "Run",
         "train",
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml4ir_losses.registry import LOSSES, METRICS, Entry
+from ml4ir_losses.core.registry import LOSSES, METRICS, Entry
 
 
 def list_losses() -> list[Entry]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 
 app = typer.Typer(
     help="Train, judge and use ranking models from a YAML config.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -37,11 +37,11 @@ def train(
     seed: Seed = None,
 ) -> None:
     """Train a model, judge it on the test split and save everything in a run folder."""
-    from ml4ir_losses.config import load_config
+    from ml4ir_losses.config.load import load_config
 
     checked = load_config(config, overrides or (), seed)
     _import_keras()
-    from ml4ir_losses.training.train import train as run_training
+    from ml4ir_losses.experiments.train import train as run_training
 
     run = run_training(checked, run_dir, progress=_progress())
     if run.metrics:
@@ -56,7 +56,7 @@ def train(
 def evaluate(run: RunPath, data: DataPath) -> None:
     """Judge a run on a file with labels."""
     _import_keras()
-    from ml4ir_losses.evaluation.evaluate import evaluate as judge
+    from ml4ir_losses.experiments.evaluate import evaluate as judge
 
     _print_metrics({"model": judge(run, data)}, f"{run}: {data}")
 
@@ -67,7 +67,7 @@ def predict(
 ) -> None:
     """Score and rank the documents of a file; the label column may be missing."""
     _import_keras()
-    from ml4ir_losses.evaluation.evaluate import predict as score
+    from ml4ir_losses.experiments.evaluate import predict as score
 
     _say(f"{score(run, data, output):,} documents: {output}")
 
@@ -75,11 +75,11 @@ def predict(
 @app.command()
 def check(config: ConfigPath, overrides: Overrides = None, seed: Seed = None) -> None:
     """Check a config and its data without training."""
-    from ml4ir_losses.config import load_config
+    from ml4ir_losses.config.load import load_config
 
     checked = load_config(config, overrides or (), seed)
     _import_keras()
-    from ml4ir_losses.evaluation.evaluate import check as inspect_config
+    from ml4ir_losses.experiments.evaluate import check as inspect_config
 
     summary = inspect_config(checked)
     splits = summary.pop("splits")
@@ -100,11 +100,11 @@ def mine_negatives(
     overrides: Overrides = None,
 ) -> None:
     """Find hard negatives for the training pairs of a config."""
-    from ml4ir_losses.config import load_config
+    from ml4ir_losses.config.load import load_config
 
     checked = load_config(config, overrides or ())
     _import_keras()
-    from ml4ir_losses.evaluation.text_commands import mine_negatives as find
+    from ml4ir_losses.experiments.text_commands import mine_negatives as find
 
     summary = find(checked, output, run=run)
     scores = f"similarity: positives {summary.positive_score:.4f}"
@@ -127,7 +127,7 @@ def encode(
 ) -> None:
     """Embed the texts of a file."""
     _import_keras()
-    from ml4ir_losses.evaluation.text_commands import encode as embed
+    from ml4ir_losses.experiments.text_commands import encode as embed
 
     with _counting("texts") as progress:
         rows, width = embed(run, data, output, column or (), "anchor" if queries else "positive", progress)
@@ -151,9 +151,9 @@ def search(
     if not query and queries is None:
         raise UserError("Give --query TEXT or --queries FILE.")
     _import_keras()
-    from ml4ir_losses.evaluation.text_commands import read_queries
-    from ml4ir_losses.evaluation.text_commands import search as find
-    from ml4ir_losses.files import write_csv
+    from ml4ir_losses.core.files import write_csv
+    from ml4ir_losses.experiments.text_commands import read_queries
+    from ml4ir_losses.experiments.text_commands import search as find
 
     asked = {str(n): text for n, text in enumerate(query or (), start=1)}
     if queries is not None:
@@ -172,7 +172,7 @@ def search(
 @app.command()
 def losses(key: Annotated[str | None, typer.Argument(help="Key or alias of one loss.")] = None) -> None:
     """List the losses, or show one in full."""
-    from ml4ir_losses.registry import LOSSES
+    from ml4ir_losses.core.registry import LOSSES
 
     if key is not None:
         entry = LOSSES[key]
@@ -192,7 +192,7 @@ def schema() -> None:
     """Print the JSON schema of the config, for editors."""
     from pydantic import TypeAdapter
 
-    from ml4ir_losses.config import AnyConfig
+    from ml4ir_losses.config.load import AnyConfig
 
     _say(json.dumps(TypeAdapter(AnyConfig).json_schema(), indent=2))
 

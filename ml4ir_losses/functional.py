@@ -4,10 +4,7 @@ Every loss is `fn(labels, scores, mask=None, *, item_weight=None, **params) -> [
 `(values [B], weights [B])`.
 """
 
-from ml4ir_losses.losses.candidates import cross_encoder_multiple_negatives_ranking
-from ml4ir_losses.losses.circle import circle
 from ml4ir_losses.losses.classification import categorical_cross_entropy
-from ml4ir_losses.losses.distillation import adr_mse, coupled_rank_distil
 from ml4ir_losses.losses.embedding.denoising import denoising_auto_encoder
 from ml4ir_losses.losses.embedding.distillation import distill_kl_div, embedding_margin_mse, embedding_mse
 from ml4ir_losses.losses.embedding.guided import gist_embed
@@ -37,8 +34,16 @@ from ml4ir_losses.losses.embedding.triplets import (
     triplet,
 )
 from ml4ir_losses.losses.embedding.wrappers import adaptive_layer, matryoshka, matryoshka_2d
-from ml4ir_losses.losses.lambda_loss import lambda_loss, ranknet
-from ml4ir_losses.losses.listwise import (
+from ml4ir_losses.losses.listwise.candidates import cross_encoder_multiple_negatives_ranking
+from ml4ir_losses.losses.listwise.distillation import adr_mse, coupled_rank_distil
+from ml4ir_losses.losses.listwise.neural_sort import (
+    gumbel_neural_sort_cross_entropy,
+    gumbel_neural_sort_ndcg,
+    neural_ndcg,
+    neural_sort_cross_entropy,
+    neural_sort_ndcg,
+)
+from ml4ir_losses.losses.listwise.softmax import (
     aux_one_hot_cross_entropy,
     aux_softmax_cross_entropy,
     list_mle,
@@ -46,39 +51,41 @@ from ml4ir_losses.losses.listwise import (
     rank_one_listnet,
     softmax_cross_entropy,
 )
-from ml4ir_losses.losses.margin_mse import margin_mse
-from ml4ir_losses.losses.margin_ranking import cosine_prob_margin_ranking, prob_margin_ranking
-from ml4ir_losses.losses.neural_sort import (
-    gumbel_neural_sort_cross_entropy,
-    gumbel_neural_sort_ndcg,
-    neural_ndcg,
-    neural_sort_cross_entropy,
-    neural_sort_ndcg,
-)
-from ml4ir_losses.losses.outputs import click_em, mixture_em, ordinal
-from ml4ir_losses.losses.pairwise import (
-    pairwise_hinge,
-    pairwise_logistic,
-    pairwise_mse,
-    pairwise_quantile,
-    pairwise_soft_zero_one,
-)
-from ml4ir_losses.losses.pointwise import (
-    binary_cross_entropy,
-    mean_squared_error,
-    root_mean_squared_error,
-    sigmoid_cross_entropy,
-)
-from ml4ir_losses.losses.propensity import propensity_weight
-from ml4ir_losses.losses.softmax_variants import (
+from ml4ir_losses.losses.listwise.softmax_variants import (
     binary_listnet,
     calibrated_softmax,
     listnet,
     poly1_softmax,
     unique_softmax,
 )
-from ml4ir_losses.losses.surrogates import approx, approx_mrr, approx_ndcg, gumbel, gumbel_approx_ndcg, neural_sort
-from ml4ir_losses.losses.yeti_rank import yeti_logistic
+from ml4ir_losses.losses.listwise.surrogates import (
+    approx,
+    approx_mrr,
+    approx_ndcg,
+    gumbel,
+    gumbel_approx_ndcg,
+    neural_sort,
+)
+from ml4ir_losses.losses.pairwise.circle import circle
+from ml4ir_losses.losses.pairwise.lambda_loss import lambda_loss, ranknet
+from ml4ir_losses.losses.pairwise.margin_mse import margin_mse
+from ml4ir_losses.losses.pairwise.prob_margin_ranking import cosine_prob_margin_ranking, prob_margin_ranking
+from ml4ir_losses.losses.pairwise.score_differences import (
+    pairwise_hinge,
+    pairwise_logistic,
+    pairwise_mse,
+    pairwise_quantile,
+    pairwise_soft_zero_one,
+)
+from ml4ir_losses.losses.pairwise.yeti_rank import yeti_logistic
+from ml4ir_losses.losses.pointwise.multiple_logits import click_em, mixture_em, ordinal
+from ml4ir_losses.losses.pointwise.single_logit import (
+    binary_cross_entropy,
+    mean_squared_error,
+    root_mean_squared_error,
+    sigmoid_cross_entropy,
+)
+from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.metrics.functional import (
     arp,
     dcg,

@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run_folder(folder, tmp_path_factory):
-    from ml4ir_losses.training.train import train
+    from ml4ir_losses.experiments.train import train
 
     return train(config(folder), tmp_path_factory.mktemp("runs") / "run").path
 

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from markdown_blocks import ROOT, blocks, run_python
-from ml4ir_losses.config import load_config
-from ml4ir_losses.errors import ConfigError
-from ml4ir_losses.registry import LAMBDA_WEIGHTS, LOSSES, WEIGHTING_SCHEMES
-from ml4ir_losses.yaml_io import read_yaml
+from ml4ir_losses.config.load import load_config
+from ml4ir_losses.config.yaml_io import read_yaml
+from ml4ir_losses.core.errors import ConfigError
+from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, WEIGHTING_SCHEMES
 
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
 COMPAT = {

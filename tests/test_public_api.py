@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ml4ir_losses
-from ml4ir_losses.registry import LOSSES, METRICS
+from ml4ir_losses.core.registry import LOSSES, METRICS
 
 MODULES = sorted(
     ".".join(path.relative_to(Path(ml4ir_losses.__file__).parents[1]).with_suffix("").parts)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from markdown_blocks import ROOT, blocks, run_python
-from ml4ir_losses.config import load_config
+from ml4ir_losses.config.load import load_config
 
 pytestmark = pytest.mark.backend("tensorflow")
 

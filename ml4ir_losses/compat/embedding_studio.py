@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml4ir_losses.losses.margin_ranking import (
+from ml4ir_losses.losses.pairwise.prob_margin_ranking import (
     CosineProbMarginRankingLoss,
     FineTuningFeatures,
     ProbMarginRankingLoss,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ml4ir_losses.errors import UserError, did_you_mean
+from ml4ir_losses.core.errors import UserError, did_you_mean
 
 REQUIRED = inspect.Parameter.empty
 Make = Callable[[str, dict[str, Any]], Any]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.compat.facade import Facade
-from ml4ir_losses.errors import UserError, unknown_name
+from ml4ir_losses.core.errors import UserError, unknown_name
 from ml4ir_losses.losses.base import ListwiseLossBase, PairwiseLossBase, PointwiseLossBase, RelevanceLossBase
 
 __all__ = [

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.queries import Array, Queries
-from ml4ir_losses.errors import DataError
 
 PADDING_LABEL = -1.0
 MASK = "mask"

@@ -6,10 +6,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from ml4ir_losses.config.text_schema import TextDataConfig
+from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.texts import Array, joined, read_texts
-from ml4ir_losses.errors import DataError
-from ml4ir_losses.text_sections import TextDataConfig
 
 
 @dataclass

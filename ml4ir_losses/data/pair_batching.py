@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError, check_count
+from ml4ir_losses.core.errors import UserError, check_count
 
 Array = np.ndarray[Any, Any]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.config import Config
+from ml4ir_losses.config.load import Config
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table, group_by_query
-from ml4ir_losses.errors import ConfigError, DataError, UserError
 from ml4ir_losses.features.fitting import FittedInput, encode_rows
 
 Array = np.ndarray[Any, Any]
@@ -193,8 +193,8 @@ def _role(table: Table, column: str | None, lowest: float, what: str) -> Array |
 
 def check_gains(queries: Mapping[str, Queries], config: Config) -> None:
     """Raises `DataError` for labels beyond what a metric's gain can take."""
+    from ml4ir_losses.core.registry import METRICS, split_spec
     from ml4ir_losses.ops.gains import check_labels_fit_gain
-    from ml4ir_losses.registry import METRICS, split_spec
 
     for spec in config.model.metrics:
         key, params = split_spec("metric", spec)

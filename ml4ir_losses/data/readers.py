@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.core.registry import READERS, register_reader
 from ml4ir_losses.data.table import Source, Table
-from ml4ir_losses.errors import DataError
-from ml4ir_losses.registry import READERS, register_reader
 
 ENDINGS = {
     ".csv": "csv",

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ml4ir_losses.core.errors import DataError, check_count, check_not_negative
+from ml4ir_losses.core.registry import register_reader
 from ml4ir_losses.data.table import Source, Table
-from ml4ir_losses.errors import DataError, check_count, check_not_negative
-from ml4ir_losses.registry import register_reader
 
 Array = npt.NDArray[Any]
 

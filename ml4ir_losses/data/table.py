@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from ml4ir_losses.errors import DataError, did_you_mean
-from ml4ir_losses.files import write_atomically
+from ml4ir_losses.core.errors import DataError, did_you_mean
+from ml4ir_losses.core.files import write_atomically
 
 Array = npt.NDArray[Any]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ml4ir_losses.config.text_schema import Column, DatasetConfig, Paths, TextDataConfig, listed
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.data import pair_batching
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.errors import ConfigError, DataError, UserError
-from ml4ir_losses.text_sections import Column, DatasetConfig, Paths, TextDataConfig, listed
 
 Array = np.ndarray[Any, Any]
 LOGGER = logging.getLogger("ml4ir_losses")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.config import Config, metric_name
+from ml4ir_losses.config.load import Config, metric_name
 from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Array, Queries
 from ml4ir_losses.evaluation.scoring import compare_scores, less_is_better, query_metrics

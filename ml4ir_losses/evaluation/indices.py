@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.evaluation.nearest import Array, Search, compare
 
 Candidates = Callable[[Array, int], Array]  # (queries, k) -> rows [Q, k], -1 where fewer were found

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ml4ir_losses.core.errors import DataError, check_choice, check_count, check_whole
 from ml4ir_losses.data.table import group_by_query
-from ml4ir_losses.errors import DataError, check_choice, check_count, check_whole
 from ml4ir_losses.evaluation.encoding import (
     DOCUMENT,
     QUERY,
@@ -21,6 +21,7 @@ from ml4ir_losses.evaluation.encoding import (
 )
 from ml4ir_losses.evaluation.nearest import BLOCK, SIMILARITIES, Array, Nearest, compare_rows
 from ml4ir_losses.evaluation.pair_judges import PAIR_SIMILARITIES, BinaryJudge, SimilarityJudge, TripletJudge
+from ml4ir_losses.experiments.run_folder import LOGGER
 from ml4ir_losses.metrics.retrieval import (
     RETRIEVAL_METRICS,
     Judgments,
@@ -28,7 +29,6 @@ from ml4ir_losses.metrics.retrieval import (
     check_metrics,
     evaluate_rankings,
 )
-from ml4ir_losses.training.run_folder import LOGGER
 
 __all__ = ["BinaryJudge", "Judge", "RerankingJudge", "RetrievalJudge", "SimilarityJudge", "TripletJudge"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import keras
 
-from ml4ir_losses.errors import check_whole
+from ml4ir_losses.core.errors import check_whole
 from ml4ir_losses.evaluation.judges import Judge
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.errors import DataError, check_choice, check_whole
+from ml4ir_losses.core.errors import DataError, check_choice, check_whole
 from ml4ir_losses.evaluation.encoding import DOCUMENT, QUERY, BiEncoder, check_lengths, encode
 from ml4ir_losses.evaluation.indices import INDICES, searcher
 from ml4ir_losses.evaluation.nearest import SIMILARITIES, Array, compare, hard_negatives, unit

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError, check_choice, check_count, check_number, check_whole
+from ml4ir_losses.core.errors import UserError, check_choice, check_count, check_number, check_whole
 
 Array = np.ndarray[Any, Any]
 BLOCK = 4096  # rows of the corpus at a time

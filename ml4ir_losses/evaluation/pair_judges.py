@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import average_precision_score, matthews_corrcoef, roc_curve
 
-from ml4ir_losses.errors import DataError, check_choice, check_count, check_number
+from ml4ir_losses.core.errors import DataError, check_choice, check_count, check_number
 from ml4ir_losses.evaluation.encoding import DOCUMENT, QUERY, BiEncoder, check_lengths, encode, finite_numbers
 from ml4ir_losses.evaluation.nearest import Array, compare_rows
 

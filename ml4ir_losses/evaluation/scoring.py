@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from ml4ir_losses.config import Config, metric_name
+from ml4ir_losses.config.load import Config, metric_name
+from ml4ir_losses.config.schema import Spec
+from ml4ir_losses.core.registry import METRICS, split_spec
 from ml4ir_losses.data.batching import PADDING_LABEL, BatchPlan, make_inputs, pad
 from ml4ir_losses.data.queries import Array, Queries
 from ml4ir_losses.metrics.functional import LOWER_IS_BETTER
-from ml4ir_losses.registry import METRICS, split_spec
-from ml4ir_losses.sections import Spec
 
 
 def less_is_better(name: str) -> bool:

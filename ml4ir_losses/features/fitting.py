@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, PrivateAttr
 
+from ml4ir_losses.config.schema import FeatureConfig, InputConfig, NumericInput, Scope, TextInput, TextPairInput
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.features.pairs import encode_pairs, fit_words, make_tokenizer
 from ml4ir_losses.features.transforms import Array, fill_values, fit_transforms
-from ml4ir_losses.sections import FeatureConfig, InputConfig, NumericInput, Scope, TextInput, TextPairInput
 
 _PUNCTUATION = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 

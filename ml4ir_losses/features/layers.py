@@ -9,11 +9,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from ml4ir_losses.core.errors import DataError, did_you_mean
+from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.data.batching import MASK
-from ml4ir_losses.errors import DataError, did_you_mean
 from ml4ir_losses.features.fitting import FittedInput, fitted_from
 from ml4ir_losses.features.transforms import apply_transforms
-from ml4ir_losses.lazy import Tensor
 from ml4ir_losses.ops import as_mask
 from ml4ir_losses.ops.sorting import inverse_order
 

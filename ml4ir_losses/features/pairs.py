@@ -26,7 +26,7 @@ def fit_words(columns: Sequence[str], table: Table, size: int) -> list[str]:
 
 def make_tokenizer(fitted: Any) -> Any:
     """The `PairTokenizer` of a fitted input."""
-    from ml4ir_losses.model.tokenizers import PairTokenizer, WordTokenizer
+    from ml4ir_losses.text.tokenizers import PairTokenizer, WordTokenizer
 
     if fitted.preset is None:
         words: Any = WordTokenizer(fitted.vocabulary, fitted.max_length)

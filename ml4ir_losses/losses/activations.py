@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.ops import as_float, as_mask, lowest, masked_log_softmax, where_finite
 
 

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError, did_you_mean
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.errors import UserError, did_you_mean
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.shapes import Shape, same_shape, show
 from ml4ir_losses.losses.parameters import (
     activation_function,
     check_lambda_weight,
@@ -19,7 +20,6 @@ from ml4ir_losses.losses.parameters import (
     to_config,
 )
 from ml4ir_losses.ops import as_float, where_finite
-from ml4ir_losses.shapes import Shape, same_shape, show
 
 _POSITIONAL = ("loss_key", "scoring_type")
 _TENSORS = ("item_weight", "memory")  # keywords of a pure function that come with a batch

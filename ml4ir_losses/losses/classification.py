@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.registry import register_loss
+from ml4ir_losses.core.shapes import Shape, differ, show
 from ml4ir_losses.losses.base import CHUNKS, RelevanceLossBase
 from ml4ir_losses.ops import as_float, normalise, row_sum
-from ml4ir_losses.registry import register_loss
-from ml4ir_losses.shapes import Shape, differ, show
 
 
 def categorical_cross_entropy(

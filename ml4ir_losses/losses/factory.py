@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.core.registry import LOSSES
+from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.base import RelevanceLossBase
-from ml4ir_losses.registry import LOSSES
-from ml4ir_losses.shapes import Shape
 
 
 class WeightedSum(RelevanceLossBase):

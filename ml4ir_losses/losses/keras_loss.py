@@ -9,8 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.core.shapes import same_shape
 from ml4ir_losses.losses.activations import INVERSES
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.factory import get_loss
@@ -19,7 +20,6 @@ from ml4ir_losses.losses.row_queue import RowQueue
 from ml4ir_losses.ops.compiling import compiles_once
 from ml4ir_losses.ops.loops import fused
 from ml4ir_losses.ops.weights import split_weights
-from ml4ir_losses.shapes import same_shape
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")

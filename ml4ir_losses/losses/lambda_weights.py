@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from ml4ir_losses.errors import UserError, check_count, check_flag, check_fraction, check_whole
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.errors import UserError, check_count, check_flag, check_fraction, check_whole
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, register_lambda_weight
 from ml4ir_losses.losses.parameters import from_config, to_config
 from ml4ir_losses.ops import rank_table, row_sum, safe_divide
 from ml4ir_losses.ops.gains import (
@@ -19,7 +20,6 @@ from ml4ir_losses.ops.gains import (
     relative_gain,
 )
 from ml4ir_losses.ops.pairs import pair_differences, valid_pairs
-from ml4ir_losses.registry import LAMBDA_WEIGHTS, register_lambda_weight
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ml4ir_losses.errors import (
+from ml4ir_losses.core.errors import (
     UserError,
     check_choice,
     check_count,
@@ -19,7 +19,7 @@ from ml4ir_losses.errors import (
     check_whole,
     did_you_mean,
 )
-from ml4ir_losses.lazy import Tensor, keras
+from ml4ir_losses.core.lazy import Tensor, keras
 from ml4ir_losses.ops import NORMALIZATIONS
 from ml4ir_losses.ops.similarity import DISTANCES, SIMILARITIES
 
@@ -92,7 +92,7 @@ def _lambda_weight(**arguments: Any) -> None:
 
 
 def _weighting_scheme(**arguments: Any) -> None:
-    from ml4ir_losses.losses.lambda_loss import get_weighting_scheme
+    from ml4ir_losses.losses.pairwise.lambda_loss import get_weighting_scheme
 
     for value in arguments.values():
         get_weighting_scheme(value)
@@ -222,8 +222,8 @@ CHECKS: dict[str, Callable[..., None]] = {
 
 def check_lambda_weight(key: str, spec: Any, families: tuple[str, ...]) -> None:
     """Raises `UserError` unless the lambda weight is of a family that the loss `key` can use."""
+    from ml4ir_losses.core.registry import LAMBDA_WEIGHTS
     from ml4ir_losses.losses.lambda_weights import get_lambda_weight
-    from ml4ir_losses.registry import LAMBDA_WEIGHTS
 
     weight = get_lambda_weight(spec)
     if weight.family not in families:

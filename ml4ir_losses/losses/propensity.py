@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError, check_not_negative, check_positive, unknown_name
-from ml4ir_losses.lazy import Tensor, ops
-from ml4ir_losses.registry import split_spec
+from ml4ir_losses.core.errors import UserError, check_not_negative, check_positive, unknown_name
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.registry import split_spec
 
 PropensitySpec = Mapping[str, Any] | str | Sequence[float] | None
 

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.core.shapes import same_shape, show
 from ml4ir_losses.losses.embedding.base import Memory
-from ml4ir_losses.shapes import same_shape, show
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")

@@ -26,13 +26,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError, check_choice, check_count, check_number
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.core.errors import UserError, check_choice, check_count, check_number
+from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.registry import register_metric
 from ml4ir_losses.metrics.pair_counts import ordered_pair_counts
 from ml4ir_losses.ops import clean, descending_order, list_weight, rank_table, ranks, row_sum, safe_divide, take
 from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, get_gain, inverse, label_gain, relative_gain
 from ml4ir_losses.ops.soft_ranks import AtRank, RankFn
-from ml4ir_losses.registry import register_metric
 
 EMPTY_QUERIES = ("skip", "zero", "one")
 DENOMINATORS = ("retrieved", "topn")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.masking import row_sum, without_nan
 from ml4ir_losses.ops.stripes import Stripe, extents_of, stripe_sums
 

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from ml4ir_losses.errors import UserError, check_number
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.errors import UserError, check_number
+from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.core.registry import METRICS, Entry, split_spec
+from ml4ir_losses.core.shapes import same_shape, show
 from ml4ir_losses.metrics.functional import LOWER_IS_BETTER, check_parameters
 from ml4ir_losses.ops.masking import safe_divide
 from ml4ir_losses.ops.weights import split_weights
-from ml4ir_losses.registry import METRICS, Entry, split_spec
-from ml4ir_losses.shapes import same_shape, show
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")

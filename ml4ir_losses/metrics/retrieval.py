@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from ml4ir_losses.errors import UserError, check_choice, check_count
+from ml4ir_losses.core.errors import UserError, check_choice, check_count
 
 Judgments = Mapping[Any, float]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.registry import ENCODERS, register_architecture
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import ENCODERS, register_architecture
 
 
 @register_architecture("linear")

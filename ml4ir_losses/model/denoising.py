@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from ml4ir_losses.errors import UserError, check_count, check_fraction, check_whole
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.errors import UserError, check_count, check_fraction, check_whole
+from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.model.text_layers import TransformerBlock, WordDropout
 
 

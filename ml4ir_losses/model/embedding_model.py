@@ -10,21 +10,21 @@ import numpy as np
 from keras import ops
 from pydantic import BaseModel
 
-from ml4ir_losses.config import load_config
-from ml4ir_losses.errors import ConfigError, UserError
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.config.load import load_config
+from ml4ir_losses.config.schema import Spec
+from ml4ir_losses.config.text_checks import innermost
+from ml4ir_losses.config.text_schema import TextConfig, TextModelConfig
+from ml4ir_losses.core.errors import ConfigError, UserError
+from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.row_queue import RowQueue
 from ml4ir_losses.model.heads import HEADS, PositiveNumber
 from ml4ir_losses.model.optimizers import make_optimizer
 from ml4ir_losses.model.text_encoders import check_positions
-from ml4ir_losses.model.tokenizers import Array, Tokenizer, pad_rows
 from ml4ir_losses.model.towers import DenoisingTowers, Towers, column_names
 from ml4ir_losses.model.trainer import Trainer
-from ml4ir_losses.registry import ARCHITECTURES, split_spec
-from ml4ir_losses.sections import Spec
-from ml4ir_losses.text_checks import innermost
-from ml4ir_losses.text_sections import TextConfig, TextModelConfig
+from ml4ir_losses.text.tokenizers import Array, Tokenizer, pad_rows
 
 TASK = "task"  # the input that says which data set a batch is from
 
@@ -138,7 +138,7 @@ class EmbeddingModel(Trainer):
         """
         if isinstance(config, Mapping) and "towers" in config:
             return cls(**config)
-        from ml4ir_losses.training.text_preparation import prepare_texts
+        from ml4ir_losses.experiments.text_preparation import prepare_texts
 
         checked = load_config(config)
         if not isinstance(checked, TextConfig):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.lazy import Tensor
 
 Encode = Callable[[Any], Tensor]
 

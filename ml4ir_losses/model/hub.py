@@ -15,10 +15,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from ml4ir_losses.errors import UserError, check_whole
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.errors import UserError, check_whole
+from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.model.text_layers import pool
-from ml4ir_losses.model.tokenizers import Array, Tokenizer, pad_rows
+from ml4ir_losses.text.tokenizers import Array, Tokenizer, pad_rows
 
 INPUTS = ("token_ids", "padding_mask", "segment_ids")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.errors import check_choice, check_count, check_flag, check_whole
+from ml4ir_losses.core.errors import check_choice, check_count, check_flag, check_whole
+from ml4ir_losses.core.registry import register_encoder
 from ml4ir_losses.model.text_encoders import POOLINGS
-from ml4ir_losses.registry import register_encoder
 
 
 @register_encoder("keras_hub")

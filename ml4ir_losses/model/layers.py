@@ -8,8 +8,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.model import cross_encoder, embedding_model, layers, relevance_model, text_layers
 

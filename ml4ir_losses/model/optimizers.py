@@ -8,9 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from ml4ir_losses.errors import ConfigError, did_you_mean, unknown_name
-from ml4ir_losses.lazy import Tensor
-from ml4ir_losses.sections import (
+from ml4ir_losses.config.schema import (
     ConstantSchedule,
     CosineSchedule,
     CyclicSchedule,
@@ -19,6 +17,8 @@ from ml4ir_losses.sections import (
     OptimizerConfig,
     PlateauSchedule,
 )
+from ml4ir_losses.core.errors import ConfigError, did_you_mean, unknown_name
+from ml4ir_losses.core.lazy import Tensor
 
 _ALIASES = {"rms_prop": "rmsprop"}
 _PARAMETER_ALIASES = {"gradient_clip_value": "clipvalue"}

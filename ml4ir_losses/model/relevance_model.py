@@ -11,12 +11,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from ml4ir_losses.config import Config, load_config
+from ml4ir_losses.config.load import Config, load_config
+from ml4ir_losses.config.schema import ModelConfig, Spec, pop_propensity
+from ml4ir_losses.config.text_schema import TextConfig
+from ml4ir_losses.core.errors import ConfigError, UserError
+from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
 from ml4ir_losses.data.batching import CONFIDENCE, MASK, POSITIONS
-from ml4ir_losses.errors import ConfigError, UserError
 from ml4ir_losses.features.fitting import FittedInput, fit_inputs, fitted_from
 from ml4ir_losses.features.layers import FeatureEncoder
-from ml4ir_losses.lazy import Tensor
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.factory import get_loss
@@ -24,9 +27,6 @@ from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.metrics.ranking import get_metric
 from ml4ir_losses.model.optimizers import make_optimizer
 from ml4ir_losses.model.trainer import Trainer
-from ml4ir_losses.registry import ARCHITECTURES, split_spec
-from ml4ir_losses.sections import ModelConfig, Spec, pop_propensity
-from ml4ir_losses.text_sections import TextConfig
 
 MAIN = "main"
 LOWEST_LABEL = -1e30  # stands for a `min_label` of None: padding is below it, and no label is

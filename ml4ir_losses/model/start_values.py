@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.errors import ConfigError, UserError
+from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.model.text_layers import BagOfWords
 
 Array = np.ndarray[Any, Any]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.registry import ENCODERS, register_architecture
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import ENCODERS, register_architecture
 
 Encoder = str | dict[str, Any]
 

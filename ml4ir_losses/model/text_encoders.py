@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ml4ir_losses.errors import UserError, check_choice, check_count, check_whole
-from ml4ir_losses.registry import register_encoder
+from ml4ir_losses.core.errors import UserError, check_choice, check_count, check_whole
+from ml4ir_losses.core.registry import register_encoder
 
 POOLINGS = ("mean", "max", "cls")
 

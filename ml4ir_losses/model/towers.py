@@ -8,8 +8,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from ml4ir_losses.errors import DataError, UserError
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.errors import DataError, UserError
+from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.model.denoising import Decoder, WordDeletion
 
 

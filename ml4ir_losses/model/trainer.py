@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.model.grad_cache import cached_gradients
 

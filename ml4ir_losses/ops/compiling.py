@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from functools import lru_cache, partial
 from typing import Any
 
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, keras, ops
 
 State = tuple[Tensor, ...]
 

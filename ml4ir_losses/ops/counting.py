@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.compiling import has_accelerator
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ml4ir_losses.errors import UserError, unknown_name
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.errors import UserError, unknown_name
+from ml4ir_losses.core.lazy import Tensor, ops
 
 Function = Callable[[Tensor], Tensor]
 GainSpec = str | Function

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.compiling import has_compiler
 
 # 2 artanh(z) / z by powers of z², z ≤ 1/3: ln(1 + q) is z times this for z = q / (2 + q), to the last digit of float32.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, keras, ops
 
 
 def as_float(x: Tensor) -> Tensor:

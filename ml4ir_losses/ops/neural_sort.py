@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.compiling import has_accelerator
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.loops import detached, with_gradient

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.masking import row_sum, safe_divide
 
 NORMALIZATIONS = ("query", "batch", "sum")

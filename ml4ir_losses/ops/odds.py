@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.compiling import has_accelerator
 
 _MOST = 100  # |log2| of what is told apart; beyond, σ is 0 or 1 to the last digit

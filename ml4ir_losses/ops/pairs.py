@@ -9,7 +9,7 @@ from functools import reduce
 from operator import mul as multiply
 from typing import ClassVar, NamedTuple, Protocol
 
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.logarithms import log1p_ratio
 from ml4ir_losses.ops.loops import with_gradient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from ml4ir_losses.lazy import Tensor, keras
+from ml4ir_losses.core.lazy import Tensor, keras
 
 
 def gather_rows(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Any]:

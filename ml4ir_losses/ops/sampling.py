@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.masking import below_top, masked_log_softmax
 
 _LEAST = 1e-37  # a normal float32: ln 0 never comes up

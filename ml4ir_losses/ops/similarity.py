@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.compiling import exact_products
 from ml4ir_losses.ops.masking import safe_divide, safe_sqrt
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.compiling import exact_products, loop
 from ml4ir_losses.ops.loops import with_gradient
 from ml4ir_losses.ops.masking import safe_divide

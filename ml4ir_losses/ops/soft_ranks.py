@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.loops import detached, with_gradient
 from ml4ir_losses.ops.masking import row_sum, without_nan
 from ml4ir_losses.ops.odds import odds, powers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, keras, ops
 
 
 def descending_order(keys: Tensor, mask: Tensor) -> Tensor:

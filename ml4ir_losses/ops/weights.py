@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor, ops
-from ml4ir_losses.shapes import Shape, same_shape
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.shapes import Shape, same_shape
 
 
 def split_weights(weight: Tensor | None, labels_shape: Shape) -> tuple[Tensor | None, Tensor | None]:

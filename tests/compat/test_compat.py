@@ -11,9 +11,9 @@ from losses.numeric import values
 from ml4ir_losses.compat import ml4ir, tf_ranking
 from ml4ir_losses.compat.facade import Facade
 from ml4ir_losses.compat.sentence_transformers import cross_encoder, losses
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import LOSSES
 from ml4ir_losses.losses.lambda_weights import LambdaWeight
-from ml4ir_losses.registry import LOSSES
 
 MODULES = (cross_encoder, losses, ml4ir, tf_ranking)
 FACADES = [value for module in MODULES for value in vars(module).values() if isinstance(value, Facade)]

@@ -10,7 +10,7 @@ from losses.numeric import value_and_gradient, values
 from marking import slow_on_jax
 from ml4ir_losses.compat import embedding_studio
 from ml4ir_losses.compat.sentence_transformers import cross_encoder
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 
 CASES = load("st_losses.json")
 BY_ID = {case["id"]: case for case in CASES}

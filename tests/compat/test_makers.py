@@ -11,7 +11,7 @@ import pytest
 
 from losses.numeric import values
 from ml4ir_losses.compat import tf_ranking
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 
 LABELS = np.array([[2.0, 0.0, 1.0], [1.0, 1.0, -1.0]])
 SCORES = np.array([[0.1, 0.3, -0.2], [1.0, 2.0, 9.0]], dtype="float32")

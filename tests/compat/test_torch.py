@@ -6,9 +6,9 @@ import pytest
 
 from losses.numeric import values
 from ml4ir_losses.compat.sentence_transformers import cross_encoder
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.factory import get_loss
-from ml4ir_losses.losses.pointwise import binary_cross_entropy, mean_squared_error
+from ml4ir_losses.losses.pointwise.single_logit import binary_cross_entropy, mean_squared_error
 
 LABELS, SCORES = np.array([1.0, 0.0, 0.25]), np.array([0.5, 2.0, -1.0], dtype="float32")
 NUMBERS = {  # mean, sum, none

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from ml4ir_losses.config import load_config
+from ml4ir_losses.config.load import load_config
+from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.batching import MASK, POSITIONS, BatchPlan, Truncation, make_batch, padded_width, to_dataset
 from ml4ir_losses.data.queries import Queries, make_queries
 from ml4ir_losses.data.table import Source, Table
-from ml4ir_losses.errors import DataError
 from ml4ir_losses.features.fitting import fit_inputs
 
 MINIMAL = {"data": {"train": "t.csv"}, "model": {"loss": "list_mle"}}

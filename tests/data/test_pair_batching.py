@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.data.pair_batching import group_by_label, in_order, no_duplicates, proportional, round_robin
-from ml4ir_losses.errors import UserError
 
 
 def rng(seed=0):

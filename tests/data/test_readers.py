@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.data.readers import read_table
-from ml4ir_losses.errors import DataError, UserError
 
 SVM = """# a comment
 

@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table, group_by_query
-from ml4ir_losses.errors import UserError
 
 TEXTS = ("query_id", "document_id", "query_text", "query_category", "device", "user_segment", "title", "brand")
 NUMBERS = ("query_length", "hour", "price", "bm25", "title_match", "popularity", "rating", "age_days", "in_stock")

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Source, Table, group_by_query
-from ml4ir_losses.errors import DataError
 
 
 def csv_table(folder: Path, text: str, name: str = "a.csv") -> Table:

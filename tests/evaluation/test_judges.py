@@ -6,7 +6,7 @@ import pytest
 from ir_measures import AP, RR, R, nDCG
 from word_model import Collapsed, Overlap, WordModel, alike, texts
 
-from ml4ir_losses.errors import DataError, UserError
+from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.evaluation.judges import RerankingJudge, RetrievalJudge
 
 CORPUS = {f"d{i}": text for i, text in enumerate(texts(130))}

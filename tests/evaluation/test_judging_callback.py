@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.evaluation.judging_callback import JudgingCallback
 
 

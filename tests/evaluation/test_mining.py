@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from word_model import WordModel, alike, texts
 
+from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.data.table import Table, group_by_query
-from ml4ir_losses.errors import DataError, UserError
 from ml4ir_losses.evaluation.indices import searcher
 from ml4ir_losses.evaluation.mining import mine
 from ml4ir_losses.evaluation.nearest import SIMILARITIES

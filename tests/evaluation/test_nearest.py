@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from word_model import alike
 
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.evaluation import nearest
 from ml4ir_losses.evaluation.nearest import SIMILARITIES, compare_rows, hard_negatives, top_k
 

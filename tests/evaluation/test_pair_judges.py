@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from word_model import Collapsed, WordModel, alike, texts
 
-from ml4ir_losses.errors import DataError, UserError
+from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.evaluation.judges import BinaryJudge, SimilarityJudge, TripletJudge
 from ml4ir_losses.evaluation.pair_judges import PAIR_SIMILARITIES, separation
 

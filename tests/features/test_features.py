@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from ml4ir_losses.config.schema import FeatureConfig, NumericInput
+from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.table import Source, Table
-from ml4ir_losses.errors import DataError
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
 from ml4ir_losses.features.transforms import fill_values, fit_transforms
-from ml4ir_losses.sections import FeatureConfig, NumericInput
 
 NAN = float("nan")
 

@@ -6,11 +6,11 @@ import string
 import numpy as np
 import pytest
 
+from ml4ir_losses.config.schema import FeatureConfig
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.data.table import Source, Table
-from ml4ir_losses.errors import ConfigError, DataError, UserError
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
-from ml4ir_losses.model.tokenizers import PairTokenizer, WordTokenizer
-from ml4ir_losses.sections import FeatureConfig
+from ml4ir_losses.text.tokenizers import PairTokenizer, WordTokenizer
 
 QUERIES = ["Red shoe", "", "a b c d e f g", "red", "it's café!"]
 DOCUMENTS = ["red shoe, blue hat", "hat", "", "shoe " * 9, "unknown words red"]

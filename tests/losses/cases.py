@@ -31,9 +31,9 @@ from losses.families import (
 from losses.families.common import Case
 from losses.numeric import BACKEND, central_differences, with_slopes
 from marking import rest_slow
+from ml4ir_losses.core.registry import LOSSES
 from ml4ir_losses.losses import factory
 from ml4ir_losses.losses.base import RelevanceLossBase
-from ml4ir_losses.registry import LOSSES
 
 FAMILIES = (
     pointwise,

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from losses.cases import CASES, KEYS, case_of, each_key, get_loss
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.losses.lambda_loss import get_weighting_scheme
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, WEIGHTING_SCHEMES
 from ml4ir_losses.losses.lambda_weights import LabelDiffLambdaWeight, get_lambda_weight
+from ml4ir_losses.losses.pairwise.lambda_loss import get_weighting_scheme
 from ml4ir_losses.losses.parameters import CHECKS
-from ml4ir_losses.registry import LAMBDA_WEIGHTS, WEIGHTING_SCHEMES
 
 NAN, INFINITE = float("nan"), float("inf")
 

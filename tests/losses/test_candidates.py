@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from losses.numeric import BACKEND, assert_close, gradient, value_and_gradient, values
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.losses.candidates import cross_encoder_multiple_negatives_ranking
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.factory import get_loss
+from ml4ir_losses.losses.listwise.candidates import cross_encoder_multiple_negatives_ranking
 
 KEY = "cross_encoder_multiple_negatives_ranking"
 PLAIN = {"scale": 1.0, "activation_fn": None}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from losses.numeric import assert_close, value_and_gradient, values
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.ops.counting import counts_below
 

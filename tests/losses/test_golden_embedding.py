@@ -8,7 +8,7 @@ from compat.golden import REPAIRED, load, near, near_or_repaired
 from losses.numeric import gradient, value_and_gradient
 from marking import slow_on_jax
 from ml4ir_losses.compat.sentence_transformers import losses
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.ops.similarity import cosine_matrix, squared_euclidean_matrix, unit
 

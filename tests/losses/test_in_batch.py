@@ -11,7 +11,7 @@ from losses.cases import get_loss, make_batch
 from losses.families.in_batch import gist_embed, multiple_negatives_ranking
 from losses.numeric import DOUBLE, gradient, values
 from ml4ir_losses import functional
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.embedding.in_batch import in_batch_cross_entropy
 
 GOLDEN = {case["id"]: case for case in load("st_embedding_losses.json")}

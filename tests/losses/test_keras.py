@@ -19,7 +19,7 @@ from losses.cases import (
 from losses.models import Scores, model_and_data, ranker
 from losses.numeric import gradient, values
 from marking import rest_slow
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.ops import compiling
 
 

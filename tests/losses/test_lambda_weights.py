@@ -11,11 +11,11 @@ from losses.cases import get_loss, make_batch
 from losses.families import lambdas, listwise
 from losses.numeric import BACKEND, assert_close, values
 from marking import rest_slow
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.losses.lambda_loss import get_weighting_scheme
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import LAMBDA_WEIGHTS
 from ml4ir_losses.losses.lambda_weights import YetiDCGLambdaWeight, get_lambda_weight
+from ml4ir_losses.losses.pairwise.lambda_loss import get_weighting_scheme
 from ml4ir_losses.ops import ranks
-from ml4ir_losses.registry import LAMBDA_WEIGHTS
 
 
 def cube(labels):

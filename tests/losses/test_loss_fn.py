@@ -9,7 +9,7 @@ from losses.cases import case_of, each_key, fill, float32, get_loss, make_batch,
 from losses.families.classification import categorical_cross_entropy
 from losses.families.listwise import softmax_cross_entropy
 from losses.numeric import gradient, value_and_gradient, values
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.propensity import propensity_weight
 
 # Two queries of two documents, both with the pair (1 over 0): ln(1 + e^-1) and ln(1 + e^2).

@@ -11,7 +11,7 @@ from losses.cases import case_of, each_oracle_variant, float32, get_loss, make_b
 from losses.families.listwise import plackett_luce
 from losses.models import model_and_data
 from losses.numeric import BACKEND, gradient, values
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.factory import WeightedSum
 from ml4ir_losses.losses.keras_loss import RelevanceLoss

@@ -8,13 +8,13 @@ from keras import ops
 from losses.cases import make_batch
 from losses.families.margin import prob_margin_ranking
 from losses.numeric import assert_close, gradient, values
-from ml4ir_losses.config import load_config
+from ml4ir_losses.config.load import load_config
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.data.batching import CONFIDENCE, BatchPlan
 from ml4ir_losses.data.batching import make_batch as padded_batch
 from ml4ir_losses.data.queries import make_queries, read_split
-from ml4ir_losses.errors import ConfigError, DataError, UserError
 from ml4ir_losses.losses.factory import get_loss
-from ml4ir_losses.losses.margin_ranking import FineTuningFeatures, RankingLossInterface
+from ml4ir_losses.losses.pairwise.prob_margin_ranking import FineTuningFeatures, RankingLossInterface
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from small import config, write_splits
 
@@ -339,8 +339,8 @@ class TestConfig:
 
     @pytest.mark.backend("tensorflow")
     def test_training_evaluating_and_judging_without_the_column(self, tmp_path):
-        from ml4ir_losses.evaluation.evaluate import evaluate
-        from ml4ir_losses.training.train import train
+        from ml4ir_losses.experiments.evaluate import evaluate
+        from ml4ir_losses.experiments.train import train
 
         sections = {"features": {"confidence": "sure"}, "model": {"loss": "prob_margin_ranking"}}
         run = train(config(self.data(tmp_path), **sections), tmp_path / "run")

@@ -15,9 +15,9 @@ from losses.families.in_batch import cosines, logsumexp, multi_similarity
 from losses.numeric import BACKEND, DOUBLE, central_differences, compiled_on_jax, gradient, values
 from marking import rest_slow
 from ml4ir_losses import functional
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import LOSSES
 from ml4ir_losses.losses.factory import get_loss
-from ml4ir_losses.registry import LOSSES
 
 EXACT = 1e-5
 FITTING = [entry.key for entry in LOSSES if getattr(entry.target, "takes_memory", False)]

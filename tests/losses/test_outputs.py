@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from losses.numeric import assert_close, gradient, values
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.factory import get_loss
-from ml4ir_losses.losses.pointwise import binary_cross_entropy
+from ml4ir_losses.losses.pointwise.single_logit import binary_cross_entropy
 
 
 class TestSingleRows:

@@ -15,9 +15,14 @@ from losses.cases import float32, get_loss, make_batch
 from losses.families.common import documents, log_sigmoid
 from losses.models import model_and_data
 from losses.numeric import values
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import (
+    LAMBDA_WEIGHTS,
+    WEIGHTING_SCHEMES,
+    register_lambda_weight,
+    register_weighting_scheme,
+)
 from ml4ir_losses.losses.factory import WeightedSum
-from ml4ir_losses.losses.lambda_loss import BaseWeightingScheme, NDCGLoss2PPScheme, get_weighting_scheme
 from ml4ir_losses.losses.lambda_weights import (
     LambdaWeight,
     ListMLELambdaWeight,
@@ -26,7 +31,7 @@ from ml4ir_losses.losses.lambda_weights import (
     PrecisionLambdaWeight,
     get_lambda_weight,
 )
-from ml4ir_losses.registry import LAMBDA_WEIGHTS, WEIGHTING_SCHEMES, register_lambda_weight, register_weighting_scheme
+from ml4ir_losses.losses.pairwise.lambda_loss import BaseWeightingScheme, NDCGLoss2PPScheme, get_weighting_scheme
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses_tests")

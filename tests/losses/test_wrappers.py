@@ -7,7 +7,7 @@ from compat.golden import load, near
 from losses.numeric import gradient, value_and_gradient, values
 from marking import slow_on_jax
 from ml4ir_losses.compat.sentence_transformers import losses
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.factory import get_loss
 
 GOLDEN = load("st_wrapped_losses.json")

@@ -8,8 +8,8 @@ import pytest
 from keras import ops
 
 from marking import slow_on_jax
+from ml4ir_losses.core.registry import METRICS
 from ml4ir_losses.metrics.ranking import get_metric
-from ml4ir_losses.registry import METRICS
 
 CASES = {
     case["id"]: case

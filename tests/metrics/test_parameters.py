@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import METRICS
 from ml4ir_losses.metrics.ranking import RankingMetric, get_metric
 from ml4ir_losses.ops.gains import DISCOUNTS, GAINS, check_labels_fit_gain, get_gain
-from ml4ir_losses.registry import METRICS
 
 from .oracle import BINARY, KEYS
 from .oracle import DISCOUNTS as DISCOUNT_LOOPS

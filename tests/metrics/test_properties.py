@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ml4ir_losses.registry import METRICS
+from ml4ir_losses.core.registry import METRICS
 
 from .oracle import KEYS, queries
 

@@ -10,9 +10,9 @@ import pytest
 from keras import ops
 
 from marking import rest_slow
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import METRICS, register_metric
 from ml4ir_losses.metrics.ranking import RankingMetric, get_metric
-from ml4ir_losses.registry import METRICS, register_metric
 
 from .oracle import KEYS, batch, queries
 

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from marking import slow_on_jax
-from ml4ir_losses.registry import METRICS
+from ml4ir_losses.core.registry import METRICS
 
 from .oracle import BINARY, KEYS, batch, queries
 

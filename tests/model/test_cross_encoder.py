@@ -6,10 +6,10 @@ import pytest
 
 from losses.numeric import values
 from marking import rest_slow
-from ml4ir_losses.config import load_config
+from ml4ir_losses.config.load import load_config
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.data.batching import BatchPlan, make_batch
 from ml4ir_losses.data.queries import make_queries, read_split
-from ml4ir_losses.errors import ConfigError, DataError, UserError
 from ml4ir_losses.evaluation.encoding import CrossEncoder
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.model.cross_encoder import CrossEncoderModel, TextCrossEncoder
@@ -348,8 +348,8 @@ def test_negatives_of_a_list_are_drawn():
 @pytest.mark.graph
 def test_a_run_from_a_config(folder, tmp_path):
     """Training, judging and predicting."""
-    from ml4ir_losses.evaluation.evaluate import evaluate, predict
-    from ml4ir_losses.training.train import train
+    from ml4ir_losses.experiments.evaluate import evaluate, predict
+    from ml4ir_losses.experiments.train import train
 
     given = sections(encoder=WORDS, inputs=[PAIR, *OTHERS], loss={"key": "list_mle", "mini_batch_size": 16})
     given["model"]["optimizer"] = {"key": "adam", "learning_rate": 0.05}

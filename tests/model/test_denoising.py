@@ -7,7 +7,7 @@ from keras import ops
 
 from losses.numeric import BACKEND, values
 from marking import slow_on_jax
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.model.denoising import Decoder, WordDeletion
 from ml4ir_losses.model.text_layers import BagOfWords

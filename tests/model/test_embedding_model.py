@@ -6,11 +6,11 @@ import pytest
 
 from losses.numeric import values
 from marking import rest_slow
-from ml4ir_losses.errors import ConfigError, UserError
+from ml4ir_losses.config.text_schema import TextConfig
+from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.model.embedding_model import EmbeddingModel, TextTask
 from ml4ir_losses.model.loading import load_model
-from ml4ir_losses.model.tokenizers import WordTokenizer
-from ml4ir_losses.text_sections import TextConfig
+from ml4ir_losses.text.tokenizers import WordTokenizer
 
 pytestmark = pytest.mark.usefixtures("eager_steps")
 TEXTS = ["a cat sat", "the dog ran away", "a bird", "fish swim in the sea", "the cat", "birds of the sea"] * 2

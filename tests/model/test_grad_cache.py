@@ -6,8 +6,8 @@ import pytest
 
 from losses.numeric import values
 from marking import rest_slow
+from ml4ir_losses.core.registry import ENCODERS
 from ml4ir_losses.losses.factory import get_loss
-from ml4ir_losses.registry import ENCODERS
 
 pytestmark = pytest.mark.backend("tensorflow")
 

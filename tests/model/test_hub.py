@@ -9,7 +9,7 @@ import pytest
 
 from losses.numeric import values
 from marking import rest_slow
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.model.hub import HubEncoder, HubTokenizer, LayeredHubEncoder, hub_encoder
 from ml4ir_losses.model.hub_encoder import keras_hub as make
 
@@ -311,8 +311,8 @@ def test_xla(presets):
 )
 @pytest.mark.usefixtures("eager_steps")
 def test_trains_from_a_config_and_loads_without_the_preset(presets, loss, architecture, tmp_path):
+    from ml4ir_losses.experiments.train import train
     from ml4ir_losses.model.loading import load_model
-    from ml4ir_losses.training.train import train
 
     shutil.copytree(presets / "bert", tmp_path / "bert")
     rows = "\n".join(["a,b", *(f"{text},{text} again" for text in ("red shoe", "blue run", "cafe !", "running red"))])

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+from ml4ir_losses.config.schema import ModelConfig
 from ml4ir_losses.model.optimizers import CyclicLearningRate, learning_rate, make_optimizer, plateau_callback
-from ml4ir_losses.sections import ModelConfig
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "ml4ir_schedules.json").read_text())
 

@@ -6,15 +6,15 @@ import pytest
 
 from losses.numeric import values
 from marking import slow_on_jax
-from ml4ir_losses.config import load_config
+from ml4ir_losses.config.load import load_config
+from ml4ir_losses.core.errors import ConfigError
+from ml4ir_losses.core.registry import ARCHITECTURES, register_architecture
 from ml4ir_losses.data.batching import BatchPlan, make_batch, to_dataset
 from ml4ir_losses.data.queries import make_queries, read_split
-from ml4ir_losses.errors import ConfigError
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.metrics.ranking import get_metric
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
-from ml4ir_losses.registry import ARCHITECTURES, register_architecture
 from small import config, write_splits
 
 pytestmark = pytest.mark.usefixtures("eager_steps")

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from marking import rest_slow
-from ml4ir_losses.config import load_config
+from ml4ir_losses.config.load import load_config
+from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.data.batching import BatchPlan, make_batch, to_dataset
 from ml4ir_losses.data.queries import make_queries, read_split
-from ml4ir_losses.errors import ConfigError, UserError
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.model.loading import load_model

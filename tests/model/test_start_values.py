@@ -8,11 +8,11 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from losses.numeric import values
-from ml4ir_losses.config import load_config
-from ml4ir_losses.errors import ConfigError, UserError
+from ml4ir_losses.config.load import load_config
+from ml4ir_losses.core.errors import ConfigError, UserError
+from ml4ir_losses.core.registry import ENCODERS
 from ml4ir_losses.model.start_values import lsi, start_encoders
-from ml4ir_losses.model.tokenizers import WordTokenizer
-from ml4ir_losses.registry import ENCODERS
+from ml4ir_losses.text.tokenizers import WordTokenizer
 
 TEXTS = [
     "wing flow over a wing",
@@ -157,8 +157,8 @@ def spec(folder, columns=None, training=None, **encoder):
 )
 def test_a_run_starts_from_its_texts(columns, expected, tmp_path):
     """An anchor and its positive are one document; what a label or a negative tells apart is not; each counts once."""
-    from ml4ir_losses.training.text_sets import documents
-    from ml4ir_losses.training.train import prepare
+    from ml4ir_losses.data.text_sets import documents
+    from ml4ir_losses.experiments.train import prepare
 
     experiment = prepare(load_config(spec(tmp_path, columns)))
     found = documents(experiment.sets.values())
@@ -172,8 +172,8 @@ def test_a_run_starts_from_its_texts(columns, expected, tmp_path):
 
 @pytest.mark.backend("tensorflow")
 def test_another_run_and_too_many_dimensions(tmp_path):
+    from ml4ir_losses.experiments.train import prepare, train
     from ml4ir_losses.model.loading import load_model
-    from ml4ir_losses.training.train import prepare, train
 
     first = train(spec(tmp_path), tmp_path / "first")
     expected = first.model.encode(TEXTS)

@@ -10,9 +10,9 @@ from keras import ops
 
 from losses.numeric import values
 from marking import rest_slow, slow_on_jax
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import ENCODERS
 from ml4ir_losses.model.text_layers import BagOfWords, distinct
-from ml4ir_losses.registry import ENCODERS
 
 SMALL = {
     "bag_of_words": {"embedding_dim": 6},

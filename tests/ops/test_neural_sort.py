@@ -6,7 +6,7 @@ from keras import ops
 
 from losses.numeric import DOUBLE, gradient, values
 from marking import rest_slow
-from ml4ir_losses.losses.neural_sort import gumbel_neural_sort_cross_entropy
+from ml4ir_losses.losses.listwise.neural_sort import gumbel_neural_sort_cross_entropy
 from ml4ir_losses.ops.neural_sort import neural_sort_entropy, neural_sort_matrix, neural_sort_ranks
 from ml4ir_losses.ops.sampling import gumbel_noise, perturb
 from ops.pair_oracles import make_lists

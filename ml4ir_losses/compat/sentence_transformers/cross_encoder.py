@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.compat.facade import Facade, function_name, keras_loss
-from ml4ir_losses.errors import UserError
+from ml4ir_losses.core.errors import UserError
 
 _NO_EFFECT = dict.fromkeys(("model", "eps", "mini_batch_size", "show_progress_bar"))
 _REDUCTIONS = {"mean": "sum_over_batch_size"}
@@ -199,7 +199,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    modules = (f"ml4ir_losses.losses.{_CLASSES[name]}", "ml4ir_losses.losses.listwise")
+    modules = (f"ml4ir_losses.losses.{_CLASSES[name]}", "ml4ir_losses.losses.listwise.softmax")
     for module in map(importlib.import_module, modules):
         if hasattr(module, name):
             return getattr(module, name)

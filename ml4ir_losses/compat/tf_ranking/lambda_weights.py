@@ -10,8 +10,8 @@ from keras import ops
 
 from ml4ir_losses.compat.facade import REQUIRED, Facade
 from ml4ir_losses.compat.tf_ranking.utils import TRANSLATE
-from ml4ir_losses.errors import UserError, check_count
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.errors import UserError, check_count
+from ml4ir_losses.core.lazy import Tensor
 
 _MOST_DOCUMENTS = 100  # float32 ends at 2^128, and a step of the loss is multiplied by up to 2^(list_size - 1)
 

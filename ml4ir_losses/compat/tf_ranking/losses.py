@@ -7,7 +7,7 @@ from typing import Any
 
 from ml4ir_losses.compat.facade import Facade, keras_loss
 from ml4ir_losses.compat.tf_ranking.utils import TRANSLATE
-from ml4ir_losses.errors import UserError, unknown_name
+from ml4ir_losses.core.errors import UserError, unknown_name
 
 _KERAS: dict[str, Any] = {"reduction": "auto", "name": None}
 _SUMS: dict[str, Any] = {"normalization": "sum"}

@@ -10,13 +10,13 @@ from keras import ops
 
 from ml4ir_losses.compat.tf_ranking.losses import facade_of, get
 from ml4ir_losses.compat.tf_ranking.utils import TRANSLATE
-from ml4ir_losses.errors import UserError, did_you_mean
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.errors import UserError, did_you_mean
+from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.core.registry import LOSSES
 from ml4ir_losses.losses.factory import WeightedSum
 from ml4ir_losses.losses.keras_loss import RelevanceLoss
 from ml4ir_losses.losses.lambda_weights import get_lambda_weight
 from ml4ir_losses.ops.weights import split_weights
-from ml4ir_losses.registry import LOSSES
 
 _GUMBEL = {"sample_size": "sample_size", "temperature": "gumbel_temperature", "seed": "seed"}
 _WEIGHS_DOCUMENTS_THERE = ("calibrated_softmax_loss", "poly_one_softmax_loss")

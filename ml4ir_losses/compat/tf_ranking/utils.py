@@ -9,8 +9,8 @@ import keras
 from keras import ops
 
 from ml4ir_losses.compat.facade import function_name
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.ops import as_float, safe_divide
 from ml4ir_losses.ops.gains import identity
 from ml4ir_losses.ops.gains import log2_inverse as _log2_inverse

@@ -7,11 +7,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.shapes import Shape, differ, show
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.ops import as_float, safe_divide
-from ml4ir_losses.shapes import Shape, differ, show
 
 _LABELS = {
     "none": "y_true with B rows, which are not read",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.registry import register_loss
+from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
-from ml4ir_losses.losses.margin_mse import margin_mse
+from ml4ir_losses.losses.pairwise.margin_mse import margin_mse
 from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY
-from ml4ir_losses.registry import register_loss
-from ml4ir_losses.shapes import Shape, show
 
 
 def embedding_margin_mse(

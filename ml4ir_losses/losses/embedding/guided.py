@@ -6,14 +6,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.registry import register_loss
+from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
 from ml4ir_losses.losses.embedding.in_batch import CACHE
 from ml4ir_losses.ops.in_batch import logsumexp_of_dots
 from ml4ir_losses.ops.similarity import dot_matrix, paired_dot, unit
-from ml4ir_losses.registry import register_loss
-from ml4ir_losses.shapes import Shape, show
 
 
 def gist_embed(

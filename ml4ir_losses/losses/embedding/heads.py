@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.registry import register_loss
+from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.classification import categorical_cross_entropy
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_labels, row_values
 from ml4ir_losses.ops import lowest, safe_sqrt
-from ml4ir_losses.registry import register_loss
-from ml4ir_losses.shapes import Shape, show
 
 
 def pair_softmax(

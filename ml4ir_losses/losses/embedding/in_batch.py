@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, Memory, clean_rows, row_values, with_memory
 from ml4ir_losses.ops import lowest
 from ml4ir_losses.ops.in_batch import hardest_columns, logsumexp_both_ways, logsumexp_of_dots
 from ml4ir_losses.ops.replicas import gather_rows
 from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY, SIMILARITY_MATRIX, paired_cosine, unit
-from ml4ir_losses.registry import register_loss
 
 CACHE = {"mini_batch_size": 32, "show_progress_bar": False}  # parameters of a training step, not of a function
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.registry import LOSSES, register_loss
+from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, Memory, clean_rows, row_labels
 from ml4ir_losses.losses.embedding.wrappers import EmbeddingWrapper, LossSpec
 from ml4ir_losses.losses.factory import get_loss
-from ml4ir_losses.registry import LOSSES, register_loss
-from ml4ir_losses.shapes import Shape
 
 
 def cross_batch_memory(

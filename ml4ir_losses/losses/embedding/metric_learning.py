@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.errors import check_positive
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.errors import check_positive
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, Memory, class_rows, row_values
 from ml4ir_losses.ops import masked_logsumexp, normalise, row_sum, safe_divide
 from ml4ir_losses.ops.similarity import cosine_matrix
-from ml4ir_losses.registry import register_loss
 
 
 def nt_xent(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.registry import register_loss
+from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_labels, row_values
 from ml4ir_losses.ops import lowest
 from ml4ir_losses.ops.similarity import PAIRED_DISTANCE, PAIRED_SIMILARITY, absolute, paired_cosine, paired_dot, unit
-from ml4ir_losses.registry import register_loss
-from ml4ir_losses.shapes import Shape, show
 
 Named = str | Callable[..., Tensor]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.registry import register_loss
+from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
 from ml4ir_losses.losses.embedding.wrappers import EmbeddingWrapper, LossSpec
 from ml4ir_losses.losses.factory import get_loss
-from ml4ir_losses.registry import register_loss
-from ml4ir_losses.shapes import Shape
 
 
 def flops(

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor, ops
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.registry import register_loss
+from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.embedding.base import ClassRows, EmbeddingLossBase, Memory, class_rows, clean_rows, row_values
 from ml4ir_losses.ops import lowest, normalise
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.similarity import DISTANCE_MATRIX, PAIRED_DISTANCE
-from ml4ir_losses.registry import register_loss
-from ml4ir_losses.shapes import Shape
 
 
 def triplet(

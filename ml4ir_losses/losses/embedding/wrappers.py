@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.errors import UserError
-from ml4ir_losses.lazy import Tensor, keras, ops
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.registry import register_loss
+from ml4ir_losses.core.shapes import Shape, differ, show
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_mask, row_values
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.ops import as_float, ranks
 from ml4ir_losses.ops.similarity import unit
-from ml4ir_losses.registry import register_loss
-from ml4ir_losses.shapes import Shape, differ, show
 
 LossSpec = str | Mapping[str, Any] | RelevanceLossBase
 

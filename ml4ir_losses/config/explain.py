@@ -1,0 +1,81 @@
+"""What pydantic found wrong with a config, in one line with the path of the key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from ml4ir_losses.core.errors import did_you_mean
+
+_TAGS = {
+    "numeric",
+    "categorical",
+    "text",
+    "text_pair",
+    "constant",
+    "exponential",
+    "cosine",
+    "plateau",
+    "cyclic",
+    "ClipTransform",
+}
+
+
+def path_of(location: Sequence[Any]) -> str:
+    """The path of a key, without the parts that only tell which member of a union pydantic tried."""
+    parts = [part for i, part in enumerate(location) if not (i and part in _TAGS)]
+    parts = [p for p in parts if not (isinstance(p, str) and ("[" in p or p in ("str", "float", "bool", "int")))]
+    return ".".join(str(part) for part in parts) or "config"
+
+
+def explain(error: Any, root: type[BaseModel]) -> str:
+    """One line for one pydantic error."""
+    path, kind, received = path_of(error["loc"]), error["type"], error.get("input")
+    if kind == "extra_forbidden":
+        return f"{path}: " + unknown(str(error["loc"][-1]), _section(error["loc"][:-1], root))
+    if kind == "missing":
+        return f"{path}: is missing."
+    context = error.get("ctx", {})
+    if kind == "union_tag_invalid":
+        tags = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
+        return f"{path}.{context['discriminator'].strip(chr(39))}: {unknown(context['tag'], tags)}"
+    if kind == "union_tag_not_found":
+        return f"{path}.{context['discriminator'].strip(chr(39))}: is missing."
+    if kind == "literal_error" and isinstance(received, str):
+        allowed = [part.strip("' ") for part in context["expected"].replace(" or ", ", ").split(",")]
+        return f"{path}: {unknown(received, allowed)}"
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    shown = "" if isinstance(received, (dict, list, BaseModel)) else f" Received: {received!r}."
+    return f"{path}: {message}.{shown}"
+
+
+def _section(location: Sequence[Any], root: type[BaseModel]) -> list[str]:
+    """The keys that the section at this place of the config takes."""
+    kinds: list[type[BaseModel]] = [root]
+    for part in location:
+        step: list[type[BaseModel]] = []
+        for kind in kinds:
+            if isinstance(part, int):
+                step.append(kind)
+            elif part in kind.model_fields:
+                step += _models(kind.model_fields[part].annotation)
+            elif part == kind.__name__ or any(
+                part in getattr(f.annotation, "__args__", ()) for f in kind.model_fields.values()
+            ):
+                step.append(kind)
+        kinds = step or kinds
+    return list(dict.fromkeys(name for kind in kinds for name in kind.model_fields))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for arg in getattr(annotation, "__args__", ()) for model in _models(arg)]
+
+
+def unknown(name: str, allowed: Sequence[str]) -> str:
+    """`unknown 'epoch'. Did you mean 'epochs'? Allowed: ...`."""
+    return f"unknown {name!r}.{did_you_mean(name, allowed)} Allowed: {', '.join(allowed)}."

@@ -1,0 +1,163 @@
+"""What pydantic does not see in a config of texts: keys, parameters, and what must fit together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml4ir_losses.config.explain import unknown
+from ml4ir_losses.config.schema import Spec
+from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig
+from ml4ir_losses.core.errors import ConfigError, UserError, check_whole
+from ml4ir_losses.core.registry import ARCHITECTURES, ENCODERS, READERS, split_spec
+from ml4ir_losses.metrics.retrieval import check_metrics
+
+BATCHINGS: dict[str, dict[str, int]] = {
+    "in_order": {},
+    "no_duplicates": {},
+    "group_by_label": {"per_class": 2},
+    "contrastive_pairs": {"negatives": 1},
+}
+"""The batchings by key: their parameters, whole numbers, and the least that each may be."""
+_HEADS = {"pair": "pair_classifier", "decoder": "denoising_auto_encoder"}
+
+
+def loss_of(config: TextConfig, one: DatasetConfig) -> Any:
+    """The loss of a data set.
+
+    Raises:
+        UserError: for an unknown loss, a wrong parameter, or none at all.
+    """
+    from ml4ir_losses.losses.embedding.base import EmbeddingLossBase
+    from ml4ir_losses.losses.factory import get_loss
+
+    spec = one.loss if one.loss is not None else config.model.loss
+    if spec is None:
+        raise UserError("is missing: give model.loss, or a loss for each of data.datasets.")
+    loss = get_loss(spec)
+    if not isinstance(loss, EmbeddingLossBase):
+        raise UserError(
+            f"{loss.key!r} is a loss of ranked documents; texts by column take a loss of embeddings. For a "
+            "cross-encoder give features with an input of type text_pair."
+        )
+    return loss
+
+
+def innermost(loss: Any) -> Any:
+    """The loss inside of the wrappers."""
+    while hasattr(loss, "inner"):
+        loss = loss.inner
+    return loss
+
+
+def batching_of(one: DatasetConfig, loss: Any) -> tuple[str, dict[str, Any]]:
+    """Key and parameters of a data set's batching; the one that suits the loss where none is given."""
+    if one.batching is not None:
+        return split_spec("batching", one.batching)
+    inner = innermost(loss)
+    if inner.key == "contrastive_tension" and "label" not in one.columns:
+        return "contrastive_pairs", {}
+    if inner.labels == "class" and not inner.head:
+        return "group_by_label", {}
+    return ("no_duplicates" if inner.in_batch else "in_order"), {}
+
+
+def retrieval_metrics(specs: list[Spec]) -> list[tuple[str, int | None]]:
+    """(key, topn) of each metric; `UserError` for one that does not exist."""
+    found = []
+    for spec in specs:
+        key, params = split_spec("metric", spec)
+        wrong = next((name for name in params if name != "topn"), None)
+        if wrong is not None:
+            raise UserError(f"metric {key!r} has no parameter {wrong!r}. It takes: topn.")
+        found.append((key, params.get("topn")))
+    check_metrics(found)
+    return found
+
+
+def check_text_config(config: TextConfig) -> None:
+    """Raises `ConfigError`, with the path, for what does not fit."""
+    from ml4ir_losses.config.load import check, check_architecture
+
+    key, params = split_spec("architecture", config.model.architecture)
+    check("model.architecture", lambda: check_architecture(config.model.architecture, "texts"))
+    spec = params.get("encoder", ARCHITECTURES[key].parameters["encoder"])
+    encoder, settings = check("model.architecture.encoder", lambda: split_spec("encoder", spec))
+    check("model.architecture.encoder", lambda: ENCODERS[encoder].check_parameters("encoder", settings))
+    if config.data.format is not None:
+        check("data.format", lambda: READERS[config.data.format or ""])
+    several = bool(config.data.datasets)
+    for name, one in config.data.sets().items():
+        where = f"data.datasets.{name}" if several else "data"
+        path = f"{where}.loss" if one.loss is not None else "model.loss"
+        loss = check(path, lambda one=one: loss_of(config, one))
+        _check_fit(config, key, where, path, one, loss)
+    retrieval = config.data.retrieval
+    if retrieval is not None:
+        check("data.retrieval.metrics", lambda: retrieval_metrics(retrieval.metrics))
+    for split in ("retrieval", "reranking"):
+        if split in config.expected_metrics and getattr(config.data, split) is None:
+            raise ConfigError(f"expected_metrics.{split}: data.{split} is not given.")
+    for split in ("validation", "test"):
+        if split in config.expected_metrics and not any(getattr(s, split) for s in config.data.sets().values()):
+            raise ConfigError(f"expected_metrics.{split}: data.{split} is not given.")
+    stop = config.training.early_stopping
+    if stop and not _judged_in_training(config):
+        raise ConfigError(
+            "training.early_stopping: needs data.validation, or data.retrieval or data.reranking with "
+            "during_training: true."
+        )
+
+
+def _judged_in_training(config: TextConfig) -> bool:
+    data = config.data
+    extra = any(part is not None and part.during_training for part in (data.retrieval, data.reranking))
+    return extra or any(one.validation for one in data.sets().values())
+
+
+def _check_fit(config: TextConfig, architecture: str, where: str, path: str, one: DatasetConfig, loss: Any) -> None:
+    """Raises `ConfigError` where loss, architecture, columns and batches of a data set do not go together."""
+    from ml4ir_losses.config.load import check
+
+    inner, texts = innermost(loss), one.texts
+    wanted = _HEADS.get(inner.head, "bi_encoder")
+    if architecture != wanted:
+        raise ConfigError(f"{path}: {inner.key!r} needs model.architecture {wanted!r}. Received: {architecture!r}.")
+    batching, params = batching_of(one, loss)
+    single = inner.head == "decoder" or batching == "contrastive_pairs"
+    low, high = (2, 2) if inner.head == "pair" else (1, 1) if single else inner.columns
+    if len(texts) < low or (high is not None and len(texts) > high):
+        count = f"{low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
+        raise ConfigError(
+            f"{where}.columns: {loss.key!r} takes {count} column{'s' * (count != '1')} of texts. "
+            f"Received: {', '.join(texts)}."
+        )
+    if batching not in BATCHINGS:
+        raise ConfigError(f"{where}.batching: {unknown(batching, tuple(BATCHINGS))}")
+    wrong = next((name for name in params if name not in BATCHINGS[batching]), None)
+    if wrong is not None:
+        takes = ", ".join(BATCHINGS[batching]) or "no parameters"
+        raise ConfigError(f"{where}.batching: {batching!r} has no parameter {wrong!r}. It takes: {takes}.")
+    for name, value in params.items():
+        check(
+            f"{where}.batching", lambda name=name, value=value: check_whole(BATCHINGS[batching][name], **{name: value})
+        )
+    needs_label = inner.labels in ("class", "binary", "share", "number") and batching != "contrastive_pairs"
+    if (needs_label or batching == "group_by_label") and "label" not in one.columns:
+        raise ConfigError(f"{where}.columns.label: is missing; {inner.key!r} reads a label of each row.")
+    if inner.labels == "teacher":
+        guided = inner.key in ("embedding_mse", "gist_embed", "cached_gist_embed")
+        if guided and config.data.teacher is None:
+            raise ConfigError(f"data.teacher: is missing; {inner.key!r} learns from the embeddings of a run's encoder.")
+        if not guided and "teacher" not in one.columns:
+            raise ConfigError(f"{where}.columns.teacher: is missing; {inner.key!r} reads the teacher's scores.")
+    size = one.batch_size or 1
+    if size < 2 and inner.in_batch:
+        raise ConfigError(
+            f"{where}.batch_size: {inner.key!r} takes the other rows of a batch for negatives: at least 2. "
+            f"Received: {size}."
+        )
+    if batching == "group_by_label" and size < 2 * params.get("per_class", 2):
+        raise ConfigError(
+            f"{where}.batch_size: group_by_label needs two classes in a batch: at least "
+            f"{2 * params.get('per_class', 2)}. Received: {size}."
+        )

@@ -1,0 +1,235 @@
+"""The sections of a config whose data are texts: pairs, triplets, corpora."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from ml4ir_losses.config.schema import OptimizedModel, Spec, Strict, TrainingConfig, keys_of, or_string
+from ml4ir_losses.core.errors import did_you_mean
+from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES
+from ml4ir_losses.metrics.retrieval import RETRIEVAL_METRICS
+
+Paths = str | list[str]
+Column = str | list[str]
+TEXT = re.compile(r"anchor|positive|negative(_\d+)?|text")
+_OTHER = ("label", "weight", "teacher")
+_METRICS: list[Spec] = [{"key": key, "topn": topn} for key, topn in RETRIEVAL_METRICS]
+
+
+def listed(value: Paths | None) -> list[str]:
+    """One name or several as a list."""
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
+
+
+class DatasetConfig(Strict):
+    """One data set: its files, which columns are what, how its rows are batched, its loss."""
+
+    train: Paths = Field(min_length=1, description="a path, a glob or a list")
+    validation: Paths | None = None
+    test: Paths | None = None
+    columns: dict[str, Column] = Field(
+        description="anchor, positive, negative_1, ... or text; label, weight, teacher; columns of a list are joined"
+    )
+    loss: Spec | None = Field(None, description="that of the model when left out", json_schema_extra=keys_of(LOSSES))
+    batch_size: int | None = Field(None, ge=1, description="that of the data section when left out")
+    batching: Spec | None = Field(None, description="as that of the data section")
+
+    @field_validator("columns")
+    @classmethod
+    def _roles(cls, columns: dict[str, Column]) -> dict[str, Column]:
+        for role, column in columns.items():
+            if not TEXT.fullmatch(role) and role not in _OTHER:
+                known = ["anchor", "positive", "negative", "text", *_OTHER]
+                raise ValueError(
+                    f"unknown role {role!r}.{did_you_mean(role, known)} Roles of columns: anchor, positive, "
+                    "negative or negative_1, negative_2, ..., text, label, weight, teacher"
+                )
+            if not listed(column):
+                raise ValueError(f"{role} names no column")
+        texts = [role for role in columns if TEXT.fullmatch(role)]
+        if not texts:
+            raise ValueError("no text: give anchor and positive, or text")
+        if "text" in texts and len(texts) > 1:
+            raise ValueError(f"text stands alone, beside it there is {texts[texts[0] == 'text']}")
+        if "text" not in texts and not {"anchor", "positive"} <= set(texts):
+            raise ValueError(f"{' and '.join(texts)} alone: give anchor and positive, or text")
+        return columns
+
+    @property
+    def texts(self) -> list[str]:
+        """The roles of the text columns, in the order of y_pred."""
+        order = {"anchor": (0, 0), "text": (0, 0), "positive": (1, 0)}
+        roles = (role for role in self.columns if TEXT.fullmatch(role))
+        return sorted(roles, key=lambda role: order.get(role, (2, int(role.partition("_")[2] or 0))))
+
+
+class RetrievalConfig(Strict):
+    """A corpus with queries and judgments."""
+
+    corpus: Paths = Field(min_length=1)
+    document_id: str = "doc_id"
+    document: Column = Field("text", description="columns of the corpus, joined")
+    queries: Paths = Field(min_length=1)
+    query_id: str = "query_id"
+    query: Column = Field("text", description="columns of the queries, joined")
+    qrels: Paths = Field(min_length=1, description="file of query_id, document_id and grade")
+    grade: str = "grade"
+    gain: Literal["identity", "pow2_minus_1"] = Field("identity", description="of a grade, for ndcg")
+    metrics: list[Spec] = Field(
+        default_factory=lambda: list(_METRICS),
+        min_length=1,
+        description="ndcg, mrr, map and recall, each with topn",
+    )
+    similarity: Literal["cosine", "dot", "euclidean"] = "cosine"
+    dims: int | None = Field(None, ge=1, description="first dimensions of the embeddings; all when left out")
+    during_training: bool = Field(False, description="judge after every epoch, as val_retrieval_<metric>")
+
+
+class RerankingConfig(Strict):
+    """Queries, each with its own documents and their grades."""
+
+    files: Paths = Field(min_length=1)
+    query_id: str | None = Field(None, description="the text of the query when left out")
+    query: Column = "query"
+    document: Column = "document"
+    grade: str = "label"
+    during_training: bool = False
+
+
+class TextDataConfig(Strict):
+    """Where the texts come from, and how they are batched."""
+
+    format: str | None = Field(None, description="csv; guessed from the ending when left out")
+    directory: str | None = Field(None, description="folder to which all paths of this section are relative")
+    options: dict[str, Any] = Field(default_factory=dict, description="parameters of the reader")
+    train: Paths | None = Field(None, min_length=1, description="a path, a glob or a list")
+    validation: Paths | None = None
+    test: Paths | None = None
+    columns: dict[str, Column] | None = None
+    batch_size: int = Field(64, ge=1, description="rows per batch")
+    batching: Spec | None = Field(
+        None, description="in_order, no_duplicates, group_by_label or contrastive_pairs; by the loss when left out"
+    )
+    shuffle: bool = True
+    datasets: dict[str, DatasetConfig] = Field(
+        default_factory=dict, description="several data sets by name, each with its columns and loss"
+    )
+    sampling: Literal["round_robin", "proportional"] = Field("proportional", description="whose turn it is")
+    teacher: str | None = Field(None, description="run folder whose encoder gives the teacher's embeddings")
+    retrieval: RetrievalConfig | None = None
+    reranking: RerankingConfig | None = None
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if self.datasets and (self.train or self.columns):
+            raise ValueError("give train and columns, or datasets, not both")
+        if not self.datasets:
+            if self.train is None:
+                raise ValueError("train is missing")
+            if self.columns is None:
+                raise ValueError("columns is missing: it says which columns are anchor, positive, label, ...")
+            self.single()
+        wrong = next((n for n in self.datasets if not re.fullmatch(r"\w+", n)), None)
+        if wrong is not None:
+            raise ValueError(f"the name of a data set is letters, digits and _. Received: {wrong!r}")
+        return self
+
+    def single(self) -> DatasetConfig:
+        """The data set of `train` and `columns`."""
+        return DatasetConfig(
+            train=self.train or [],
+            validation=self.validation,
+            test=self.test,
+            columns=self.columns or {},
+            batch_size=self.batch_size,
+            batching=self.batching,
+        )
+
+    def sets(self) -> dict[str, DatasetConfig]:
+        """Every data set by name, with all that it inherits; the only one of a config is called `main`."""
+        if not self.datasets:
+            return {"main": self.single()}
+        return {
+            name: one.model_copy(
+                update={
+                    "batch_size": one.batch_size or self.batch_size,
+                    "batching": one.batching if one.batching is not None else self.batching,
+                }
+            )
+            for name, one in self.datasets.items()
+        }
+
+    def paths(self, value: Paths | None) -> list[str]:
+        """Paths below `directory`."""
+        return [str(Path(self.directory or "", path)) for path in listed(value)]
+
+
+class TokenizerConfig(Strict):
+    """How texts become tokens; the encoder `keras_hub` brings a tokenizer of its own and reads `max_length` only."""
+
+    max_vocabulary: int = Field(20_000, ge=1, description="most frequent words of the training texts that are kept")
+    max_length: int = Field(256, ge=1, description="tokens of a text that are read")
+    min_count: int = Field(1, ge=1, description="words of fewer training texts are unknown ones")
+    punctuation: Literal["split", "strip"] = Field(
+        "split", description="split: words end at punctuation and symbols of any script; strip: ASCII ones are left out"
+    )
+    prefix_length: int | None = Field(
+        None, ge=1, description="only so many letters of each word are read, so that forms of a word are one; else all"
+    )
+
+
+class TextModelConfig(OptimizedModel):
+    """Architecture, tokenizer, loss, optimizer."""
+
+    architecture: Spec = Field(json_schema_extra=keys_of(ARCHITECTURES))
+    tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
+    loss: Spec | None = Field(
+        None,
+        description="a key, its parameters beside it; data sets may bring their own",
+        json_schema_extra=keys_of(LOSSES),
+    )
+
+
+class MiningConfig(Strict):
+    """Hard negatives for the training pairs."""
+
+    run: str | None = Field(None, description="run folder whose encoder finds them; `mine-negatives --run` stands in")
+    output: Literal["triplet", "n_tuple", "labeled_pair", "labeled_list"] = "triplet"
+    num_negatives: int = Field(3, ge=1)
+    range_min: int = Field(0, ge=0, description="so many of the most similar documents are left out")
+    range_max: int | None = Field(None, ge=1, description="only so many of the most similar documents are looked at")
+    max_score: float | None = Field(None, description="documents more similar to the anchor are left out")
+    relative_margin: float | None = Field(
+        None, description="documents more similar than (1 - this) times the positive's similarity are left out"
+    )
+    similarity: Literal["cosine", "dot", "euclidean"] = "cosine"
+    sampling: Literal["top", "random"] = "top"
+    index: Literal["exact", "hnswlib", "faiss"] = "exact"
+    corpus: Paths | None = Field(None, description="files of further documents; the positives when left out")
+    document: Column = Field("text", description="columns of the corpus, joined")
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.range_max is not None and self.range_max <= self.range_min:
+            raise ValueError(f"range_max {self.range_max} must be above range_min {self.range_min}")
+        return self
+
+
+class TextConfig(Strict):
+    """One runnable experiment on texts."""
+
+    name: str = Field("run", pattern=r"^[\w.-]+$")
+    data: TextDataConfig
+    model: TextModelConfig = Field(json_schema_extra=or_string)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    judging: list[Literal["similarity", "binary", "triplet"]] | None = Field(
+        None, description="how validation and test pairs are judged; by their columns when left out"
+    )
+    mining: MiningConfig = Field(default_factory=MiningConfig)
+    expected_metrics: dict[Literal["validation", "test", "retrieval", "reranking"], dict[str, float]] = Field(
+        default_factory=dict
+    )

@@ -1,0 +1,159 @@
+"""Data sets of texts as a run reads them: rows, classes, and the judges that their columns allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from ml4ir_losses.config.text_checks import innermost, retrieval_metrics
+from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextDataConfig
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.data.collection import read_collection, read_lists
+from ml4ir_losses.data.texts import Array, TextRows
+from ml4ir_losses.evaluation.judges import (
+    BinaryJudge,
+    Judge,
+    RerankingJudge,
+    RetrievalJudge,
+    SimilarityJudge,
+    TripletJudge,
+)
+from ml4ir_losses.model.embedding_model import TextTask
+
+
+@dataclass
+class TextSet:
+    """One data set: its config, its loss, the batching of its training rows, its rows by split."""
+
+    config: DatasetConfig
+    loss: Any
+    batching: tuple[str, Mapping[str, Any]]
+    rows: dict[str, TextRows]
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The labels of the training rows in order, numbers by size, for losses of classes."""
+        if innermost(self.loss).labels != "class":
+            return []
+        names = set(self.rows["train"].labels or ())
+        try:
+            return sorted(names, key=float)
+        except ValueError:
+            return sorted(names)
+
+    @property
+    def columns(self) -> int:
+        """Columns of texts that the model sees."""
+        return 2 if self.batching[0] == "contrastive_pairs" else len(self.config.texts)
+
+    @property
+    def task(self) -> TextTask:
+        """What the model must know."""
+        return TextTask(loss=self.loss.get_config(), columns=self.columns, classes=self.classes)
+
+
+def documents(sets: Iterable[TextSet]) -> list[str]:
+    """The distinct documents of the training rows: an anchor with its positive; alone, what a label may tell apart."""
+    found: list[str] = []
+    for one in sets:
+        rows = one.rows["train"]
+        pairs = 2 if len(rows.texts) > 1 and rows.labels is None and one.batching[0] != "contrastive_pairs" else 1
+        found += map(" ".join, zip(*rows.texts[:pairs], strict=True))
+        found += chain.from_iterable(rows.texts[pairs:])
+    return list(dict.fromkeys(found))
+
+
+def class_numbers(one: TextSet, rows: TextRows) -> Array:
+    """The number of each row's class.
+
+    Raises:
+        DataError: for a class that the training rows do not have.
+    """
+    index = {name: float(number) for number, name in enumerate(one.classes)}
+    unknown = next((row for row, label in enumerate(rows.labels or ()) if label not in index), None)
+    if unknown is None:
+        return np.array([index[label] for label in rows.labels or ()], dtype="float32")
+    if innermost(one.loss).head:
+        raise DataError(
+            f"{rows.locate(unknown)}: the class {(rows.labels or [''])[unknown]!r} is not among those of training."
+        )
+    _, numbers = np.unique(np.array(rows.labels), return_inverse=True)
+    return numbers.astype("float32")
+
+
+def check_pair_labels(one: TextSet) -> None:
+    """Raises `DataError` for labels that the loss does not take: inside `fit` their values are not seen."""
+    inner = innermost(one.loss)
+    if one.batching[0] == "contrastive_pairs" or inner.labels not in ("binary", "share", "number", "class"):
+        return
+    for split, rows in one.rows.items():
+        if inner.head == "pair" and len(one.classes) > inner.params["num_labels"]:
+            raise DataError(
+                f"{rows.source}: {len(one.classes)} classes ({', '.join(one.classes[:5])}, ...), and num_labels is "
+                f"{inner.params['num_labels']}."
+            )
+        if inner.labels != "class" and split != "test":
+            try:
+                one.loss.check_labels(rows.numbers(), (None, None, None))
+            except UserError as error:
+                raise DataError(f"{rows.source} ({split}), column {one.config.columns['label']!r}: {error}") from None
+
+
+def pair_judges(config: TextConfig, one: TextSet, rows: TextRows) -> dict[str, Judge]:
+    """The judges of validation and test rows: those of the config, or those that the columns allow.
+
+    Raises:
+        ConfigError: for a judge whose columns are not there.
+    """
+    columns = one.config.columns
+    labelled = "label" in columns and len(rows.texts) == 2 and innermost(one.loss).labels != "class"
+    binary = labelled and set(rows.numbers().tolist()) == {0.0, 1.0}
+    fitting = {"triplet": len(rows.texts) > 2, "binary": binary, "similarity": labelled and not binary}
+    chosen = [name for name, fits in fitting.items() if fits] if config.judging is None else list(config.judging)
+    first, second = rows.texts[0], rows.texts[-1]
+    makers: dict[str, Callable[[], Judge]] = {
+        "triplet": lambda: TripletJudge(first, rows.texts[1], rows.texts[2]),
+        "binary": lambda: BinaryJudge(first, second, rows.numbers()),
+        "similarity": lambda: SimilarityJudge(first, second, rows.numbers()),
+    }
+    needs = {"triplet": "anchor, positive and negative", "binary": "anchor, positive and label"}
+    judges = {}
+    for name in chosen:
+        possible = len(rows.texts) > 2 if name == "triplet" else len(rows.texts) == 2 and "label" in columns
+        if not possible:
+            raise ConfigError(f"judging: {name!r} needs the columns {needs.get(name, needs['binary'])}.")
+        judges[name] = makers[name]()
+    return judges
+
+
+def retrieval_judge(data: TextDataConfig) -> RetrievalJudge:
+    """The judge of `data.retrieval`."""
+    collection, settings = read_collection(data), data.retrieval
+    if settings is None:
+        raise DataError("data.retrieval is not given.")
+    return RetrievalJudge(
+        collection.corpus,
+        collection.queries,
+        collection.judgments,
+        retrieval_metrics(settings.metrics),
+        settings.similarity,
+        settings.dims,
+    )
+
+
+def reranking_judge(data: TextDataConfig) -> RerankingJudge:
+    """The judge of `data.reranking`."""
+    lists = read_lists(data)
+    return RerankingJudge(lists.queries, lists.documents, lists.grades, lists.query_ids)
+
+
+COLLECTION_JUDGES: dict[str, Callable[[TextDataConfig], Judge]] = {
+    "reranking": reranking_judge,
+    "retrieval": retrieval_judge,
+}
+"""The judges of queries by their part of the data section."""

@@ -1,0 +1,112 @@
+"""Keras callbacks of a run: best weights, history, progress."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import keras
+
+from ml4ir_losses.config.explain import unknown
+from ml4ir_losses.core.errors import ConfigError, RunError
+from ml4ir_losses.experiments.run_folder import LOGGER, RunFolder
+
+
+class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the weights of the best epoch, also for a run that is interrupted; stops after `patience` epochs.
+
+    Args:
+        monitor: the value that decides, say `val_ndcg_10`.
+        mode: `max` or `min`.
+        patience: epochs without an improvement after which training stops; None: it does not.
+        min_delta: a smaller change is no improvement.
+        start_from_epoch: epochs before it (from 0) are too early to be the best, unless no later one is reached: on
+            a small validation split a lucky first epoch would win.
+    """
+
+    def __init__(
+        self,
+        monitor: str,
+        mode: str,
+        patience: int | None = None,
+        min_delta: float = 0.0,
+        start_from_epoch: int = 0,
+    ) -> None:
+        super().__init__()
+        self.monitor, self.mode, self.patience, self.min_delta = monitor, mode, patience, min_delta
+        self.start_from_epoch = start_from_epoch
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.weights: list[Any] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch == self.start_from_epoch:
+            self.best = None
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            if not math.isfinite((logs or {}).get("loss", 0.0)):
+                return  # nothing was judged; the log of the epoch ends the run
+            known = [name for name in logs or () if name != "loss"] or ["loss"]
+            raise ConfigError(f"training.early_stopping.monitor: {unknown(self.monitor, known)}")
+        if not math.isfinite(value):
+            return
+        sign = 1.0 if self.mode == "max" else -1.0
+        if self.best is None or sign * (value - self.best) > self.min_delta:
+            self.best, self.best_epoch = float(value), epoch
+            self.weights = self.model.get_weights()
+        elif self.patience is not None:
+            waited = epoch - max(self.best_epoch or 0, self.start_from_epoch)
+            self.model.stop_training = waited >= self.patience
+
+    def restore(self, model: Any) -> None:
+        """Puts the best weights back, if there are any."""
+        if self.weights is not None:
+            model.set_weights(self.weights)
+
+
+class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes `history.csv` and one log line per epoch; stops a run whose loss is not a number."""
+
+    def __init__(self, folder: RunFolder, epochs: int, best: BestWeights) -> None:
+        super().__init__()
+        self.folder, self.epochs, self.best = folder, epochs, best
+        self.rows: list[dict[str, float]] = []
+        self.started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        if not math.isfinite(values.get("loss", 0.0)):
+            raise RunError(
+                f"The training loss became {values['loss']} in epoch {epoch + 1}: lower model.optimizer.learning_rate "
+                "or set model.optimizer.clipnorm."
+            )
+        seconds = time.perf_counter() - self.started
+        self.rows.append({"epoch": epoch + 1, **values, "seconds": round(seconds, 3)})
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        self.folder.write_csv("history.csv", names, ([row.get(name) for name in names] for row in self.rows))
+        shown = {"loss": values.get("loss"), self.best.monitor: values.get(self.best.monitor)}
+        text = "  ".join(f"{name} {value:.4f}" for name, value in shown.items() if value is not None)
+        star = "  *" if self.best.best_epoch == epoch else ""
+        LOGGER.info("epoch %*d/%d  %s  %.1f s%s", len(str(self.epochs)), epoch + 1, self.epochs, text, seconds, star)
+
+
+class BatchProgress(keras.callbacks.Callback):  # type: ignore[misc]
+    """A progress bar over the batches of an epoch, on a terminal."""
+
+    def __init__(self, progress: Any, steps: int) -> None:
+        super().__init__()
+        self.progress, self.steps = progress, steps
+        self.task: Any = None
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.task = self.progress.add_task(f"epoch {epoch + 1}", total=self.steps)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.progress.update(self.task, completed=batch + 1)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.progress.remove_task(self.task)

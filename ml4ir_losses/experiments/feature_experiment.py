@@ -1,0 +1,187 @@
+"""Documents with features: splits, plans, labels, judging and baselines of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from ml4ir_losses.config.load import Config, metric_name
+from ml4ir_losses.config.schema import SPLITS
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.data.batching import BatchPlan, Truncation, to_dataset
+from ml4ir_losses.data.queries import Queries, check_gains, make_queries, read_split
+from ml4ir_losses.evaluation.baselines import best_feature_baseline, random_baseline
+from ml4ir_losses.evaluation.scoring import (
+    PREDICTION_HEADER,
+    less_is_better,
+    prediction_rows,
+    query_metrics,
+    score_queries,
+)
+from ml4ir_losses.experiments.run_folder import LOGGER, RunFolder
+from ml4ir_losses.features.fitting import FittedInput, fit_inputs
+from ml4ir_losses.model.loading import load_model
+from ml4ir_losses.model.relevance_model import RelevanceModel
+
+
+@dataclass
+class FeatureExperiment:
+    """A config with its data read and its model built: all that can be wrong was checked."""
+
+    config: Config
+    inputs: list[FittedInput]
+    queries: dict[str, Queries]
+    model: RelevanceModel
+
+    def plan(self, split: str) -> BatchPlan:
+        """The batches in which a split is trained on (train) or judged (the others)."""
+        data, training = self.config.data, split == "train"
+        return BatchPlan(
+            self.queries[split],
+            data.batch_size,
+            truncation=Truncation(data.max_list_size, data.truncation if training else "first"),
+            shuffle=training and data.shuffle,
+            bucketing=training and data.bucketing,
+            seed=self.config.training.seed,
+            # Widths are rounded up only where each one is compiled anew: else that is padding for nothing.
+            width_steps=4 if self.model.jit_compile or keras.backend.backend() == "jax" else None,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return len(self.plan("train"))
+
+    @property
+    def judged(self) -> Sequence[str]:
+        """Validation and test, as far as they are given."""
+        return [split for split in SPLITS[1:] if split in self.queries]
+
+    def begin(self) -> None:
+        """Says what the data are."""
+        for split, data in self.queries.items():
+            LOGGER.info("%s: %s queries, %s documents", split, f"{len(data):,}", f"{data.rows:,}")
+            if report := self.plan(split).truncation.report(data.sizes):
+                LOGGER.warning("%s: %s", split, report)
+        LOGGER.info("model: %s, %s parameters", self.model.relevance_loss.key, f"{self.model.count_params():,}")
+
+    def monitored(self) -> tuple[str, str]:
+        """The first metric on the validation split where nothing else is said; without that split the loss."""
+        stop = self.config.training.early_stopping
+        if not self.config.data.paths("validation"):
+            return "loss", "min"
+        monitor = (stop and stop.monitor) or f"val_{metric_name(self.config.model.metrics[0])}"
+        return monitor, "min" if less_is_better(monitor) else "max"
+
+    def dataset(self, split: str) -> Any:
+        """The batches of a split; None where it is not given."""
+        return to_dataset(self.plan(split)) if split in self.queries else None
+
+    def callbacks(self) -> list[Any]:
+        """None: Keras computes the metrics."""
+        return []
+
+    def judge(self, split: str, folder: RunFolder) -> dict[str, float]:
+        """The metrics of a split; predictions and metrics per query are written for the last one."""
+        plan = self.plan(split)
+        scored = score_queries(self.model, plan)
+        values = query_metrics(self.config, plan, scored.logits)
+        if split == self.judged[-1]:
+            rows = prediction_rows(plan.data, scored, self.config.features.label)
+            folder.write_csv("predictions.csv", PREDICTION_HEADER, rows)
+            folder.write_csv("per_query.csv", ["query_id", *values.values], values.rows(plan.data.ids))
+        return values.means()
+
+    def baselines(self, split: str) -> dict[str, dict[str, float]]:
+        """A random order, and the best single feature."""
+        plan = self.plan(split)
+        baselines = {"random": random_baseline(self.config, plan)}
+        best = best_feature_baseline(self.config, self.inputs, self.queries["train"], plan)
+        if best is not None:
+            baselines[f"best feature ({best[0]})"] = best[1]
+        return baselines
+
+    def summary(self) -> dict[str, Any]:
+        """Loss, sizes and splits."""
+        splits = {}
+        for split, queries in self.queries.items():
+            dropped, _ = self.plan(split).truncation.dropped(queries.sizes)
+            splits[split] = {
+                "queries": len(queries),
+                "documents": queries.rows,
+                "shortest": int(queries.sizes.min()),
+                "median": float(np.median(queries.sizes)),
+                "longest": int(queries.sizes.max()),
+                "dropped": dropped,
+            }
+        return {
+            "name": self.config.name,
+            "loss": self.model.relevance_loss.key,
+            "parameters": self.model.count_params(),
+            "features": sum(len(fitted.columns) for fitted in self.inputs),
+            "splits": splits,
+        }
+
+
+def prepare_features(config: Config) -> FeatureExperiment:
+    """Reads every split, fits the features on the training split and builds the compiled model.
+
+    Raises:
+        ConfigError, DataError: one line for what is wrong; nothing was written.
+    """
+    splits = [split for split in SPLITS if config.data.paths(split)]
+    tables = {split: read_split(config, split) for split in splits}
+    start = _initial_model(config)
+    inputs = fit_inputs(config.features, tables["train"]) if start is None else start.fitted
+    queries = {
+        split: make_queries(table, config, inputs, training=split == "train", losses=split != "test")
+        for split, table in tables.items()
+    }
+    check_gains(queries, config)
+    steps = -(-len(queries["train"]) // config.data.batch_size)
+    model = RelevanceModel.from_inputs(config, inputs, steps)
+    _check_labels(model, queries)
+    if start is not None:
+        _warm_start(model, start, config)
+        LOGGER.info("inputs, transforms and vocabularies are those of %s", config.training.initial_model)
+    return FeatureExperiment(config, inputs, queries, model)
+
+
+def _check_labels(model: RelevanceModel, queries: Mapping[str, Queries]) -> None:
+    """Raises `DataError` for labels that a loss does not take: inside `fit` their values are not seen."""
+    logits = model(model.example())
+    width = logits["outputs"].shape[2:] if "outputs" in logits else ()
+    for loss, label, *_ in model.tasks.values():
+        for split, data in queries.items():
+            if split != "test":
+                try:
+                    loss.check_labels(data.labels[label], (None, None, *width))
+                except UserError as error:
+                    raise DataError(f"{data.source} ({split}), column {label!r}: {error}") from None
+
+
+def _initial_model(config: Config) -> RelevanceModel | None:
+    if config.training.initial_model is None:
+        return None
+    try:
+        start = load_model(config.training.initial_model)
+    except UserError as error:
+        raise ConfigError(f"training.initial_model: {error}") from None
+    if not isinstance(start, RelevanceModel):
+        raise ConfigError(f"training.initial_model: {config.training.initial_model} is not a RelevanceModel.")
+    return start
+
+
+def _warm_start(model: RelevanceModel, start: RelevanceModel, config: Config) -> None:
+    names = {i.name for i in config.features.inputs}
+    shapes = [w.shape for w in model.weights] == [w.shape for w in start.weights]
+    if names != {i.name for i in start.fitted} or not shapes:
+        raise ConfigError(
+            f"training.initial_model: {config.training.initial_model} has other inputs or layers than this config; "
+            "give model.architecture and features.inputs of that run."
+        )
+    model.set_weights(start.get_weights())

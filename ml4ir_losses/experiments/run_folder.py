@@ -1,0 +1,86 @@
+"""The folder of a run: never overwritten, each file written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ml4ir_losses.core.errors import ConfigError
+from ml4ir_losses.core.files import write_atomically, write_csv
+
+LOGGER = logging.getLogger("ml4ir_losses")
+
+
+class RunFolder:
+    """`config.yaml`, `metrics.json`, `history.csv`, `predictions.csv`, `per_query.csv`, `model.keras`, `log.txt`.
+
+    Raises:
+        ConfigError: if the folder exists and is not empty.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._check_empty()
+
+    def _check_empty(self) -> None:
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise ConfigError(
+                f"{self.path}: exists and is not empty; a run never overwrites another. Choose --run-dir."
+            )
+
+    @classmethod
+    def named(cls, name: str, run_dir: str | Path | None = None) -> RunFolder:
+        """The folder `run_dir`, or `runs/<name>-<time>`."""
+        if run_dir is not None:
+            return cls(run_dir)
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        path = Path("runs", f"{name}-{stamp}")
+        number = 1
+        while path.exists():
+            number += 1
+            path = Path("runs", f"{name}-{stamp}-{number}")
+        return cls(path)
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Creates the folder and copies the log into its `log.txt`."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._check_empty()  # another run may have come first since
+            handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be written ({error.strerror}). Choose --run-dir.") from None
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        level = LOGGER.level
+        LOGGER.setLevel(logging.INFO)
+        LOGGER.addHandler(handler)
+        try:
+            yield
+        except BaseException:
+            LOGGER.error("The run failed.", exc_info=True, extra={"file_only": True})
+            raise
+        finally:
+            LOGGER.removeHandler(handler)
+            LOGGER.setLevel(level)
+            handler.close()
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file atomically."""
+        write_atomically(self.path / name, lambda p: p.write_text(text, encoding="utf-8", newline=""))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes a JSON file atomically."""
+        self.write_text(name, json.dumps(value, indent=2) + "\n")
+
+    def write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Writes a CSV file atomically."""
+        write_csv(self.path / name, header, rows)
+
+    def save_model(self, model: Any) -> None:
+        """Writes `model.keras` atomically."""
+        write_atomically(self.path / "model.keras", model.save, suffix=".keras")

@@ -1,0 +1,207 @@
+"""What a run over texts does for its user: judge a file, score pairs, embed, search, mine negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml4ir_losses.config.load import AnyConfig, load_config
+from ml4ir_losses.config.text_checks import batching_of, loss_of
+from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.core.files import write_atomically, write_csv
+from ml4ir_losses.data.collection import by_id
+from ml4ir_losses.data.readers import read_table
+from ml4ir_losses.data.table import Table
+from ml4ir_losses.data.text_sets import COLLECTION_JUDGES, TextSet, pair_judges
+from ml4ir_losses.data.texts import Array, joined, make_rows, read_texts
+from ml4ir_losses.evaluation.mining import MiningSummary, mine
+from ml4ir_losses.evaluation.nearest import Nearest, unit
+from ml4ir_losses.model.embedding_model import EmbeddingModel
+from ml4ir_losses.model.loading import load_encoder
+
+CHUNK = 4096  # texts that are embedded between two steps of the progress
+Progress = Callable[[int], Any]
+
+
+def evaluate_collection(config: TextConfig, model: EmbeddingModel, part: str) -> dict[str, float]:
+    """The values of a run's own `retrieval` or `reranking`."""
+    if getattr(config.data, part) is None:
+        raise ConfigError(f"data.{part}: is not given in the run's config.")
+    return COLLECTION_JUDGES[part](config.data).judge(model)
+
+
+def evaluate_texts(config: TextConfig, model: EmbeddingModel, table: Table) -> dict[str, float]:
+    """The values of a run's judges on a table with its columns."""
+    _, one = _only(config)
+    loss = loss_of(config, one)
+    rows = make_rows(table, one)
+    judges = pair_judges(config, TextSet(one, loss, batching_of(one, loss), {"train": rows}), rows)
+    if not judges:
+        raise UserError(
+            f"{table.source}: the columns of this run have nothing to judge by; they lack a label or a negative."
+        )
+    return {f"{key}_{metric}": value for key, judge in judges.items() for metric, value in judge.judge(model).items()}
+
+
+def predict_texts(config: TextConfig, model: EmbeddingModel, table: Table, output: str | Path) -> int:
+    """Writes a row per pair: its texts, the cosine, and for a pair classifier the probability of each class."""
+    name, one = _only(config)
+    one = one.model_copy(update={"columns": {r: c for r, c in one.columns.items() if r in ("anchor", "positive")}})
+    if len(one.columns) < 2:
+        raise UserError("predict scores pairs: this run has one column of texts. Use encode.")
+    first, second = (joined(table, one.columns[role], f"data.columns.{role}") for role in ("anchor", "positive"))
+    pair = [model.encode(texts, column) for texts, column in ((first, "anchor"), (second, "positive"))]
+    columns: dict[str, Array] = {"cosine": (unit(pair[0]) * unit(pair[1])).sum(axis=1)}
+    head = model.heads.get(name)
+    if head is not None and model.relevance_losses[name].head == "pair":
+        import keras
+
+        scores = keras.ops.softmax(head(np.stack(pair, axis=1)), axis=-1)
+        scores = np.asarray(keras.ops.convert_to_numpy(scores))
+        columns |= {f"class_{label}": scores[:, k] for k, label in enumerate(model.tasks[name].classes)}
+    write_csv(output, ["anchor", "positive", *columns], zip(first, second, *columns.values(), strict=True))
+    return len(first)
+
+
+def _only(config: TextConfig) -> tuple[str, DatasetConfig]:
+    sets = config.data.sets()
+    if len(sets) > 1:
+        raise UserError(f"This run has several data sets ({', '.join(sets)}), whose columns may differ. Use encode.")
+    return next(iter(sets.items()))
+
+
+def encode(
+    run: str | Path,
+    data: str,
+    output: str | Path,
+    columns: Sequence[str] = (),
+    column: str = "positive",
+    progress: Progress | None = None,
+) -> tuple[int, int]:
+    """Writes the embeddings of a file's rows as a float32 array [N, D] in `.npy`; gives N and D.
+
+    Args:
+        run: the run folder.
+        data: a file of texts.
+        output: the file that is written.
+        columns: its columns of text, joined; empty: the only one there is.
+        column: which encoder: `positive` for documents, `anchor` for queries.
+        progress: told how many texts are done.
+
+    Raises:
+        UserError, DataError: for a run or data that cannot be used.
+    """
+    model, table = load_encoder(run), read_table(data)
+    texts = joined(table, list(columns) or _text_column(table), "--column")
+    shape = (len(texts), model.towers.output_width)
+
+    def write(path: Path) -> None:
+        array = np.lib.format.open_memmap(path, mode="w+", dtype="float32", shape=shape)
+        for start, part in _embedded(model, texts, column, progress):
+            array[start : start + len(part)] = part
+        array.flush()
+
+    write_atomically(output, write, suffix=".npy")
+    return shape
+
+
+def _embedded(
+    model: EmbeddingModel, texts: Sequence[str], column: str, progress: Progress | None
+) -> Iterable[tuple[int, Array]]:
+    for start in range(0, len(texts), CHUNK):
+        part = model.encode(texts[start : start + CHUNK], column)
+        yield start, part
+        if progress is not None:
+            progress(start + len(part))
+
+
+def _text_column(table: Table) -> str:
+    """The only column that holds words."""
+    words = [name for name in table.names if any(" " in str(cell).strip() for cell in table.strings(name)[:100])]
+    if len(words) == 1:
+        return words[0]
+    raise DataError(
+        f"{table.source}: which column holds the text? Give --column. Columns: {', '.join(table.names[:30])}."
+    )
+
+
+def search(
+    run: str | Path,
+    data: str,
+    queries: Mapping[str, str],
+    k: int = 10,
+    columns: Sequence[str] = (),
+    identity: str | None = None,
+    similarity: str = "cosine",
+    progress: Progress | None = None,
+) -> list[tuple[str, int, str, float, str]]:
+    """(query id, rank, document id, similarity, text) of the k nearest documents of a file for every query.
+
+    Raises:
+        UserError, DataError: for a run or data that cannot be used.
+    """
+    model, table = load_encoder(run), read_table(data)
+    column = list(columns) or _text_column(table)
+    if identity is None:
+        texts = {str(row): text for row, text in enumerate(joined(table, column, "--column"), start=1)}
+    else:
+        texts = {str(name): text for name, text in by_id(table, identity, column, "--column").items()}
+    ids = list(texts)
+    nearest = Nearest(model.encode(list(queries.values()), "anchor"), k, similarity)
+    for _, part in _embedded(model, list(texts.values()), "positive", progress):
+        nearest.add(part)
+    scores, rows = nearest.result()
+    return [
+        (query, rank, ids[row], float(score), texts[ids[row]])
+        for query, found, alike in zip(queries, rows, scores, strict=True)
+        for rank, (row, score) in enumerate(zip(found, alike, strict=True), start=1)
+    ]
+
+
+def read_queries(path: str, identity: str, column: str) -> dict[str, str]:
+    """Query text by id from a file."""
+    return {str(name): text for name, text in by_id(read_table(path), identity, column, "--query-column").items()}
+
+
+def mine_negatives(
+    config: str | Path | Mapping[str, Any] | AnyConfig,
+    output: str | Path,
+    *,
+    run: str | Path | None = None,
+    overrides: Iterable[str] = (),
+) -> MiningSummary:
+    """Writes training rows with hard negatives for the pairs of a config's training split.
+
+    Args:
+        config: a config of texts; its `mining` section says how.
+        output: the CSV file that is written.
+        run: run folder of the encoder; stands in for `mining.run`.
+        overrides: `a.b.c=value` strings.
+
+    Raises:
+        ConfigError, DataError: one line for what is wrong; nothing was written.
+    """
+    checked = load_config(config, overrides)
+    if not isinstance(checked, TextConfig):
+        raise ConfigError("mine-negatives reads pairs of texts: give data.columns.")
+    _, one = _only(checked)
+    if not {"anchor", "positive"} <= set(one.columns):
+        raise ConfigError("data.columns: mine-negatives needs anchor and positive.")
+    settings = checked.mining
+    folder = run or settings.run
+    if folder is None:
+        raise ConfigError("mining.run: is missing: the run folder whose encoder finds the negatives (or --run).")
+    model = load_encoder(folder)
+    pairs = one.model_copy(update={"columns": {role: one.columns[role] for role in ("anchor", "positive")}})
+    rows = make_rows(read_texts(checked.data, one.train), pairs)
+    corpus = None
+    if settings.corpus is not None:
+        corpus = joined(read_texts(checked.data, settings.corpus), settings.document, "mining.document")
+    rules = settings.model_dump(exclude={"run", "corpus", "document"})
+    header, found = mine(model, rows.texts[0], rows.texts[1], corpus, seed=checked.training.seed, **rules)
+    write_csv(output, header, found)
+    return found.summary

@@ -1,0 +1,203 @@
+"""Texts by column: data sets, tokens, targets, judges and baselines of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+
+from ml4ir_losses.config.text_checks import innermost, retrieval_metrics
+from ml4ir_losses.config.text_schema import TextConfig
+from ml4ir_losses.data.text_batches import TextFeed, mixed, to_dataset
+from ml4ir_losses.data.text_sets import COLLECTION_JUDGES, TextSet, class_numbers, pair_judges
+from ml4ir_losses.data.texts import Array, TextPlan, TextRows, TokenRows
+from ml4ir_losses.evaluation.judges import (
+    Judge,
+    RerankingJudge,
+    RetrievalJudge,
+)
+from ml4ir_losses.evaluation.judging_callback import JudgingCallback
+from ml4ir_losses.experiments.run_folder import LOGGER, RunFolder
+from ml4ir_losses.metrics.retrieval import metric_label
+from ml4ir_losses.model.embedding_model import TASK, EmbeddingModel
+from ml4ir_losses.model.towers import column_names
+
+
+@dataclass
+class TextExperiment:
+    """A config of texts with its data read and its model built: all that can be wrong was checked."""
+
+    config: TextConfig
+    sets: dict[str, TextSet]
+    model: EmbeddingModel
+    teacher: Any = None
+    untrained: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @cached_property
+    def judges(self) -> dict[str, dict[str, Judge]]:
+        """The judges of every part, by name."""
+        found: dict[str, dict[str, Judge]] = {"validation": {}, "test": {}}
+        for split, judges in found.items():
+            for name, one in self.sets.items():
+                if split in one.rows:
+                    prefix = f"{name}_" if len(self.sets) > 1 else ""
+                    judges.update(
+                        {prefix + key: j for key, j in pair_judges(self.config, one, one.rows[split]).items()}
+                    )
+        for part, make in COLLECTION_JUDGES.items():
+            if getattr(self.config.data, part) is not None:
+                found[part] = {"": make(self.config.data)}
+        return {part: judges for part, judges in found.items() if judges}
+
+    @property
+    def judged(self) -> Sequence[str]:
+        """The parts on which the trained model is judged."""
+        return list(self.judges)
+
+    @cached_property
+    def feeds(self) -> dict[str, dict[str, TextFeed]]:
+        """The batches of every data set, for training and for the loss on the validation rows."""
+        feeds: dict[str, dict[str, TextFeed]] = {"train": {}, "validation": {}}
+        for split, by_name in feeds.items():
+            for name, one in self.sets.items():
+                if split in one.rows:
+                    by_name[name] = self._feed(one, split)
+        return feeds
+
+    def _feed(self, one: TextSet, split: str) -> TextFeed:
+        training, rows, inner = split == "train", one.rows[split], innermost(one.loss)
+        plan = TextPlan(
+            rows,
+            one.batching,
+            one.config.batch_size or 1,
+            shuffle=training and self.config.data.shuffle,
+            seed=self.config.training.seed,
+            least=2 if inner.in_batch else 1,
+        )
+        tokens = [TokenRows.of(texts, self.model.tokenizer.ids) for texts in rows.texts]
+        names = column_names(one.columns)
+        multiple = 32 if keras.backend.backend() == "jax" or self.config.training.jit_compile is True else 1
+        return TextFeed(plan, tokens, self._target(one, rows, tokens), names, multiple)
+
+    def _target(self, one: TextSet, rows: TextRows, tokens: list[TokenRows]) -> Callable[[Array], Array]:
+        """From rows to the loss's y_true."""
+        inner = innermost(one.loss)
+        if inner.labels == "token":
+            return tokens[0].padded
+        if inner.labels == "teacher":
+            values = rows.teacher if rows.teacher is not None else self._taught(inner, rows)
+            return lambda batch: values[batch]
+        if inner.labels == "none" or one.batching[0] == "contrastive_pairs":
+            return lambda batch: np.zeros(len(batch), "float32")
+        labels = class_numbers(one, rows) if inner.labels == "class" else rows.numbers()
+        return lambda batch: labels[batch]
+
+    def _taught(self, loss: Any, rows: TextRows) -> Array:
+        """The teacher's embeddings: of the first column, or of all of them for a guide."""
+        columns = rows.texts[:1] if loss.key == "embedding_mse" else rows.texts
+        names = column_names(len(rows.texts))
+        embedded = [self.teacher.encode(texts, name) for texts, name in zip(columns, names, strict=False)]
+        stacked: Array = embedded[0] if loss.key == "embedding_mse" else np.stack(embedded, axis=1)
+        return stacked
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch, nearly: batches without duplicates may be more."""
+        return sum(feed.plan.steps for feed in self.feeds["train"].values())
+
+    def dataset(self, split: str) -> Any:
+        """The batches of a split; None where it is not given."""
+        feeds = self.feeds[split]
+        if not feeds:
+            return None
+        if len(self.sets) == 1:
+            return to_dataset(next(iter(feeds.values())).batches)
+        examples = {name: next(feed.batches()) for name, feed in self.feeds["train"].items()}
+        return to_dataset(mixed(feeds, examples, self.config.data.sampling, self.config.training.seed, TASK))
+
+    def begin(self) -> None:
+        """Says what the data are, and judges the untrained model."""
+        for name, one in self.sets.items():
+            of = f" of {name}" if len(self.sets) > 1 else ""
+            for split, rows in one.rows.items():
+                LOGGER.info("%s%s: %s rows of %s", split, of, f"{len(rows):,}", ", ".join(one.config.texts))
+        losses = ", ".join(dict.fromkeys(one.loss.key for one in self.sets.values()))
+        LOGGER.info("model: %s, %s parameters", losses, f"{self.model.count_params():,}")
+        if self.judged:
+            self.untrained = {self.judged[-1]: self._judge(self.judged[-1])}
+
+    def callbacks(self) -> list[Any]:
+        """The judges that look at every epoch."""
+        judges = dict(self.judges.get("validation", {}))
+        for part in COLLECTION_JUDGES:
+            settings = getattr(self.config.data, part)
+            if settings is not None and settings.during_training:
+                judges[part] = self.judges[part][""]
+        return [JudgingCallback(judges)] if judges else []
+
+    def monitored(self) -> tuple[str, str]:
+        """What early stopping says; else the loss on the validation rows, or in training."""
+        stop = self.config.training.early_stopping
+        if stop is not None and stop.monitor:
+            return stop.monitor, "min" if stop.monitor in ("loss", "val_loss") else "max"
+        data = self.config.data
+        if data.retrieval is not None and data.retrieval.during_training:
+            metric, topn = retrieval_metrics(data.retrieval.metrics)[0]
+            return f"val_retrieval_{metric_label(metric, topn)}", "max"
+        if data.reranking is not None and data.reranking.during_training:
+            return "val_reranking_ndcg_10", "max"
+        return ("val_loss" if self.feeds["validation"] else "loss"), "min"
+
+    def judge(self, split: str, folder: RunFolder) -> dict[str, float]:
+        """The values of a part's judges; where rows are queries, also one by one in `per_query.csv`."""
+        judge = self.judges[split].get("")
+        if isinstance(judge, (RetrievalJudge, RerankingJudge)) and split == self.judged[-1]:
+            values = judge.per_query(self.model)
+            rows = ([query, *row] for query, *row in zip(judge.query_ids, *values.values(), strict=True))
+            folder.write_csv("per_query.csv", ["query_id", *values], rows)
+            return {name: float(column.mean()) for name, column in values.items()}
+        return self._judge(split)
+
+    def _judge(self, split: str) -> dict[str, float]:
+        return {
+            f"{name}_{metric}" if name else metric: value
+            for name, judge in self.judges[split].items()
+            for metric, value in judge.judge(self.model).items()
+        }
+
+    def baselines(self, split: str) -> dict[str, dict[str, float]]:
+        """The untrained model; for a corpus also BM25, where `bm25s` is installed."""
+        found = {"untrained": self.untrained[split]} if split in self.untrained else {}
+        judge = self.judges[split].get("")
+        if isinstance(judge, RetrievalJudge):
+            from ml4ir_losses.evaluation.bm25 import bm25_rankings
+
+            depth = max(topn or len(judge.corpus) for _, topn in judge.metrics)
+            rankings = bm25_rankings(judge.corpus, judge.queries, depth)
+            if rankings is not None:
+                found["bm25"] = judge.judge(rankings)
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """Loss, sizes and splits."""
+        rows = {
+            split if len(self.sets) == 1 else f"{name} {split}": {"rows": len(texts), **self._lengths(texts)}
+            for name, one in self.sets.items()
+            for split, texts in one.rows.items()
+        }
+        losses = ", ".join(dict.fromkeys(one.loss.key for one in self.sets.values()))
+        return {
+            "name": self.config.name,
+            "loss": losses,
+            "parameters": self.model.count_params(),
+            "vocabulary": self.model.tokenizer.vocabulary_size,
+            "splits": rows,
+        }
+
+    def _lengths(self, rows: TextRows) -> dict[str, float]:
+        sizes = [len(self.model.tokenizer.ids(text)) for column in rows.texts for text in column[:10_000]]
+        return {"shortest": min(sizes), "median": float(np.median(sizes)), "longest": max(sizes)}

@@ -1,0 +1,170 @@
+"""The main job: from a config to a run folder."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ml4ir_losses.config.load import AnyConfig, dump_config, load_config
+from ml4ir_losses.config.text_schema import TextConfig
+from ml4ir_losses.evaluation.scoring import missed
+from ml4ir_losses.experiments.callbacks import BatchProgress, BestWeights, EpochLog
+from ml4ir_losses.experiments.experiment import Experiment
+from ml4ir_losses.experiments.run_folder import LOGGER, RunFolder
+from ml4ir_losses.model.optimizers import plateau_callback
+
+
+@dataclass
+class Run:
+    """What a training run left.
+
+    Attributes:
+        path: the run folder.
+        model: the trained model, with the weights of its best epoch.
+        metrics: `{"validation": {...}, "test": {...}}`; of texts also `retrieval` and `reranking`.
+        baselines: `{"random": {...}, "best feature (...)": {...}}`, on the last of the metrics.
+        missed: one line per expected metric that was missed.
+        interrupted: true if Ctrl-C ended the training early.
+    """
+
+    path: Path
+    model: Any
+    metrics: dict[str, dict[str, float]]
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    missed: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def prepare(config: AnyConfig) -> Experiment:
+    """Reads every split, fits what is fitted on the training split, and builds the compiled model.
+
+    Raises:
+        ConfigError, DataError: one line for what is wrong; nothing was written.
+    """
+    if isinstance(config, TextConfig):
+        from ml4ir_losses.experiments.text_preparation import prepare_texts
+
+        return prepare_texts(config)
+    from ml4ir_losses.experiments.feature_experiment import prepare_features
+
+    return prepare_features(config)
+
+
+def train(
+    config: str | Path | Mapping[str, Any] | AnyConfig,
+    run_dir: str | Path | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    seed: int | None = None,
+    progress: Any = None,
+) -> Run:
+    """Trains, judges and saves a model; the log goes to the logger `ml4ir_losses` and to `log.txt`.
+
+    Ctrl-C ends the training, keeps the best weights so far and marks `metrics.json` as interrupted.
+
+    Args:
+        config: a YAML file, a mapping or a checked config.
+        run_dir: the run folder; `runs/<name>-<time>` when left out. A folder that holds something is an error.
+        overrides: `a.b.c=value` strings.
+        seed: stands in for `training.seed`.
+        progress: a `rich.progress.Progress` for the batches.
+
+    Raises:
+        ConfigError, DataError: one line for what is wrong; no run folder is left.
+        RunError: the loss is no longer a number; the run folder holds the log.
+    """
+    config = load_config(config, overrides, seed)
+    folder = RunFolder.named(config.name, run_dir)
+    experiment = prepare(config)
+    with folder.logging():
+        folder.write_text("config.yaml", dump_config(config))
+        interrupted = _fit(experiment, folder, progress)
+        return _finish(experiment, folder, interrupted)
+
+
+def _fit(experiment: Experiment, folder: RunFolder, progress: Any) -> bool:
+    """Trains with the best weights restored; true if interrupted."""
+    config, model = experiment.config, experiment.model
+    monitor, mode = experiment.monitored()
+    stop = config.training.early_stopping
+    rules = {} if stop is None else stop.model_dump(exclude={"monitor"})
+    best = BestWeights(monitor, mode, **rules)
+    callbacks = [*experiment.callbacks(), best, EpochLog(folder, config.training.epochs, best)]
+    if plateau := plateau_callback(config.model, monitor, mode):
+        callbacks.append(plateau)
+    if progress is not None:
+        callbacks.append(BatchProgress(progress, experiment.steps))
+    interrupted = False
+    started = time.perf_counter()
+    try:
+        experiment.begin()
+        with progress or nullcontext(), warnings.catch_warnings():
+            # How many batches an epoch has is not always known beforehand; Keras takes the end for an accident.
+            warnings.filterwarnings("ignore", message="Your input ran out of data")
+            model.fit(
+                experiment.dataset("train"),
+                validation_data=experiment.dataset("validation"),
+                epochs=config.training.epochs,
+                callbacks=callbacks,
+                verbose=0,
+                shuffle=False,  # the plan shuffles
+            )
+    except KeyboardInterrupt:
+        interrupted = True
+        LOGGER.warning("Interrupted: the best weights so far are kept.")
+    best.restore(model)
+    epoch = "none finished" if best.best_epoch is None else f"best epoch {best.best_epoch + 1}"
+    LOGGER.info("trained %.1f s, %s", time.perf_counter() - started, epoch)
+    return interrupted
+
+
+def _finish(experiment: Experiment, folder: RunFolder, interrupted: bool) -> Run:
+    """Saves the model, then judges it; a second Ctrl-C cuts the judging short."""
+    run = Run(folder.path, experiment.model, {}, interrupted=interrupted)
+    try:
+        with uninterrupted():
+            folder.save_model(experiment.model)
+        for split in experiment.judged:
+            run.metrics[split] = experiment.judge(split, folder)
+        _write_metrics(folder, run)
+        if run.metrics:
+            run.baselines = experiment.baselines(list(run.metrics)[-1])
+            folder.write_json("baselines.json", run.baselines)
+    except KeyboardInterrupt:
+        run.interrupted = True
+        LOGGER.warning("Interrupted while the model was judged.")
+        _write_metrics(folder, run)
+    for split, values in run.metrics.items():
+        LOGGER.info("%s: %s", split, "  ".join(f"{name} {value:.4f}" for name, value in values.items()))
+    for split, expected in experiment.config.expected_metrics.items():
+        run.missed += [f"{split}: {line}" for line in missed(expected, run.metrics.get(split, expected))]
+    for line in run.missed:
+        LOGGER.error("expected_metrics.%s", line)
+    return run
+
+
+def _write_metrics(folder: RunFolder, run: Run) -> None:
+    folder.write_json("metrics.json", {**run.metrics, **({"interrupted": True} if run.interrupted else {})})
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Puts Ctrl-C off until the block is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pending.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pending:
+        raise KeyboardInterrupt

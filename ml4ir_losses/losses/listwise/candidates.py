@@ -1,0 +1,212 @@
+"""Cross-encoder losses over one positive and the candidates that it competes with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, ClassVar
+
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.registry import register_loss
+from ml4ir_losses.core.shapes import Shape, differ, show
+from ml4ir_losses.losses.base import CHUNKS, ListwiseLossBase
+from ml4ir_losses.ops import as_float, clean, ranks, row_sum, surprisal
+
+
+def cross_encoder_multiple_negatives_ranking(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    num_negatives: int | None = 4,
+    scale: float = 10.0,
+    seed: Any = None,
+) -> Tensor:
+    """Per-query cross entropy of the positive, [B]: see `CrossEncoderMultipleNegativesRankingLoss`.
+
+    Of `labels` only the shape is read. `mask` and `item_weight` are [B], or the mask is [B, width of `scores`].
+    `seed` may also be a `keras.random.SeedGenerator`.
+    """
+    labels, scores = ops.convert_to_tensor(labels), as_float(scores)
+    listed = already_sampled(labels.shape, scores.shape, num_negatives)
+    rows, width = ops.shape(scores)[0], ops.shape(scores)[1]
+    real = _columns(mask, scores, listed)
+    _, scores, real, _ = clean(scores, scores, real, temperature=temperature / scale)
+
+    if listed:
+        chosen, positive = real, ops.logical_and(real, ops.arange(width)[None, :] == 0)
+    else:
+        column, row = ops.arange(width)[None, :], ops.arange(rows)[:, None]
+        # Tiled, not by a remainder: where sizes are known only when a graph runs, an odd width must not fit.
+        own = ops.tile(ops.arange(rows)[None, :] == row, (1, width // rows))
+        others = ops.logical_and(real, ops.logical_not(own))
+        known = None not in tuple(scores.shape)
+        if not (known and num_negatives is not None and num_negatives >= width - width // rows):
+            others = _drawn(others, num_negatives, seed)
+        chosen = ops.logical_or(others, ops.logical_and(real, own))
+        positive = ops.logical_and(real, column == row)
+    return _cross_entropy(scores, chosen, positive, item_weight)
+
+
+def positive_among_list(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    num_negatives: int | None = 4,
+    scale: float = 10.0,
+    seed: Any = None,
+) -> Tensor:
+    """Per-query cross entropy of a list's positive, [B], from labels [B, N]: see the class with labels.
+
+    The positive is the first document of the highest label, if that is above 0; negatives are those that are not.
+    """
+    labels, scores, real, _ = clean(labels, scores, mask, temperature=temperature / scale)
+    relevant = ops.logical_and(real, labels > 0)
+    positive = ops.logical_and(relevant, ranks(labels, real) == 1)
+    negative = _drawn(ops.logical_and(real, ops.logical_not(relevant)), num_negatives, seed)
+    return _cross_entropy(scores, ops.logical_or(positive, negative), positive, item_weight)
+
+
+def _drawn(candidates: Tensor, count: int | None, seed: Any) -> Tensor:
+    """`count` of the candidates of each row, all where there are no more."""
+    if count is None:
+        return candidates
+    draw = keras.random.uniform(ops.shape(candidates), dtype="float32", seed=seed)
+    return ops.logical_and(candidates, ranks(draw, candidates) <= count)
+
+
+def _cross_entropy(scores: Tensor, chosen: Tensor, positive: Tensor, weight: Tensor | None) -> Tensor:
+    """Of each row's positive among those that are chosen, [B]; 0 for a row without one."""
+    has_positive = ops.any(positive, axis=-1, keepdims=True)
+    values = row_sum(ops.where(positive, surprisal(scores, ops.logical_and(chosen, has_positive)), 0.0))
+    return values if weight is None else values * ops.cast(weight, values.dtype)
+
+
+def already_sampled(
+    labels: Sequence[int | None], scores: Sequence[int | None], num_negatives: int | None, key: str = ""
+) -> bool:
+    """True if a row of y_pred is the positive and its negatives, False if it is all candidates; by shapes alone."""
+    rows, width = scores
+    listed = num_negatives is not None and width == 1 + num_negatives
+    if rows is None or width is None:
+        return listed
+    whole = width % rows == 0
+    if listed and whole:  # either is possible: labels for every column are those of a list
+        return len(labels) == 2 and labels[1] == width
+    if not listed and not whole:
+        raise UserError(
+            f"{key or 'The loss'!r} takes y_pred [B, 1 + num_negatives], the positive first, or all candidates "
+            f"[B, a multiple of B]. Received: y_pred [{rows}, {width}], num_negatives={num_negatives}."
+        )
+    return listed
+
+
+def _columns(mask: Tensor | None, scores: Tensor, listed: bool) -> Tensor:
+    """Which columns of each row are real, [B, width], from a mask of rows or of columns."""
+    if mask is None:
+        return ops.ones_like(scores, dtype="bool")
+    mask = ops.cast(mask, "bool")
+    if len(mask.shape) == 2 and mask.shape[1] != 1:
+        return mask
+    rows, width = ops.shape(scores)[0], ops.shape(scores)[1]
+    mask = ops.reshape(mask, (-1, 1))
+    both = ops.broadcast_to(mask, (rows, width))
+    if listed:
+        return both
+    # The documents of a row that is padding are nobody's candidates.
+    return ops.logical_and(both, ops.tile(ops.reshape(mask, (1, -1)), (1, width // rows)))
+
+
+@register_loss("cross_encoder_multiple_negatives_ranking")
+class CrossEncoderMultipleNegativesRankingLoss(ListwiseLossBase):
+    r"""Cross entropy of a query's positive among sampled negatives, scored by a cross-encoder.
+
+    $$\ln\sum_{j \in L} e^{c\,a(s_j)/T} - c\,a(s_+)/T$$
+    with L the positive, the sampled negatives and the query's own hard negatives, and a the `activation_fn`.
+
+    y_pred [B, B·C] holds all candidates: column c·B + j is the j-th row of candidate column c, so that row i's own
+    positive is column i and its own hard negatives are c·B + i. `num_negatives` of the other rows' candidates are
+    drawn for every row, without replacement and anew at every call. Or y_pred is [B, 1 + num_negatives], already
+    sampled, the positive first. The width tells which: 1 + `num_negatives` is a list already sampled, another
+    multiple of B all candidates. Where it is both, y_true of y_pred's shape says that it is a list, and y_true
+    [B] or [B, 1] that it is all candidates. For other lists, such as with hard negatives, set `num_negatives` to
+    their width less 1. No labels: y_true is anything with B rows. In nats.
+
+    With a number as `min_label`, as in every config, y_true [B, N] holds labels of lists of any width: the positive
+    is the first document of the highest label, which must be above 0, and the negatives are drawn from the documents
+    that are not above 0. A list without a positive has the value 0.
+
+    Args:
+        temperature: T, above 0.
+        num_negatives: how many negatives are drawn; None, or more than there are: all.
+        scale: c, above 0. With a sigmoid and m negatives, no value is below ln(1 + m·exp(-c)).
+        seed: equal seeds give equal sequences of draws.
+        min_label: None: there are no labels; a number: documents whose label is below it are padding.
+        activation_fn: a, applied to the logits first; None is the identity.
+
+    Raises:
+        ValueError: for a y_pred that is neither a list nor all candidates.
+
+    Source: van den Oord et al., "Representation learning with contrastive predictive coding" (2018); the
+    cross-encoder loss of sentence-transformers.
+    """
+
+    function = staticmethod(cross_encoder_multiple_negatives_ranking)
+    activation = "sigmoid"
+    stochastic = True
+    defaults = {"activation_fn": "sigmoid", "min_label": None}
+
+    def valid(self, y_true: Tensor, y_pred: Tensor) -> Tensor | None:
+        """The documents of labelled lists that count; without labels all do."""
+        return None if self.min_label is None else super().valid(y_true, y_pred)
+
+    @property
+    def pure_function(self) -> Callable[..., Tensor]:
+        return type(self).function if self.min_label is None else positive_among_list
+
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
+        if self.min_label is not None:
+            super().check_shapes(y_true, y_pred)
+            return
+        if len(y_pred) != 2 or not y_true or differ(y_true[0], y_pred[0]):
+            raise UserError(
+                f"{self.key!r} takes y_pred [B, columns] and y_true with B rows. "
+                f"Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
+            )
+        already_sampled(y_true, y_pred, self.params["num_negatives"], self.key)
+
+    def weight_shape(self, y_true: Shape, y_pred: Shape) -> tuple[int | None, ...]:
+        return tuple(y_true[:1])
+
+
+@register_loss("cached_cross_encoder_multiple_negatives_ranking")
+class CachedCrossEncoderMultipleNegativesRankingLoss(CrossEncoderMultipleNegativesRankingLoss):
+    r"""`cross_encoder_multiple_negatives_ranking` under the name of its form for large batches.
+
+    $$\ln\sum_{j \in L} e^{c\,a(s_j)/T} - c\,a(s_+)/T$$
+
+    The value and the gradient are the same; shapes are those of `CrossEncoderMultipleNegativesRankingLoss`. In nats.
+
+    Args:
+        temperature: T, above 0.
+        num_negatives: how many negatives are drawn; None, or more than there are: all.
+        scale: c, above 0.
+        seed: equal seeds give equal sequences of draws.
+        min_label: None: there are no labels; a number: documents whose label is below it are padding.
+        activation_fn: a, applied to the logits first; None is the identity.
+        mini_batch_size: how many documents a cross-encoder scores at a time; never changes the value.
+        show_progress_bar: show on stderr how many mini-batches of a step are done.
+
+    Raises:
+        ValueError: for a y_pred that is neither a list nor all candidates.
+
+    Source: Gao et al., "Scaling deep contrastive learning batch size under memory limited setup" (2021).
+    """
+
+    step_parameters: ClassVar[Collection[str]] = (*CHUNKS, "show_progress_bar")
+    defaults = {"activation_fn": "sigmoid", "min_label": None, "mini_batch_size": 32, "show_progress_bar": False}

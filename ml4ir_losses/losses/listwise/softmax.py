@@ -1,0 +1,304 @@
+"""Listwise losses: the softmax family and ListMLE."""
+
+from __future__ import annotations
+
+from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.registry import register_loss
+from ml4ir_losses.losses.base import ListwiseLossBase
+from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec, get_lambda_weight
+from ml4ir_losses.ops import (
+    below_top,
+    clean,
+    descending_order,
+    list_weight,
+    lowest,
+    masked_log_softmax,
+    masked_logsumexp,
+    rank_table,
+    ranks,
+    row_sum,
+    safe_divide,
+    surprisal,
+    take,
+)
+from ml4ir_losses.ops.tail_sums import plackett_luce
+
+
+def softmax_cross_entropy(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    normalize_labels: bool = False,
+    lambda_weight: LambdaWeightSpec = None,
+) -> Tensor:
+    """Per-query softmax cross entropy, [B]: see `SoftmaxCrossEntropy`."""
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
+    gains = labels
+    if lambda_weight is not None:
+        gains = get_lambda_weight(lambda_weight).document_weights(labels, ranks(scores, mask), mask)
+    target = weight * ops.stop_gradient(gains)
+    if normalize_labels:
+        target = safe_divide(target, row_sum(target)[:, None] * ops.ones_like(target))
+    return row_sum(target * surprisal(scores, mask))
+
+
+def rank_one_listnet(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Per-query rank-one ListNet, [B]: see `RankOneListNet`."""
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
+    scores = below_top(scores, mask)
+    surprise = surprisal(scores, mask)
+    # ln(1 - p) for the best document is the log of the others' share, which 1 - p would round away.
+    size = ops.shape(scores)[1]
+    best = ops.argmax(ops.where(mask, scores, float("-inf")), axis=-1)[:, None] == ops.arange(size)[None, :]
+    others = ops.logical_and(mask, ops.logical_not(best))
+    several = ops.any(others, axis=-1, keepdims=True)
+    log_rest_of_best = masked_logsumexp(scores, others) - masked_logsumexp(scores, mask)
+    log_rest = ops.where(best, log_rest_of_best, ops.log1p(-ops.exp(-ops.where(others, surprise, 1.0))))
+    log_rest = ops.where(ops.logical_and(mask, several), log_rest, 0.0)
+    return row_sum(weight * (labels * surprise - (1.0 - labels) * log_rest))
+
+
+def aux_one_hot_cross_entropy(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Per-query cross entropy with the highest label, [B]: see `AuxOneHotCrossEntropy`."""
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
+    top = ops.max(ops.where(mask, labels, float("-inf")), axis=-1, keepdims=True)
+    target = ops.cast(ops.logical_and(mask, labels >= top), scores.dtype)
+    return safe_divide(row_sum(weight * target * surprisal(scores, mask)), row_sum(target))
+
+
+def aux_softmax_cross_entropy(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Per-query cross entropy with the softmax of the labels, [B]: see `AuxSoftmaxCrossEntropy`."""
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
+    target = weight * ops.where(mask, ops.exp(masked_log_softmax(labels, mask)), 0.0)
+    return row_sum(target * surprisal(scores, mask))
+
+
+def list_mle(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    respect_input_order: bool = False,
+    lambda_weight: LambdaWeightSpec = None,
+    seed: int | None = None,
+) -> Tensor:
+    """Per-query ListMLE, [B]: see `ListMLELoss`. `seed` may also be a `keras.random.SeedGenerator`."""
+    labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
+    list_weights = 1.0 if item_weight is None else list_weight(labels, mask, weight)
+    if seed is not None and not respect_input_order:
+        shuffle = ops.argsort(keras.random.uniform(ops.shape(labels), seed=seed), axis=-1)
+        labels, scores, mask = (take(x, shuffle) for x in (labels, scores, mask))
+    order = descending_order(ops.zeros_like(labels) if respect_input_order else labels, mask)
+    positions, sizes = rank_table(scores)[None, :], row_sum(ops.cast(mask, scores.dtype))[:, None]
+    counted = ops.cast(positions <= sizes, scores.dtype)
+    if lambda_weight is not None:
+        counted = counted * get_lambda_weight(lambda_weight).position_weights(positions, sizes)
+    return list_weights * plackett_luce(ops.where(mask, scores, lowest(scores)), order, counted)
+
+
+def p_list_mle(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    temperature: float = 1.0,
+    lambda_weight: LambdaWeightSpec = "p_list_mle",
+    respect_input_order: bool = False,
+) -> Tensor:
+    """Per-query position-aware ListMLE, [B]: see `PListMLELoss`."""
+    return list_mle(
+        labels,
+        scores,
+        mask,
+        item_weight=item_weight,
+        temperature=temperature,
+        respect_input_order=respect_input_order,
+        lambda_weight=lambda_weight,
+    )
+
+
+@register_loss("softmax_cross_entropy", aliases=("softmax_loss",))
+class SoftmaxCrossEntropy(ListwiseLossBase):
+    r"""Cross entropy of the labels with the softmax of the scores over the query's documents.
+
+    $$-\sum_i w_i\,y_i \ln\frac{e^{s_i/T}}{\sum_j e^{s_j/T}}$$
+
+    Labels are not normalised: a query with more relevance weighs more. A query without relevance gives 0.
+    In nats. Scores and labels [B, N].
+
+    Args:
+        temperature: T, above 0; scores are divided by it.
+        normalize_labels: divide the weighted labels by their sum, so that every query weighs the same.
+        lambda_weight: `dcg` or `ndcg`: every document's gain, discounted at its present rank, stands in for its
+            label.
+        min_label: documents whose label is below it are padding.
+
+    Raises:
+        ValueError: for a lambda weight that does not weigh documents.
+
+    Source: Bruch et al., "An analysis of the softmax cross entropy loss for learning-to-rank with binary
+    relevance" (2019).
+    """
+
+    function = staticmethod(softmax_cross_entropy)
+    elementwise = True
+    activation = "softmax"
+    lambda_weights = ("dcg",)
+
+
+@register_loss("rank_one_listnet")
+class RankOneListNet(ListwiseLossBase):
+    r"""Binary cross entropy of every label with the document's softmax probability, summed over the query.
+
+    $$-\sum_i w_i\,[y_i \ln p_i + (1-y_i)\ln(1-p_i)],\quad p = \mathrm{softmax}(s/T)$$
+
+    Computed exactly at any score (ml4ir clips p at 1e-7, where its gradient dies). In a list of one document
+    p is the constant 1, and the value is 0. In nats. Scores [B, N], labels [B, N] from 0 to 1.
+
+    Args:
+        temperature: T, above 0; scores are divided by it.
+        min_label: documents whose label is below it are padding.
+
+    Raises:
+        ValueError: in direct calls, for labels outside [0, 1].
+
+    Source: Cao et al., "Learning to rank: from pairwise approach to listwise approach" (2007), top-one form of
+    ml4ir.
+    """
+
+    function = staticmethod(rank_one_listnet)
+    elementwise = True
+    activation = "softmax"
+    label_range = (0.0, 1.0)
+
+
+@register_loss("aux_one_hot_cross_entropy")
+class AuxOneHotCrossEntropy(ListwiseLossBase):
+    r"""Softmax cross entropy in which the documents of the query's highest label share the target.
+
+    $$-\frac{1}{|M|}\sum_{i \in M} w_i \ln\mathrm{softmax}(s/T)_i,\quad M = \{i: y_i = \max_j y_j\}$$
+
+    Only real documents take part in the maximum and in the ties. In nats. Scores and labels [B, N].
+
+    Args:
+        temperature: T, above 0; scores are divided by it.
+        min_label: documents whose label is below it are padding; set it below your lowest auxiliary label.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
+
+    Source: ml4ir, auxiliary objectives (2022).
+    """
+
+    function = staticmethod(aux_one_hot_cross_entropy)
+    elementwise = True
+    activation = "softmax"
+
+
+@register_loss("aux_softmax_cross_entropy")
+class AuxSoftmaxCrossEntropy(ListwiseLossBase):
+    r"""Cross entropy of the softmax of the labels with the softmax of the scores.
+
+    $$-\sum_i w_i\,\mathrm{softmax}(y)_i \ln\mathrm{softmax}(s/T)_i$$
+
+    In nats. Scores and labels [B, N].
+
+    Args:
+        temperature: T, above 0; scores, not labels, are divided by it.
+        min_label: documents whose label is below it are padding; set it below your lowest auxiliary label.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
+
+    Source: ml4ir, auxiliary objectives (2022).
+    """
+
+    function = staticmethod(aux_softmax_cross_entropy)
+    elementwise = True
+    activation = "softmax"
+
+
+@register_loss("list_mle", aliases=("list_mle_loss",))
+class ListMLELoss(ListwiseLossBase):
+    r"""Negative log likelihood of the ideal order under the Plackett-Luce model.
+
+    $$\bar w \sum_{r=1}^{n} c_r \Big[\ln\sum_{q \ge r} e^{s_{\pi(q)}/T} - s_{\pi(r)}/T\Big]$$
+    with π the order of the labels, highest first, and w̄ the label-weighted mean of the item weights.
+
+    Exact at any spread of scores; padding takes no part. In nats. Scores and labels [B, N].
+
+    Args:
+        temperature: T, above 0; scores are divided by it.
+        respect_input_order: take the documents' order as the ideal one and ignore the labels (but for padding);
+            sentence-transformers does so by default.
+        lambda_weight: c, `{key: list_mle, discount: ...}` by the rank in the ideal order; None is 1.
+        seed: None keeps tied labels in their order; a number breaks ties at random, anew at every call.
+        min_label: documents whose label is below it are padding.
+        activation_fn: applied to the logits first.
+
+    Raises:
+        ValueError: for a lambda weight that does not weigh positions.
+
+    Source: Xia et al., "Listwise approach to learning to rank" (2008).
+    """
+
+    function = staticmethod(list_mle)
+    defaults = {"activation_fn": None}
+    lambda_weights = ("position",)
+
+
+@register_loss("p_list_mle")
+class PListMLELoss(ListwiseLossBase):
+    r"""ListMLE in which the first ranks count most: a weighted mean of its steps.
+
+    $$\bar w \sum_{r=1}^{n} v_r \Big[\ln\sum_{q \ge r} e^{s_{\pi(q)}/T} - s_{\pi(r)}/T\Big],\quad
+    v_r = \frac{2^{n-r+1}-1}{\sum_{q=1}^{n} (2^{n-q+1}-1)}$$
+    with π the order of the labels, highest first, and w̄ the label-weighted mean of the item weights.
+
+    In nats. Scores and labels [B, N].
+
+    Args:
+        temperature: T, above 0; scores are divided by it.
+        lambda_weight: v; `{key: p_list_mle, rank_discount_fn: ...}` for the normalised weights of another function
+            of the 1-based rank; None is `list_mle`.
+        respect_input_order: take the documents' order as the ideal one and ignore the labels (but for padding);
+            sentence-transformers does so by default.
+        min_label: documents whose label is below it are padding.
+        activation_fn: applied to the logits first.
+
+    Raises:
+        ValueError: for a lambda weight that does not weigh positions.
+
+    Source: Lan et al., "Position-aware ListMLE: a sequential learning process for ranking" (2014).
+    """
+
+    function = staticmethod(p_list_mle)
+    defaults = {"activation_fn": None}
+    lambda_weights = ("position",)

@@ -1,0 +1,170 @@
+"""The config: what is accepted, and the one line for what is not."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ml4ir_losses.config.load import Config, dump_config, load_config, metric_name
+from ml4ir_losses.core.errors import ConfigError
+from small import config
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def error(tmp_path, *overrides, **sections):
+    with pytest.raises(ConfigError) as info:
+        load_config(config(tmp_path, **sections), overrides)
+    message = str(info.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_configs_of_the_repository_are_valid(path):
+    assert load_config(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("trainig.epochs=3", "trainig: unknown 'trainig'. Did you mean 'training'? Allowed: name, data,"),
+        ("training.epoch=3", "training.epoch: unknown 'epoch'. Did you mean 'epochs'?"),
+        ("training.epochs=many", "training.epochs: input should be a valid integer"),
+        ("training.epochs=0", "training.epochs: input should be greater than or equal to 1. Received: 0."),
+        ("training.early_stopping={monitor: val_ndcg}", "Did you mean 'val_ndcg_5'? Allowed: val_loss, val_ndcg_5"),
+        ("data.batchsize=3", "data.batchsize: unknown 'batchsize'. Did you mean 'batch_size'?"),
+        ("data.format=svmlite", "data.format: Unknown data format 'svmlite'. Did you mean 'svmlight'?"),
+        ("features.inputs.price.transfroms=[]", "features.inputs.0.transfroms: unknown 'transfroms'. Did you mean"),
+        ("features.inputs.0.type=numerc", "features.inputs.0.type: unknown 'numerc'. Did you mean 'numeric'?"),
+        ("features.inputs.0.transforms=[logp]", "transforms.0: unknown 'logp'. Did you mean 'log1p'?"),
+        ("features.inputs.0.transforms=[{key: clip, min: 3, max: 1}]", "transforms.0: min 3 is above max 1."),
+        ("features.inputs.0.scope=query", None),
+        ("features.inputs=[]", "features.inputs: list should have at least 1 item"),
+        ("model.loss=listmle", "model.loss: Unknown loss 'listmle'. Did you mean 'list_mle'? Allowed: adaptive_layer"),
+        ("model.loss={key: list_mle, temprature: 2}", "has no parameter 'temprature'. Did you mean 'temperature'?"),
+        ("model.loss={key: list_mle, temperature: -2}", "model.loss: `temperature` must be a number above 0."),
+        ("model.loss={temperature: 2}", "model.loss: "),
+        ("model.loss={key: list_mle, propensity: power}", "model.loss.propensity: needs features.positions"),
+        ("model.aux_losses=[sigmoid]", "model.aux_losses.0: Unknown loss 'sigmoid'. Did you mean"),
+        ("model.metrics=[ndgc]", "model.metrics.0: Unknown metric 'ndgc'. Did you mean 'ndcg'?"),
+        ("model.metrics=[{key: ndcg, topn: 0}]", "model.metrics.0: `topn` must be None or a whole number"),
+        (
+            "model.metrics=[{key: mrr}, {key: mrr, relevance_threshold: 2}]",
+            "model.metrics: two metrics are called 'mrr'",
+        ),
+        ("features.inputs.0.name=mask", "an input cannot be called 'mask'"),
+        ("model.loss={key: weighted_sum, losses: 5}", "model.loss: A weighted sum takes"),
+        (
+            "model.loss={key: weighted_sum, losses: [[list_mle, 1], [{key: softmax_loss, min_label: -5}, 1]]}",
+            "must have one `min_label`",
+        ),
+        ("training.seed=99999999999", "training.seed: input should be less than"),
+        ("data.train=[]", "data.train: "),
+        ("model.metrics=[{key: ndcg, k: 3}]", "model.metrics.0: metric 'ndcg' has no parameter 'k'."),
+        ("model.architecture={key: dnn, units: [3]}", "model.architecture: architecture 'dnn' has no parameter"),
+        ("model.lr_schedule=cosin", "model.lr_schedule.key: unknown 'cosin'. Did you mean 'cosine'?"),
+        ("model.lr_schedule={key: cosine, decay: 3}", "model.lr_schedule.decay: unknown 'decay'. Did you mean"),
+        ("expected_metrics={test: {ndcg_10: 1}}", "expected_metrics.test.ndcg_10: not among model.metrics: ndcg_5"),
+        ("name=a/b", "name: string should match pattern"),
+        ("training", "--set 'training': write a.b.c=value."),
+        ("model.metrics.7=mrr", "--set model.metrics.7: no item '7'; there are 0 to 1"),
+        ("training.epochs.x=1", "'epochs' holds 2, which has no keys"),
+    ],
+)
+def test_a_wrong_key_or_value_gets_one_line_with_its_path(tmp_path, override, expected):
+    if expected is None:
+        load_config(config(tmp_path), [override])
+    else:
+        assert expected in error(tmp_path, override)
+
+
+def test_inputs_of_the_query_alone_cannot_rank(tmp_path):
+    inputs = [{"name": "segment", "type": "categorical", "scope": "query"}]
+    assert "at least one input must be of scope document" in error(tmp_path, features={"inputs": inputs})
+
+
+def test_overrides_reach_every_place(tmp_path):
+    sets = [
+        "model.loss.key=list_mle",  # the loss was given as a bare key
+        "model.loss.temperature=5e-1",
+        "features.inputs.brand.embedding_dim=7",
+        "model.metrics.1={key: map}",
+        "training.early_stopping={patience: 3}",
+        "data.options.delimiter=;",
+    ]
+    loaded = load_config(config(tmp_path), sets, seed=9)
+    assert loaded.model.loss == {"key": "list_mle", "temperature": 0.5}
+    assert loaded.features.inputs[1].embedding_dim == 7
+    assert [metric_name(m) for m in loaded.model.metrics] == ["ndcg_5", "map"]
+    assert loaded.training.early_stopping.patience == 3
+    assert loaded.training.seed == 9
+    assert loaded.data.options == {"delimiter": ";"}
+
+
+def test_features_and_model_may_be_files_of_their_own(tmp_path):
+    whole = config(tmp_path)
+    for section in ("features", "model"):
+        (tmp_path / f"{section}.yaml").write_text(yaml.safe_dump(whole[section]))
+    (tmp_path / "main.yaml").write_text(yaml.safe_dump({**whole, "features": "features.yaml", "model": "model.yaml"}))
+    assert load_config(tmp_path / "main.yaml") == load_config(whole)
+    assert load_config(tmp_path / "main.yaml", ["model.loss.key=list_mle"]).model.loss == {"key": "list_mle"}
+
+
+def test_a_section_file_may_be_set_and_the_callers_mapping_stays(tmp_path):
+    whole = config(tmp_path)
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump({"loss": "list_mle"}))
+    loaded = load_config(whole, [f"model={tmp_path / 'm.yaml'}", "model.loss.temperature=2", "training.epochs=77"])
+    assert loaded.model.loss == {"key": "list_mle", "temperature": 2}
+    assert whole == config(tmp_path)
+
+
+@pytest.mark.parametrize("propensity", [5, [1, "a"], {"key": ["power"]}, {"key": "table", "values": ["a"]}])
+def test_a_propensity_that_cannot_be_one(tmp_path, propensity):
+    loss = {"key": "list_mle", "propensity": propensity}
+    assert "model.loss.propensity: " in error(tmp_path, model={"loss": loss}, features={"positions": "shown"})
+
+
+def test_the_resolved_config_loads_as_itself(tmp_path):
+    loaded = load_config(
+        config(tmp_path, model={"aux_losses": [{"key": "list_mle", "weight": 0.1, "label": "clicked"}]})
+    )
+    (tmp_path / "resolved.yaml").write_text(dump_config(loaded))
+    assert load_config(tmp_path / "resolved.yaml") == loaded
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: [1\nb: 2", "bad.yaml, line 2, column 2: expected ',' or ']'"),
+        ("name: a\nname: b\n", "bad.yaml, line 2, column 1: the key 'name' is given twice."),
+        ("- 1\n", "bad.yaml: a config is a mapping of keys. Received: list."),
+        ("a: !!python/object/apply:os.system ['echo']\n", "could not determine a constructor"),
+    ],
+)
+def test_a_file_that_is_no_config_gets_line_and_column(tmp_path, text, expected):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(ConfigError) as info:
+        load_config(tmp_path / "bad.yaml")
+    assert expected in str(info.value)
+
+
+def test_the_schema_takes_what_the_loader_takes(tmp_path):
+    schema = Config.model_json_schema()
+    assert set(schema["properties"]) == set(Config.model_fields)
+    model = schema["$defs"]["ModelConfig"]["properties"]
+    assert "list_mle" in model["loss"]["anyOf"][0]["enum"]
+    assert "ndcg" in model["metrics"]["items"]["anyOf"][1]["properties"]["key"]["enum"]
+    for section in (schema["properties"]["features"], model["optimizer"], model["lr_schedule"]):
+        assert {"type": "string"} in section["anyOf"]
+
+
+def test_a_config_is_checked_without_a_backend(tmp_path):
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config(tmp_path)))
+    code = (
+        "import sys; from ml4ir_losses import load_config; load_config(sys.argv[1]);"
+        "sys.exit(any(m in sys.modules for m in ('keras', 'tensorflow', 'jax', 'torch')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "c.yaml")], check=False).returncode == 0

@@ -1,0 +1,38 @@
+"""The real learning-to-rank set, where it is there: svmlight, 300 sparse features, grades 0 to 4."""
+
+from pathlib import Path
+
+import pytest
+
+from ml4ir_losses.config.load import load_config
+from ml4ir_losses.experiments.evaluate import check
+from ml4ir_losses.experiments.train import train
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT.parent / "shared" / "data" / "ltr"
+
+pytestmark = [
+    pytest.mark.backend("tensorflow"),
+    pytest.mark.skipif(not DATA.is_dir(), reason="the data set is not beside the checkout"),
+]
+
+
+@pytest.fixture
+def config():
+    return load_config(ROOT / "configs" / "ltr.yaml", [f"data.directory={DATA}"])
+
+
+def test_the_data_are_read_whole(config):
+    summary = check(config)
+    sizes = {split: (values["queries"], values["documents"]) for split, values in summary["splits"].items()}
+    assert sizes == {"train": (161, 2387), "validation": (40, 618), "test": (50, 768)}
+    assert summary["splits"]["train"]["longest"] <= 27
+    assert summary["features"] == 300
+
+
+@pytest.mark.slow
+def test_the_config_reaches_its_figure(config, tmp_path):
+    run = train(config, tmp_path / "run")
+    assert run.missed == []
+    assert run.metrics["test"]["ndcg_10"] > 0.745
+    assert run.baselines["random"]["ndcg_10"] == pytest.approx(0.582, abs=0.02)
