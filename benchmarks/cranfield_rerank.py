@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from scipy.stats import ttest_rel
 
-from ml4ir_losses import RetrievalJudge, load_config, load_model, train
+from ml4ir_losses import RetrievalEvaluator, load_config, load_model, train
 from ml4ir_losses.data.collection import read_collection
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.evaluation.bm25 import bm25_scores
@@ -45,7 +45,7 @@ def features(encoder, titles, bodies, questions):
     return found
 
 
-def write_folds(folder, judge, questions, ids, found, seed):
+def write_folds(folder, evaluator, questions, ids, found, seed):
     """A CSV per fold; the ids of BM25's best documents by question."""
     candidates = np.argsort(-found["bm25_both"], axis=1, kind="stable")[:, :DEPTH]
     fold = np.random.default_rng(seed).permutation(len(questions)) % FOLDS
@@ -54,7 +54,7 @@ def write_folds(folder, judge, questions, ids, found, seed):
             writer = csv.writer(file)
             writer.writerow(["query_id", "doc_id", "label", *found])
             for q in np.flatnonzero(fold == number):
-                grades = judge.judgments.get(questions[q], {})
+                grades = evaluator.judgments.get(questions[q], {})
                 for d in candidates[q]:
                     values = (f"{x[q, d]:.6g}" for x in found.values())
                     writer.writerow([questions[q], ids[d], grades.get(ids[d], 0), *values])
@@ -98,13 +98,13 @@ def main():
     data = load_config(CONFIGS / "cranfield_bi_encoder.yaml", overrides).data
     collection = read_collection(data)
     table = read_table(data.paths(data.retrieval.corpus))
-    judge = RetrievalJudge(collection.corpus, collection.queries, collection.judgments, [("ndcg", 10)])
-    questions = judge.query_ids
+    evaluator = RetrievalEvaluator(collection.corpus, collection.queries, collection.judgments, [("ndcg", 10)])
+    questions = evaluator.query_ids
     texts = [collection.queries[q] for q in questions]
     found = features(load_model(args.encoder), list(table.strings("title")), list(table.strings("text")), texts)
     args.folder.mkdir(parents=True, exist_ok=True)
-    bm25 = write_folds(args.folder, judge, questions, list(collection.corpus), found, seed=1)
-    base = judge.per_query(bm25)["ndcg_10"]
+    bm25 = write_folds(args.folder, evaluator, questions, list(collection.corpus), found, seed=1)
+    base = evaluator.per_query(bm25)["ndcg_10"]
     place = {document: row for row, document in enumerate(collection.corpus)}
     cosine = {
         question: sorted(bm25[question], key=lambda document, row=row: -found["cosine_both"][row][place[document]])
@@ -112,10 +112,10 @@ def main():
     }
     print("| | nDCG@10 | p against BM25 |\n|---|---|---|")
     print(f"| BM25 | {base.mean():.4f} | |")
-    alone = judge.per_query(cosine)["ndcg_10"]
+    alone = evaluator.per_query(cosine)["ndcg_10"]
     print(f"| bi-encoder's cosine, of BM25's {DEPTH} | {alone.mean():.4f} | {ttest_rel(alone, base).pvalue:.1e} |")
     for seed in args.seeds:
-        values = judge.per_query(rerank(args.folder, seed))["ndcg_10"]
+        values = evaluator.per_query(rerank(args.folder, seed))["ndcg_10"]
         print(f"| ranker, seed {seed} | {values.mean():.4f} | {ttest_rel(values, base).pvalue:.1e} |", flush=True)
 
 

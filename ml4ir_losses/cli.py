@@ -17,7 +17,9 @@ import typer
 from ml4ir_losses.core.errors import UserError
 
 app = typer.Typer(
-    help="Train, judge and use ranking models from a YAML config.", no_args_is_help=True, pretty_exceptions_enable=False
+    help="Train, evaluate and use ranking models from a YAML config.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 
 ConfigPath = Annotated[Path, typer.Argument(help="YAML config.")]
@@ -36,7 +38,7 @@ def train(
     overrides: Overrides = None,
     seed: Seed = None,
 ) -> None:
-    """Train a model, judge it on the test split and save everything in a run folder."""
+    """Train a model, evaluate it on the test split and save everything in a run folder."""
     from ml4ir_losses.config.load import load_config
 
     checked = load_config(config, overrides or (), seed)
@@ -54,11 +56,11 @@ def train(
 
 @app.command()
 def evaluate(run: RunPath, data: DataPath) -> None:
-    """Judge a run on a file with labels."""
+    """Evaluate a run on a file with labels."""
     _import_keras()
-    from ml4ir_losses.experiments.evaluate import evaluate as judge
+    from ml4ir_losses.experiments.evaluate import evaluate as evaluate_run
 
-    _print_metrics({"model": judge(run, data)}, f"{run}: {data}")
+    _print_metrics({"model": evaluate_run(run, data)}, f"{run}: {data}")
 
 
 @app.command()

@@ -86,7 +86,7 @@ class RetrievalConfig(Strict):
     )
     similarity: Literal["cosine", "dot", "euclidean"] = "cosine"
     dims: int | None = Field(None, ge=1, description="first dimensions of the embeddings; all when left out")
-    during_training: bool = Field(False, description="judge after every epoch, as val_retrieval_<metric>")
+    during_training: bool = Field(False, description="evaluate after every epoch, as val_retrieval_<metric>")
 
 
 class RerankingConfig(Strict):
@@ -226,8 +226,8 @@ class TextConfig(Strict):
     data: TextDataConfig
     model: TextModelConfig = Field(json_schema_extra=or_string)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
-    judging: list[Literal["similarity", "binary", "triplet"]] | None = Field(
-        None, description="how validation and test pairs are judged; by their columns when left out"
+    evaluators: list[Literal["similarity", "binary", "triplet"]] | None = Field(
+        None, description="how validation and test pairs are evaluated; by their columns when left out"
     )
     mining: MiningConfig = Field(default_factory=MiningConfig)
     expected_metrics: dict[Literal["validation", "test", "retrieval", "reranking"], dict[str, float]] = Field(

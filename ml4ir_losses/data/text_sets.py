@@ -1,4 +1,4 @@
-"""Data sets of texts as a run reads them: rows, classes, and the judges that their columns allow."""
+"""Data sets of texts as a run reads them: rows, classes, and the evaluators that their columns allow."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextDataC
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.data.collection import read_collection, read_lists
 from ml4ir_losses.data.texts import Array, TextRows
-from ml4ir_losses.evaluation.judges import (
-    BinaryJudge,
-    Judge,
-    RerankingJudge,
-    RetrievalJudge,
-    SimilarityJudge,
-    TripletJudge,
+from ml4ir_losses.evaluation.evaluators import (
+    BinaryEvaluator,
+    Evaluator,
+    RerankingEvaluator,
+    RetrievalEvaluator,
+    SimilarityEvaluator,
+    TripletEvaluator,
 )
 from ml4ir_losses.model.embedding_model import TextTask
 
@@ -104,39 +104,39 @@ def check_pair_labels(one: TextSet) -> None:
                 raise DataError(f"{rows.source} ({split}), column {one.config.columns['label']!r}: {error}") from None
 
 
-def pair_judges(config: TextConfig, one: TextSet, rows: TextRows) -> dict[str, Judge]:
-    """The judges of validation and test rows: those of the config, or those that the columns allow.
+def pair_evaluators(config: TextConfig, one: TextSet, rows: TextRows) -> dict[str, Evaluator]:
+    """The evaluators of validation and test rows: those of the config, or those that the columns allow.
 
     Raises:
-        ConfigError: for a judge whose columns are not there.
+        ConfigError: for an evaluator whose columns are not there.
     """
     columns = one.config.columns
     labelled = "label" in columns and len(rows.texts) == 2 and innermost(one.loss).labels != "class"
     binary = labelled and set(rows.numbers().tolist()) == {0.0, 1.0}
     fitting = {"triplet": len(rows.texts) > 2, "binary": binary, "similarity": labelled and not binary}
-    chosen = [name for name, fits in fitting.items() if fits] if config.judging is None else list(config.judging)
+    chosen = [name for name, fits in fitting.items() if fits] if config.evaluators is None else list(config.evaluators)
     first, second = rows.texts[0], rows.texts[-1]
-    makers: dict[str, Callable[[], Judge]] = {
-        "triplet": lambda: TripletJudge(first, rows.texts[1], rows.texts[2]),
-        "binary": lambda: BinaryJudge(first, second, rows.numbers()),
-        "similarity": lambda: SimilarityJudge(first, second, rows.numbers()),
+    makers: dict[str, Callable[[], Evaluator]] = {
+        "triplet": lambda: TripletEvaluator(first, rows.texts[1], rows.texts[2]),
+        "binary": lambda: BinaryEvaluator(first, second, rows.numbers()),
+        "similarity": lambda: SimilarityEvaluator(first, second, rows.numbers()),
     }
     needs = {"triplet": "anchor, positive and negative", "binary": "anchor, positive and label"}
-    judges = {}
+    evaluators = {}
     for name in chosen:
         possible = len(rows.texts) > 2 if name == "triplet" else len(rows.texts) == 2 and "label" in columns
         if not possible:
-            raise ConfigError(f"judging: {name!r} needs the columns {needs.get(name, needs['binary'])}.")
-        judges[name] = makers[name]()
-    return judges
+            raise ConfigError(f"evaluators: {name!r} needs the columns {needs.get(name, needs['binary'])}.")
+        evaluators[name] = makers[name]()
+    return evaluators
 
 
-def retrieval_judge(data: TextDataConfig) -> RetrievalJudge:
-    """The judge of `data.retrieval`."""
+def retrieval_evaluator(data: TextDataConfig) -> RetrievalEvaluator:
+    """The evaluator of `data.retrieval`."""
     collection, settings = read_collection(data), data.retrieval
     if settings is None:
         raise DataError("data.retrieval is not given.")
-    return RetrievalJudge(
+    return RetrievalEvaluator(
         collection.corpus,
         collection.queries,
         collection.judgments,
@@ -146,14 +146,14 @@ def retrieval_judge(data: TextDataConfig) -> RetrievalJudge:
     )
 
 
-def reranking_judge(data: TextDataConfig) -> RerankingJudge:
-    """The judge of `data.reranking`."""
+def reranking_evaluator(data: TextDataConfig) -> RerankingEvaluator:
+    """The evaluator of `data.reranking`."""
     lists = read_lists(data)
-    return RerankingJudge(lists.queries, lists.documents, lists.grades, lists.query_ids)
+    return RerankingEvaluator(lists.queries, lists.documents, lists.grades, lists.query_ids)
 
 
-COLLECTION_JUDGES: dict[str, Callable[[TextDataConfig], Judge]] = {
-    "reranking": reranking_judge,
-    "retrieval": retrieval_judge,
+COLLECTION_EVALUATORS: dict[str, Callable[[TextDataConfig], Evaluator]] = {
+    "reranking": reranking_evaluator,
+    "retrieval": retrieval_evaluator,
 }
-"""The judges of queries by their part of the data section."""
+"""The evaluators of queries by their part of the data section."""

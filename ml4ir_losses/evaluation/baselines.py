@@ -15,7 +15,7 @@ from ml4ir_losses.features.fitting import FittedInput
 
 DRAWS = 10
 MOST_QUERIES = 500  # of the training split, to choose the feature by
-_AT_ONCE = 16  # scorings judged together: a metric may take memory B·N² for each
+_AT_ONCE = 16  # scorings evaluated together: a metric may take memory B·N² for each
 
 
 def random_baseline(config: Config, plan: BatchPlan, seed: int = 0) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What the judges and the mining ask of a model, and the checks on what it gives them."""
+"""What the evaluators and the mining ask of a model, and the checks on what it gives them."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
         value = (logs or {}).get(self.monitor)
         if value is None:
             if not math.isfinite((logs or {}).get("loss", 0.0)):
-                return  # nothing was judged; the log of the epoch ends the run
+                return  # nothing was evaluated; the log of the epoch ends the run
             known = [name for name in logs or () if name != "loss"] or ["loss"]
             raise ConfigError(f"training.early_stopping.monitor: {unknown(self.monitor, known)}")
         if not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""Judging a run on new data, predicting with it, and checking a config without training."""
+"""Evaluating a run on new data, predicting with it, and checking a config without training."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class Experiment(Protocol):
         config: the checked config.
         model: the compiled model.
         steps: batches of an epoch, as far as they are known.
-        judged: the parts on which the trained model is judged, the most telling one last.
+        evaluated: the parts on which the trained model is evaluated, the most telling one last.
     """
 
     config: Any
@@ -25,10 +25,10 @@ class Experiment(Protocol):
     def steps(self) -> int: ...
 
     @property
-    def judged(self) -> Sequence[str]: ...
+    def evaluated(self) -> Sequence[str]: ...
 
     def begin(self) -> None:
-        """Says what the data are, and judges what the baselines need of the untrained model."""
+        """Says what the data are, and evaluates what the baselines need of the untrained model."""
 
     def monitored(self) -> tuple[str, str]:
         """The value that decides about the best weights, and whether `max` or `min` of it is best."""
@@ -39,7 +39,7 @@ class Experiment(Protocol):
     def callbacks(self) -> list[Any]:
         """Callbacks that put values into the logs of an epoch."""
 
-    def judge(self, split: str, folder: RunFolder) -> dict[str, float]:
+    def evaluate(self, split: str, folder: RunFolder) -> dict[str, float]:
         """The metrics of a part; what belongs to it is written into the folder."""
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""Documents with features: splits, plans, labels, judging and baselines of a run."""
+"""Documents with features: splits, plans, labels, evaluation and baselines of a run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FeatureExperiment:
     model: RelevanceModel
 
     def plan(self, split: str) -> BatchPlan:
-        """The batches in which a split is trained on (train) or judged (the others)."""
+        """The batches in which a split is trained on (train) or evaluated (the others)."""
         data, training = self.config.data, split == "train"
         return BatchPlan(
             self.queries[split],
@@ -57,7 +57,7 @@ class FeatureExperiment:
         return len(self.plan("train"))
 
     @property
-    def judged(self) -> Sequence[str]:
+    def evaluated(self) -> Sequence[str]:
         """Validation and test, as far as they are given."""
         return [split for split in SPLITS[1:] if split in self.queries]
 
@@ -85,12 +85,12 @@ class FeatureExperiment:
         """None: Keras computes the metrics."""
         return []
 
-    def judge(self, split: str, folder: RunFolder) -> dict[str, float]:
+    def evaluate(self, split: str, folder: RunFolder) -> dict[str, float]:
         """The metrics of a split; predictions and metrics per query are written for the last one."""
         plan = self.plan(split)
         scored = score_queries(self.model, plan)
         values = query_metrics(self.config, plan, scored.logits)
-        if split == self.judged[-1]:
+        if split == self.evaluated[-1]:
             rows = prediction_rows(plan.data, scored, self.config.features.label)
             folder.write_csv("predictions.csv", PREDICTION_HEADER, rows)
             folder.write_csv("per_query.csv", ["query_id", *values.values], values.rows(plan.data.ids))

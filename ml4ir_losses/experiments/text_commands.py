@@ -1,4 +1,4 @@
-"""What a run over texts does for its user: judge a file, score pairs, embed, search, mine negatives."""
+"""What a run over texts does for its user: evaluate a file, score pairs, embed, search, mine negatives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ml4ir_losses.core.files import write_atomically, write_csv
 from ml4ir_losses.data.collection import by_id
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.text_sets import COLLECTION_JUDGES, TextSet, pair_judges
+from ml4ir_losses.data.text_sets import COLLECTION_EVALUATORS, TextSet, pair_evaluators
 from ml4ir_losses.data.texts import Array, joined, make_rows, read_texts
 from ml4ir_losses.evaluation.mining import MiningSummary, mine
 from ml4ir_losses.evaluation.nearest import Nearest, unit
@@ -31,20 +31,24 @@ def evaluate_collection(config: TextConfig, model: EmbeddingModel, part: str) ->
     """The values of a run's own `retrieval` or `reranking`."""
     if getattr(config.data, part) is None:
         raise ConfigError(f"data.{part}: is not given in the run's config.")
-    return COLLECTION_JUDGES[part](config.data).judge(model)
+    return COLLECTION_EVALUATORS[part](config.data).evaluate(model)
 
 
 def evaluate_texts(config: TextConfig, model: EmbeddingModel, table: Table) -> dict[str, float]:
-    """The values of a run's judges on a table with its columns."""
+    """The values of a run's evaluators on a table with its columns."""
     _, one = _only(config)
     loss = loss_of(config, one)
     rows = make_rows(table, one)
-    judges = pair_judges(config, TextSet(one, loss, batching_of(one, loss), {"train": rows}), rows)
-    if not judges:
+    evaluators = pair_evaluators(config, TextSet(one, loss, batching_of(one, loss), {"train": rows}), rows)
+    if not evaluators:
         raise UserError(
-            f"{table.source}: the columns of this run have nothing to judge by; they lack a label or a negative."
+            f"{table.source}: the columns of this run have nothing to evaluate by; they lack a label or a negative."
         )
-    return {f"{key}_{metric}": value for key, judge in judges.items() for metric, value in judge.judge(model).items()}
+    return {
+        f"{key}_{metric}": value
+        for key, evaluator in evaluators.items()
+        for metric, value in evaluator.evaluate(model).items()
+    }
 
 
 def predict_texts(config: TextConfig, model: EmbeddingModel, table: Table, output: str | Path) -> int:

@@ -1,4 +1,4 @@
-"""Texts by column: data sets, tokens, targets, judges and baselines of a run."""
+"""Texts by column: data sets, tokens, targets, evaluators and baselines of a run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 from ml4ir_losses.config.text_checks import innermost, retrieval_metrics
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.data.text_batches import TextFeed, mixed, to_dataset
-from ml4ir_losses.data.text_sets import COLLECTION_JUDGES, TextSet, class_numbers, pair_judges
+from ml4ir_losses.data.text_sets import COLLECTION_EVALUATORS, TextSet, class_numbers, pair_evaluators
 from ml4ir_losses.data.texts import Array, TextPlan, TextRows, TokenRows
-from ml4ir_losses.evaluation.judges import (
-    Judge,
-    RerankingJudge,
-    RetrievalJudge,
+from ml4ir_losses.evaluation.callback import EvaluationCallback
+from ml4ir_losses.evaluation.evaluators import (
+    Evaluator,
+    RerankingEvaluator,
+    RetrievalEvaluator,
 )
-from ml4ir_losses.evaluation.judging_callback import JudgingCallback
 from ml4ir_losses.experiments.run_folder import LOGGER, RunFolder
 from ml4ir_losses.metrics.retrieval import metric_label
 from ml4ir_losses.model.embedding_model import TASK, EmbeddingModel
@@ -38,25 +38,25 @@ class TextExperiment:
     untrained: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @cached_property
-    def judges(self) -> dict[str, dict[str, Judge]]:
-        """The judges of every part, by name."""
-        found: dict[str, dict[str, Judge]] = {"validation": {}, "test": {}}
-        for split, judges in found.items():
+    def evaluators(self) -> dict[str, dict[str, Evaluator]]:
+        """The evaluators of every part, by name."""
+        found: dict[str, dict[str, Evaluator]] = {"validation": {}, "test": {}}
+        for split, evaluators in found.items():
             for name, one in self.sets.items():
                 if split in one.rows:
                     prefix = f"{name}_" if len(self.sets) > 1 else ""
-                    judges.update(
-                        {prefix + key: j for key, j in pair_judges(self.config, one, one.rows[split]).items()}
+                    evaluators.update(
+                        {prefix + key: j for key, j in pair_evaluators(self.config, one, one.rows[split]).items()}
                     )
-        for part, make in COLLECTION_JUDGES.items():
+        for part, make in COLLECTION_EVALUATORS.items():
             if getattr(self.config.data, part) is not None:
                 found[part] = {"": make(self.config.data)}
-        return {part: judges for part, judges in found.items() if judges}
+        return {part: evaluators for part, evaluators in found.items() if evaluators}
 
     @property
-    def judged(self) -> Sequence[str]:
-        """The parts on which the trained model is judged."""
-        return list(self.judges)
+    def evaluated(self) -> Sequence[str]:
+        """The parts on which the trained model is evaluated."""
+        return list(self.evaluators)
 
     @cached_property
     def feeds(self) -> dict[str, dict[str, TextFeed]]:
@@ -120,24 +120,24 @@ class TextExperiment:
         return to_dataset(mixed(feeds, examples, self.config.data.sampling, self.config.training.seed, TASK))
 
     def begin(self) -> None:
-        """Says what the data are, and judges the untrained model."""
+        """Says what the data are, and evaluates the untrained model."""
         for name, one in self.sets.items():
             of = f" of {name}" if len(self.sets) > 1 else ""
             for split, rows in one.rows.items():
                 LOGGER.info("%s%s: %s rows of %s", split, of, f"{len(rows):,}", ", ".join(one.config.texts))
         losses = ", ".join(dict.fromkeys(one.loss.key for one in self.sets.values()))
         LOGGER.info("model: %s, %s parameters", losses, f"{self.model.count_params():,}")
-        if self.judged:
-            self.untrained = {self.judged[-1]: self._judge(self.judged[-1])}
+        if self.evaluated:
+            self.untrained = {self.evaluated[-1]: self._evaluate(self.evaluated[-1])}
 
     def callbacks(self) -> list[Any]:
-        """The judges that look at every epoch."""
-        judges = dict(self.judges.get("validation", {}))
-        for part in COLLECTION_JUDGES:
+        """The evaluators that look at every epoch."""
+        evaluators = dict(self.evaluators.get("validation", {}))
+        for part in COLLECTION_EVALUATORS:
             settings = getattr(self.config.data, part)
             if settings is not None and settings.during_training:
-                judges[part] = self.judges[part][""]
-        return [JudgingCallback(judges)] if judges else []
+                evaluators[part] = self.evaluators[part][""]
+        return [EvaluationCallback(evaluators)] if evaluators else []
 
     def monitored(self) -> tuple[str, str]:
         """What early stopping says; else the loss on the validation rows, or in training."""
@@ -152,34 +152,34 @@ class TextExperiment:
             return "val_reranking_ndcg_10", "max"
         return ("val_loss" if self.feeds["validation"] else "loss"), "min"
 
-    def judge(self, split: str, folder: RunFolder) -> dict[str, float]:
-        """The values of a part's judges; where rows are queries, also one by one in `per_query.csv`."""
-        judge = self.judges[split].get("")
-        if isinstance(judge, (RetrievalJudge, RerankingJudge)) and split == self.judged[-1]:
-            values = judge.per_query(self.model)
-            rows = ([query, *row] for query, *row in zip(judge.query_ids, *values.values(), strict=True))
+    def evaluate(self, split: str, folder: RunFolder) -> dict[str, float]:
+        """The values of a part's evaluators; where rows are queries, also one by one in `per_query.csv`."""
+        evaluator = self.evaluators[split].get("")
+        if isinstance(evaluator, (RetrievalEvaluator, RerankingEvaluator)) and split == self.evaluated[-1]:
+            values = evaluator.per_query(self.model)
+            rows = ([query, *row] for query, *row in zip(evaluator.query_ids, *values.values(), strict=True))
             folder.write_csv("per_query.csv", ["query_id", *values], rows)
             return {name: float(column.mean()) for name, column in values.items()}
-        return self._judge(split)
+        return self._evaluate(split)
 
-    def _judge(self, split: str) -> dict[str, float]:
+    def _evaluate(self, split: str) -> dict[str, float]:
         return {
             f"{name}_{metric}" if name else metric: value
-            for name, judge in self.judges[split].items()
-            for metric, value in judge.judge(self.model).items()
+            for name, evaluator in self.evaluators[split].items()
+            for metric, value in evaluator.evaluate(self.model).items()
         }
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """The untrained model; for a corpus also BM25, where `bm25s` is installed."""
         found = {"untrained": self.untrained[split]} if split in self.untrained else {}
-        judge = self.judges[split].get("")
-        if isinstance(judge, RetrievalJudge):
+        evaluator = self.evaluators[split].get("")
+        if isinstance(evaluator, RetrievalEvaluator):
             from ml4ir_losses.evaluation.bm25 import bm25_rankings
 
-            depth = max(topn or len(judge.corpus) for _, topn in judge.metrics)
-            rankings = bm25_rankings(judge.corpus, judge.queries, depth)
+            depth = max(topn or len(evaluator.corpus) for _, topn in evaluator.metrics)
+            rankings = bm25_rankings(evaluator.corpus, evaluator.queries, depth)
             if rankings is not None:
-                found["bm25"] = judge.judge(rankings)
+                found["bm25"] = evaluator.evaluate(rankings)
         return found
 
     def summary(self) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def prepare_texts(config: TextConfig) -> TextExperiment:
         start_encoders(model.towers.encoders, map(tokenizer.ids, documents(sets.values())), config.training.seed)
     experiment = TextExperiment(config, sets, model, _load(config.data.teacher, "data.teacher"))
     _check_batches(experiment)
-    experiment.judges  # noqa: B018  what is wrong with their files is said before training
+    experiment.evaluators  # noqa: B018  what is wrong with their files is said before training
     return experiment
 
 

@@ -65,7 +65,7 @@ def train(
     seed: int | None = None,
     progress: Any = None,
 ) -> Run:
-    """Trains, judges and saves a model; the log goes to the logger `ml4ir_losses` and to `log.txt`.
+    """Trains, evaluates and saves a model; the log goes to the logger `ml4ir_losses` and to `log.txt`.
 
     Ctrl-C ends the training, keeps the best weights so far and marks `metrics.json` as interrupted.
 
@@ -126,20 +126,20 @@ def _fit(experiment: Experiment, folder: RunFolder, progress: Any) -> bool:
 
 
 def _finish(experiment: Experiment, folder: RunFolder, interrupted: bool) -> Run:
-    """Saves the model, then judges it; a second Ctrl-C cuts the judging short."""
+    """Saves the model, then evaluates it; a second Ctrl-C cuts the evaluation short."""
     run = Run(folder.path, experiment.model, {}, interrupted=interrupted)
     try:
         with uninterrupted():
             folder.save_model(experiment.model)
-        for split in experiment.judged:
-            run.metrics[split] = experiment.judge(split, folder)
+        for split in experiment.evaluated:
+            run.metrics[split] = experiment.evaluate(split, folder)
         _write_metrics(folder, run)
         if run.metrics:
             run.baselines = experiment.baselines(list(run.metrics)[-1])
             folder.write_json("baselines.json", run.baselines)
     except KeyboardInterrupt:
         run.interrupted = True
-        LOGGER.warning("Interrupted while the model was judged.")
+        LOGGER.warning("Interrupted while the model was evaluated.")
         _write_metrics(folder, run)
     for split, values in run.metrics.items():
         LOGGER.info("%s: %s", split, "  ".join(f"{name} {value:.4f}" for name, value in values.items()))

@@ -137,7 +137,7 @@ def test_evaluate_and_predict(run, folder, run_folder, tmp_path):
     assert (code, "data.reranking: is not given" in err) == (2, True)
     code, _, err = run("evaluate", run_folder, "--data", folder / "test.csv")
     assert code == 2
-    assert "nothing to judge by" in err
+    assert "nothing to evaluate by" in err
     assert run("predict", run_folder, "--data", folder / "test.csv", "--output", tmp_path / "p.csv")[0] == 0
     found = rows(tmp_path / "p.csv")
     assert len(found) == 16

@@ -121,19 +121,19 @@ def test_unlabelled_data_may_keep_their_label_column(run, folder, tmp_path):
         assert [p["logit"] for p in bare] == [p["logit"] for p in full]
 
 
-def test_judging_needs_only_the_label(folder, tmp_path):
-    """Neither auxiliary labels nor weights nor shown ranks: judged data seldom have them."""
+def test_evaluation_needs_only_the_label(folder, tmp_path):
+    """Neither auxiliary labels nor weights nor shown ranks: evaluation data seldom have them."""
     sections = {
         "features": {"weight": "w", "positions": "shown"},
         "model": {"aux_losses": [{"key": "sigmoid_cross_entropy", "label": "clicked"}]},
     }
     result = train(config(folder, **sections, training={"epochs": 1}), tmp_path / "run")
     lines = [line.split(",") for line in (folder / "test.csv").read_text().splitlines()]
-    (tmp_path / "judged.csv").write_text("\n".join(",".join([*c[:3], *c[4:8]]) for c in lines) + "\n")
-    assert evaluate(result.path, str(tmp_path / "judged.csv")) == pytest.approx(result.metrics["test"], abs=1e-6)
+    (tmp_path / "evaluated.csv").write_text("\n".join(",".join([*c[:3], *c[4:8]]) for c in lines) + "\n")
+    assert evaluate(result.path, str(tmp_path / "evaluated.csv")) == pytest.approx(result.metrics["test"], abs=1e-6)
 
 
-def test_the_format_of_the_config_holds_for_judging_too(folder, tmp_path):
+def test_the_format_of_the_config_holds_for_evaluation_too(folder, tmp_path):
     for split in ("train", "validation", "test"):
         (tmp_path / f"{split}.txt").write_text((folder / f"{split}.csv").read_text().replace(",", ";"))
     paths = {split: f"{split}.txt" for split in ("train", "validation", "test")}

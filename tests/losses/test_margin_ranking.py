@@ -338,7 +338,7 @@ class TestConfig:
             assert float(logs["loss"]) != pytest.approx(plain, rel=1e-2)
 
     @pytest.mark.backend("tensorflow")
-    def test_training_evaluating_and_judging_without_the_column(self, tmp_path):
+    def test_training_evaluating_and_evaluation_without_the_column(self, tmp_path):
         from ml4ir_losses.experiments.evaluate import evaluate
         from ml4ir_losses.experiments.train import train
 

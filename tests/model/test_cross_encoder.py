@@ -347,7 +347,7 @@ def test_negatives_of_a_list_are_drawn():
 @TENSORFLOW
 @pytest.mark.graph
 def test_a_run_from_a_config(folder, tmp_path):
-    """Training, judging and predicting."""
+    """Training, evaluation and predicting."""
     from ml4ir_losses.experiments.evaluate import evaluate, predict
     from ml4ir_losses.experiments.train import train
 

@@ -120,7 +120,7 @@ def test_rows_of_the_last_batches_are_remembered_and_saved(tmp_path):
     assert values(queue.filled).sum() == 24
     held = values(queue.embeddings)
     model.evaluate(X, ZEROS, batch_size=12, verbose=0)
-    np.testing.assert_array_equal(values(queue.embeddings), held)  # judging leaves no trace
+    np.testing.assert_array_equal(values(queue.embeddings), held)  # an evaluation leaves no trace
     model.save(tmp_path / "m.keras")
     np.testing.assert_array_equal(values(load_model(tmp_path / "m.keras").memories["main"].embeddings), held)
 

@@ -1,4 +1,4 @@
-"""Judges of pairs and triplets beside loops, SciPy and every possible threshold."""
+"""Evaluators of pairs and triplets beside loops, SciPy and every possible threshold."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from scipy import stats
 from word_model import Collapsed, WordModel, alike, texts
 
 from ml4ir_losses.core.errors import DataError, UserError
-from ml4ir_losses.evaluation.judges import BinaryJudge, SimilarityJudge, TripletJudge
-from ml4ir_losses.evaluation.pair_judges import PAIR_SIMILARITIES, separation
+from ml4ir_losses.evaluation.evaluators import BinaryEvaluator, SimilarityEvaluator, TripletEvaluator
+from ml4ir_losses.evaluation.pair_evaluators import PAIR_SIMILARITIES, separation
 
 FIRST, SECOND, THIRD = texts(60), texts(60, seed=1), texts(60, seed=2)
 RNG = np.random.default_rng(0)
@@ -24,7 +24,7 @@ class TestSimilarity:
     @pytest.mark.parametrize("name", PAIR_SIMILARITIES)
     def test_like_scipy(self, name):
         scores = similarities(FIRST, SECOND, name) + RNG.normal(size=60)
-        found = SimilarityJudge(FIRST, SECOND, scores.tolist(), similarities=[name]).judge(WordModel())
+        found = SimilarityEvaluator(FIRST, SECOND, scores.tolist(), similarities=[name]).evaluate(WordModel())
         values = similarities(FIRST, SECOND, name)
         assert found == {
             f"spearman_{name}": pytest.approx(stats.spearmanr(values, scores).statistic, abs=1e-6),
@@ -33,7 +33,7 @@ class TestSimilarity:
         assert abs(found[f"spearman_{name}"]) > 0.05
 
     def test_every_similarity_by_default(self):
-        found = SimilarityJudge(FIRST, SECOND, range(60)).judge(WordModel())
+        found = SimilarityEvaluator(FIRST, SECOND, range(60)).evaluate(WordModel())
         assert set(found) == {f"{key}_{name}" for key in ("spearman", "pearson") for name in PAIR_SIMILARITIES}
 
     @pytest.mark.filterwarnings("error")
@@ -46,17 +46,17 @@ class TestSimilarity:
         ],
     )
     def test_of_what_is_all_the_same(self, second, scores, model):
-        found = SimilarityJudge(FIRST, second, scores, similarities=["cosine"]).judge(model)
+        found = SimilarityEvaluator(FIRST, second, scores, similarities=["cosine"]).evaluate(model)
         assert found == {"spearman_cosine": 0, "pearson_cosine": 0}
 
     def test_equal_texts_are_encoded_once_and_on_their_side(self):
         model = WordModel()
-        SimilarityJudge(["a", "b", "a"], ["c", "c", "c"], [1, 2, 3]).judge(model)
+        SimilarityEvaluator(["a", "b", "a"], ["c", "c", "c"], [1, 2, 3]).evaluate(model)
         assert model.calls == [("anchor", 2), ("positive", 1)]
 
     def test_first_dims(self):
-        found = SimilarityJudge(FIRST, SECOND, range(60), dims=3).judge(WordModel())
-        assert found == SimilarityJudge(FIRST, SECOND, range(60)).judge(WordModel(change=lambda v: v[:, :3]))
+        found = SimilarityEvaluator(FIRST, SECOND, range(60), dims=3).evaluate(WordModel())
+        assert found == SimilarityEvaluator(FIRST, SECOND, range(60)).evaluate(WordModel(change=lambda v: v[:, :3]))
 
 
 def by_every_threshold(labels, scores):
@@ -103,7 +103,7 @@ class TestBinary:
     def test_names_and_similarities(self, name):
         labels = RNG.integers(0, 2, 60)
         second = [a if label else b for a, b, label in zip(FIRST[1:] + FIRST[:1], SECOND, labels, strict=True)]
-        found = BinaryJudge(FIRST, second, labels.tolist(), similarities=[name]).judge(WordModel())
+        found = BinaryEvaluator(FIRST, second, labels.tolist(), similarities=[name]).evaluate(WordModel())
         f1, accuracy, ap = by_every_threshold(labels, similarities(FIRST, second, name))
         assert (found[f"f1_{name}"], found[f"accuracy_{name}"], found[f"ap_{name}"]) == pytest.approx(
             (f1, accuracy, ap), abs=1e-6
@@ -112,13 +112,13 @@ class TestBinary:
         assert set(found) == {f"{key}_{name}" for key in keys}
 
     def test_rounding_tells_nothing(self):
-        found = BinaryJudge(
+        found = BinaryEvaluator(
             ["a b"] * 60, ["a b " * i for i in range(1, 61)], [1, 0] * 30, similarities=["cosine"]
-        ).judge(WordModel())
+        ).evaluate(WordModel())
         assert (found["ap_cosine"], found["accuracy_cosine"]) == (0.5, 0.5)
 
     def test_a_collapsed_model(self):
-        found = BinaryJudge(FIRST, SECOND, [1, 0, 0] * 20).judge(Collapsed())
+        found = BinaryEvaluator(FIRST, SECOND, [1, 0, 0] * 20).evaluate(Collapsed())
         assert found["ap_cosine"] == pytest.approx(1 / 3)
         assert found["f1_euclidean"] == pytest.approx(0.5)
 
@@ -127,33 +127,33 @@ class TestTriplets:
     @pytest.mark.parametrize("name", PAIR_SIMILARITIES)
     @pytest.mark.parametrize("margin", [0, 0.1])
     def test_like_a_loop(self, name, margin):
-        found = TripletJudge(FIRST, SECOND, THIRD, margin=margin, similarities=[name]).judge(WordModel())
+        found = TripletEvaluator(FIRST, SECOND, THIRD, margin=margin, similarities=[name]).evaluate(WordModel())
         near, far = similarities(FIRST, SECOND, name), similarities(FIRST, THIRD, name)
         assert found == {f"accuracy_{name}": pytest.approx(np.mean(near > far + margin))}
         assert 0 < found[f"accuracy_{name}"] < 1
 
     def test_equals_do_not_count(self):
-        assert set(TripletJudge(FIRST, SECOND, THIRD).judge(Collapsed()).values()) == {0}
-        assert set(TripletJudge(FIRST, SECOND, SECOND).judge(WordModel()).values()) == {0}
+        assert set(TripletEvaluator(FIRST, SECOND, THIRD).evaluate(Collapsed()).values()) == {0}
+        assert set(TripletEvaluator(FIRST, SECOND, SECOND).evaluate(WordModel()).values()) == {0}
 
     def test_queries_and_documents(self):
         model = WordModel()
-        TripletJudge(["a", "b"], ["c", "d"], ["e", "c"]).judge(model)
+        TripletEvaluator(["a", "b"], ["c", "d"], ["e", "c"]).evaluate(model)
         assert model.calls == [("anchor", 2), ("positive", 3)]
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SimilarityJudge(["a"], ["b", "c"], [1]), "`first`, `second`, `scores` must have the same number"),
-        (lambda: SimilarityJudge([], [], []), "at least one"),
-        (lambda: SimilarityJudge(["a", "b"], ["b", "c"], [1, np.nan]), "`scores` must be finite numbers. .* row 1"),
-        (lambda: SimilarityJudge(["a", "b"], ["b", "c"], [1, "high"]), "`scores` must be numbers"),
-        (lambda: SimilarityJudge(["a", "b"], ["b", "c"], [[1], [2]]), "`scores` must be one number for each row"),
-        (lambda: BinaryJudge(["a", "b"], ["b", "c"], [1]), "labels: 1"),
-        (lambda: BinaryJudge(["a", "b"], ["b", "c"], [1, 2]), "`labels` must be 0 and 1, .* Received: 1, 2"),
-        (lambda: BinaryJudge(["a", "b"], ["b", "c"], [0, 0]), "both must be there. Received: 0"),
-        (lambda: TripletJudge(["a"], ["b"], []), "negatives: 0"),
+        (lambda: SimilarityEvaluator(["a"], ["b", "c"], [1]), "`first`, `second`, `scores` must have the same number"),
+        (lambda: SimilarityEvaluator([], [], []), "at least one"),
+        (lambda: SimilarityEvaluator(["a", "b"], ["b", "c"], [1, np.nan]), "`scores` must be finite numbers. .* row 1"),
+        (lambda: SimilarityEvaluator(["a", "b"], ["b", "c"], [1, "high"]), "`scores` must be numbers"),
+        (lambda: SimilarityEvaluator(["a", "b"], ["b", "c"], [[1], [2]]), "`scores` must be one number for each row"),
+        (lambda: BinaryEvaluator(["a", "b"], ["b", "c"], [1]), "labels: 1"),
+        (lambda: BinaryEvaluator(["a", "b"], ["b", "c"], [1, 2]), "`labels` must be 0 and 1, .* Received: 1, 2"),
+        (lambda: BinaryEvaluator(["a", "b"], ["b", "c"], [0, 0]), "both must be there. Received: 0"),
+        (lambda: TripletEvaluator(["a"], ["b"], []), "negatives: 0"),
     ],
 )
 def test_data_that_are_refused(make, message):
@@ -169,10 +169,10 @@ def test_data_that_are_refused(make, message):
     ],
 )
 def test_parameters_that_are_refused(params, message):
-    for judge in (SimilarityJudge, BinaryJudge):
+    for evaluator in (SimilarityEvaluator, BinaryEvaluator):
         with pytest.raises(UserError, match=message):
-            judge(["a", "b"], ["b", "c"], [0, 1], **params)
+            evaluator(["a", "b"], ["b", "c"], [0, 1], **params)
     with pytest.raises(UserError, match=message):
-        TripletJudge(["a"], ["b"], ["c"], **params)
+        TripletEvaluator(["a"], ["b"], ["c"], **params)
     with pytest.raises(UserError, match="`margin` must be a number"):
-        TripletJudge(["a"], ["b"], ["c"], margin="wide")
+        TripletEvaluator(["a"], ["b"], ["c"], margin="wide")

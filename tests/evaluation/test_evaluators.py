@@ -1,4 +1,4 @@
-"""Retrieval and reranking beside ir-measures, and what a judge must not fall for."""
+"""Retrieval and reranking beside ir-measures, and what an evaluator must not fall for."""
 
 import ir_measures
 import numpy as np
@@ -7,7 +7,7 @@ from ir_measures import AP, RR, R, nDCG
 from word_model import Collapsed, Overlap, WordModel, alike, texts
 
 from ml4ir_losses.core.errors import DataError, UserError
-from ml4ir_losses.evaluation.judges import RerankingJudge, RetrievalJudge
+from ml4ir_losses.evaluation.evaluators import RerankingEvaluator, RetrievalEvaluator
 
 CORPUS = {f"d{i}": text for i, text in enumerate(texts(130))}
 QUERIES = {f"q{i}": text for i, text in enumerate(texts(9, seed=1, words=3))}
@@ -46,60 +46,62 @@ class TestRetrieval:
     @pytest.mark.parametrize("block", [7, 4096])
     def test_like_ir_measures(self, similarity, block):
         judged, model = judgments(), WordModel()
-        judge = RetrievalJudge(CORPUS, QUERIES, judged, similarity=similarity, block=block)
-        ours, theirs = judge.per_query(model), peer(judged, run_of(model, similarity))
+        evaluator = RetrievalEvaluator(CORPUS, QUERIES, judged, similarity=similarity, block=block)
+        ours, theirs = evaluator.per_query(model), peer(judged, run_of(model, similarity))
         assert set(ours) == set(NAMES)
         for name, values in ours.items():
-            np.testing.assert_allclose(values, [theirs[name][q] for q in judge.query_ids], atol=1e-6, err_msg=name)
-            assert judge.judge(model)[name] == pytest.approx(np.mean(values))
+            np.testing.assert_allclose(values, [theirs[name][q] for q in evaluator.query_ids], atol=1e-6, err_msg=name)
+            assert evaluator.evaluate(model)[name] == pytest.approx(np.mean(values))
         assert 0 < np.mean(ours["ndcg_10"]) < 1
 
     def test_rankings_are_those_of_brute_force(self):
         model = WordModel()
-        judge = RetrievalJudge(CORPUS, QUERIES, judgments(), block=50)
+        evaluator = RetrievalEvaluator(CORPUS, QUERIES, judgments(), block=50)
         run = run_of(model)
         best = {q: sorted(scores, key=scores.get, reverse=True) for q, scores in run.items()}
-        assert judge.rankings(model, 20) == {q: best[q][:20] for q in QUERIES}
-        assert {len(found) for found in judge.rankings(model, 500).values()} == {130}
+        assert evaluator.rankings(model, 20) == {q: best[q][:20] for q in QUERIES}
+        assert {len(found) for found in evaluator.rankings(model, 500).values()} == {130}
 
     def test_one_block_at_a_time_in_memory(self):
         model = WordModel()
-        RetrievalJudge(CORPUS, QUERIES, judgments(), block=50).judge(model)
+        RetrievalEvaluator(CORPUS, QUERIES, judgments(), block=50).evaluate(model)
         assert model.calls == [("anchor", 9), ("positive", 50), ("positive", 50), ("positive", 30)]
 
     def test_first_dims(self):
         wide, narrow = WordModel(), WordModel()
         narrow.change = lambda vectors: vectors[:, :5]
         judged = judgments()
-        assert RetrievalJudge(CORPUS, QUERIES, judged, dims=5).judge(wide) == RetrievalJudge(
+        assert RetrievalEvaluator(CORPUS, QUERIES, judged, dims=5).evaluate(wide) == RetrievalEvaluator(
             CORPUS, QUERIES, judged
-        ).judge(narrow)
+        ).evaluate(narrow)
         with pytest.raises(UserError, match=r"`dims` must be at most the embeddings' 16. Received: dims=17"):
-            RetrievalJudge(CORPUS, QUERIES, judged, dims=17).judge(wide)
+            RetrievalEvaluator(CORPUS, QUERIES, judged, dims=17).evaluate(wide)
 
     def test_a_collapsed_model_gains_nothing_from_the_order_of_the_corpus(self):
         halves = ({q: {f"d{d}": 1 for d in half} for q in QUERIES} for half in (range(65), range(65, 130)))
-        found = [RetrievalJudge(CORPUS, QUERIES, half, [("recall", 65)]).judge(Collapsed()) for half in halves]
+        found = [RetrievalEvaluator(CORPUS, QUERIES, half, [("recall", 65)]).evaluate(Collapsed()) for half in halves]
         assert [values["recall_65"] for values in found] == pytest.approx([0.5, 0.5], abs=0.15)
 
     def test_rankings_from_elsewhere(self):
-        judge = RetrievalJudge(CORPUS, QUERIES, {"q0": {"d1": 1}, "q1": {"d2": 2}}, [("mrr", 10), ("recall", None)])
-        values = judge.per_query({"q0": ["d5", "d5", "d1"], "q7": ["d2"]})
+        evaluator = RetrievalEvaluator(
+            CORPUS, QUERIES, {"q0": {"d1": 1}, "q1": {"d2": 2}}, [("mrr", 10), ("recall", None)]
+        )
+        values = evaluator.per_query({"q0": ["d5", "d5", "d1"], "q7": ["d2"]})
         assert {name: column.tolist() for name, column in values.items()} == {"mrr_10": [0.5, 0], "recall": [1, 0]}
         with pytest.raises(DataError, match=r"rankings name none of the judged queries. Received: 0 in the rankings"):
-            judge.judge({0: ["d5"]})
+            evaluator.evaluate({0: ["d5"]})
 
     def test_queries_without_relevant_documents_do_not_count(self):
         judged = {"q3": {"d1": 0}, "q2": {"d1": 1}}
-        assert RetrievalJudge(CORPUS, QUERIES, judged).query_ids == ["q2"]
+        assert RetrievalEvaluator(CORPUS, QUERIES, judged).query_ids == ["q2"]
 
     def test_what_is_missing_is_said(self, caplog):
         judged = {"q0": {"d1": 1, "gone": 2}, "q1": {"d2": 1}, "lost": {"d1": 1}}
-        judge = RetrievalJudge(CORPUS, QUERIES, judged, [("recall", 100)])
-        assert judge.query_ids == ["q0", "q1"]
+        evaluator = RetrievalEvaluator(CORPUS, QUERIES, judged, [("recall", 100)])
+        assert evaluator.query_ids == ["q0", "q1"]
         assert "1 of 3 judged queries have no text" in caplog.text
         assert "1 of 3 judged documents are not in the corpus" in caplog.text
-        assert judge.judge({"q0": ["d1"], "q1": ["d2"]})["recall_100"] == pytest.approx(0.75)
+        assert evaluator.evaluate({"q0": ["d1"], "q1": ["d2"]})["recall_100"] == pytest.approx(0.75)
 
     @pytest.mark.parametrize(
         ("given", "message"),
@@ -122,7 +124,7 @@ class TestRetrieval:
     )
     def test_what_is_refused(self, given, message):
         with pytest.raises(UserError, match=message) as caught:
-            RetrievalJudge(**{"corpus": CORPUS, "queries": QUERIES, "judgments": judgments(), **given})
+            RetrievalEvaluator(**{"corpus": CORPUS, "queries": QUERIES, "judgments": judgments(), **given})
         assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ class TestRetrieval:
     )
     def test_models_that_cannot_be_judged(self, change, message):
         with pytest.raises(UserError, match=message):
-            RetrievalJudge(CORPUS, QUERIES, judgments()).judge(WordModel(change=change))
+            RetrievalEvaluator(CORPUS, QUERIES, judgments()).evaluate(WordModel(change=change))
 
 
 class TestReranking:
@@ -157,42 +159,42 @@ class TestReranking:
     def test_like_ir_measures(self, similarity, by_id):
         rows, *columns = self.rows()
         ids = [q for q, _, _ in rows]
-        judge = RerankingJudge(*columns, query_ids=ids if by_id else None, similarity=similarity)
+        evaluator = RerankingEvaluator(*columns, query_ids=ids if by_id else None, similarity=similarity)
         model = WordModel()
         run, judged = {q: {} for q in QUERIES}, {q: {} for q in QUERIES}
         for q, d, grade in rows:
             x, y = model.encode([QUERIES[q], CORPUS[d]])
             run[q][d], judged[q][d] = float(alike(x, y, similarity)), grade
         theirs = peer(judged, run, {"ndcg_10": nDCG @ 10, "mrr_10": RR @ 10, "map": AP})
-        ours = judge.per_query(model)
+        ours = evaluator.per_query(model)
         for name, values in ours.items():
-            order = [q if by_id else next(k for k, v in QUERIES.items() if v == q) for q in judge.query_ids]
+            order = [q if by_id else next(k for k, v in QUERIES.items() if v == q) for q in evaluator.query_ids]
             np.testing.assert_allclose(values, [theirs[name][q] for q in order], atol=1e-6, err_msg=name)
-        assert judge.judge(model) == pytest.approx({name: np.mean(values) for name, values in ours.items()})
+        assert evaluator.evaluate(model) == pytest.approx({name: np.mean(values) for name, values in ours.items()})
 
     def test_a_cross_encoder_scores_pairs(self):
-        judge = RerankingJudge(["a b", "a b", "c"], ["x y", "a b z", "c c"], [0, 2, 1])
-        assert judge.judge(Overlap()) == {"ndcg_10": 1, "mrr_10": 1, "map": 1}
+        evaluator = RerankingEvaluator(["a b", "a b", "c"], ["x y", "a b z", "c c"], [0, 2, 1])
+        assert evaluator.evaluate(Overlap()) == {"ndcg_10": 1, "mrr_10": 1, "map": 1}
         backwards = Overlap()
         backwards.score_pairs = lambda queries, documents: -Overlap().score_pairs(queries, documents)
-        assert judge.per_query(backwards)["mrr_10"].tolist() == [0.5, 1]
+        assert evaluator.per_query(backwards)["mrr_10"].tolist() == [0.5, 1]
 
     @pytest.mark.parametrize("model", [Collapsed(), Overlap()])
     def test_equal_scores_gain_nothing_from_the_order_of_the_rows(self, model):
         queries = [f"q{i}" for i in range(300) for _ in range(4)]
         found = [
-            RerankingJudge(queries, [f"d{i}" for i in range(1200)], grades * 300).judge(model)["mrr_10"]
+            RerankingEvaluator(queries, [f"d{i}" for i in range(1200)], grades * 300).evaluate(model)["mrr_10"]
             for grades in ([1, 0, 0, 0], [0, 0, 0, 1])
         ]
         assert found == pytest.approx([25 / 48] * 2, abs=0.06)  # the mean of 1, 1/2, 1/3 and 1/4
 
     def test_rounding_tells_nothing(self):
-        judge = RerankingJudge(["a b"] * 60, ["a b " * i for i in range(1, 61)], [*range(60)])
-        assert judge.judge(WordModel()) == judge.judge(Collapsed())
+        evaluator = RerankingEvaluator(["a b"] * 60, ["a b " * i for i in range(1, 61)], [*range(60)])
+        assert evaluator.evaluate(WordModel()) == evaluator.evaluate(Collapsed())
 
     def test_queries_without_relevant_documents_do_not_count(self):
-        judge = RerankingJudge(["a", "a", "b"], ["a", "b", "b"], [0, 0, 1], query_ids=[1, 1, 2])
-        assert judge.query_ids == [2]
+        evaluator = RerankingEvaluator(["a", "a", "b"], ["a", "b", "b"], [0, 0, 1], query_ids=[1, 1, 2])
+        assert evaluator.query_ids == [2]
 
     @pytest.mark.parametrize(
         ("given", "message"),
@@ -207,11 +209,11 @@ class TestReranking:
     )
     def test_what_is_refused(self, given, message):
         with pytest.raises(UserError, match=message):
-            RerankingJudge(**{"queries": ["a", "b"], "documents": ["c", "d"], "grades": [0, 1], **given})
+            RerankingEvaluator(**{"queries": ["a", "b"], "documents": ["c", "d"], "grades": [0, 1], **given})
 
     def test_cross_encoders_that_cannot_be_judged(self):
         model = Overlap()
         for scores, message in ((np.ones((2, 1)), r"Received: \[2, 1\]"), (np.array([1, np.nan]), "Received: nan")):
             model.score_pairs = lambda queries, documents, scores=scores: scores
             with pytest.raises(UserError, match=message):
-                RerankingJudge(["a", "b"], ["c", "d"], [0, 1]).judge(model)
+                RerankingEvaluator(["a", "b"], ["c", "d"], [0, 1]).evaluate(model)

@@ -1,4 +1,4 @@
-"""Judges of retrieval and of reranking; those of pairs and triplets are in `pair_judges`."""
+"""Evaluators of retrieval and of reranking; those of pairs and triplets are in `pair_evaluators`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ from ml4ir_losses.evaluation.encoding import (
     score_pairs,
 )
 from ml4ir_losses.evaluation.nearest import BLOCK, SIMILARITIES, Array, Nearest, compare_rows
-from ml4ir_losses.evaluation.pair_judges import PAIR_SIMILARITIES, BinaryJudge, SimilarityJudge, TripletJudge
+from ml4ir_losses.evaluation.pair_evaluators import (
+    PAIR_SIMILARITIES,
+    BinaryEvaluator,
+    SimilarityEvaluator,
+    TripletEvaluator,
+)
 from ml4ir_losses.experiments.run_folder import LOGGER
 from ml4ir_losses.metrics.retrieval import (
     RETRIEVAL_METRICS,
@@ -30,20 +35,27 @@ from ml4ir_losses.metrics.retrieval import (
     evaluate_rankings,
 )
 
-__all__ = ["BinaryJudge", "Judge", "RerankingJudge", "RetrievalJudge", "SimilarityJudge", "TripletJudge"]
+__all__ = [
+    "BinaryEvaluator",
+    "Evaluator",
+    "RerankingEvaluator",
+    "RetrievalEvaluator",
+    "SimilarityEvaluator",
+    "TripletEvaluator",
+]
 
 Rankings = Mapping[Any, Sequence[Hashable]]
 _SEED = 0  # of the order of equals
 
 
-class Judge(Protocol):
+class Evaluator(Protocol):
     """What says how good a model is."""
 
-    def judge(self, model: Any) -> dict[str, float]:
+    def evaluate(self, model: Any) -> dict[str, float]:
         """Values by name."""
 
 
-class RetrievalJudge:
+class RetrievalEvaluator:
     """Search of a whole corpus: `ndcg_10`, `mrr_10`, `map_100`, `recall_100`, means over the judged queries.
 
     The corpus is encoded and searched block by block: memory is one block of embeddings, and the best documents of
@@ -88,7 +100,7 @@ class RetrievalJudge:
         """The queries that count, in the order of `per_query`."""
         return list(self.judgments)
 
-    def judge(self, model: BiEncoder | Rankings) -> dict[str, float]:
+    def evaluate(self, model: BiEncoder | Rankings) -> dict[str, float]:
         """Means of the metrics, of a bi-encoder or of rankings (document ids by query id, best first)."""
         return _means(self.per_query(model))
 
@@ -118,7 +130,7 @@ class RetrievalJudge:
         return max((len(self.corpus) if topn is None else topn for _, topn in self.metrics), default=1)
 
 
-class RerankingJudge:
+class RerankingEvaluator:
     """The order of each query's own documents: `ndcg_10`, `mrr_10`, `map`, means over the queries.
 
     Documents with equal scores come in a drawn order, the same each time, so that the order of the rows does not
@@ -129,7 +141,7 @@ class RerankingJudge:
         documents: the document of each row.
         grades: the grade of each row; above 0 is relevant.
         query_ids: which rows belong together; None: those of one query text.
-        metrics: as for `RetrievalJudge`.
+        metrics: as for `RetrievalEvaluator`.
         similarity: of bi-encoders: `cosine`, `dot`, `euclidean` or `manhattan`.
         dims: of bi-encoders: only the first dimensions of the embeddings; None: all.
 
@@ -173,7 +185,7 @@ class RerankingJudge:
         """The queries that count, in the order of `per_query`."""
         return list(self.groups)
 
-    def judge(self, model: BiEncoder | CrossEncoder) -> dict[str, float]:
+    def evaluate(self, model: BiEncoder | CrossEncoder) -> dict[str, float]:
         """Means of the metrics; a model with `score_pairs` scores the pairs, any other encodes both sides."""
         return _means(self.per_query(model))
 

@@ -1,4 +1,4 @@
-"""Judges of embeddings by pairs and triplets of texts; their names are those of sentence-transformers' evaluators."""
+"""Evaluators of embeddings by pairs and triplets of texts, named as in sentence-transformers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAIR_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # those of dist
 _NOISE = 1e-7  # relative: what float32 embeddings cannot tell apart
 
 
-class SimilarityJudge:
+class SimilarityEvaluator:
     """Correlation of the similarities of pairs with scores: `spearman_cosine`, `pearson_cosine`, ...
 
     0 where the similarities or the scores are all the same.
@@ -46,7 +46,7 @@ class SimilarityJudge:
         self.first, self.second, self.scores = first, second, finite_numbers("scores", scores)
         self.similarities, self.dims = similarities, dims
 
-    def judge(self, model: BiEncoder) -> dict[str, float]:
+    def evaluate(self, model: BiEncoder) -> dict[str, float]:
         """The correlations by name."""
         first, second = encode(model, self.first, QUERY, self.dims), encode(model, self.second, DOCUMENT, self.dims)
         result = {}
@@ -58,7 +58,7 @@ class SimilarityJudge:
         return result
 
 
-class BinaryJudge:
+class BinaryEvaluator:
     """Pairs that belong together told from those that do not: `ap_cosine`, `f1_cosine`, `accuracy_cosine`, ...
 
     For each similarity: the average precision (`ap`); the best F1, its `f1_threshold`, and the `precision`, the
@@ -95,7 +95,7 @@ class BinaryJudge:
         self.first, self.second, self.labels = first, second, found.astype(int)
         self.similarities, self.dims = similarities, dims
 
-    def judge(self, model: BiEncoder) -> dict[str, float]:
+    def evaluate(self, model: BiEncoder) -> dict[str, float]:
         """The values by name."""
         first, second = encode(model, self.first, QUERY, self.dims), encode(model, self.second, DOCUMENT, self.dims)
         result: dict[str, float] = {}
@@ -136,7 +136,7 @@ def _between(thresholds: Array, at: int) -> float:
     return float((float(thresholds[at]) + float(thresholds[at + 1])) / 2)
 
 
-class TripletJudge:
+class TripletEvaluator:
     """The share of anchors that are more similar to their positive than to their negative: `accuracy_cosine`, ...
 
     Equally similar ones do not count.
@@ -169,7 +169,7 @@ class TripletJudge:
         self.anchors, self.positives, self.negatives, self.margin = anchors, positives, negatives, margin
         self.similarities, self.dims = similarities, dims
 
-    def judge(self, model: BiEncoder) -> dict[str, float]:
+    def evaluate(self, model: BiEncoder) -> dict[str, float]:
         """The shares by name."""
         anchors = encode(model, self.anchors, QUERY, self.dims)
         documents = encode(model, [*self.positives, *self.negatives], DOCUMENT, self.dims)

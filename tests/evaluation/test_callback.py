@@ -1,11 +1,11 @@
-"""Judging in `fit`: what later callbacks see."""
+"""Evaluation in `fit`: what later callbacks see."""
 
 import keras
 import numpy as np
 import pytest
 
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.evaluation.judging_callback import JudgingCallback
+from ml4ir_losses.evaluation.callback import EvaluationCallback
 
 
 class Counting:
@@ -14,7 +14,7 @@ class Counting:
     def __init__(self):
         self.models = []
 
-    def judge(self, model):
+    def evaluate(self, model):
         self.models.append(model)
         return {"ndcg_10": float(len(self.models)), "mrr_10": 0.5}
 
@@ -28,36 +28,36 @@ class Seen(keras.callbacks.Callback):
         self.logs.append({name: value for name, value in logs.items() if name.startswith("val_")})
 
 
-def fit(judging, *others, epochs=5, y=0.0):
+def fit(evaluation, *others, epochs=5, y=0.0):
     model = keras.Sequential([keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    history = model.fit(np.ones((2, 1)), np.full((2, 1), y), epochs=epochs, verbose=0, callbacks=[judging, *others])
+    history = model.fit(np.ones((2, 1)), np.full((2, 1), y), epochs=epochs, verbose=0, callbacks=[evaluation, *others])
     return model, history.history
 
 
 def test_later_callbacks_see_the_values_of_judged_epochs():
-    judge, seen = Counting(), Seen()
-    model, history = fit(JudgingCallback({"dev": judge}, every=2), seen)
-    values = [{}, 1.0, {}, 2.0, 3.0]  # the last epoch is judged, too
+    evaluator, seen = Counting(), Seen()
+    model, history = fit(EvaluationCallback({"dev": evaluator}, every=2), seen)
+    values = [{}, 1.0, {}, 2.0, 3.0]  # the last epoch is evaluated, too
     assert seen.logs == [v and {"val_dev_ndcg_10": v, "val_dev_mrr_10": 0.5} for v in values]
     assert history["val_dev_ndcg_10"] == [1, 2, 3]
-    assert all(judged is model for judged in judge.models)
+    assert all(seen_model is model for seen_model in evaluator.models)
 
 
 def test_several_judges_and_early_stopping():
     stop = keras.callbacks.EarlyStopping("val_b_mrr_10", mode="max", patience=1)
-    _, history = fit(JudgingCallback({"a": Counting(), "b": Counting()}), stop)
+    _, history = fit(EvaluationCallback({"a": Counting(), "b": Counting()}), stop)
     assert history["val_a_ndcg_10"] == [1, 2]  # mrr_10 does not grow
     assert history["val_b_ndcg_10"] == [1, 2]
 
 
 def test_an_epoch_without_a_finite_loss_is_not_judged():
-    judge = Counting()
-    fit(JudgingCallback({"dev": judge}), epochs=1, y=np.nan)
-    assert judge.models == []
+    evaluator = Counting()
+    fit(EvaluationCallback({"dev": evaluator}), epochs=1, y=np.nan)
+    assert evaluator.models == []
 
 
 @pytest.mark.parametrize("every", [0, None, 1.5])
 def test_what_is_refused(every):
     with pytest.raises(UserError, match="`every` must be"):
-        JudgingCallback({}, every=every)
+        EvaluationCallback({}, every=every)
