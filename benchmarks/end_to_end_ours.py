@@ -29,7 +29,7 @@ def fit_ours(variant, options, x, labels, sizes):
     from ml4ir_losses.config.load import load_config
     from ml4ir_losses.data.queries import Queries
     from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
-    from ml4ir_losses.features.fitting import FittedInput
+    from ml4ir_losses.features.fitted import FittedInput
     from ml4ir_losses.metrics.ranking import get_metric
     from ml4ir_losses.model.relevance_model import RelevanceModel
 

@@ -25,8 +25,8 @@ def make(size, dropout=0.0):
     """The compiled model; cached by `size` rows, or plain for 0."""
     import numpy as np
 
-    from ml4ir_losses.config.text_schema import TextConfig
-    from ml4ir_losses.model.embedding_model import EmbeddingModel, TextTask
+    from ml4ir_losses.config.text_schema import TextConfig, TextTask
+    from ml4ir_losses.model.embedding_model import EmbeddingModel
     from ml4ir_losses.text.tokenizers import WordTokenizer
 
     plain = "multiple_negatives_ranking"

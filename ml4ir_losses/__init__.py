@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ml4ir_losses.catalogue import list_losses, list_metrics
-    from ml4ir_losses.config.load import Config, load_config
+    from ml4ir_losses.config.load import load_config
+    from ml4ir_losses.config.schema import Config
     from ml4ir_losses.config.text_schema import TextConfig
     from ml4ir_losses.core.errors import ConfigError, DataError, UserError
     from ml4ir_losses.core.registry import (

@@ -345,3 +345,14 @@ def pop_propensity(spec: Spec) -> tuple[Spec, Any]:
     if isinstance(spec, str) or "propensity" not in spec:
         return spec, None
     return {name: value for name, value in spec.items() if name != "propensity"}, spec["propensity"]
+
+
+class Config(Strict):
+    """One runnable experiment on documents with features."""
+
+    name: str = Field("run", pattern=r"^[\w.-]+$")
+    data: DataConfig
+    features: FeatureConfig = Field(json_schema_extra=or_string)
+    model: ModelConfig = Field(json_schema_extra=or_string)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    expected_metrics: dict[Literal["validation", "test"], dict[str, float]] = Field(default_factory=dict)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ml4ir_losses.config.checks import check, check_architecture
 from ml4ir_losses.config.explain import unknown
 from ml4ir_losses.config.schema import Spec
 from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig
 from ml4ir_losses.core.errors import ConfigError, UserError, check_whole
 from ml4ir_losses.core.registry import ARCHITECTURES, ENCODERS, READERS, split_spec
+from ml4ir_losses.losses.embedding.base import EmbeddingLossBase
+from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.metrics.retrieval import check_metrics
 
 BATCHINGS: dict[str, dict[str, int]] = {
@@ -27,9 +30,6 @@ def loss_of(config: TextConfig, one: DatasetConfig) -> Any:
     Raises:
         UserError: for an unknown loss, a wrong parameter, or none at all.
     """
-    from ml4ir_losses.losses.embedding.base import EmbeddingLossBase
-    from ml4ir_losses.losses.factory import get_loss
-
     spec = one.loss if one.loss is not None else config.model.loss
     if spec is None:
         raise UserError("is missing: give model.loss, or a loss for each of data.datasets.")
@@ -76,8 +76,6 @@ def retrieval_metrics(specs: list[Spec]) -> list[tuple[str, int | None]]:
 
 def check_text_config(config: TextConfig) -> None:
     """Raises `ConfigError`, with the path, for what does not fit."""
-    from ml4ir_losses.config.load import check, check_architecture
-
     key, params = split_spec("architecture", config.model.architecture)
     check("model.architecture", lambda: check_architecture(config.model.architecture, "texts"))
     spec = params.get("encoder", ARCHITECTURES[key].parameters["encoder"])
@@ -116,8 +114,6 @@ def _judged_in_training(config: TextConfig) -> bool:
 
 def _check_fit(config: TextConfig, architecture: str, where: str, path: str, one: DatasetConfig, loss: Any) -> None:
     """Raises `ConfigError` where loss, architecture, columns and batches of a data set do not go together."""
-    from ml4ir_losses.config.load import check
-
     inner, texts = innermost(loss), one.texts
     wanted = _HEADS.get(inner.head, "bi_encoder")
     if architecture != wanted:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from ml4ir_losses.config.schema import OptimizedModel, Spec, Strict, TrainingConfig, keys_of, or_string
 from ml4ir_losses.core.errors import did_you_mean
@@ -233,3 +233,11 @@ class TextConfig(Strict):
     expected_metrics: dict[Literal["validation", "test", "retrieval", "reranking"], dict[str, float]] = Field(
         default_factory=dict
     )
+
+
+class TextTask(BaseModel):
+    """What a model knows of one data set: its loss, its columns of texts, its classes."""
+
+    loss: Spec
+    columns: int
+    classes: list[str] = []

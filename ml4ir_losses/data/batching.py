@@ -8,12 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.data.queries import Array, Queries
+from ml4ir_losses.core.names import CONFIDENCE, MASK, PADDING_LABEL, POSITIONS
+from ml4ir_losses.data.queries import Queries
 
-PADDING_LABEL = -1.0
-MASK = "mask"
-POSITIONS, CONFIDENCE = "__positions__", "__confidence__"  # no column of the data is called so
 _POOL = 64  # batches that are sorted by length together
 
 Batch = tuple[dict[str, Array], dict[str, Array]] | tuple[dict[str, Array], dict[str, Array], Array]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml4ir_losses.config.text_schema import TextDataConfig
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.texts import Array, joined, read_texts
+from ml4ir_losses.data.texts import joined, read_texts
 
 
 @dataclass

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError, check_count
-
-Array = np.ndarray[Any, Any]
 
 
 def in_order(rows: int, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[Array]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.config.load import Config
+from ml4ir_losses.config.schema import Config
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table, group_by_query
-from ml4ir_losses.features.fitting import FittedInput, encode_rows
-
-Array = np.ndarray[Any, Any]
+from ml4ir_losses.features.fitted import FittedInput
+from ml4ir_losses.features.fitting import encode_rows
 
 
 @dataclass

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, check_count, check_not_negative
 from ml4ir_losses.core.registry import register_reader
 from ml4ir_losses.data.table import Source, Table
-
-Array = npt.NDArray[Any]
 
 SPLITS = ("train", "validation", "test")
 SEGMENTS = ("budget", "family", "enthusiast", "premium")

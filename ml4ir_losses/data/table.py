@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, did_you_mean
 from ml4ir_losses.core.files import write_atomically
-
-Array = npt.NDArray[Any]
 
 _FEATURE = re.compile(r"f(0|[1-9]\d*)")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from ml4ir_losses.config.text_schema import Column, DatasetConfig, Paths, TextDataConfig, listed
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data import pair_batching
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table
-
-Array = np.ndarray[Any, Any]
-LOGGER = logging.getLogger("ml4ir_losses")
 
 
 @dataclass

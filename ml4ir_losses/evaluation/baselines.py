@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.config.load import Config, metric_name
+from ml4ir_losses.config.checks import metric_name
+from ml4ir_losses.config.schema import Config
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.batching import BatchPlan
-from ml4ir_losses.data.queries import Array, Queries
+from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.evaluation.scoring import compare_scores, less_is_better, query_metrics
-from ml4ir_losses.features.fitting import FittedInput
+from ml4ir_losses.features.fitted import FittedInput
 
 DRAWS = 10
 MOST_QUERIES = 500  # of the training split, to choose the feature by

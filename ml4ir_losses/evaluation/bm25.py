@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.experiments.run_folder import LOGGER
+from ml4ir_losses.core.log import LOGGER
 
 K1, B = 1.2, 0.75
 _SILENT: dict[str, Any] = {"show_progress": False}

@@ -7,8 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
-from ml4ir_losses.evaluation.nearest import Array
 
 QUERY, DOCUMENT = "anchor", "positive"  # the columns that a bi-encoder knows the two sides by
 

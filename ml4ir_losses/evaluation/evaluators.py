@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, check_choice, check_count, check_whole
+from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.table import group_by_query
 from ml4ir_losses.evaluation.encoding import (
     DOCUMENT,
@@ -19,14 +21,13 @@ from ml4ir_losses.evaluation.encoding import (
     finite_numbers,
     score_pairs,
 )
-from ml4ir_losses.evaluation.nearest import BLOCK, SIMILARITIES, Array, Nearest, compare_rows
+from ml4ir_losses.evaluation.nearest import BLOCK, SIMILARITIES, Nearest, compare_rows
 from ml4ir_losses.evaluation.pair_evaluators import (
     PAIR_SIMILARITIES,
     BinaryEvaluator,
     SimilarityEvaluator,
     TripletEvaluator,
 )
-from ml4ir_losses.experiments.run_folder import LOGGER
 from ml4ir_losses.metrics.retrieval import (
     RETRIEVAL_METRICS,
     Judgments,

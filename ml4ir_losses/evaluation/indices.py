@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.evaluation.nearest import Array, Search, compare
+from ml4ir_losses.evaluation.nearest import Search, compare
 
 Candidates = Callable[[Array, int], Array]  # (queries, k) -> rows [Q, k], -1 where fewer were found
 _LEAST_CLUSTERED = 2000  # rows; faiss asks for 39 of them per cluster

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError, check_choice, check_count, check_number, check_whole
 
-Array = np.ndarray[Any, Any]
 BLOCK = 4096  # rows of the corpus at a time
 _QUERIES = 1024  # queries at a time
 

@@ -8,9 +8,10 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import average_precision_score, matthews_corrcoef, roc_curve
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, check_choice, check_count, check_number
 from ml4ir_losses.evaluation.encoding import DOCUMENT, QUERY, BiEncoder, check_lengths, encode, finite_numbers
-from ml4ir_losses.evaluation.nearest import Array, compare_rows
+from ml4ir_losses.evaluation.nearest import compare_rows
 
 PAIR_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # those of distances are the negative distances
 _NOISE = 1e-7  # relative: what float32 embeddings cannot tell apart

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from ml4ir_losses.config.load import Config, metric_name
-from ml4ir_losses.config.schema import Spec
+from ml4ir_losses.config.checks import metric_name
+from ml4ir_losses.config.schema import Config, Spec
+from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.names import PADDING_LABEL
 from ml4ir_losses.core.registry import METRICS, split_spec
-from ml4ir_losses.data.batching import PADDING_LABEL, BatchPlan, make_inputs, pad
-from ml4ir_losses.data.queries import Array, Queries
+from ml4ir_losses.data.batching import BatchPlan, make_inputs, pad
+from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.metrics.functional import LOWER_IS_BETTER
 
 

@@ -10,7 +10,8 @@ import keras
 
 from ml4ir_losses.config.explain import unknown
 from ml4ir_losses.core.errors import ConfigError, RunError
-from ml4ir_losses.experiments.run_folder import LOGGER, RunFolder
+from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.experiments.run_folder import RunFolder
 
 
 class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]

@@ -10,12 +10,12 @@ from ml4ir_losses.config.load import AnyConfig, load_config
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.files import write_csv
+from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, Truncation
 from ml4ir_losses.data.queries import check_gains, make_queries
 from ml4ir_losses.data.readers import ENDINGS, read_table
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.evaluation.scoring import PREDICTION_HEADER, prediction_rows, query_metrics, score_queries
-from ml4ir_losses.experiments.run_folder import LOGGER
 from ml4ir_losses.model.loading import load_model
 
 

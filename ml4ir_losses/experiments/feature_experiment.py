@@ -9,9 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from ml4ir_losses.config.load import Config, metric_name
-from ml4ir_losses.config.schema import SPLITS
+from ml4ir_losses.config.checks import metric_name
+from ml4ir_losses.config.schema import SPLITS, Config
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, Truncation, to_dataset
 from ml4ir_losses.data.queries import Queries, check_gains, make_queries, read_split
 from ml4ir_losses.evaluation.baselines import best_feature_baseline, random_baseline
@@ -22,8 +23,9 @@ from ml4ir_losses.evaluation.scoring import (
     query_metrics,
     score_queries,
 )
-from ml4ir_losses.experiments.run_folder import LOGGER, RunFolder
-from ml4ir_losses.features.fitting import FittedInput, fit_inputs
+from ml4ir_losses.experiments.run_folder import RunFolder
+from ml4ir_losses.features.fitted import FittedInput
+from ml4ir_losses.features.fitting import fit_inputs
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.files import write_atomically, write_csv
-
-LOGGER = logging.getLogger("ml4ir_losses")
+from ml4ir_losses.core.log import LOGGER
 
 
 class RunFolder:

@@ -11,13 +11,15 @@ import numpy as np
 from ml4ir_losses.config.load import AnyConfig, load_config
 from ml4ir_losses.config.text_checks import batching_of, loss_of
 from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.files import write_atomically, write_csv
 from ml4ir_losses.data.collection import by_id
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.text_sets import COLLECTION_EVALUATORS, TextSet, pair_evaluators
-from ml4ir_losses.data.texts import Array, joined, make_rows, read_texts
+from ml4ir_losses.data.text_sets import TextSet
+from ml4ir_losses.data.texts import joined, make_rows, read_texts
+from ml4ir_losses.evaluation.from_config import COLLECTION_EVALUATORS, pair_evaluators
 from ml4ir_losses.evaluation.mining import MiningSummary, mine
 from ml4ir_losses.evaluation.nearest import Nearest, unit
 from ml4ir_losses.model.embedding_model import EmbeddingModel

@@ -12,16 +12,19 @@ import numpy as np
 
 from ml4ir_losses.config.text_checks import innermost, retrieval_metrics
 from ml4ir_losses.config.text_schema import TextConfig
+from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.text_batches import TextFeed, mixed, to_dataset
-from ml4ir_losses.data.text_sets import COLLECTION_EVALUATORS, TextSet, class_numbers, pair_evaluators
-from ml4ir_losses.data.texts import Array, TextPlan, TextRows, TokenRows
+from ml4ir_losses.data.text_sets import TextSet, class_numbers
+from ml4ir_losses.data.texts import TextPlan, TextRows, TokenRows
 from ml4ir_losses.evaluation.callback import EvaluationCallback
 from ml4ir_losses.evaluation.evaluators import (
     Evaluator,
     RerankingEvaluator,
     RetrievalEvaluator,
 )
-from ml4ir_losses.experiments.run_folder import LOGGER, RunFolder
+from ml4ir_losses.evaluation.from_config import COLLECTION_EVALUATORS, pair_evaluators
+from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.metrics.retrieval import metric_label
 from ml4ir_losses.model.embedding_model import TASK, EmbeddingModel
 from ml4ir_losses.model.towers import column_names

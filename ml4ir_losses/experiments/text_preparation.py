@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.config.load import check
+from ml4ir_losses.config.checks import check
 from ml4ir_losses.config.schema import SPLITS
 from ml4ir_losses.config.text_checks import batching_of, innermost, loss_of
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
 from ml4ir_losses.data.text_sets import TextSet, check_pair_labels, documents
 from ml4ir_losses.data.texts import make_rows, read_texts
-from ml4ir_losses.experiments.run_folder import LOGGER
 from ml4ir_losses.experiments.text_experiment import TextExperiment
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_encoder
@@ -60,7 +60,7 @@ def make_tokenizer(config: TextConfig, texts: Any) -> Tokenizer:
     key, params = split_spec("architecture", config.model.architecture)
     encoder, parameters = split_spec("encoder", params.get("encoder", ARCHITECTURES[key].parameters["encoder"]))
     if encoder == "keras_hub":
-        from ml4ir_losses.model.hub import HubTokenizer
+        from ml4ir_losses.text.hub_tokenizer import HubTokenizer
 
         try:
             return HubTokenizer.from_preset(parameters["preset"], settings.max_length)

@@ -14,10 +14,11 @@ from typing import Any
 
 from ml4ir_losses.config.load import AnyConfig, dump_config, load_config
 from ml4ir_losses.config.text_schema import TextConfig
+from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.evaluation.scoring import missed
 from ml4ir_losses.experiments.callbacks import BatchProgress, BestWeights, EpochLog
 from ml4ir_losses.experiments.experiment import Experiment
-from ml4ir_losses.experiments.run_folder import LOGGER, RunFolder
+from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.model.optimizers import plateau_callback
 
 

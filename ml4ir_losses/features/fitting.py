@@ -4,50 +4,19 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, PrivateAttr
 
-from ml4ir_losses.config.schema import FeatureConfig, InputConfig, NumericInput, Scope, TextInput, TextPairInput
+from ml4ir_losses.config.schema import FeatureConfig, InputConfig, NumericInput, TextInput, TextPairInput
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.features.pairs import encode_pairs, fit_words, make_tokenizer
-from ml4ir_losses.features.transforms import Array, fill_values, fit_transforms
-
-_PUNCTUATION = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
-
-
-class FittedInput(BaseModel):
-    """One input as the model holds it: its columns and what was learned from the training split."""
-
-    name: str
-    type: str
-    scope: Scope = "document"
-    columns: list[str]
-    fill: list[float] = []
-    transforms: list[dict[str, Any]] = []
-    missing_indicator: bool = False
-    query_rank: bool = False
-    vocabulary: list[str] = []
-    num_buckets: int = 0
-    max_length: int = 0
-    embedding_dim: int = 0
-    max_query_length: int = 0
-    preset: str | None = None
-    _tokenizer: Any = PrivateAttr(None)
-
-    @property
-    def tokenizer(self) -> Any:
-        """What makes the ids of a text_pair: a `PairTokenizer`, that of the model where one was given."""
-        if self._tokenizer is None:
-            self._tokenizer = make_tokenizer(self)
-        return self._tokenizer
-
-    @tokenizer.setter
-    def tokenizer(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
+from ml4ir_losses.features.fitted import FittedInput
+from ml4ir_losses.features.pairs import encode_pairs, fit_words
+from ml4ir_losses.features.transforms import fill_values, fit_transforms
+from ml4ir_losses.text.words import most_common, tokenize
 
 
 def fit_inputs(features: FeatureConfig, table: Table) -> list[FittedInput]:
@@ -123,17 +92,6 @@ def _columns(config: InputConfig, features: FeatureConfig, table: Table) -> list
     return wanted
 
 
-def most_common(counts: Counter[str], size: int) -> list[str]:
-    """The most frequent values, equally frequent ones by name, so that a vocabulary does not depend on row order."""
-    counts.pop("", None)
-    return [value for value, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:size]]
-
-
-def tokenize(text: str) -> list[str]:
-    """Words: ASCII letters lower-cased, ASCII punctuation left out, as in Keras' TextVectorization inside the model."""
-    return [word.decode() for word in text.encode().lower().translate(None, _PUNCTUATION).split()]
-
-
 def encode_rows(inputs: Sequence[FittedInput], table: Table) -> dict[str, Array]:
     """The arrays that the model takes, one row per document: floats, or ids of categories and words.
 
@@ -155,7 +113,7 @@ def _encode(fitted: FittedInput, table: Table) -> Array:
 def lookup_ids(fitted: FittedInput, values: Sequence[str]) -> Array:
     """Ids of distinct strings: 0 is padding (text) or missing and unknown values (vocabulary); hashes otherwise."""
     if fitted.type == "categorical" and fitted.num_buckets:
-        from ml4ir_losses.features.layers import string_lookup
+        from ml4ir_losses.features.lookup import string_lookup
 
         return np.asarray(string_lookup(fitted)(np.array(values, object))).astype("int32")
     index = {value: i for i, value in enumerate(fitted.vocabulary)}
@@ -166,8 +124,3 @@ def lookup_ids(fitted: FittedInput, values: Sequence[str]) -> Array:
         words = [index.get(word, -1) + 2 for word in tokenize(text)[: fitted.max_length]]
         ids[row, : len(words)] = words
     return ids
-
-
-def fitted_from(config: Sequence[Mapping[str, Any] | FittedInput]) -> list[FittedInput]:
-    """Fitted inputs from their dumped form."""
-    return [item if isinstance(item, FittedInput) else FittedInput.model_validate(item) for item in config]

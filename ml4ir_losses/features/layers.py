@@ -11,43 +11,11 @@ from keras import ops
 
 from ml4ir_losses.core.errors import DataError, did_you_mean
 from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.data.batching import MASK
-from ml4ir_losses.features.fitting import FittedInput, fitted_from
+from ml4ir_losses.core.names import MASK
+from ml4ir_losses.features.fitted import FittedInput, fitted_from
+from ml4ir_losses.features.lookup import string_lookup
+from ml4ir_losses.features.query_ranks import query_rank
 from ml4ir_losses.features.transforms import apply_transforms
-from ml4ir_losses.ops import as_mask
-from ml4ir_losses.ops.sorting import inverse_order
-
-
-def string_lookup(fitted: FittedInput) -> Any:
-    """The layer that turns the strings of an input into ids, as `fitting.lookup_ids` does (TensorFlow only)."""
-    if fitted.type == "text":
-        return keras.layers.TextVectorization(
-            vocabulary=fitted.vocabulary or ["[none]"], output_sequence_length=fitted.max_length
-        )
-    if fitted.num_buckets:
-        return keras.layers.Hashing(num_bins=fitted.num_buckets)
-    # No value of a column can be the token that stands for the unknown ones.
-    return keras.layers.StringLookup(vocabulary=fitted.vocabulary or ["[none]"], num_oov_indices=1, oov_token="\0")
-
-
-def query_rank(x: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Rank of each value among its query's documents, [B, N, F]: -1/2 lowest, 1/2 highest, ties share the middle.
-
-    A stable sort numbers equal values upwards, and downwards in the reversed list: the mean of both numbers is the
-    middle of the tie.
-    """
-    valid = as_mask(valid, x[..., 0])[..., None]
-    keys = ops.where(valid, ops.where(x == 0, 0.0, x), float("inf"))  # -0.0 ties with 0.0
-    _, documents, features = ops.shape(keys)
-    rows = ops.reshape(ops.swapaxes(keys, 1, 2), (-1, documents))
-
-    def places(rows: Tensor) -> Tensor:
-        return ops.cast(inverse_order(ops.argsort(rows, axis=-1)), x.dtype)
-
-    middle = (places(rows) + ops.flip(places(ops.flip(rows, axis=-1)), axis=-1)) / 2.0
-    middle = ops.swapaxes(ops.reshape(middle, (-1, features, documents)), 1, 2)
-    size = ops.sum(ops.cast(valid, x.dtype), axis=1, keepdims=True)
-    return ops.where(valid, (middle + 0.5) / ops.maximum(size, 1.0) - 0.5, 0.0)
 
 
 def fill_missing(x: Tensor, fill: Any) -> Tensor:

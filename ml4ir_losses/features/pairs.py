@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.features.transforms import Array
 
 
 def pair_texts(columns: Sequence[str], table: Table) -> tuple[list[str], list[str]]:
@@ -18,7 +18,7 @@ def pair_texts(columns: Sequence[str], table: Table) -> tuple[list[str], list[st
 
 def fit_words(columns: Sequence[str], table: Table, size: int) -> list[str]:
     """The most frequent words; a text that stands in many rows, as a query does, counts once."""
-    from ml4ir_losses.features.fitting import most_common, tokenize
+    from ml4ir_losses.text.words import most_common, tokenize
 
     texts = {text for column in pair_texts(columns, table) for text in column}
     return most_common(Counter(word for text in texts for word in tokenize(text)), size)
@@ -31,7 +31,7 @@ def make_tokenizer(fitted: Any) -> Any:
     if fitted.preset is None:
         words: Any = WordTokenizer(fitted.vocabulary, fitted.max_length)
     else:
-        from ml4ir_losses.model.hub import HubTokenizer
+        from ml4ir_losses.text.hub_tokenizer import HubTokenizer
 
         words = HubTokenizer.from_preset(fitted.preset, fitted.max_length)
         words.max_length += sum(map(len, words.bounds))

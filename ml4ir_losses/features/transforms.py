@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ml4ir_losses.config.schema import ClipTransform
-
-Array = np.ndarray[Any, Any]
+from ml4ir_losses.core.arrays import Array
 
 
 def fill_values(x: Array, missing: str | float) -> list[float]:

@@ -10,14 +10,14 @@ import numpy as np
 from keras import layers, ops
 
 from ml4ir_losses.config.schema import ModelConfig
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError, check_whole, did_you_mean
 from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.core.names import MASK
 from ml4ir_losses.core.registry import split_spec
-from ml4ir_losses.data.batching import MASK
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.model.text_encoders import check_positions
 from ml4ir_losses.ops.sorting import scattered
-from ml4ir_losses.text.tokenizers import Array
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")

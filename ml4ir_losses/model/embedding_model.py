@@ -8,12 +8,11 @@ from typing import Any, Self
 import keras
 import numpy as np
 from keras import ops
-from pydantic import BaseModel
 
 from ml4ir_losses.config.load import load_config
-from ml4ir_losses.config.schema import Spec
 from ml4ir_losses.config.text_checks import innermost
-from ml4ir_losses.config.text_schema import TextConfig, TextModelConfig
+from ml4ir_losses.config.text_schema import TextConfig, TextModelConfig, TextTask
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
@@ -24,17 +23,9 @@ from ml4ir_losses.model.optimizers import make_optimizer
 from ml4ir_losses.model.text_encoders import check_positions
 from ml4ir_losses.model.towers import DenoisingTowers, Towers, column_names
 from ml4ir_losses.model.trainer import Trainer
-from ml4ir_losses.text.tokenizers import Array, Tokenizer, pad_rows
+from ml4ir_losses.text.tokenizers import Tokenizer, pad_rows
 
 TASK = "task"  # the input that says which data set a batch is from
-
-
-class TextTask(BaseModel):
-    """What a model knows of one data set: its loss, its columns of texts, its classes."""
-
-    loss: Spec
-    columns: int
-    classes: list[str] = []
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -11,14 +10,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from ml4ir_losses.config.load import Config, load_config
-from ml4ir_losses.config.schema import ModelConfig, Spec, pop_propensity
+from ml4ir_losses.config.load import load_config
+from ml4ir_losses.config.schema import Config, ModelConfig, Spec, pop_propensity
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.core.names import CONFIDENCE, MASK, POSITIONS
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
-from ml4ir_losses.data.batching import CONFIDENCE, MASK, POSITIONS
-from ml4ir_losses.features.fitting import FittedInput, fit_inputs, fitted_from
+from ml4ir_losses.features.fitted import FittedInput, fitted_from
+from ml4ir_losses.features.fitting import fit_inputs
 from ml4ir_losses.features.layers import FeatureEncoder
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.losses.base import RelevanceLossBase
@@ -143,7 +144,7 @@ class RelevanceModel(Trainer):
         except (UserError, TypeError, ValueError) as error:
             raise ConfigError(f"model: {str(error).strip().splitlines()[0]}") from None
         if config.features.confidence and not any(task[0].takes_confidence for task in model.tasks.values()):
-            logging.getLogger("ml4ir_losses").warning("features.confidence: no loss of this config reads it")
+            LOGGER.warning("features.confidence: no loss of this config reads it")
         model.compile_from_spec(
             total_steps=steps_per_epoch * config.training.epochs, jit_compile=config.training.jit_compile
         )

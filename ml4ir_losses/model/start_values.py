@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.model.text_layers import BagOfWords
 
-Array = np.ndarray[Any, Any]
 SIZE = 0.05  # root mean square of the numbers of the words' vectors, near that of Keras' random start
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.model.grad_cache import cached_gradients
 
@@ -43,9 +43,7 @@ class Trainer(keras.Model):  # type: ignore[misc]
             if isinstance(function, keras_loss.RelevanceLoss):
                 self.adopt(name, function)
         if self.mini_batch_size is not None and keras.backend.backend() != "tensorflow":
-            logging.getLogger("ml4ir_losses").warning(
-                "mini_batch_size has no effect on %s: batches are taken whole", keras.backend.backend()
-            )
+            LOGGER.warning("mini_batch_size has no effect on %s: batches are taken whole", keras.backend.backend())
         super().compile(*args, **kwargs)
 
     def adopt(self, name: str, function: keras_loss.RelevanceLoss) -> None:

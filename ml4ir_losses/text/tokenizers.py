@@ -14,11 +14,10 @@ import keras
 import numpy as np
 from keras import layers
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError, check_choice, check_count
 from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.features.fitting import most_common, tokenize
-
-Array = np.ndarray[Any, Any]
+from ml4ir_losses.text.words import most_common, tokenize
 
 
 class Tokenizer(layers.Layer):  # type: ignore[misc]

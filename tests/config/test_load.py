@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ml4ir_losses.config.load import Config, dump_config, load_config, metric_name
+from ml4ir_losses.config.checks import metric_name
+from ml4ir_losses.config.load import dump_config, load_config
+from ml4ir_losses.config.schema import Config
 from ml4ir_losses.core.errors import ConfigError
 from small import config
 

@@ -5,7 +5,8 @@ import pytest
 
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.data.batching import MASK, POSITIONS, BatchPlan, Truncation, make_batch, padded_width, to_dataset
+from ml4ir_losses.core.names import MASK, POSITIONS
+from ml4ir_losses.data.batching import BatchPlan, Truncation, make_batch, padded_width, to_dataset
 from ml4ir_losses.data.queries import Queries, make_queries
 from ml4ir_losses.data.table import Source, Table
 from ml4ir_losses.features.fitting import fit_inputs

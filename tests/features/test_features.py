@@ -147,7 +147,7 @@ def test_inputs_of_the_query_are_repeated_for_its_documents():
 
 
 def test_query_rank_is_the_middle_rank_among_real_documents():
-    from ml4ir_losses.features.layers import query_rank
+    from ml4ir_losses.features.query_ranks import query_rank
 
     rng = np.random.default_rng(0)
     x = rng.integers(-2, 3, (3, 7, 2)).astype("float32") * np.float32(0.5)

@@ -10,7 +10,8 @@ from losses.families.margin import prob_margin_ranking
 from losses.numeric import assert_close, gradient, values
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
-from ml4ir_losses.data.batching import CONFIDENCE, BatchPlan
+from ml4ir_losses.core.names import CONFIDENCE
+from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.batching import make_batch as padded_batch
 from ml4ir_losses.data.queries import make_queries, read_split
 from ml4ir_losses.losses.factory import get_loss

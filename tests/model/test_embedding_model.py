@@ -6,9 +6,9 @@ import pytest
 
 from losses.numeric import values
 from marking import rest_slow
-from ml4ir_losses.config.text_schema import TextConfig
+from ml4ir_losses.config.text_schema import TextConfig, TextTask
 from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.model.embedding_model import EmbeddingModel, TextTask
+from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.text.tokenizers import WordTokenizer
 

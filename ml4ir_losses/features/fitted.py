@@ -1,0 +1,47 @@
+"""An input as the model holds it: its columns and what was learned from the training split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, PrivateAttr
+
+from ml4ir_losses.config.schema import Scope
+from ml4ir_losses.features.pairs import make_tokenizer
+
+
+class FittedInput(BaseModel):
+    """One input as the model holds it: its columns and what was learned from the training split."""
+
+    name: str
+    type: str
+    scope: Scope = "document"
+    columns: list[str]
+    fill: list[float] = []
+    transforms: list[dict[str, Any]] = []
+    missing_indicator: bool = False
+    query_rank: bool = False
+    vocabulary: list[str] = []
+    num_buckets: int = 0
+    max_length: int = 0
+    embedding_dim: int = 0
+    max_query_length: int = 0
+    preset: str | None = None
+    _tokenizer: Any = PrivateAttr(None)
+
+    @property
+    def tokenizer(self) -> Any:
+        """What makes the ids of a text_pair: a `PairTokenizer`, that of the model where one was given."""
+        if self._tokenizer is None:
+            self._tokenizer = make_tokenizer(self)
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+
+def fitted_from(config: Sequence[Mapping[str, Any] | FittedInput]) -> list[FittedInput]:
+    """Fitted inputs from their dumped form."""
+    return [item if isinstance(item, FittedInput) else FittedInput.model_validate(item) for item in config]
