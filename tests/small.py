@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ml4ir_losses.data.queries import Roles, make_queries, read_split
+from ml4ir_losses.features.fitting import encode_rows
+
 WORDS = ["red", "blue", "green", "shoe", "hat", "coat", "wool", "silk"]
 
 
@@ -63,3 +66,10 @@ def write_splits(directory: Path) -> Path:
     for i, split in enumerate(("train", "validation", "test")):
         write_csv(directory / f"{split}.csv", queries=(40, 12, 12)[i], seed=i, start=100 * i)
     return directory
+
+
+def read_queries(config: Any, inputs: Any, split: str = "train", **options: Any) -> Any:
+    """The queries of a split of a checked config, encoded by its fitted inputs."""
+    table = read_split(config.data, split)
+    roles = Roles.of(config.features, config.model)
+    return make_queries(table, roles, encode_rows(inputs, table), **options)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from ml4ir_losses.config.schema import OptimizedModel, Spec, Strict, TrainingConfig, keys_of, or_string
-from ml4ir_losses.core.errors import did_you_mean
+from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES
 from ml4ir_losses.metrics.retrieval import RETRIEVAL_METRICS
 
@@ -148,6 +148,15 @@ class TextDataConfig(Strict):
             batch_size=self.batch_size,
             batching=self.batching,
         )
+
+    def only_set(self) -> tuple[str, DatasetConfig]:
+        """Name and settings of the only data set; `UserError` where there are several."""
+        sets = self.sets()
+        if len(sets) > 1:
+            raise UserError(
+                f"This run has several data sets ({', '.join(sets)}), whose columns may differ. Use encode."
+            )
+        return next(iter(sets.items()))
 
     def sets(self) -> dict[str, DatasetConfig]:
         """Every data set by name, with all that it inherits; the only one of a config is called `main`."""

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from ml4ir_losses.config.schema import Config
+from ml4ir_losses.config.schema import DataConfig, FeatureConfig, ModelConfig, Spec
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.core.registry import METRICS, split_spec
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table, group_by_query
-from ml4ir_losses.features.fitted import FittedInput
-from ml4ir_losses.features.fitting import encode_rows
+from ml4ir_losses.ops.gains import check_labels_fit_gain
+
+
+class EncodedRows(NamedTuple):
+    """The model's inputs of the rows of a table, [rows, ...] each, and which of them belong to the whole query."""
+
+    arrays: Mapping[str, Array]
+    query_scope: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -57,90 +65,110 @@ class Queries:
         return int(self.offsets[-1])
 
 
-def label_columns(config: Config) -> list[str]:
-    """The main label, then those of the auxiliary losses."""
-    names = [config.features.label, *(aux.label for aux in config.model.aux_losses if aux.label)]
-    return list(dict.fromkeys(names))
-
-
-def read_split(config: Config, split: str) -> Table:
-    """The table of a split of the config, read whole."""
+def read_split(data: DataConfig, split: str) -> Table:
+    """The table of a split of the data, read whole."""
     try:
-        return read_table(config.data.paths(split), config.data.format, **config.data.options)
+        return read_table(data.paths(split), data.format, **data.options)
     except DataError:
         raise
     except (UserError, TypeError) as error:
         raise ConfigError(f"data.options: {error}") from None
 
 
+@dataclass(frozen=True)
+class Roles:
+    """Which columns of a table are ids, labels, weights, shown ranks and confidences; None: there is no such column.
+
+    Attributes:
+        query_id: the rows with one id are the documents of one query.
+        label: the main label.
+        min_label: a document whose main label is below it is padding.
+        aux_labels: further label columns, by the path of the config that names them.
+    """
+
+    query_id: str
+    label: str
+    min_label: float = 0.0
+    document_id: str | None = None
+    weight: str | None = None
+    query_weight: str | None = None
+    positions: str | None = None
+    confidence: str | None = None
+    aux_labels: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, features: FeatureConfig, model: ModelConfig) -> Roles:
+        """The roles that a config gives to columns."""
+        names = ("query_id", "label", "document_id", "weight", "query_weight", "positions", "confidence")
+        aux = {f"model.aux_losses.{i}.label": a.label for i, a in enumerate(model.aux_losses) if a.label}
+        return cls(**{name: getattr(features, name) for name in names}, min_label=model.min_label, aux_labels=aux)
+
+    def for_metrics(self) -> Roles:
+        """The roles that metrics read: without auxiliary labels, weights, shown ranks and confidences."""
+        return Roles(self.query_id, self.label, self.min_label, self.document_id)
+
+    @property
+    def labels(self) -> list[str]:
+        """The main label, then the others, each once."""
+        return list(dict.fromkeys((self.label, *self.aux_labels.values())))
+
+    def check(self, table: Table, labels_required: bool = True) -> None:
+        """Raises `DataError` unless the table has every column that has a role."""
+        names = ["query_id", "document_id", *["label"][: int(labels_required)]]
+        names += ["weight", "query_weight", "positions", "confidence"]
+        columns = {f"features.{name}": getattr(self, name) for name in names} | dict(self.aux_labels)
+        for path, column in columns.items():
+            if column is not None:
+                table.require(column, path)
+
+
 def make_queries(
     table: Table,
-    config: Config,
-    inputs: Sequence[FittedInput],
+    roles: Roles,
+    encoded: EncodedRows,
     *,
     labels_required: bool = True,
     training: bool = False,
-    losses: bool = True,
 ) -> Queries:
-    """Groups, checks and encodes a table.
+    """Groups and checks a table whose rows are encoded already.
 
-    `labels_required=False` takes whatever labels there are; `losses=False` reads only what metrics need: no
-    auxiliary labels, weights, positions or confidences.
+    `labels_required=False` takes whatever labels there are.
 
     Raises:
         DataError: for a missing column, a label that is not a number, a query without documents, weights,
             positions or confidences that cannot be, and for training labels that are all equal.
     """
-    features = config.features
-    check_columns(table, config, labels_required=labels_required, losses=losses)
-    names = [n for n in (label_columns(config) if losses else [features.label]) if n in table]
-    if not labels_required and features.label not in names:
+    roles.check(table, labels_required)
+    names = [name for name in roles.labels if name in table]
+    if not labels_required and roles.label not in names:
         names = []
     labels = {name: _finite(table, name, table.numeric(name, missing=not labels_required)) for name in names}
-    ids = table.strings(features.query_id)
+    ids = table.strings(roles.query_id)
     _check_ids(ids, table)
     order, offsets = group_by_query(ids)
     if labels_required:
-        _check_labels(labels[features.label], config.model.min_label, table, ids, order, offsets, training)
-    weight = query_weight = positions = confidence = None
-    if losses:
-        weight = _role(table, features.weight, 0.0, "a weight")
-        query_weight = _role(table, features.query_weight, 0.0, "a weight")
-        positions = _role(table, features.positions, 1.0, "a shown rank")
-        confidence = _role(table, features.confidence, 0.0, "a confidence")
-    if features.document_id is None:
+        _check_labels(labels[roles.label], roles.min_label, table, ids, order, offsets, training)
+    weight = _role(table, roles.weight, 0.0, "a weight")
+    query_weight = _role(table, roles.query_weight, 0.0, "a weight")
+    positions = _role(table, roles.positions, 1.0, "a shown rank")
+    confidence = _role(table, roles.confidence, 0.0, "a confidence")
+    if roles.document_id is None:
         document_ids = (np.arange(len(order)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1).astype(str)
     else:
-        document_ids = np.asarray(table.strings(features.document_id))[order]
-    encoded = encode_rows(inputs, table)
+        document_ids = np.asarray(table.strings(roles.document_id))[order]
     return Queries(
         ids=np.asarray(ids)[order[offsets[:-1]]],
         offsets=offsets,
-        features={name: values[order] for name, values in encoded.items()},
+        features={name: values[order] for name, values in encoded.arrays.items()},
         labels={name: values[order].astype("float32") for name, values in labels.items()},
         document_ids=document_ids,
-        query_scope=frozenset(i.name for i in inputs if i.scope == "query"),
+        query_scope=encoded.query_scope,
         weight=None if weight is None else weight[order],
         query_weight=None if query_weight is None else query_weight[order[offsets[:-1]]],
         positions=None if positions is None else positions[order],
         confidence=None if confidence is None else confidence[order],
         source=table.source,
     )
-
-
-def check_columns(table: Table, config: Config, *, labels_required: bool = True, losses: bool = True) -> None:
-    """Raises `DataError` unless the table has every column that the config names."""
-    features = config.features
-    needed = {"query_id": features.query_id, "document_id": features.document_id}
-    if labels_required:
-        needed["label"] = features.label
-    if losses:
-        needed |= {n: getattr(features, n) for n in ("weight", "query_weight", "positions", "confidence")}
-    named = [(f"features.{role}", name) for role, name in needed.items() if name is not None]
-    if losses:
-        named += [(f"model.aux_losses.{i}.label", a.label) for i, a in enumerate(config.model.aux_losses) if a.label]
-    for path, name in named:
-        table.require(name, path)
 
 
 def _check_ids(ids: Array, table: Table) -> None:
@@ -190,19 +218,16 @@ def _role(table: Table, column: str | None, lowest: float, what: str) -> Array |
     return values.astype("float32")
 
 
-def check_gains(queries: Mapping[str, Queries], config: Config) -> None:
+def check_gains(queries: Mapping[str, Queries], label: str, metrics: Sequence[Spec]) -> None:
     """Raises `DataError` for labels beyond what a metric's gain can take."""
-    from ml4ir_losses.core.registry import METRICS, split_spec
-    from ml4ir_losses.ops.gains import check_labels_fit_gain
-
-    for spec in config.model.metrics:
+    for spec in metrics:
         key, params = split_spec("metric", spec)
         defaults = METRICS[key].parameters
         if "gain" not in defaults:
             continue
         for split, data in queries.items():
             if data.labels:
-                highest = float(data.labels[config.features.label].max())
+                highest = float(data.labels[label].max())
                 try:
                     check_labels_fit_gain(highest, params.get("gain", defaults["gain"]))
                 except ValueError as error:

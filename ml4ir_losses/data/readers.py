@@ -9,10 +9,11 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -346,3 +347,10 @@ def _is_number(text: str) -> bool:
 
 def _short(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:60]}...")
+
+
+def read_data(data: str, format: str | None, options: Mapping[str, Any]) -> Table:
+    """A file in the format of a config; after a run on synthetic data also a file, whose ending says its format."""
+    if format == "synthetic" and Path(data.lower().removesuffix(".gz")).suffix in ENDINGS:
+        return read_table(data)
+    return read_table(data, format, **options)

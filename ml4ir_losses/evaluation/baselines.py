@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ml4ir_losses.config.checks import metric_name
-from ml4ir_losses.config.schema import Config
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Queries
-from ml4ir_losses.evaluation.scoring import compare_scores, less_is_better, query_metrics
+from ml4ir_losses.evaluation.scoring import MetricSet, compare_scores, less_is_better, query_metrics
 from ml4ir_losses.features.fitted import FittedInput
 
 DRAWS = 10
@@ -20,15 +20,15 @@ MOST_QUERIES = 500  # of the training split, to choose the feature by
 _AT_ONCE = 16  # scorings evaluated together: a metric may take memory B·N² for each
 
 
-def random_baseline(config: Config, plan: BatchPlan, seed: int = 0) -> dict[str, float]:
+def random_baseline(metric_set: MetricSet, plan: BatchPlan, seed: int = 0) -> dict[str, float]:
     """The mean of each metric over seeded random orders."""
     scores = np.random.default_rng(seed).random((plan.data.rows, DRAWS), "float32")
-    draws = [result.means() for result in compare_scores(config, config.model.metrics, plan, scores)]
+    draws = [result.means() for result in compare_scores(metric_set, plan, scores)]
     return {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
 
 
 def best_feature_baseline(
-    config: Config, inputs: Sequence[FittedInput], train: Queries, test: BatchPlan
+    metric_set: MetricSet, inputs: Sequence[FittedInput], train: Queries, test: BatchPlan
 ) -> tuple[str, dict[str, float]] | None:
     """(the feature, its metrics on the test plan): the numeric column, up or down, best on the training split."""
     rankings = [
@@ -41,17 +41,17 @@ def best_feature_baseline(
     if not rankings:
         return None
     plan = BatchPlan(_head(train, MOST_QUERIES), 32)
-    first = config.model.metrics[0]
-    name = metric_name(first)
+    first = replace(metric_set, metrics=metric_set.metrics[:1])
+    name = metric_name(metric_set.metrics[0])
     values: list[float] = []
     for start in range(0, len(rankings), _AT_ONCE):
         chunk = rankings[start : start + _AT_ONCE]
         scores = np.stack([_scores(plan.data.features[n][:, i], d) for n, i, _, d in chunk], axis=1)
-        values += [result.means()[name] for result in compare_scores(config, [first], plan, scores)]
+        values += [result.means()[name] for result in compare_scores(first, plan, scores)]
     best = int(np.argmin(values) if less_is_better(name) else np.argmax(values))
     n, i, column, direction = rankings[best]
     scores = _scores(test.data.features[n][:, i], direction)
-    return f"{column} {'descending' if direction > 0 else 'ascending'}", query_metrics(config, test, scores).means()
+    return f"{column} {'descending' if direction > 0 else 'ascending'}", query_metrics(metric_set, test, scores).means()
 
 
 def _scores(values: Array, direction: float) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from ml4ir_losses.config.checks import metric_name
-from ml4ir_losses.config.schema import Config, Spec
+from ml4ir_losses.config.schema import Spec
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.names import PADDING_LABEL
 from ml4ir_losses.core.registry import METRICS, split_spec
@@ -69,14 +69,23 @@ class QueryMetrics:
             yield [query, *(v[i] if self.weights[n][i] else None for n, v in self.values.items())]
 
 
-def query_metrics(config: Config, plan: BatchPlan, row_scores: Array) -> QueryMetrics:
-    """Every metric of the config of every query, from one score per row."""
-    return compare_scores(config, config.model.metrics, plan, row_scores[:, None])[0]
+@dataclass(frozen=True)
+class MetricSet:
+    """The metrics of a run, and the label column that they read; labels below `min_label` are padding."""
+
+    metrics: Sequence[Spec]
+    label: str
+    min_label: float = 0.0
 
 
-def compare_scores(config: Config, specs: Sequence[Spec], plan: BatchPlan, row_scores: Array) -> list[QueryMetrics]:
+def query_metrics(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) -> QueryMetrics:
+    """Every metric of every query, from one score per row."""
+    return compare_scores(metric_set, plan, row_scores[:, None])[0]
+
+
+def compare_scores(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) -> list[QueryMetrics]:
     """Metrics of every query under each of K scorings, row_scores [rows, K]."""
-    label, min_label = config.features.label, config.model.min_label
+    specs, label, min_label = metric_set.metrics, metric_set.label, metric_set.min_label
     data, count = plan.data, row_scores.shape[1]
     parts: dict[str, list[tuple[Array, Array]]] = {metric_name(spec): [] for spec in specs}
     order: list[Array] = []

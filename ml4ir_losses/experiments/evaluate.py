@@ -7,19 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ml4ir_losses.config.load import AnyConfig, load_config
-from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.core.files import write_csv
-from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.data.batching import BatchPlan, Truncation
-from ml4ir_losses.data.queries import check_gains, make_queries
-from ml4ir_losses.data.readers import ENDINGS, read_table
-from ml4ir_losses.data.table import Table
-from ml4ir_losses.evaluation.scoring import PREDICTION_HEADER, prediction_rows, query_metrics, score_queries
+from ml4ir_losses.experiments.experiment import Experiment, experiment_class, prepare
 from ml4ir_losses.model.loading import load_model
 
 
-def open_run(run: str | Path) -> tuple[AnyConfig, Any]:
+def open_run(run: str | Path) -> Experiment:
     """The config and the model of a run folder.
 
     Raises:
@@ -28,36 +21,17 @@ def open_run(run: str | Path) -> tuple[AnyConfig, Any]:
     path = Path(run)
     if not (path / "config.yaml").is_file() or not (path / "model.keras").is_file():
         raise UserError(f"{path}: is not a run folder; it needs config.yaml and model.keras.")
-    return load_config(path / "config.yaml"), load_model(path)
-
-
-def read_data(config: AnyConfig, data: str) -> Table:
-    """A file in the format of the config; a file with an ending also for a run on the synthetic data."""
-    if config.data.format == "synthetic" and Path(data.lower().removesuffix(".gz")).suffix in ENDINGS:
-        return read_table(data)
-    return read_table(data, config.data.format, **config.data.options)
+    config = load_config(path / "config.yaml")
+    return experiment_class(config).of_run(config, load_model(path))
 
 
 def evaluate(run: str | Path, data: str) -> dict[str, float]:
-    """The metrics of a run on a file with labels; of texts also on the run's own `retrieval` or `reranking`.
+    """The metrics of a run on a file with labels; a text run also takes its own `retrieval` or `reranking`.
 
     Raises:
         UserError, DataError: for a folder that is no run, or data that cannot be used.
     """
-    config, model = open_run(run)
-    if isinstance(config, TextConfig):
-        from ml4ir_losses.experiments.text_commands import evaluate_collection, evaluate_texts
-
-        if data in ("retrieval", "reranking"):
-            return evaluate_collection(config, model, data)
-        return evaluate_texts(config, model, read_data(config, data))
-    queries = make_queries(read_data(config, data), config, model.fitted, losses=False)
-    check_gains({"data": queries}, config)
-    plan = BatchPlan(queries, config.data.batch_size, truncation=Truncation(config.data.max_list_size))
-    if report := plan.truncation.report(queries.sizes):
-        LOGGER.warning("%s", report)
-    logits = score_queries(model, plan).logits
-    return query_metrics(config, plan, logits).means()
+    return open_run(run).evaluate(data)
 
 
 def predict(run: str | Path, data: str, output: str | Path) -> int:
@@ -69,15 +43,7 @@ def predict(run: str | Path, data: str, output: str | Path) -> int:
     Raises:
         UserError, DataError: for a folder that is no run, or data that cannot be used.
     """
-    config, model = open_run(run)
-    if isinstance(config, TextConfig):
-        from ml4ir_losses.experiments.text_commands import predict_texts
-
-        return predict_texts(config, model, read_data(config, data), output)
-    queries = make_queries(read_data(config, data), config, model.fitted, labels_required=False, losses=False)
-    scored = score_queries(model, BatchPlan(queries, config.data.batch_size))
-    write_csv(output, PREDICTION_HEADER, prediction_rows(queries, scored, config.features.label))
-    return queries.rows
+    return open_run(run).predict(data, output)
 
 
 def check(
@@ -88,6 +54,4 @@ def check(
     Raises:
         ConfigError, DataError: one line for what is wrong.
     """
-    from ml4ir_losses.experiments.train import prepare
-
     return prepare(load_config(config, overrides, seed)).summary()

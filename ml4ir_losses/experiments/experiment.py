@@ -1,25 +1,40 @@
-"""What a training run needs to know of its data and model."""
+"""What training, evaluating and predicting need to know of a task."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, Self
 
+from ml4ir_losses.config.load import AnyConfig
+from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.experiments.run_folder import RunFolder
 
 
 class Experiment(Protocol):
-    """A config with its data read and its model built: all that can be wrong was checked.
+    """A config and its model; with the data of the config if it was prepared for training.
 
     Attributes:
         config: the checked config.
         model: the compiled model.
-        steps: batches of an epoch, as far as they are known.
+        steps: batches of an epoch; an estimate where they are not known.
         evaluated: the parts on which the trained model is evaluated, the most telling one last.
     """
 
     config: Any
     model: Any
+
+    @classmethod
+    def prepare(cls, config: Any) -> Self:
+        """Reads every split, fits what is fitted on the training split, and builds the compiled model.
+
+        Raises:
+            ConfigError, DataError: one line for what is wrong; nothing was written.
+        """
+
+    @classmethod
+    def of_run(cls, config: Any, model: Any) -> Self:
+        """The experiment of a finished run, whose training data are not read."""
 
     @property
     def steps(self) -> int: ...
@@ -28,22 +43,52 @@ class Experiment(Protocol):
     def evaluated(self) -> Sequence[str]: ...
 
     def begin(self) -> None:
-        """Says what the data are, and evaluates what the baselines need of the untrained model."""
+        """Logs the sizes of the data, and evaluates the untrained model where a baseline needs it."""
 
     def monitored(self) -> tuple[str, str]:
-        """The value that decides about the best weights, and whether `max` or `min` of it is best."""
+        """The value that decides which weights are best, and whether the `max` or the `min` of it is best."""
 
     def dataset(self, split: str) -> Any:
-        """The batches of `train` or `validation` for `fit`; None: there are none."""
+        """The batches of `train` or `validation` for `fit`; None where the split is not given."""
 
     def callbacks(self) -> list[Any]:
         """Callbacks that put values into the logs of an epoch."""
 
-    def evaluate(self, split: str, folder: RunFolder) -> dict[str, float]:
-        """The metrics of a part; what belongs to it is written into the folder."""
+    def evaluate_part(self, part: str, folder: RunFolder) -> dict[str, float]:
+        """The metrics of a part of `evaluated`; its predictions and values per query are written into the folder."""
 
-    def baselines(self, split: str) -> dict[str, dict[str, float]]:
-        """What is reached without the trained model."""
+    def baselines(self, part: str) -> dict[str, dict[str, float]]:
+        """Metrics on the part that are reached without the trained model, by the name of the baseline."""
 
     def summary(self) -> dict[str, Any]:
-        """What `ml4ir-losses check` tells."""
+        """The sizes that `ml4ir-losses check` prints."""
+
+    def evaluate(self, data: str) -> dict[str, float]:
+        """The metrics on a file with labels.
+
+        Raises:
+            UserError, DataError: for data that cannot be used.
+        """
+
+    def predict(self, data: str, output: str | Path) -> int:
+        """Writes the scores of a file's rows as CSV, and returns how many rows there are.
+
+        Raises:
+            UserError, DataError: for data that cannot be used.
+        """
+
+
+def experiment_class(config: AnyConfig) -> type[Experiment]:
+    """The experiment of a config's task, documents with features or texts: the one place that distinguishes them."""
+    if isinstance(config, TextConfig):
+        from ml4ir_losses.experiments.text_experiment import TextExperiment
+
+        return TextExperiment
+    from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
+
+    return FeatureExperiment
+
+
+def prepare(config: AnyConfig) -> Experiment:
+    """The experiment of a config, ready for training: see `Experiment.prepare`."""
+    return experiment_class(config).prepare(config)

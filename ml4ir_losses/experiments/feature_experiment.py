@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -12,20 +13,22 @@ import numpy as np
 from ml4ir_losses.config.checks import metric_name
 from ml4ir_losses.config.schema import SPLITS, Config
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, Truncation, to_dataset
-from ml4ir_losses.data.queries import Queries, check_gains, make_queries, read_split
+from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries, read_split
+from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.evaluation.baselines import best_feature_baseline, random_baseline
 from ml4ir_losses.evaluation.scoring import (
     PREDICTION_HEADER,
+    MetricSet,
     less_is_better,
     prediction_rows,
     query_metrics,
     score_queries,
 )
 from ml4ir_losses.experiments.run_folder import RunFolder
-from ml4ir_losses.features.fitted import FittedInput
-from ml4ir_losses.features.fitting import fit_inputs
+from ml4ir_losses.features.fitting import encode_rows, fit_inputs
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
 
@@ -35,9 +38,40 @@ class FeatureExperiment:
     """A config with its data read and its model built: all that can be wrong was checked."""
 
     config: Config
-    inputs: list[FittedInput]
-    queries: dict[str, Queries]
     model: RelevanceModel
+    queries: dict[str, Queries] = field(default_factory=dict)
+
+    @classmethod
+    def prepare(cls, config: Config) -> Self:
+        """Reads every split, fits the features on the training split and builds the compiled model."""
+        splits = [split for split in SPLITS if config.data.paths(split)]
+        tables = {split: read_split(config.data, split) for split in splits}
+        start = _initial_model(config)
+        inputs = fit_inputs(config.features, tables["train"]) if start is None else start.fitted
+        roles = Roles.of(config.features, config.model)
+        queries = {}
+        for split, table in tables.items():
+            named = roles.for_metrics() if split == "test" else roles
+            named.check(table)
+            queries[split] = make_queries(table, named, encode_rows(inputs, table), training=split == "train")
+        check_gains(queries, config.features.label, config.model.metrics)
+        steps = -(-len(queries["train"]) // config.data.batch_size)
+        model = RelevanceModel.from_inputs(config, inputs, steps)
+        _check_labels(model, queries)
+        if start is not None:
+            _warm_start(model, start, config)
+            LOGGER.info("inputs, transforms and vocabularies are those of %s", config.training.initial_model)
+        return cls(config, model, queries)
+
+    @classmethod
+    def of_run(cls, config: Config, model: RelevanceModel) -> Self:
+        """The experiment of a finished run, whose training data are not read."""
+        return cls(config, model)
+
+    @property
+    def metric_set(self) -> MetricSet:
+        """The metrics of the config and the labels that they read."""
+        return MetricSet(self.config.model.metrics, self.config.features.label, self.config.model.min_label)
 
     def plan(self, split: str) -> BatchPlan:
         """The batches in which a split is trained on (train) or evaluated (the others)."""
@@ -87,22 +121,22 @@ class FeatureExperiment:
         """None: Keras computes the metrics."""
         return []
 
-    def evaluate(self, split: str, folder: RunFolder) -> dict[str, float]:
-        """The metrics of a split; predictions and metrics per query are written for the last one."""
-        plan = self.plan(split)
+    def evaluate_part(self, part: str, folder: RunFolder) -> dict[str, float]:
+        """The metrics of a part; predictions and metrics per query are written for the last one."""
+        plan = self.plan(part)
         scored = score_queries(self.model, plan)
-        values = query_metrics(self.config, plan, scored.logits)
-        if split == self.evaluated[-1]:
+        values = query_metrics(self.metric_set, plan, scored.logits)
+        if part == self.evaluated[-1]:
             rows = prediction_rows(plan.data, scored, self.config.features.label)
             folder.write_csv("predictions.csv", PREDICTION_HEADER, rows)
             folder.write_csv("per_query.csv", ["query_id", *values.values], values.rows(plan.data.ids))
         return values.means()
 
-    def baselines(self, split: str) -> dict[str, dict[str, float]]:
+    def baselines(self, part: str) -> dict[str, dict[str, float]]:
         """A random order, and the best single feature."""
-        plan = self.plan(split)
-        baselines = {"random": random_baseline(self.config, plan)}
-        best = best_feature_baseline(self.config, self.inputs, self.queries["train"], plan)
+        plan = self.plan(part)
+        baselines = {"random": random_baseline(self.metric_set, plan)}
+        best = best_feature_baseline(self.metric_set, self.model.fitted, self.queries["train"], plan)
         if best is not None:
             baselines[f"best feature ({best[0]})"] = best[1]
         return baselines
@@ -124,33 +158,32 @@ class FeatureExperiment:
             "name": self.config.name,
             "loss": self.model.relevance_loss.key,
             "parameters": self.model.count_params(),
-            "features": sum(len(fitted.columns) for fitted in self.inputs),
+            "features": sum(len(fitted.columns) for fitted in self.model.fitted),
             "splits": splits,
         }
 
+    def evaluate(self, data: str) -> dict[str, float]:
+        """The metrics on a file with labels."""
+        queries = self._read(data)
+        check_gains({"data": queries}, self.config.features.label, self.config.model.metrics)
+        plan = BatchPlan(queries, self.config.data.batch_size, truncation=Truncation(self.config.data.max_list_size))
+        if report := plan.truncation.report(queries.sizes):
+            LOGGER.warning("%s", report)
+        return query_metrics(self.metric_set, plan, score_queries(self.model, plan).logits).means()
 
-def prepare_features(config: Config) -> FeatureExperiment:
-    """Reads every split, fits the features on the training split and builds the compiled model.
+    def predict(self, data: str, output: str | Path) -> int:
+        """Writes the scores and ranks of a file's documents, of whole lists; the label column may be missing."""
+        queries = self._read(data, labels_required=False)
+        scored = score_queries(self.model, BatchPlan(queries, self.config.data.batch_size))
+        write_csv(output, PREDICTION_HEADER, prediction_rows(queries, scored, self.config.features.label))
+        return queries.rows
 
-    Raises:
-        ConfigError, DataError: one line for what is wrong; nothing was written.
-    """
-    splits = [split for split in SPLITS if config.data.paths(split)]
-    tables = {split: read_split(config, split) for split in splits}
-    start = _initial_model(config)
-    inputs = fit_inputs(config.features, tables["train"]) if start is None else start.fitted
-    queries = {
-        split: make_queries(table, config, inputs, training=split == "train", losses=split != "test")
-        for split, table in tables.items()
-    }
-    check_gains(queries, config)
-    steps = -(-len(queries["train"]) // config.data.batch_size)
-    model = RelevanceModel.from_inputs(config, inputs, steps)
-    _check_labels(model, queries)
-    if start is not None:
-        _warm_start(model, start, config)
-        LOGGER.info("inputs, transforms and vocabularies are those of %s", config.training.initial_model)
-    return FeatureExperiment(config, inputs, queries, model)
+    def _read(self, data: str, labels_required: bool = True) -> Queries:
+        """A file's queries, with the columns that metrics read."""
+        table = read_data(data, self.config.data.format, self.config.data.options)
+        roles = Roles.of(self.config.features, self.config.model).for_metrics()
+        roles.check(table, labels_required)
+        return make_queries(table, roles, encode_rows(self.model.fitted, table), labels_required=labels_required)
 
 
 def _check_labels(model: RelevanceModel, queries: Mapping[str, Queries]) -> None:

@@ -1,4 +1,4 @@
-"""What a run over texts does for its user: evaluate a file, score pairs, embed, search, mine negatives."""
+"""What the encoder of a text run is used for: embed texts, search documents, mine hard negatives."""
 
 from __future__ import annotations
 
@@ -9,75 +9,21 @@ from typing import Any
 import numpy as np
 
 from ml4ir_losses.config.load import AnyConfig, load_config
-from ml4ir_losses.config.text_checks import batching_of, loss_of
-from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig
+from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.core.errors import ConfigError, DataError
 from ml4ir_losses.core.files import write_atomically, write_csv
 from ml4ir_losses.data.collection import by_id
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.text_sets import TextSet
 from ml4ir_losses.data.texts import joined, make_rows, read_texts
-from ml4ir_losses.evaluation.from_config import COLLECTION_EVALUATORS, pair_evaluators
 from ml4ir_losses.evaluation.mining import MiningSummary, mine
-from ml4ir_losses.evaluation.nearest import Nearest, unit
+from ml4ir_losses.evaluation.nearest import Nearest
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_encoder
 
 CHUNK = 4096  # texts that are embedded between two steps of the progress
 Progress = Callable[[int], Any]
-
-
-def evaluate_collection(config: TextConfig, model: EmbeddingModel, part: str) -> dict[str, float]:
-    """The values of a run's own `retrieval` or `reranking`."""
-    if getattr(config.data, part) is None:
-        raise ConfigError(f"data.{part}: is not given in the run's config.")
-    return COLLECTION_EVALUATORS[part](config.data).evaluate(model)
-
-
-def evaluate_texts(config: TextConfig, model: EmbeddingModel, table: Table) -> dict[str, float]:
-    """The values of a run's evaluators on a table with its columns."""
-    _, one = _only(config)
-    loss = loss_of(config, one)
-    rows = make_rows(table, one)
-    evaluators = pair_evaluators(config, TextSet(one, loss, batching_of(one, loss), {"train": rows}), rows)
-    if not evaluators:
-        raise UserError(
-            f"{table.source}: the columns of this run have nothing to evaluate by; they lack a label or a negative."
-        )
-    return {
-        f"{key}_{metric}": value
-        for key, evaluator in evaluators.items()
-        for metric, value in evaluator.evaluate(model).items()
-    }
-
-
-def predict_texts(config: TextConfig, model: EmbeddingModel, table: Table, output: str | Path) -> int:
-    """Writes a row per pair: its texts, the cosine, and for a pair classifier the probability of each class."""
-    name, one = _only(config)
-    one = one.model_copy(update={"columns": {r: c for r, c in one.columns.items() if r in ("anchor", "positive")}})
-    if len(one.columns) < 2:
-        raise UserError("predict scores pairs: this run has one column of texts. Use encode.")
-    first, second = (joined(table, one.columns[role], f"data.columns.{role}") for role in ("anchor", "positive"))
-    pair = [model.encode(texts, column) for texts, column in ((first, "anchor"), (second, "positive"))]
-    columns: dict[str, Array] = {"cosine": (unit(pair[0]) * unit(pair[1])).sum(axis=1)}
-    head = model.heads.get(name)
-    if head is not None and model.relevance_losses[name].head == "pair":
-        import keras
-
-        scores = keras.ops.softmax(head(np.stack(pair, axis=1)), axis=-1)
-        scores = np.asarray(keras.ops.convert_to_numpy(scores))
-        columns |= {f"class_{label}": scores[:, k] for k, label in enumerate(model.tasks[name].classes)}
-    write_csv(output, ["anchor", "positive", *columns], zip(first, second, *columns.values(), strict=True))
-    return len(first)
-
-
-def _only(config: TextConfig) -> tuple[str, DatasetConfig]:
-    sets = config.data.sets()
-    if len(sets) > 1:
-        raise UserError(f"This run has several data sets ({', '.join(sets)}), whose columns may differ. Use encode.")
-    return next(iter(sets.items()))
 
 
 def encode(
@@ -194,7 +140,7 @@ def mine_negatives(
     checked = load_config(config, overrides)
     if not isinstance(checked, TextConfig):
         raise ConfigError("mine-negatives reads pairs of texts: give data.columns.")
-    _, one = _only(checked)
+    _, one = checked.data.only_set()
     if not {"anchor", "positive"} <= set(one.columns):
         raise ConfigError("data.columns: mine-negatives needs anchor and positive.")
     settings = checked.mining

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import keras
 import numpy as np
+from keras import ops
 
-from ml4ir_losses.config.text_checks import innermost, retrieval_metrics
+from ml4ir_losses.config.text_checks import batching_of, innermost, loss_of, retrieval_metrics
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.data.readers import read_data
+from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.text_batches import TextFeed, mixed, to_dataset
 from ml4ir_losses.data.text_sets import TextSet, class_numbers
-from ml4ir_losses.data.texts import TextPlan, TextRows, TokenRows
+from ml4ir_losses.data.texts import TextPlan, TextRows, TokenRows, joined, make_rows
 from ml4ir_losses.evaluation.callback import EvaluationCallback
 from ml4ir_losses.evaluation.evaluators import (
     Evaluator,
@@ -24,7 +30,9 @@ from ml4ir_losses.evaluation.evaluators import (
     RetrievalEvaluator,
 )
 from ml4ir_losses.evaluation.from_config import COLLECTION_EVALUATORS, pair_evaluators
+from ml4ir_losses.evaluation.nearest import unit
 from ml4ir_losses.experiments.run_folder import RunFolder
+from ml4ir_losses.experiments.text_preparation import build_model, load_optional, read_sets
 from ml4ir_losses.metrics.retrieval import metric_label
 from ml4ir_losses.model.embedding_model import TASK, EmbeddingModel
 from ml4ir_losses.model.towers import column_names
@@ -35,10 +43,25 @@ class TextExperiment:
     """A config of texts with its data read and its model built: all that can be wrong was checked."""
 
     config: TextConfig
-    sets: dict[str, TextSet]
     model: EmbeddingModel
+    sets: dict[str, TextSet] = field(default_factory=dict)
     teacher: Any = None
     untrained: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @classmethod
+    def prepare(cls, config: TextConfig) -> Self:
+        """Reads every data set, fits the tokenizer on the training texts and builds the compiled model."""
+        sets = read_sets(config)
+        model = build_model(config, sets)
+        experiment = cls(config, model, sets, load_optional(config.data.teacher, "data.teacher"))
+        experiment._check_batches()
+        experiment.evaluators  # noqa: B018  what is wrong with their files is said before training
+        return experiment
+
+    @classmethod
+    def of_run(cls, config: TextConfig, model: EmbeddingModel) -> Self:
+        """The experiment of a finished run, whose training data are not read."""
+        return cls(config, model)
 
     @cached_property
     def evaluators(self) -> dict[str, dict[str, Evaluator]]:
@@ -131,7 +154,7 @@ class TextExperiment:
         losses = ", ".join(dict.fromkeys(one.loss.key for one in self.sets.values()))
         LOGGER.info("model: %s, %s parameters", losses, f"{self.model.count_params():,}")
         if self.evaluated:
-            self.untrained = {self.evaluated[-1]: self._evaluate(self.evaluated[-1])}
+            self.untrained = {self.evaluated[-1]: _values(self.evaluators[self.evaluated[-1]], self.model)}
 
     def callbacks(self) -> list[Any]:
         """The evaluators that look at every epoch."""
@@ -155,22 +178,15 @@ class TextExperiment:
             return "val_reranking_ndcg_10", "max"
         return ("val_loss" if self.feeds["validation"] else "loss"), "min"
 
-    def evaluate(self, split: str, folder: RunFolder) -> dict[str, float]:
+    def evaluate_part(self, part: str, folder: RunFolder) -> dict[str, float]:
         """The values of a part's evaluators; where rows are queries, also one by one in `per_query.csv`."""
-        evaluator = self.evaluators[split].get("")
-        if isinstance(evaluator, (RetrievalEvaluator, RerankingEvaluator)) and split == self.evaluated[-1]:
+        evaluator = self.evaluators[part].get("")
+        if isinstance(evaluator, (RetrievalEvaluator, RerankingEvaluator)) and part == self.evaluated[-1]:
             values = evaluator.per_query(self.model)
             rows = ([query, *row] for query, *row in zip(evaluator.query_ids, *values.values(), strict=True))
             folder.write_csv("per_query.csv", ["query_id", *values], rows)
             return {name: float(column.mean()) for name, column in values.items()}
-        return self._evaluate(split)
-
-    def _evaluate(self, split: str) -> dict[str, float]:
-        return {
-            f"{name}_{metric}" if name else metric: value
-            for name, evaluator in self.evaluators[split].items()
-            for metric, value in evaluator.evaluate(self.model).items()
-        }
+        return _values(self.evaluators[part], self.model)
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """The untrained model; for a corpus also BM25, where `bm25s` is installed."""
@@ -204,3 +220,65 @@ class TextExperiment:
     def _lengths(self, rows: TextRows) -> dict[str, float]:
         sizes = [len(self.model.tokenizer.ids(text)) for column in rows.texts for text in column[:10_000]]
         return {"shortest": min(sizes), "median": float(np.median(sizes)), "longest": max(sizes)}
+
+    def evaluate(self, data: str) -> dict[str, float]:
+        """The values of the evaluators that fit a file's columns, or those of the run's `retrieval` or `reranking`."""
+        if data in COLLECTION_EVALUATORS:
+            if getattr(self.config.data, data) is None:
+                raise ConfigError(f"data.{data}: is not given in the run's config.")
+            return COLLECTION_EVALUATORS[data](self.config.data).evaluate(self.model)
+        table, (_, one) = self._read(data), self.config.data.only_set()
+        loss = loss_of(self.config, one)
+        rows = make_rows(table, one)
+        evaluators = pair_evaluators(self.config, TextSet(one, loss, batching_of(one, loss), {"train": rows}), rows)
+        if not evaluators:
+            raise UserError(
+                f"{table.source}: the columns of this run have nothing to evaluate by; they lack a label or a negative."
+            )
+        return _values(evaluators, self.model)
+
+    def predict(self, data: str, output: str | Path) -> int:
+        """Writes a row per pair: its texts, the cosine, and for a pair classifier the probability of each class."""
+        table, (name, one) = self._read(data), self.config.data.only_set()
+        if not {"anchor", "positive"} <= set(one.columns):
+            raise UserError("predict scores pairs: this run has one column of texts. Use encode.")
+        first, second = (joined(table, one.columns[role], f"data.columns.{role}") for role in ("anchor", "positive"))
+        pair = [self.model.encode(texts, column) for texts, column in ((first, "anchor"), (second, "positive"))]
+        columns: dict[str, Array] = {"cosine": (unit(pair[0]) * unit(pair[1])).sum(axis=1)}
+        head = self.model.heads.get(name)
+        if head is not None and self.model.relevance_losses[name].head == "pair":
+            scores = np.asarray(ops.convert_to_numpy(ops.softmax(head(np.stack(pair, axis=1)), axis=-1)))
+            columns |= {f"class_{label}": scores[:, k] for k, label in enumerate(self.model.tasks[name].classes)}
+        write_csv(output, ["anchor", "positive", *columns], zip(first, second, *columns.values(), strict=True))
+        return len(first)
+
+    def _read(self, data: str) -> Table:
+        return read_data(data, self.config.data.format, self.config.data.options)
+
+    def _check_batches(self) -> None:
+        """Raises one line for what the loss would refuse in the first training step."""
+        for name, one in self.sets.items():
+            feed, model = self.feeds["train"][name], self.model
+            first = next(feed.batches(), None)
+            if first is None:
+                raise DataError(
+                    f"{one.rows['train'].source}: {one.loss.key!r} needs two rows at least without a common text."
+                )
+            x, target, *_ = first
+            feed.plan.epoch = 0
+            few = slice(0, 4)
+            x, target = {column: ids[few] for column, ids in x.items()}, target[few]
+            try:
+                one.loss.check_shapes(target.shape, model.output(name, model(x)["embedding"], target, False).shape)
+            except UserError as error:
+                where = "columns.teacher" if innermost(one.loss).labels == "teacher" else "loss"
+                raise ConfigError(f"{where}: {error}") from None
+
+
+def _values(evaluators: Mapping[str, Evaluator], model: EmbeddingModel) -> dict[str, float]:
+    """The values of all evaluators, each behind its evaluator's name."""
+    return {
+        f"{name}_{metric}" if name else metric: value
+        for name, evaluator in evaluators.items()
+        for metric, value in evaluator.evaluate(model).items()
+    }

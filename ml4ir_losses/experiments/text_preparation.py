@@ -1,30 +1,30 @@
-"""From a config of texts to an experiment: files read, tokenizer fitted, model built, all that can be wrong checked."""
+"""From a text config to data sets and a model: files are read, the tokenizer is fitted, the model is built."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ml4ir_losses.config.checks import check
 from ml4ir_losses.config.schema import SPLITS
-from ml4ir_losses.config.text_checks import batching_of, innermost, loss_of
+from ml4ir_losses.config.text_checks import batching_of, loss_of
 from ml4ir_losses.config.text_schema import TextConfig
-from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
 from ml4ir_losses.data.text_sets import TextSet, check_pair_labels, documents
 from ml4ir_losses.data.texts import make_rows, read_texts
-from ml4ir_losses.experiments.text_experiment import TextExperiment
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_encoder
 from ml4ir_losses.model.start_values import start_encoders
 from ml4ir_losses.text.tokenizers import Tokenizer, WordTokenizer
 
 
-def prepare_texts(config: TextConfig) -> TextExperiment:
-    """Reads every data set, fits the tokenizer on the training texts and builds the compiled model.
+def read_sets(config: TextConfig) -> dict[str, TextSet]:
+    """The data sets by name: their rows, losses and batchings.
 
     Raises:
-        ConfigError, DataError: one line for what is wrong; nothing was written.
+        ConfigError, DataError: one line for what is wrong.
     """
     several = bool(config.data.datasets)
     sets = {}
@@ -37,21 +37,26 @@ def prepare_texts(config: TextConfig) -> TextExperiment:
             if (paths := getattr(one, split)) is not None
         }
         sets[name] = TextSet(one, loss, batching_of(one, loss), rows)
-    start = _load(config.training.initial_model, "training.initial_model")
+        check_pair_labels(sets[name])
+    return sets
+
+
+def build_model(config: TextConfig, sets: Mapping[str, TextSet]) -> EmbeddingModel:
+    """The compiled model of a config, its tokenizer fitted on the training texts.
+
+    Raises:
+        ConfigError: for parameters that do not fit.
+    """
+    start = load_optional(config.training.initial_model, "training.initial_model")
     texts = dict.fromkeys(text for one in sets.values() for column in one.rows["train"].texts for text in column)
     tokenizer = make_tokenizer(config, texts) if start is None else start.tokenizer
-    for text_set in sets.values():
-        check_pair_labels(text_set)
     steps = sum(-(-len(s.rows["train"]) // (s.config.batch_size or 1)) for s in sets.values())
     model = EmbeddingModel.make(config, tokenizer, {name: one.task for name, one in sets.items()}, steps)
     if start is not None:
         _warm_start(model, start, config.training.initial_model)
     else:
         start_encoders(model.towers.encoders, map(tokenizer.ids, documents(sets.values())), config.training.seed)
-    experiment = TextExperiment(config, sets, model, _load(config.data.teacher, "data.teacher"))
-    _check_batches(experiment)
-    experiment.evaluators  # noqa: B018  what is wrong with their files is said before training
-    return experiment
+    return model
 
 
 def make_tokenizer(config: TextConfig, texts: Any) -> Tokenizer:
@@ -69,27 +74,7 @@ def make_tokenizer(config: TextConfig, texts: Any) -> Tokenizer:
     return WordTokenizer.fit(texts, **settings.model_dump())
 
 
-def _check_batches(experiment: TextExperiment) -> None:
-    """Raises one line for what the loss would refuse in the first training step."""
-    for name, one in experiment.sets.items():
-        feed, model = experiment.feeds["train"][name], experiment.model
-        first = next(feed.batches(), None)
-        if first is None:
-            raise DataError(
-                f"{one.rows['train'].source}: {one.loss.key!r} needs two rows at least without a common text."
-            )
-        x, target, *_ = first
-        feed.plan.epoch = 0
-        few = slice(0, 4)
-        x, target = {column: ids[few] for column, ids in x.items()}, target[few]
-        try:
-            one.loss.check_shapes(target.shape, model.output(name, model(x)["embedding"], target, False).shape)
-        except UserError as error:
-            where = "columns.teacher" if innermost(one.loss).labels == "teacher" else "loss"
-            raise ConfigError(f"{where}: {error}") from None
-
-
-def _load(path: str | None, where: str) -> EmbeddingModel | None:
+def load_optional(path: str | None, where: str) -> EmbeddingModel | None:
     """The embedding model of a run folder; None where none is named."""
     return None if path is None else check(where, lambda: load_encoder(path))
 

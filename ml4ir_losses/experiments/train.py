@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ml4ir_losses.config.load import AnyConfig, dump_config, load_config
-from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.evaluation.scoring import missed
 from ml4ir_losses.experiments.callbacks import BatchProgress, BestWeights, EpochLog
-from ml4ir_losses.experiments.experiment import Experiment
+from ml4ir_losses.experiments.experiment import Experiment, prepare
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.model.optimizers import plateau_callback
 
@@ -41,21 +40,6 @@ class Run:
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     missed: list[str] = field(default_factory=list)
     interrupted: bool = False
-
-
-def prepare(config: AnyConfig) -> Experiment:
-    """Reads every split, fits what is fitted on the training split, and builds the compiled model.
-
-    Raises:
-        ConfigError, DataError: one line for what is wrong; nothing was written.
-    """
-    if isinstance(config, TextConfig):
-        from ml4ir_losses.experiments.text_preparation import prepare_texts
-
-        return prepare_texts(config)
-    from ml4ir_losses.experiments.feature_experiment import prepare_features
-
-    return prepare_features(config)
 
 
 def train(
@@ -132,8 +116,8 @@ def _finish(experiment: Experiment, folder: RunFolder, interrupted: bool) -> Run
     try:
         with uninterrupted():
             folder.save_model(experiment.model)
-        for split in experiment.evaluated:
-            run.metrics[split] = experiment.evaluate(split, folder)
+        for part in experiment.evaluated:
+            run.metrics[part] = experiment.evaluate_part(part, folder)
         _write_metrics(folder, run)
         if run.metrics:
             run.baselines = experiment.baselines(list(run.metrics)[-1])

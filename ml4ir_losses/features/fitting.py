@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ml4ir_losses.config.schema import FeatureConfig, InputConfig, NumericInput, TextInput, TextPairInput
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.data.queries import EncodedRows
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.features.fitted import FittedInput
 from ml4ir_losses.features.pairs import encode_pairs, fit_words
@@ -92,12 +93,13 @@ def _columns(config: InputConfig, features: FeatureConfig, table: Table) -> list
     return wanted
 
 
-def encode_rows(inputs: Sequence[FittedInput], table: Table) -> dict[str, Array]:
+def encode_rows(inputs: Sequence[FittedInput], table: Table) -> EncodedRows:
     """The arrays that the model takes, one row per document: floats, or ids of categories and words.
 
     Lookups run once per distinct value here, so that no string travels through training.
     """
-    return {fitted.name: _encode(fitted, table) for fitted in inputs}
+    arrays = {fitted.name: _encode(fitted, table) for fitted in inputs}
+    return EncodedRows(arrays, frozenset(fitted.name for fitted in inputs if fitted.scope == "query"))
 
 
 def _encode(fitted: FittedInput, table: Table) -> Array:

@@ -129,12 +129,12 @@ class EmbeddingModel(Trainer):
         """
         if isinstance(config, Mapping) and "towers" in config:
             return cls(**config)
-        from ml4ir_losses.experiments.text_preparation import prepare_texts
+        from ml4ir_losses.experiments.text_experiment import TextExperiment
 
         checked = load_config(config)
         if not isinstance(checked, TextConfig):
             raise ConfigError("an embedding model reads columns of text: give data.columns.")
-        return prepare_texts(checked).model
+        return TextExperiment.prepare(checked).model
 
     def compile_from_spec(self, total_steps: int = 1, jit_compile: bool | str = "auto") -> None:
         """Compiles with the config's losses and optimizer."""

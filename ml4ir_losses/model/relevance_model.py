@@ -127,7 +127,7 @@ class RelevanceModel(Trainer):
             from ml4ir_losses.model.embedding_model import EmbeddingModel
 
             return EmbeddingModel.from_config(config)
-        table = read_split(config, "train")
+        table = read_split(config.data, "train")
         queries = len(set(table.strings(config.features.query_id)))
         return cls.from_inputs(config, fit_inputs(config.features, table), -(-queries // config.data.batch_size))
 

@@ -7,9 +7,9 @@ from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.names import MASK, POSITIONS
 from ml4ir_losses.data.batching import BatchPlan, Truncation, make_batch, padded_width, to_dataset
-from ml4ir_losses.data.queries import Queries, make_queries
+from ml4ir_losses.data.queries import Queries, Roles, make_queries
 from ml4ir_losses.data.table import Source, Table
-from ml4ir_losses.features.fitting import fit_inputs
+from ml4ir_losses.features.fitting import encode_rows, fit_inputs
 
 MINIMAL = {"data": {"train": "t.csv"}, "model": {"loss": "list_mle"}}
 
@@ -23,7 +23,8 @@ def queries(columns, roles=None, **kwargs):
     features = {"inputs": [{"name": "x", "type": "numeric"}], **(roles or {})}
     config = load_config({**MINIMAL, "features": features})
     data = table(**columns)
-    return make_queries(data, config, fit_inputs(config.features, data), **kwargs)
+    encoded = encode_rows(fit_inputs(config.features, data), data)
+    return make_queries(data, Roles.of(config.features, config.model), encoded, **kwargs)
 
 
 def lengths(*sizes, labels=None):

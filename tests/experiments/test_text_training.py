@@ -91,7 +91,7 @@ def test_trains_saves_and_loads(key, folder, tmp_path):
     history = list(csv.DictReader((run.path / "history.csv").open()))
     assert len(history) == 2
     assert all(np.isfinite(float(row["loss"])) and np.isfinite(float(row["val_loss"])) for row in history)
-    _, loaded = open_run(run.path)
+    loaded = open_run(run.path).model
     texts = ["wing flow", "", "a word never seen", "heat"]
     found = loaded.encode(texts)
     assert found.shape == (4, 8)
@@ -203,7 +203,7 @@ def test_several_data_sets_with_a_loss_each(sampling, folder, tmp_path):
 
 def test_each_data_set_is_trained_by_its_own_loss(folder):
     """The gradient of a mixed batch is that of the data set's own model."""
-    from ml4ir_losses.experiments.train import prepare
+    from ml4ir_losses.experiments.experiment import prepare
 
     sets = {
         "pairs": {"train": "train.csv", "columns": TRIPLET, "loss": "multiple_negatives_ranking"},
@@ -226,7 +226,8 @@ def test_each_data_set_is_trained_by_its_own_loss(folder):
 
 
 def test_starts_from_the_encoder_of_another_run(folder, tmp_path):
-    from ml4ir_losses.experiments.train import prepare, train
+    from ml4ir_losses.experiments.experiment import prepare
+    from ml4ir_losses.experiments.train import train
 
     first = train(config(folder, "multiple_negatives_ranking"), tmp_path / "first")
     spec = config(folder, "cosent", PAIR | {"label": "score"}, training={"initial_model": str(first.path)})
@@ -238,7 +239,7 @@ def test_starts_from_the_encoder_of_another_run(folder, tmp_path):
 
 
 def test_weights_of_rows_count_and_rows_of_weight_0_do_not(folder, tmp_path):
-    from ml4ir_losses.experiments.train import prepare
+    from ml4ir_losses.experiments.experiment import prepare
 
     with (folder / "train.csv").open() as file:
         table = list(csv.DictReader(file))
@@ -385,7 +386,7 @@ def test_an_unknown_value_to_watch_is_said_after_the_first_epoch(folder, tmp_pat
 
 
 def test_rows_with_an_empty_text_are_left_out_and_said(folder, tmp_path, caplog):
-    from ml4ir_losses.experiments.train import prepare
+    from ml4ir_losses.experiments.experiment import prepare
 
     write(tmp_path / "train.csv", ["a", "b"], [["x y", "y"], ["x", " "], ["z", "w"], ["", "q"], ["u", "v"]])
     experiment = prepare(load_config(config(tmp_path, "multiple_negatives_ranking")))

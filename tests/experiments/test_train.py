@@ -15,8 +15,9 @@ from ml4ir_losses.core.files import write_atomically
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.experiments.callbacks import BestWeights
 from ml4ir_losses.experiments.evaluate import check, evaluate, predict
+from ml4ir_losses.experiments.experiment import prepare
 from ml4ir_losses.experiments.run_folder import RunFolder
-from ml4ir_losses.experiments.train import prepare, train
+from ml4ir_losses.experiments.train import train
 from small import config, write_splits
 
 pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_steps")]

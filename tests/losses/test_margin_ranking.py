@@ -13,11 +13,10 @@ from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.names import CONFIDENCE
 from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.batching import make_batch as padded_batch
-from ml4ir_losses.data.queries import make_queries, read_split
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.pairwise.prob_margin_ranking import FineTuningFeatures, RankingLossInterface
 from ml4ir_losses.model.relevance_model import RelevanceModel
-from small import config, write_splits
+from small import config, read_queries, write_splits
 
 KEYS = ("prob_margin_ranking", "cosine_prob_margin_ranking")
 
@@ -319,7 +318,7 @@ class TestConfig:
     def build(self, folder, **model):
         loaded = load_config(config(folder, features={"confidence": "sure"}, model=model))
         built = RelevanceModel.from_config(loaded)
-        queries = make_queries(read_split(loaded, "train"), loaded, built.fitted)
+        queries = read_queries(loaded, built.fitted)
         x, y = padded_batch(BatchPlan(queries, 8), np.arange(8))
         return built, x, y, values(built(x)["logit"])
 
@@ -365,6 +364,6 @@ class TestConfig:
             self.build(self.data(tmp_path, lambda i: -1 if i == 3 else 1), loss="prob_margin_ranking")
         loaded = load_config(config(tmp_path, features={"confidence": "surely"}))
         with pytest.raises(DataError, match=r"no column 'surely' \(features.confidence\). Did you mean 'sure'"):
-            make_queries(read_split(loaded, "train"), loaded, [])
+            read_queries(loaded, [])
         with pytest.raises(ConfigError, match=r"features.confidnce: "):
             load_config(config(tmp_path, features={"confidnce": "sure"}))

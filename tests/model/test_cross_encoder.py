@@ -9,13 +9,12 @@ from marking import rest_slow
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.data.batching import BatchPlan, make_batch
-from ml4ir_losses.data.queries import make_queries, read_split
 from ml4ir_losses.evaluation.encoding import CrossEncoder
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.model.cross_encoder import CrossEncoderModel, TextCrossEncoder
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
-from small import config, write_splits
+from small import config, read_queries, write_splits
 
 TENSORFLOW = pytest.mark.backend("tensorflow")
 pytestmark = pytest.mark.usefixtures("eager_steps")
@@ -75,7 +74,7 @@ def build(folder, **changes):
     """The model and one batch of its training split."""
     loaded = load_config(config(folder, **sections(**changes)))
     model = RelevanceModel.from_config(loaded)
-    data = make_queries(read_split(loaded, "train"), loaded, model.fitted)
+    data = read_queries(loaded, model.fitted)
     return model, make_batch(BatchPlan(data, 8), np.arange(8)), data
 
 
@@ -451,10 +450,8 @@ def test_pairs_with_the_tokens_of_a_preset(folder, preset, tmp_path):
     loaded = load_model(tmp_path / "m.keras")
     np.testing.assert_array_equal(loaded.predict(batch[0], verbose=0), model.predict(batch[0], verbose=0))
     texts = texts_of(folder, data)
-    table = read_split(load_config(config(folder)), "train")
-    np.testing.assert_array_equal(
-        make_queries(table, load_config(config(folder)), loaded.fitted).features["pair"], data.features["pair"]
-    )
+    queries = read_queries(load_config(config(folder)), loaded.fitted)
+    np.testing.assert_array_equal(queries.features["pair"], data.features["pair"])
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -10,12 +10,11 @@ from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.registry import ARCHITECTURES, register_architecture
 from ml4ir_losses.data.batching import BatchPlan, make_batch, to_dataset
-from ml4ir_losses.data.queries import make_queries, read_split
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.metrics.ranking import get_metric
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
-from small import config, write_splits
+from small import config, read_queries, write_splits
 
 pytestmark = pytest.mark.usefixtures("eager_steps")
 ORDINAL = {"key": "ordinal", "ordinal_size": 3}
@@ -41,7 +40,7 @@ def build(folder, **model):
     """The model and one batch of its training split."""
     loaded = load_config(config(folder, model=model))
     built = RelevanceModel.from_config(loaded)
-    data = make_queries(read_split(loaded, "train"), loaded, built.fitted)
+    data = read_queries(loaded, built.fitted)
     return built, make_batch(BatchPlan(data, 8), np.arange(8)), data
 
 

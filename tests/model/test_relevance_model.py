@@ -8,12 +8,11 @@ from marking import rest_slow
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.data.batching import BatchPlan, make_batch, to_dataset
-from ml4ir_losses.data.queries import make_queries, read_split
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
-from small import config, write_splits
+from small import config, read_queries, write_splits
 
 pytestmark = pytest.mark.usefixtures("eager_steps")
 
@@ -27,7 +26,7 @@ def build(folder, **sections):
     """The model and one batch of its training split."""
     loaded = load_config(config(folder, **sections))
     model = RelevanceModel.from_config(loaded)
-    data = make_queries(read_split(loaded, "train"), loaded, model.fitted)
+    data = read_queries(loaded, model.fitted)
     return model, make_batch(BatchPlan(data, 8), np.arange(8)), data
 
 

@@ -158,7 +158,7 @@ def spec(folder, columns=None, training=None, **encoder):
 def test_a_run_starts_from_its_texts(columns, expected, tmp_path):
     """An anchor and its positive are one document; what a label or a negative tells apart is not; each counts once."""
     from ml4ir_losses.data.text_sets import documents
-    from ml4ir_losses.experiments.train import prepare
+    from ml4ir_losses.experiments.experiment import prepare
 
     experiment = prepare(load_config(spec(tmp_path, columns)))
     found = documents(experiment.sets.values())
@@ -172,7 +172,8 @@ def test_a_run_starts_from_its_texts(columns, expected, tmp_path):
 
 @pytest.mark.backend("tensorflow")
 def test_another_run_and_too_many_dimensions(tmp_path):
-    from ml4ir_losses.experiments.train import prepare, train
+    from ml4ir_losses.experiments.experiment import prepare
+    from ml4ir_losses.experiments.train import train
     from ml4ir_losses.model.loading import load_model
 
     first = train(spec(tmp_path), tmp_path / "first")
