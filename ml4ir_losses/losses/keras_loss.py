@@ -17,8 +17,8 @@ from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import PropensitySpec, check_propensity, propensity_weight
 from ml4ir_losses.losses.row_queue import RowQueue
-from ml4ir_losses.ops.compiling import compiles_once
-from ml4ir_losses.ops.loops import fused
+from ml4ir_losses.ops.kernels.compiling import compiles_once
+from ml4ir_losses.ops.kernels.loops import fused
 from ml4ir_losses.ops.weights import split_weights
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.ops.kernels.stripes import Stripe, extents_of, stripe_sums
 from ml4ir_losses.ops.masking import row_sum, without_nan
-from ml4ir_losses.ops.stripes import Stripe, extents_of, stripe_sums
 
 
 @dataclass(frozen=True)

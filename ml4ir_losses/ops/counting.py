@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.compiling import has_accelerator
+from ml4ir_losses.ops.kernels.compiling import has_accelerator
 
 
 def counts_below(x: Tensor, y: Tensor, counted: Tensor, or_equal: bool = False) -> Tensor:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.compiling import exact_products
-from ml4ir_losses.ops.loops import detached, scan_blocks
+from ml4ir_losses.ops.kernels.compiling import exact_products
+from ml4ir_losses.ops.kernels.loops import detached, scan_blocks
 from ml4ir_losses.ops.masking import lowest
 from ml4ir_losses.ops.similarity import dot_matrix
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.compiling import has_accelerator
 from ml4ir_losses.ops.counting import counts_below
-from ml4ir_losses.ops.loops import detached, with_gradient
+from ml4ir_losses.ops.kernels.compiling import has_accelerator
+from ml4ir_losses.ops.kernels.loops import detached, with_gradient
+from ml4ir_losses.ops.kernels.stripes import Stripe, extents_of, stripe_sums
 from ml4ir_losses.ops.masking import below_top, row_sum, safe_divide, without_nan
 from ml4ir_losses.ops.sinkhorn import sinkhorn
 from ml4ir_losses.ops.soft_ranks import AtRank, RankFn
 from ml4ir_losses.ops.sorting import descending_order, rank_table, take
-from ml4ir_losses.ops.stripes import Stripe, extents_of, stripe_sums
 
 Documents = Sequence[Tensor]
 

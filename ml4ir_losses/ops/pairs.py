@@ -11,11 +11,11 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.counting import counts_below
-from ml4ir_losses.ops.logarithms import log1p_ratio
-from ml4ir_losses.ops.loops import with_gradient
+from ml4ir_losses.ops.kernels.logarithms import log1p_ratio
+from ml4ir_losses.ops.kernels.loops import with_gradient
+from ml4ir_losses.ops.kernels.odds import odds, powers
+from ml4ir_losses.ops.kernels.stripes import Stripe, dense_sums, extents_of, stripe_sums
 from ml4ir_losses.ops.masking import row_sum
-from ml4ir_losses.ops.odds import odds, powers
-from ml4ir_losses.ops.stripes import Stripe, dense_sums, extents_of, stripe_sums
 
 Term = Callable[[Tensor], tuple[Tensor, Tensor]]
 """A function of the margin of a pair, and its derivative. Hashable, and equal to others that do the same."""

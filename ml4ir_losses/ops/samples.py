@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.compiling import loop
-from ml4ir_losses.ops.loops import detached
+from ml4ir_losses.ops.kernels.compiling import loop
+from ml4ir_losses.ops.kernels.loops import detached
 
 RowFunction = Callable[[Tensor], Tensor]
 

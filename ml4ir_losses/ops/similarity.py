@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.compiling import exact_products
+from ml4ir_losses.ops.kernels.compiling import exact_products
 from ml4ir_losses.ops.masking import safe_divide, safe_sqrt
 
 Compare = Callable[[Tensor, Tensor], Tensor]

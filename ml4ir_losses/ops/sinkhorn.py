@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.compiling import exact_products, loop
-from ml4ir_losses.ops.loops import with_gradient
+from ml4ir_losses.ops.kernels.compiling import exact_products, loop
+from ml4ir_losses.ops.kernels.loops import with_gradient
 from ml4ir_losses.ops.masking import safe_divide
 
 

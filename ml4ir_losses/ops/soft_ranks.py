@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.loops import detached, with_gradient
+from ml4ir_losses.ops.kernels.loops import detached, with_gradient
+from ml4ir_losses.ops.kernels.odds import odds, powers
+from ml4ir_losses.ops.kernels.stripes import Stripe, extents_of, stripe_sums
 from ml4ir_losses.ops.masking import row_sum, without_nan
-from ml4ir_losses.ops.odds import odds, powers
 from ml4ir_losses.ops.pairs import SoftZeroOne
 from ml4ir_losses.ops.sorting import ranks
-from ml4ir_losses.ops.stripes import Stripe, extents_of, stripe_sums
 
 AtRank = Callable[[Callable[[Tensor], Tensor]], Tensor]
 RankFn = Callable[[Tensor, Tensor], AtRank]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.compiling import compiled, loop, of_few_widths
-from ml4ir_losses.ops.loops import with_gradient
+from ml4ir_losses.ops.kernels.compiling import compiled, loop, of_few_widths
+from ml4ir_losses.ops.kernels.loops import with_gradient
 from ml4ir_losses.ops.masking import lowest, row_sum
 from ml4ir_losses.ops.sorting import scattered
 

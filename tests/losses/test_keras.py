@@ -20,7 +20,7 @@ from losses.models import Scores, model_and_data, ranker
 from losses.numeric import gradient, values
 from marking import rest_slow
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.ops import compiling
+from ml4ir_losses.ops.kernels import compiling
 
 
 def oracle_mean(key, batch, scores, query_weight=1.0, weight=None):

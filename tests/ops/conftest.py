@@ -4,8 +4,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from ml4ir_losses.ops import stripes
-from ml4ir_losses.ops.compiling import compiled
+from ml4ir_losses.ops.kernels import stripes
+from ml4ir_losses.ops.kernels.compiling import compiled
 
 
 @contextmanager

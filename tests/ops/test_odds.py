@@ -6,8 +6,8 @@ from keras import ops
 from scipy.special import expit
 
 from losses.numeric import DOUBLE, values
-from ml4ir_losses.ops.compiling import compiled
-from ml4ir_losses.ops.odds import odds, powers
+from ml4ir_losses.ops.kernels.compiling import compiled
+from ml4ir_losses.ops.kernels.odds import odds, powers
 from ml4ir_losses.ops.pairs import Logistic, SoftZeroOne
 
 TERMS = {
@@ -22,7 +22,7 @@ each_term = pytest.mark.parametrize("term", TERMS, ids=lambda term: type(term)._
 @pytest.fixture(autouse=True)
 def as_on_processors(monkeypatch):
     """Accelerators have exponentials in hardware, and so no powers."""
-    monkeypatch.setattr("ml4ir_losses.ops.odds.has_accelerator", lambda: False)
+    monkeypatch.setattr("ml4ir_losses.ops.kernels.odds.has_accelerator", lambda: False)
 
 
 def of_pairs(x, unit=1.0):

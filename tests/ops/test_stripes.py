@@ -9,7 +9,8 @@ from keras import ops
 from losses.numeric import DOUBLE, gradient, values
 from marking import rest_slow
 from ml4ir_losses.losses.factory import get_loss
-from ml4ir_losses.ops.stripes import Stripe, extents_of, stripe_sums
+from ml4ir_losses.ops.kernels import stripes
+from ml4ir_losses.ops.kernels.stripes import Stripe, extents_of, stripe_sums
 from ops.pair_oracles import expected, graph_of_unknown_shapes, make_lists
 
 SHAPE = (6, 24)
@@ -97,15 +98,17 @@ class TestByHand:
 
     def test_small_batches_take_one_stripe(self, stripe_size, monkeypatch):
         with stripe_size(160, dense=10**6):
-            monkeypatch.setattr("ml4ir_losses.ops.stripes.compiled", None)
+            monkeypatch.setattr(stripes, "compiled", None)
             assert_equal(*by_hand(SHAPE))
             assert_equal(*by_hand(SHAPE, 5))
 
     def test_accelerators_take_a_batch_as_one_stripe(self, stripe_size, monkeypatch):
         with stripe_size(160):
-            monkeypatch.setattr("ml4ir_losses.ops.stripes.has_accelerator", lambda: True)
-            monkeypatch.setattr("ml4ir_losses.ops.stripes._WHOLE", dict.fromkeys(("tensorflow", "jax", "torch"), 10**6))
-            monkeypatch.setattr("ml4ir_losses.ops.stripes.loop", None)
+            monkeypatch.setattr("ml4ir_losses.ops.kernels.stripes.has_accelerator", lambda: True)
+            monkeypatch.setattr(
+                "ml4ir_losses.ops.kernels.stripes._WHOLE", dict.fromkeys(("tensorflow", "jax", "torch"), 10**6)
+            )
+            monkeypatch.setattr("ml4ir_losses.ops.kernels.stripes.loop", None)
             assert_equal(*by_hand(SHAPE))
             assert_equal(*by_hand(SHAPE, 5, tabled=False))
 

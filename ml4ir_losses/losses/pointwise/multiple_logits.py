@@ -9,7 +9,7 @@ from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.base import PointwiseLossBase
 from ml4ir_losses.losses.pointwise.single_logit import binary_terms
 from ml4ir_losses.ops import as_float, clean, normalise, row_sum
-from ml4ir_losses.ops.logarithms import softplus
+from ml4ir_losses.ops.kernels.logarithms import softplus
 
 
 def ordinal(

@@ -10,8 +10,8 @@ from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, differ, same_shape, show
 from ml4ir_losses.losses.base import PointwiseLossBase
 from ml4ir_losses.ops import clean, normalise, row_sum, safe_divide, safe_sqrt
-from ml4ir_losses.ops.logarithms import log1p_share
-from ml4ir_losses.ops.loops import with_gradient
+from ml4ir_losses.ops.kernels.logarithms import log1p_share
+from ml4ir_losses.ops.kernels.loops import with_gradient
 
 
 def as_lists(*arguments: Tensor | None) -> list[Tensor | None]:

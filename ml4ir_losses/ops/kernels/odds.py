@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.compiling import has_accelerator
+from ml4ir_losses.ops.kernels.compiling import has_accelerator
 
 _MOST = 100  # |log2| of what is told apart; beyond, σ is 0 or 1 to the last digit
 _LARGEST_POWER = 1e30  # of 2, so that differences are finite

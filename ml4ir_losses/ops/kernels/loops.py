@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.compiling import State, as_kernel
+from ml4ir_losses.ops.kernels.compiling import State, as_kernel
 
 
 def detached(x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.compiling import has_compiler
+from ml4ir_losses.ops.kernels.compiling import has_compiler
 
 # 2 artanh(z) / z by powers of z², z ≤ 1/3: ln(1 + q) is z times this for z = q / (2 + q), to the last digit of float32.
 _SERIES = (2.0, 0.66666681, 0.39998695, 0.28620625, 0.21394268, 0.24409403)

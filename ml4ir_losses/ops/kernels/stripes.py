@@ -15,7 +15,7 @@ from functools import reduce
 from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.compiling import State, compiled, has_accelerator, loop, of_few_widths, whole
+from ml4ir_losses.ops.kernels.compiling import State, compiled, has_accelerator, loop, of_few_widths, whole
 
 _PAIRS = {False: 2**18, True: 2**24}  # of a stripe, without and with an accelerator: 2^18 stay in a cache
 _DENSE = 2**16  # pairs of a batch that are not worth a kernel
