@@ -14,7 +14,6 @@ from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.registry import ARCHITECTURES, METRICS, READERS, split_spec
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import check_propensity
-from ml4ir_losses.metrics.functional import check_parameters
 
 
 def metric_name(spec: Spec) -> str:
@@ -77,7 +76,6 @@ def check_metric(spec: Spec) -> None:
     if isinstance(METRICS[key].target, type):
         raise UserError(f"The metric {key!r} is a Keras class, for model.compile; a config takes metric functions.")
     METRICS[key].check_parameters("metric", params)
-    check_parameters(key, **params)
 
 
 def check_architecture(spec: Spec, reads: str) -> None:

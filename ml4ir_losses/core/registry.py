@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from ml4ir_losses.core.errors import UserError, did_you_mean, unknown_name
+from ml4ir_losses.core.parameters import check_values, json_schema
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -51,7 +52,7 @@ class Entry:
         return self.doc.partition("\n")[0]
 
     def check_parameters(self, kind: str, params: Mapping[str, Any]) -> None:
-        """Raises `UserError` for a parameter that the target does not have, or one that it lacks."""
+        """Raises `UserError` for a parameter that the target does not have, lacks, or does not allow to be so."""
         known = self.parameters
         for name in params:
             if name not in known and not self.open_ended:
@@ -62,6 +63,11 @@ class Entry:
         missing = [n for n, default in known.items() if default is inspect.Parameter.empty and n not in params]
         if missing:
             raise UserError(f"{kind} {self.key!r} needs the parameter {missing[0]!r}.")
+        check_values(self.target, params)
+
+    def json_schema(self) -> dict[str, Any]:
+        """The JSON schema of the parameters: types, limits, defaults and descriptions."""
+        return json_schema(self.target, ("self", *self.hidden))
 
 
 @dataclass

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+from annotated_types import Ge
+from pydantic import AllowInfNan
 
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import Allowed, PositiveInt, check_values, signature_of
 from ml4ir_losses.core.shapes import Shape, same_shape, show
-from ml4ir_losses.losses.parameters import (
-    activation_function,
-    check_lambda_weight,
-    check_parameters,
-    from_config,
-    to_config,
-)
+from ml4ir_losses.losses.activation_functions import ActivationFunction, activation_function
+from ml4ir_losses.losses.lambda_weights import check_family
+from ml4ir_losses.losses.serialization import from_config, to_config
 from ml4ir_losses.ops import as_float, where_finite
 
 _POSITIONAL = ("loss_key", "scoring_type")
 _TENSORS = ("item_weight", "memory")  # keywords of a pure function that come with a batch
 _PARAMETER = inspect.Parameter
-CHUNKS = ("mini_batch_size",)
+CHUNKS: Mapping[str, Any] = {"mini_batch_size": PositiveInt | None}
+MinLabel = Annotated[Annotated[float, AllowInfNan(), Ge(-math.inf)] | None, Allowed("None or a number")]  # no NaN
 
 
 class RelevanceLossBase(ABC):
@@ -57,20 +58,25 @@ class RelevanceLossBase(ABC):
     lambda_weights: ClassVar[tuple[str, ...]] = ()
     takes_confidence: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
-    step_parameters: ClassVar[Collection[str]] = ()  # those that only a model's training step reads
+    step_parameters: ClassVar[Mapping[str, Any]] = {}  # types of those that only a model's training step reads
     _parameters: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not hasattr(cls, "function"):
             return
-        own = inspect.signature(cls.function).parameters.values()
-        cls._parameters = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY and p.name not in _TENSORS}
+        taken = signature_of(cls.function).parameters
+        own = {name: p for name, p in taken.items() if p.kind is p.KEYWORD_ONLY and name not in _TENSORS}
+        cls._parameters = {name: p.default for name, p in own.items()}
         cls._parameters |= {"min_label": 0.0, **dict.fromkeys(cls.step_parameters), **cls.defaults}
-        takes = [_PARAMETER("self", _PARAMETER.POSITIONAL_OR_KEYWORD)]
-        takes += [_PARAMETER(name, _PARAMETER.POSITIONAL_OR_KEYWORD, default="") for name in cls._positional()]
-        takes += [_PARAMETER(name, _PARAMETER.KEYWORD_ONLY, default=d) for name, d in cls._parameters.items()]
-        cls.__signature__ = inspect.Signature(takes[1:])  # type: ignore[attr-defined]
+        kinds = {"min_label": MinLabel, "activation_fn": ActivationFunction | None, **cls.step_parameters}
+        kinds |= {name: p.annotation for name, p in own.items()}
+        takes = [_PARAMETER(name, _PARAMETER.POSITIONAL_OR_KEYWORD, default="") for name in cls._positional()]
+        takes += [
+            _PARAMETER(name, _PARAMETER.KEYWORD_ONLY, default=default, annotation=kinds.get(name, _PARAMETER.empty))
+            for name, default in cls._parameters.items()
+        ]
+        cls.__signature__ = inspect.Signature(takes)  # type: ignore[attr-defined]
 
     @classmethod
     def _positional(cls) -> tuple[str, ...]:
@@ -96,12 +102,11 @@ class RelevanceLossBase(ABC):
                 raise UserError(f"{self.key!r} needs the parameter {name!r}.")
         self.loss_key, self.scoring_type = legacy.get("loss_key", ""), legacy.get("scoring_type", "")
         params = {name: p.item() if isinstance(p, np.generic) else from_config(p) for name, p in params.items()}
+        check_values(type(self), params)
         self.params = {**self._parameters, **params}
         self.trained_values: dict[str, Callable[[], Tensor]] = {}  # of parameters that a model trains
-        # None is allowed where it is the default.
-        check_parameters({n: v for n, v in self.params.items() if v is not None or self._parameters[n] is not None})
         if self.params.get("lambda_weight") is not None:
-            check_lambda_weight(self.key, self.params["lambda_weight"], self.lambda_weights)
+            check_family(self.key, self.params["lambda_weight"], self.lambda_weights)
 
     @property
     def pure_function(self) -> Callable[..., Tensor]:
@@ -264,18 +269,18 @@ class PointwiseLossBase(RelevanceLossBase):
     """A loss of single documents."""
 
     loss_type = "pointwise"
-    step_parameters: ClassVar[Collection[str]] = CHUNKS
+    step_parameters: ClassVar[Mapping[str, Any]] = CHUNKS
 
 
 class PairwiseLossBase(RelevanceLossBase):
     """A loss of document pairs of a query."""
 
     loss_type = "pairwise"
-    step_parameters: ClassVar[Collection[str]] = CHUNKS
+    step_parameters: ClassVar[Mapping[str, Any]] = CHUNKS
 
 
 class ListwiseLossBase(RelevanceLossBase):
     """A loss of a query's whole list."""
 
     loss_type = "listwise"
-    step_parameters: ClassVar[Collection[str]] = CHUNKS
+    step_parameters: ClassVar[Mapping[str, Any]] = CHUNKS

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Lt
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import Allowed, NonNegative
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, differ, show
 from ml4ir_losses.losses.base import CHUNKS, RelevanceLossBase
 from ml4ir_losses.ops import as_float, normalise, row_sum
+
+ClassWeight = Annotated[Sequence[NonNegative], Allowed("a list of one weight of at least 0 per class")]
 
 
 def categorical_cross_entropy(
@@ -21,8 +25,8 @@ def categorical_cross_entropy(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    label_smoothing: float = 0.0,
-    class_weight: Sequence[float] | None = None,
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
+    class_weight: ClassWeight | None = None,
     ignore_index: int | None = None,
 ) -> Tensor:
     """Per-row cross entropy over K classes, [B]: see `CategoricalCrossEntropy`.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import PlainValidator, WithJsonSchema
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
@@ -129,3 +130,11 @@ def get_loss(spec: str | Mapping[str, Any] | RelevanceLossBase, **params: Any) -
             return WeightedSum(spec)
     loss: RelevanceLossBase = LOSSES.create(spec, **params)
     return loss
+
+
+LossSpec = Annotated[
+    str | Mapping[str, Any] | RelevanceLossBase,
+    PlainValidator(get_loss),
+    WithJsonSchema({"type": ["string", "object"]}),
+]
+"""What `get_loss` takes: the type of a parameter that is a loss."""

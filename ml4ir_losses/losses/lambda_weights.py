@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from ml4ir_losses.core.errors import UserError, check_count, check_flag, check_fraction, check_whole
+from pydantic import PlainValidator, WithJsonSchema
+
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import Fraction, PositiveInt, check_values
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, register_lambda_weight
-from ml4ir_losses.losses.parameters import from_config, to_config
+from ml4ir_losses.losses.serialization import from_config, to_config
 from ml4ir_losses.ops import rank_table, row_sum, safe_divide
 from ml4ir_losses.ops.gains import (
     DiscountSpec,
     GainSpec,
     get_discount,
-    get_gain,
     label_gain,
     relative_gain,
 )
@@ -32,6 +34,9 @@ class LambdaWeight:
     key: ClassVar[str] = ""
     family: ClassVar[str] = "pair"  # pair: weighs pairs; dcg: pairs and documents; position: ranks of the ideal order
     symmetric: ClassVar[bool] = False  # True: `between` gives the same for (j, i) as for (i, j), and is asked once
+
+    def __post_init__(self) -> None:
+        check_values(type(self), {field.name: getattr(self, field.name) for field in fields(self)})
 
     def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """What `between` needs to know of each document, [B, N] each; no less than 0 and finite where masked."""
@@ -83,17 +88,35 @@ class LambdaWeight:
         return {"key": self.key, **{field.name: to_config(getattr(self, field.name)) for field in fields(self)}}
 
 
-LambdaWeightSpec = str | Mapping[str, Any] | LambdaWeight | None
-
-
-def get_lambda_weight(spec: LambdaWeightSpec) -> LambdaWeight:
+def get_lambda_weight(spec: str | Mapping[str, Any] | LambdaWeight) -> LambdaWeight:
     """The lambda weight of a key, of `{key: ..., <params>}`, or as it is; `UserError` for an unknown one."""
     if isinstance(spec, LambdaWeight):
         return spec
     if isinstance(spec, Mapping):
         spec = {name: from_config(value) for name, value in spec.items()}
-    weight: LambdaWeight = LAMBDA_WEIGHTS.create(spec)  # type: ignore[arg-type]
+    weight: LambdaWeight = LAMBDA_WEIGHTS.create(spec)
     return weight
+
+
+LambdaWeightSpec = (
+    Annotated[
+        str | Mapping[str, Any] | LambdaWeight,
+        PlainValidator(get_lambda_weight),
+        WithJsonSchema({"type": ["string", "object"]}),
+    ]
+    | None
+)
+
+
+def check_family(key: str, spec: str | Mapping[str, Any] | LambdaWeight, families: tuple[str, ...]) -> None:
+    """Raises `UserError` unless the lambda weight is of a family that the loss `key` can use."""
+    weight = get_lambda_weight(spec)
+    if weight.family not in families:
+        fitting = [e.key for e in LAMBDA_WEIGHTS if getattr(e.target, "family", "") in families]
+        raise UserError(
+            f"`lambda_weight` of {key!r} must be one of {', '.join(fitting) or 'none'}. "
+            f"Received: {weight.key or type(weight).__name__!r}."
+        )
 
 
 def normalised_gain(
@@ -143,16 +166,10 @@ class _GainWeight(LambdaWeight):
     """What weights by gain and discount share. D depends on ranks alone, so it is a table over 1..N."""
 
     symmetric: ClassVar[bool] = True
-    topn: int | None = None
+    topn: PositiveInt | None = None
     gain: GainSpec = "pow2_minus_1"
     discount: DiscountSpec = "log2_inverse"
     normalized: bool = True
-
-    def __post_init__(self) -> None:
-        check_count(topn=self.topn)
-        get_gain(self.gain)
-        get_discount(self.discount)
-        check_flag(normalized=self.normalized)
 
     def gains(self, labels: Tensor, mask: Tensor) -> Tensor:
         """Gains of the documents, [B, N], over the best DCG where `normalized`."""
@@ -192,11 +209,7 @@ class DCGLambdaWeight(_GainWeight):
     gain: GainSpec = "identity"
     discount: DiscountSpec = "inverse"
     normalized: bool = False
-    smooth_fraction: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fraction(smooth_fraction=self.smooth_fraction)
+    smooth_fraction: Fraction = 0.0
 
     def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         gains = self.gains(labels, mask)
@@ -311,10 +324,7 @@ class PrecisionLambdaWeight(LambdaWeight):
     """
 
     symmetric: ClassVar[bool] = True
-    topn: int
-
-    def __post_init__(self) -> None:
-        check_whole(1, topn=self.topn)
+    topn: PositiveInt
 
     def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         return ops.cast(labels >= 1, labels.dtype), ops.cast(ranks <= self.topn, labels.dtype)
@@ -341,9 +351,6 @@ class ListMLELambdaWeight(LambdaWeight):
     family: ClassVar[str] = "position"
     discount: DiscountSpec
 
-    def __post_init__(self) -> None:
-        get_discount(self.discount)
-
     def position_weights(self, ranks: Tensor, sizes: Tensor) -> Tensor:
         return ops.where(ranks <= sizes, get_discount(self.discount)(ranks), 0.0)
 
@@ -364,10 +371,6 @@ class PListMLELambdaWeight(LambdaWeight):
 
     family: ClassVar[str] = "position"
     rank_discount_fn: DiscountSpec | None = None
-
-    def __post_init__(self) -> None:
-        if self.rank_discount_fn is not None:
-            get_discount(self.rank_discount_fn)
 
     def position_weights(self, ranks: Tensor, sizes: Tensor) -> Tensor:
         if self.rank_discount_fn is None:

@@ -21,37 +21,40 @@ that is not allowed. They follow TF-Ranking 0.5.5, but for its random ties and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
-from ml4ir_losses.core.errors import UserError, check_choice, check_count, check_number
 from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.parameters import Allowed, PositiveInt, checked
 from ml4ir_losses.core.registry import register_metric
 from ml4ir_losses.metrics.pair_counts import ordered_pair_counts
 from ml4ir_losses.ops import clean, descending_order, list_weight, rank_table, ranks, row_sum, safe_divide, take
-from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, get_gain, inverse, label_gain, relative_gain
+from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, inverse, label_gain, relative_gain
 from ml4ir_losses.ops.soft_ranks import AtRank, RankFn
 
-EMPTY_QUERIES = ("skip", "zero", "one")
-DENOMINATORS = ("retrieved", "topn")
+EmptyQueries = Literal["skip", "zero", "one"]
+OnlySkip = Annotated[
+    Literal["skip"], Allowed("skip for 'arp', as a query without relevance has no position to average")
+]
 LOWER_IS_BETTER = frozenset({"arp"})
 
 Values = tuple[Tensor, Tensor]
 
 
 @register_metric("ndcg")
+@checked
 def ndcg(
     labels: Tensor,
     scores: Tensor,
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    topn: int | None = None,
+    topn: PositiveInt | None = None,
     gain: GainSpec = "pow2_minus_1",
     discount: DiscountSpec = "log2_inverse",
-    empty_queries: str = "skip",
+    empty_queries: EmptyQueries = "skip",
     rank_fn: RankFn | None = None,
 ) -> Values:
     r"""Normalised discounted cumulative gain: the DCG over that of the best order, from 0 to 1.
@@ -65,7 +68,6 @@ def ndcg(
 
     Source: Järvelin, Kekäläinen, "Cumulated gain-based evaluation of IR techniques" (2002).
     """
-    check_parameters("ndcg", topn=topn, gain=gain, discount=discount, empty_queries=empty_queries)
     docs = _documents(labels, scores, mask, item_weight, rank_fn)
     gains = relative_gain(docs.labels, docs.valid, gain)
     weighted = docs.weight * gains
@@ -76,16 +78,17 @@ def ndcg(
 
 
 @register_metric("dcg")
+@checked
 def dcg(
     labels: Tensor,
     scores: Tensor,
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    topn: int | None = None,
+    topn: PositiveInt | None = None,
     gain: GainSpec = "pow2_minus_1",
     discount: DiscountSpec = "log2_inverse",
-    empty_queries: str = "skip",
+    empty_queries: EmptyQueries = "skip",
     rank_fn: RankFn | None = None,
 ) -> Values:
     r"""Discounted cumulative gain, at least 0, without an upper bound.
@@ -101,7 +104,6 @@ def dcg(
 
     Source: Järvelin, Kekäläinen, "Cumulated gain-based evaluation of IR techniques" (2002).
     """
-    check_parameters("dcg", topn=topn, gain=gain, discount=discount, empty_queries=empty_queries)
     docs = _documents(labels, scores, mask, item_weight, rank_fn)
     gains = label_gain(docs.labels, docs.valid, gain)
     discounts = docs.at_rank(_in_top(get_discount(discount), topn))
@@ -112,15 +114,16 @@ def dcg(
 
 
 @register_metric("mrr")
+@checked
 def mrr(
     labels: Tensor,
     scores: Tensor,
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    topn: int | None = None,
+    topn: PositiveInt | None = None,
     relevance_threshold: float = 1.0,
-    empty_queries: str = "skip",
+    empty_queries: EmptyQueries = "skip",
     rank_fn: RankFn | None = None,
 ) -> Values:
     r"""Reciprocal rank of the first relevant document, 0 if none is in the top n.
@@ -129,7 +132,6 @@ def mrr(
 
     Source: Voorhees, "The TREC-8 question answering track report" (1999).
     """
-    check_parameters("mrr", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
     docs = _documents(labels, scores, mask, item_weight, rank_fn)
     relevant = docs.relevant(relevance_threshold)
     value = ops.max(relevant * docs.at_rank(_in_top(inverse, topn)), axis=-1)
@@ -137,15 +139,16 @@ def mrr(
 
 
 @register_metric("map")
+@checked
 def mean_average_precision(
     labels: Tensor,
     scores: Tensor,
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    topn: int | None = None,
+    topn: PositiveInt | None = None,
     relevance_threshold: float = 1.0,
-    empty_queries: str = "skip",
+    empty_queries: EmptyQueries = "skip",
 ) -> Values:
     r"""Average precision: the mean of the precision at each relevant document, 0 for those below the top n.
 
@@ -154,7 +157,6 @@ def mean_average_precision(
 
     Source: Harman, "Overview of the first TREC conference" (1993).
     """
-    check_parameters("map", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
     docs = _documents(labels, scores, mask, item_weight)
     relevant = docs.relevant(relevance_threshold)
     precision_at = ops.cumsum(relevant, axis=-1) / docs.at_rank(lambda rank: rank)
@@ -164,16 +166,17 @@ def mean_average_precision(
 
 
 @register_metric("precision")
+@checked
 def precision(
     labels: Tensor,
     scores: Tensor,
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    topn: int | None = None,
+    topn: PositiveInt | None = None,
     relevance_threshold: float = 1.0,
-    denominator: str = "retrieved",
-    empty_queries: str = "skip",
+    denominator: Literal["retrieved", "topn"] = "retrieved",
+    empty_queries: EmptyQueries = "skip",
 ) -> Values:
     r"""Share of the top n that is relevant.
 
@@ -185,8 +188,6 @@ def precision(
 
     Source: Manning, Raghavan, Schütze, "Introduction to information retrieval", 8.4 (2008).
     """
-    check_parameters("precision", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
-    check_parameters("precision", denominator=denominator)
     docs = _documents(labels, scores, mask, item_weight)
     relevant = docs.relevant(relevance_threshold)
     found, size = row_sum(docs.top(relevant, topn)), row_sum(docs.top(ops.cast(docs.valid, relevant.dtype), topn))
@@ -196,15 +197,16 @@ def precision(
 
 
 @register_metric("recall")
+@checked
 def recall(
     labels: Tensor,
     scores: Tensor,
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    topn: int | None = None,
+    topn: PositiveInt | None = None,
     relevance_threshold: float = 1.0,
-    empty_queries: str = "skip",
+    empty_queries: EmptyQueries = "skip",
 ) -> Values:
     r"""Share of the relevant documents that is in the top n.
 
@@ -212,7 +214,6 @@ def recall(
 
     Source: Manning, Raghavan, Schütze, "Introduction to information retrieval", 8.4 (2008).
     """
-    check_parameters("recall", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
     docs = _documents(labels, scores, mask, item_weight)
     relevant = docs.relevant(relevance_threshold)
     value = safe_divide(row_sum(docs.top(relevant, topn)), row_sum(relevant))
@@ -220,15 +221,16 @@ def recall(
 
 
 @register_metric("hits")
+@checked
 def hits(
     labels: Tensor,
     scores: Tensor,
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    topn: int | None = None,
+    topn: PositiveInt | None = None,
     relevance_threshold: float = 1.0,
-    empty_queries: str = "skip",
+    empty_queries: EmptyQueries = "skip",
 ) -> Values:
     r"""1 if a relevant document is in the top n, else 0 (hit rate, success at n).
 
@@ -236,7 +238,6 @@ def hits(
 
     Source: Deshpande, Karypis, "Item-based top-N recommendation algorithms" (2004).
     """
-    check_parameters("hits", topn=topn, relevance_threshold=relevance_threshold, empty_queries=empty_queries)
     docs = _documents(labels, scores, mask, item_weight)
     relevant = docs.relevant(relevance_threshold)
     value = ops.max(docs.top(relevant, topn), axis=-1)
@@ -244,14 +245,15 @@ def hits(
 
 
 @register_metric("arp")
+@checked
 def arp(
     labels: Tensor,
     scores: Tensor,
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    topn: int | None = None,
-    empty_queries: str = "skip",
+    topn: PositiveInt | None = None,
+    empty_queries: OnlySkip = "skip",
     rank_fn: RankFn | None = None,
 ) -> Values:
     r"""Average relevance position: the label-weighted mean rank; lower is better.
@@ -265,7 +267,6 @@ def arp(
 
     Source: Zhu, "Recall, precision and average precision" (2004), as in TF-Ranking.
     """
-    check_parameters("arp", topn=topn, empty_queries=empty_queries)
     docs = _documents(labels, scores, mask, item_weight, rank_fn)
     positions = docs.at_rank(lambda rank: rank if topn is None else ops.minimum(rank, topn + 1.0))
     relevance = docs.weight * ops.where(docs.labels > 0, docs.labels, 0.0)
@@ -274,14 +275,15 @@ def arp(
 
 
 @register_metric("ordered_pair_accuracy")
+@checked
 def ordered_pair_accuracy(
     labels: Tensor,
     scores: Tensor,
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    topn: int | None = None,
-    empty_queries: str = "skip",
+    topn: PositiveInt | None = None,
+    empty_queries: EmptyQueries = "skip",
 ) -> Values:
     r"""Share of the document pairs of different labels whose scores are in the order of the labels.
 
@@ -294,7 +296,6 @@ def ordered_pair_accuracy(
     Source: Herbrich, Graepel, Obermayer, "Large margin rank boundaries for ordinal regression" (2000), as in
     TF-Ranking.
     """
-    check_parameters("ordered_pair_accuracy", topn=topn, empty_queries=empty_queries)
     labels, scores, weight, valid = _cleaned(labels, scores, mask, item_weight)
     in_top = None if topn is None else ranks(scores, valid) <= topn
     counts = ordered_pair_counts(labels, scores, valid, in_top)
@@ -367,31 +368,3 @@ def _apply_policy(value: Tensor, weight: Tensor, counts: Tensor, empty_weight: T
         return ops.where(counts, value, 0.0), ops.where(counts, weight, 0.0)
     worth = ops.where(empty_weight > 0, 1.0 if empty_queries == "one" else 0.0, 0.0)
     return ops.where(counts, value, ops.cast(worth, value.dtype)), ops.where(counts, weight, empty_weight)
-
-
-def _no_position(**arguments: str) -> None:
-    for name, value in arguments.items():
-        if value != "skip":
-            raise UserError(
-                f"`{name}` of 'arp' must be skip: a query without relevance has no position to average. "
-                f"Received: {name}={value!r}."
-            )
-
-
-CHECKS: Mapping[str, Callable[..., object]] = {
-    "topn": check_count,
-    "gain": get_gain,
-    "discount": get_discount,
-    "relevance_threshold": check_number,
-    "denominator": lambda denominator: check_choice(DENOMINATORS, denominator=denominator),
-    "empty_queries": lambda empty_queries: check_choice(EMPTY_QUERIES, empty_queries=empty_queries),
-    "arp.empty_queries": _no_position,
-}
-
-
-def check_parameters(key: str, **params: Any) -> None:
-    """Raises `UserError` for the first parameter of the metric `key` whose value is not allowed."""
-    for name, value in params.items():
-        check = CHECKS.get(f"{key}.{name}", CHECKS.get(name))
-        if check is not None:
-            check(**{name: value})

@@ -12,7 +12,7 @@ from ml4ir_losses.core.errors import UserError, check_number
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.registry import METRICS, Entry, split_spec
 from ml4ir_losses.core.shapes import same_shape, show
-from ml4ir_losses.metrics.functional import LOWER_IS_BETTER, check_parameters
+from ml4ir_losses.metrics.functional import LOWER_IS_BETTER
 from ml4ir_losses.ops.masking import safe_divide
 from ml4ir_losses.ops.weights import split_weights
 
@@ -49,7 +49,6 @@ class RankingMetric(keras.metrics.Metric):  # type: ignore[misc]
             raise UserError(f"The metric {key!r} is a class of its own. Make it with get_metric({key!r}).")
         params = {parameter: _from_config(value) for parameter, value in params.items()}
         entry.check_parameters("metric", params)
-        check_parameters(entry.key, **params)
         if min_label is not None:
             check_number(min_label=min_label)
         topn = params.get("topn")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ml4ir_losses.core.errors import UserError, check_choice, check_count, check_whole
+from ml4ir_losses.core.parameters import PositiveInt
 from ml4ir_losses.core.registry import register_encoder
 
 POOLINGS = ("mean", "max", "cls")
@@ -104,7 +105,7 @@ def cnn(
 def gru(
     *,
     embedding_dim: int = 256,
-    units: int = 256,
+    units: PositiveInt = 256,
     bidirectional: bool = True,
     pooling: str = "mean",
     dropout: float = 0.0,

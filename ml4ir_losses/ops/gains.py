@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import PlainValidator, WithJsonSchema
 
 from ml4ir_losses.core.errors import UserError, unknown_name
 from ml4ir_losses.core.lazy import Tensor, ops
 
 Function = Callable[[Tensor], Tensor]
-GainSpec = str | Function
-DiscountSpec = str | Function
 
 
 class Gain(NamedTuple):
@@ -74,6 +74,10 @@ def get_discount(discount: DiscountSpec) -> Function:
     if not isinstance(discount, str) or discount not in DISCOUNTS:
         raise UserError(unknown_name("discount", discount, list(DISCOUNTS)))
     return DISCOUNTS[discount]
+
+
+GainSpec = Annotated[str | Function, PlainValidator(get_gain), WithJsonSchema({"enum": list(GAINS)})]
+DiscountSpec = Annotated[str | Function, PlainValidator(get_discount), WithJsonSchema({"enum": list(DISCOUNTS)})]
 
 
 def label_gain(labels: Tensor, mask: Tensor, gain: GainSpec) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.masking import row_sum, safe_divide
 
-NORMALIZATIONS = ("query", "batch", "sum")
+Normalization = Literal["query", "batch", "sum"]
+NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
 
 
 def normalise(total: Tensor, weight: Tensor, normalization: str) -> Tensor:

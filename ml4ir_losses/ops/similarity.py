@@ -7,6 +7,7 @@ every row with every row, [B, D] with [M, D] to [B, M]. The similarity of a dist
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.kernels.compiling import exact_products
@@ -129,4 +130,5 @@ DISTANCE_MATRIX: dict[str, Compare] = {
     "manhattan": manhattan_matrix,
     "cosine": _complement(cosine_matrix),
 }
-SIMILARITIES, DISTANCES = tuple(PAIRED_SIMILARITY), tuple(PAIRED_DISTANCE)
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
+Distance = Literal["euclidean", "squared_euclidean", "manhattan", "cosine"]

@@ -6,9 +6,11 @@ import inspect
 import os
 import subprocess
 import sys
+from typing import Annotated
 
 import numpy as np
 import pytest
+from annotated_types import Lt
 
 from losses.cases import CASES, KEYS, each_key, float32, get_loss, make_batch
 from losses.numeric import values
@@ -190,6 +192,30 @@ class TestThirdParties:
         with pytest.raises(UserError, match="Did you mean 'my_squared'"):
             get_loss("my_squard")
 
+    def test_rules_of_a_parameter_are_those_of_its_annotation(self, third_party):
+        def scaled(
+            labels,
+            scores,
+            mask,
+            *,
+            item_weight=None,
+            beta: Annotated[float, Lt(0)] = -1.0,
+            margin: int = -2,
+            alpha=-1.0,
+        ):
+            return ops.sum(beta * scores, axis=-1)
+
+        @register_loss("below_zero")
+        class BelowZero(PointwiseLossBase):
+            function = staticmethod(scaled)
+
+        assert get_loss("below_zero").params.items() >= {"beta": -1.0, "margin": -2, "alpha": -1.0}.items()
+        assert get_loss("below_zero", beta=-3, margin=-5, alpha="anything").params["alpha"] == "anything"
+        with pytest.raises(UserError, match=r"`beta` must be a number below 0. Received: beta=50.0."):
+            get_loss("below_zero", beta=50.0)
+        with pytest.raises(UserError, match=r"`margin` must be a whole number. Received: margin=0.5."):
+            get_loss("below_zero", margin=0.5)
+
     @pytest.mark.parametrize(
         ("key", "aliases"), [("list_mle", ()), ("bpr", ()), ("fresh", ("list_mle",)), ("fresh", ("bpr",))]
     )
@@ -231,7 +257,7 @@ import sys
 from inspect import Parameter
 import ml4ir_losses.losses.classification, ml4ir_losses.losses.listwise.softmax
 import ml4ir_losses.losses.pairwise.score_differences, ml4ir_losses.losses.pointwise.single_logit
-import ml4ir_losses.losses.propensity, ml4ir_losses.losses.parameters
+import ml4ir_losses.losses.propensity, ml4ir_losses.losses.serialization
 from ml4ir_losses.losses.factory import WeightedSum, get_loss
 from ml4ir_losses.core.registry import LOSSES
 for entry in LOSSES:

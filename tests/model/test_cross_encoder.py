@@ -366,7 +366,10 @@ def test_a_run_from_a_config(folder, tmp_path):
             {"inputs": OTHERS},
             "model.architecture: 'cross_encoder' reads pairs of texts: it needs an input of type text",
         ),
-        ({"loss": {"key": "list_mle", "mini_batch_size": 0}}, "`mini_batch_size` must be a whole number of at least 1"),
+        (
+            {"loss": {"key": "list_mle", "mini_batch_size": 0}},
+            "`mini_batch_size` must be None or a whole number of at least 1",
+        ),
         ({"encoder": {**TRANSFORMER, "max_length": 8}}, "max_length must be at least 9, .* text_pair. .*: 8"),
         ({"encoder": "transformed"}, "Unknown encoder 'transformed'. Did you mean 'transformer'"),
         ({"architecture": {"hidden_units": [0]}}, "`hidden_units` must be whole numbers"),

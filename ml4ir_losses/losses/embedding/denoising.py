@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
@@ -20,7 +21,7 @@ def denoising_auto_encoder(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    pad_token_id: int = 0,
+    pad_token_id: Annotated[int, Ge(0)] = 0,
 ) -> Tensor:
     """Row values of the cross entropy of tokens, [B]: see `DenoisingAutoEncoderLoss`.
 
@@ -62,7 +63,7 @@ class DenoisingAutoEncoderLoss(EmbeddingLossBase):
     function = staticmethod(denoising_auto_encoder)
     labels = "token"
     head = "decoder"
-    step_parameters = ("tie_encoder_decoder",)
+    step_parameters = {"tie_encoder_decoder": bool}
     defaults = {"min_label": None, "tie_encoder_decoder": True}
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:

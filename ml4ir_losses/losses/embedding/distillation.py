@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
 from ml4ir_losses.losses.pairwise.margin_mse import margin_mse
-from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY
+from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY, Similarity
 
 
 def embedding_margin_mse(
@@ -17,7 +18,7 @@ def embedding_margin_mse(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    similarity: str = "dot",
+    similarity: Similarity = "dot",
 ) -> Tensor:
     """Row values of the squared error of margins, [B]: see `EmbeddingMarginMSELoss`."""
     scores, valid = _scores(embeddings, mask, similarity)
@@ -39,8 +40,8 @@ def distill_kl_div(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    similarity: str = "dot",
-    temperature: float = 1.0,
+    similarity: Similarity = "dot",
+    temperature: Positive = 1.0,
 ) -> Tensor:
     """Row values of the divergence from a teacher's scores, [B]: see `DistillKLDivLoss`."""
     scores, valid = _scores(embeddings, mask, similarity)

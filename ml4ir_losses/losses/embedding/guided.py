@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.parameters import NonNegative, Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
-from ml4ir_losses.losses.embedding.in_batch import CACHE
+from ml4ir_losses.losses.embedding.in_batch import CACHED, CACHED_DEFAULTS
 from ml4ir_losses.ops.in_batch import logsumexp_of_dots
 from ml4ir_losses.ops.similarity import dot_matrix, paired_dot, unit
 
@@ -22,9 +23,9 @@ def gist_embed(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 0.01,
-    margin_strategy: str = "absolute",
-    margin: float = 0.0,
+    temperature: Positive = 0.01,
+    margin_strategy: Literal["absolute", "relative"] = "absolute",
+    margin: NonNegative = 0.0,
     contrast_anchors: bool = True,
     contrast_positives: bool = True,
 ) -> Tensor:
@@ -131,5 +132,5 @@ class CachedGISTEmbedLoss(GISTEmbedLoss):
     """
 
     cached: ClassVar[bool] = True
-    step_parameters = CACHE
-    defaults = {"min_label": None, **CACHE}
+    step_parameters = CACHED
+    defaults = {"min_label": None, **CACHED_DEFAULTS}

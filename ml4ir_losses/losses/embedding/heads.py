@@ -9,6 +9,7 @@ import numpy as np
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import NonNegative, Positive, PositiveInt
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.classification import categorical_cross_entropy
@@ -22,7 +23,7 @@ def pair_softmax(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    num_labels: int,
+    num_labels: PositiveInt,
     concatenation_sent_rep: bool = True,
     concatenation_sent_difference: bool = True,
     concatenation_sent_multiplication: bool = False,
@@ -38,8 +39,8 @@ def proxy_anchor(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    margin: float = 0.1,
-    alpha: float = 32.0,
+    margin: NonNegative = 0.1,
+    alpha: Positive = 32.0,
 ) -> Tensor:
     """Row values of the proxy-anchor loss, [B], all the same number: see `ProxyAnchorLoss`."""
     cosines, own, valid = _outputs(labels, embeddings, mask)
@@ -57,7 +58,7 @@ def proxy_nca(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    softmax_scale: float = 1.0,
+    softmax_scale: Positive = 1.0,
 ) -> Tensor:
     """Row values of the proxy-NCA loss, [B]: see `ProxyNCALoss`."""
     squares, _, valid = _outputs(labels, embeddings, mask)
@@ -70,8 +71,8 @@ def arc_face(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    margin: float = 28.6,
-    scale: float = 64.0,
+    margin: NonNegative = 28.6,
+    scale: Positive = 64.0,
 ) -> Tensor:
     """Row values of ArcFace, [B]: see `ArcFaceLoss`."""
     cosines, own, valid = _outputs(labels, embeddings, mask)
@@ -88,8 +89,8 @@ def cos_face(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    margin: float = 0.35,
-    scale: float = 64.0,
+    margin: NonNegative = 0.35,
+    scale: Positive = 64.0,
 ) -> Tensor:
     """Row values of CosFace, [B]: see `CosFaceLoss`."""
     cosines, own, valid = _outputs(labels, embeddings, mask)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import Positive, PositiveInt
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, Memory, clean_rows, row_values, with_memory
 from ml4ir_losses.ops import lowest
 from ml4ir_losses.ops.in_batch import hardest_columns, logsumexp_both_ways, logsumexp_of_dots
 from ml4ir_losses.ops.replicas import gather_rows
-from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY, SIMILARITY_MATRIX, paired_cosine, unit
+from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY, SIMILARITY_MATRIX, Similarity, paired_cosine, unit
 
-CACHE = {"mini_batch_size": 32, "show_progress_bar": False}  # parameters of a training step, not of a function
+CACHED = {"mini_batch_size": PositiveInt, "show_progress_bar": bool}  # parameters of a training step
+CACHED_DEFAULTS = {"mini_batch_size": 32, "show_progress_bar": False}
 
 
 def multiple_negatives_ranking(
@@ -22,8 +24,8 @@ def multiple_negatives_ranking(
     *,
     item_weight: Tensor | None = None,
     memory: Memory | None = None,
-    scale: Any = 20.0,
-    similarity: str = "cosine",
+    scale: Positive = 20.0,
+    similarity: Similarity = "cosine",
     gather_across_devices: bool = False,
 ) -> Tensor:
     """Row values of the cross entropy among in-batch negatives, [B]: see `MultipleNegativesRankingLoss`.
@@ -43,8 +45,8 @@ def multiple_negatives_symmetric_ranking(
     *,
     item_weight: Tensor | None = None,
     memory: Memory | None = None,
-    scale: Any = 20.0,
-    similarity: str = "cosine",
+    scale: Positive = 20.0,
+    similarity: Similarity = "cosine",
     gather_across_devices: bool = False,
 ) -> Tensor:
     """Row values of the cross entropy in both directions, [B]: see `MultipleNegativesSymmetricRankingLoss`.
@@ -63,7 +65,7 @@ def contrastive_tension_in_batch(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    scale: Any = 20.0,
+    scale: Positive = 20.0,
 ) -> Tensor:
     """Row values of contrastive tension against the batch, [B]: see `ContrastiveTensionInBatchLoss`.
 
@@ -80,7 +82,7 @@ def mega_batch_margin(
     item_weight: Tensor | None = None,
     positive_margin: float = 0.8,
     negative_margin: float = 0.3,
-    mini_batch_size: int = 50,
+    mini_batch_size: PositiveInt = 50,
 ) -> Tensor:
     """Row values of the margins of the positive and the hardest negative, [B]: see `MegaBatchMarginLoss`.
 
@@ -244,8 +246,8 @@ class CachedMultipleNegativesRankingLoss(MultipleNegativesRankingLoss):
     """
 
     cached: ClassVar[bool] = True
-    step_parameters = CACHE
-    defaults = {"min_label": None, **CACHE}
+    step_parameters = CACHED
+    defaults = {"min_label": None, **CACHED_DEFAULTS}
 
 
 @register_loss("cached_multiple_negatives_symmetric_ranking")
@@ -272,8 +274,8 @@ class CachedMultipleNegativesSymmetricRankingLoss(MultipleNegativesSymmetricRank
     """
 
     cached: ClassVar[bool] = True
-    step_parameters = CACHE
-    defaults = {"min_label": None, **CACHE}
+    step_parameters = CACHED
+    defaults = {"min_label": None, **CACHED_DEFAULTS}
 
 
 @register_loss("contrastive_tension_in_batch")

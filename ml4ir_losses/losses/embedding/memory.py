@@ -8,11 +8,12 @@ import numpy as np
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import PositiveInt
 from ml4ir_losses.core.registry import LOSSES, register_loss
 from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, Memory, clean_rows, row_labels
-from ml4ir_losses.losses.embedding.wrappers import EmbeddingWrapper, LossSpec
-from ml4ir_losses.losses.factory import get_loss
+from ml4ir_losses.losses.embedding.wrappers import EmbeddingWrapper
+from ml4ir_losses.losses.factory import LossSpec, get_loss
 
 
 def cross_batch_memory(
@@ -65,7 +66,7 @@ class CrossBatchMemoryLoss(EmbeddingWrapper):
 
     function = staticmethod(cross_batch_memory)
     columns = (1, None)
-    step_parameters = ("memory_size",)
+    step_parameters = {"memory_size": PositiveInt}
     defaults = {"min_label": None, "memory_size": 1024}
 
     def __init__(self, *args: str, **params: Any) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ml4ir_losses.core.errors import check_positive
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, Memory, class_rows, row_values
 from ml4ir_losses.ops import masked_logsumexp, normalise, row_sum, safe_divide
@@ -19,7 +17,7 @@ def nt_xent(
     *,
     item_weight: Tensor | None = None,
     memory: Memory | None = None,
-    temperature: float = 0.07,
+    temperature: Positive = 0.07,
 ) -> Tensor:
     """Row values of the cross entropy of positive pairs, [B]: see `NTXentLoss`."""
     rows, candidates, positive, negative, valid = class_rows(labels, embeddings, mask, memory)
@@ -37,7 +35,7 @@ def sup_con(
     *,
     item_weight: Tensor | None = None,
     memory: Memory | None = None,
-    temperature: float = 0.1,
+    temperature: Positive = 0.1,
 ) -> Tensor:
     """Row values of the supervised contrastive loss, [B]: see `SupConLoss`."""
     rows, candidates, positive, negative, valid = class_rows(labels, embeddings, mask, memory)
@@ -56,8 +54,8 @@ def multi_similarity(
     *,
     item_weight: Tensor | None = None,
     memory: Memory | None = None,
-    alpha: float = 2.0,
-    beta: float = 50.0,
+    alpha: Positive = 2.0,
+    beta: Positive = 50.0,
     base: float = 0.5,
 ) -> Tensor:
     """Row values of the multi-similarity loss, [B]: see `MultiSimilarityLoss`."""
@@ -144,7 +142,3 @@ class MultiSimilarityLoss(EmbeddingLossBase):
     function = staticmethod(multi_similarity)
     columns, labels = (1, 1), "class"
     takes_memory = True
-
-    def __init__(self, *args: str, **params: Any) -> None:
-        super().__init__(*args, **params)
-        check_positive(beta=self.params["beta"])

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import NonNegative, Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_labels, row_values
 from ml4ir_losses.ops import lowest
-from ml4ir_losses.ops.similarity import PAIRED_DISTANCE, PAIRED_SIMILARITY, absolute, paired_cosine, paired_dot, unit
+from ml4ir_losses.ops.similarity import (
+    PAIRED_DISTANCE,
+    PAIRED_SIMILARITY,
+    Distance,
+    Similarity,
+    absolute,
+    paired_cosine,
+    paired_dot,
+    unit,
+)
 
-Named = str | Callable[..., Tensor]
+ErrorFunction = Literal["mse", "mae", "huber"] | Callable[..., Tensor]
+Transformation = Literal["identity", "sigmoid", "tanh", "relu"] | Callable[..., Tensor]
 
 
 def contrastive(
@@ -21,8 +33,8 @@ def contrastive(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    distance: str = "cosine",
-    margin: float = 0.5,
+    distance: Distance = "cosine",
+    margin: NonNegative = 0.5,
     size_average: bool = True,
 ) -> Tensor:
     """Row values of the contrastive loss, [B]: see `ContrastiveLoss`."""
@@ -41,8 +53,8 @@ def online_contrastive(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    distance: str = "cosine",
-    margin: float = 0.5,
+    distance: Distance = "cosine",
+    margin: NonNegative = 0.5,
 ) -> Tensor:
     """Row values of the contrastive loss over hard pairs, [B]: see `OnlineContrastiveLoss`."""
     y, (a, b), valid = _labelled_pairs(labels, embeddings, mask)
@@ -73,8 +85,8 @@ def cosine_similarity(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    loss_fct: Named = "mse",
-    cos_score_transformation: Named | None = None,
+    loss_fct: ErrorFunction = "mse",
+    cos_score_transformation: Transformation | None = None,
 ) -> Tensor:
     """Row values of the error of the cosine, [B]: see `CosineSimilarityLoss`."""
     y, (a, b), valid = _labelled_pairs(labels, embeddings, mask)
@@ -90,8 +102,8 @@ def cosent(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    scale: float = 20.0,
-    similarity: str = "cosine",
+    scale: Positive = 20.0,
+    similarity: Similarity = "cosine",
 ) -> Tensor:
     """Row values of CoSENT, [B], all the same number: see `CoSENTLoss`."""
     y, (a, b), valid = _labelled_pairs(labels, embeddings, mask)
@@ -104,7 +116,7 @@ def angle(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    scale: float = 20.0,
+    scale: Positive = 20.0,
 ) -> Tensor:
     """Row values of AnglE, [B], all the same number: see `AnglELoss`."""
     y, (u, v), valid = _labelled_pairs(labels, embeddings, mask)
@@ -159,7 +171,7 @@ _TRANSFORMS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def _named(functions: dict[str, Callable[..., Tensor]], spec: Named) -> Callable[..., Tensor]:
+def _named(functions: dict[str, Callable[..., Tensor]], spec: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     return functions[spec] if isinstance(spec, str) else spec
 
 

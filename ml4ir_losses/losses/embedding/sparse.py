@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import NonNegative, PositiveInt
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
-from ml4ir_losses.losses.embedding.wrappers import EmbeddingWrapper, LossSpec
-from ml4ir_losses.losses.factory import get_loss
+from ml4ir_losses.losses.embedding.wrappers import EmbeddingWrapper
+from ml4ir_losses.losses.factory import LossSpec, get_loss
 
 
 def flops(
@@ -16,7 +17,7 @@ def flops(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    threshold: int | None = None,
+    threshold: PositiveInt | None = None,
 ) -> Tensor:
     """Row values of the FLOPS regulariser, [B], all the same number: see `FlopsLoss`. `labels` are not read."""
     x, valid = clean_rows(embeddings, mask)
@@ -33,10 +34,10 @@ def splade(
     *,
     item_weight: Tensor | None = None,
     loss: LossSpec = _DEFAULT,
-    document_regularizer_weight: float,
-    query_regularizer_weight: float | None = None,
-    document_regularizer_threshold: int | None = None,
-    query_regularizer_threshold: int | None = None,
+    document_regularizer_weight: NonNegative,
+    query_regularizer_weight: NonNegative | None = None,
+    document_regularizer_threshold: PositiveInt | None = None,
+    query_regularizer_threshold: PositiveInt | None = None,
     use_document_regularizer_only: bool = False,
 ) -> Tensor:
     """Row values of a loss and its regularisers, [B]: see `SpladeLoss`."""

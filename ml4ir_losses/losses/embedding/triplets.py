@@ -8,12 +8,13 @@ import numpy as np
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import NonNegative
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.embedding.base import ClassRows, EmbeddingLossBase, Memory, class_rows, clean_rows, row_values
 from ml4ir_losses.ops import lowest, normalise
 from ml4ir_losses.ops.counting import counts_below
-from ml4ir_losses.ops.similarity import DISTANCE_MATRIX, PAIRED_DISTANCE
+from ml4ir_losses.ops.similarity import DISTANCE_MATRIX, PAIRED_DISTANCE, Distance
 
 
 def triplet(
@@ -22,8 +23,8 @@ def triplet(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    distance: str = "euclidean",
-    margin: float = 5.0,
+    distance: Distance = "euclidean",
+    margin: NonNegative = 5.0,
 ) -> Tensor:
     """Row values of the triplet loss, [B]: see `TripletLoss`."""
     x, valid = clean_rows(embeddings, mask)
@@ -39,8 +40,8 @@ def batch_all_triplet(
     *,
     item_weight: Tensor | None = None,
     memory: Memory | None = None,
-    distance: str = "euclidean",
-    margin: float = 5.0,
+    distance: Distance = "euclidean",
+    margin: NonNegative = 5.0,
 ) -> Tensor:
     """Row values of the triplet loss over all triplets, [B]: see `BatchAllTripletLoss`."""
     anchors = class_rows(labels, embeddings, mask, memory)
@@ -67,8 +68,8 @@ def batch_hard_triplet(
     *,
     item_weight: Tensor | None = None,
     memory: Memory | None = None,
-    distance: str = "euclidean",
-    margin: float = 5.0,
+    distance: Distance = "euclidean",
+    margin: NonNegative = 5.0,
 ) -> Tensor:
     """Row values of the triplet loss over the hardest triplets, [B]: see `BatchHardTripletLoss`."""
     anchors = class_rows(labels, embeddings, mask, memory)
@@ -82,7 +83,7 @@ def batch_hard_soft_margin_triplet(
     *,
     item_weight: Tensor | None = None,
     memory: Memory | None = None,
-    distance: str = "euclidean",
+    distance: Distance = "euclidean",
 ) -> Tensor:
     """Row values of the soft triplet loss over the hardest triplets, [B]: see `BatchHardSoftMarginTripletLoss`."""
     anchors = class_rows(labels, embeddings, mask, memory)
@@ -96,8 +97,8 @@ def batch_semi_hard_triplet(
     *,
     item_weight: Tensor | None = None,
     memory: Memory | None = None,
-    distance: str = "euclidean",
-    margin: float = 5.0,
+    distance: Distance = "euclidean",
+    margin: NonNegative = 5.0,
 ) -> Tensor:
     """Row values of the triplet loss over semi-hard negatives, [B]: see `BatchSemiHardTripletLoss`."""
     anchors = class_rows(labels, embeddings, mask, memory)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import MinLen
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.parameters import Allowed, NonNegative, PositiveInt, Seed
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, differ, show
-from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_mask, row_values
-from ml4ir_losses.losses.factory import get_loss
+from ml4ir_losses.losses.factory import LossSpec, get_loss
 from ml4ir_losses.ops import as_float, ranks
 from ml4ir_losses.ops.similarity import unit
 
-LossSpec = str | Mapping[str, Any] | RelevanceLossBase
+Dims = Annotated[Sequence[PositiveInt], MinLen(1), Allowed("a list of whole numbers of at least 1")]
+Weights = Annotated[Sequence[NonNegative], Allowed("a list of numbers of at least 0")]
+PartsPerStep = Annotated[int, Allowed("a whole number; below 1 it is all")]
 
 
 def matryoshka(
@@ -28,10 +31,10 @@ def matryoshka(
     *,
     item_weight: Tensor | None = None,
     loss: LossSpec,
-    dims: Sequence[int],
-    weights: Sequence[float] | None = None,
-    n_dims_per_step: int = -1,
-    seed: Any = None,
+    dims: Dims,
+    weights: Weights | None = None,
+    n_dims_per_step: PartsPerStep = -1,
+    seed: Seed = None,
 ) -> Tensor:
     """Row values of a loss over the first dimensions, [B]: see `MatryoshkaLoss`."""
     inner, embeddings, labels = get_loss(loss), as_float(embeddings), ops.convert_to_tensor(labels)
@@ -57,13 +60,13 @@ def adaptive_layer(
     *,
     item_weight: Tensor | None = None,
     loss: LossSpec,
-    n_layers_per_step: int = 1,
-    last_layer_weight: float = 1.0,
-    prior_layers_weight: float = 1.0,
-    kl_div_weight: float = 1.0,
-    kl_temperature: float = 0.3,
-    layer_decay: str = "none",
-    seed: Any = None,
+    n_layers_per_step: PartsPerStep = 1,
+    last_layer_weight: NonNegative = 1.0,
+    prior_layers_weight: NonNegative = 1.0,
+    kl_div_weight: NonNegative = 1.0,
+    kl_temperature: NonNegative = 0.3,
+    layer_decay: Literal["none", "linear", "log"] = "none",
+    seed: Seed = None,
 ) -> Tensor:
     """Row values of a loss over every layer, [B]: see `AdaptiveLayerLoss`."""
     inner, embeddings = get_loss(loss), as_float(embeddings)
@@ -102,19 +105,34 @@ def matryoshka_2d(
     *,
     item_weight: Tensor | None = None,
     loss: LossSpec,
-    dims: Sequence[int],
-    weights: Sequence[float] | None = None,
-    n_dims_per_step: int = 1,
-    seed: Any = None,
-    **layers: Any,
+    dims: Dims,
+    weights: Weights | None = None,
+    n_dims_per_step: PartsPerStep = 1,
+    n_layers_per_step: PartsPerStep = 1,
+    last_layer_weight: NonNegative = 1.0,
+    prior_layers_weight: NonNegative = 1.0,
+    kl_div_weight: NonNegative = 1.0,
+    kl_temperature: NonNegative = 0.3,
+    layer_decay: Literal["none", "linear", "log"] = "none",
+    seed: Seed = None,
 ) -> Tensor:
-    """Row values of a loss over first dimensions and layers, [B]: see `Matryoshka2dLoss`.
-
-    `layers` are the other parameters of `adaptive_layer`.
-    """
+    """Row values of a loss over first dimensions and layers, [B]: see `Matryoshka2dLoss`."""
     known = None if isinstance(seed, keras.random.SeedGenerator) else seed
     inner = MatryoshkaLoss(loss=loss, dims=dims, weights=weights, n_dims_per_step=n_dims_per_step, seed=known)
-    return adaptive_layer(labels, embeddings, mask, item_weight=item_weight, loss=inner, seed=seed, **layers)
+    return adaptive_layer(
+        labels,
+        embeddings,
+        mask,
+        item_weight=item_weight,
+        loss=inner,
+        n_layers_per_step=n_layers_per_step,
+        last_layer_weight=last_layer_weight,
+        prior_layers_weight=prior_layers_weight,
+        kl_div_weight=kl_div_weight,
+        kl_temperature=kl_temperature,
+        layer_decay=layer_decay,
+        seed=seed,
+    )
 
 
 def decay(layer: int, layer_decay: str) -> float:
@@ -277,8 +295,6 @@ class Matryoshka2dLoss(AdaptiveLayerLoss):
     """
 
     function = staticmethod(matryoshka_2d)  # type: ignore[assignment]
-    defaults = {"min_label": None, "n_layers_per_step": 1, "last_layer_weight": 1.0, "prior_layers_weight": 1.0}
-    defaults |= {"kl_div_weight": 1.0, "kl_temperature": 0.3, "layer_decay": "none"}
 
     def __init__(self, *args: str, **params: Any) -> None:
         super().__init__(*args, **params)

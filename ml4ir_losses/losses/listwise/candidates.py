@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.parameters import Positive, PositiveInt, Seed
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, differ, show
-from ml4ir_losses.losses.base import CHUNKS, ListwiseLossBase
+from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.ops import as_float, clean, ranks, row_sum, surprisal
 
 
@@ -19,10 +20,10 @@ def cross_encoder_multiple_negatives_ranking(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    num_negatives: int | None = 4,
-    scale: float = 10.0,
-    seed: Any = None,
+    temperature: Positive = 1.0,
+    num_negatives: PositiveInt | None = 4,
+    scale: Positive = 10.0,
+    seed: Seed = None,
 ) -> Tensor:
     """Per-query cross entropy of the positive, [B]: see `CrossEncoderMultipleNegativesRankingLoss`.
 
@@ -56,10 +57,10 @@ def positive_among_list(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    num_negatives: int | None = 4,
-    scale: float = 10.0,
-    seed: Any = None,
+    temperature: Positive = 1.0,
+    num_negatives: PositiveInt | None = 4,
+    scale: Positive = 10.0,
+    seed: Seed = None,
 ) -> Tensor:
     """Per-query cross entropy of a list's positive, [B], from labels [B, N]: see the class with labels.
 
@@ -208,5 +209,5 @@ class CachedCrossEncoderMultipleNegativesRankingLoss(CrossEncoderMultipleNegativ
     Source: Gao et al., "Scaling deep contrastive learning batch size under memory limited setup" (2021).
     """
 
-    step_parameters: ClassVar[Collection[str]] = (*CHUNKS, "show_progress_bar")
+    step_parameters: ClassVar[Mapping[str, Any]] = {"mini_batch_size": PositiveInt, "show_progress_bar": bool}
     defaults = {"activation_fn": "sigmoid", "min_label": None, "mini_batch_size": 32, "show_progress_bar": False}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import Positive, PositiveInt, Seed
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.ops import (
@@ -32,10 +32,10 @@ def coupled_rank_distil(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    sample_size: int = 8,
-    topk: int | None = None,
-    seed: Any = None,
+    temperature: Positive = 1.0,
+    sample_size: PositiveInt = 8,
+    topk: PositiveInt | None = None,
+    seed: Seed = None,
 ) -> Tensor:
     """Per-query coupled RankDistil, [B]: see `CoupledRankDistilLoss`."""
     noise = gumbel_noise(as_float(scores), sample_size, seed)
@@ -75,8 +75,8 @@ def adr_mse(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    alpha: float = 1.0,
+    temperature: Positive = 1.0,
+    alpha: Positive = 1.0,
 ) -> Tensor:
     """Row values of the ADR-MSE loss, [B], whose mean is its value: see `ADRMSELoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)

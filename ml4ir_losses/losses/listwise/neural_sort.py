@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import NonNegative, Positive, PositiveInt, Seed
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.losses.listwise.surrogates import gumbel, neural_sort, surrogate
@@ -22,7 +22,7 @@ def neural_sort_cross_entropy(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
 ) -> Tensor:
     """Per-query cross entropy of two NeuralSort matrices, [B]: see `NeuralSortCrossEntropyLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
@@ -42,13 +42,13 @@ def neural_ndcg(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    k: int | None = None,
+    temperature: Positive = 1.0,
+    k: PositiveInt | None = None,
     stochastic: bool = False,
-    n_samples: int = 32,
-    beta: float = 0.1,
-    max_iter: int = 50,
-    seed: Any = None,
+    n_samples: PositiveInt = 32,
+    beta: NonNegative = 0.1,
+    max_iter: PositiveInt = 50,
+    seed: Seed = None,
 ) -> Tensor:
     """Per-query NeuralNDCG, [B]: see `NeuralNDCGLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight)

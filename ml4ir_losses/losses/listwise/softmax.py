@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.parameters import Positive, Seed
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec, get_lambda_weight
@@ -30,7 +31,7 @@ def softmax_cross_entropy(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
     normalize_labels: bool = False,
     lambda_weight: LambdaWeightSpec = None,
 ) -> Tensor:
@@ -51,7 +52,7 @@ def rank_one_listnet(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
 ) -> Tensor:
     """Per-query rank-one ListNet, [B]: see `RankOneListNet`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
@@ -74,7 +75,7 @@ def aux_one_hot_cross_entropy(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
 ) -> Tensor:
     """Per-query cross entropy with the highest label, [B]: see `AuxOneHotCrossEntropy`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
@@ -89,7 +90,7 @@ def aux_softmax_cross_entropy(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
 ) -> Tensor:
     """Per-query cross entropy with the softmax of the labels, [B]: see `AuxSoftmaxCrossEntropy`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
@@ -103,10 +104,10 @@ def list_mle(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
     respect_input_order: bool = False,
     lambda_weight: LambdaWeightSpec = None,
-    seed: int | None = None,
+    seed: Seed = None,
 ) -> Tensor:
     """Per-query ListMLE, [B]: see `ListMLELoss`. `seed` may also be a `keras.random.SeedGenerator`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
@@ -128,7 +129,7 @@ def p_list_mle(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
     lambda_weight: LambdaWeightSpec = "p_list_mle",
     respect_input_order: bool = False,
 ) -> Tensor:

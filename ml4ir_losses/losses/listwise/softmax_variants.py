@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import NonNegative, Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.ops import (
@@ -27,8 +28,8 @@ def listnet(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    label_temperature: float = 1.0,
+    temperature: Positive = 1.0,
+    label_temperature: Positive = 1.0,
 ) -> Tensor:
     """Per-query top-one ListNet, [B]: see `ListNetLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
@@ -42,7 +43,7 @@ def binary_listnet(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
 ) -> Tensor:
     """Per-query ListNet of normalised labels, [B]: see `BinaryListNetLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
@@ -56,8 +57,8 @@ def calibrated_softmax(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    virtual_label: float = 0.0,
+    temperature: Positive = 1.0,
+    virtual_label: NonNegative = 0.0,
 ) -> Tensor:
     """Per-query calibrated softmax loss, [B]: see `CalibratedSoftmaxLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
@@ -74,7 +75,7 @@ def unique_softmax(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
 ) -> Tensor:
     """Per-query unique softmax loss, [B]: see `UniqueSoftmaxLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
@@ -96,8 +97,8 @@ def poly1_softmax(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    epsilon: float = 1.0,
+    temperature: Positive = 1.0,
+    epsilon: NonNegative = 1.0,
 ) -> Tensor:
     """Per-query poly-1 softmax loss, [B]: see `Poly1SoftmaxLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import Positive, PositiveInt, Seed, signature_of
 from ml4ir_losses.core.registry import METRICS, register_loss
 from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.metrics.functional import LOWER_IS_BETTER, ndcg
@@ -86,9 +87,13 @@ def gumbel(
         return ops.sum(ops.reshape(values, (size, -1)), axis=0) / size  # `ops.mean` narrows float64 on torch
 
     # A loss class reads its parameters off the signature.
-    signature = inspect.signature(loss_function)
+    kinds = {"sample_size": PositiveInt, "gumbel_temperature": Positive, "seed": Seed}
+    signature = signature_of(loss_function)
     inner = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD and p.name not in own]
-    outer = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in own.items()]
+    outer = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=kinds[name])
+        for name, value in own.items()
+    ]
     loss.__signature__ = signature.replace(parameters=[*inner, *outer])  # type: ignore[attr-defined]
     return loss
 
@@ -117,7 +122,7 @@ def _smooth(metric: Metric | str, ranks: Callable[[float], RankFn], default: flo
         mask: Tensor | None = None,
         *,
         item_weight: Tensor | None = None,
-        temperature: float = default,
+        temperature: Positive = default,
     ) -> Tensor:
         return surrogate(metric, ranks(temperature))(labels, scores, mask, item_weight=item_weight)
 

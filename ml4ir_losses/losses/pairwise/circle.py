@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import NonNegative, Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.base import PairwiseLossBase
 from ml4ir_losses.ops import clean, descending_order, lowest, row_sum, safe_divide, tail_sums, take
@@ -15,9 +16,9 @@ def circle(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    gamma: float = 64.0,
-    margin: float = 0.25,
+    temperature: Positive = 1.0,
+    gamma: Positive = 64.0,
+    margin: NonNegative = 0.25,
 ) -> Tensor:
     """Per-query circle loss, [B]: see `CircleLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)

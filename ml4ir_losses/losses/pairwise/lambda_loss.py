@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from ml4ir_losses.core.errors import UserError, check_not_negative
+from pydantic import PlainValidator, WithJsonSchema
+
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import NonNegative, Positive, PositiveInt, check_values
 from ml4ir_losses.core.registry import WEIGHTING_SCHEMES, register_loss, register_weighting_scheme
 from ml4ir_losses.losses.base import PairwiseLossBase
 from ml4ir_losses.losses.lambda_weights import absolute_differences, normalised_gain, steps_of
-from ml4ir_losses.losses.parameters import from_config, to_config
+from ml4ir_losses.losses.serialization import from_config, to_config
 from ml4ir_losses.ops import clean, descending_order, normalise, rank_table, take
+from ml4ir_losses.ops.normalization import Normalization
 from ml4ir_losses.ops.pairs import (
     Logistic,
     PairWeights,
@@ -39,6 +43,9 @@ class BaseWeightingScheme:
     key: ClassVar[str] = ""
     all_pairs: ClassVar[bool] = False
     symmetric: ClassVar[bool] = False  # True: `between` gives the same for (j, i) as for (i, j), and is asked once
+
+    def __post_init__(self) -> None:
+        check_values(type(self), {field.name: getattr(self, field.name) for field in fields(self)})
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         """Weights of pairs from the (gain, 1/D) of two documents and |1/D(d) - 1/D(d + 1)| of d = |i - j|."""
@@ -69,10 +76,7 @@ class BaseWeightingScheme:
         return {"key": self.key, **{field.name: to_config(getattr(self, field.name)) for field in fields(self)}}
 
 
-WeightingSchemeSpec = str | Mapping[str, Any] | BaseWeightingScheme | None
-
-
-def get_weighting_scheme(spec: WeightingSchemeSpec) -> BaseWeightingScheme:
+def get_weighting_scheme(spec: str | Mapping[str, Any] | BaseWeightingScheme | None) -> BaseWeightingScheme:
     """The scheme of a key, of `{key: ..., <params>}`, or as it is; None is `none`. `UserError` for an unknown one."""
     if spec is None:
         return NoWeightingScheme()
@@ -82,6 +86,13 @@ def get_weighting_scheme(spec: WeightingSchemeSpec) -> BaseWeightingScheme:
         spec = {name: from_config(value) for name, value in spec.items()}
     scheme: BaseWeightingScheme = WEIGHTING_SCHEMES.create(spec)
     return scheme
+
+
+WeightingSchemeSpec = Annotated[
+    str | Mapping[str, Any] | BaseWeightingScheme | None,
+    PlainValidator(get_weighting_scheme),
+    WithJsonSchema({"type": ["string", "object", "null"]}),
+]
 
 
 @register_weighting_scheme("none")
@@ -138,10 +149,7 @@ class NDCGLoss2PPScheme(BaseWeightingScheme):
     """
 
     symmetric: ClassVar[bool] = True
-    mu: float = 10.0
-
-    def __post_init__(self) -> None:
-        check_not_negative(mu=self.mu)
+    mu: NonNegative = 10.0
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         return (self.mu * step + ops.abs(row[1] - column[1])) * ops.abs(row[0] - column[0])
@@ -153,13 +161,13 @@ def lambda_loss(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    normalization: str = "batch",
+    temperature: Positive = 1.0,
+    normalization: Normalization = "batch",
     weighting_scheme: WeightingSchemeSpec = "ndcg_loss2pp",
-    k: int | None = None,
-    sigma: float = 1.0,
-    reduction_log: str = "binary",
-    eps: float = 1e-10,
+    k: PositiveInt | None = None,
+    sigma: Positive = 1.0,
+    reduction_log: Literal["binary", "natural"] = "binary",
+    eps: NonNegative = 1e-10,
 ) -> Tensor:
     """Per-query LambdaLoss, [B]: see `LambdaLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
@@ -187,11 +195,11 @@ def ranknet(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    normalization: str = "batch",
-    k: int | None = None,
-    sigma: float = 1.0,
-    reduction_log: str = "binary",
+    temperature: Positive = 1.0,
+    normalization: Normalization = "batch",
+    k: PositiveInt | None = None,
+    sigma: Positive = 1.0,
+    reduction_log: Literal["binary", "natural"] = "binary",
 ) -> Tensor:
     """Per-query RankNet loss, [B]: see `RankNetLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, differ, show
 from ml4ir_losses.losses.base import PairwiseLossBase
 from ml4ir_losses.ops import as_float, as_mask, normalise, row_sum
+from ml4ir_losses.ops.normalization import Normalization
 
 
 def margin_mse(
@@ -16,8 +18,8 @@ def margin_mse(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    normalization: str = "query",
+    temperature: Positive = 1.0,
+    normalization: Normalization = "query",
 ) -> Tensor:
     """Per-row squared error of margins, [B]: see `MarginMSELoss`.
 

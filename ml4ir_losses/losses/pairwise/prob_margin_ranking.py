@@ -10,11 +10,13 @@ import numpy as np
 
 from ml4ir_losses.core.errors import UserError, check_positive
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, differ, same_shape, show
 from ml4ir_losses.losses.base import PairwiseLossBase, RelevanceLossBase
 from ml4ir_losses.losses.pairwise.margin_terms import Near, NearSize, Shortfall, Trust
 from ml4ir_losses.ops import as_float, clean, normalise, safe_divide
+from ml4ir_losses.ops.normalization import Normalization
 from ml4ir_losses.ops.pairs import PairWeights, Term, ordered_pair_weight, pair_sums
 
 
@@ -24,9 +26,9 @@ def prob_margin_ranking(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    normalization: str = "query",
-    base_margin: float = 1.0,
+    temperature: Positive = 1.0,
+    normalization: Normalization = "query",
+    base_margin: Positive = 1.0,
     do_fine_small_difference: bool = False,
 ) -> Tensor:
     """Row values of the probabilistic margin loss, [B] or [M]: see `ProbMarginRankingLoss`."""
@@ -43,9 +45,9 @@ def cosine_prob_margin_ranking(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    normalization: str = "query",
-    base_margin: float = 1.0,
+    temperature: Positive = 1.0,
+    normalization: Normalization = "query",
+    base_margin: Positive = 1.0,
     as_shipped: bool = False,
 ) -> Tensor:
     """Row values of the steep form, [B] or [M]: see `CosineProbMarginRankingLoss`."""

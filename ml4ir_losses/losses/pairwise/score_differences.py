@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import Fraction, NonNegative, Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.base import PairwiseLossBase
 from ml4ir_losses.losses.lambda_weights import LambdaWeight, LambdaWeightSpec, get_lambda_weight
@@ -17,6 +18,7 @@ from ml4ir_losses.ops import (
     safe_divide,
     take,
 )
+from ml4ir_losses.ops.normalization import Normalization
 from ml4ir_losses.ops.pairs import (
     Hinge,
     Logistic,
@@ -91,8 +93,8 @@ def pairwise_logistic(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    normalization: str = "query",
+    temperature: Positive = 1.0,
+    normalization: Normalization = "query",
     lambda_weight: LambdaWeightSpec = None,
 ) -> Tensor:
     """Per-query logistic loss over ordered pairs, [B]: see `PairwiseLogisticLoss`."""
@@ -105,9 +107,9 @@ def pairwise_hinge(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    normalization: str = "query",
-    margin: float = 1.0,
+    temperature: Positive = 1.0,
+    normalization: Normalization = "query",
+    margin: NonNegative = 1.0,
     lambda_weight: LambdaWeightSpec = None,
 ) -> Tensor:
     """Per-query hinge loss over ordered pairs, [B]: see `PairwiseHingeLoss`."""
@@ -121,8 +123,8 @@ def pairwise_soft_zero_one(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    normalization: str = "query",
+    temperature: Positive = 1.0,
+    normalization: Normalization = "query",
     lambda_weight: LambdaWeightSpec = None,
 ) -> Tensor:
     """Per-query smooth share of wrongly ordered pairs, [B]: see `PairwiseSoftZeroOneLoss`."""
@@ -135,8 +137,8 @@ def pairwise_mse(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    normalization: str = "query",
+    temperature: Positive = 1.0,
+    normalization: Normalization = "query",
     lambda_weight: LambdaWeightSpec = None,
 ) -> Tensor:
     """Per-query squared error of score differences, [B]: see `PairwiseMSELoss`."""
@@ -161,9 +163,9 @@ def pairwise_quantile(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    normalization: str = "query",
-    tau: float = 0.5,
+    temperature: Positive = 1.0,
+    normalization: Normalization = "query",
+    tau: Fraction = 0.5,
     squared: bool = False,
     lambda_weight: LambdaWeightSpec = None,
 ) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import Positive, PositiveInt, Seed
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.base import PairwiseLossBase
 from ml4ir_losses.losses.lambda_weights import LambdaWeight, LambdaWeightSpec, YetiDCGLambdaWeight, get_lambda_weight
 from ml4ir_losses.losses.pairwise.score_differences import lambda_sums
 from ml4ir_losses.ops import below_top, clean, descending_order, normalise, row_sum, take
+from ml4ir_losses.ops.normalization import Normalization
 from ml4ir_losses.ops.pairs import Logistic, logistic, ordered_pair_weight
 from ml4ir_losses.ops.samples import mean_over_samples
 from ml4ir_losses.ops.sampling import gumbel_noise
@@ -21,12 +21,12 @@ def yeti_logistic(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    normalization: str = "query",
-    sample_size: int = 8,
-    gumbel_temperature: float = 1.0,
+    temperature: Positive = 1.0,
+    normalization: Normalization = "query",
+    sample_size: PositiveInt = 8,
+    gumbel_temperature: Positive = 1.0,
     lambda_weight: LambdaWeightSpec = "yeti_dcg",
-    seed: Any = None,
+    seed: Seed = None,
 ) -> Tensor:
     """Per-query YetiRank loss, [B]: see `YetiLogisticLoss`. `seed` may also be a `keras.random.SeedGenerator`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight)

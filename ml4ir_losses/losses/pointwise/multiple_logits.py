@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import NonNegative, Positive, PositiveInt
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.base import PointwiseLossBase
 from ml4ir_losses.losses.pointwise.single_logit import binary_terms
 from ml4ir_losses.ops import as_float, clean, normalise, row_sum
 from ml4ir_losses.ops.kernels.logarithms import softplus
+from ml4ir_losses.ops.normalization import Normalization
 
 
 def ordinal(
@@ -18,9 +20,9 @@ def ordinal(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    ordinal_size: int,
+    ordinal_size: PositiveInt,
     use_fraction_label: bool = False,
-    normalization: str = "query",
+    normalization: Normalization = "query",
 ) -> Tensor:
     """Per-query ordinal loss of scores [B, N, K], [B]: see `OrdinalLoss`."""
     labels, scores, mask, weight = _clean(labels, scores, mask, item_weight)
@@ -37,9 +39,9 @@ def click_em(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    exam_loss_weight: float = 1.0,
-    rel_loss_weight: float = 1.0,
-    normalization: str = "query",
+    exam_loss_weight: NonNegative = 1.0,
+    rel_loss_weight: NonNegative = 1.0,
+    normalization: Normalization = "query",
 ) -> Tensor:
     """Per-query click EM loss of scores [B, N, 2], [B]: see `ClickEMLoss`."""
     labels, scores, mask, weight = _clean(labels, scores, mask, item_weight)
@@ -61,9 +63,9 @@ def mixture_em(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    temperature: float = 1.0,
-    alpha: float = 1.0,
-    normalization: str = "query",
+    temperature: Positive = 1.0,
+    alpha: Positive = 1.0,
+    normalization: Normalization = "query",
 ) -> Tensor:
     """Per-query mixture EM loss of scores [B, N, M], [B]: see `MixtureEMLoss`."""
     labels, scores, mask, weight = _clean(labels, scores, mask, item_weight, temperature)

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import NonNegative, PositiveInt
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, differ, same_shape, show
 from ml4ir_losses.losses.base import PointwiseLossBase
 from ml4ir_losses.ops import clean, normalise, row_sum, safe_divide, safe_sqrt
 from ml4ir_losses.ops.kernels.logarithms import log1p_share
 from ml4ir_losses.ops.kernels.loops import with_gradient
+from ml4ir_losses.ops.normalization import Normalization
 
 
 def as_lists(*arguments: Tensor | None) -> list[Tensor | None]:
@@ -46,8 +48,8 @@ def sigmoid_cross_entropy(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    pos_weight: float | None = None,
-    normalization: str = "query",
+    pos_weight: NonNegative | None = None,
+    normalization: Normalization = "query",
 ) -> Tensor:
     """Per-query sigmoid cross entropy, [B]: see `SigmoidCrossEntropy`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
@@ -61,8 +63,8 @@ def binary_cross_entropy(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    pos_weight: float | None = None,
-    normalization: str = "query",
+    pos_weight: NonNegative | None = None,
+    normalization: Normalization = "query",
 ) -> Tensor:
     """Per-query binary cross entropy, [B]: see `BinaryCrossEntropyLoss`. Arguments may be [B] instead of [B, 1]."""
     labels, scores, mask, item_weight = as_lists(labels, scores, mask, item_weight)
@@ -77,7 +79,7 @@ def mean_squared_error(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    normalization: str = "query",
+    normalization: Normalization = "query",
 ) -> Tensor:
     """Per-query mean squared error, [B]: see `MeanSquaredErrorLoss`. Arguments may be [B] instead of [B, 1]."""
     labels, scores, mask, item_weight = as_lists(labels, scores, mask, item_weight)
@@ -91,8 +93,8 @@ def root_mean_squared_error(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
-    no_of_levels: int = 1,
-    normalization: str = "query",
+    no_of_levels: PositiveInt = 1,
+    normalization: Normalization = "query",
 ) -> Tensor:
     """Per-query root of the mean squared error, [B]: see `RootMeanSquaredErrorLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight)

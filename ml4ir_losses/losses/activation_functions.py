@@ -1,0 +1,51 @@
+"""Elementwise functions that a loss applies to the logits first, its parameter `activation_fn`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import PlainValidator, WithJsonSchema
+
+from ml4ir_losses.core.errors import UserError, did_you_mean
+from ml4ir_losses.core.lazy import Tensor, keras
+
+ACTIVATION_FUNCTIONS = ("sigmoid", "tanh", "relu", "softplus", "linear")
+
+
+def activation_function(name: str) -> Callable[[Tensor], Tensor]:
+    """The elementwise function of a name: one of `ACTIVATION_FUNCTIONS`, or one that is registered with Keras.
+
+    Raises:
+        UserError: for another name.
+    """
+    if name in ACTIVATION_FUNCTIONS:
+        return getattr(keras.activations, name)  # type: ignore[no-any-return]
+    function = keras.saving.get_registered_object(name) if isinstance(name, str) else None
+    if not callable(function):
+        raise _unknown(name)
+    return function  # type: ignore[no-any-return]
+
+
+def check_activation_function(name: str) -> str:
+    """The name itself; `UserError` unless a function has it. Keras is imported for registered functions alone."""
+    if not isinstance(name, str):
+        raise _unknown(name)
+    if name not in ACTIVATION_FUNCTIONS:
+        activation_function(name)
+    return name
+
+
+def _unknown(name: object) -> UserError:
+    hint = did_you_mean(name, ACTIVATION_FUNCTIONS) if isinstance(name, str) else ""
+    return UserError(
+        f"`activation_fn` must be one of {', '.join(ACTIVATION_FUNCTIONS)}, or the name of a function registered with "
+        f"Keras ('package>name'). Received: activation_fn={name!r}.{hint}"
+    )
+
+
+ActivationFunction = Annotated[
+    str,
+    PlainValidator(check_activation_function),
+    WithJsonSchema({"type": "string", "examples": list(ACTIVATION_FUNCTIONS)}),
+]
