@@ -23,6 +23,7 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 parity: $(VENV)/.dev .venv-parity-tfr/.ready .venv-parity-st/.ready  ## values and gradients beside the peers' on new batches
 	cd parity && ../.venv-parity-tfr/bin/python run_tfr.py $(BATCHES) $(SEED) ../.venv-parity-tfr/results.npz

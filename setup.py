@@ -34,7 +34,16 @@ setup(
         "backends": BACKENDS,
         "hub": HUB,
         "search": SEARCH,
-        "dev": [*TEST, *HUB, *SEARCH, "ruff>=0.9,<1", "mypy>=1.14,<3", "types-PyYAML>=6", "build>=1.2,<2"],
+        "dev": [
+            *TEST,
+            *HUB,
+            *SEARCH,
+            "ruff>=0.9,<1",
+            "mypy>=1.14,<3",
+            "import-linter>=2.11,<3",
+            "types-PyYAML>=6",
+            "build>=1.2,<2",
+        ],
     },
     entry_points={"console_scripts": ["ml4ir-losses = ml4ir_losses.cli:main"]},
 )
