@@ -42,23 +42,11 @@ def loss_of(config: TextConfig, one: DatasetConfig) -> Any:
     return loss
 
 
-def innermost(loss: Any) -> Any:
-    """The loss inside of the wrappers."""
-    while hasattr(loss, "inner"):
-        loss = loss.inner
-    return loss
-
-
 def batching_of(one: DatasetConfig, loss: Any) -> tuple[str, dict[str, Any]]:
     """Key and parameters of a data set's batching; the one that suits the loss where none is given."""
     if one.batching is not None:
         return split_spec("batching", one.batching)
-    inner = innermost(loss)
-    if inner.key == "contrastive_tension" and "label" not in one.columns:
-        return "contrastive_pairs", {}
-    if inner.labels == "class" and not inner.head:
-        return "group_by_label", {}
-    return ("no_duplicates" if inner.in_batch else "in_order"), {}
+    return loss.default_batching("label" in one.columns), {}
 
 
 def retrieval_metrics(specs: list[Spec]) -> list[tuple[str, int | None]]:
@@ -114,13 +102,12 @@ def _judged_in_training(config: TextConfig) -> bool:
 
 def _check_fit(config: TextConfig, architecture: str, where: str, path: str, one: DatasetConfig, loss: Any) -> None:
     """Raises `ConfigError` where loss, architecture, columns and batches of a data set do not go together."""
-    inner, texts = innermost(loss), one.texts
-    wanted = _HEADS.get(inner.head, "bi_encoder")
+    texts = one.texts
+    wanted = _HEADS.get(loss.head, "bi_encoder")
     if architecture != wanted:
-        raise ConfigError(f"{path}: {inner.key!r} needs model.architecture {wanted!r}. Received: {architecture!r}.")
+        raise ConfigError(f"{path}: {loss.key!r} needs model.architecture {wanted!r}. Received: {architecture!r}.")
     batching, params = batching_of(one, loss)
-    single = inner.head == "decoder" or batching == "contrastive_pairs"
-    low, high = (2, 2) if inner.head == "pair" else (1, 1) if single else inner.columns
+    low, high = (1, 1) if batching == "contrastive_pairs" else loss.text_columns
     if len(texts) < low or (high is not None and len(texts) > high):
         count = f"{low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
         raise ConfigError(
@@ -137,19 +124,18 @@ def _check_fit(config: TextConfig, architecture: str, where: str, path: str, one
         check(
             f"{where}.batching", lambda name=name, value=value: check_whole(BATCHINGS[batching][name], **{name: value})
         )
-    needs_label = inner.labels in ("class", "binary", "share", "number") and batching != "contrastive_pairs"
+    needs_label = loss.labels in ("class", "binary", "share", "number") and batching != "contrastive_pairs"
     if (needs_label or batching == "group_by_label") and "label" not in one.columns:
-        raise ConfigError(f"{where}.columns.label: is missing; {inner.key!r} reads a label of each row.")
-    if inner.labels == "teacher":
-        guided = inner.key in ("embedding_mse", "gist_embed", "cached_gist_embed")
-        if guided and config.data.teacher is None:
-            raise ConfigError(f"data.teacher: is missing; {inner.key!r} learns from the embeddings of a run's encoder.")
-        if not guided and "teacher" not in one.columns:
-            raise ConfigError(f"{where}.columns.teacher: is missing; {inner.key!r} reads the teacher's scores.")
+        raise ConfigError(f"{where}.columns.label: is missing; {loss.key!r} reads a label of each row.")
+    if loss.labels == "teacher":
+        if loss.teacher_embeddings and config.data.teacher is None:
+            raise ConfigError(f"data.teacher: is missing; {loss.key!r} learns from the embeddings of a run's encoder.")
+        if not loss.teacher_embeddings and "teacher" not in one.columns:
+            raise ConfigError(f"{where}.columns.teacher: is missing; {loss.key!r} reads the teacher's scores.")
     size = one.batch_size or 1
-    if size < 2 and inner.in_batch:
+    if size < 2 and loss.in_batch:
         raise ConfigError(
-            f"{where}.batch_size: {inner.key!r} takes the other rows of a batch for negatives: at least 2. "
+            f"{where}.batch_size: {loss.key!r} takes the other rows of a batch for negatives: at least 2. "
             f"Received: {size}."
         )
     if batching == "group_by_label" and size < 2 * params.get("per_class", 2):

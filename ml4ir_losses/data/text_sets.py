@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.config.text_checks import innermost
 from ml4ir_losses.config.text_schema import DatasetConfig, TextTask
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
@@ -29,7 +28,7 @@ class TextSet:
     @cached_property
     def classes(self) -> list[str]:
         """The labels of the training rows in order, numbers by size, for losses of classes."""
-        if innermost(self.loss).labels != "class":
+        if self.loss.labels != "class":
             return []
         names = set(self.rows["train"].labels or ())
         try:
@@ -69,7 +68,7 @@ def class_numbers(one: TextSet, rows: TextRows) -> Array:
     unknown = next((row for row, label in enumerate(rows.labels or ()) if label not in index), None)
     if unknown is None:
         return np.array([index[label] for label in rows.labels or ()], dtype="float32")
-    if innermost(one.loss).head:
+    if one.loss.head:
         raise DataError(
             f"{rows.locate(unknown)}: the class {(rows.labels or [''])[unknown]!r} is not among those of training."
         )
@@ -79,16 +78,16 @@ def class_numbers(one: TextSet, rows: TextRows) -> Array:
 
 def check_pair_labels(one: TextSet) -> None:
     """Raises `DataError` for labels that the loss does not take: inside `fit` their values are not seen."""
-    inner = innermost(one.loss)
-    if one.batching[0] == "contrastive_pairs" or inner.labels not in ("binary", "share", "number", "class"):
+    loss = one.loss
+    if one.batching[0] == "contrastive_pairs" or loss.labels not in ("binary", "share", "number", "class"):
         return
     for split, rows in one.rows.items():
-        if inner.head == "pair" and len(one.classes) > inner.params["num_labels"]:
+        if loss.head == "pair" and len(one.classes) > loss.params["num_labels"]:
             raise DataError(
                 f"{rows.source}: {len(one.classes)} classes ({', '.join(one.classes[:5])}, ...), and num_labels is "
-                f"{inner.params['num_labels']}."
+                f"{loss.params['num_labels']}."
             )
-        if inner.labels != "class" and split != "test":
+        if loss.labels != "class" and split != "test":
             try:
                 one.loss.check_labels(rows.numbers(), (None, None, None))
             except UserError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ml4ir_losses.config.text_checks import innermost, retrieval_metrics
+from ml4ir_losses.config.text_checks import retrieval_metrics
 from ml4ir_losses.config.text_schema import TextConfig, TextDataConfig
 from ml4ir_losses.core.errors import ConfigError, DataError
 from ml4ir_losses.data.collection import read_collection, read_lists
@@ -27,7 +27,7 @@ def pair_evaluators(config: TextConfig, one: TextSet, rows: TextRows) -> dict[st
         ConfigError: for an evaluator whose columns are not there.
     """
     columns = one.config.columns
-    labelled = "label" in columns and len(rows.texts) == 2 and innermost(one.loss).labels != "class"
+    labelled = "label" in columns and len(rows.texts) == 2 and one.loss.labels != "class"
     binary = labelled and set(rows.numbers().tolist()) == {0.0, 1.0}
     fitting = {"triplet": len(rows.texts) > 2, "binary": binary, "similarity": labelled and not binary}
     chosen = [name for name, fits in fitting.items() if fits] if config.evaluators is None else list(config.evaluators)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ml4ir_losses.config.text_checks import batching_of, innermost, loss_of, retrieval_metrics
+from ml4ir_losses.config.text_checks import batching_of, loss_of, retrieval_metrics
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
@@ -95,14 +95,14 @@ class TextExperiment:
         return feeds
 
     def _feed(self, one: TextSet, split: str) -> TextFeed:
-        training, rows, inner = split == "train", one.rows[split], innermost(one.loss)
+        training, rows = split == "train", one.rows[split]
         plan = TextPlan(
             rows,
             one.batching,
             one.config.batch_size or 1,
             shuffle=training and self.config.data.shuffle,
             seed=self.config.training.seed,
-            least=2 if inner.in_batch else 1,
+            least=2 if one.loss.in_batch else 1,
         )
         tokens = [TokenRows.of(texts, self.model.tokenizer.ids) for texts in rows.texts]
         names = column_names(one.columns)
@@ -111,23 +111,23 @@ class TextExperiment:
 
     def _target(self, one: TextSet, rows: TextRows, tokens: list[TokenRows]) -> Callable[[Array], Array]:
         """From rows to the loss's y_true."""
-        inner = innermost(one.loss)
-        if inner.labels == "token":
+        loss = one.loss
+        if loss.labels == "token":
             return tokens[0].padded
-        if inner.labels == "teacher":
-            values = rows.teacher if rows.teacher is not None else self._taught(inner, rows)
+        if loss.labels == "teacher":
+            values = rows.teacher if rows.teacher is not None else self._teacher_embeddings(loss, rows)
             return lambda batch: values[batch]
-        if inner.labels == "none" or one.batching[0] == "contrastive_pairs":
+        if loss.labels == "none" or one.batching[0] == "contrastive_pairs":
             return lambda batch: np.zeros(len(batch), "float32")
-        labels = class_numbers(one, rows) if inner.labels == "class" else rows.numbers()
+        labels = class_numbers(one, rows) if loss.labels == "class" else rows.numbers()
         return lambda batch: labels[batch]
 
-    def _taught(self, loss: Any, rows: TextRows) -> Array:
+    def _teacher_embeddings(self, loss: Any, rows: TextRows) -> Array:
         """The teacher's embeddings: of the first column, or of all of them for a guide."""
-        columns = rows.texts[:1] if loss.key == "embedding_mse" else rows.texts
+        columns = rows.texts[:1] if loss.teacher_embeddings == "first" else rows.texts
         names = column_names(len(rows.texts))
         embedded = [self.teacher.encode(texts, name) for texts, name in zip(columns, names, strict=False)]
-        stacked: Array = embedded[0] if loss.key == "embedding_mse" else np.stack(embedded, axis=1)
+        stacked: Array = embedded[0] if loss.teacher_embeddings == "first" else np.stack(embedded, axis=1)
         return stacked
 
     @property
@@ -271,7 +271,7 @@ class TextExperiment:
             try:
                 one.loss.check_shapes(target.shape, model.output(name, model(x)["embedding"], target, False).shape)
             except UserError as error:
-                where = "columns.teacher" if innermost(one.loss).labels == "teacher" else "loss"
+                where = "columns.teacher" if one.loss.labels == "teacher" else "loss"
                 raise ConfigError(f"{where}: {error}") from None
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from keras import ops
 
 from ml4ir_losses.config.load import load_config
-from ml4ir_losses.config.text_checks import innermost
 from ml4ir_losses.config.text_schema import TextConfig, TextModelConfig, TextTask
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, UserError
@@ -63,16 +62,15 @@ class EmbeddingModel(Trainer):
         self.tasks = {n: t if isinstance(t, TextTask) else TextTask.model_validate(t) for n, t in tasks.items()}
         self.precision = precision
         self.relevance_losses: dict[str, Any] = {name: get_loss(task.loss) for name, task in self.tasks.items()}
-        inner = {name: innermost(loss) for name, loss in self.relevance_losses.items()}
         self.heads = {
             name: HEADS[loss.head](loss, len(self.tasks[name].classes))
-            for name, loss in inner.items()
+            for name, loss in self.relevance_losses.items()
             if loss.head in HEADS
         }
         self.trained = {
-            name: {parameter: PositiveNumber(loss.params[parameter], name=parameter) for parameter in loss.trained}
-            for name, loss in inner.items()
-            if loss.trained
+            name: {parameter: PositiveNumber(start, name=parameter) for parameter, start in starts.items()}
+            for name, loss in self.relevance_losses.items()
+            if (starts := loss.trained_parameters)
         }
         # On JAX a generator advances only as an attribute of the model, and a built model takes no new ones.
         self.loss_seeds = {
@@ -81,9 +79,9 @@ class EmbeddingModel(Trainer):
         self.memories = {
             name: RowQueue(loss.memory_size) for name, loss in self.relevance_losses.items() if loss.memory_size
         }
-        cached = [loss for loss in inner.values() if loss.cached]
-        self.mini_batch_size = min((loss.params["mini_batch_size"] for loss in cached), default=None)
-        self.show_progress_bar = any(loss.params["show_progress_bar"] for loss in cached)
+        losses = self.relevance_losses.values()
+        self.mini_batch_size = min((loss.cached_batch_size for loss in losses if loss.cached_batch_size), default=None)
+        self.show_progress_bar = any(loss.show_progress_bar for loss in losses)
         self._graphs: dict[str, Callable[[Array], Tensor]] = {}
         self.build()
 
@@ -152,10 +150,9 @@ class EmbeddingModel(Trainer):
         super().adopt(name, function)
         if name in self.memories and function.memory is not None:
             function.memory = self.memories[name]
-        loss = innermost(function.loss)
         for parameter, number in self.trained.get(name, {}).items():
-            if parameter in loss.trained:
-                loss.trained_values[parameter] = number.value
+            if parameter in function.loss.trained_parameters:
+                function.loss.train_parameter(parameter, number.value)
 
     def build(self, input_shape: Any = None) -> None:
         """Every width is known from the encoders."""

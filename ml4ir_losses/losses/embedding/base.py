@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -122,7 +123,40 @@ class EmbeddingLossBase(RelevanceLossBase):
     every_layer: ClassVar[bool] = False  # y_pred holds the embeddings of every layer
     trained: ClassVar[tuple[str, ...]] = ()  # parameters above 0 that a model of the builder trains
     takes_memory: ClassVar[bool] = False  # every term has one row as its anchor, so that others may be remembered
+    teacher_embeddings: ClassVar[str] = ""  # y_true holds a teacher's embeddings: of the "first" column, or of "all"
+    labels_share_dimensions: ClassVar[bool] = False  # y_true [B, D] lies in the space of the embeddings
     defaults = {"min_label": None}
+
+    @property
+    def text_columns(self) -> tuple[int, int | None]:
+        """How many columns of texts it needs: at least, at most (None: any number)."""
+        return self.columns
+
+    @property
+    def cached_batch_size(self) -> int | None:
+        """Rows that a model embeds at a time; None: all of the batch at once."""
+        size: int | None = self.params["mini_batch_size"] if self.cached else None
+        return size
+
+    @property
+    def show_progress_bar(self) -> bool:
+        """True to show how many of the mini-batches of a step are done."""
+        return bool(self.params.get("show_progress_bar"))
+
+    def default_batching(self, labelled: bool) -> str:
+        """The key of the batching that suits the loss, for data with or without a label column."""
+        if self.labels == "class" and not self.head:
+            return "group_by_label"
+        return "no_duplicates" if self.in_batch else "in_order"
+
+    @property
+    def trained_parameters(self) -> dict[str, float]:
+        """The parameters that a model of the builder trains, with their first values."""
+        return {name: self.params[name] for name in self.trained}
+
+    def train_parameter(self, name: str, value: Callable[[], Tensor]) -> None:
+        """Reads one of `trained_parameters` from now on from `value`, which a model trains."""
+        self.trained_values[name] = value
 
     def valid(self, y_true: Tensor, y_pred: Tensor) -> None:
         """Every row counts: labels say nothing of padding."""

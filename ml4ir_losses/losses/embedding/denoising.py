@@ -66,6 +66,10 @@ class DenoisingAutoEncoderLoss(EmbeddingLossBase):
     step_parameters = {"tie_encoder_decoder": bool}
     defaults = {"min_label": None, "tie_encoder_decoder": True}
 
+    @property
+    def text_columns(self) -> tuple[int, int]:
+        return (1, 1)
+
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         fits = len(y_pred) == 3 and len(y_true) == 2
         if not fits or any(differ(a, b) for a, b in zip(y_true, y_pred, strict=False)):

@@ -131,6 +131,8 @@ class EmbeddingMSELoss(_TeacherLossBase):
     """
 
     function = staticmethod(embedding_mse)
+    teacher_embeddings = "first"
+    labels_share_dimensions = True
     columns = (1, None)
     wanted = "[B, D], a teacher's embedding of each row, for y_pred [B, C, D] or [B, D]"
 

@@ -95,6 +95,7 @@ class GISTEmbedLoss(EmbeddingLossBase):
 
     function = staticmethod(gist_embed)
     labels = "teacher"
+    teacher_embeddings = "all"
     in_batch = True
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:

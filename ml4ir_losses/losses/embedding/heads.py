@@ -166,6 +166,10 @@ class PairSoftmaxLoss(_HeadLossBase):
     head = "pair"
     activation = "classes"
 
+    @property
+    def text_columns(self) -> tuple[int, int]:
+        return (2, 2)
+
     def __init__(self, *args: str, **params: Any) -> None:
         super().__init__(*args, **params)
         parts = ("rep", "difference", "multiplication")

@@ -249,6 +249,9 @@ class ContrastiveTensionLoss(_PairLossBase):
     function = staticmethod(contrastive_tension)
     labels = "binary"
 
+    def default_batching(self, labelled: bool) -> str:
+        return super().default_batching(labelled) if labelled else "contrastive_pairs"
+
 
 @register_loss("cosine_similarity")
 class CosineSimilarityLoss(_PairLossBase):

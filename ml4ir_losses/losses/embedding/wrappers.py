@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -37,14 +37,15 @@ def matryoshka(
     seed: Seed = None,
 ) -> Tensor:
     """Row values of a loss over the first dimensions, [B]: see `MatryoshkaLoss`."""
-    inner, embeddings, labels = get_loss(loss), as_float(embeddings), ops.convert_to_tensor(labels)
+    inner: Any = get_loss(loss)
+    embeddings, labels = as_float(embeddings), ops.convert_to_tensor(labels)
     valid = row_mask(mask, embeddings)
     embeddings = ops.where(ops.reshape(valid, (-1, *[1] * (len(embeddings.shape) - 1))), embeddings, 0.0)
     nothing = ops.zeros_like(valid, dtype=embeddings.dtype)
     factors = [1.0] * len(dims) if weights is None else weights
 
     def value(size: int, factor: float) -> Tensor:
-        target = labels[..., :size] if inner.key == "embedding_mse" else labels
+        target = labels[..., :size] if inner.labels_share_dimensions else labels
         return factor * inner.per_query(target, unit(embeddings[..., :size]), item_weight, mask)
 
     total = nothing
@@ -165,6 +166,30 @@ class EmbeddingWrapper(EmbeddingLossBase):
             reads = "reads the outputs of a head" if inner.head else "keeps rows of its own"
             raise UserError(f"`loss` of {self.key!r} must be a loss of embeddings alone; {inner.key!r} {reads}.")
         self.params["loss"] = self.inner = inner
+        for name in ("labels", "in_batch", "teacher_embeddings", "labels_share_dimensions"):
+            setattr(self, name, getattr(inner, name))
+
+    @property
+    def text_columns(self) -> tuple[int, int | None]:
+        return self.inner.text_columns
+
+    @property
+    def cached_batch_size(self) -> int | None:
+        return self.inner.cached_batch_size
+
+    @property
+    def show_progress_bar(self) -> bool:
+        return self.inner.show_progress_bar
+
+    def default_batching(self, labelled: bool) -> str:
+        return self.inner.default_batching(labelled)
+
+    @property
+    def trained_parameters(self) -> dict[str, float]:
+        return self.inner.trained_parameters
+
+    def train_parameter(self, name: str, value: Callable[[], Tensor]) -> None:
+        self.inner.train_parameter(name, value)
 
     def check_labels(
         self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
