@@ -24,6 +24,7 @@ class Entry:
     aliases: tuple[str, ...] = ()
     loss_type: str = ""
     hidden: tuple[str, ...] = ()
+    listed: bool = True
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -82,11 +83,14 @@ class Registry:
     _names: dict[str, str] = field(default_factory=dict)
     _loaded: bool = False
 
-    def register(self, key: str, *, aliases: tuple[str, ...] = ()) -> Callable[[T], T]:
-        """Decorator that puts a class or function under `key`; `ValueError` when a name is taken."""
+    def register(self, key: str, *, aliases: tuple[str, ...] = (), listed: bool = True) -> Callable[[T], T]:
+        """Decorator that puts a class or function under `key`; `UserError` when a name is taken.
+
+        What is not `listed` can be looked up by its key, and is left out where all entries are shown.
+        """
 
         def decorate(target: T) -> T:
-            entry = Entry(key, target, aliases, getattr(target, "loss_type", ""), self.hidden)
+            entry = Entry(key, target, aliases, getattr(target, "loss_type", ""), self.hidden, listed)
             names = (key, *aliases)
             for name in names:
                 owner = self._names.get(name)
@@ -104,7 +108,7 @@ class Registry:
         if not isinstance(name, str) or name not in self._names:  # what is registered already needs no import
             self._load()
         if not isinstance(name, str) or name not in self._names:
-            raise UserError(unknown_name(self.kind, name, sorted(self._entries)))
+            raise UserError(unknown_name(self.kind, name, sorted(entry.key for entry in self)))
         return self._entries[self._names[name]]
 
     def __contains__(self, name: object) -> bool:
@@ -113,7 +117,7 @@ class Registry:
 
     def __iter__(self) -> Iterator[Entry]:
         self._load()
-        return iter(list(self._entries.values()))
+        return iter([entry for entry in self._entries.values() if entry.listed])
 
     def create(self, spec: str | Mapping[str, Any], hidden: Mapping[str, Any] | None = None, **params: Any) -> Any:
         """Calls the target of `"key"` or `{"key": ..., <params>}`; unknown keys and parameters are `UserError`s.

@@ -10,19 +10,18 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.core.registry import LOSSES
+from ml4ir_losses.core.registry import LOSSES, register_loss
 from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.base import RelevanceLossBase
 
 
+@register_loss("weighted_sum", listed=False)
 class WeightedSum(RelevanceLossBase):
     """Σ weight · loss over several losses on one output; the final activation is the first loss's.
 
     Args:
         losses: (loss, weight) pairs, or `{key: weight}`.
     """
-
-    key = "weighted_sum"
 
     def __init__(self, losses: Mapping[str, float] | Sequence[tuple[Any, float]]) -> None:
         pairs = list(losses.items()) if isinstance(losses, Mapping) else losses
@@ -121,15 +120,14 @@ def get_loss(spec: str | Mapping[str, Any] | RelevanceLossBase, **params: Any) -
         if params:
             raise UserError(f"{spec!r} is already built and takes no further parameters. Received: {params!r}.")
         return spec
-    if isinstance(spec, Mapping):
-        if spec.get("key") == WeightedSum.key:
-            if set(spec) != {"key", "losses"} or params:
-                raise UserError(f"{WeightedSum.key!r} takes `losses` and nothing else. Received: {dict(spec)!r}.")
-            return WeightedSum(spec["losses"])
-        if "key" not in spec and not params and all(isinstance(w, (int, float)) for w in spec.values()):
-            return WeightedSum(spec)
+    if isinstance(spec, Mapping) and "key" not in spec and not params and all(map(_is_number, spec.values())):
+        return WeightedSum(spec)
     loss: RelevanceLossBase = LOSSES.create(spec, **params)
     return loss
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float))
 
 
 LossSpec = Annotated[

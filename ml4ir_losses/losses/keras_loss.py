@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Protocol, Self
 
 import keras
 import numpy as np
@@ -11,15 +11,39 @@ from keras import ops
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.core.shapes import same_shape
+from ml4ir_losses.core.registry import LOSSES
+from ml4ir_losses.core.shapes import Shape, same_shape
 from ml4ir_losses.losses.activations import INVERSES
-from ml4ir_losses.losses.base import RelevanceLossBase
-from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import PropensitySpec, check_propensity, propensity_weight
 from ml4ir_losses.losses.row_queue import RowQueue
 from ml4ir_losses.ops.kernels.compiling import compiles_once
 from ml4ir_losses.ops.kernels.loops import fused
 from ml4ir_losses.ops.weights import split_weights
+
+
+class Loss(Protocol):
+    """What `RelevanceLoss` needs of a loss: see `ml4ir_losses.losses.base.RelevanceLossBase`."""
+
+    key: ClassVar[str]
+    activation: ClassVar[str]
+
+    @property
+    def invertible(self) -> bool: ...
+    @property
+    def seed(self) -> int | None: ...
+    @property
+    def samples(self) -> bool: ...
+    @property
+    def fuses(self) -> bool: ...
+    @property
+    def memory_size(self) -> int | None: ...
+    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None: ...
+    def check_labels(self, labels: Any, y_pred: Shape, mask: Any = None) -> None: ...
+    def weight_shape(self, y_true: Shape, y_pred: Shape) -> tuple[int | None, ...]: ...
+    def per_query(
+        self, y_true: Tensor, y_pred: Tensor, item_weight: Tensor | None, mask: Tensor | None, generator: Any
+    ) -> Tensor: ...
+    def get_config(self) -> dict[str, Any]: ...
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -31,7 +55,7 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
     shape is an error.
 
     Args:
-        loss: the loss, or its config.
+        loss: the loss.
         reduction: `sum_over_batch_size`, `sum` or `none`, as in Keras.
         from_logits: False if y_pred already went through the final activation (sigmoid and softmax only).
         mask: [B, N], 1 = document, 0 = padding; stands in for the padding that the labels carry.
@@ -45,7 +69,7 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
 
     def __init__(
         self,
-        loss: RelevanceLossBase | Mapping[str, Any] | str,
+        loss: Loss,
         reduction: str | None = "sum_over_batch_size",
         from_logits: bool = True,
         name: str | None = None,
@@ -53,7 +77,7 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         positions: Tensor | None = None,
         propensity: PropensitySpec = None,
     ) -> None:
-        self.loss = get_loss(loss)
+        self.loss: Any = loss
         super().__init__(name=name or self.loss.key, reduction=reduction)
         if not from_logits and not self.loss.invertible:
             raise UserError(
@@ -132,9 +156,9 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         given = target["labels"], scores, target.get("item_weight"), mask, self.seed_generator
         if self.memory is None or not self.memory.active:
             return self.loss.per_query(*given)
-        rows = self.loss.to_remember(target["labels"], scores, mask)  # type: ignore[attr-defined]
+        rows = self.loss.to_remember(target["labels"], scores, mask)
         self.memory.prepare(rows[0], scores)
-        values = self.loss.per_query(*given, self.memory.rows())  # type: ignore[call-arg]
+        values = self.loss.per_query(*given, self.memory.rows())
         self.memory.put(*rows)
         return values
 
@@ -152,6 +176,11 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
             "name": self.name,
             "propensity": self.propensity,
         }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The function that `get_config` described."""
+        return cls(**{**config, "loss": LOSSES.create(config["loss"])})
 
     @staticmethod
     def _aligned(name: str, value: Tensor, shape: Sequence[int | None]) -> Tensor:

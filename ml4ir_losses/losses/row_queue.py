@@ -10,7 +10,6 @@ from keras import ops
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.shapes import same_shape, show
-from ml4ir_losses.losses.embedding.base import Memory
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -39,7 +38,7 @@ class RowQueue(keras.layers.Layer):  # type: ignore[misc]
         self.embeddings, self.labels = rows("embeddings", *embeddings_shape[1:]), rows("labels")
         self.filled = rows("filled")
 
-    def rows(self) -> Memory:
+    def rows(self) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings [size, C, D], labels [size], and which of the rows are filled, [size]; the newest come last."""
         return ops.convert_to_tensor(self.embeddings), ops.convert_to_tensor(self.labels), self.filled > 0
 

@@ -166,7 +166,7 @@ class TestWeightedSum:
             ({"list_mle": True}, "weight of loss"),
             ({"list_mel": 1.0}, "Did you mean 'list_mle'"),
             ({"key": "weighted_sum"}, "losses"),
-            ({"key": "weighted_sum", "losses": [["list_mle", 1.0]], "k": 1}, "nothing else"),
+            ({"key": "weighted_sum", "losses": [["list_mle", 1.0]], "k": 1}, "no parameter 'k'"),
             ({"temperature": "high"}, "key"),
         ],
         ids=str,
