@@ -1,4 +1,4 @@
-"""The tables of `compat`: every name is there, with the peer's parameters, and says what is wrong."""
+"""The classes of `compat`: every name is there, with the peer's parameters, and says what is wrong."""
 
 import inspect
 
@@ -9,14 +9,20 @@ import pytest
 import ml4ir_losses
 from losses.numeric import values
 from ml4ir_losses.compat import ml4ir, tf_ranking
-from ml4ir_losses.compat.facade import Facade
+from ml4ir_losses.compat.peer import PeerClass
 from ml4ir_losses.compat.sentence_transformers import cross_encoder, losses
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import LOSSES
 from ml4ir_losses.losses.lambda_weights import LambdaWeight
 
 MODULES = (cross_encoder, losses, ml4ir, tf_ranking)
-FACADES = [value for module in MODULES for value in vars(module).values() if isinstance(value, Facade)]
+CLASSES = [
+    value
+    for module in MODULES
+    for value in vars(module).values()
+    if isinstance(value, type) and issubclass(value, PeerClass) and value.peer_name
+]
+BY_NAME = pytest.mark.parametrize("peer", CLASSES, ids=[peer.__name__ for peer in CLASSES])
 REQUIRED = {"PrecisionLambdaWeight": {"topn": 1}, "ListMLELambdaWeight": {"rank_discount_fn": "inverse"}}
 REQUIRED["pair_softmax"] = {"num_labels": 3}  # a key: SoftmaxLoss is the name of two
 INNER = {"loss": "multiple_negatives_ranking"}
@@ -30,22 +36,25 @@ def torch_module(name):
     return type(name, (), {})()
 
 
-@pytest.mark.parametrize("facade", FACADES, ids=[facade.name for facade in FACADES])
-def test_every_name_makes_an_object_with_the_peers_defaults(facade):
-    made = facade(**REQUIRED.get(facade.name, {}), **REQUIRED.get(facade.key, {}))
-    assert isinstance(made, (keras.losses.Loss, keras.metrics.Metric, LambdaWeight)) or hasattr(made, "get_loss_fn")
-    assert facade.key in inspect.getdoc(facade)
-    assert list(inspect.signature(facade).parameters) == [*facade.parameters, *facade.ours]
-    if isinstance(made, keras.losses.Loss):
-        assert made.loss.key == LOSSES[facade.key].key
-        again = type(made).from_config(made.get_config())
-        assert again.get_config() == made.get_config()
+def made(peer):
+    """An object with the peer's defaults."""
+    return peer(**REQUIRED.get(peer.__name__, {}), **REQUIRED.get(peer.key, {}))
 
 
-@pytest.mark.parametrize("facade", FACADES, ids=[facade.name for facade in FACADES])
-def test_unknown_parameters_are_named(facade):
-    with pytest.raises(UserError, match=f"{facade.name} has no parameter 'nonsense'"):
-        facade(nonsense=1)
+@BY_NAME
+def test_every_name_makes_an_object_with_the_peers_defaults(peer):
+    obj = made(peer)
+    assert isinstance(obj, peer)
+    assert isinstance(obj, (keras.losses.Loss, keras.metrics.Metric, LambdaWeight)) or hasattr(obj, "get_loss_fn")
+    assert peer.key in inspect.getdoc(peer)
+    if isinstance(obj, keras.losses.Loss):
+        assert obj.loss.key == LOSSES[peer.key].key
+
+
+@BY_NAME
+def test_unknown_parameters_are_named(peer):
+    with pytest.raises(UserError, match=f"{peer.__name__} has no parameter 'nonsense'"):
+        peer(nonsense=1)
 
 
 def test_defaults_of_the_peers_differ_from_ours():
