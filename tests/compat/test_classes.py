@@ -1,5 +1,6 @@
 """The names of `compat` are classes: paths of the peers, isinstance, configs, saved models, subclasses, copies."""
 
+import ast
 import copy
 import importlib
 import inspect
@@ -7,6 +8,7 @@ import json
 import pickle
 import subprocess
 import sys
+import textwrap
 
 import keras
 import numpy as np
@@ -38,14 +40,14 @@ PATHS = {
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_paths_of_the_peers(path):
+def test_paths_of_the_peers_can_be_imported(path):
     module = importlib.import_module(f"ml4ir_losses.compat.{path}")
     for name in PATHS[path]:
         assert getattr(module, name)
         assert name in getattr(module, "__all__", PATHS[path])
 
 
-def test_one_class_has_every_path():
+def test_every_path_leads_to_the_same_class():
     assert tfr.keras.losses.SoftmaxLoss is tfr.SoftmaxLoss
     assert tfr.losses_impl.CircleLoss is tfr.CircleLoss
     assert tfr.losses.RankingLossKey is tfr.keras.losses.RankingLossKey
@@ -53,7 +55,7 @@ def test_one_class_has_every_path():
     assert sparse_encoder.losses.SparseTripletLoss is losses.SparseTripletLoss
 
 
-def test_isinstance():
+def test_isinstance_knows_the_peers_classes():
     assert isinstance(tfr.keras.losses.get("softmax_loss"), tfr.keras.losses.SoftmaxLoss)
     assert not isinstance(tfr.keras.losses.get("softmax_loss"), tfr.keras.losses.ApproxNDCGLoss)
     assert isinstance(tfr.keras.metrics.get("ndcg", topn=3), tfr.keras.metrics.NDCGMetric)
@@ -131,13 +133,22 @@ def test_repr_shows_what_is_not_the_default(obj, text):
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 @pytest.mark.parametrize("obj", CHANGED, ids=repr)
-def test_copies(obj, copied):
+def test_copy_and_pickle_keep_the_config(obj, copied):
     again = copied(obj)
     assert again is not obj
     assert same(again, obj)
 
 
-def test_signature_and_help():
+@BY_NAME
+def test_editors_see_a_class_statement_with_its_signature(peer):
+    assert inspect.getsource(peer).startswith(f"class {peer.__name__}(")
+    (declared,) = ast.parse(textwrap.dedent(inspect.getsource(peer.__init__))).body
+    names = [argument.arg for argument in (*declared.args.args, *declared.args.kwonlyargs)]
+    assert names == ["self", *inspect.signature(peer).parameters]
+    assert all(argument.annotation for argument in (*declared.args.args[1:], *declared.args.kwonlyargs))
+
+
+def test_signature_and_docstring():
     assert str(inspect.signature(tfr.PrecisionLambdaWeight)) == "(topn: 'int | None' = None, positive_fn: 'Any' = None)"
     text = inspect.getdoc(tfr.UniqueSoftmaxLoss)
     assert text.startswith("TF-Ranking's UniqueSoftmaxLoss. Our key is `unique_softmax`.")
@@ -161,11 +172,11 @@ class ScaledSoftmax(tfr.keras.losses.SoftmaxLoss):
 
 
 class TestSubclasses:
-    def test_value(self):
+    def test_override_of_call_changes_the_value(self):
         expected = values(tfr.SoftmaxLoss(temperature=0.25)(LABELS, SCORES))
         assert values(ScaledSoftmax(4.0)(LABELS, SCORES)) == pytest.approx(expected)
 
-    def test_config_and_copies(self):
+    def test_own_parameter_is_in_config_and_copies(self):
         loss = ScaledSoftmax(3.0, temperature=0.5)
         assert loss.get_config()["scale"] == 3.0
         assert same(ScaledSoftmax.from_config(loss.get_config()), loss)
@@ -177,11 +188,11 @@ class TestSubclasses:
         assert list(inspect.signature(ScaledSoftmax).parameters) == ["scale", "name", "kwargs"]
         assert inspect.getdoc(ScaledSoftmax).startswith("A user's subclass")
 
-    def test_unknown_parameters_are_named(self):
+    def test_unknown_parameter_is_named_in_the_error(self):
         with pytest.raises(UserError, match=r"SoftmaxLoss has no parameter 'temprature'. Did you mean 'temperature'\?"):
             ScaledSoftmax(temprature=1.0)
 
-    def test_of_a_metric(self):
+    def test_metric_with_another_result(self):
         class Percent(tfr.keras.metrics.MRRMetric):
             def result(self):
                 return 100 * super().result()
@@ -192,7 +203,7 @@ class TestSubclasses:
         metric.update_state(LABELS, -SCORES)
         assert Percent.from_config(metric.get_config()).name == "mrr_1"
 
-    def test_of_an_ml4ir_loss(self):
+    def test_ml4ir_loss_with_another_per_query(self):
         class Halved(ml4ir.RankOneListNet):
             def per_query(self, *args, **kwargs):
                 return 0.5 * super().per_query(*args, **kwargs)

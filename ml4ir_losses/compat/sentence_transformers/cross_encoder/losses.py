@@ -5,8 +5,8 @@ peer has lists of their own length instead): for negative labels set `min_label`
 average over all pairs of the batch and are in bits; ListMLE and PListMLE take the input order as the ideal one.
 Pointwise losses also take the peer's form: y_true [B] with y_pred [B] or [B, 1].
 
-Where the peer hands `reduction` on to torch it means what it means there: `sum` and `none` have no divisor. It is an
-error where ours cannot give torch's number.
+Where the peer hands `reduction` on to torch it means what it means there: `sum` and `none` have no divisor. Where
+ours cannot give torch's number, it is an error.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 _REDUCTIONS = {"mean": "sum_over_batch_size"}
-_TRUE_NAMES = {"Identity": None, "Sigmoid": "sigmoid", "Tanh": "tanh", "ReLU": "relu", "Softplus": "softplus"}
+_ACTIVATIONS = {"Identity": None, "Sigmoid": "sigmoid", "Tanh": "tanh", "ReLU": "relu", "Softplus": "softplus"}
 _SCHEMES = {
     "NoWeightingScheme": "none",
     "NDCGLoss1Scheme": "ndcg_loss1",
@@ -62,20 +62,20 @@ _SCHEMES = {
 def _activation(value: Any) -> Any:
     """The name of a function, of a torch module, or the name itself; the identity is None."""
     if value is None or isinstance(value, str):
-        return _TRUE_NAMES.get(value, value) if value else None
+        return _ACTIVATIONS.get(value, value) if value else None
     name = getattr(value, "__name__", type(value).__name__)
-    return _TRUE_NAMES.get(name, name)
+    return _ACTIVATIONS.get(name, name)
 
 
-def _numbers(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
 _TRANSLATE = {
     "activation_fn": _activation,
     "weighting_scheme": lambda value: "none" if value is None else function_name(_SCHEMES)(value),
-    "weight": _numbers,
-    "pos_weight": _numbers,
+    "weight": _as_list,
+    "pos_weight": _as_list,
     "scale": lambda value: value or 1.0,  # the peer does not scale where the scale is 0 or None
     "reduction": function_name(_REDUCTIONS),
     "k": lambda value: value or None,
@@ -100,7 +100,7 @@ class TorchLoss(CrossEncoderLoss):
         if reduction not in self.reductions:
             raise UserError(
                 f"`reduction` of {self.peer_name} must be {' or '.join(map(repr, self.reductions))}: torch's number "
-                f"for another cannot be had here. Received: reduction={reduction!r}."
+                f"for another is not available here. Received: reduction={reduction!r}."
             )
         if "normalization" in params and params["normalization"] is None:
             params["normalization"] = "batch" if reduction == "mean" else "sum"
