@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.compat.facade import Facade
+from ml4ir_losses.compat.peer import PeerObject, peer_signature
 from ml4ir_losses.core.errors import UserError, unknown_name
+from ml4ir_losses.losses import classification
 from ml4ir_losses.losses.base import ListwiseLossBase, PairwiseLossBase, PointwiseLossBase, RelevanceLossBase
+from ml4ir_losses.losses.listwise import softmax
+from ml4ir_losses.losses.pointwise import single_logit
 
 __all__ = [
     "LOSSES",
@@ -29,27 +32,69 @@ __all__ = [
 ]
 
 
-def _make(key: str, params: dict[str, Any]) -> Any:
-    from ml4ir_losses.losses.factory import get_loss
+class _ListwiseLoss(PeerObject):
+    """A loss under ml4ir's name, whose three parameters have no effect."""
 
-    return get_loss(key, **params)
+    no_effect = ("loss_key", "scoring_type", "output_name")
+
+    @peer_signature
+    def __init__(
+        self,
+        loss_key: str = "",
+        scoring_type: str = "",
+        output_name: str = "score",
+        *,
+        min_label: float | None = 0.0,
+    ) -> None: ...
 
 
-def _loss(name: str, key: str, **ours: Any) -> Facade:
-    legacy = {"loss_key": "", "scoring_type": "", "output_name": "score"}
-    renamed: dict[str, str | None] = dict.fromkeys(legacy)
-    return Facade(name, key, _make, legacy, ours, renamed, doc=f"ml4ir's {name}.")
+class SigmoidCrossEntropy(PeerObject, single_logit.SigmoidCrossEntropy, key="sigmoid_cross_entropy"):
+    """ml4ir's SigmoidCrossEntropy."""
+
+    no_effect = _ListwiseLoss.no_effect
+
+    @peer_signature
+    def __init__(
+        self,
+        loss_key: str = "",
+        scoring_type: str = "",
+        output_name: str = "score",
+        *,
+        normalization: str = "batch",
+        min_label: float | None = 0.0,
+    ) -> None: ...
 
 
-SigmoidCrossEntropy = _loss("SigmoidCrossEntropy", "sigmoid_cross_entropy", normalization="batch", min_label=0.0)
-RankOneListNet = _loss("RankOneListNet", "rank_one_listnet", min_label=0.0)
-SoftmaxCrossEntropy = _loss("SoftmaxCrossEntropy", "softmax_cross_entropy", min_label=0.0)
-BasicCrossEntropy = _loss("BasicCrossEntropy", "softmax_cross_entropy", min_label=0.0)
-AuxOneHotCrossEntropy = _loss("AuxOneHotCrossEntropy", "aux_one_hot_cross_entropy", min_label=0.0)
-AuxSoftmaxCrossEntropy = _loss("AuxSoftmaxCrossEntropy", "aux_softmax_cross_entropy", min_label=0.0)
-CategoricalCrossEntropy = _loss("CategoricalCrossEntropy", "categorical_cross_entropy")
+class RankOneListNet(_ListwiseLoss, softmax.RankOneListNet, key="rank_one_listnet"):
+    """ml4ir's RankOneListNet."""
 
-LOSSES = {
+
+class SoftmaxCrossEntropy(_ListwiseLoss, softmax.SoftmaxCrossEntropy, key="softmax_cross_entropy"):
+    """ml4ir's SoftmaxCrossEntropy."""
+
+
+class BasicCrossEntropy(_ListwiseLoss, softmax.SoftmaxCrossEntropy, key="softmax_cross_entropy"):
+    """ml4ir's BasicCrossEntropy."""
+
+
+class AuxOneHotCrossEntropy(_ListwiseLoss, softmax.AuxOneHotCrossEntropy, key="aux_one_hot_cross_entropy"):
+    """ml4ir's AuxOneHotCrossEntropy."""
+
+
+class AuxSoftmaxCrossEntropy(_ListwiseLoss, softmax.AuxSoftmaxCrossEntropy, key="aux_softmax_cross_entropy"):
+    """ml4ir's AuxSoftmaxCrossEntropy."""
+
+
+class CategoricalCrossEntropy(PeerObject, classification.CategoricalCrossEntropy, key="categorical_cross_entropy"):
+    """ml4ir's CategoricalCrossEntropy."""
+
+    no_effect = _ListwiseLoss.no_effect
+
+    @peer_signature
+    def __init__(self, loss_key: str = "", scoring_type: str = "", output_name: str = "score") -> None: ...
+
+
+LOSSES: dict[str, type[Any]] = {
     "sigmoid_cross_entropy": SigmoidCrossEntropy,
     "rank_one_listnet": RankOneListNet,
     "softmax_cross_entropy": SoftmaxCrossEntropy,
@@ -60,7 +105,7 @@ LOSSES = {
 }
 
 
-def get_loss(loss_key: str, scoring_type: str = "", output_name: str = "score", **ours: Any) -> Any:
+def get_loss(loss_key: str, scoring_type: str = "", output_name: str = "score", **ours: Any) -> RelevanceLossBase:
     """The loss of ml4ir's key; `scoring_type` and `output_name` have no effect.
 
     >>> get_loss("sigmoid_cross_entropy", "pointwise").params["normalization"]
@@ -71,4 +116,5 @@ def get_loss(loss_key: str, scoring_type: str = "", output_name: str = "score", 
     """
     if loss_key not in LOSSES:
         raise UserError(unknown_name("ml4ir loss", loss_key, sorted(LOSSES)))
-    return LOSSES[loss_key](loss_key, scoring_type, output_name, **ours)
+    loss: RelevanceLossBase = LOSSES[loss_key](loss_key, scoring_type, output_name, **ours)
+    return loss

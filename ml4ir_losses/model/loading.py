@@ -7,11 +7,15 @@ from typing import Any
 
 import keras
 
+from ml4ir_losses.compat import sentence_transformers, tf_ranking
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.model import cross_encoder, embedding_model, layers, relevance_model, text_layers
 
-REGISTERED = (keras_loss, cross_encoder, embedding_model, layers, relevance_model, text_layers)
+REGISTERED = (
+    *(keras_loss, cross_encoder, embedding_model, layers, relevance_model, text_layers),
+    *(sentence_transformers, tf_ranking),
+)
 """Imported, so that Keras knows their classes when it loads a model."""
 
 

@@ -132,7 +132,9 @@ def near_or_repaired(case, actual, expected, tol=1e-5):
     elif kind == "gradient":
         near(actual, expected, tol)
     if reason and kind != "gradient":
-        assert not np.abs(actual - expected).max() < 1e-4, f"the peer's number is met: take {case['id']} off the table"
+        assert not np.abs(actual - expected).max() < 1e-4, (
+            f"the peer's number is met: remove {case['id']} from the table"
+        )
 
 
 def rectangle(rows, filler):

@@ -1,4 +1,4 @@
-"""The tables of `compat`: every name is there, with the peer's parameters, and says what is wrong."""
+"""The classes of `compat`: every name is there, with the peer's parameters, and says what is wrong."""
 
 import inspect
 
@@ -9,14 +9,20 @@ import pytest
 import ml4ir_losses
 from losses.numeric import values
 from ml4ir_losses.compat import ml4ir, tf_ranking
-from ml4ir_losses.compat.facade import Facade
+from ml4ir_losses.compat.peer import PeerClass
 from ml4ir_losses.compat.sentence_transformers import cross_encoder, losses
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import LOSSES
 from ml4ir_losses.losses.lambda_weights import LambdaWeight
 
 MODULES = (cross_encoder, losses, ml4ir, tf_ranking)
-FACADES = [value for module in MODULES for value in vars(module).values() if isinstance(value, Facade)]
+CLASSES = [
+    value
+    for module in MODULES
+    for value in vars(module).values()
+    if isinstance(value, type) and issubclass(value, PeerClass) and value.peer_name
+]
+BY_NAME = pytest.mark.parametrize("peer", CLASSES, ids=[peer.__name__ for peer in CLASSES])
 REQUIRED = {"PrecisionLambdaWeight": {"topn": 1}, "ListMLELambdaWeight": {"rank_discount_fn": "inverse"}}
 REQUIRED["pair_softmax"] = {"num_labels": 3}  # a key: SoftmaxLoss is the name of two
 INNER = {"loss": "multiple_negatives_ranking"}
@@ -30,38 +36,41 @@ def torch_module(name):
     return type(name, (), {})()
 
 
-@pytest.mark.parametrize("facade", FACADES, ids=[facade.name for facade in FACADES])
-def test_every_name_makes_an_object_with_the_peers_defaults(facade):
-    made = facade(**REQUIRED.get(facade.name, {}), **REQUIRED.get(facade.key, {}))
-    assert isinstance(made, (keras.losses.Loss, keras.metrics.Metric, LambdaWeight)) or hasattr(made, "get_loss_fn")
-    assert facade.key in inspect.getdoc(facade)
-    assert list(inspect.signature(facade).parameters) == [*facade.parameters, *facade.ours]
-    if isinstance(made, keras.losses.Loss):
-        assert made.loss.key == LOSSES[facade.key].key
-        again = type(made).from_config(made.get_config())
-        assert again.get_config() == made.get_config()
+def made(peer):
+    """An object with the peer's defaults."""
+    return peer(**REQUIRED.get(peer.__name__, {}), **REQUIRED.get(peer.key, {}))
 
 
-@pytest.mark.parametrize("facade", FACADES, ids=[facade.name for facade in FACADES])
-def test_unknown_parameters_are_named(facade):
-    with pytest.raises(UserError, match=f"{facade.name} has no parameter 'nonsense'"):
-        facade(nonsense=1)
+@BY_NAME
+def test_defaults_build_an_instance_of_the_class(peer):
+    obj = made(peer)
+    assert isinstance(obj, peer)
+    assert isinstance(obj, (keras.losses.Loss, keras.metrics.Metric, LambdaWeight)) or hasattr(obj, "get_loss_fn")
+    assert peer.key in inspect.getdoc(peer)
+    if isinstance(obj, keras.losses.Loss):
+        assert obj.loss.key == LOSSES[peer.key].key
 
 
-def test_defaults_of_the_peers_differ_from_ours():
+@BY_NAME
+def test_unknown_parameter_is_named_in_the_error(peer):
+    with pytest.raises(UserError, match=f"{peer.__name__} has no parameter 'nonsense'"):
+        peer(nonsense=1)
+
+
+def test_defaults_are_the_peers():
     assert cross_encoder.ListMLELoss().loss.params["respect_input_order"] is True
     assert cross_encoder.RankNetLoss().loss.params["reduction_log"] == "binary"
     assert tf_ranking.PairwiseLogisticLoss().loss.params["normalization"] == "sum"
     assert ml4ir.SigmoidCrossEntropy("pointwise", "").params["normalization"] == "batch"
 
 
-def test_torch_modules_and_functions_are_known_by_their_names():
+def test_torch_modules_and_functions_become_names():
     sigmoid = torch_module("Sigmoid")
     assert cross_encoder.BinaryCrossEntropyLoss(None, sigmoid).loss.params["activation_fn"] == "sigmoid"
     assert cross_encoder.ListNetLoss(activation_fn=keras.ops.tanh).loss.params["activation_fn"] == "tanh"
 
 
-def test_distances_and_similarities_are_known_by_the_peers_names():
+def test_distances_and_similarities_become_our_names():
     class MSELoss:
         pass
 
@@ -83,7 +92,7 @@ def test_distances_and_similarities_are_known_by_the_peers_names():
         losses.TripletLoss(None, lambda a, b: a - b)
 
 
-def test_what_cannot_be_had_is_an_error():
+def test_unsupported_values_raise():
     with pytest.raises(UserError, match="`ragged` of SoftmaxLoss must be False"):
         tf_ranking.SoftmaxLoss(ragged=True)
     with pytest.raises(UserError, match="`lambda_weight` of ApproxNDCGLoss must be None"):
@@ -110,7 +119,7 @@ def test_base_classes_of_ml4ir_are_ours():
     assert isinstance(ml4ir.RankOneListNet(), ml4ir.ListwiseLossBase)
 
 
-def test_adr_mse():
+def test_adr_mse_equals_the_peers_value():
     """The number of sentence-transformers 6.2.0 for the lists of 3 and 2 documents."""
     labels, scores = np.array([[2.0, 0.0, 1.0], [1.0, 1.0, -1.0]]), np.array([[0.1, 0.3, -0.2], [1.0, 2.0, 9.0]])
     loss_fn = cross_encoder.ADRMSELoss(None, 2.0, torch_module("Identity"), 8)
@@ -119,7 +128,7 @@ def test_adr_mse():
         cross_encoder.ADRMSELoss(activation_fn="sigmoid")
 
 
-def test_default_weights_of_p_list_mle():
+def test_p_list_mle_weights_by_position_by_default():
     plain = values(cross_encoder.PListMLELoss()(LABELS, SCORES))
     given = cross_encoder.PListMLELoss(None, cross_encoder.PListMLELambdaWeight())
     assert values(given(LABELS, SCORES)) == plain

@@ -1,4 +1,4 @@
-"""Numbers of ml4ir 0.1.16, met through `compat.ml4ir`."""
+"""Numbers of ml4ir 0.1.16, reached through `compat.ml4ir`."""
 
 import numpy as np
 import pytest
@@ -18,5 +18,5 @@ def test_loss(case):
     near_or_repaired(case, actual, case["expected"], case["tol"])
 
 
-def test_table_names_cases_that_exist():
+def test_repaired_cases_exist():
     assert {name for name in REPAIRED if name.startswith("ml4ir")} <= {case["id"] for case in CASES}

@@ -1,4 +1,4 @@
-"""Numbers of sentence-transformers 5.1.2 and embedding_studio, values and gradients, met through `compat`."""
+"""Numbers of sentence-transformers 5.1.2 and embedding_studio, values and gradients, reached through `compat`."""
 
 import keras
 import numpy as np
@@ -55,7 +55,7 @@ def check(case, actual, slopes, name="logits"):
     kind, other, _ = REPAIRED.get(case["id"], ("", "", ""))
     if kind == "twin":
         near(actual, BY_ID[other]["expected_loss"])
-        assert "expected_loss" not in case or abs(actual - case["expected_loss"]) > 1e-3, "take it off the table"
+        assert "expected_loss" not in case or abs(actual - case["expected_loss"]) > 1e-3, "remove it from the table"
         case = BY_ID[other]
     else:
         near_or_repaired(case, actual, number(case["expected_loss"]))
@@ -142,7 +142,7 @@ def test_embedding_studio(case):
         check(case, *value_and_gradient(lambda z, name=name: value(**{name: z}), inputs[name]), name)
 
 
-def test_every_number_is_looked_at():
+def test_every_golden_case_is_tested():
     names = {case["loss"].partition(".")[2] for case in CASES}
     margin = {"MarginMSELoss", "ProbMarginRankingLoss", "CosineProbMarginRankingLoss"}
     assert names == {*RAGGED, *FLAT, *NEGATIVES, *margin, "CrossEntropyLoss"}

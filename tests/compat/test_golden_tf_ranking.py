@@ -1,4 +1,4 @@
-"""Numbers of TF-Ranking 0.5.5, met through `compat.tf_ranking`."""
+"""Numbers of TF-Ranking 0.5.5, reached through `compat.tf_ranking`."""
 
 import numpy as np
 import pytest
@@ -202,7 +202,7 @@ def test_lambda_weight(case):
     near(actual, case["expected"], case["tol"])
 
 
-def test_every_number_is_looked_at():
+def test_every_golden_case_is_tested():
     unseen = {case["id"] for case in CASES if not known(case) and case["id"] not in NOT_OBSERVABLE}
     random = {case["loss_key"] for case in CASES if case["id"] in unseen}
     assert random == {"coupled_rankdistil_loss", "gumbel_approx_ndcg_loss", "yeti_logistic_loss"}

@@ -30,18 +30,18 @@ class TestMakeLossFn:
         assert of("softmax_loss,mean_squared_loss:2") == pytest.approx(of("softmax_loss") + 2 * of("mean_squared_loss"))
 
     @pytest.mark.parametrize("keys", ["softmax_loss", ["softmax_loss"]])
-    def test_the_weight_of_one_key(self, keys):
+    def test_weight_of_a_single_key(self, keys):
         assert of(keys) == pytest.approx(5.1843414)
         assert of(keys, [2.0]) == pytest.approx(10.368683)
 
-    def test_order_of_the_peer(self):
+    def test_positional_order(self):
         loss_fn = tf_ranking.make_loss_fn(
             ["softmax_loss", "approx_ndcg_loss"], [1.0, 0.5], None, NDCG, "weighted_sum", "mixed"
         )
         assert values(loss_fn(LABELS, SCORES)) == pytest.approx(0.62101054)
         assert loss_fn.name == "mixed"
 
-    def test_lambda_weights_go_where_they_fit(self):
+    def test_lambda_weight_goes_to_the_losses_that_can_use_it(self):
         mixed = of(["pairwise_logistic_loss", "list_mle_loss", "sigmoid_cross_entropy_loss"], lambda_weight=NDCG)
         pairs = values(tf_ranking.PairwiseLogisticLoss("sum", None, NDCG)(LABELS, SCORES))
         assert mixed == pytest.approx(pairs + of("list_mle_loss") + of("sigmoid_cross_entropy_loss"))
@@ -50,7 +50,7 @@ class TestMakeLossFn:
         with pytest.raises(UserError, match="`lambda_weight` of PolyOneSoftmaxLoss must be None"):
             of(["softmax_loss", "poly_one_softmax_loss"], lambda_weight=NDCG)
 
-    def test_parameters_of_gumbel_samples(self):
+    def test_gumbel_params_go_to_the_losses_that_sample(self):
         keys = ["softmax_loss", "gumbel_approx_ndcg_loss"]
         given = of(keys, gumbel_params={"sample_size": 3, "temperature": 0.5, "seed": 1})
         plain = tf_ranking.GumbelApproxNDCGLoss("sum", sample_size=3, gumbel_temperature=0.5, seed=1)
@@ -60,7 +60,7 @@ class TestMakeLossFn:
         with pytest.raises(UserError, match="none of the losses softmax_loss samples"):
             of("softmax_loss", gumbel_params={"seed": 1})
 
-    def test_further_parameters(self):
+    def test_params_go_to_every_loss(self):
         exact = values(tf_ranking.ApproxNDCGLoss("sum", temperature=0.5)(LABELS, SCORES))
         assert of("approx_ndcg_loss", params={"temperature": 0.5}) == pytest.approx(exact)
 
@@ -78,11 +78,11 @@ class TestMakeLossFn:
             (("softmax_loss", None, "w"), "pass the weights as `sample_weight`"),
         ],
     )
-    def test_says_what_is_wrong(self, args, message):
+    def test_bad_arguments_raise(self, args, message):
         with pytest.raises(UserError, match=message):
             tf_ranking.make_loss_fn(*args)
 
-    def test_reductions_of_v1(self):
+    def test_v1_reductions_raise(self):
         with pytest.raises(UserError, match="`reduction` must be 'auto'"):
             tf_ranking.make_loss_fn("softmax_loss", reduction="weighted_sum_by_nonzero_weights")
 
@@ -105,7 +105,7 @@ class TestMakeLossMetricFn:
         metric.update_state(LABELS, SCORES, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]]))
         assert values(metric.result()) == pytest.approx((1.9**2 + 1.0) / 2)
 
-    def test_samples_are_left_out(self):
+    def test_gumbel_losses_are_measured_without_samples(self):
         metric = tf_ranking.make_loss_metric_fn("gumbel_approx_ndcg_loss")
         metric.update_state(LABELS, SCORES)
         assert values(metric.result()) == pytest.approx(values(tf_ranking.ApproxNDCGLoss()(LABELS, SCORES)))
@@ -121,7 +121,7 @@ class TestMakeLossMetricFn:
         history = model.fit(SCORES, LABELS.astype("float32"), verbose=0).history
         assert np.isfinite(history["softmax_loss"]).all()
 
-    def test_says_what_is_wrong(self):
+    def test_bad_arguments_raise(self):
         with pytest.raises(UserError, match="pass the weights as `sample_weight`"):
             tf_ranking.make_loss_metric_fn("softmax_loss", "w")
         with pytest.raises(UserError, match="Unknown TF-Ranking loss"):
@@ -138,7 +138,7 @@ def test_keys():
 
 
 class TestPListMLELambdaWeight:
-    def test_number_of_the_peer(self):
+    def test_value_equals_the_peers(self):
         weight = tf_ranking.create_p_list_mle_lambda_weight(3)
         loss_fn = tf_ranking.ListMLELoss(lambda_weight=weight)
         assert values(loss_fn(LABELS[:1], SCORES[:1])) == pytest.approx(4.2318954)
@@ -153,11 +153,11 @@ class TestPListMLELambdaWeight:
         assert {discount} == {tf_ranking.PListMLEDiscount(3)}
 
     @pytest.mark.parametrize("list_size", [101, 200, 0, None, 2.5])
-    def test_lengths(self, list_size):
+    def test_list_size_out_of_range_raises(self, list_size):
         with pytest.raises(UserError, match="p_list_mle" if list_size in (101, 200) else "`list_size` must be"):
             tf_ranking.create_p_list_mle_lambda_weight(list_size)
 
-    def test_the_longest_list_is_finite(self):
+    def test_longest_list_is_finite(self):
         loss_fn = tf_ranking.ListMLELoss(lambda_weight=tf_ranking.create_p_list_mle_lambda_weight(100))
         scores = np.linspace(0, 1e4, 100, dtype="float32")[None]
         assert np.isfinite(values(loss_fn(np.ones((1, 100)), scores)))
@@ -171,6 +171,6 @@ class TestFunctions:
         assert again.activation is tf_ranking.symmetric_log1p
 
     @pytest.mark.parametrize("name", ["inverse", "log2_inverse"])
-    def test_discounts_are_0_at_0(self, name):
+    def test_discount_of_rank_0_is_0(self, name):
         assert values(getattr(tf_ranking, name)([0.0, 1.0])).tolist() == [0.0, 1.0]
         assert values(getattr(tf_ranking, name)(0)) == 0.0

@@ -22,7 +22,7 @@ FUNCTIONS = {"MSELoss": mean_squared_error, "BinaryCrossEntropyLoss": binary_cro
 class TestReduction:
     @pytest.mark.parametrize("shape", [(3,), (3, 1)])
     @pytest.mark.parametrize("name", NUMBERS)
-    def test_of_rows(self, name, shape):
+    def test_pointwise_losses_equal_torch(self, name, shape):
         params, *numbers = NUMBERS[name]
         for reduction, expected in zip(("mean", "sum", "none"), numbers, strict=True):
             loss_fn = getattr(cross_encoder, name)(reduction=reduction, **params)
@@ -30,7 +30,7 @@ class TestReduction:
         of_one_list = getattr(cross_encoder, name)(reduction="sum", **params)(LABELS[None], SCORES[None])
         assert values(of_one_list) == pytest.approx(numbers[1], rel=1e-5)
 
-    def test_of_margins(self):
+    def test_margin_mse_equals_torch(self):
         labels, scores = np.array([[1.0, 0.0, 2.0]]), np.array([[1.0, 3.0, 2.0]])
         assert values(cross_encoder.MarginMSELoss(reduction="sum")(labels, scores)) == pytest.approx(9.0)
         assert values(cross_encoder.MarginMSELoss(reduction="mean")(labels, scores)) == pytest.approx(4.5)
@@ -46,19 +46,19 @@ class TestReduction:
             ("MSELoss", "average", "'mean' or 'sum' or 'none'"),
         ],
     )
-    def test_what_is_not_torchs_is_refused(self, name, reduction, allowed):
+    def test_unsupported_reduction_raises(self, name, reduction, allowed):
         with pytest.raises(UserError, match=f"`reduction` of .* must be {allowed}: torch's number"):
             getattr(cross_encoder, name)(reduction=reduction)
 
-    def test_a_normalization_of_ones_own_is_kept(self):
+    def test_given_normalization_is_kept(self):
         assert cross_encoder.MSELoss().loss.params["normalization"] == "batch"
         assert cross_encoder.MSELoss(reduction="sum").loss.params["normalization"] == "sum"
         assert cross_encoder.MSELoss(reduction="sum", normalization="query").loss.params["normalization"] == "query"
 
 
-class TestRows:
+class TestFlatLabels:
     @pytest.mark.parametrize("name", ROWS)
-    def test_labels_of_rows_and_scores_of_a_dense_layer(self, name):
+    def test_label_vector_with_scores_of_a_dense_layer(self, name):
         for make in (getattr(cross_encoder, name), lambda **kw: get_loss(ROWS[name]).get_loss_fn(**kw)):
             loss_fn = make(reduction="none")
             flat = values(loss_fn(LABELS, SCORES))
@@ -79,7 +79,7 @@ class TestRows:
         np.testing.assert_allclose(values(masked(np.array([1.0, 0.0]), np.array([[0.5], [np.nan]]))), actual)
 
     @pytest.mark.parametrize("name", ROWS)
-    def test_arguments_of_the_function(self, name):
+    def test_function_takes_flat_arguments(self, name):
         weight, mask = np.array([2.0, 1.0, 3.0]), np.array([True, True, False])
         flat = values(FUNCTIONS[name](LABELS, SCORES, mask, item_weight=weight, normalization="sum"))
         lists = (LABELS[:, None], SCORES[:, None], mask[:, None])
@@ -90,7 +90,7 @@ class TestRows:
     @pytest.mark.parametrize(
         ("y_true", "y_pred"), [((4,), (3,)), ((4,), (3, 1)), ((4,), (4, 2)), ((4, 1), (4,)), ((4, 2), (4, 3)), ((), ())]
     )
-    def test_other_shapes(self, name, y_true, y_pred):
+    def test_other_shapes_raise(self, name, y_true, y_pred):
         with pytest.raises(UserError, match=r"\[B, N\] .* or \[B\], or y_true \[B\] with y_pred \[B, 1\]"):
             get_loss(ROWS[name]).get_loss_fn()(np.ones(y_true), np.ones(y_pred))
 

@@ -1,14 +1,15 @@
-"""TF-Ranking's Keras losses, the losses that only its v1 API has, lambda weights and metrics, by their class names.
+"""TF-Ranking's losses, lambda weights, metrics and functions, by its paths: `keras.losses`, `keras.metrics`, `losses`.
 
 Losses are Keras losses of one value per query, where TF-Ranking's pointwise and pairwise losses have one per place:
 `normalization="sum"` gives them its sums, so that `reduction="sum"` agrees, and `reduction="auto"` is its value times
 the padded list length N. Lambda weights lack its factor N, with which the two agree again. `list_mle_loss` leaves
 padding out; ranks of equal scores follow the order of the list.
 
-The names are factories with TF-Ranking's positional order; None is what None is there.
+Every name is here as well. Parameters have TF-Ranking's order; None is what None is there.
 """
 
-from ml4ir_losses.compat.tf_ranking.lambda_weights import (
+from ml4ir_losses.compat.tf_ranking import keras, losses, losses_impl, utils
+from ml4ir_losses.compat.tf_ranking.keras.lambda_weights import (
     DCGLambdaWeight,
     DCGLambdaWeightV2,
     LabelDiffLambdaWeight,
@@ -22,29 +23,22 @@ from ml4ir_losses.compat.tf_ranking.lambda_weights import (
     create_p_list_mle_lambda_weight,
     create_reciprocal_rank_lambda_weight,
 )
-from ml4ir_losses.compat.tf_ranking.losses import (
+from ml4ir_losses.compat.tf_ranking.keras.losses import (
     LOSSES,
     ApproxMRRLoss,
     ApproxNDCGLoss,
     CalibratedSoftmaxLoss,
-    CircleLoss,
     ClickEMLoss,
     CoupledRankDistilLoss,
     GumbelApproxNDCGLoss,
-    GumbelNeuralSortCrossEntropyLoss,
-    GumbelNeuralSortNDCGLoss,
     ListMLELoss,
     MeanSquaredLoss,
     MixtureEMLoss,
-    MultiClassLoss,
-    NeuralSortCrossEntropyLoss,
-    NeuralSortNDCGLoss,
     OrdinalLoss,
     PairwiseHingeLoss,
     PairwiseLogisticLoss,
     PairwiseMSELoss,
     PairwiseSoftZeroOneLoss,
-    PolyOneSoftmaxLoss,
     RankingLossKey,
     SigmoidCrossEntropyLoss,
     SoftmaxLoss,
@@ -52,8 +46,7 @@ from ml4ir_losses.compat.tf_ranking.losses import (
     YetiLogisticLoss,
     get,
 )
-from ml4ir_losses.compat.tf_ranking.makers import make_loss_fn, make_loss_metric_fn
-from ml4ir_losses.compat.tf_ranking.metrics import (
+from ml4ir_losses.compat.tf_ranking.keras.metrics import (
     ARPMetric,
     DCGMetric,
     HitsMetric,
@@ -64,13 +57,23 @@ from ml4ir_losses.compat.tf_ranking.metrics import (
     PrecisionMetric,
     RecallMetric,
 )
-from ml4ir_losses.compat.tf_ranking.utils import (
+from ml4ir_losses.compat.tf_ranking.keras.utils import (
     identity,
     inverse,
     is_greater_equal_1,
     log2_inverse,
     pow_minus_1,
     symmetric_log1p,
+)
+from ml4ir_losses.compat.tf_ranking.losses import make_loss_fn, make_loss_metric_fn
+from ml4ir_losses.compat.tf_ranking.losses_impl import (
+    CircleLoss,
+    GumbelNeuralSortCrossEntropyLoss,
+    GumbelNeuralSortNDCGLoss,
+    MultiClassLoss,
+    NeuralSortCrossEntropyLoss,
+    NeuralSortNDCGLoss,
+    PolyOneSoftmaxLoss,
 )
 
 __all__ = [
@@ -126,9 +129,13 @@ __all__ = [
     "identity",
     "inverse",
     "is_greater_equal_1",
+    "keras",
     "log2_inverse",
+    "losses",
+    "losses_impl",
     "make_loss_fn",
     "make_loss_metric_fn",
     "pow_minus_1",
     "symmetric_log1p",
+    "utils",
 ]

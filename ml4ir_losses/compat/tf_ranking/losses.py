@@ -1,203 +1,197 @@
-"""TF-Ranking's losses by class name and by key."""
+"""TF-Ranking's v1 API, `tfr.losses`, for Keras: `make_loss_fn`, `make_loss_metric_fn`, keys and lambda weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ml4ir_losses.compat.facade import Facade, keras_loss
-from ml4ir_losses.compat.tf_ranking.utils import TRANSLATE
-from ml4ir_losses.core.errors import UserError, unknown_name
+import keras
+from keras import ops
 
-_KERAS: dict[str, Any] = {"reduction": "auto", "name": None}
-_SUMS: dict[str, Any] = {"normalization": "sum"}
-_IGNORED = {"lambda_weight": "TF-Ranking takes a lambda weight and ignores it"}
-_NOT_HERE = {"lambda_weight": "TF-Ranking weighs documents by a `DCGLambdaWeight` here, which this loss cannot"}
-
-
-def _loss(
-    name: str,
-    key: str,
-    parameters: Mapping[str, Any],
-    ours: Mapping[str, Any] | None = None,
-    *,
-    no_lambda: Mapping[str, str] | None = None,
-    **more: Any,
-) -> Facade:
-    only = {"ragged": False, **({"lambda_weight": None} if no_lambda else {})}
-    return Facade(
-        name,
-        key,
-        keras_loss,
-        parameters,
-        ours or {},
-        only={n: value for n, value in only.items() if n in parameters},
-        translate=TRANSLATE,
-        notes=no_lambda or {},
-        doc=f"TF-Ranking's {name}.",
-        **more,
-    )
-
-
-def _listed(temperature: float = 1.0, **parameters: Any) -> dict[str, Any]:
-    """The parameters of pairwise and listwise losses, in TF-Ranking's order."""
-    return {**_KERAS, "lambda_weight": None, "temperature": temperature, **parameters, "ragged": False}
-
-
-_SAMPLES: dict[str, Any] = {"sample_size": 8, "gumbel_temperature": 1.0, "seed": None}
-
-PairwiseHingeLoss = _loss("PairwiseHingeLoss", "pairwise_hinge", _listed(), _SUMS)
-PairwiseLogisticLoss = _loss("PairwiseLogisticLoss", "pairwise_logistic", _listed(), _SUMS)
-PairwiseSoftZeroOneLoss = _loss("PairwiseSoftZeroOneLoss", "pairwise_soft_zero_one", _listed(), _SUMS)
-PairwiseMSELoss = _loss("PairwiseMSELoss", "pairwise_mse", _listed(), _SUMS)
-YetiLogisticLoss = _loss(
-    "YetiLogisticLoss", "yeti_logistic", _listed(**_SAMPLES), _SUMS, none={"lambda_weight": "yeti_dcg"}
+from ml4ir_losses.compat.tf_ranking.keras.lambda_weights import (
+    create_ndcg_lambda_weight,
+    create_p_list_mle_lambda_weight,
+    create_reciprocal_rank_lambda_weight,
 )
-SoftmaxLoss = _loss("SoftmaxLoss", "softmax_cross_entropy", _listed(), {"normalize_labels": False})
-CalibratedSoftmaxLoss = _loss(
-    "CalibratedSoftmaxLoss",
-    "calibrated_softmax",
-    {**_KERAS, "lambda_weight": None, "temperature": 1.0, "virtual_label": 0.0},
-    no_lambda=_NOT_HERE,
-)
-UniqueSoftmaxLoss = _loss("UniqueSoftmaxLoss", "unique_softmax", _listed(), no_lambda=_IGNORED)
-SigmoidCrossEntropyLoss = _loss("SigmoidCrossEntropyLoss", "sigmoid_cross_entropy", {**_KERAS, "ragged": False}, _SUMS)
-MeanSquaredLoss = _loss("MeanSquaredLoss", "mean_squared_error", {**_KERAS, "ragged": False}, _SUMS)
-OrdinalLoss = _loss(
-    "OrdinalLoss", "ordinal", {**_KERAS, "ragged": False, "ordinal_size": 1, "use_fraction_label": False}, _SUMS
-)
-ListMLELoss = _loss("ListMLELoss", "list_mle", _listed(), {"seed": None})
-ApproxNDCGLoss = _loss("ApproxNDCGLoss", "approx_ndcg", _listed(0.1), no_lambda=_IGNORED)
-ApproxMRRLoss = _loss("ApproxMRRLoss", "approx_mrr", _listed(0.1), no_lambda=_IGNORED)
-GumbelApproxNDCGLoss = _loss("GumbelApproxNDCGLoss", "gumbel_approx_ndcg", _listed(0.1, **_SAMPLES), no_lambda=_IGNORED)
-CoupledRankDistilLoss = _loss(
-    "CoupledRankDistilLoss",
-    "coupled_rank_distil",
-    {**_KERAS, "ragged": False, "sample_size": 8, "topk": None, "temperature": 1.0},
-    {"seed": None},
-)
-ClickEMLoss = _loss(
-    "ClickEMLoss", "click_em", {**_KERAS, "exam_loss_weight": 1.0, "rel_loss_weight": 1.0, "ragged": False}, _SUMS
-)
-MixtureEMLoss = _loss("MixtureEMLoss", "mixture_em", _listed(alpha=1.0), _SUMS, no_lambda=_IGNORED)
+from ml4ir_losses.compat.tf_ranking.keras.losses import get, loss_class
+from ml4ir_losses.compat.tf_ranking.keras.utils import TRANSLATE
+from ml4ir_losses.compat.tf_ranking.keys import RankingLossKey
+from ml4ir_losses.core.errors import UserError, did_you_mean
+from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.core.registry import LOSSES
+from ml4ir_losses.losses.factory import WeightedSum
+from ml4ir_losses.losses.keras_loss import RelevanceLoss
+from ml4ir_losses.losses.lambda_weights import get_lambda_weight
+from ml4ir_losses.ops.weights import split_weights
+
+__all__ = [
+    "RankingLossKey",
+    "create_ndcg_lambda_weight",
+    "create_p_list_mle_lambda_weight",
+    "create_reciprocal_rank_lambda_weight",
+    "make_loss_fn",
+    "make_loss_metric_fn",
+]
+
+_GUMBEL = {"sample_size": "sample_size", "temperature": "gumbel_temperature", "seed": "seed"}
+_WEIGHS_DOCUMENTS_THERE = ("calibrated_softmax_loss", "poly_one_softmax_loss")
 
 
-def _of_v1(
-    name: str, key: str, parameters: Mapping[str, Any], no_lambda: Mapping[str, str] = _IGNORED, **more: Any
-) -> Facade:
-    """A loss of the v1 API, whose class takes `name` first and no reduction."""
-    parameters = {"name": None, "lambda_weight": None, **parameters, "ragged": False}
-    return _loss(name, key, parameters, {"reduction": "auto"}, no_lambda=no_lambda, **more)
+def make_loss_fn(
+    loss_keys: str | Sequence[str],
+    loss_weights: Sequence[float] | None = None,
+    weights_feature_name: str | None = None,
+    lambda_weight: Any = None,
+    reduction: Any = "auto",
+    name: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    gumbel_params: Mapping[str, Any] | None = None,
+) -> Any:
+    """One Keras loss that is the weighted sum of several: `"softmax_loss:0.9,mean_squared_loss:0.1"`.
 
+    >>> make_loss_fn("softmax_loss:0.9, mean_squared_loss:0.1").name
+    'softmax_loss_mean_squared_loss'
 
-CircleLoss = _of_v1("CircleLoss", "circle", {"gamma": 64, "margin": 0.25})
-PolyOneSoftmaxLoss = _of_v1("PolyOneSoftmaxLoss", "poly1_softmax", {"epsilon": 1.0, "temperature": 1.0}, _NOT_HERE)
-NeuralSortCrossEntropyLoss = _of_v1("NeuralSortCrossEntropyLoss", "neural_sort_cross_entropy", {"temperature": 1.0})
-NeuralSortNDCGLoss = _of_v1("NeuralSortNDCGLoss", "neural_sort_ndcg", {"temperature": 1.0})
-GumbelNeuralSortCrossEntropyLoss = _of_v1(
-    "GumbelNeuralSortCrossEntropyLoss", "gumbel_neural_sort_cross_entropy", {"temperature": 1.0, **_SAMPLES}
-)
-GumbelNeuralSortNDCGLoss = _of_v1(
-    "GumbelNeuralSortNDCGLoss", "gumbel_neural_sort_ndcg", {"temperature": 1.0, **_SAMPLES}
-)
-MultiClassLoss = Facade(
-    "MultiClassLoss",
-    "categorical_cross_entropy",
-    keras_loss,
-    {
-        "name": None,
-        "num_classes": None,
-        "temperature": 1.0,
-        "ragged": False,
-        "from_logits": False,
-        "label_smoothing": 0.0,
-    },
-    {"reduction": "auto"},
-    renamed={"num_classes": None},
-    only={"temperature": 1.0, "ragged": False},
-    translate=TRANSLATE,
-    notes={"num_classes": "K is read off y_pred"},
-    doc="TF-Ranking's MultiClassLoss, on a document per row: y_pred [M, K], y_true [M].",
-)
+    The losses are those of the Keras API: by default the mean over queries of the query's value, and
+    `yeti_logistic_loss` without a lambda weight has `YetiDCGLambdaWeight()`, where v1 has none.
 
-LOSSES: dict[str, Facade] = {
-    "pairwise_hinge_loss": PairwiseHingeLoss,
-    "pairwise_logistic_loss": PairwiseLogisticLoss,
-    "pairwise_soft_zero_one_loss": PairwiseSoftZeroOneLoss,
-    "pairwise_mse_loss": PairwiseMSELoss,
-    "yeti_logistic_loss": YetiLogisticLoss,
-    "softmax_loss": SoftmaxLoss,
-    "calibrated_softmax_loss": CalibratedSoftmaxLoss,
-    "unique_softmax_loss": UniqueSoftmaxLoss,
-    "sigmoid_cross_entropy_loss": SigmoidCrossEntropyLoss,
-    "mean_squared_loss": MeanSquaredLoss,
-    "ordinal_loss": OrdinalLoss,
-    "list_mle_loss": ListMLELoss,
-    "approx_ndcg_loss": ApproxNDCGLoss,
-    "approx_mrr_loss": ApproxMRRLoss,
-    "gumbel_approx_ndcg_loss": GumbelApproxNDCGLoss,
-    "coupled_rankdistil_loss": CoupledRankDistilLoss,
-    "circle_loss": CircleLoss,
-    "poly_one_softmax_loss": PolyOneSoftmaxLoss,
-    "neural_sort_cross_entropy_loss": NeuralSortCrossEntropyLoss,
-    "neural_sort_ndcg_loss": NeuralSortNDCGLoss,
-    "gumbel_neural_sort_cross_entropy_loss": GumbelNeuralSortCrossEntropyLoss,
-    "gumbel_neural_sort_ndcg_loss": GumbelNeuralSortNDCGLoss,
-    # TF-Ranking has no keys for these.
-    "click_em_loss": ClickEMLoss,
-    "mixture_em_loss": MixtureEMLoss,
-    "multi_class_loss": MultiClassLoss,
-}
-
-
-class RankingLossKey:
-    """The keys of TF-Ranking's losses, those of its Keras API and those of v1 together."""
-
-    PAIRWISE_HINGE_LOSS = "pairwise_hinge_loss"
-    PAIRWISE_LOGISTIC_LOSS = "pairwise_logistic_loss"
-    PAIRWISE_SOFT_ZERO_ONE_LOSS = "pairwise_soft_zero_one_loss"
-    PAIRWISE_MSE_LOSS = "pairwise_mse_loss"
-    YETI_LOGISTIC_LOSS = "yeti_logistic_loss"
-    SOFTMAX_LOSS = "softmax_loss"
-    CALIBRATED_SOFTMAX_LOSS = "calibrated_softmax_loss"
-    UNIQUE_SOFTMAX_LOSS = "unique_softmax_loss"
-    SIGMOID_CROSS_ENTROPY_LOSS = "sigmoid_cross_entropy_loss"
-    MEAN_SQUARED_LOSS = "mean_squared_loss"
-    ORDINAL_LOSS = "ordinal_loss"
-    LIST_MLE_LOSS = "list_mle_loss"
-    APPROX_NDCG_LOSS = "approx_ndcg_loss"
-    APPROX_MRR_LOSS = "approx_mrr_loss"
-    GUMBEL_APPROX_NDCG_LOSS = "gumbel_approx_ndcg_loss"
-    COUPLED_RANKDISTIL_LOSS = "coupled_rankdistil_loss"
-    CIRCLE_LOSS = "circle_loss"
-    POLY_ONE_SOFTMAX_LOSS = "poly_one_softmax_loss"
-    NEURAL_SORT_CROSS_ENTROPY_LOSS = "neural_sort_cross_entropy_loss"
-    NEURAL_SORT_NDCG_LOSS = "neural_sort_ndcg_loss"
-    GUMBEL_NEURAL_SORT_CROSS_ENTROPY_LOSS = "gumbel_neural_sort_cross_entropy_loss"
-    GUMBEL_NEURAL_SORT_NDCG_LOSS = "gumbel_neural_sort_ndcg_loss"
-
-    @classmethod
-    def all_keys(cls) -> list[str]:
-        """Every key."""
-        return [value for name, value in vars(cls).items() if name.isupper()]
-
-
-def facade_of(loss: Any) -> Facade:
-    """The class of TF-Ranking's key; `UserError` for an unknown one."""
-    if loss not in LOSSES:
-        raise UserError(unknown_name("TF-Ranking loss", loss, sorted(LOSSES)))
-    return LOSSES[loss]
-
-
-def get(loss: str, reduction: Any = "auto", lambda_weight: Any = None, name: str | None = None, **kwargs: Any) -> Any:
-    """The Keras loss of TF-Ranking's key. A lambda weight that the loss cannot use is an error, not ignored.
-
-    >>> get("approx_ndcg_loss", temperature=0.5).loss.key
-    'approx_ndcg'
+    Args:
+        loss_keys: one key, a list of keys, or `key:weight` pairs. A key given twice counts twice.
+        loss_weights: the weights of a key or of a list of keys; None: 1 each.
+        weights_feature_name: None; weights come as `sample_weight`.
+        lambda_weight: for those of the losses that can use it.
+        reduction: as in `get`; v1's `weighted_sum` is `sum`.
+        name: by default the keys.
+        params: further parameters of every loss.
+        gumbel_params: `sample_size`, `temperature` and `seed` of those of the losses that sample.
 
     Raises:
-        ValueError: for a key or parameter that TF-Ranking does not have.
+        ValueError: for unknown keys, weights that do not fit, and what no loss of the sum can use.
     """
+    keys, weights = _keys_and_weights(loss_keys, loss_weights)
+    _no_weights_feature(weights_feature_name)
+    own: list[dict[str, Any]] = [dict(params or {}) for _ in keys]
     if lambda_weight is not None:
-        kwargs["lambda_weight"] = lambda_weight
-    return facade_of(loss)(reduction=reduction, name=name, **kwargs)
+        _add_lambda_weight(own, keys, lambda_weight)
+    if gumbel_params:
+        _add_gumbel_params(own, keys, gumbel_params)
+    losses = [get(key, **more).loss for key, more in zip(keys, own, strict=True)]
+    total = WeightedSum(list(zip(losses, weights, strict=True)))
+    return total.get_loss_fn(reduction=TRANSLATE["reduction"](reduction), name=name or "_".join(keys))
+
+
+def make_loss_metric_fn(
+    loss_key: str, weights_feature_name: str | None = None, lambda_weight: Any = None, name: str | None = None
+) -> keras.metrics.Metric:
+    """A Keras metric: the mean over queries of a loss, for pairwise and pointwise losses of the query's mean.
+
+    >>> make_loss_metric_fn("softmax_loss").name
+    'softmax_loss'
+
+    As in v1, losses on Gumbel samples are measured without sampling. The number differs from v1's where that divides
+    by the pairs, places or relevance of all queries, or by lambda weights, and for `approx_*`, whose temperature v1
+    leaves out there.
+
+    Args:
+        loss_key: the loss.
+        weights_feature_name: None; weights come as `sample_weight`.
+        lambda_weight: as in `get`.
+        name: by default the key.
+
+    Raises:
+        ValueError: for an unknown key, and for losses that are nothing without their samples.
+    """
+    _no_weights_feature(weights_feature_name)
+    parameters = loss_class(loss_key).peer_parameters
+    key = loss_key.removeprefix("gumbel_")
+    params = {"normalization": "query"} if "normalization" in parameters else {}
+    loss = get(key, lambda_weight=lambda_weight, **params).loss
+    if loss.samples:
+        raise UserError(f"{loss_key!r} draws at random at every call and is no metric. Take another loss.")
+    return LossMean(loss, name=name or loss_key)
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses")
+class LossMean(keras.metrics.Mean):  # type: ignore[misc]
+    """The mean over queries of a loss, by their weights.
+
+    Args:
+        loss: the loss, or its config.
+        name: by default the loss's key.
+        dtype: of the sums.
+    """
+
+    def __init__(self, loss: Any, name: str | None = None, dtype: str | None = None) -> None:
+        self.loss_fn = RelevanceLoss(loss, reduction="none")
+        super().__init__(name=name or self.loss_fn.name, dtype=dtype)
+
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
+        """Adds a batch; weights are scalar, [B] or [B, 1] per query, or [B, N] per document."""
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        shape = self.loss_fn.loss.weight_shape(y_true.shape, y_pred.shape)
+        query_weight, item_weight = split_weights(sample_weight, shape)
+        super().update_state(self.loss_fn(y_true, y_pred, item_weight), query_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        """The loss, name and dtype."""
+        return {**super().get_config(), "loss": self.loss_fn.loss.get_config()}
+
+
+def _keys_and_weights(
+    loss_keys: str | Sequence[str], loss_weights: Sequence[float] | None
+) -> tuple[list[str], list[float]]:
+    if not loss_keys:
+        raise UserError(f"`loss_keys` must name at least one loss. Received: {loss_keys!r}.")
+    if isinstance(loss_keys, str) and (":" in loss_keys or "," in loss_keys):
+        if loss_weights is not None:
+            raise UserError(
+                f"`loss_weights` must be None where `loss_keys` holds weights, as {loss_keys!r} does. "
+                f"Received: {loss_weights!r}."
+            )
+        pairs = [pair.partition(":") for pair in loss_keys.replace(" ", "").split(",")]
+        return [key for key, _, _ in pairs], [_weight(text or 1.0) for _, _, text in pairs]
+    keys = [loss_keys] if isinstance(loss_keys, str) else list(loss_keys)
+    weights = [1.0] * len(keys) if loss_weights is None else [_weight(weight) for weight in loss_weights]
+    if len(keys) != len(weights):
+        raise UserError(f"`loss_weights` must hold one weight for each of {len(keys)} losses. Received: {weights!r}.")
+    return keys, weights
+
+
+def _weight(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"The weight of a loss must be a number, as in 'softmax_loss:0.9'. Received: {value!r}."
+        ) from None
+
+
+def _no_weights_feature(weights_feature_name: str | None) -> None:
+    if weights_feature_name:
+        raise UserError(
+            "`weights_feature_name` must be None: pass the weights as `sample_weight` (to the loss, or to `fit`). "
+            f"Received: {weights_feature_name!r}."
+        )
+
+
+def _add_lambda_weight(params: list[dict[str, Any]], keys: Sequence[str], lambda_weight: Any) -> None:
+    weight, used = get_lambda_weight(lambda_weight), False
+    for key, own in zip(keys, params, strict=True):
+        families = getattr(LOSSES[loss_class(key).key].target, "lambda_weights", ())
+        if weight.family in families or (weight.family == "dcg" and key in _WEIGHS_DOCUMENTS_THERE):
+            own["lambda_weight"], used = weight, True
+    if not used:
+        raise UserError(f"None of the losses {', '.join(keys)} can use the lambda weight {weight.key!r}.")
+
+
+def _add_gumbel_params(params: list[dict[str, Any]], keys: Sequence[str], gumbel_params: Mapping[str, Any]) -> None:
+    for name in gumbel_params:
+        if name not in _GUMBEL:
+            hint = did_you_mean(name, _GUMBEL)
+            raise UserError(f"`gumbel_params` has no {name!r}.{hint} It holds: {', '.join(_GUMBEL)}.")
+    sampled = ["gumbel_temperature" in loss_class(key).peer_parameters for key in keys]
+    if not any(sampled):
+        raise UserError(f"`gumbel_params` must be None: none of the losses {', '.join(keys)} samples.")
+    for own, samples in zip(params, sampled, strict=True):
+        if samples:
+            own.update({_GUMBEL[name]: value for name, value in gumbel_params.items()})

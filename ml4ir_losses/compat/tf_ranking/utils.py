@@ -1,69 +1,12 @@
-"""TF-Ranking's functions of labels, ranks and features, and what its values are called here."""
+"""The functions of `keras.utils`."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Any
-
-import keras
-from keras import ops
-
-from ml4ir_losses.compat.facade import function_name
-from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.ops import as_float, safe_divide
-from ml4ir_losses.ops.gains import identity
-from ml4ir_losses.ops.gains import log2_inverse as _log2_inverse
-from ml4ir_losses.ops.gains import pow2_minus_1 as pow_minus_1
+from ml4ir_losses.compat.tf_ranking.keras.utils import (
+    identity,
+    inverse,
+    is_greater_equal_1,
+    log2_inverse,
+    pow_minus_1,
+    symmetric_log1p,
+)
 
 __all__ = ["identity", "inverse", "is_greater_equal_1", "log2_inverse", "pow_minus_1", "symmetric_log1p"]
-
-
-def inverse(rank: Tensor) -> Tensor:
-    """1 / r, and 0 where r is 0."""
-    rank = as_float(rank)
-    return safe_divide(ops.ones_like(rank), rank)
-
-
-def log2_inverse(rank: Tensor) -> Tensor:
-    """1 / log2(1 + r), and 0 where r is 0."""
-    rank = as_float(rank)
-    positive = ops.not_equal(rank, 0)
-    return ops.where(positive, _log2_inverse(ops.where(positive, rank, 1.0)), 0.0)
-
-
-def is_greater_equal_1(label: Tensor) -> Tensor:
-    """label ≥ 1."""
-    return as_float(label) >= 1.0
-
-
-@keras.saving.register_keras_serializable("ml4ir_losses")  # type: ignore[untyped-decorator]
-def symmetric_log1p(t: Tensor) -> Tensor:
-    """sign(x)·ln(1 + |x|): a scale for features of either sign. To load a model that has it, import this module.
-
-    >>> [round(float(x), 4) for x in symmetric_log1p([-1.0, 0.0, 1.0])]
-    [-0.6931, 0.0, 0.6931]
-    """
-    t = as_float(t)
-    return ops.sign(t) * ops.log1p(ops.abs(t))
-
-
-def _reduction(value: Any) -> Any:
-    value = getattr(value, "value", value)
-    value = {"auto": "sum_over_batch_size", "weighted_sum": "sum", None: "none"}.get(value, value)
-    if str(value).startswith("weighted_"):  # the v1 API's means over places or pairs
-        raise UserError(
-            f"`reduction` must be 'auto' (the mean over queries), 'sum' or 'none'. Received: reduction={value!r}."
-        )
-    return value
-
-
-_function = function_name(
-    {name: name for name in ("identity", "inverse", "log2_inverse", "pow2_minus_1")} | {"pow_minus_1": "pow2_minus_1"}
-)
-TRANSLATE: Mapping[str, Callable[[Any], Any]] = {
-    "reduction": _reduction,
-    "gain_fn": _function,
-    "rank_discount_fn": _function,
-    "positive_fn": function_name({"is_greater_equal_1": "is_greater_equal_1"}),
-}

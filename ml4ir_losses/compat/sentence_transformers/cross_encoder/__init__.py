@@ -1,0 +1,47 @@
+"""sentence-transformers' cross-encoder losses: `losses`, and every name of it."""
+
+from ml4ir_losses.compat.sentence_transformers.cross_encoder import losses
+from ml4ir_losses.compat.sentence_transformers.cross_encoder.losses import (
+    ADRMSELoss,
+    BaseWeightingScheme,
+    BinaryCrossEntropyLoss,
+    CachedMultipleNegativesRankingLoss,
+    CrossEntropyLoss,
+    LambdaLoss,
+    LambdaRankScheme,
+    ListMLELoss,
+    ListNetLoss,
+    MarginMSELoss,
+    MSELoss,
+    MultipleNegativesRankingLoss,
+    NDCGLoss1Scheme,
+    NDCGLoss2PPScheme,
+    NDCGLoss2Scheme,
+    NoWeightingScheme,
+    PListMLELambdaWeight,
+    PListMLELoss,
+    RankNetLoss,
+)
+
+__all__ = [
+    "ADRMSELoss",
+    "BaseWeightingScheme",
+    "BinaryCrossEntropyLoss",
+    "CachedMultipleNegativesRankingLoss",
+    "CrossEntropyLoss",
+    "LambdaLoss",
+    "LambdaRankScheme",
+    "ListMLELoss",
+    "ListNetLoss",
+    "MSELoss",
+    "MarginMSELoss",
+    "MultipleNegativesRankingLoss",
+    "NDCGLoss1Scheme",
+    "NDCGLoss2PPScheme",
+    "NDCGLoss2Scheme",
+    "NoWeightingScheme",
+    "PListMLELambdaWeight",
+    "PListMLELoss",
+    "RankNetLoss",
+    "losses",
+]

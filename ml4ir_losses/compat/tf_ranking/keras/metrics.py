@@ -1,0 +1,168 @@
+"""TF-Ranking's Keras metrics by class name and by key: queries without relevance count as 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml4ir_losses.compat.peer import PeerKerasClass, peer_signature
+from ml4ir_losses.compat.tf_ranking.keras.utils import TRANSLATE
+from ml4ir_losses.core.errors import UserError, unknown_name
+from ml4ir_losses.metrics.ranking import RankingMetric
+from ml4ir_losses.ops.gains import DiscountSpec, GainSpec
+
+__all__ = [
+    "ARPMetric",
+    "DCGMetric",
+    "HitsMetric",
+    "MRRMetric",
+    "MeanAveragePrecisionMetric",
+    "NDCGMetric",
+    "OPAMetric",
+    "PrecisionMetric",
+    "RankingMetricKey",
+    "RecallMetric",
+    "default_keras_metrics",
+    "get",
+]
+
+
+class PeerMetric(PeerKerasClass, RankingMetric):
+    """A Keras metric under TF-Ranking's name."""
+
+    package = "ml4ir_losses.tf_ranking"
+    renamed = {"gain_fn": "gain", "rank_discount_fn": "discount"}
+    only = {"ragged": False}
+    when_none = {"gain_fn": "pow_minus_1", "rank_discount_fn": "log2_inverse"}
+    translate = TRANSLATE
+
+    def _build(self, params: dict[str, Any]) -> None:
+        given = {name: value for name, value in params.items() if value is not None}
+        super()._build({"key": type(self).key, **given})
+
+
+class _MetricOfFirst(PeerMetric):
+    @peer_signature
+    def __init__(
+        self,
+        name: str | None = None,
+        topn: int | None = None,
+        dtype: str | None = None,
+        ragged: bool = False,
+        *,
+        empty_queries: str = "zero",
+    ) -> None: ...
+
+
+class _GainMetric(PeerMetric):
+    @peer_signature
+    def __init__(
+        self,
+        name: str | None = None,
+        topn: int | None = None,
+        gain_fn: GainSpec | None = None,
+        rank_discount_fn: DiscountSpec | None = None,
+        dtype: str | None = None,
+        ragged: bool = False,
+        *,
+        empty_queries: str = "zero",
+    ) -> None: ...
+
+
+class _MetricOfAll(PeerMetric):
+    @peer_signature
+    def __init__(self, name: str | None = None, dtype: str | None = None, ragged: bool = False) -> None: ...
+
+
+class MRRMetric(_MetricOfFirst, key="mrr"):
+    """TF-Ranking's MRRMetric."""
+
+
+class HitsMetric(_MetricOfFirst, key="hits"):
+    """TF-Ranking's HitsMetric."""
+
+
+class PrecisionMetric(_MetricOfFirst, key="precision"):
+    """TF-Ranking's PrecisionMetric."""
+
+
+class RecallMetric(_MetricOfFirst, key="recall"):
+    """TF-Ranking's RecallMetric."""
+
+
+class MeanAveragePrecisionMetric(_MetricOfFirst, key="map"):
+    """TF-Ranking's MeanAveragePrecisionMetric."""
+
+
+class NDCGMetric(_GainMetric, key="ndcg"):
+    """TF-Ranking's NDCGMetric."""
+
+
+class DCGMetric(_GainMetric, key="dcg"):
+    """TF-Ranking's DCGMetric."""
+
+
+class ARPMetric(_MetricOfAll, key="arp"):
+    """TF-Ranking's ARPMetric."""
+
+
+class OPAMetric(_MetricOfAll, key="ordered_pair_accuracy"):
+    """TF-Ranking's OPAMetric."""
+
+
+class RankingMetricKey:
+    """The keys of TF-Ranking's Keras metrics; as there, `get` has none of `precision_ia` and `alpha_dcg`."""
+
+    MRR = "mrr"
+    ARP = "arp"
+    NDCG = "ndcg"
+    DCG = "dcg"
+    PRECISION = "precision"
+    MAP = "map"
+    PRECISION_IA = "precision_ia"
+    ORDERED_PAIR_ACCURACY = "ordered_pair_accuracy"
+    ALPHA_DCG = "alpha_dcg"
+    HITS = "hits"
+
+
+METRICS: dict[str, type[PeerMetric]] = {
+    metric.key: metric
+    for metric in (
+        MRRMetric,
+        ARPMetric,
+        NDCGMetric,
+        DCGMetric,
+        PrecisionMetric,
+        MeanAveragePrecisionMetric,
+        OPAMetric,
+        HitsMetric,
+    )
+}
+
+
+def get(
+    key: str, name: str | None = None, dtype: str | None = None, topn: int | None = None, **kwargs: Any
+) -> PeerMetric:
+    """The Keras metric of TF-Ranking's key.
+
+    >>> get("ndcg", topn=10)
+    NDCGMetric(topn=10)
+
+    Raises:
+        ValueError: for a key or parameter that TF-Ranking does not have.
+    """
+    if key not in METRICS:
+        raise UserError(unknown_name("TF-Ranking metric", key, sorted(METRICS)))
+    if topn:  # 0 is ignored in TF-Ranking
+        kwargs["topn"] = topn
+    return METRICS[key](name=name, dtype=dtype, **kwargs)
+
+
+def default_keras_metrics(**kwargs: Any) -> list[PeerMetric]:
+    """The metrics that TF-Ranking reports by default, named `metric/ndcg_1` and so on.
+
+    Args:
+        **kwargs: further parameters of every metric.
+    """
+    first = [get(RankingMetricKey.NDCG, f"metric/ndcg_{n}", topn=n, **kwargs) for n in (1, 3, 5, 10)]
+    keys = ("arp", "ordered_pair_accuracy", "mrr", "precision", "map", "dcg", "ndcg")
+    return [*first, *(get(key, f"metric/{key}", **kwargs) for key in keys)]
