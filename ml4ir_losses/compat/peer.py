@@ -12,7 +12,7 @@ import keras
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.keras_loss import RelevanceLoss
-from ml4ir_losses.losses.parameters import to_config
+from ml4ir_losses.losses.serialization import to_config
 
 Init = TypeVar("Init", bound=Callable[..., None])
 

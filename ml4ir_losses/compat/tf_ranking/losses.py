@@ -19,7 +19,7 @@ from ml4ir_losses.compat.tf_ranking.keys import RankingLossKey
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.registry import LOSSES
-from ml4ir_losses.losses.factory import WeightedSum
+from ml4ir_losses.losses.factory import WeightedSum, get_loss
 from ml4ir_losses.losses.keras_loss import RelevanceLoss
 from ml4ir_losses.losses.lambda_weights import get_lambda_weight
 from ml4ir_losses.ops.weights import split_weights
@@ -122,7 +122,7 @@ class LossMean(keras.metrics.Mean):  # type: ignore[misc]
     """
 
     def __init__(self, loss: Any, name: str | None = None, dtype: str | None = None) -> None:
-        self.loss_fn = RelevanceLoss(loss, reduction="none")
+        self.loss_fn = RelevanceLoss(get_loss(loss), reduction="none")
         super().__init__(name=name or self.loss_fn.name, dtype=dtype)
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
