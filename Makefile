@@ -3,7 +3,7 @@ VENV ?= .venv
 BACKENDS ?= .venv-backends
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow test-backends parity bench lint clean
+.PHONY: run test test-slow test-backends parity bench lint generate clean
 
 run: $(VENV)/.run  ## set up and run the main job
 	$(VENV)/bin/ml4ir-losses train configs/quickstart.yaml $(if $(RUN_DIR),--run-dir $(RUN_DIR))
@@ -24,6 +24,9 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+generate: $(VENV)/.dev  ## write what repeats the names of the registries: stubs, keys, docs/losses.md
+	$(VENV)/bin/python -m tools.generate
 
 parity: $(VENV)/.dev .venv-parity-tfr/.ready .venv-parity-st/.ready  ## values and gradients beside the peers' on new batches
 	cd parity && ../.venv-parity-tfr/bin/python run_tfr.py $(BATCHES) $(SEED) ../.venv-parity-tfr/results.npz

@@ -11,10 +11,11 @@ RUNTIME = [
     "pydantic>=2.7,<3",
     "typer>=0.15,<1",
     "rich>=13,<16",
+    "lazy_loader>=0.4,<1",
 ]
 DATA = ["scikit-learn>=1.4,<2", "pyarrow>=17,<27", "scipy>=1.13,<2"]
 TENSORFLOW = ["tensorflow>=2.21,<3"]
-TEST = ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "ir-measures>=0.4,<0.5"]
+TEST = ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "jsonschema>=4.20,<5", "ir-measures>=0.4,<0.5"]
 HUB = ["keras-hub>=0.32,<0.33"]
 SEARCH = ["bm25s>=0.2,<1", "faiss-cpu>=1.9,<2"]
 BACKENDS = ["jax>=0.5,<1", "torch==2.13.0"]
@@ -27,7 +28,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["ml4ir_losses", "ml4ir_losses.*"]),
-    package_data={"ml4ir_losses": ["py.typed"]},
+    package_data={"ml4ir_losses": ["py.typed", "*.pyi"]},
     install_requires=RUNTIME + DATA + TENSORFLOW,
     extras_require={
         "test": TEST,

@@ -11,7 +11,7 @@ from ml4ir_losses.config.schema import (
     pop_propensity,
 )
 from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.core.registry import ARCHITECTURES, METRICS, READERS, split_spec
+from ml4ir_losses.core.registry import ARCHITECTURES, ENCODERS, METRICS, READERS, split_spec
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import check_propensity
 
@@ -51,6 +51,7 @@ def check_config(config: Config) -> None:
     for i, spec in enumerate(model.metrics):
         check(f"model.metrics.{i}", lambda spec=spec: check_metric(spec))
     check("model.architecture", lambda: check_architecture(model.architecture, "features"))
+    check("model.architecture.encoder", lambda: check_encoder(model.architecture))
     if config.data.format is not None:
         check("data.format", lambda: READERS[config.data.format or ""])
     names = [metric_name(spec) for spec in model.metrics]
@@ -82,8 +83,23 @@ def check_architecture(spec: Spec, reads: str) -> None:
     """Raises `UserError` for an unknown architecture or parameter, or one that reads other data."""
     key, params = split_spec(ARCHITECTURES.kind, spec)
     entry = ARCHITECTURES[key]
-    own = getattr(entry.target, "reads", "features")
+    own = entry.trait("reads", "features")
     if own != reads:
         wanted = {"features": "a config with features", "texts": "data.columns, and no features"}
         raise UserError(f"{key!r} reads {own}: it needs {wanted[own]}.")
     entry.check_parameters(ARCHITECTURES.kind, params)
+
+
+def encoder_of(architecture: Spec) -> Spec | None:
+    """The encoder of a checked architecture; None for one without the parameter `encoder`."""
+    key, params = split_spec(ARCHITECTURES.kind, architecture)
+    spec: Spec | None = {**ARCHITECTURES[key].parameters, **params}.get("encoder")
+    return spec
+
+
+def check_encoder(architecture: Spec) -> None:
+    """Raises `UserError` for an unknown encoder, or a parameter of it."""
+    encoder = encoder_of(architecture)
+    if encoder is not None:
+        key, params = split_spec(ENCODERS.kind, encoder)
+        ENCODERS[key].check_parameters(ENCODERS.kind, params)

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.config.checks import check, check_architecture
-from ml4ir_losses.config.explain import unknown
+from ml4ir_losses.config.checks import check, check_architecture, check_encoder
 from ml4ir_losses.config.schema import Spec
 from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig
-from ml4ir_losses.core.errors import ConfigError, UserError, check_whole
-from ml4ir_losses.core.registry import ARCHITECTURES, ENCODERS, READERS, split_spec
+from ml4ir_losses.core.errors import ConfigError, UserError
+from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, READERS, Entry, split_spec
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.metrics.retrieval import check_metrics
-
-BATCHINGS: dict[str, dict[str, int]] = {
-    "in_order": {},
-    "no_duplicates": {},
-    "group_by_label": {"per_class": 2},
-    "contrastive_pairs": {"negatives": 1},
-}
-"""The batchings by key: their parameters, whole numbers, and the least that each may be."""
-_HEADS = {"pair": "pair_classifier", "decoder": "denoising_auto_encoder"}
 
 
 def loss_of(config: TextConfig, one: DatasetConfig) -> Any:
@@ -42,11 +32,9 @@ def loss_of(config: TextConfig, one: DatasetConfig) -> Any:
     return loss
 
 
-def batching_of(one: DatasetConfig, loss: Any) -> tuple[str, dict[str, Any]]:
-    """Key and parameters of a data set's batching; the one that suits the loss where none is given."""
-    if one.batching is not None:
-        return split_spec("batching", one.batching)
-    return loss.default_batching("label" in one.columns), {}
+def batching_of(one: DatasetConfig, loss: Any) -> Any:
+    """The batching of a data set; the one that suits the loss where none is given."""
+    return BATCHINGS.create(one.batching if one.batching is not None else loss.default_batching("label" in one.columns))
 
 
 def retrieval_metrics(specs: list[Spec]) -> list[tuple[str, int | None]]:
@@ -62,13 +50,25 @@ def retrieval_metrics(specs: list[Spec]) -> list[tuple[str, int | None]]:
     return found
 
 
+def trains(architecture: Entry, head: str) -> bool:
+    """True where an architecture trains losses of a head; one without the trait `heads` gives plain embeddings."""
+    return head in architecture.trait("heads", ("", "cosine", "squared_distance", "pair"))
+
+
+def _check_head(architecture: Spec, loss: Any) -> None:
+    """Raises `UserError` for a loss that needs another architecture."""
+    key, _ = split_spec("architecture", architecture)
+    if not trains(ARCHITECTURES[key], loss.head):
+        fitting = [e.key for e in ARCHITECTURES.own() if e.trait("reads") == "texts" and trains(e, loss.head)]
+        raise UserError(f"{loss.key!r} needs model.architecture {' or '.join(map(repr, fitting))}. Received: {key!r}.")
+    if loss.every_layer and not ARCHITECTURES[key].takes("every_layer"):
+        raise UserError(f"{loss.key!r} reads the embeddings of every layer; the architecture {key!r} gives the last.")
+
+
 def check_text_config(config: TextConfig) -> None:
     """Raises `ConfigError`, with the path, for what does not fit."""
-    key, params = split_spec("architecture", config.model.architecture)
     check("model.architecture", lambda: check_architecture(config.model.architecture, "texts"))
-    spec = params.get("encoder", ARCHITECTURES[key].parameters["encoder"])
-    encoder, settings = check("model.architecture.encoder", lambda: split_spec("encoder", spec))
-    check("model.architecture.encoder", lambda: ENCODERS[encoder].check_parameters("encoder", settings))
+    check("model.architecture.encoder", lambda: check_encoder(config.model.architecture))
     if config.data.format is not None:
         check("data.format", lambda: READERS[config.data.format or ""])
     several = bool(config.data.datasets)
@@ -76,7 +76,7 @@ def check_text_config(config: TextConfig) -> None:
         where = f"data.datasets.{name}" if several else "data"
         path = f"{where}.loss" if one.loss is not None else "model.loss"
         loss = check(path, lambda one=one: loss_of(config, one))
-        _check_fit(config, key, where, path, one, loss)
+        _check_fit(config, where, path, one, loss)
     retrieval = config.data.retrieval
     if retrieval is not None:
         check("data.retrieval.metrics", lambda: retrieval_metrics(retrieval.metrics))
@@ -100,32 +100,20 @@ def _judged_in_training(config: TextConfig) -> bool:
     return extra or any(one.validation for one in data.sets().values())
 
 
-def _check_fit(config: TextConfig, architecture: str, where: str, path: str, one: DatasetConfig, loss: Any) -> None:
+def _check_fit(config: TextConfig, where: str, path: str, one: DatasetConfig, loss: Any) -> None:
     """Raises `ConfigError` where loss, architecture, columns and batches of a data set do not go together."""
     texts = one.texts
-    wanted = _HEADS.get(loss.head, "bi_encoder")
-    if architecture != wanted:
-        raise ConfigError(f"{path}: {loss.key!r} needs model.architecture {wanted!r}. Received: {architecture!r}.")
-    batching, params = batching_of(one, loss)
-    low, high = (1, 1) if batching == "contrastive_pairs" else loss.text_columns
+    check(path, lambda: _check_head(config.model.architecture, loss))
+    batching = check(f"{where}.batching", lambda: batching_of(one, loss))
+    low, high = (1, 1) if batching.makes_pairs else loss.text_columns
     if len(texts) < low or (high is not None and len(texts) > high):
         count = f"{low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
         raise ConfigError(
             f"{where}.columns: {loss.key!r} takes {count} column{'s' * (count != '1')} of texts. "
             f"Received: {', '.join(texts)}."
         )
-    if batching not in BATCHINGS:
-        raise ConfigError(f"{where}.batching: {unknown(batching, tuple(BATCHINGS))}")
-    wrong = next((name for name in params if name not in BATCHINGS[batching]), None)
-    if wrong is not None:
-        takes = ", ".join(BATCHINGS[batching]) or "no parameters"
-        raise ConfigError(f"{where}.batching: {batching!r} has no parameter {wrong!r}. It takes: {takes}.")
-    for name, value in params.items():
-        check(
-            f"{where}.batching", lambda name=name, value=value: check_whole(BATCHINGS[batching][name], **{name: value})
-        )
-    needs_label = loss.labels in ("class", "binary", "share", "number") and batching != "contrastive_pairs"
-    if (needs_label or batching == "group_by_label") and "label" not in one.columns:
+    needs_label = loss.labels in ("class", "binary", "share", "number") and not batching.makes_pairs
+    if (needs_label or batching.needs_label) and "label" not in one.columns:
         raise ConfigError(f"{where}.columns.label: is missing; {loss.key!r} reads a label of each row.")
     if loss.labels == "teacher":
         if loss.teacher_embeddings and config.data.teacher is None:
@@ -138,8 +126,4 @@ def _check_fit(config: TextConfig, architecture: str, where: str, path: str, one
             f"{where}.batch_size: {loss.key!r} takes the other rows of a batch for negatives: at least 2. "
             f"Received: {size}."
         )
-    if batching == "group_by_label" and size < 2 * params.get("per_class", 2):
-        raise ConfigError(
-            f"{where}.batch_size: group_by_label needs two classes in a batch: at least "
-            f"{2 * params.get('per_class', 2)}. Received: {size}."
-        )
+    check(f"{where}.batch_size", lambda: batching.check_batch_size(size))

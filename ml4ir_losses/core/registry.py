@@ -1,16 +1,22 @@
-"""One registry for everything that a config names by its key: losses, metrics, architectures, readers."""
+"""One registry for everything that has a key: losses, metrics, architectures, readers, commands, ...
+
+A registry finds what this package registers in the modules below, and what other packages bring in their entry points
+of the group `ml4ir_losses.<plural>`, such as `ml4ir_losses.losses` or `ml4ir_losses.lambda_weights`.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from ml4ir_losses.core.errors import UserError, did_you_mean, unknown_name
-from ml4ir_losses.core.parameters import check_values, json_schema
+from ml4ir_losses.core.log import LOGGER
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -25,6 +31,11 @@ class Entry:
     loss_type: str = ""
     hidden: tuple[str, ...] = ()
     listed: bool = True
+    traits: Mapping[str, Any] = field(default_factory=dict)
+
+    def trait(self, name: str, default: Any = None) -> Any:
+        """What the registration says of the target, else the target's attribute of that name, else the default."""
+        return self.traits[name] if name in self.traits else getattr(self.target, name, default)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -38,9 +49,18 @@ class Entry:
         }
 
     @property
+    def required(self) -> list[str]:
+        """The parameters without a default."""
+        return [name for name, default in self.parameters.items() if default is inspect.Parameter.empty]
+
+    @property
     def open_ended(self) -> bool:
         """True for a target that takes any keyword."""
         return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(self.target).parameters.values())
+
+    def takes(self, name: str) -> bool:
+        """True where the target can be called with the keyword `name`."""
+        return self.open_ended or name in inspect.signature(self.target).parameters
 
     @property
     def doc(self) -> str:
@@ -61,36 +81,62 @@ class Entry:
                     f"{kind} {self.key!r} has no parameter {name!r}.{did_you_mean(name, known)} "
                     f"It takes: {', '.join(known) or 'none'}."
                 )
-        missing = [n for n, default in known.items() if default is inspect.Parameter.empty and n not in params]
+        missing = [name for name in self.required if name not in params]
         if missing:
             raise UserError(f"{kind} {self.key!r} needs the parameter {missing[0]!r}.")
+        from ml4ir_losses.core.parameters import check_values  # imports pydantic, which `--help` does not need
+
         check_values(self.target, params)
 
     def json_schema(self) -> dict[str, Any]:
         """The JSON schema of the parameters: types, limits, defaults and descriptions."""
+        from ml4ir_losses.core.parameters import json_schema
+
         return json_schema(self.target, ("self", *self.hidden))
 
 
 @dataclass
 class Registry:
-    """The keys of one kind; its modules and entry points are imported at the first look-up."""
+    """The keys of one kind; modules and entry points are imported when a key is looked up that is not known yet.
+
+    Args:
+        kind: what an entry is called in messages.
+        plural: the name of the catalogue's command, and of the group of entry points.
+        sources: modules that register entries; of a package, all modules in it.
+        hidden: parameters of a target that a config cannot set.
+        traits: what a registration, or an attribute of the target, may say of it.
+    """
 
     kind: str
-    modules: tuple[str, ...]
+    plural: str = ""
+    sources: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
-    entry_point_group: str = ""
+    traits: tuple[str, ...] = ()
     _entries: dict[str, Entry] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
-    _loaded: bool = False
+    _foreign: dict[str, EntryPoint] = field(default_factory=dict)
+    _searched: bool = False
 
-    def register(self, key: str, *, aliases: tuple[str, ...] = (), listed: bool = True) -> Callable[[T], T]:
+    @property
+    def group(self) -> str:
+        """The group of entry points."""
+        return f"ml4ir_losses.{self.plural.replace('-', '_')}"
+
+    def register(
+        self, key: str, *, aliases: tuple[str, ...] = (), listed: bool = True, **traits: Any
+    ) -> Callable[[T], T]:
         """Decorator that puts a class or function under `key`; `UserError` when a name is taken.
 
         What is not `listed` can be looked up by its key, and is left out where all entries are shown.
         """
+        for name in traits:
+            if name not in self.traits:
+                raise UserError(
+                    f"The registration of a {self.kind} takes no {name!r}: {unknown_name('trait', name, self.traits)}"
+                )
 
         def decorate(target: T) -> T:
-            entry = Entry(key, target, aliases, getattr(target, "loss_type", ""), self.hidden, listed)
+            entry = Entry(key, target, aliases, getattr(target, "loss_type", ""), self.hidden, listed, traits)
             names = (key, *aliases)
             for name in names:
                 owner = self._names.get(name)
@@ -106,40 +152,79 @@ class Registry:
 
     def __getitem__(self, name: str) -> Entry:
         if not isinstance(name, str) or name not in self._names:  # what is registered already needs no import
-            self._load()
+            self._search()
+        if isinstance(name, str) and name not in self._names and name in self._foreign:
+            self._load(name)
         if not isinstance(name, str) or name not in self._names:
-            raise UserError(unknown_name(self.kind, name, sorted(entry.key for entry in self)))
+            known = {entry.key for entry in self._entries.values() if entry.listed}
+            raise UserError(unknown_name(self.kind, name, sorted({*known, *self._foreign})))
         return self._entries[self._names[name]]
 
     def __contains__(self, name: object) -> bool:
-        self._load()
-        return name in self._names
+        self._search()
+        return name in self._names or name in self._foreign
 
     def __iter__(self) -> Iterator[Entry]:
-        self._load()
+        """All listed entries; an entry point that cannot be loaded is left out with a warning."""
+        self._search()
+        for name in list(self._foreign):
+            if name not in self._names:
+                try:
+                    self._load(name)
+                except UserError as error:
+                    LOGGER.warning("%s It is left out.", error)
         return iter([entry for entry in self._entries.values() if entry.listed])
+
+    def own(self) -> list[Entry]:
+        """The listed entries of this package, in the order of its modules and of the definitions in them."""
+        places = {name: place for place, name in enumerate(self._search())}
+        entries = [e for e in self._entries.values() if e.listed and e.target.__module__ in places]
+
+        def place(entry: Entry) -> tuple[int, int]:
+            module = entry.target.__module__
+            return places[module], list(vars(sys.modules[module])).index(entry.target.__name__)
+
+        return sorted(entries, key=place)
 
     def create(self, spec: str | Mapping[str, Any], hidden: Mapping[str, Any] | None = None, **params: Any) -> Any:
         """Calls the target of `"key"` or `{"key": ..., <params>}`; unknown keys and parameters are `UserError`s.
 
-        `hidden` holds arguments that a config cannot set.
+        `hidden` holds arguments that a config cannot set; a target gets those that it names.
         """
         key, params = split_spec(self.kind, spec, params)
         entry = self[key]
         entry.check_parameters(self.kind, params)
-        return entry.target(**params, **(hidden or {}))
+        return entry.target(**params, **{n: v for n, v in (hidden or {}).items() if entry.takes(n)})
 
-    def _load(self) -> None:
-        if self._loaded:
+    def _search(self) -> list[str]:
+        """Imports the modules of this package and looks for entry points; the names of the modules."""
+        modules = [name for source in self.sources for name in _modules(source)]
+        if not self._searched:
+            self._searched = True
+            for name in modules:
+                importlib.import_module(name)
+            for point in entry_points(group=self.group):
+                if point.name in self._names or self._foreign.setdefault(point.name, point) != point:
+                    LOGGER.warning("%s is left out: another %s has its name.", self._described(point), self.kind)
+        return modules
+
+    def _load(self, name: str) -> None:
+        """Imports what a package brings under a name; `UserError` where that fails, whatever the package raises."""
+        point = self._foreign[name]
+        try:
+            target = point.load()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(f"{self._described(point)} cannot be loaded ({reason}).") from error
+        if name in self._names:  # its module has the decorator
             return
-        self._loaded = True
-        for module in self.modules:
-            importlib.import_module(module)
-        if self.entry_point_group:
-            for point in entry_points(group=self.entry_point_group):
-                target = point.load()
-                if point.name not in self._names and callable(target):
-                    self.register(point.name)(target)
+        if not callable(target):
+            raise UserError(f"{self._described(point)} is neither a class nor a function: {point.value}.")
+        self.register(name)(target)
+
+    def _described(self, point: EntryPoint) -> str:
+        package = point.dist.name if point.dist else "unknown"
+        return f"The {self.kind} {point.name!r} of the package {package!r}"
 
 
 def split_spec(
@@ -160,58 +245,54 @@ def _same(a: Any, b: Any) -> bool:
     return a is b or (a.__module__, a.__qualname__) == (b.__module__, b.__qualname__)
 
 
+def _modules(source: str) -> list[str]:
+    """A module, or a package with all that is in it."""
+    path = getattr(importlib.import_module(source), "__path__", None)
+    if path is None:
+        return [source]
+    return [source, *sorted(module.name for module in pkgutil.walk_packages(path, f"{source}."))]
+
+
 LOSSES = Registry(
     "loss",
+    "losses",
     (
-        "ml4ir_losses.losses.pointwise.single_logit",
-        "ml4ir_losses.losses.pointwise.multiple_logits",
+        "ml4ir_losses.losses.pointwise",
         "ml4ir_losses.losses.classification",
-        "ml4ir_losses.losses.pairwise.score_differences",
-        "ml4ir_losses.losses.pairwise.lambda_loss",
-        "ml4ir_losses.losses.pairwise.yeti_rank",
-        "ml4ir_losses.losses.pairwise.circle",
-        "ml4ir_losses.losses.pairwise.margin_mse",
-        "ml4ir_losses.losses.pairwise.prob_margin_ranking",
-        "ml4ir_losses.losses.listwise.softmax",
-        "ml4ir_losses.losses.listwise.softmax_variants",
-        "ml4ir_losses.losses.listwise.surrogates",
-        "ml4ir_losses.losses.listwise.neural_sort",
-        "ml4ir_losses.losses.listwise.distillation",
-        "ml4ir_losses.losses.listwise.candidates",
-        "ml4ir_losses.losses.embedding.pairs",
-        "ml4ir_losses.losses.embedding.triplets",
-        "ml4ir_losses.losses.embedding.distillation",
-        "ml4ir_losses.losses.embedding.heads",
-        "ml4ir_losses.losses.embedding.in_batch",
-        "ml4ir_losses.losses.embedding.guided",
-        "ml4ir_losses.losses.embedding.metric_learning",
-        "ml4ir_losses.losses.embedding.wrappers",
-        "ml4ir_losses.losses.embedding.memory",
-        "ml4ir_losses.losses.embedding.sparse",
-        "ml4ir_losses.losses.embedding.denoising",
+        "ml4ir_losses.losses.pairwise",
+        "ml4ir_losses.losses.listwise",
+        "ml4ir_losses.losses.embedding",
     ),
     hidden=("loss_key", "scoring_type"),
-    entry_point_group="ml4ir_losses.losses",
 )
 METRICS = Registry(
     "metric",
+    "metrics",
     ("ml4ir_losses.metrics.functional",),
     hidden=("labels", "scores", "mask", "item_weight", "rank_fn"),
-    entry_point_group="ml4ir_losses.metrics",
 )
-LAMBDA_WEIGHTS = Registry("lambda weight", ("ml4ir_losses.losses.lambda_weights",))
-WEIGHTING_SCHEMES = Registry("weighting scheme", ("ml4ir_losses.losses.pairwise.lambda_loss",))
+LAMBDA_WEIGHTS = Registry("lambda weight", "lambda-weights", ("ml4ir_losses.losses.lambda_weights",))
+WEIGHTING_SCHEMES = Registry("weighting scheme", "weighting-schemes", ("ml4ir_losses.losses.pairwise.lambda_loss",))
 ARCHITECTURES = Registry(
     "architecture",
-    ("ml4ir_losses.model.architectures", "ml4ir_losses.model.text_architectures"),
+    "architectures",
+    ("ml4ir_losses.model.architectures",),
     hidden=("name", "dtype", "outputs", "vocabulary_size", "every_layer", "tie", "max_length"),
+    traits=("reads", "reads_pairs", "heads"),
 )
 ENCODERS = Registry(
     "encoder",
-    ("ml4ir_losses.model.text_encoders", "ml4ir_losses.model.hub_encoder"),
+    "encoders",
+    ("ml4ir_losses.model.encoders",),
     hidden=("dtype", "vocabulary_size"),
+    traits=("make_tokenizer",),
 )
-READERS = Registry("data format", ("ml4ir_losses.data.readers", "ml4ir_losses.data.synthetic"), hidden=("path",))
+READERS = Registry("data format", "readers", ("ml4ir_losses.data.readers",), hidden=("path",), traits=("endings",))
+BATCHINGS = Registry("batching", "batchings", ("ml4ir_losses.data.batchings",), hidden=("rows", "batch_size", "rng"))
+COMMANDS = Registry("command", "commands", ("ml4ir_losses.cli.commands",), traits=("panel",))
+
+REGISTRIES = (LOSSES, METRICS, LAMBDA_WEIGHTS, WEIGHTING_SCHEMES, ARCHITECTURES, ENCODERS, READERS, BATCHINGS)
+"""What a config names by key."""
 
 register_loss = LOSSES.register
 register_metric = METRICS.register
@@ -220,3 +301,5 @@ register_weighting_scheme = WEIGHTING_SCHEMES.register
 register_architecture = ARCHITECTURES.register
 register_encoder = ENCODERS.register
 register_reader = READERS.register
+register_batching = BATCHINGS.register
+register_command = COMMANDS.register

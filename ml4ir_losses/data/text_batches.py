@@ -10,8 +10,9 @@ import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.batching import import_tensorflow, prefetched
-from ml4ir_losses.data.pair_batching import proportional, round_robin
-from ml4ir_losses.data.texts import Pairs, TextPlan, TokenRows
+from ml4ir_losses.data.batchings.base import Pairs
+from ml4ir_losses.data.mixing import proportional, round_robin
+from ml4ir_losses.data.texts import TextPlan, TokenRows
 
 Batch = tuple[Any, ...]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -13,6 +13,7 @@ import numpy as np
 from ml4ir_losses.config.text_schema import DatasetConfig, TextTask
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
+from ml4ir_losses.data.batchings.base import Batching
 from ml4ir_losses.data.texts import TextRows
 
 
@@ -22,7 +23,7 @@ class TextSet:
 
     config: DatasetConfig
     loss: Any
-    batching: tuple[str, Mapping[str, Any]]
+    batching: Batching
     rows: dict[str, TextRows]
 
     @cached_property
@@ -39,7 +40,7 @@ class TextSet:
     @property
     def columns(self) -> int:
         """Columns of texts that the model sees."""
-        return 2 if self.batching[0] == "contrastive_pairs" else len(self.config.texts)
+        return 2 if self.batching.makes_pairs else len(self.config.texts)
 
     @property
     def task(self) -> TextTask:
@@ -52,7 +53,7 @@ def documents(sets: Iterable[TextSet]) -> list[str]:
     found: list[str] = []
     for one in sets:
         rows = one.rows["train"]
-        pairs = 2 if len(rows.texts) > 1 and rows.labels is None and one.batching[0] != "contrastive_pairs" else 1
+        pairs = 2 if len(rows.texts) > 1 and rows.labels is None and not one.batching.makes_pairs else 1
         found += map(" ".join, zip(*rows.texts[:pairs], strict=True))
         found += chain.from_iterable(rows.texts[pairs:])
     return list(dict.fromkeys(found))
@@ -79,7 +80,7 @@ def class_numbers(one: TextSet, rows: TextRows) -> Array:
 def check_pair_labels(one: TextSet) -> None:
     """Raises `DataError` for labels that the loss does not take: inside `fit` their values are not seen."""
     loss = one.loss
-    if one.batching[0] == "contrastive_pairs" or loss.labels not in ("binary", "share", "number", "class"):
+    if one.batching.makes_pairs or loss.labels not in ("binary", "share", "number", "class"):
         return
     for split, rows in one.rows.items():
         if loss.head == "pair" and len(one.classes) > loss.params["num_labels"]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from ml4ir_losses.config.text_schema import Column, DatasetConfig, Paths, TextDa
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.data import pair_batching
+from ml4ir_losses.data.batchings.base import Batching, Pairs
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table
 
@@ -155,16 +154,12 @@ class TokenRows:
         return np.where(inside, self.ids[np.where(inside, starts[:, None] + place, 0)], 0).astype("int32")
 
 
-Pairs = tuple[Array, Array, Array]
-"""Rows of the anchors, rows of the positives, and the label of each pair."""
-
-
 class TextPlan:
     """Which rows of a data set go into which batch, epoch by epoch.
 
     Args:
         rows: the data set.
-        batching: in_order, no_duplicates, group_by_label or contrastive_pairs, and its parameters.
+        batching: which rows make a batch.
         batch_size: rows per batch.
         shuffle: a new order in every epoch.
         seed: of the order.
@@ -174,7 +169,7 @@ class TextPlan:
     def __init__(
         self,
         rows: TextRows,
-        batching: tuple[str, Mapping[str, Any]],
+        batching: Batching,
         batch_size: int,
         *,
         shuffle: bool = False,
@@ -184,42 +179,12 @@ class TextPlan:
         self.rows, self.batching, self.batch_size, self.seed, self.least = rows, batching, batch_size, seed, least
         self.shuffle = shuffle
         self.epoch = 0
-        if batching[0] == "group_by_label":
-            self._check_classes()
-        self.steps = -(-self.pairs // batch_size)
-
-    @property
-    def pairs(self) -> int:
-        """Rows of an epoch."""
-        key, params = self.batching
-        return len(self.rows) * (1 + params.get("negatives", 7)) if key == "contrastive_pairs" else len(self.rows)
-
-    def _check_classes(self) -> None:
-        names, counts = np.unique(np.array(self.rows.labels), return_counts=True)
-        least = self.batching[1].get("per_class", 2)
-        few = names[counts < least]
-        if len(names) - len(few) < 2:
-            raise DataError(
-                f"{self.rows.source}: batches by label need two classes of at least {least} rows. "
-                f"Received: {len(names) - len(few)} of {len(names)} classes."
-            )
-        if len(few):
-            LOGGER.warning(
-                "%s: %d of %d classes have fewer than %d rows and are left out, the first %r",
-                *(self.rows.source, len(few), len(names), least, str(few[0])),
-            )
+        batching.check(rows)
+        self.steps = -(-batching.count(len(rows)) // batch_size)
 
     def batches(self) -> Iterator[Array | Pairs]:
         """The rows of each batch of the next epoch."""
         rng = np.random.default_rng([self.seed, self.epoch]) if self.shuffle else None
         self.epoch += 1
-        key, params = self.batching
-        if key == "contrastive_pairs":
-            source: Iterator[Any] = pair_batching.contrastive_pairs(len(self.rows), self.batch_size, rng, **params)
-        elif key == "group_by_label":
-            source = pair_batching.group_by_label(self.rows.labels or [], self.batch_size, rng, **params)
-        elif key == "no_duplicates":
-            source = pair_batching.no_duplicates(list(zip(*self.rows.texts, strict=True)), self.batch_size, rng)
-        else:
-            source = pair_batching.in_order(len(self.rows), self.batch_size, rng)
+        source = self.batching.batches(self.rows, self.batch_size, rng)
         return (batch for batch in source if len(batch[0] if isinstance(batch, tuple) else batch) >= self.least)

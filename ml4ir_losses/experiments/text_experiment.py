@@ -117,7 +117,7 @@ class TextExperiment:
         if loss.labels == "teacher":
             values = rows.teacher if rows.teacher is not None else self._teacher_embeddings(loss, rows)
             return lambda batch: values[batch]
-        if loss.labels == "none" or one.batching[0] == "contrastive_pairs":
+        if loss.labels == "none" or one.batching.makes_pairs:
             return lambda batch: np.zeros(len(batch), "float32")
         labels = class_numbers(one, rows) if loss.labels == "class" else rows.numbers()
         return lambda batch: labels[batch]

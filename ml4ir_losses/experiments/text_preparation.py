@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ml4ir_losses.config.checks import check
+from ml4ir_losses.config.checks import check, encoder_of
 from ml4ir_losses.config.schema import SPLITS
 from ml4ir_losses.config.text_checks import batching_of, loss_of
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
+from ml4ir_losses.core.registry import ENCODERS, split_spec
 from ml4ir_losses.data.text_sets import TextSet, check_pair_labels, documents
 from ml4ir_losses.data.texts import make_rows, read_texts
 from ml4ir_losses.model.embedding_model import EmbeddingModel
@@ -55,22 +55,20 @@ def build_model(config: TextConfig, sets: Mapping[str, TextSet]) -> EmbeddingMod
     if start is not None:
         _warm_start(model, start, config.training.initial_model)
     else:
-        start_encoders(model.towers.encoders, map(tokenizer.ids, documents(sets.values())), config.training.seed)
+        start_encoders(model.encoders, map(tokenizer.ids, documents(sets.values())), config.training.seed)
     return model
 
 
 def make_tokenizer(config: TextConfig, texts: Any) -> Tokenizer:
-    """The tokenizer of the config: that of the preset for `keras_hub`, else words of the training texts."""
+    """The tokenizer of the config: that of the encoder if it has its own, else words of the training texts."""
     settings = config.model.tokenizer
-    key, params = split_spec("architecture", config.model.architecture)
-    encoder, parameters = split_spec("encoder", params.get("encoder", ARCHITECTURES[key].parameters["encoder"]))
-    if encoder == "keras_hub":
-        from ml4ir_losses.text.hub_tokenizer import HubTokenizer
-
-        try:
-            return HubTokenizer.from_preset(parameters["preset"], settings.max_length)
-        except UserError as error:
-            raise ConfigError(f"model.architecture.encoder.preset: {error}") from None
+    encoder = encoder_of(config.model.architecture)
+    if encoder is not None:
+        key, params = split_spec(ENCODERS.kind, encoder)
+        make = ENCODERS[key].trait("make_tokenizer")
+        if make is not None:
+            tokenizer: Tokenizer = check("model.architecture.encoder", lambda: make(params, settings.max_length))
+            return tokenizer
     return WordTokenizer.fit(texts, **settings.model_dump())
 
 
@@ -81,8 +79,8 @@ def load_optional(path: str | None, where: str) -> EmbeddingModel | None:
 
 def _warm_start(model: EmbeddingModel, start: EmbeddingModel, path: str | None) -> None:
     """Takes over the encoders' weights; heads and decoders start anew."""
-    sources = start.towers.encoders
-    for place, encoder in enumerate(model.towers.encoders):
+    sources = start.encoders
+    for place, encoder in enumerate(model.encoders):
         weights = sources[min(place, len(sources) - 1)].get_weights()
         if [w.shape for w in weights] != [w.shape for w in encoder.get_weights()]:
             raise ConfigError(

@@ -16,7 +16,7 @@ from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import MASK
 from ml4ir_losses.core.registry import split_spec
 from ml4ir_losses.model.relevance_model import RelevanceModel
-from ml4ir_losses.model.text_encoders import check_positions
+from ml4ir_losses.model.text_layers import check_positions
 from ml4ir_losses.ops.sorting import scattered
 
 

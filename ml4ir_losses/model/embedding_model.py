@@ -9,18 +9,19 @@ import keras
 import numpy as np
 from keras import ops
 
+from ml4ir_losses.config.checks import check_encoder
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.config.text_schema import TextConfig, TextModelConfig, TextTask
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
+from ml4ir_losses.core.registry import ARCHITECTURES
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.row_queue import RowQueue
 from ml4ir_losses.model.heads import HEADS, PositiveNumber
 from ml4ir_losses.model.optimizers import make_optimizer
-from ml4ir_losses.model.text_encoders import check_positions
-from ml4ir_losses.model.towers import DenoisingTowers, Towers, column_names
+from ml4ir_losses.model.text_layers import check_positions
+from ml4ir_losses.model.towers import Towers, column_names
 from ml4ir_losses.model.trainer import Trainer
 from ml4ir_losses.text.tokenizers import Tokenizer, pad_rows
 
@@ -54,11 +55,12 @@ class EmbeddingModel(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"name": "embedding_model", **kwargs, "dtype": precision, "autocast": False})
+        self.model_config = model if isinstance(model, TextModelConfig) else TextModelConfig.model_validate(model)
+        check_encoder(self.model_config.architecture)  # imports the package that brings it, and with it its layers
         self.tokenizer, self.towers = (
             keras.saving.deserialize_keras_object(part) if isinstance(part, Mapping) else part
             for part in (tokenizer, towers)
         )
-        self.model_config = model if isinstance(model, TextModelConfig) else TextModelConfig.model_validate(model)
         self.tasks = {n: t if isinstance(t, TextTask) else TextTask.model_validate(t) for n, t in tasks.items()}
         self.precision = precision
         self.relevance_losses: dict[str, Any] = {name: get_loss(task.loss) for name, task in self.tasks.items()}
@@ -98,17 +100,16 @@ class EmbeddingModel(Trainer):
         losses: list[Any] = [get_loss(task.loss) for task in tasks.values()]
         hidden: dict[str, Any] = {
             "vocabulary_size": tokenizer.vocabulary_size,
+            "max_length": tokenizer.max_length,
             "every_layer": any(loss.every_layer for loss in losses),
+            "tie": all(loss.params.get("tie_encoder_decoder", True) for loss in losses),
             "dtype": config.training.precision,
         }
-        key, _ = split_spec("architecture", config.model.architecture)
-        if key == "denoising_auto_encoder":
-            hidden |= {"tie": losses[0].params["tie_encoder_decoder"], "max_length": tokenizer.max_length}
         try:
             towers = ARCHITECTURES.create(config.model.architecture, hidden=hidden)
-            for encoder in towers.encoders:
-                check_positions(encoder, tokenizer.max_length, "model.tokenizer")
             model = cls(tokenizer, towers, tasks, config.model, config.training.precision)
+            for encoder in model.encoders:
+                check_positions(encoder, tokenizer.max_length, "model.tokenizer")
         except ConfigError:
             raise
         except (UserError, TypeError, ValueError) as error:
@@ -157,7 +158,8 @@ class EmbeddingModel(Trainer):
     def build(self, input_shape: Any = None) -> None:
         """Every width is known from the encoders."""
         if not self.towers.built:
-            self.towers.build()
+            columns = max(task.columns for task in self.tasks.values())
+            self.towers.build(dict.fromkeys(column_names(columns), (None, None)))
         for name, head in self.heads.items():
             head.build((None, self.tasks[name].columns, self.towers.output_width))
         for name, memory in self.memories.items():
@@ -178,6 +180,16 @@ class EmbeddingModel(Trainer):
             if loss.head == "pair" and not training and embedding.shape[1] == 2:
                 output["score"] = ops.softmax(self.heads[name](embedding), axis=-1)
         return output
+
+    @property
+    def encoders(self) -> Sequence[Any]:
+        """The layers from token ids to embeddings, where the architecture has such."""
+        return getattr(self.towers, "encoders", ())
+
+    @property
+    def every_layer(self) -> bool:
+        """True where the embeddings are those of every layer, [B, C, L, D]."""
+        return getattr(self.towers, "every_layer", False)
 
     @property
     def row_layers(self) -> Sequence[Any]:
@@ -211,7 +223,7 @@ class EmbeddingModel(Trainer):
     def output(self, name: str, embedding: Tensor, target: Tensor, training: bool) -> Tensor:
         """What the loss of a data set reads."""
         embedding = embedding[:, : self.tasks[name].columns]
-        if isinstance(self.towers, DenoisingTowers):
+        if innermost(self.relevance_losses[name]).head == "decoder":
             return self.towers.decode(embedding[:, 0], target, training=training)
         return self.heads[name](embedding) if name in self.heads else embedding
 
@@ -242,7 +254,7 @@ class EmbeddingModel(Trainer):
             wide = min(-(-batch.shape[1] // 32) * 32, self.tokenizer.max_length)
             batch = np.pad(batch, ((0, batch_size - len(rows)), (0, wide - batch.shape[1])))
         embedding = np.asarray(ops.convert_to_numpy(self._encoder(column)(batch)))[: len(rows)]
-        last: Array = embedding[:, -1] if self.towers.every_layer else embedding
+        last: Array = embedding[:, -1] if self.every_layer else embedding
         return last
 
     def _encoder(self, column: str) -> Callable[[Array], Tensor]:
@@ -254,7 +266,7 @@ class EmbeddingModel(Trainer):
         place = "anchor" if column == "anchor" else "positive"
         if place not in self._graphs:
             self._graphs[place] = tf.function(
-                lambda ids: self.towers.encode(ids, place, training=False),
+                lambda ids: self.towers({place: ids}, training=False)[:, 0],
                 input_signature=[tf.TensorSpec([None, None], "int32")],
             )
         return self._graphs[place]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -100,7 +99,7 @@ class RelevanceModel(Trainer):
         spec = self.model_config.architecture
         hidden["dtype"] = self.precision
         key, _ = split_spec(ARCHITECTURES.kind, spec)
-        if "outputs" in inspect.signature(ARCHITECTURES[key].target).parameters:
+        if ARCHITECTURES[key].takes("outputs"):
             hidden["outputs"] = self.relevance_loss.outputs
         elif self.relevance_loss.outputs != 1:
             raise UserError(
@@ -272,7 +271,7 @@ def _kind(cls: Any, inputs: Sequence[FittedInput], config: Config) -> Any:
 
     key, _ = split_spec(ARCHITECTURES.kind, config.model.architecture)
     pairs = [fitted.name for fitted in inputs if fitted.type == "text_pair"]
-    reads_pairs = getattr(ARCHITECTURES[key].target, "reads_pairs", False)
+    reads_pairs = ARCHITECTURES[key].trait("reads_pairs", False)
     if reads_pairs and not pairs:
         raise ConfigError(f"model.architecture: {key!r} reads pairs of texts: it needs an input of type text_pair.")
     if pairs and not reads_pairs:

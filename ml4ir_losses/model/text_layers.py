@@ -312,3 +312,10 @@ class TransformerBlock(layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}
+
+
+def check_positions(encoder: Any, length: int, source: str) -> None:
+    """Raises `UserError` for an encoder that has fewer positions than its texts have tokens."""
+    most = getattr(encoder, "config", {}).get("max_length")
+    if most is not None and most < length:
+        raise UserError(f"the encoder's max_length must be at least {length}, that of {source}. Received: {most}.")

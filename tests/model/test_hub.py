@@ -10,8 +10,8 @@ import pytest
 from losses.numeric import values
 from marking import rest_slow
 from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.model.encoders.keras_hub import keras_hub as make
 from ml4ir_losses.model.hub import HubEncoder, LayeredHubEncoder, hub_encoder
-from ml4ir_losses.model.hub_encoder import keras_hub as make
 from ml4ir_losses.text.hub_tokenizer import HubTokenizer
 
 hub = pytest.importorskip("keras_hub")

@@ -106,7 +106,7 @@ def test_a_second_loss_shares_the_logits(folder):
         ),
         (
             {"loss": "mixture_em", "architecture": {"key": "dnn", "num_outputs": 1}},
-            "`num_outputs` must be a whole",
+            "`num_outputs` must be None or a whole number of at least 2",
         ),
         ({"loss": ORDINAL, "architecture": {"key": "dnn", "outputs": 2}}, "has no parameter 'outputs'"),
     ],

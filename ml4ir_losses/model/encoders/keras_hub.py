@@ -1,21 +1,28 @@
-"""The encoder key `keras_hub`; its layers are in `hub.py`, which imports Keras."""
+"""The encoder `keras_hub`; its layers are in `model/hub.py`, which imports Keras."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from ml4ir_losses.core.errors import check_choice, check_count, check_flag, check_whole
+from ml4ir_losses.core.parameters import PositiveInt
 from ml4ir_losses.core.registry import register_encoder
-from ml4ir_losses.model.text_encoders import POOLINGS
 
 
-@register_encoder("keras_hub")
+def hub_tokenizer(parameters: Mapping[str, Any], max_length: int) -> Any:
+    """The tokenizer of the preset."""
+    from ml4ir_losses.text.hub_tokenizer import HubTokenizer
+
+    return HubTokenizer.from_preset(parameters["preset"], max_length)
+
+
+@register_encoder("keras_hub", make_tokenizer=hub_tokenizer)
 def keras_hub(
     *,
     preset: str,
-    pooling: str = "mean",
-    max_length: int = 256,
-    output_dim: int | None = None,
+    pooling: Literal["mean", "max", "cls"] = "mean",
+    max_length: PositiveInt = 256,
+    output_dim: PositiveInt | None = None,
     trainable: bool = True,
     vocabulary_size: int | None = None,
     dtype: Any = None,
@@ -31,8 +38,4 @@ def keras_hub(
     """
     from ml4ir_losses.model.hub import hub_encoder
 
-    check_choice(POOLINGS, pooling=pooling)
-    check_whole(1, max_length=max_length)
-    check_count(output_dim=output_dim)
-    check_flag(trainable=trainable)
     return hub_encoder(preset, trainable, dtype, pooling=pooling, max_length=max_length, output_dim=output_dim)

@@ -1,0 +1,180 @@
+"""The public names and where each is defined; `__init__.py` imports them from there when they are first used."""
+
+from .catalogue import list_losses as list_losses, list_metrics as list_metrics
+from .config.load import load_config as load_config
+from .config.schema import Config as Config
+from .config.text_schema import TextConfig as TextConfig
+from .core.errors import ConfigError as ConfigError, DataError as DataError, UserError as UserError
+from .core.registry import (
+    register_architecture as register_architecture,
+    register_batching as register_batching,
+    register_command as register_command,
+    register_encoder as register_encoder,
+    register_lambda_weight as register_lambda_weight,
+    register_loss as register_loss,
+    register_metric as register_metric,
+    register_reader as register_reader,
+    register_weighting_scheme as register_weighting_scheme,
+)
+from .evaluation.callback import EvaluationCallback as EvaluationCallback
+from .evaluation.evaluators import (
+    BinaryEvaluator as BinaryEvaluator,
+    RerankingEvaluator as RerankingEvaluator,
+    RetrievalEvaluator as RetrievalEvaluator,
+    SimilarityEvaluator as SimilarityEvaluator,
+    TripletEvaluator as TripletEvaluator,
+)
+from .evaluation.mining import mine as mine
+from .experiments.evaluate import check as check, evaluate as evaluate, predict as predict
+from .experiments.train import Run as Run, train as train
+from .keys import LossKey as LossKey, MetricKey as MetricKey
+from .losses.base import (
+    ListwiseLossBase as ListwiseLossBase,
+    PairwiseLossBase as PairwiseLossBase,
+    PointwiseLossBase as PointwiseLossBase,
+    RelevanceLossBase as RelevanceLossBase,
+)
+from .losses.embedding.base import EmbeddingLossBase as EmbeddingLossBase
+from .losses.factory import get_loss as get_loss
+from .losses.keras_loss import RelevanceLoss as RelevanceLoss
+from .losses.lambda_weights import LambdaWeight as LambdaWeight
+from .losses.pairwise.lambda_loss import BaseWeightingScheme as BaseWeightingScheme
+from .losses.pairwise.prob_margin_ranking import (
+    FineTuningFeatures as FineTuningFeatures,
+    RankingLossInterface as RankingLossInterface,
+)
+from .metrics.ranking import RankingMetric as RankingMetric, get_metric as get_metric
+from .model.embedding_model import EmbeddingModel as EmbeddingModel
+from .model.loading import load_model as load_model
+from .model.relevance_model import RelevanceModel as RelevanceModel
+
+__version__: str
+
+# Generated from the registries by `make generate`; do not edit below.
+from .losses.classification import CategoricalCrossEntropy as CategoricalCrossEntropy
+from .losses.embedding.denoising import DenoisingAutoEncoderLoss as DenoisingAutoEncoderLoss
+from .losses.embedding.distillation import (
+    DistillKLDivLoss as DistillKLDivLoss,
+    EmbeddingMSELoss as EmbeddingMSELoss,
+    EmbeddingMarginMSELoss as EmbeddingMarginMSELoss,
+)
+from .losses.embedding.guided import CachedGISTEmbedLoss as CachedGISTEmbedLoss, GISTEmbedLoss as GISTEmbedLoss
+from .losses.embedding.heads import (
+    ArcFaceLoss as ArcFaceLoss,
+    CosFaceLoss as CosFaceLoss,
+    PairSoftmaxLoss as PairSoftmaxLoss,
+    ProxyAnchorLoss as ProxyAnchorLoss,
+    ProxyNCALoss as ProxyNCALoss,
+)
+from .losses.embedding.in_batch import (
+    CachedMultipleNegativesRankingLoss as CachedMultipleNegativesRankingLoss,
+    CachedMultipleNegativesSymmetricRankingLoss as CachedMultipleNegativesSymmetricRankingLoss,
+    ContrastiveTensionInBatchLoss as ContrastiveTensionInBatchLoss,
+    MegaBatchMarginLoss as MegaBatchMarginLoss,
+    MultipleNegativesRankingLoss as MultipleNegativesRankingLoss,
+    MultipleNegativesSymmetricRankingLoss as MultipleNegativesSymmetricRankingLoss,
+)
+from .losses.embedding.memory import CrossBatchMemoryLoss as CrossBatchMemoryLoss
+from .losses.embedding.metric_learning import (
+    MultiSimilarityLoss as MultiSimilarityLoss,
+    NTXentLoss as NTXentLoss,
+    SupConLoss as SupConLoss,
+)
+from .losses.embedding.pairs import (
+    AnglELoss as AnglELoss,
+    CoSENTLoss as CoSENTLoss,
+    ContrastiveLoss as ContrastiveLoss,
+    ContrastiveTensionLoss as ContrastiveTensionLoss,
+    CosineSimilarityLoss as CosineSimilarityLoss,
+    OnlineContrastiveLoss as OnlineContrastiveLoss,
+)
+from .losses.embedding.sparse import FlopsLoss as FlopsLoss, SpladeLoss as SpladeLoss
+from .losses.embedding.triplets import (
+    BatchAllTripletLoss as BatchAllTripletLoss,
+    BatchHardSoftMarginTripletLoss as BatchHardSoftMarginTripletLoss,
+    BatchHardTripletLoss as BatchHardTripletLoss,
+    BatchSemiHardTripletLoss as BatchSemiHardTripletLoss,
+    TripletLoss as TripletLoss,
+)
+from .losses.embedding.wrappers import (
+    AdaptiveLayerLoss as AdaptiveLayerLoss,
+    Matryoshka2dLoss as Matryoshka2dLoss,
+    MatryoshkaLoss as MatryoshkaLoss,
+)
+from .losses.lambda_weights import (
+    DCGLambdaWeight as DCGLambdaWeight,
+    LabelDiffLambdaWeight as LabelDiffLambdaWeight,
+    ListMLELambdaWeight as ListMLELambdaWeight,
+    NDCGLambdaWeight as NDCGLambdaWeight,
+    NDCGLambdaWeightV2 as NDCGLambdaWeightV2,
+    PListMLELambdaWeight as PListMLELambdaWeight,
+    PrecisionLambdaWeight as PrecisionLambdaWeight,
+    YetiDCGLambdaWeight as YetiDCGLambdaWeight,
+)
+from .losses.listwise.candidates import (
+    CachedCrossEncoderMultipleNegativesRankingLoss as CachedCrossEncoderMultipleNegativesRankingLoss,
+    CrossEncoderMultipleNegativesRankingLoss as CrossEncoderMultipleNegativesRankingLoss,
+)
+from .losses.listwise.distillation import ADRMSELoss as ADRMSELoss, CoupledRankDistilLoss as CoupledRankDistilLoss
+from .losses.listwise.neural_sort import (
+    GumbelNeuralSortCrossEntropyLoss as GumbelNeuralSortCrossEntropyLoss,
+    GumbelNeuralSortNDCGLoss as GumbelNeuralSortNDCGLoss,
+    NeuralNDCGLoss as NeuralNDCGLoss,
+    NeuralNDCGTransposedLoss as NeuralNDCGTransposedLoss,
+    NeuralSortCrossEntropyLoss as NeuralSortCrossEntropyLoss,
+    NeuralSortNDCGLoss as NeuralSortNDCGLoss,
+)
+from .losses.listwise.softmax import (
+    AuxOneHotCrossEntropy as AuxOneHotCrossEntropy,
+    AuxSoftmaxCrossEntropy as AuxSoftmaxCrossEntropy,
+    ListMLELoss as ListMLELoss,
+    PListMLELoss as PListMLELoss,
+    RankOneListNet as RankOneListNet,
+    SoftmaxCrossEntropy as SoftmaxCrossEntropy,
+)
+from .losses.listwise.softmax_variants import (
+    BinaryListNetLoss as BinaryListNetLoss,
+    CalibratedSoftmaxLoss as CalibratedSoftmaxLoss,
+    ListNetLoss as ListNetLoss,
+    Poly1SoftmaxLoss as Poly1SoftmaxLoss,
+    UniqueSoftmaxLoss as UniqueSoftmaxLoss,
+)
+from .losses.listwise.surrogates import (
+    ApproxMRRLoss as ApproxMRRLoss,
+    ApproxNDCGLoss as ApproxNDCGLoss,
+    GumbelApproxNDCGLoss as GumbelApproxNDCGLoss,
+)
+from .losses.pairwise.circle import CircleLoss as CircleLoss
+from .losses.pairwise.lambda_loss import (
+    LambdaLoss as LambdaLoss,
+    LambdaRankScheme as LambdaRankScheme,
+    NDCGLoss1Scheme as NDCGLoss1Scheme,
+    NDCGLoss2PPScheme as NDCGLoss2PPScheme,
+    NDCGLoss2Scheme as NDCGLoss2Scheme,
+    NoWeightingScheme as NoWeightingScheme,
+    RankNetLoss as RankNetLoss,
+)
+from .losses.pairwise.margin_mse import MarginMSELoss as MarginMSELoss
+from .losses.pairwise.prob_margin_ranking import (
+    CosineProbMarginRankingLoss as CosineProbMarginRankingLoss,
+    ProbMarginRankingLoss as ProbMarginRankingLoss,
+)
+from .losses.pairwise.score_differences import (
+    PairwiseHingeLoss as PairwiseHingeLoss,
+    PairwiseLogisticLoss as PairwiseLogisticLoss,
+    PairwiseMSELoss as PairwiseMSELoss,
+    PairwiseQuantileLoss as PairwiseQuantileLoss,
+    PairwiseSoftZeroOneLoss as PairwiseSoftZeroOneLoss,
+)
+from .losses.pairwise.yeti_rank import YetiLogisticLoss as YetiLogisticLoss
+from .losses.pointwise.multiple_logits import (
+    ClickEMLoss as ClickEMLoss,
+    MixtureEMLoss as MixtureEMLoss,
+    OrdinalLoss as OrdinalLoss,
+)
+from .losses.pointwise.single_logit import (
+    BinaryCrossEntropyLoss as BinaryCrossEntropyLoss,
+    MeanSquaredErrorLoss as MeanSquaredErrorLoss,
+    RootMeanSquaredErrorLoss as RootMeanSquaredErrorLoss,
+    SigmoidCrossEntropy as SigmoidCrossEntropy,
+)

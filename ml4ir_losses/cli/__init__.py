@@ -1,0 +1,87 @@
+"""`ml4ir-losses`: the command line.
+
+Every command is a function in a module of `commands/`. Other packages bring theirs in the entry points
+`ml4ir_losses.commands`: a function, or a `typer.Typer` of several commands.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from ml4ir_losses.cli.output import say
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import COMMANDS
+
+
+def make_app() -> typer.Typer:
+    """The command line with every command that there is."""
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback()(_options)
+    for entry in COMMANDS:
+        if isinstance(entry.target, typer.Typer):
+            app.add_typer(entry.target, name=entry.key)
+        else:
+            app.command(entry.key, rich_help_panel=entry.trait("panel"))(entry.target)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from ml4ir_losses import __version__
+
+        say(f"ml4ir-losses {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Train, evaluate and use ranking and embedding models from a YAML config."""
+
+
+class _Terminal(logging.StreamHandler):  # type: ignore[type-arg]
+    """Log lines on stderr; tracebacks stay in the log file."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(record, "file_only", False)
+
+
+def _set_up() -> None:
+    logger = logging.getLogger("ml4ir_losses")
+    logger.setLevel(logging.INFO)
+    handler = _Terminal()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
+def main() -> None:
+    """Runs the command line: exit code 0, 1 for a run that failed, 2 for bad usage, config or data."""
+    _set_up()
+    try:
+        code = make_app()(standalone_mode=False) or 0
+        if code == 130:  # what Typer makes of Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code)
+    except UserError as error:
+        say(f"error: {error}", error=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        say("interrupted", error=True)
+        sys.exit(1)
+    except Exception as error:
+        if hasattr(error, "exit_code") and hasattr(error, "show"):  # a usage error of the command line
+            error.show()
+            sys.exit(error.exit_code)
+        if os.environ.get("ML4IR_LOSSES_TRACEBACK"):
+            raise
+        say(f"failed: {type(error).__name__}: {error}", error=True)
+        sys.exit(1)

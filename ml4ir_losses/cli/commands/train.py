@@ -1,0 +1,35 @@
+"""The command `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ml4ir_losses.cli.options import ConfigPath, Overrides, Seed
+from ml4ir_losses.cli.output import import_keras, print_metrics, progress, say
+from ml4ir_losses.core.registry import register_command
+
+
+@register_command("train")
+def train(
+    config: ConfigPath,
+    run_dir: Annotated[Path | None, typer.Option(help="Run folder; default runs/<name>-<time>.")] = None,
+    overrides: Overrides = None,
+    seed: Seed = None,
+) -> None:
+    """Train a model, evaluate it on the test split and save everything in a run folder."""
+    from ml4ir_losses.config.load import load_config
+
+    checked = load_config(config, overrides or (), seed)
+    import_keras()
+    from ml4ir_losses.experiments.train import train as run_training
+
+    run = run_training(checked, run_dir, progress=progress())
+    if run.metrics:
+        last = list(run.metrics)[-1]
+        print_metrics({"model": run.metrics[last], **run.baselines}, f"{checked.name}: {last} metrics")
+    say(f"run folder: {run.path}")
+    if run.missed or run.interrupted:
+        raise typer.Exit(1)

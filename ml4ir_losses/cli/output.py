@@ -1,0 +1,69 @@
+"""What commands write: lines, tables, progress; and the import of the backend without its noise."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def say(text: str, error: bool = False) -> None:
+    print(text, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def print_table(columns: list[str], rows: list[list[str]], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    # A pipe has no width: let no cell be cut there.
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    table = Table(*columns, title=title or None, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def print_metrics(rows: dict[str, dict[str, float]], title: str) -> None:
+    names = list(next(iter(rows.values())))
+    if len(names) > 6:  # a column each would be cut
+        cells = [[name, *(f"{values[name]:.4f}" for values in rows.values())] for name in names]
+        print_table(["", *rows], cells, title)
+        return
+    print_table(["", *names], [[who, *(f"{values[n]:.4f}" for n in names)] for who, values in rows.items()], title)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Any]:
+    """A function that shows on a terminal how many are done."""
+    bar = progress()
+    if bar is None:
+        yield None
+        return
+    with bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done: bar.update(task, completed=done, description=f"{done:,} {what}")
+
+
+def progress() -> Any:
+    if not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(console=Console(stderr=True), transient=True)
+
+
+def import_keras() -> None:
+    """Imports the backend without what its C++ part prints on stderr before it reads the log level."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stderr, silence = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    try:
+        import keras  # noqa: F401
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(silence)

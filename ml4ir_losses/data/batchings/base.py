@@ -1,0 +1,47 @@
+"""What a batching is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ml4ir_losses.core.arrays import Array
+
+if TYPE_CHECKING:
+    from ml4ir_losses.data.texts import TextRows
+
+Rng = np.random.Generator | None
+Pairs = tuple[Array, Array, Array]
+"""Rows of the anchors, rows of the positives, and the label of each pair."""
+
+
+class Batching(ABC):
+    """Which rows of a data set make a batch; the parameters of `__init__` are those of the config.
+
+    Attributes:
+        needs_label: the rows must have labels.
+        makes_pairs: batches are `Pairs` of a single column of texts, with labels of their own.
+    """
+
+    key: str
+    needs_label = False
+    makes_pairs = False
+
+    @abstractmethod
+    def batches(self, rows: TextRows, batch_size: int, rng: Rng) -> Iterator[Any]:
+        """The row numbers of each batch of an epoch, or its `Pairs`; `rng` draws the order, None: the rows' own."""
+
+    def count(self, rows: int) -> int:
+        """Rows or pairs of an epoch over so many rows of data."""
+        return rows
+
+    def check_batch_size(self, size: int) -> None:
+        """Raises `UserError` for a batch size that is too small."""
+        return
+
+    def check(self, rows: TextRows) -> None:
+        """Raises `DataError` for rows of which no batches can be made."""
+        return

@@ -1,0 +1,54 @@
+"""The architecture `dnn`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.parameters import NonNegative
+from ml4ir_losses.core.registry import register_architecture
+from ml4ir_losses.model.rules import Outputs, Rate, Widths, as_list
+
+
+@register_architecture("dnn")
+def dnn(
+    *,
+    hidden_units: Widths = (256, 128),
+    activation: str = "relu",
+    dropout: Rate = 0.0,
+    input_dropout: Rate = 0.0,
+    layer_norm: bool = False,
+    l2: NonNegative = 0.0,
+    num_outputs: Outputs = None,
+    outputs: int | None = 1,
+    dtype: Any = None,
+) -> Any:
+    """A multilayer perceptron that scores every document by itself.
+
+    Args:
+        hidden_units: width of each hidden layer.
+        activation: a Keras activation.
+        dropout: share of the hidden units that is dropped in training.
+        input_dropout: share of the features that is dropped in training.
+        layer_norm: normalise each hidden layer's output before its activation.
+        l2: factor of the squared weights in the loss.
+        num_outputs: scorers of the loss `mixture_em`, classes of `categorical_cross_entropy`; 2 when left out.
+    """
+    if num_outputs is not None and outputs is not None:
+        raise UserError(
+            "`num_outputs` is for the losses 'mixture_em' and 'categorical_cross_entropy'; this one takes "
+            f"{outputs} logit{'s' * (outputs > 1)} per document."
+        )
+    from ml4ir_losses.model.layers import DenseScorer
+
+    return DenseScorer(
+        hidden_units=as_list(hidden_units),
+        activation=activation,
+        dropout=dropout,
+        input_dropout=input_dropout,
+        layer_norm=layer_norm,
+        l2=l2,
+        outputs=(num_outputs or 2) if outputs is None else outputs,
+        name="scorer",
+        dtype=dtype,
+    )

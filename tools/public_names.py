@@ -1,0 +1,52 @@
+"""What repeats the names of the registries: the public names, the constants of keys, the README's table of losses."""
+
+from __future__ import annotations
+
+import re
+
+from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, METRICS, WEIGHTING_SCHEMES, Entry
+
+FAMILIES = ("pointwise", "pairwise", "listwise", "classification", "embedding")
+MARK = "# Generated from the registries by `make generate`; do not edit below.\n"
+KEYS = '''"""Keys as constants; generated from the registries by `make generate`."""
+
+from enum import StrEnum
+'''
+
+
+def by_family() -> dict[str, list[Entry]]:
+    """The losses of this package by their type."""
+    losses = LOSSES.own()
+    return {family: found for family in FAMILIES if (found := [e for e in losses if e.loss_type == family])}
+
+
+def stub(text: str) -> str:
+    """`__init__.pyi` with the classes of losses and weights below the names that stand in it."""
+    homes: dict[str, set[str]] = {}
+    for entry in (*LOSSES.own(), *LAMBDA_WEIGHTS.own(), *WEIGHTING_SCHEMES.own()):
+        home = entry.target.__module__.removeprefix("ml4ir_losses")
+        homes.setdefault(home, set()).add(entry.target.__name__)
+    lines = []
+    for home in sorted(homes):
+        names = [f"{name} as {name}" for name in sorted(homes[home])]
+        line = f"from {home} import {', '.join(names)}"
+        lines.append(
+            line if len(line) <= 120 else "\n".join([f"from {home} import (", *(f"    {n}," for n in names), ")"])
+        )
+    return text.partition(MARK)[0] + MARK + "\n".join(lines) + "\n"
+
+
+def keys(_: str = "") -> str:
+    """`keys.py`."""
+    text = KEYS
+    for name, registry in (("LossKey", LOSSES), ("MetricKey", METRICS)):
+        text += f'\n\nclass {name}(StrEnum):\n    """The keys of the {registry.plural}."""\n\n'
+        text += "".join(f'    {entry.key.upper()} = "{entry.key}"\n' for entry in registry.own())
+    return text
+
+
+def readme(text: str) -> str:
+    """The text with the keys of every type in its table of losses."""
+    rows = [f"| {family} | {', '.join(f'`{e.key}`' for e in entries)} |" for family, entries in by_family().items()]
+    table = "\n".join(["| type | keys |", "|---|---|", *rows, ""])
+    return re.sub(r"\| type \| keys \|\n(?:\|.*\n)+", lambda _: table, text)
