@@ -9,7 +9,7 @@ from ml4ir_losses.config.checks import check, encoder_of
 from ml4ir_losses.config.schema import SPLITS
 from ml4ir_losses.config.text_checks import batching_of, loss_of
 from ml4ir_losses.config.text_schema import TextConfig
-from ml4ir_losses.core.errors import ConfigError, UserError
+from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import ENCODERS, split_spec
 from ml4ir_losses.data.text_sets import TextSet, check_pair_labels, documents

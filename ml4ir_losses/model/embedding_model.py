@@ -223,7 +223,7 @@ class EmbeddingModel(Trainer):
     def output(self, name: str, embedding: Tensor, target: Tensor, training: bool) -> Tensor:
         """What the loss of a data set reads."""
         embedding = embedding[:, : self.tasks[name].columns]
-        if innermost(self.relevance_losses[name]).head == "decoder":
+        if self.relevance_losses[name].head == "decoder":
             return self.towers.decode(embedding[:, 0], target, training=training)
         return self.heads[name](embedding) if name in self.heads else embedding
 
