@@ -1,7 +1,6 @@
 """The documentation: the generated part is up to date, what it names exists, its code runs."""
 
 import importlib
-import importlib.util
 import re
 
 import pytest
@@ -36,18 +35,6 @@ def tables(text):
 
 def codes(cell):
     return re.findall(r"`([^`]+)`", cell)
-
-
-@pytest.fixture(scope="module")
-def generate():
-    spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "docs" / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_list_of_losses_is_up_to_date(generate):
-    assert read("losses.md") == generate.render(), f"docs/losses.md is out of date, run: {generate.COMMAND}"
 
 
 def test_the_list_of_losses_holds_every_key():

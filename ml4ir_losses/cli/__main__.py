@@ -2,4 +2,5 @@
 
 from ml4ir_losses.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

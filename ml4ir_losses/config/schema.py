@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES, METRICS
+from ml4ir_losses.config.spec_schema import keys_of, weighted_sums
+from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES, METRICS, Entry
 
 SPLITS = ("train", "validation", "test")
 Spec = str | dict[str, Any]
@@ -22,16 +22,22 @@ def or_string(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [section, {"type": "string"}]
 
 
-def keys_of(registry: Any) -> Callable[[dict[str, Any]], None]:
-    """Puts the keys of a registry into the JSON schema of a spec, for completion in editors."""
+def reads_features(entry: Entry) -> bool:
+    """True for an architecture of documents with features."""
+    return entry.trait("reads", "features") == "features"
 
-    def extend(schema: dict[str, Any]) -> None:
-        spec = schema["items"] if schema.get("type") == "array" else schema
-        names = sorted(name for entry in registry for name in (entry.key, *entry.aliases))
-        by_key = {"type": "object", "properties": {"key": {"enum": names}}}
-        spec["anyOf"] = [{"enum": names}, by_key]
 
-    return extend
+def ranks_documents(entry: Entry) -> bool:
+    """True for a loss of ranked documents."""
+    return entry.loss_type != "embedding"
+
+
+_PROPENSITY = {"propensity": {"description": "inverse propensity weighting of clicks"}}
+_AUX = {
+    **_PROPENSITY,
+    "weight": {"type": "number", "minimum": 0, "default": 1.0},
+    "label": {"type": ["string", "null"], "description": "column of its labels; that of the model when left out"},
+}
 
 
 class Strict(BaseModel):
@@ -295,9 +301,12 @@ class OptimizedModel(Strict):
 class ModelConfig(OptimizedModel):
     """Architecture, loss, metrics, optimizer."""
 
-    architecture: Spec = Field("dnn", json_schema_extra=keys_of(ARCHITECTURES))
-    loss: Spec = Field(description="a key, its parameters beside it", json_schema_extra=keys_of(LOSSES))
-    aux_losses: list[AuxLoss] = Field(default_factory=list)
+    architecture: Spec = Field("dnn", json_schema_extra=keys_of(ARCHITECTURES, reads_features))
+    loss: Spec = Field(
+        description="a key, its parameters beside it",
+        json_schema_extra=keys_of(LOSSES, ranks_documents, _PROPENSITY, weighted_sums),
+    )
+    aux_losses: list[AuxLoss] = Field(default_factory=list, json_schema_extra=keys_of(LOSSES, ranks_documents, _AUX))
     metrics: list[Spec] = Field(
         default_factory=lambda: list(_METRICS), min_length=1, json_schema_extra=keys_of(METRICS)
     )

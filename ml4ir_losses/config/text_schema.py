@@ -8,9 +8,10 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from ml4ir_losses.config.schema import OptimizedModel, Spec, Strict, TrainingConfig, keys_of, or_string
+from ml4ir_losses.config.schema import OptimizedModel, Spec, Strict, TrainingConfig, or_string, reads_features
+from ml4ir_losses.config.spec_schema import keys_of
 from ml4ir_losses.core.errors import UserError, did_you_mean
-from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES
+from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, LOSSES, Entry
 from ml4ir_losses.metrics.retrieval import RETRIEVAL_METRICS
 
 Paths = str | list[str]
@@ -18,6 +19,11 @@ Column = str | list[str]
 TEXT = re.compile(r"anchor|positive|negative(_\d+)?|text")
 _OTHER = ("label", "weight", "teacher")
 _METRICS: list[Spec] = [{"key": key, "topn": topn} for key, topn in RETRIEVAL_METRICS]
+
+
+def embeds_texts(entry: Entry) -> bool:
+    """True for a loss of embeddings."""
+    return entry.loss_type == "embedding"
 
 
 def listed(value: Paths | None) -> list[str]:
@@ -34,9 +40,11 @@ class DatasetConfig(Strict):
     columns: dict[str, Column] = Field(
         description="anchor, positive, negative_1, ... or text; label, weight, teacher; columns of a list are joined"
     )
-    loss: Spec | None = Field(None, description="that of the model when left out", json_schema_extra=keys_of(LOSSES))
+    loss: Spec | None = Field(
+        None, description="that of the model when left out", json_schema_extra=keys_of(LOSSES, embeds_texts)
+    )
     batch_size: int | None = Field(None, ge=1, description="that of the data section when left out")
-    batching: Spec | None = Field(None, description="as that of the data section")
+    batching: Spec | None = Field(None, description="as that of the data section", json_schema_extra=keys_of(BATCHINGS))
 
     @field_validator("columns")
     @classmethod
@@ -112,7 +120,9 @@ class TextDataConfig(Strict):
     columns: dict[str, Column] | None = None
     batch_size: int = Field(64, ge=1, description="rows per batch")
     batching: Spec | None = Field(
-        None, description="in_order, no_duplicates, group_by_label or contrastive_pairs; by the loss when left out"
+        None,
+        description="which rows make a batch; what suits the loss when left out",
+        json_schema_extra=keys_of(BATCHINGS),
     )
     shuffle: bool = True
     datasets: dict[str, DatasetConfig] = Field(
@@ -194,12 +204,12 @@ class TokenizerConfig(Strict):
 class TextModelConfig(OptimizedModel):
     """Architecture, tokenizer, loss, optimizer."""
 
-    architecture: Spec = Field(json_schema_extra=keys_of(ARCHITECTURES))
+    architecture: Spec = Field(json_schema_extra=keys_of(ARCHITECTURES, lambda entry: not reads_features(entry)))
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
     loss: Spec | None = Field(
         None,
         description="a key, its parameters beside it; data sets may bring their own",
-        json_schema_extra=keys_of(LOSSES),
+        json_schema_extra=keys_of(LOSSES, embeds_texts),
     )
 
 

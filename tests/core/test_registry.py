@@ -3,7 +3,6 @@
 import doctest
 import importlib
 import inspect
-import os
 import subprocess
 import sys
 from typing import Annotated
@@ -284,27 +283,3 @@ def test_examples_run():
     result = doctest.testmod(importlib.import_module("ml4ir_losses.losses.base"), optionflags=doctest.ELLIPSIS)
     assert result.attempted > 0
     assert result.failed == 0
-
-
-def test_a_package_brings_its_loss_by_an_entry_point(tmp_path):
-    """An installed package of somebody else: a module, and the metadata that name its loss and its metric."""
-    (tmp_path / "plugin.py").write_text(
-        "from ml4ir_losses.functional import mrr, softmax_cross_entropy\n"
-        "from ml4ir_losses.losses.base import ListwiseLossBase\n"
-        "class Plugged(ListwiseLossBase):\n"
-        "    function = staticmethod(softmax_cross_entropy)\n"
-    )
-    metadata = tmp_path / "plugin-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        "[ml4ir_losses.losses]\nplugged = plugin:Plugged\n[ml4ir_losses.metrics]\nplugged_mrr = plugin:mrr\n"
-    )
-    code = (
-        "from ml4ir_losses.losses.factory import get_loss; from ml4ir_losses.core.registry import LOSSES, METRICS;"
-        "assert get_loss('plugged', temperature=2.0).key == 'plugged';"
-        "assert 'plugged' in [entry.key for entry in LOSSES]; assert 'plugged_mrr' in METRICS"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr

@@ -1,0 +1,94 @@
+"""`ml4ir-losses schema`: the JSON schema allows what a config may be, and marks what it may not."""
+
+import json
+from copy import deepcopy
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from pydantic import TypeAdapter
+
+from markdown_blocks import ROOT
+from ml4ir_losses.config.load import AnyConfig, load_config
+from ml4ir_losses.config.yaml_io import apply_override
+from ml4ir_losses.core.errors import ConfigError
+from ml4ir_losses.core.registry import LOSSES
+
+CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def validator():
+    schema = json.loads(json.dumps(TypeAdapter(AnyConfig).json_schema()))
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+def read(name):
+    return yaml.safe_load((ROOT / "configs" / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_schema_allows_shipped_configs(validator, name):
+    assert not [error.message for error in validator.iter_errors(read(name))]
+
+
+FEATURES, TEXTS = "quickstart.yaml", "embedding.yaml"
+GOOD = [
+    (FEATURES, "model.loss=softmax_loss"),
+    (FEATURES, "model.loss={key: list_mle, temperature: 0.5, propensity: {eta: 1.0}}"),
+    (FEATURES, "model.loss={softmax_cross_entropy: 0.9, pairwise_logistic: 0.1}"),
+    (FEATURES, "model.loss={key: pairwise_logistic, lambda_weight: {key: ndcg, topn: 5}}"),
+    (FEATURES, "model.aux_losses=[{key: sigmoid_cross_entropy, weight: 0.1, label: clicked}]"),
+    (FEATURES, "model.architecture={key: dnn, hidden_units: [16], dropout: 0.1}"),
+    (FEATURES, "model.metrics=[mrr, {key: ndcg, topn: 3}]"),
+    (TEXTS, "model.architecture={key: bi_encoder, encoder: {key: cnn, filters: [4, 4]}}"),
+    (TEXTS, "data.batching={key: group_by_label, per_class: 3}"),
+]
+BAD = [
+    (FEATURES, "model.loss=listmle"),
+    (FEATURES, "model.loss={key: list_mle, temprature: 0.5}"),
+    (FEATURES, "model.loss={key: list_mle, temperature: 0}"),
+    (FEATURES, "model.loss={key: list_mle, temperature: warm}"),
+    (FEATURES, "model.loss={key: pairwise_logistic, lambda_weight: {key: ndcg, topn: 0}}"),
+    (FEATURES, "model.loss=ordinal"),
+    (FEATURES, "model.loss={softmax_cross_entropy: 0.9, pairwise_logistics: 0.1}"),
+    (FEATURES, "model.aux_losses=[{key: sigmoid_cross_entropy, weights: 0.1}]"),
+    (FEATURES, "model.architecture=bi_encoder"),
+    (FEATURES, "model.architecture={key: dnn, hidden_units: [0]}"),
+    (FEATURES, "model.architecture={key: dnn, dropout: 1.0}"),
+    (FEATURES, "model.metrics=[{key: ndcg, topn: 0}]"),
+    (TEXTS, "model.loss=list_mle"),
+    (TEXTS, "model.architecture={key: bi_encoder, encoder: {key: cnn, kernel_size: 0}}"),
+    (TEXTS, "model.architecture={key: bi_encoder, encoder: {key: keras_hub}}"),
+    (TEXTS, "data.batching={key: group_by_label, per_class: 1}"),
+]
+
+
+def changed(name, override):
+    config = deepcopy(read(name))
+    apply_override(config, override)
+    return config
+
+
+@pytest.mark.parametrize(("name", "override"), GOOD)
+def test_schema_allows_what_is_valid(validator, name, override):
+    assert not [error.message for error in validator.iter_errors(changed(name, override))]
+
+
+@pytest.mark.parametrize(("name", "override"), BAD)
+def test_schema_and_checks_refuse_what_is_wrong(validator, name, override):
+    config = changed(name, override)
+    assert not validator.is_valid(config)
+    with pytest.raises(ConfigError):
+        load_config(config)
+
+
+def test_schema_describes_the_parameters_of_every_loss(validator):
+    text = json.dumps(validator.schema)
+    for entry in LOSSES:
+        assert f'"{entry.key}"' in text
+    temperature = LOSSES["list_mle"].json_schema()["properties"]["temperature"]
+    assert temperature["exclusiveMinimum"] == 0
+    assert temperature["default"] == 1.0
+    assert temperature["description"]
