@@ -24,7 +24,7 @@ def or_string(schema: dict[str, Any]) -> None:
 
 def reads_features(entry: Entry) -> bool:
     """True for an architecture of documents with features."""
-    return entry.trait("reads", "features") == "features"
+    return bool(entry.trait("reads", "features") == "features")
 
 
 def ranks_documents(entry: Entry) -> bool:
@@ -32,8 +32,8 @@ def ranks_documents(entry: Entry) -> bool:
     return entry.loss_type != "embedding"
 
 
-_PROPENSITY = {"propensity": {"description": "inverse propensity weighting of clicks"}}
-_AUX = {
+_PROPENSITY: dict[str, dict[str, Any]] = {"propensity": {"description": "inverse propensity weighting of clicks"}}
+_AUX: dict[str, dict[str, Any]] = {
     **_PROPENSITY,
     "weight": {"type": "number", "minimum": 0, "default": 1.0},
     "label": {"type": ["string", "null"], "description": "column of its labels; that of the model when left out"},

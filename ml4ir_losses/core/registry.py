@@ -257,6 +257,7 @@ LOSSES = Registry(
     "loss",
     "losses",
     (
+        "ml4ir_losses.losses.factory",
         "ml4ir_losses.losses.pointwise",
         "ml4ir_losses.losses.classification",
         "ml4ir_losses.losses.pairwise",

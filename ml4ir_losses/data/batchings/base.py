@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 
-if TYPE_CHECKING:
-    from ml4ir_losses.data.texts import TextRows
-
 Rng = np.random.Generator | None
 Pairs = tuple[Array, Array, Array]
 """Rows of the anchors, rows of the positives, and the label of each pair."""
+
+
+class Rows(Protocol):
+    """The rows of a data set: the texts of every column, the labels (None: there are none), the file for messages."""
+
+    texts: list[list[str]]
+    labels: list[str] | None
+    source: str
+
+    def __len__(self) -> int: ...
 
 
 class Batching(ABC):
@@ -31,7 +38,7 @@ class Batching(ABC):
     makes_pairs = False
 
     @abstractmethod
-    def batches(self, rows: TextRows, batch_size: int, rng: Rng) -> Iterator[Any]:
+    def batches(self, rows: Rows, batch_size: int, rng: Rng) -> Iterator[Any]:
         """The row numbers of each batch of an epoch, or its `Pairs`; `rng` draws the order, None: the rows' own."""
 
     def count(self, rows: int) -> int:
@@ -42,6 +49,6 @@ class Batching(ABC):
         """Raises `UserError` for a batch size that is too small."""
         return
 
-    def check(self, rows: TextRows) -> None:
+    def check(self, rows: Rows) -> None:
         """Raises `DataError` for rows of which no batches can be made."""
         return

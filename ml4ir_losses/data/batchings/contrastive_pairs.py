@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,10 +10,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError, check_count
 from ml4ir_losses.core.parameters import PositiveInt
 from ml4ir_losses.core.registry import register_batching
-from ml4ir_losses.data.batchings.base import Batching, Pairs, Rng
-
-if TYPE_CHECKING:
-    from ml4ir_losses.data.texts import TextRows
+from ml4ir_losses.data.batchings.base import Batching, Pairs, Rng, Rows
 
 
 def contrastive_pairs(
@@ -53,7 +49,7 @@ class ContrastivePairs(Batching):
     def __init__(self, negatives: PositiveInt = 7) -> None:
         self.negatives = negatives
 
-    def batches(self, rows: TextRows, batch_size: int, rng: Rng) -> Iterator[Pairs]:
+    def batches(self, rows: Rows, batch_size: int, rng: Rng) -> Iterator[Pairs]:
         return contrastive_pairs(len(rows), batch_size, rng, self.negatives)
 
     def count(self, rows: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge
@@ -13,10 +13,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError, check_count
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import register_batching
-from ml4ir_losses.data.batchings.base import Batching, Rng
-
-if TYPE_CHECKING:
-    from ml4ir_losses.data.texts import TextRows
+from ml4ir_losses.data.batchings.base import Batching, Rng, Rows
 
 
 def group_by_label(
@@ -86,7 +83,7 @@ class GroupByLabel(Batching):
     def __init__(self, per_class: Annotated[int, Ge(2)] = 2) -> None:
         self.per_class = per_class
 
-    def batches(self, rows: TextRows, batch_size: int, rng: Rng) -> Iterator[Array]:
+    def batches(self, rows: Rows, batch_size: int, rng: Rng) -> Iterator[Array]:
         return group_by_label(rows.labels or [], batch_size, rng, self.per_class)
 
     def check_batch_size(self, size: int) -> None:
@@ -95,7 +92,7 @@ class GroupByLabel(Batching):
                 f"{self.key} needs two classes in a batch: at least {2 * self.per_class}. Received: {size}."
             )
 
-    def check(self, rows: TextRows) -> None:
+    def check(self, rows: Rows) -> None:
         names, counts = np.unique(np.array(rows.labels), return_counts=True)
         few = names[counts < self.per_class]
         if len(names) - len(few) < 2:

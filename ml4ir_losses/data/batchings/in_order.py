@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import check_count
 from ml4ir_losses.core.registry import register_batching
-from ml4ir_losses.data.batchings.base import Batching, Rng
-
-if TYPE_CHECKING:
-    from ml4ir_losses.data.texts import TextRows
+from ml4ir_losses.data.batchings.base import Batching, Rng, Rows
 
 
 def in_order(rows: int, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[Array]:
@@ -28,5 +24,5 @@ def in_order(rows: int, batch_size: int, rng: np.random.Generator | None = None)
 class InOrder(Batching):
     """Every row once, in a new order in each epoch."""
 
-    def batches(self, rows: TextRows, batch_size: int, rng: Rng) -> Iterator[Array]:
+    def batches(self, rows: Rows, batch_size: int, rng: Rng) -> Iterator[Array]:
         return in_order(len(rows), batch_size, rng)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import check_count
 from ml4ir_losses.core.registry import register_batching
-from ml4ir_losses.data.batchings.base import Batching, Rng
-
-if TYPE_CHECKING:
-    from ml4ir_losses.data.texts import TextRows
+from ml4ir_losses.data.batchings.base import Batching, Rng, Rows
 
 
 def no_duplicates(
@@ -55,5 +51,5 @@ def no_duplicates(
 class NoDuplicates(Batching):
     """Every row once, and no text twice in a batch: a copy of a positive would be taken for a negative."""
 
-    def batches(self, rows: TextRows, batch_size: int, rng: Rng) -> Iterator[Array]:
+    def batches(self, rows: Rows, batch_size: int, rng: Rng) -> Iterator[Array]:
         return no_duplicates(list(zip(*rows.texts, strict=True)), batch_size, rng)
