@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 import keras
 
 from ml4ir_losses.core.errors import UserError, did_you_mean
+from ml4ir_losses.core.parameters import check_values
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.keras_loss import RelevanceLoss
-from ml4ir_losses.losses.serialization import to_config
+from ml4ir_losses.losses.serialization import from_config, to_config
 
 Init = TypeVar("Init", bound=Callable[..., None])
 
@@ -169,6 +170,12 @@ class PeerLoss(PeerKerasClass, RelevanceLoss):
 
 class PeerObject(PeerClass):
     """An object of ours under a peer's name, whose config is ours: `get_config` gives our key and our parameters."""
+
+    def _build(self, params: dict[str, Any]) -> None:
+        params = {name: from_config(value) for name, value in params.items()}
+        ours = next(base for base in type(self).__mro__ if not issubclass(base, PeerClass))
+        check_values(ours, params)  # it checks itself by the signature, which is the peer's here
+        super()._build(params)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

@@ -113,6 +113,25 @@ def test_unsupported_values_raise():
         cross_encoder.NoScheme  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: tf_ranking.SoftmaxLoss(temperature=0), r"`temperature` must be .*Received: temperature=0"),
+        (lambda: tf_ranking.DCGLambdaWeight(topn=0), r"`topn` must be .*Received: topn=0"),
+        (lambda: tf_ranking.DCGLambdaWeight(gain_fn="pow"), r"Unknown gain 'pow'.*pow2_minus_1"),
+        (lambda: tf_ranking.ListMLELambdaWeight(3), r"Unknown discount 3"),
+        (lambda: tf_ranking.NDCGMetric(topn=-1), r"`topn` must be .*Received: topn=-1"),
+        (lambda: cross_encoder.LambdaLoss(sigma=-1.0), r"`sigma` must be .*Received: sigma=-1.0"),
+        (lambda: losses.TripletLoss(triplet_margin=-1.0), r"`margin` must be .*Received: margin=-1.0"),
+        (lambda: ml4ir.SigmoidCrossEntropy(normalization="mean"), r"`normalization` must be .*'mean'"),
+        (lambda: ml4ir.RankOneListNet(min_label="low"), r"`min_label` must be .*'low'"),
+    ],
+)
+def test_values_that_our_losses_refuse_raise(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
 def test_base_classes_of_ml4ir_are_ours():
     for name in ("RelevanceLossBase", "PointwiseLossBase", "PairwiseLossBase", "ListwiseLossBase"):
         assert getattr(ml4ir, name) is getattr(ml4ir_losses, name)

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from ml4ir_losses.compat.tf_ranking.base import TRANSLATE
 from ml4ir_losses.compat.tf_ranking.keras.lambda_weights import (
     create_ndcg_lambda_weight,
     create_p_list_mle_lambda_weight,
     create_reciprocal_rank_lambda_weight,
 )
 from ml4ir_losses.compat.tf_ranking.keras.losses import get, loss_class
-from ml4ir_losses.compat.tf_ranking.keras.utils import TRANSLATE
 from ml4ir_losses.compat.tf_ranking.keys import RankingLossKey
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.lazy import Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.compat.peer import peer_signature
-from ml4ir_losses.compat.tf_ranking.loss_base import IgnoredLambdaWeight, NoDocumentWeights, TFRankingLoss
+from ml4ir_losses.compat.tf_ranking.base import IgnoredLambdaWeight, NoDocumentWeights, TFRankingLoss
 from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec
 
 

@@ -9,11 +9,10 @@ import keras
 from keras import ops
 
 from ml4ir_losses.compat.peer import PeerObject, peer_signature
-from ml4ir_losses.compat.tf_ranking.keras.utils import TRANSLATE
+from ml4ir_losses.compat.tf_ranking.base import TRANSLATE
 from ml4ir_losses.core.errors import UserError, check_count
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.losses import lambda_weights
-from ml4ir_losses.losses.parameters import from_config
 from ml4ir_losses.ops.gains import DiscountSpec, GainSpec
 
 _MOST_DOCUMENTS = 100  # float32 ends at 2^128, and a step of the loss is multiplied by up to 2^(list_size - 1)
@@ -24,9 +23,6 @@ class PeerLambdaWeight(PeerObject):
 
     renamed = {"gain_fn": "gain", "rank_discount_fn": "discount"}
     translate = TRANSLATE
-
-    def _build(self, params: dict[str, Any]) -> None:
-        super()._build({name: from_config(value) for name, value in params.items()})
 
 
 _MRR = {"gain_fn": "identity", "rank_discount_fn": "inverse"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.compat.peer import PeerLoss, peer_signature
+from ml4ir_losses.compat.tf_ranking.base import IgnoredLambdaWeight, NoDocumentWeights, TFRankingLoss
 from ml4ir_losses.compat.tf_ranking.keras.lambda_weights import (
     DCGLambdaWeight,
     LabelDiffLambdaWeight,
@@ -15,7 +16,6 @@ from ml4ir_losses.compat.tf_ranking.keras.lambda_weights import (
     YetiDCGLambdaWeight,
 )
 from ml4ir_losses.compat.tf_ranking.keys import RankingLossKey
-from ml4ir_losses.compat.tf_ranking.loss_base import IgnoredLambdaWeight, NoDocumentWeights, TFRankingLoss
 from ml4ir_losses.compat.tf_ranking.losses_impl import (
     CircleLoss,
     GumbelNeuralSortCrossEntropyLoss,

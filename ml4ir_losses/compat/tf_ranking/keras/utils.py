@@ -1,15 +1,10 @@
-"""TF-Ranking's functions of labels, ranks and features, and our names of its values."""
+"""TF-Ranking's functions of labels, ranks and features."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import keras
 from keras import ops
 
-from ml4ir_losses.compat.peer import function_name
-from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.ops import as_float, safe_divide
 from ml4ir_losses.ops.gains import identity
@@ -46,24 +41,3 @@ def symmetric_log1p(t: Tensor) -> Tensor:
     """
     t = as_float(t)
     return ops.sign(t) * ops.log1p(ops.abs(t))
-
-
-def _reduction(value: Any) -> Any:
-    value = getattr(value, "value", value)
-    value = {"auto": "sum_over_batch_size", "weighted_sum": "sum", None: "none"}.get(value, value)
-    if str(value).startswith("weighted_"):  # the v1 API's means over places or pairs
-        raise UserError(
-            f"`reduction` must be 'auto' (the mean over queries), 'sum' or 'none'. Received: reduction={value!r}."
-        )
-    return value
-
-
-_function = function_name(
-    {name: name for name in ("identity", "inverse", "log2_inverse", "pow2_minus_1")} | {"pow_minus_1": "pow2_minus_1"}
-)
-TRANSLATE: Mapping[str, Callable[[Any], Any]] = {
-    "reduction": _reduction,
-    "gain_fn": _function,
-    "rank_discount_fn": _function,
-    "positive_fn": function_name({"is_greater_equal_1": "is_greater_equal_1"}),
-}
