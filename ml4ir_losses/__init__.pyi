@@ -38,7 +38,7 @@ from .losses.embedding.base import EmbeddingLossBase as EmbeddingLossBase
 from .losses.factory import get_loss as get_loss
 from .losses.keras_loss import RelevanceLoss as RelevanceLoss
 from .losses.lambda_weights import LambdaWeight as LambdaWeight
-from .losses.pairwise.lambda_loss import BaseWeightingScheme as BaseWeightingScheme
+from .losses.weighting_schemes import BaseWeightingScheme as BaseWeightingScheme
 from .losses.pairwise.prob_margin_ranking import (
     FineTuningFeatures as FineTuningFeatures,
     RankingLossInterface as RankingLossInterface,
@@ -51,7 +51,7 @@ from .model.relevance_model import RelevanceModel as RelevanceModel
 __version__: str
 
 # Generated from the registries by `make generate`; do not edit below.
-from .losses.classification import CategoricalCrossEntropy as CategoricalCrossEntropy
+from .losses.classification.categorical_cross_entropy import CategoricalCrossEntropy as CategoricalCrossEntropy
 from .losses.embedding.denoising import DenoisingAutoEncoderLoss as DenoisingAutoEncoderLoss
 from .losses.embedding.distillation import (
     DistillKLDivLoss as DistillKLDivLoss,
@@ -116,6 +116,7 @@ from .losses.listwise.candidates import (
     CrossEncoderMultipleNegativesRankingLoss as CrossEncoderMultipleNegativesRankingLoss,
 )
 from .losses.listwise.distillation import ADRMSELoss as ADRMSELoss, CoupledRankDistilLoss as CoupledRankDistilLoss
+from .losses.listwise.list_mle import ListMLELoss as ListMLELoss, PListMLELoss as PListMLELoss
 from .losses.listwise.neural_sort import (
     GumbelNeuralSortCrossEntropyLoss as GumbelNeuralSortCrossEntropyLoss,
     GumbelNeuralSortNDCGLoss as GumbelNeuralSortNDCGLoss,
@@ -127,8 +128,6 @@ from .losses.listwise.neural_sort import (
 from .losses.listwise.softmax import (
     AuxOneHotCrossEntropy as AuxOneHotCrossEntropy,
     AuxSoftmaxCrossEntropy as AuxSoftmaxCrossEntropy,
-    ListMLELoss as ListMLELoss,
-    PListMLELoss as PListMLELoss,
     RankOneListNet as RankOneListNet,
     SoftmaxCrossEntropy as SoftmaxCrossEntropy,
 )
@@ -145,15 +144,7 @@ from .losses.listwise.surrogates import (
     GumbelApproxNDCGLoss as GumbelApproxNDCGLoss,
 )
 from .losses.pairwise.circle import CircleLoss as CircleLoss
-from .losses.pairwise.lambda_loss import (
-    LambdaLoss as LambdaLoss,
-    LambdaRankScheme as LambdaRankScheme,
-    NDCGLoss1Scheme as NDCGLoss1Scheme,
-    NDCGLoss2PPScheme as NDCGLoss2PPScheme,
-    NDCGLoss2Scheme as NDCGLoss2Scheme,
-    NoWeightingScheme as NoWeightingScheme,
-    RankNetLoss as RankNetLoss,
-)
+from .losses.pairwise.lambda_loss import LambdaLoss as LambdaLoss, RankNetLoss as RankNetLoss
 from .losses.pairwise.margin_mse import MarginMSELoss as MarginMSELoss
 from .losses.pairwise.prob_margin_ranking import (
     CosineProbMarginRankingLoss as CosineProbMarginRankingLoss,
@@ -177,4 +168,11 @@ from .losses.pointwise.single_logit import (
     MeanSquaredErrorLoss as MeanSquaredErrorLoss,
     RootMeanSquaredErrorLoss as RootMeanSquaredErrorLoss,
     SigmoidCrossEntropy as SigmoidCrossEntropy,
+)
+from .losses.weighting_schemes import (
+    LambdaRankScheme as LambdaRankScheme,
+    NDCGLoss1Scheme as NDCGLoss1Scheme,
+    NDCGLoss2PPScheme as NDCGLoss2PPScheme,
+    NDCGLoss2Scheme as NDCGLoss2Scheme,
+    NoWeightingScheme as NoWeightingScheme,
 )

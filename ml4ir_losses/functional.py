@@ -4,7 +4,7 @@ Every loss is `fn(labels, scores, mask=None, *, item_weight=None, **params) -> [
 `(values [B], weights [B])`.
 """
 
-from ml4ir_losses.losses.classification import categorical_cross_entropy
+from ml4ir_losses.losses.classification.categorical_cross_entropy import categorical_cross_entropy
 from ml4ir_losses.losses.embedding.denoising import denoising_auto_encoder
 from ml4ir_losses.losses.embedding.distillation import distill_kl_div, embedding_margin_mse, embedding_mse
 from ml4ir_losses.losses.embedding.guided import gist_embed
@@ -36,6 +36,7 @@ from ml4ir_losses.losses.embedding.triplets import (
 from ml4ir_losses.losses.embedding.wrappers import adaptive_layer, matryoshka, matryoshka_2d
 from ml4ir_losses.losses.listwise.candidates import cross_encoder_multiple_negatives_ranking
 from ml4ir_losses.losses.listwise.distillation import adr_mse, coupled_rank_distil
+from ml4ir_losses.losses.listwise.list_mle import list_mle, p_list_mle
 from ml4ir_losses.losses.listwise.neural_sort import (
     gumbel_neural_sort_cross_entropy,
     gumbel_neural_sort_ndcg,
@@ -46,8 +47,6 @@ from ml4ir_losses.losses.listwise.neural_sort import (
 from ml4ir_losses.losses.listwise.softmax import (
     aux_one_hot_cross_entropy,
     aux_softmax_cross_entropy,
-    list_mle,
-    p_list_mle,
     rank_one_listnet,
     softmax_cross_entropy,
 )

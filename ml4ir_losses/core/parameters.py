@@ -64,6 +64,10 @@ class Parameter:
         try:
             adapter.validate_python(value)
         except ValidationError as error:
+            if isinstance(value, (list, tuple)) and _fits(
+                adapter, tuple(value) if isinstance(value, list) else list(value)
+            ):
+                return  # YAML has lists alone
             raise UserError(self._message(value, error)) from None
 
     def _message(self, value: Any, error: ValidationError) -> str:
@@ -180,7 +184,7 @@ def describe(annotation: Any) -> str:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return "a mapping"
     if isinstance(origin, type) and issubclass(origin, Sequence) and origin is not str:
-        items = [item for item in get_args(kind) if item is not Ellipsis]
+        items = [item for item in get_args(kind) if item not in (Ellipsis, Any)]
         return f"a list, each entry {describe(items[0])}" if items else "a list"
     return _NAMES.get(origin, f"a {getattr(origin, '__name__', origin)}") + _limits(marks)
 
@@ -217,6 +221,14 @@ def _parts(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
         kind, *marks = get_args(annotation)
         return kind, tuple(marks)
     return annotation, ()
+
+
+def _fits(adapter: TypeAdapter[Any], value: Any) -> bool:
+    try:
+        adapter.validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 @cache

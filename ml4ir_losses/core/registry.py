@@ -273,7 +273,7 @@ METRICS = Registry(
     hidden=("labels", "scores", "mask", "item_weight", "rank_fn"),
 )
 LAMBDA_WEIGHTS = Registry("lambda weight", "lambda-weights", ("ml4ir_losses.losses.lambda_weights",))
-WEIGHTING_SCHEMES = Registry("weighting scheme", "weighting-schemes", ("ml4ir_losses.losses.pairwise.lambda_loss",))
+WEIGHTING_SCHEMES = Registry("weighting scheme", "weighting-schemes", ("ml4ir_losses.losses.weighting_schemes",))
 ARCHITECTURES = Registry(
     "architecture",
     "architectures",

@@ -23,7 +23,7 @@ class WeightedSum(RelevanceLossBase):
         losses: (loss, weight) pairs, or `{key: weight}`.
     """
 
-    def __init__(self, losses: Mapping[str, float] | Sequence[tuple[Any, float]]) -> None:
+    def __init__(self, losses: Any) -> None:
         pairs = list(losses.items()) if isinstance(losses, Mapping) else losses
         if not isinstance(pairs, Sequence) or not all(isinstance(p, Sequence) and len(p) == 2 for p in pairs):
             raise UserError(f"A weighted sum takes {{key: weight}} or [[loss, weight], ...]. Received: {losses!r}.")

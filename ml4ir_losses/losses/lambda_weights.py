@@ -3,47 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import PlainValidator, WithJsonSchema
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.core.parameters import Fraction, PositiveInt, check_values
+from ml4ir_losses.core.parameters import Fraction, PositiveInt
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, register_lambda_weight
-from ml4ir_losses.losses.serialization import from_config, to_config
+from ml4ir_losses.losses.pair_weights import PairWeight, discount_steps, normalised_gain
+from ml4ir_losses.losses.serialization import from_config
 from ml4ir_losses.ops import rank_table, row_sum, safe_divide
 from ml4ir_losses.ops.gains import (
     DiscountSpec,
     GainSpec,
     get_discount,
     label_gain,
-    relative_gain,
 )
-from ml4ir_losses.ops.pairs import pair_differences, valid_pairs
+from ml4ir_losses.ops.pairs import valid_pairs
 
 
 @dataclass(frozen=True)
-class LambdaWeight:
+class LambdaWeight(PairWeight):
     """Weights of pairs or documents. Subclass it, or give the key of one of those below.
 
     A subclass is a frozen dataclass whose fields are its parameters; `register_lambda_weight` gives it a key.
     """
 
-    key: ClassVar[str] = ""
+    decorator: ClassVar[str] = "register_lambda_weight"
     family: ClassVar[str] = "pair"  # pair: weighs pairs; dcg: pairs and documents; position: ranks of the ideal order
-    symmetric: ClassVar[bool] = False  # True: `between` gives the same for (j, i) as for (i, j), and is asked once
-
-    def __post_init__(self) -> None:
-        check_values(type(self), {field.name: getattr(self, field.name) for field in fields(self)})
 
     def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        """What `between` needs to know of each document, [B, N] each; no less than 0 and finite where masked."""
-        raise UserError(f"The lambda weight {self.key!r} does not weigh pairs.")
-
-    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
-        """Λ of pairs, elementwise, from the facts of two documents and the `distance_table` entry of their ranks."""
+        """What `between` reads of each document, [B, N] each; at least 0 and finite where masked."""
         raise UserError(f"The lambda weight {self.key!r} does not weigh pairs.")
 
     def distance_table(self, like: Tensor) -> Tensor | None:
@@ -62,9 +54,7 @@ class LambdaWeight:
         """
         labels, ranks = ops.convert_to_tensor(labels), ops.convert_to_tensor(ranks)
         facts = self.pair_facts(labels, ops.cast(ranks, labels.dtype), mask)
-        steps = self.distance_table(labels)
-        near = None if steps is None else ops.take(steps, absolute_differences(ops.cast(ranks, "int32")), axis=0)
-        weights = self.between([x[:, :, None] for x in facts], [x[:, None, :] for x in facts], near)
+        weights = self.matrix(facts, self.distance_table(labels), ops.cast(ranks, "int32"))
         return ops.where(valid_pairs(ops.cast(ops.convert_to_tensor(mask), "bool")), weights, 0.0)
 
     def document_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
@@ -77,15 +67,6 @@ class LambdaWeight:
         `ranks` holds the 1-based ranks, [1, N] or [B, N]; `sizes` the number of documents, [B, 1]; both are floats.
         """
         raise UserError(f"The lambda weight {self.key!r} does not weigh positions.")
-
-    def get_config(self) -> dict[str, Any]:
-        """The key and every parameter."""
-        if "key" not in vars(type(self)):
-            raise UserError(
-                f"{type(self).__name__!r} has no key by which a saved model could find it again: decorate it with "
-                "register_lambda_weight(key)."
-            )
-        return {"key": self.key, **{field.name: to_config(getattr(self, field.name)) for field in fields(self)}}
 
 
 def get_lambda_weight(spec: str | Mapping[str, Any] | LambdaWeight) -> LambdaWeight:
@@ -117,31 +98,6 @@ def check_family(key: str, spec: str | Mapping[str, Any] | LambdaWeight, familie
             f"`lambda_weight` of {key!r} must be one of {', '.join(fitting) or 'none'}. "
             f"Received: {weight.key or type(weight).__name__!r}."
         )
-
-
-def normalised_gain(
-    labels: Tensor, mask: Tensor, gain: GainSpec, discount: DiscountSpec, topn: int | None, floor: float = 0.0
-) -> Tensor:
-    """Gains over the best DCG at `topn`, [B, N], which counts as `floor` at least; 0 in a query that has none."""
-    gains = relative_gain(labels, mask, gain)
-    best = -ops.sort(-gains, axis=-1)[:, :topn]
-    discounts = get_discount(discount)(rank_table(gains)[: None if topn is None else topn])
-    divisor = ops.sum(best * discounts, axis=-1, keepdims=True)
-    if floor:
-        highest = ops.max(label_gain(labels, mask, gain), axis=-1, keepdims=True)  # the unit of relative gains
-        least = safe_divide(ops.ones_like(highest) * floor, highest)
-        divisor = ops.where(divisor < least, least, divisor)
-    return safe_divide(gains, divisor * ops.ones_like(gains))
-
-
-def steps_of(table: Tensor) -> Tensor:
-    """What a table D(1), …, D(N) changes from rank d to the next: |D(d) - D(d + 1)|, and 0 for d = 0, [N]."""
-    return ops.concatenate([ops.zeros_like(table[:1]), ops.abs(table[:-1] - table[1:])], axis=0)
-
-
-def absolute_differences(x: Tensor) -> Tensor:
-    """|x_i - x_j|, [B, N, N]."""
-    return ops.abs(pair_differences(x))
 
 
 @register_lambda_weight("label_diff")
@@ -183,7 +139,7 @@ class _GainWeight(LambdaWeight):
 
     def distance_table(self, like: Tensor) -> Tensor:
         """|D(d) - D(d + 1)| for d = 0, …, N - 1, and 0 for d = 0, [N]."""
-        return steps_of(self.discounts(like))
+        return discount_steps(self.discounts(like))
 
 
 @register_lambda_weight("dcg")

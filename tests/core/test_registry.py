@@ -254,7 +254,7 @@ class TestThirdParties:
 LAZY = """
 import sys
 from inspect import Parameter
-import ml4ir_losses.losses.classification, ml4ir_losses.losses.listwise.softmax
+import ml4ir_losses.losses.classification.categorical_cross_entropy, ml4ir_losses.losses.listwise.softmax
 import ml4ir_losses.losses.pairwise.score_differences, ml4ir_losses.losses.pointwise.single_logit
 import ml4ir_losses.losses.propensity, ml4ir_losses.losses.serialization
 from ml4ir_losses.losses.factory import WeightedSum, get_loss

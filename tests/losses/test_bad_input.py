@@ -13,7 +13,7 @@ from losses.cases import CASES, KEYS, case_of, each_key, get_loss
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, WEIGHTING_SCHEMES
 from ml4ir_losses.losses.lambda_weights import LabelDiffLambdaWeight, get_lambda_weight
-from ml4ir_losses.losses.pairwise.lambda_loss import get_weighting_scheme
+from ml4ir_losses.losses.weighting_schemes import get_weighting_scheme
 
 NAN, INFINITE = float("nan"), float("inf")
 

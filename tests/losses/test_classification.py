@@ -6,7 +6,7 @@ import pytest
 from losses.cases import Batch, get_loss, make_batch, oracle
 from losses.numeric import assert_close, value_and_gradient, values
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.losses.classification import categorical_cross_entropy
+from ml4ir_losses.losses.classification.categorical_cross_entropy import categorical_cross_entropy
 
 KEY = "categorical_cross_entropy"
 

@@ -14,7 +14,7 @@ from marking import rest_slow
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS
 from ml4ir_losses.losses.lambda_weights import YetiDCGLambdaWeight, get_lambda_weight
-from ml4ir_losses.losses.pairwise.lambda_loss import get_weighting_scheme
+from ml4ir_losses.losses.weighting_schemes import get_weighting_scheme
 from ml4ir_losses.ops import ranks
 
 

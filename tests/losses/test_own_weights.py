@@ -31,7 +31,7 @@ from ml4ir_losses.losses.lambda_weights import (
     PrecisionLambdaWeight,
     get_lambda_weight,
 )
-from ml4ir_losses.losses.pairwise.lambda_loss import BaseWeightingScheme, NDCGLoss2PPScheme, get_weighting_scheme
+from ml4ir_losses.losses.weighting_schemes import BaseWeightingScheme, NDCGLoss2PPScheme, get_weighting_scheme
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses_tests")

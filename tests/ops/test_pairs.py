@@ -11,7 +11,7 @@ from marking import rest_slow
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.lambda_weights import LambdaWeight
 from ml4ir_losses.losses.pairwise import yeti_rank
-from ml4ir_losses.losses.pairwise.lambda_loss import BaseWeightingScheme
+from ml4ir_losses.losses.weighting_schemes import BaseWeightingScheme
 from ops.pair_oracles import expected, graph_of_unknown_shapes, make_lists
 
 AT_5 = {"lambda_weight": {"key": "ndcg", "topn": 5, "smooth_fraction": 0.4}}

@@ -12,7 +12,7 @@ from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import NonNegative, Positive, PositiveInt
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, show
-from ml4ir_losses.losses.classification import categorical_cross_entropy
+from ml4ir_losses.losses.classification.categorical_cross_entropy import categorical_cross_entropy
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_labels, row_values
 from ml4ir_losses.ops import lowest, safe_sqrt
 

@@ -14,7 +14,7 @@ from ml4ir_losses.core.parameters import Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, differ, same_shape, show
 from ml4ir_losses.losses.base import PairwiseLossBase, RelevanceLossBase
-from ml4ir_losses.losses.pairwise.margin_terms import Near, NearSize, Shortfall, Trust
+from ml4ir_losses.losses.pairwise.prob_margin_terms import Near, NearSize, Shortfall, Trust
 from ml4ir_losses.ops import as_float, clean, normalise, safe_divide
 from ml4ir_losses.ops.normalization import Normalization
 from ml4ir_losses.ops.pairs import PairWeights, Term, ordered_pair_weight, pair_sums

@@ -6,7 +6,7 @@ from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import Fraction, NonNegative, Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.base import PairwiseLossBase
-from ml4ir_losses.losses.lambda_weights import LambdaWeight, LambdaWeightSpec, get_lambda_weight
+from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec, get_lambda_weight
 from ml4ir_losses.ops import (
     below_top,
     clean,
@@ -50,7 +50,7 @@ def lambda_sums(
     if spec is None:
         return pair_sums(term, labels, scores, mask, weight, both=both)
     scheme = get_lambda_weight(spec)
-    if type(scheme).between is LambdaWeight.between:  # a weight of one's own, of whole matrices
+    if not scheme.is_elementwise:
         weights = ops.where(valid_pairs(mask), scheme.pair_weights(labels, ranks(rank_by, mask), mask), 0.0)
         return pair_sums(term, labels, scores, mask, weight, given_weights(weights), both)
     order = descending_order(rank_by, mask)
