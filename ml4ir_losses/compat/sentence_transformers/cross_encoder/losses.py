@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from ml4ir_losses.compat.peer import PeerLoss, function_name, peer_signature
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec, PListMLELambdaWeight
-from ml4ir_losses.losses.pairwise.lambda_loss import (
+from ml4ir_losses.losses.weighting_schemes import (
     BaseWeightingScheme,
     LambdaRankScheme,
     NDCGLoss1Scheme,
