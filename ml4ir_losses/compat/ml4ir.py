@@ -84,9 +84,7 @@ class AuxSoftmaxCrossEntropy(_ListwiseLoss, softmax.AuxSoftmaxCrossEntropy, key=
     """ml4ir's AuxSoftmaxCrossEntropy."""
 
 
-class CategoricalCrossEntropy(
-    PeerObject, categorical_cross_entropy.CategoricalCrossEntropy, key="categorical_cross_entropy"
-):
+class CategoricalCrossEntropy(PeerObject, classification.CategoricalCrossEntropy, key="categorical_cross_entropy"):
     """ml4ir's CategoricalCrossEntropy."""
 
     no_effect = _ListwiseLoss.no_effect
