@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from annotated_types import Lt
 
-from losses.cases import CASES, KEYS, each_key, float32, get_loss, make_batch
+from losses.cases import CASES, KEYS, float32, get_loss, make_batch
 from losses.numeric import values
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import ops
 from ml4ir_losses.core.registry import LOSSES, Registry, register_loss
 from ml4ir_losses.keys import LossKey
 from ml4ir_losses.losses.base import ListwiseLossBase, PointwiseLossBase
+from selection import each_loss
 
 ALIASES = {
     "sigmoid_cross_entropy_loss": "sigmoid_cross_entropy",
@@ -75,7 +76,7 @@ class TestKeys:
         known = {alias for entry in LOSSES for alias in entry.aliases if entry.key in KEYS}
         assert known == set(ALIASES)
 
-    @each_key
+    @each_loss(elsewhere="key")
     def test_entry(self, key):
         entry = LOSSES[key]
         loss = get_loss(key)
@@ -84,7 +85,7 @@ class TestKeys:
         assert set(entry.parameters) == set(loss.params)
         assert {"loss_key", "scoring_type"}.isdisjoint(entry.parameters)
 
-    @each_key
+    @each_loss(elsewhere="key")
     def test_the_docstring_says_what_the_parameters_are(self, key):
         entry = LOSSES[key]
         assert entry.summary.endswith(".")
@@ -114,7 +115,7 @@ class TestErrors:
         with pytest.raises(UserError, match="loss"):
             get_loss(spec)
 
-    @each_key
+    @each_loss(elsewhere="key")
     def test_unknown_parameter(self, key):
         for make in (lambda: get_loss(key, temprature=1.0), lambda: type(get_loss(key))(temprature=1.0)):
             with pytest.raises(UserError, match=f"'{key}' has no parameter 'temprature'") as caught:

@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from losses.cases import case_of, each_key, get_loss, one_of_each_family
+from losses.cases import case_of, get_loss
 from losses.models import ranker
 from losses.numeric import assert_close, gradient, values
 from ml4ir_losses.losses.activations import ACTIVATIONS, INVERSES, MaskedActivation
+from selection import each_loss
 
 LOGITS = np.array([[0.5, -1.0, 2.0, 7.0], [3.0, 3.0, 9.0, 9.0], [1.0, 2.0, 3.0, 4.0]], dtype="float32")
 MASK = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]])
@@ -90,7 +91,7 @@ def test_inverses(name):
     )
 
 
-@one_of_each_family()
+@each_loss(quick="family")
 def test_the_node_in_a_functional_graph(key, tmp_path):
     """It is named, carries no mask that Keras would multiply into the loss, and comes back from a file."""
     width = (case_of(key).outputs,) if case_of(key).layout == "outputs" else ()
@@ -133,7 +134,7 @@ def test_float32_under_any_policy(name, dtype, policy):
         np.testing.assert_allclose(values(activation(narrow)), values(ACTIVATIONS[name](narrow)), rtol=1e-6)
 
 
-@each_key
+@each_loss(elsewhere="key")
 def test_the_ranking_is_that_of_the_final_scores(key):
     """`rank_scores` is unbounded: where the activation is 1 in float32, the documents still differ."""
     loss, case = get_loss(key), case_of(key)

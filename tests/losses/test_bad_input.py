@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from losses.cases import CASES, KEYS, case_of, each_key, get_loss
+from losses.cases import CASES, KEYS, case_of, get_loss
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, WEIGHTING_SCHEMES
 from ml4ir_losses.losses.lambda_weights import LabelDiffLambdaWeight, get_lambda_weight
 from ml4ir_losses.losses.pairwise.lambda_loss import get_weighting_scheme
+from selection import each_loss
 
 NAN, INFINITE = float("nan"), float("inf")
 
@@ -205,7 +206,7 @@ class TestSpecs:
                     allowed = f"`lambda_weight` of {key!r} must be one of {', '.join(fitting)}. "
                     refused(lambda given=given: get_loss(key, lambda_weight=given), allowed, f"Received: {entry.key!r}")
 
-    @each_key
+    @each_loss(elsewhere="key")
     def test_only_losses_that_name_families_have_the_parameter(self, key):
         assert ("lambda_weight" in get_loss(key).params) == bool(get_loss(key).lambda_weights)
 
@@ -233,7 +234,7 @@ WRONG_SHAPES = {
 
 
 class TestShapes:
-    @each_key
+    @each_loss(elsewhere="key")
     def test_wrong_shapes(self, key):
         case = case_of(key)
         fn = get_loss(key).get_loss_fn()
@@ -243,7 +244,7 @@ class TestShapes:
             if "num_negatives=" not in message:  # there the widths of y_pred alone are wrong
                 assert any(f"y_true {shape}" in message for shape in (y_true, list(y_true))), message
 
-    @each_key
+    @each_loss(elsewhere="key")
     def test_a_scalar_for_scores(self, key):
         refused(lambda: get_loss(key).get_loss_fn()(np.ones((7, 6)), np.float32(1)), repr(key), "y_pred", "[B")
 

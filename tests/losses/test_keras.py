@@ -4,23 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from losses.cases import (
-    KEYS,
-    case_of,
-    each_variant_of,
-    float32,
-    get_loss,
-    keras_batch,
-    make_batch,
-    one_of_each_family,
-    one_of_each_layout,
-    oracle,
-)
+from losses.cases import KEYS, case_of, float32, get_loss, keras_batch, make_batch, oracle
 from losses.models import Scores, model_and_data, ranker
 from losses.numeric import gradient, values
-from marking import rest_slow
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.ops.kernels import compiling
+from selection import each_loss, each_variant, slow_except
 
 
 def oracle_mean(key, batch, scores, query_weight=1.0, weight=None):
@@ -32,7 +21,7 @@ def outputs(model, x):
     return values(keras.ops.cast(model(x), "float32"))
 
 
-@one_of_each_layout()
+@each_loss(quick="layout")
 def test_fit_evaluate_save_and_reload(key, tmp_path):
     model, x, batch = model_and_data(key)
     model.compile(keras.optimizers.SGD(0.05 / case_of(key).steep), loss=get_loss(key).get_loss_fn())
@@ -54,7 +43,7 @@ def test_fit_evaluate_save_and_reload(key, tmp_path):
 
 
 @pytest.mark.usefixtures("eager_steps")
-@one_of_each_layout()
+@each_loss(quick="layout")
 def test_fit_with_weights(key):
     """Weights pass through `fit` in every documented shape, and train as the oracle says."""
     rng = np.random.default_rng(2)
@@ -115,7 +104,7 @@ def test_a_keras_mask_on_the_output_changes_nothing(size, eager):
 
 
 @pytest.mark.usefixtures("eager_steps")
-@one_of_each_layout()
+@each_loss(quick="layout")
 def test_mixed_bfloat16(key, policy):
     policy("mixed_bfloat16")
     model, x, batch = model_and_data(key)
@@ -139,7 +128,7 @@ def test_run_eagerly(eager):
     assert history["loss"][0] == pytest.approx(expected, rel=1e-4)
 
 
-@each_variant_of(families=True)
+@each_variant(quick="family")
 @pytest.mark.backend("tensorflow")
 def test_xla_equals_eager(key, params):
     """Value and gradient under `jit_compile=True`, with document weights; scores of -0.0 and 0.0 tie."""
@@ -175,7 +164,7 @@ def is_fused(graph, *args):
 
 
 @pytest.mark.backend("tensorflow")
-@pytest.mark.parametrize("key", rest_slow(FUSED, FUSED[0], "softmax_cross_entropy", "click_em"))
+@pytest.mark.parametrize("key", slow_except(FUSED, FUSED[0], "softmax_cross_entropy", "click_em"))
 def test_a_graph_of_known_shapes_runs_cheap_losses_in_one_kernel(key, monkeypatch):
     """Value and gradients by scores and by weights, as operation by operation."""
     import tensorflow as tf
@@ -229,7 +218,7 @@ def test_fit_under_xla(key):
 
 
 @pytest.mark.backend("tensorflow")
-@one_of_each_family()
+@each_loss(quick="family")
 def test_unknown_sizes(key):
     """A graph whose B and N are known only when it runs."""
     import tensorflow as tf

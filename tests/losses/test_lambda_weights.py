@@ -10,12 +10,12 @@ from keras import ops
 from losses.cases import get_loss, make_batch
 from losses.families import lambdas, listwise
 from losses.numeric import BACKEND, assert_close, values
-from marking import rest_slow
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS
 from ml4ir_losses.losses.lambda_weights import YetiDCGLambdaWeight, get_lambda_weight
 from ml4ir_losses.losses.pairwise.lambda_loss import get_weighting_scheme
 from ml4ir_losses.ops import ranks
+from selection import slow_except
 
 
 def cube(labels):
@@ -109,7 +109,7 @@ def name_of(spec):
 
 class TestPairs:
     @pytest.mark.parametrize("spec", PAIR_SPECS, ids=name_of)
-    @pytest.mark.parametrize("shape", rest_slow(SHAPES, *QUICK), ids=str)
+    @pytest.mark.parametrize("shape", slow_except(SHAPES, *QUICK), ids=str)
     def test_values(self, spec, shape):
         given, batch = ranked(SHAPES.index(shape), *shape)
         actual = values(get_lambda_weight(spec).pair_weights(*given))

@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from losses.cases import case_of, each_key, fill, float32, get_loss, make_batch, one_of_each_family, oracle
+from losses.cases import case_of, fill, float32, get_loss, make_batch, oracle
 from losses.families.classification import categorical_cross_entropy
 from losses.families.listwise import softmax_cross_entropy
 from losses.numeric import gradient, value_and_gradient, values
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.propensity import propensity_weight
+from selection import each_loss
 
 # Two queries of two documents, both with the pair (1 over 0): ln(1 + e^-1) and ln(1 + e^2).
 LABELS = np.array([[1.0, 0.0], [0.0, 1.0]], dtype="float32")
@@ -73,7 +74,7 @@ class TestWeights:
         fn = get_loss("pairwise_logistic", normalization="batch").get_loss_fn()
         np.testing.assert_allclose(values(fn(LABELS, SCORES, weight)), (2 * FIRST + 4 * SECOND) / 6, rtol=1e-6)
 
-    @each_key
+    @each_loss(elsewhere="key")
     def test_of_other_shapes(self, key):
         batch, fn = float32(make_batch(key)), get_loss(key).get_loss_fn()
         for shape in [(6,), (8,), (1,), (7, 5), (6, 6), (1, 6), (7, 6, 1), (7, 1, 1), (7, 2)]:
@@ -137,7 +138,7 @@ class TestLabels:
 
 
 class TestMask:
-    @one_of_each_family(lambda case: case.layout != "columns")
+    @each_loss(lambda case: case.layout != "columns", quick="family")
     def test_stands_in_for_negative_labels(self, key):
         batch = float32(make_batch(key))
         expected = np.mean(oracle(key, batch, weighted=False))
@@ -230,7 +231,7 @@ class TestPositions:
 
 
 class TestLogits:
-    @each_key
+    @each_loss(elsewhere="key")
     def test_from_activated_scores(self, key):
         loss = get_loss(key)
         batch = float32(make_batch(key))

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from losses.cases import case_of, each_oracle_variant, float32, get_loss, make_batch
+from losses.cases import case_of, float32, get_loss, make_batch
 from losses.families.listwise import plackett_luce
 from losses.models import model_and_data
 from losses.numeric import BACKEND, gradient, values
@@ -15,6 +15,7 @@ from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.factory import WeightedSum
 from ml4ir_losses.losses.keras_loss import RelevanceLoss
+from selection import each_variant
 
 LABELS = np.array([[1.0, 0.0], [0.0, 1.0]], dtype="float32")
 SCORES = np.array([[1.0, 0.0], [2.0, 0.0]], dtype="float32")
@@ -88,7 +89,7 @@ class TestSeeds:
 
 
 class TestConfig:
-    @each_oracle_variant
+    @each_variant(elsewhere="key")
     def test_round_trip(self, key, params):
         loss = get_loss(key, **params)
         config = json.loads(json.dumps(loss.get_config()))

@@ -13,11 +13,11 @@ from losses.families.embedding_triplets import anchors, batch_hard_soft_margin_t
 from losses.families.embedding_wrappers import INNER as ORACLES
 from losses.families.in_batch import cosines, logsumexp, multi_similarity
 from losses.numeric import BACKEND, DOUBLE, central_differences, compiled_on_jax, gradient, values
-from marking import rest_slow
 from ml4ir_losses import functional
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import LOSSES
 from ml4ir_losses.losses.factory import get_loss
+from selection import slow_except
 
 EXACT = 1e-5
 FITTING = [entry.key for entry in LOSSES if getattr(entry.target, "takes_memory", False)]
@@ -108,7 +108,7 @@ def test_values_over_several_batches(inner, size):
     assert values(fn.memory.filled).sum() == min(size, 19)
 
 
-@pytest.mark.parametrize("inner", rest_slow(FITTING, *(FITTING if BACKEND != "jax" else FITTING[::2])))
+@pytest.mark.parametrize("inner", slow_except(FITTING, *(FITTING if BACKEND != "jax" else FITTING[::2])))
 def test_no_memory_is_the_inner_loss(inner):
     y, x = batches(inner, (6,))[0]
     expected = values(compiled_on_jax(get_loss(inner).per_query)(y, x))

@@ -6,21 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from losses.cases import (
-    case_of,
-    each_at_home,
-    each_variant_of,
-    fill,
-    float32,
-    get_loss,
-    make_batch,
-    move,
-    one_of_each_family,
-    pure,
-)
+from losses.cases import case_of, fill, float32, get_loss, make_batch, move, pure
 from losses.numeric import BACKEND, assert_close, value_and_gradient, values
-from marking import rest_slow
 from ml4ir_losses.losses.keras_loss import RelevanceLoss
+from selection import each_loss, each_variant, slow_except
 
 
 def with_garbage(x, mask):
@@ -33,7 +22,7 @@ def both(key, batch, **params):
     return value_and_gradient(pure(key, batch, **params), batch.scores)
 
 
-@each_at_home(lambda case: case.documents and not case.random)
+@each_loss(lambda case: case.documents and not case.random)
 def test_permuted_documents_permute_the_gradient(key):
     batch = make_batch(key, ties=False)
     order = np.random.default_rng(1).permuted(np.tile(np.arange(6), (7, 1)), axis=1)
@@ -43,7 +32,7 @@ def test_permuted_documents_permute_the_gradient(key):
     assert_close(moved_slopes, move(batch._replace(scores=slopes), order).scores)
 
 
-@each_at_home(lambda case: not case.random)
+@each_loss(lambda case: not case.random)
 def test_permuted_rows_permute_the_gradient(key):
     batch = make_batch(key)
     order = np.random.default_rng(1).permutation(7)
@@ -53,7 +42,7 @@ def test_permuted_rows_permute_the_gradient(key):
     assert_close(moved_slopes, slopes[order])
 
 
-@each_variant_of(lambda case: case.layout != "columns", families=BACKEND == "jax")
+@each_variant(lambda case: case.layout != "columns", quick="key")
 def test_padding_is_ignored(key, params):
     batch = make_batch(key)
     value, slopes = both(key, batch, **params)
@@ -66,7 +55,7 @@ def test_padding_is_ignored(key, params):
     assert (slopes[~batch.mask] == 0).all()
 
 
-@each_at_home(lambda case: case.marked and not (case.random and BACKEND == "jax"))  # eager there, and slow
+@each_loss(lambda case: case.marked and not (case.random and BACKEND == "jax"))  # eager there, and slow
 @pytest.mark.parametrize("from_logits", [True, False])
 def test_padding_by_label_is_ignored(key, from_logits):
     """The same through the Keras loss, where labels alone tell the padding."""
@@ -85,7 +74,7 @@ def test_padding_by_label_is_ignored(key, from_logits):
     assert (slopes[~batch.mask] == 0).all()
 
 
-@each_variant_of(lambda case: case.documents and not case.random, families=BACKEND != "tensorflow")
+@each_variant(lambda case: case.documents and not case.random, quick="key")
 def test_appended_padding_is_ignored(key, params):
     batch = make_batch(key)
     widths = [((0, 0), (0, 40), *[(0, 0)] * (x.ndim - 2)) for x in batch]
@@ -97,7 +86,7 @@ def test_appended_padding_is_ignored(key, params):
     assert_close(longer_slopes[:, :6], slopes)
 
 
-@each_at_home(lambda case: not (case.random or case.pooled))
+@each_loss(lambda case: not (case.random or case.pooled))
 def test_a_batch_is_its_rows(key):
     batch = make_batch(key, padded=case_of(key).documents)
     value, slopes = both(key, batch)
@@ -107,7 +96,7 @@ def test_a_batch_is_its_rows(key):
         assert_close(alone_slopes, slopes[row : row + 1])
 
 
-@each_at_home(lambda case: not (case.random or case.pooled))
+@each_loss(lambda case: not (case.random or case.pooled))
 def test_weight_two_is_a_query_seen_twice(key):
     batch = float32(make_batch(key, padded=case_of(key).documents))
     fn = get_loss(key).get_loss_fn(reduction="sum")
@@ -119,7 +108,7 @@ def test_weight_two_is_a_query_seen_twice(key):
     assert abs(weighted - values(fn(batch.labels, batch.scores))) > 1e-3
 
 
-@each_variant_of(families=True)
+@each_variant(quick="family")
 def test_weights_of_one_are_none(key, params):
     batch = make_batch(key)
     ones = batch._replace(weight=np.ones_like(batch.weight))
@@ -132,7 +121,7 @@ def test_weights_of_one_are_none(key, params):
         np.testing.assert_allclose(values(fn(batch.labels, batch.scores, weight)), plain, rtol=1e-6)
 
 
-@each_at_home(lambda case: case.layout != "embeddings")
+@each_loss(lambda case: case.layout != "embeddings")
 def test_shift_invariance(key):
     batch = make_batch(key)
     value, _ = both(key, batch)
@@ -144,7 +133,7 @@ def test_shift_invariance(key):
         assert np.abs(moved - value).max() > 0.1
 
 
-@each_at_home(lambda case: case.layout != "columns")
+@each_loss(lambda case: case.layout != "columns")
 def test_nothing_valid_is_zero_with_zero_gradient(key):
     batch = make_batch(key)
     value, slopes = both(key, batch._replace(mask=np.zeros_like(batch.mask)))
@@ -154,7 +143,7 @@ def test_nothing_valid_is_zero_with_zero_gradient(key):
     assert value[1] == 0  # query 1 is all padding beside others that are not
 
 
-@each_at_home(lambda case: case.layout == "embeddings")
+@each_loss(lambda case: case.layout == "embeddings")
 def test_embeddings_that_are_zero_or_equal_are_finite(key):
     batch = make_batch(key)
     even = np.arange(7).reshape((7,) + (1,) * (batch.scores.ndim - 1)) % 2 == 0
@@ -166,7 +155,7 @@ def test_embeddings_that_are_zero_or_equal_are_finite(key):
         assert np.isfinite(slopes).all()
 
 
-@each_at_home(lambda case: case.documents)
+@each_loss(lambda case: case.documents)
 def test_a_single_document(key):
     batch = make_batch(key, size=1, padded=False)
     value, slopes = both(key, batch)
@@ -178,8 +167,8 @@ def test_a_single_document(key):
         assert np.abs(value).max() > 0
 
 
-@one_of_each_family()
-@pytest.mark.parametrize("dtype", rest_slow(["float16", "bfloat16"], "bfloat16"))
+@each_loss(quick="family")
+@pytest.mark.parametrize("dtype", slow_except(["float16", "bfloat16"], "bfloat16"))
 def test_narrow_scores_give_float32(key, dtype):
     from keras import ops
 
@@ -193,7 +182,7 @@ def test_narrow_scores_give_float32(key, dtype):
     assert "float32" in str(result.dtype)
 
 
-@one_of_each_family()
+@each_loss(quick="family")
 def test_whole_labels_are_taken(key):
     batch = float32(make_batch(key, padded=False))
     fn = get_loss(key).get_loss_fn()
@@ -227,7 +216,7 @@ def row_labels_from(case, numbers):
 finite = st.floats(-1e4, 1e4, width=32)
 
 
-@each_at_home(lambda case: not (case.random and BACKEND == "jax"))  # eager there, and slow
+@each_loss(lambda case: not (case.random and BACKEND == "jax"))  # eager there, and slow
 @settings(max_examples=4)
 @given(
     scores=arrays("float32", (12, 5), elements=finite),

@@ -5,7 +5,6 @@ import pytest
 
 from compat.golden import load, near
 from losses.numeric import gradient, value_and_gradient, values
-from marking import slow_on_jax
 from ml4ir_losses.compat.sentence_transformers import losses
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.factory import get_loss
@@ -51,7 +50,7 @@ def slopes_of(case):
     return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("case", GOLDEN, ids=IDS)
 def test_golden(case):
     name = case["loss"].partition(".")[2]
@@ -90,7 +89,7 @@ def parts_of(key, name, count, y_pred, **params):
     return [values(fn(np.zeros(len(y_pred)), y_pred)).mean() for _ in range(count)]
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 def test_a_step_draws_some_of_the_dimensions():
     y_pred, dims = numbers(4, 2, 6), [6, 4, 2]
     alone = [values(get_loss("matryoshka", loss=INNER, dims=[d]).per_query(np.zeros(4), y_pred)).mean() for d in dims]
@@ -102,7 +101,7 @@ def test_a_step_draws_some_of_the_dimensions():
     np.testing.assert_array_equal(again, drawn)
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 def test_a_step_draws_some_of_the_layers():
     y_pred, off = numbers(4, 2, 4, 6), {"last_layer_weight": 0.0, "kl_temperature": 0.0}
     inner_loss = get_loss(INNER)

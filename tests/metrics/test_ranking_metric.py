@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from marking import rest_slow
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import METRICS, register_metric
 from ml4ir_losses.metrics.ranking import RankingMetric, get_metric
+from selection import slow_except
 
 from .oracle import KEYS, batch, queries
 
@@ -206,7 +206,7 @@ def test_a_registered_class_is_instantiated(no_trace):
         RankingMetric("queries")
 
 
-@pytest.mark.parametrize("jit", rest_slow([False, True], False))
+@pytest.mark.parametrize("jit", slow_except([False, True], False))
 def test_in_fit_and_evaluate(jit):
     if jit and keras.backend.backend() == "torch":
         pytest.skip("torch.compile takes minutes and checks nothing of ours")

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from keras import ops
 
-from marking import slow_on_jax
 from ml4ir_losses.core.registry import METRICS
 
 from .oracle import BINARY, KEYS, batch, queries
@@ -114,7 +113,7 @@ IR_NAMES = {
 }
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("topn", [None, 1, 3, 10, 40])
 @pytest.mark.parametrize("key", IR_NAMES)
 def test_equals_ir_measures(key, topn):
