@@ -11,6 +11,8 @@ from losses.families.surrogates import GUMBEL_VARIANTS, best_dcg, list_weight, s
 def log_neural_sort(values):
     """ln P, [n, n]: row r is the log-softmax of (n + 1 - 2 r) v_i - Σ_j |v_i - v_j|."""
     v, n = np.array(values, dtype="float64"), len(values)
+    if not n:
+        return np.zeros((0, 0))
     logits = (n + 1 - 2 * np.arange(1, n + 1))[:, None] * v - np.abs(v[:, None] - v).sum(axis=1)
     logits -= logits.max(axis=1, keepdims=True)
     return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
