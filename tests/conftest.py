@@ -1,5 +1,6 @@
 """Set-up of the suite: one backend per run (`KERAS_BACKEND`), tests of another backend are skipped."""
 
+import gc
 import itertools
 import os
 import sys
@@ -15,6 +16,7 @@ import keras
 import pytest
 from hypothesis import settings
 
+TESTS = Path(__file__).parent
 BACKENDS = ("tensorflow", "jax", "torch")
 
 # JAX compiles every operation anew for every shape: fewer examples there, and fewer losses (selection.py).
@@ -30,6 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` reads the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The tests of the whole program take longest: first of all, so that no worker waits for another at the end.
+    items.sort(key=lambda item: item.path.parent != TESTS)
     active = keras.backend.backend()
     for item in items:
         for marker in (*item.iter_markers("backend"), *item.iter_markers("slow_on")):
@@ -40,6 +44,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"needs the backend {' or '.join(marker.args)}"))
             if marker.name == "slow_on" and active in marker.args:
                 item.add_marker("slow")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # modules and tests stay to the end: garbage collections need not look at them again and again
 
 
 def clear_backend() -> None:

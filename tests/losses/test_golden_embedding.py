@@ -145,6 +145,6 @@ def test_pytorch_metric_learning(case):
         near(gradient(lambda z: loss(x, z), vectors), case["expected_grad"][held])
 
 
-def test_every_number_is_looked_at():
+def test_every_golden_case_is_tested():
     assert {name_of(case) for case in PML} == set(PML_KEYS)
     assert {name for name in REPAIRED if name.startswith(("st.", "sparse."))} <= set(BY_ID)

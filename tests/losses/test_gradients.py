@@ -30,7 +30,7 @@ def batches(draw, key, rows=3):
 @each_loss(lambda case: case.smooth)
 @settings(max_examples=2 if BACKEND == "jax" else 3)  # JAX compiles anew for every variant
 @given(data=st.data())
-def test_gradients_are_those_of_the_oracle(key, data):
+def test_values_and_gradients_of_random_batches_match_the_oracle(key, data):
     """d Σ loss / d scores by central differences of the float64 oracle; what has no gradient is held."""
     batch = data.draw(batches(key))
     params = data.draw(st.sampled_from(case_of(key).variants))

@@ -1,5 +1,7 @@
 """What holds for every loss, whatever its formula."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,6 +24,12 @@ def both(key, batch, **params):
     return value_and_gradient(pure(key, batch, **params), batch.scores)
 
 
+@cache
+def of_random_batch(key):
+    """Row values and gradient of `make_batch(key)`, with which most properties compare."""
+    return both(key, make_batch(key))
+
+
 @each_loss(lambda case: case.documents and not case.random)
 def test_permuted_documents_permute_the_gradient(key):
     batch = make_batch(key, ties=False)
@@ -36,7 +44,7 @@ def test_permuted_documents_permute_the_gradient(key):
 def test_permuted_rows_permute_the_gradient(key):
     batch = make_batch(key)
     order = np.random.default_rng(1).permutation(7)
-    value, slopes = both(key, batch)
+    value, slopes = of_random_batch(key)
     moved_value, moved_slopes = both(key, type(batch)(*(x[order] for x in batch)))
     assert_close(moved_value, value[order])
     assert_close(moved_slopes, slopes[order])
@@ -87,7 +95,7 @@ def test_appended_padding_is_ignored(key, params):
 
 
 @each_loss(lambda case: not (case.random or case.pooled))
-def test_a_batch_is_its_rows(key):
+def test_batch_equals_its_rows_one_by_one(key):
     batch = make_batch(key, padded=case_of(key).documents)
     value, slopes = both(key, batch)
     for row in range(7):
@@ -97,7 +105,7 @@ def test_a_batch_is_its_rows(key):
 
 
 @each_loss(lambda case: not (case.random or case.pooled))
-def test_weight_two_is_a_query_seen_twice(key):
+def test_weight_two_equals_the_query_twice(key):
     batch = float32(make_batch(key, padded=case_of(key).documents))
     fn = get_loss(key).get_loss_fn(reduction="sum")
     query_weight = np.array([2, 1, 1, 1, 3, 2, 2], dtype="float32")
@@ -109,7 +117,7 @@ def test_weight_two_is_a_query_seen_twice(key):
 
 
 @each_variant(quick="family")
-def test_weights_of_one_are_none(key, params):
+def test_weights_of_one_equal_none(key, params):
     batch = make_batch(key)
     ones = batch._replace(weight=np.ones_like(batch.weight))
     assert_close(
@@ -122,9 +130,9 @@ def test_weights_of_one_are_none(key, params):
 
 
 @each_loss(lambda case: case.layout != "embeddings")
-def test_shift_invariance(key):
+def test_shifted_scores_give_the_same_value_where_declared(key):
     batch = make_batch(key)
-    value, _ = both(key, batch)
+    value, _ = of_random_batch(key)
     shifts = (np.arange(7.0) * 10).reshape((7,) + (1,) * (batch.scores.ndim - 1))
     moved, _ = both(key, batch._replace(scores=batch.scores + shifts))
     if case_of(key).shift_invariant:
@@ -134,17 +142,17 @@ def test_shift_invariance(key):
 
 
 @each_loss(lambda case: case.layout != "columns")
-def test_nothing_valid_is_zero_with_zero_gradient(key):
+def test_full_padding_gives_zero_value_and_gradient(key):
     batch = make_batch(key)
     value, slopes = both(key, batch._replace(mask=np.zeros_like(batch.mask)))
     assert (value == 0).all()
     assert (slopes == 0).all()
-    value, _ = both(key, batch)
+    value, _ = of_random_batch(key)
     assert value[1] == 0  # query 1 is all padding beside others that are not
 
 
 @each_loss(lambda case: case.layout == "embeddings")
-def test_embeddings_that_are_zero_or_equal_are_finite(key):
+def test_zero_or_equal_embeddings_give_finite_gradients(key):
     batch = make_batch(key)
     even = np.arange(7).reshape((7,) + (1,) * (batch.scores.ndim - 1)) % 2 == 0
     zeros, ones = np.zeros_like(batch.scores), np.ones_like(batch.scores)
@@ -156,7 +164,7 @@ def test_embeddings_that_are_zero_or_equal_are_finite(key):
 
 
 @each_loss(lambda case: case.documents)
-def test_a_single_document(key):
+def test_single_document_is_finite_and_zero_where_declared(key):
     batch = make_batch(key, size=1, padded=False)
     value, slopes = both(key, batch)
     assert np.isfinite(value).all()
@@ -169,7 +177,7 @@ def test_a_single_document(key):
 
 @each_loss(quick="family")
 @pytest.mark.parametrize("dtype", slow_except(["float16", "bfloat16"], "bfloat16"))
-def test_narrow_scores_give_float32(key, dtype):
+def test_half_precision_scores_give_float32_values(key, dtype):
     from keras import ops
 
     batch = float32(make_batch(key))
@@ -183,7 +191,7 @@ def test_narrow_scores_give_float32(key, dtype):
 
 
 @each_loss(quick="family")
-def test_whole_labels_are_taken(key):
+def test_integer_and_boolean_labels_equal_floats(key):
     batch = float32(make_batch(key, padded=False))
     fn = get_loss(key).get_loss_fn()
     for kinds in (("int32", "int64"), ("bool",)):
@@ -224,7 +232,7 @@ finite = st.floats(-1e4, 1e4, width=32)
     weight=arrays("float32", (12, 5), elements=st.floats(0, 100, width=32)),
     variant=st.integers(0, 99),
 )
-def test_no_nan_from_finite_input(key, scores, labels, weight, variant):
+def test_finite_input_gives_finite_gradients(key, scores, labels, weight, variant):
     case = case_of(key)
     if case.random and variant % 3:  # samples, and so slow
         return
