@@ -1,5 +1,7 @@
-"""Set-up of the suite: one backend per run (`KERAS_BACKEND`), what needs another one is skipped."""
+"""Set-up of the suite: one backend per run (`KERAS_BACKEND`), tests of another backend are skipped."""
 
+import gc
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -14,9 +16,10 @@ import keras
 import pytest
 from hypothesis import settings
 
+TESTS = Path(__file__).parent
 BACKENDS = ("tensorflow", "jax", "torch")
 
-# JAX compiles every operation anew for every shape: fewer examples there, and fewer variants (losses/cases.py).
+# JAX compiles every operation anew for every shape: fewer examples there, and fewer losses (selection.py).
 examples = 10 if keras.backend.backend() == "jax" else 30
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=examples)
 settings.load_profile("suite")
@@ -24,21 +27,31 @@ settings.load_profile("suite")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "backend(*names): runs on these Keras backends only")
+    config.addinivalue_line("markers", "slow_on(*names): `slow` on these Keras backends")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` reads the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The tests of the whole program take longest: first of all, so that no worker waits for another at the end.
+    items.sort(key=lambda item: item.path.parent != TESTS)
     active = keras.backend.backend()
     for item in items:
-        for marker in item.iter_markers("backend"):
+        for marker in (*item.iter_markers("backend"), *item.iter_markers("slow_on")):
             unknown = set(marker.args) - set(BACKENDS)
             if unknown or not marker.args:
                 raise pytest.UsageError(f"{item.nodeid}: no such backend: {sorted(unknown)}")
-            if active not in marker.args:
+            if marker.name == "backend" and active not in marker.args:
                 item.add_marker(pytest.mark.skip(reason=f"needs the backend {' or '.join(marker.args)}"))
+            if marker.name == "slow_on" and active in marker.args:
+                item.add_marker("slow")
 
 
-def forget() -> None:
-    """Drops what the backend keeps of past tests: it would fill the memory, and slow down every collection."""
+def pytest_collection_finish() -> None:
+    gc.freeze()  # modules and tests stay to the end: garbage collections need not look at them again and again
+
+
+def clear_backend() -> None:
+    """Drops what the backend keeps of past tests: it would fill the memory, and slow down garbage collection."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -53,19 +66,19 @@ def forget() -> None:
     keras.backend.clear_session()  # collects garbage, too
 
 
-TESTS_RUN = iter(range(10**9))
+tests_run = itertools.count(1)
 
 
 def pytest_runtest_teardown() -> None:
-    if next(TESTS_RUN) % 250 == 249:
-        forget()
+    if next(tests_run) % 250 == 0:
+        clear_backend()
 
 
 @pytest.fixture
 def eager_steps(request):
-    """Steps of Keras run as they are: to trace one takes seconds, and most tests take few of them.
+    """Keras runs training steps eagerly on TensorFlow: tracing a step takes seconds, and most tests take few steps.
 
-    What is marked `graph` or `slow`, and fixtures of modules, have graphs as users do.
+    Tests marked `graph` or `slow`, and fixtures of a module, trace their steps as a user's `fit` does.
     """
     traced = any(request.node.get_closest_marker(name) for name in ("graph", "slow"))
     if traced or keras.backend.backend() != "tensorflow":

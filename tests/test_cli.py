@@ -38,7 +38,7 @@ def test_train_prints_the_metrics_beside_the_baselines(run, folder, tmp_path):
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["training"]["epochs"] == 1
 
 
-def test_a_missed_expectation_is_exit_code_1_and_keeps_the_run(run, folder, tmp_path):
+def test_missed_expectation_gives_exit_code_1_and_keeps_the_run(run, folder, tmp_path):
     code, _, err = run(
         "train", folder / "c.yaml", "--run-dir", tmp_path / "run", "--set", "expected_metrics={test: {mrr: 1.1}}"
     )
@@ -130,7 +130,7 @@ def test_svmlight_errors_name_the_line(run, tmp_path):
         assert not (tmp_path / "run").exists()
 
 
-def test_bad_usage_is_exit_code_2(run, folder, run_folder, tmp_path):
+def test_bad_usage_gives_exit_code_2(run, folder, run_folder, tmp_path):
     assert run("train")[0] == 2
     assert run("nope")[0] == 2
     assert run("train", tmp_path / "nope.yaml")[0] == 2
@@ -145,7 +145,7 @@ def test_bad_usage_is_exit_code_2(run, folder, run_folder, tmp_path):
     assert "cannot be written" in err
 
 
-def test_help_does_not_wait_for_a_backend():
+def test_help_imports_no_backend():
     code = (
         "import sys; sys.argv = ['ml4ir-losses', '--help']; from ml4ir_losses.cli import main\n"
         "try: main()\n"

@@ -46,13 +46,13 @@ def test_the_list_of_losses_holds_every_key():
 
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("file", DOCS)
-def test_the_code_runs(file, tmp_path):
+def test_code_blocks_run(file, tmp_path):
     if blocks(file, "python"):
         run_python(file, tmp_path)
 
 
 @pytest.mark.parametrize("file", DOCS)
-def test_the_configs_are_valid(file, tmp_path):
+def test_config_blocks_are_valid(file, tmp_path):
     quickstart = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text(encoding="utf-8"))
     del quickstart["expected_metrics"]
     for line, text in blocks(file, "yaml"):
@@ -66,7 +66,7 @@ def test_the_configs_are_valid(file, tmp_path):
             pytest.fail(f"{file}:{line}: {error}")
 
 
-def test_the_guide_names_losses_that_exist():
+def test_guide_names_existing_losses():
     known = {name for e in LOSSES for name in (e.key, *e.aliases)} | {"propensity"}
     known |= {e.key for e in LAMBDA_WEIGHTS}
     rows = [row for row in tables(read("which-loss.md")) if "start with" in row]
@@ -81,7 +81,7 @@ def test_the_guide_names_losses_that_exist():
             assert entry.key in told or entry.key.startswith(prefixes), f"docs/which-loss.md lacks {entry.key}"
 
 
-def test_the_migration_tables_name_what_exists():
+def test_migration_tables_name_existing_classes():
     rows = 0
     for section in re.split(r"^## ", read("migrating.md"), flags=re.M)[1:]:
         module = COMPAT.get(section.partition("\n")[0])
@@ -101,7 +101,7 @@ def test_the_migration_tables_name_what_exists():
     assert rows > 25
 
 
-def test_the_specs_in_the_migration_tables_are_valid():
+def test_specs_in_migration_tables_are_valid():
     for code in codes(read("migrating.md").replace("```", "")):
         if code.startswith("{key: ") and "..." not in code:
             spec = yaml.safe_load(code)
@@ -111,7 +111,7 @@ def test_the_specs_in_the_migration_tables_are_valid():
 
 
 @pytest.mark.parametrize("file", ["README.md", *DOCS])
-def test_links_lead_somewhere(file):
+def test_links_have_targets(file):
     text = (ROOT / file).read_text(encoding="utf-8")
     headings = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.M)}
     for target in re.findall(r"\]\(([^)\s]+)\)", text):

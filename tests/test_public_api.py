@@ -23,7 +23,7 @@ def python(code, *args):
     return subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, check=False)
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_can_be_imported():
     for name in ml4ir_losses.__all__:
         assert getattr(ml4ir_losses, name) is not None
     with pytest.raises(AttributeError, match="ml4ir_losses attribute nope"):
@@ -34,7 +34,7 @@ HEAVY = {"keras", "tensorflow", "jax", "torch", "pandas", "matplotlib", "scipy",
 
 
 @pytest.mark.parametrize("module", ["ml4ir_losses", "ml4ir_losses.cli"])
-def test_importing_the_package_imports_nothing_that_is_slow(module):
+def test_import_loads_no_heavy_package(module):
     result = python(f"import sys, {module}; print(*{HEAVY} & set(sys.modules))")
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == []
@@ -47,7 +47,7 @@ def test_importing_the_package_imports_nothing_that_is_slow(module):
         pytest.param("import ml4ir_losses, keras; load = ml4ir_losses.load_model", marks=pytest.mark.slow),
     ],
 )
-def test_a_saved_keras_model_loads_in_both_import_orders(tmp_path, imports):
+def test_saved_model_loads_in_both_import_orders(tmp_path, imports):
     model = keras.Sequential([keras.Input((None, 2)), keras.layers.Dense(1), keras.layers.Reshape((-1,))])
     loss = ml4ir_losses.get_loss("list_mle").get_loss_fn()
     model.compile("adam", loss=loss, metrics=[ml4ir_losses.get_metric("ndcg", topn=10)])
@@ -62,7 +62,7 @@ def test_a_saved_keras_model_loads_in_both_import_orders(tmp_path, imports):
     assert float(result.stdout.split()[-1]) == pytest.approx(model.evaluate(x, y, verbose=0)[0], rel=1e-6)
 
 
-def test_keys_are_constants():
+def test_key_enums_match_the_registries():
     assert {key.value for key in ml4ir_losses.LossKey} == {entry.key for entry in LOSSES}
     assert {key.value for key in ml4ir_losses.MetricKey} == {entry.key for entry in METRICS}
     assert ml4ir_losses.get_loss(ml4ir_losses.LossKey.LIST_MLE).key == "list_mle"

@@ -27,11 +27,11 @@ def commands():
     return [line[2:].partition("  #")[0].strip() for line in lines if line.startswith("$ ")]
 
 
-def test_the_config_is_valid(folder):
+def test_config_block_is_valid(folder):
     assert load_config(folder / "shop.yaml").name == "shop"
 
 
-def test_the_code_and_the_commands_run(folder):
+def test_code_blocks_and_commands_run(folder):
     run_python("README.md", folder)
     program = Path(sys.executable).with_name("ml4ir-losses")
     ran = []
@@ -45,14 +45,14 @@ def test_the_code_and_the_commands_run(folder):
     assert (folder / "ranked.csv").read_text().startswith("query_id,document_id,label,logit,score,rank\n")
 
 
-def test_the_make_targets_exist():
+def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     for command in commands():
         if command.startswith("make "):
             assert re.search(rf"^{command.split()[1]}:", makefile, re.M)
 
 
-def test_every_metric_is_in_the_readme_and_the_losses_are_linked():
+def test_readme_names_every_metric_and_links_the_losses():
     from ml4ir_losses import list_metrics
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def test_every_metric_is_in_the_readme_and_the_losses_are_linked():
         assert (ROOT / "docs" / f"{name}.md").exists()
 
 
-def test_the_table_of_losses_names_losses_of_that_type():
+def test_table_of_losses_lists_each_loss_under_its_type():
     from ml4ir_losses import list_losses
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,7 +7,6 @@ from keras import ops
 
 from compat.golden import REPAIRED, load, near, near_or_repaired
 from losses.numeric import value_and_gradient, values
-from marking import slow_on_jax
 from ml4ir_losses.compat import embedding_studio
 from ml4ir_losses.compat.sentence_transformers import cross_encoder
 from ml4ir_losses.core.errors import UserError
@@ -66,7 +65,7 @@ def check(case, actual, slopes, name="logits"):
         near(slopes, number([x for row in expected for x in row] if isinstance(expected[0], list) else expected))
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @of_losses(*RAGGED)
 def test_listwise(case):
     logits, labels = case["inputs"]["logits"], case["inputs"]["labels"]

@@ -5,7 +5,6 @@ import pytest
 
 from compat.golden import NOT_OBSERVABLE, REPAIRED, load, near, near_or_repaired, rectangle
 from losses.numeric import values
-from marking import slow_on_jax
 from ml4ir_losses.compat import tf_ranking
 
 CASES = load("tfr_losses.json")
@@ -84,7 +83,7 @@ def check(case, actual, expected):
     near_or_repaired(case, actual, expected, case["tol"])
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @of_kind("loss")
 def test_loss(case):
     labels, scores, weight = inputs(case)
@@ -97,7 +96,7 @@ def test_loss(case):
     check(case, actual * lambda_factor(case, labels.shape[1]) / places, expected)
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @of_kind("loss_v1")
 def test_loss_of_the_v1_api(case):
     labels, scores, weight = inputs(case)

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from annotated_types import Lt
 
-from losses.cases import CASES, KEYS, each_key, float32, get_loss, make_batch
+from losses.cases import CASES, KEYS, float32, get_loss, make_batch
 from losses.numeric import values
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import ops
 from ml4ir_losses.core.registry import LOSSES, Registry, register_loss
 from ml4ir_losses.keys import LossKey
 from ml4ir_losses.losses.base import ListwiseLossBase, PointwiseLossBase
+from selection import each_loss
 
 ALIASES = {
     "sigmoid_cross_entropy_loss": "sigmoid_cross_entropy",
@@ -61,22 +62,22 @@ class TestKeys:
     def test_every_key_is_tested(self):
         assert set(KEYS) == set(CASES)
 
-    def test_constants(self):
+    def test_key_enum_matches_the_registry(self):
         assert {str(key) for key in LossKey} == set(KEYS)
         assert all(key.name == key.value.upper() for key in LossKey)
         assert get_loss(LossKey.LIST_MLE).key == "list_mle"
 
     @pytest.mark.parametrize(("alias", "key"), ALIASES.items())
-    def test_aliases(self, alias, key):
+    def test_aliases_name_the_same_loss(self, alias, key):
         assert get_loss(alias).key == key
         assert alias in LOSSES
 
-    def test_no_alias_is_left_out(self):
+    def test_every_alias_is_tested(self):
         known = {alias for entry in LOSSES for alias in entry.aliases if entry.key in KEYS}
         assert known == set(ALIASES)
 
-    @each_key
-    def test_entry(self, key):
+    @each_loss(elsewhere="key")
+    def test_entry_describes_the_loss(self, key):
         entry = LOSSES[key]
         loss = get_loss(key)
         assert loss.key == entry.key == key
@@ -84,8 +85,8 @@ class TestKeys:
         assert set(entry.parameters) == set(loss.params)
         assert {"loss_key", "scoring_type"}.isdisjoint(entry.parameters)
 
-    @each_key
-    def test_the_docstring_says_what_the_parameters_are(self, key):
+    @each_loss(elsewhere="key")
+    def test_docstring_describes_every_parameter(self, key):
         entry = LOSSES[key]
         assert entry.summary.endswith(".")
         assert len(entry.summary) < 120
@@ -102,7 +103,7 @@ class TestErrors:
         ("key", "nearest"),
         [("list_mel", "list_mle"), ("softmax_cross_entropi", "softmax_cross_entropy"), ("list-mle", "list_mle")],
     )
-    def test_unknown_key(self, key, nearest):
+    def test_unknown_key_gets_a_suggestion(self, key, nearest):
         with pytest.raises(UserError, match=f"Unknown loss '{key}'. Did you mean '{nearest}'") as caught:
             get_loss(key)
         assert "pairwise_logistic" in str(caught.value)  # what is allowed
@@ -110,12 +111,12 @@ class TestErrors:
     @pytest.mark.parametrize(
         "spec", [None, 3, ["list_mle"], {"key": ["list_mle"]}, {"key": None}, {"keys": "list_mle"}], ids=str
     )
-    def test_no_key(self, spec):
+    def test_spec_without_key_is_refused(self, spec):
         with pytest.raises(UserError, match="loss"):
             get_loss(spec)
 
-    @each_key
-    def test_unknown_parameter(self, key):
+    @each_loss(elsewhere="key")
+    def test_unknown_parameter_gets_a_suggestion(self, key):
         for make in (lambda: get_loss(key, temprature=1.0), lambda: type(get_loss(key))(temprature=1.0)):
             with pytest.raises(UserError, match=f"'{key}' has no parameter 'temprature'") as caught:
                 make()
@@ -139,7 +140,7 @@ class TestErrors:
             ("categorical_cross_entropy", "ignore_index", [1.5, "1", True]),
         ],
     )
-    def test_values_that_are_not_allowed(self, key, name, wrong):
+    def test_wrong_value_is_refused(self, key, name, wrong):
         for value in wrong:
             with pytest.raises(UserError, match=f"`{name}`") as caught:
                 get_loss(key, **{name: value})
@@ -147,7 +148,7 @@ class TestErrors:
 
 
 class TestMapping:
-    def test_parameters_beside_the_key(self):
+    def test_parameters_may_stand_beside_the_key(self):
         assert get_loss({"key": "list_mle", "temperature": 0.5}).params["temperature"] == 0.5
         assert get_loss({"key": "list_mle", "temperature": 0.5}, temperature=2.0).params["temperature"] == 2.0
 
@@ -170,7 +171,7 @@ def squared(labels, scores, mask, *, item_weight=None, scale: float = 1.0):
 
 
 class TestThirdParties:
-    def test_a_loss_of_their_own(self, third_party):
+    def test_registered_loss_works_by_key(self, third_party):
         @register_loss("my_squared", aliases=("ms",))
         class Squared(PointwiseLossBase):
             """Squares."""
@@ -191,7 +192,7 @@ class TestThirdParties:
         with pytest.raises(UserError, match="Did you mean 'my_squared'"):
             get_loss("my_squard")
 
-    def test_rules_of_a_parameter_are_those_of_its_annotation(self, third_party):
+    def test_parameter_rules_come_from_annotations(self, third_party):
         def scaled(
             labels,
             scores,
@@ -218,7 +219,7 @@ class TestThirdParties:
     @pytest.mark.parametrize(
         ("key", "aliases"), [("list_mle", ()), ("bpr", ()), ("fresh", ("list_mle",)), ("fresh", ("bpr",))]
     )
-    def test_a_name_that_is_taken(self, key, aliases, third_party):
+    def test_taken_name_is_refused(self, key, aliases, third_party):
         before = dict(LOSSES._names)
         with pytest.raises(UserError, match="already taken"):
 
@@ -230,14 +231,14 @@ class TestThirdParties:
         with pytest.raises(UserError, match="Unknown loss"):
             get_loss("fresh")
 
-    def test_a_module_imported_anew(self, third_party):
+    def test_module_imported_again_replaces_its_classes(self, third_party):
         module = importlib.import_module("ml4ir_losses.losses.pointwise.single_logit")
         again = importlib.util.module_from_spec(module.__spec__)
         module.__spec__.loader.exec_module(again)
         assert again.SigmoidCrossEntropy is not module.SigmoidCrossEntropy
         assert type(get_loss("sigmoid_cross_entropy")) is again.SigmoidCrossEntropy
 
-    def test_a_function_with_required_parameters(self):
+    def test_function_with_required_parameters(self):
         registry = Registry("thing", ())
 
         @registry.register("needs")
@@ -274,12 +275,12 @@ assert "keras" in sys.modules
 """
 
 
-def test_no_backend_until_a_loss_is_made():
+def test_registry_imports_no_backend():
     done = subprocess.run([sys.executable, "-c", LAZY], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
 
 
-def test_examples_run():
+def test_doctests_of_the_base_class():
     result = doctest.testmod(importlib.import_module("ml4ir_losses.losses.base"), optionflags=doctest.ELLIPSIS)
     assert result.attempted > 0
     assert result.failed == 0

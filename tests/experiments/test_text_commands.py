@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from marking import rest_slow
+from selection import slow_except
 from small_texts import BAG, PAIR, TRIPLET, config, write, write_texts
 
 pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_steps")]
@@ -87,7 +87,7 @@ def test_search_finds_the_nearest_documents(run, folder, run_folder, tmp_path):
     assert (code, err.strip()) == (2, "error: Give --query TEXT or --queries FILE.")
 
 
-@pytest.mark.parametrize("output", rest_slow(["triplet", "n_tuple", "labeled_pair", "labeled_list"], "triplet"))
+@pytest.mark.parametrize("output", slow_except(["triplet", "n_tuple", "labeled_pair", "labeled_list"], "triplet"))
 def test_mined_negatives_train_the_next_model(run, folder, run_folder, output, tmp_path):
     mined = tmp_path / "mined.csv"
     settings = ["--set", f"mining.output={output}", "--set", "mining.num_negatives=2"]

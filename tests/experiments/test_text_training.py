@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from marking import rest_slow
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.registry import LOSSES
+from selection import slow_except
 from small_texts import BAG, CLASS, PAIR, TRANSFORMER, TRIPLET, config, write, write_texts
 
 pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_steps")]
@@ -80,7 +80,7 @@ def test_every_loss_of_embeddings_is_among_the_cases():
 QUICK = {"batch_hard_triplet", "contrastive_tension", "distill_kl_div", "pair_softmax", "cross_batch_memory"}
 
 
-@pytest.mark.parametrize("key", rest_slow([key for key, case in CASES.items() if case is not None], *QUICK))
+@pytest.mark.parametrize("key", slow_except([key for key, case in CASES.items() if case is not None], *QUICK))
 def test_trains_saves_and_loads(key, folder, tmp_path):
     from ml4ir_losses.experiments.evaluate import open_run
     from ml4ir_losses.experiments.train import train
@@ -108,7 +108,7 @@ def teacher(folder, tmp_path_factory):
     return train(config(folder, "multiple_negatives_ranking"), tmp_path_factory.mktemp("runs") / "teacher").path
 
 
-@pytest.mark.parametrize("key", rest_slow(["embedding_mse", "gist_embed", "cached_gist_embed"], "gist_embed"))
+@pytest.mark.parametrize("key", slow_except(["embedding_mse", "gist_embed", "cached_gist_embed"], "gist_embed"))
 def test_learns_from_the_encoder_of_another_run(key, folder, teacher, tmp_path):
     from ml4ir_losses.experiments.train import train
 
@@ -171,7 +171,7 @@ def test_judges_pairs_by_their_columns(columns, loss, metric, folder, tmp_path):
     assert evaluate(run.path, str(folder / "test.csv")) == pytest.approx(run.metrics["test"])
 
 
-@pytest.mark.parametrize("sampling", rest_slow(["round_robin", "proportional"], "round_robin"))
+@pytest.mark.parametrize("sampling", slow_except(["round_robin", "proportional"], "round_robin"))
 @pytest.mark.graph
 def test_several_data_sets_with_a_loss_each(sampling, folder, tmp_path):
     from ml4ir_losses.experiments.train import train

@@ -30,7 +30,6 @@ from losses.families import (
 )
 from losses.families.common import Case
 from losses.numeric import BACKEND, central_differences, with_slopes
-from marking import rest_slow
 from ml4ir_losses.core.registry import LOSSES
 from ml4ir_losses.losses import factory
 from ml4ir_losses.losses.base import RelevanceLossBase
@@ -76,64 +75,6 @@ def get_loss(spec: Any, **params: Any) -> RelevanceLossBase:
     known = isinstance(spec, str) and spec in LOSSES and LOSSES[spec].key in CASES
     required = CASES[LOSSES[spec].key].required if known else {}
     return factory.get_loss(spec, **{**required, **params})
-
-
-def each(what: Callable[[Case], bool] = lambda case: True) -> Any:
-    """Over the keys whose case fits; a key without a case comes along, to fail."""
-    return pytest.mark.parametrize("key", [key for key in KEYS if key not in CASES or what(CASES[key])])
-
-
-def firsts_of_families(what: Callable[[Case], bool]) -> set[str]:
-    """The first key of each family whose case fits."""
-    fitting = ([key for key, case in family.CASES.items() if what(case)] for family in FAMILIES)
-    return {keys[0] for keys in fitting if keys}
-
-
-def each_variant_of(
-    what: Callable[[Case], bool] = lambda case: True, every: bool = False, families: bool = False
-) -> Any:
-    """Over the keys whose case fits and the parameters to try; but for `every`, those after the first are slow.
-
-    `families`: those of all keys but a family's first are slow, too.
-    """
-    quick = firsts_of_families(what) if families else set(KEYS)
-    rows = [
-        pytest.param(key, params, id=variant_name(key, params), marks=() if plain else pytest.mark.slow)
-        for key in KEYS
-        if key not in CASES or what(CASES[key])
-        for number, params in enumerate(CASES[key].variants if key in CASES else ({},))
-        for plain in [every or (number == 0 and key in quick)]
-    ]
-    return pytest.mark.parametrize(("key", "params"), rows)
-
-
-def one_of_each_family(what: Callable[[Case], bool] = lambda case: True) -> Any:
-    """Over the keys whose case fits; a family's first stands for the others, which are slow."""
-    quick = firsts_of_families(what)
-    keys = [key for key in KEYS if key not in CASES or what(CASES[key])]
-    return pytest.mark.parametrize("key", rest_slow(keys, *quick, *(set(keys) - set(CASES))))
-
-
-def one_of_each_layout() -> Any:
-    """Over the keys; a layout's first stands for the others, which are slow, and so does one that draws samples."""
-    layouts = {(CASES[key].layout, CASES[key].random): key for key in reversed(KEYS) if key in CASES}
-    return pytest.mark.parametrize("key", rest_slow(KEYS, *layouts.values(), *(set(KEYS) - set(CASES))))
-
-
-def each_at_home(what: Callable[[Case], bool] = lambda case: True) -> Any:
-    """`each` on TensorFlow; on the other backends, which share the formulas, one of each family."""
-    return each(what) if BACKEND == "tensorflow" else one_of_each_family(what)
-
-
-def variant_name(key: str, params: dict[str, Any]) -> str:
-    """The same in every process: functions by their names."""
-    return "-".join([key, *(str(getattr(value, "__name__", value)) for value in params.values())])
-
-
-each_key, each_variant = each(), each_variant_of()
-each_oracle_variant = each_variant_of(every=BACKEND == "tensorflow")
-each_list_key = each(lambda case: case.documents)
-each_list_variant = each_variant_of(lambda case: case.documents)
 
 
 def make_embeddings(case: Case, rng: Any, rows: int, size: int, padded: bool, ties: bool) -> Batch:

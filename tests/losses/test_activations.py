@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from losses.cases import case_of, each_key, get_loss, one_of_each_family
+from losses.cases import case_of, get_loss
 from losses.models import ranker
 from losses.numeric import assert_close, gradient, values
 from ml4ir_losses.losses.activations import ACTIVATIONS, INVERSES, MaskedActivation
+from selection import each_loss
 
 LOGITS = np.array([[0.5, -1.0, 2.0, 7.0], [3.0, 3.0, 9.0, 9.0], [1.0, 2.0, 3.0, 4.0]], dtype="float32")
 MASK = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]])
@@ -46,7 +47,7 @@ each_activation = pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 
 @each_activation
 @pytest.mark.parametrize("dtype", ["bool", "float32", "int32"])
-def test_values(name, dtype):
+def test_values_by_hand(name, dtype):
     logits = logits_of(name)
     np.testing.assert_allclose(values(ACTIVATIONS[name](logits, MASK.astype(dtype))), by_hand(name, MASK), rtol=1e-6)
     np.testing.assert_allclose(values(ACTIVATIONS[name](logits)), by_hand(name, np.ones((3, 4))), rtol=1e-6)
@@ -66,7 +67,7 @@ def test_padding_reaches_neither_value_nor_gradient(name, garbage):
 
 
 @each_activation
-def test_logits_far_apart(name):
+def test_extreme_logits_give_exact_values(name):
     far = np.array([[1e4, -1e4, 0.0, 1e4]], dtype="float32")
     sigmoid = np.array([[1, 0, 0.5, 1]])
     expected = {
@@ -80,7 +81,7 @@ def test_logits_far_apart(name):
 
 
 @pytest.mark.parametrize("name", sorted(INVERSES))
-def test_inverses(name):
+def test_inverses_undo_the_activation(name):
     logits = values(INVERSES[name](ACTIVATIONS[name](LOGITS)))
     shift = LOGITS - logits if name != "sigmoid" else np.zeros((3, 1))
     np.testing.assert_allclose(logits + shift[:, :1], LOGITS, atol=1e-3)
@@ -90,8 +91,8 @@ def test_inverses(name):
     )
 
 
-@one_of_each_family()
-def test_the_node_in_a_functional_graph(key, tmp_path):
+@each_loss(quick="family")
+def test_functional_graph_names_the_node_and_reloads_it(key, tmp_path):
     """It is named, carries no mask that Keras would multiply into the loss, and comes back from a file."""
     width = (case_of(key).outputs,) if case_of(key).layout == "outputs" else ()
     data = np.tile(LOGITS[..., None], (1, 1, *width)) if width else LOGITS
@@ -102,7 +103,7 @@ def test_the_node_in_a_functional_graph(key, tmp_path):
     assert model.layers[-1].name == "relevance"
     assert keras.src.backend.get_keras_mask(model.output) is None
     scores = model.predict([data, MASK.astype("float32")], verbose=0)
-    expected = values(ACTIVATIONS[get_loss(key).activation](data, MASK))  # test_values has them by hand
+    expected = values(ACTIVATIONS[get_loss(key).activation](data, MASK))  # test_values_by_hand checks them
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
     assert getattr(op(data, MASK), "_keras_mask", None) is None
     model.save(tmp_path / "model.keras")
@@ -110,7 +111,7 @@ def test_the_node_in_a_functional_graph(key, tmp_path):
     np.testing.assert_array_equal(again.predict([data, MASK.astype("float32")], verbose=0), scores)
 
 
-def test_a_mask_that_comes_in_does_not_go_out():
+def test_keras_mask_is_dropped():
     words = keras.Input((6,), dtype="int32")
     embedded = keras.layers.Embedding(4, 3, mask_zero=True)(words)
     scored = keras.layers.Softmax(axis=1)(keras.layers.Dense(2)(embedded))
@@ -120,7 +121,7 @@ def test_a_mask_that_comes_in_does_not_go_out():
 
 @each_activation
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
-def test_float32_under_any_policy(name, dtype, policy):
+def test_output_is_float32_under_any_policy(name, dtype, policy):
     policy(dtype)
     model = ranker(size=4, outputs=2 if name in WIDE else 0)
     assert "float32" not in str(model.output.dtype)
@@ -133,8 +134,8 @@ def test_float32_under_any_policy(name, dtype, policy):
         np.testing.assert_allclose(values(activation(narrow)), values(ACTIVATIONS[name](narrow)), rtol=1e-6)
 
 
-@each_key
-def test_the_ranking_is_that_of_the_final_scores(key):
+@each_loss(elsewhere="key")
+def test_rank_scores_order_documents_like_final_scores(key):
     """`rank_scores` is unbounded: where the activation is 1 in float32, the documents still differ."""
     loss, case = get_loss(key), case_of(key)
     if not case.documents:

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from losses.cases import CASES, KEYS, case_of, each_key, get_loss
+from losses.cases import CASES, KEYS, case_of, get_loss
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, WEIGHTING_SCHEMES
 from ml4ir_losses.losses.lambda_weights import LabelDiffLambdaWeight, get_lambda_weight
 from ml4ir_losses.losses.weighting_schemes import get_weighting_scheme
+from selection import each_loss
 
 NAN, INFINITE = float("nan"), float("inf")
 
@@ -128,13 +129,13 @@ def typo_of(name):
 
 
 class TestParameters:
-    def test_every_parameter_has_a_check_and_values_that_are_not_allowed(self):
+    def test_every_parameter_has_a_rule_and_refused_values(self):
         known = set(BAD) | set(SPECS) | {"loss"}  # a loss within a loss: test_wrappers.py
         assert {name for key in KEYS for name in get_loss(key).params} == known
         assert {n for _, registry in SPECS.values() for e in registry for n in e.parameters} == set(BAD_IN_SPECS)
 
     @each_parameter_of(lambda name: name not in SPECS and name != "loss")
-    def test_values_that_are_not_allowed(self, key, name):
+    def test_wrong_value_is_refused(self, key, name):
         allowed = [None] if get_loss(key).params[name] is None else []  # the default is
         bad = BAD_OF_ONE_LOSS.get((key, name), BAD[name])
         for value in (value for value in bad.values if value not in allowed):
@@ -143,13 +144,13 @@ class TestParameters:
             refused(lambda value=value: get_loss({"key": key, **CASES[key].required, name: value}), *pieces)
 
     @each_parameter_of(lambda name: name in ("normalization", "reduction_log", "activation_fn"))
-    def test_a_choice_that_is_nearly_right(self, key, name):
+    def test_misspelled_choice_gets_a_suggestion(self, key, name):
         meant = {"normalization": "query", "reduction_log": "natural", "activation_fn": "sigmoid"}[name]
         for typo in (meant[:-1], meant.title()):
             refused(lambda typo=typo: get_loss(key, **{name: typo}), f"{name}={typo!r}. Did you mean {meant!r}?")
 
     @each_parameter_of(lambda name: True)
-    def test_a_name_that_is_nearly_right(self, key, name):
+    def test_misspelled_name_gets_a_suggestion(self, key, name):
         typo = typo_of(name)
         pieces = (f"{key!r} has no parameter {typo!r}. Did you mean {name!r}?", "It takes: ", name)
         refused(lambda: get_loss(key, **{typo: 1}), *pieces)
@@ -160,7 +161,7 @@ class TestSpecs:
     """Lambda weights and weighting schemes, in every loss that takes them and alone."""
 
     @each_parameter_of(lambda name: name in SPECS)
-    def test_unknown(self, key, name):
+    def test_unknown_spec_is_refused(self, key, name):
         kind, registry = SPECS[name]
         known = [entry.key for entry in registry]
         typo = typo_of(known[-1])
@@ -177,7 +178,7 @@ class TestSpecs:
             refused(lambda k=entry.key: get_loss(key, **{name: {"key": k, "bogus": 3}}), *pieces)
 
     @pytest.mark.parametrize("entry", [*LAMBDA_WEIGHTS, *WEIGHTING_SCHEMES], ids=lambda entry: entry.key)
-    def test_parameters(self, entry):
+    def test_wrong_parameter_of_a_spec_is_refused(self, entry):
         make = get_lambda_weight if entry.key in LAMBDA_WEIGHTS else get_weighting_scheme
         required = REQUIRED_IN_SPECS.get(entry.key, {})
         for name in required:
@@ -192,7 +193,7 @@ class TestSpecs:
                 refused(lambda n=name, v=value: make({"key": entry.key, **required, n: v}), *pieces)
 
     @each_parameter_of(lambda name: name == "lambda_weight")
-    def test_of_a_family_that_the_loss_cannot_use(self, key, name):
+    def test_lambda_weight_of_an_unsupported_family_is_refused(self, key, name):
         families = get_loss(key).lambda_weights
         fitting = [entry.key for entry in LAMBDA_WEIGHTS if entry.target.family in families]
         assert 0 < len(fitting) < len(list(LAMBDA_WEIGHTS))
@@ -205,8 +206,8 @@ class TestSpecs:
                     allowed = f"`lambda_weight` of {key!r} must be one of {', '.join(fitting)}. "
                     refused(lambda given=given: get_loss(key, lambda_weight=given), allowed, f"Received: {entry.key!r}")
 
-    @each_key
-    def test_only_losses_that_name_families_have_the_parameter(self, key):
+    @each_loss(elsewhere="key")
+    def test_losses_without_lambda_weights_lack_the_parameter(self, key):
         assert ("lambda_weight" in get_loss(key).params) == bool(get_loss(key).lambda_weights)
 
 
@@ -233,8 +234,8 @@ WRONG_SHAPES = {
 
 
 class TestShapes:
-    @each_key
-    def test_wrong_shapes(self, key):
+    @each_loss(elsewhere="key")
+    def test_wrong_shapes_are_refused(self, key):
         case = case_of(key)
         fn = get_loss(key).get_loss_fn()
         for y_true, y_pred in WRONG_SHAPES[case.layout](case.width or case.dims or 6, case.outputs or case.columns):
@@ -243,8 +244,8 @@ class TestShapes:
             if "num_negatives=" not in message:  # there the widths of y_pred alone are wrong
                 assert any(f"y_true {shape}" in message for shape in (y_true, list(y_true))), message
 
-    @each_key
-    def test_a_scalar_for_scores(self, key):
+    @each_loss(elsewhere="key")
+    def test_scalar_scores_are_refused(self, key):
         refused(lambda: get_loss(key).get_loss_fn()(np.ones((7, 6)), np.float32(1)), repr(key), "y_pred", "[B")
 
 
@@ -252,13 +253,13 @@ BOUNDED = [key for key in KEYS if get_loss(key).label_range]
 
 
 class TestLabels:
-    def test_the_losses_of_probabilities(self):
+    def test_losses_with_unit_labels_have_a_label_range(self):
         assert {"rank_one_listnet", "binary_cross_entropy"} <= set(BOUNDED)
         assert set(BOUNDED) == {key for key in KEYS if CASES[key].labels == "unit"}
 
     @pytest.mark.parametrize("key", BOUNDED)
     @pytest.mark.parametrize("low", [-0.25, -1e-3])
-    def test_a_negative_label_that_is_no_padding(self, key, low):
+    def test_negative_label_outside_padding_is_refused(self, key, low):
         labels, scores = np.array([[low, 1.0]]), np.zeros((1, 2))
         for fn in (
             get_loss(key, min_label=None).get_loss_fn(),
@@ -270,12 +271,12 @@ class TestLabels:
 
     @pytest.mark.parametrize("key", BOUNDED)
     @pytest.mark.parametrize("high", [1.001, 4.0, np.inf])
-    def test_a_label_above_one(self, key, high):
+    def test_label_above_one_is_refused(self, key, high):
         fn = get_loss(key).get_loss_fn()
         received = f"{key!r} takes labels from 0 to 1. Received: {high:g}."
         refused(lambda: fn(np.array([[1.0, high]]), np.zeros((1, 2))), received)
 
     @pytest.mark.parametrize("wrong", [6.0, 2.5])
-    def test_a_class_that_is_none_of_them(self, wrong):
+    def test_unknown_class_number_is_refused(self, wrong):
         fn = get_loss("categorical_cross_entropy").get_loss_fn()
         refused(lambda: fn(np.array([0.0, wrong]), np.zeros((2, 6))), "class numbers", f"Received: {wrong:g}.")

@@ -36,7 +36,7 @@ def cross_entropy(positive, *negatives):
 @pytest.mark.parametrize("key", [KEY, f"cached_{KEY}"])
 @pytest.mark.parametrize("columns", [1, 3])
 @pytest.mark.parametrize("form", [(4,), (4, 1), (4, 4)], ids=str)
-def test_every_candidate(key, columns, form):
+def test_all_candidates_match_the_oracle(key, columns, form):
     scores = scores_of(4, columns)
     expected = [cross_entropy(*query) for query in lists(scores, columns)]
     for enough in (None, 3 * columns, 100):
@@ -57,7 +57,7 @@ GOLDEN = [
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["id"])
-def test_golden(case):
+def test_golden_values_and_gradients(case):
     """sentence-transformers' own run, by the columns that it selected."""
     scores, selected = np.array(case["inputs"]["scores"]), np.array(case["inputs"]["selected_columns"])
     params = {name: value for name, value in case["params"].items() if name in ("scale", "activation_fn")}
@@ -80,7 +80,7 @@ def test_golden(case):
         assert_close(values(whole).mean(), case["expected_loss"])
 
 
-def test_draws_of_the_allowed_without_replacement():
+def test_negatives_are_drawn_from_allowed_pairs_without_replacement():
     """Every drawn logit adds exp(2^j): the value says which were drawn."""
     rows, columns, count = 3, 2, 2
     scores = np.tile(np.log(2.0 ** np.arange(rows * columns)), (rows, 1))
@@ -96,7 +96,7 @@ def test_draws_of_the_allowed_without_replacement():
     assert [len(draws) for draws in seen] == [6, 6, 6]  # of 4 allowed, 2
 
 
-def test_equal_seeds_draw_alike():
+def test_equal_seeds_draw_equal_negatives():
     scores = scores_of(8, 2)
 
     def sequence(seed):
@@ -109,7 +109,7 @@ def test_equal_seeds_draw_alike():
     assert sequence(4) != first
 
 
-def test_the_shape_says_which_form():
+def test_label_shape_selects_list_or_all_candidates():
     """[5, 5] with 4 negatives is a list for labels of its shape, all candidates otherwise."""
     scores = scores_of(5, 1)
     loss = get_loss(KEY, **PLAIN)
@@ -122,7 +122,7 @@ def test_the_shape_says_which_form():
     assert_close(values(loss.per_query(np.zeros(7), seven)), [cross_entropy(row[0], row[1:]) for row in seven])
 
 
-def test_a_single_row_is_its_list():
+def test_single_row_equals_its_list():
     scores = scores_of(1, 4)
     for labels in (np.zeros(1), np.zeros((1, 4))):
         expected = [cross_entropy(*query) for query in lists(scores, 4)]
@@ -133,13 +133,13 @@ def test_a_single_row_is_its_list():
 @pytest.mark.parametrize(
     ("labels", "scores"), [((4,), (4, 6)), ((3,), (4, 8)), ((), (4, 8)), ((4,), (4,)), ((4,), (4, 2, 4))], ids=str
 )
-def test_refused(labels, scores):
+def test_wrong_input_is_refused(labels, scores):
     with pytest.raises(UserError, match="y_pred"):
         get_loss(KEY).get_loss_fn()(np.zeros(labels), np.zeros(scores))
 
 
 @pytest.mark.parametrize("garbage", [np.nan, np.inf, 1e30])
-def test_padded_rows_are_nobodys_candidates(garbage):
+def test_padded_rows_are_no_candidates(garbage):
     scores = scores_of(4, 2)
     real = np.array([True, True, False, True])
     kept = np.flatnonzero(real)
@@ -162,7 +162,7 @@ def test_padded_rows_are_nobodys_candidates(garbage):
 
 
 @pytest.mark.backend("tensorflow")
-def test_unknown_and_compiled_sizes():
+def test_unknown_sizes_and_xla_equal_eager():
     import tensorflow as tf
 
     fn = get_loss(KEY, num_negatives=None, **PLAIN).get_loss_fn(reduction="none")
@@ -182,7 +182,7 @@ def test_unknown_and_compiled_sizes():
         tf.function(lambda y, s: fn(y, s), input_signature=spec)(np.zeros(4, "float32"), np.zeros((4, 6), "float32"))
 
 
-def test_gradient_of_a_draw():
+def test_gradient_of_drawn_negatives():
     """A row's slopes add to 0, and candidates that were not drawn have none."""
     scores = scores_of(6, 2)
     loss = get_loss(KEY, num_negatives=3, seed=5, **PLAIN)

@@ -25,7 +25,7 @@ def test_one_hot_equals_class_numbers(params):
     assert_close(values(column), values(as_numbers))
 
 
-def test_soft_targets():
+def test_soft_targets_match_the_oracle():
     batch = rows()
     target = np.random.default_rng(0).dirichlet(np.ones(6), len(batch.scores))
     log_p = batch.scores - np.log(np.exp(batch.scores).sum(-1, keepdims=True))
@@ -55,7 +55,7 @@ PARAMS = [{}, {"label_smoothing": 0.3}, {"class_weight": [1, 0.5, 2, 3], "ignore
 
 @pytest.mark.parametrize("params", PARAMS, ids=str)
 @pytest.mark.parametrize("weighted", [True, False])
-def test_documents_of_lists_are_rows(params, weighted):
+def test_documents_of_lists_equal_rows(params, weighted):
     batch = lists()
     weight = batch.weight if weighted else None
     actual = values(get_loss(KEY, **params).per_query(batch.labels, batch.scores, weight, batch.mask))
@@ -69,7 +69,7 @@ def test_documents_of_lists_are_rows(params, weighted):
 
 
 @pytest.mark.parametrize("garbage", [np.nan, np.inf, -1e30])
-def test_padding_of_lists_is_ignored(garbage):
+def test_list_padding_is_ignored(garbage):
     batch = lists()
     fn = get_loss(KEY).get_loss_fn()
     labels, scores, weight = (x.astype("float32") for x in (batch.labels, batch.scores, batch.weight))
@@ -83,7 +83,7 @@ def test_padding_of_lists_is_ignored(garbage):
     np.testing.assert_allclose(values(fn(*longer, np.pad(weight, ((0, 0), (0, 9))))), value, rtol=1e-6)
 
 
-def test_documents_rank_by_their_expected_class():
+def test_documents_are_ranked_by_expected_class():
     loss, logits = get_loss(KEY), lists().scores.astype("float32") * 3
     share = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     expected = share @ np.arange(4)

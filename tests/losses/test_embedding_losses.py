@@ -35,19 +35,19 @@ class TestShapes:
         [((4,), (4, 8)), ((4,), (4, 1, 8)), ((4,), (4, 3, 8)), ((5,), (4, 2, 8)), ((4, 2), (4, 2, 8)), ((4,), (4,))],
         ids=str,
     )
-    def test_of_pairs(self, key, y_true, y_pred):
+    def test_pairs_need_two_columns(self, key, y_true, y_pred):
         assert "C = 2 columns of embeddings" in shape_error(key, y_true, y_pred)
 
-    def test_of_labels(self):
+    def test_labels_may_be_a_column(self):
         fn = get_loss("contrastive").get_loss_fn(reduction="none")
         y, x = np.array([0.0, 1.0, 1.0]), RNG.normal(size=(3, 2, 8))
         assert_close(values(fn(y[:, None], x)), values(fn(y, x)))
 
     @pytest.mark.parametrize("columns", [2, 4])
-    def test_of_triplets(self, columns):
+    def test_triplets_need_three_columns(self, columns):
         assert "C = 3 columns of embeddings" in shape_error("triplet", (4,), (4, columns, 8))
 
-    def test_an_odd_size_has_no_halves(self):
+    def test_odd_embedding_size_is_refused(self):
         assert "an even size D" in shape_error("angle", (4,), (4, 2, 7))
 
     @pytest.mark.parametrize(
@@ -66,14 +66,14 @@ class TestShapes:
         ],
         ids=str,
     )
-    def test_of_a_teacher(self, key, y_true, y_pred, wanted):
+    def test_teacher_scores_of_a_wrong_shape_are_refused(self, key, y_true, y_pred, wanted):
         assert wanted in shape_error(key, y_true, y_pred)
 
     @pytest.mark.parametrize("key", ["proxy_anchor", "proxy_nca", "arc_face", "cos_face"])
-    def test_of_heads(self, key):
+    def test_heads_need_one_output_per_class(self, key):
         assert "[B, K], one output of the head per class" in shape_error(key, (4,), (4, 2, 8))
 
-    def test_of_another_number_of_labels(self):
+    def test_num_labels_must_match_the_scores(self):
         assert "num_labels=3" in shape_error("pair_softmax", (4,), (4, 5), num_labels=3)
 
 
@@ -86,19 +86,19 @@ class TestLabels:
             ("contrastive_tension", [0.0, -1.0], r"labels 0 and 1\. Received: -1"),
         ],
     )
-    def test_of_pairs(self, key, labels, message):
+    def test_pair_labels_out_of_range_are_refused(self, key, labels, message):
         x = RNG.normal(size=(2, 2, 4))
         with pytest.raises(UserError, match=message):
             get_loss(key).get_loss_fn()(np.array(labels), x)
         assert np.isfinite(values(get_loss(key).get_loss_fn(mask=np.array([1, 0]))(np.array(labels), x)))
 
     @pytest.mark.parametrize("labels", [[0, 3], [-1, 0], [0.5, 0]])
-    def test_of_heads(self, labels):
+    def test_class_numbers_out_of_range_are_refused(self, labels):
         with pytest.raises(UserError, match=r"class numbers"):
             get_loss("cos_face").get_loss_fn()(np.array(labels), np.zeros((2, 3)))
 
     @pytest.mark.parametrize("key", MINED)
-    def test_classes_of_one_row_each(self, key):
+    def test_batch_without_two_rows_of_a_class_is_refused(self, key):
         """A direct call says that there is nothing to learn; beside other classes such a row is a negative."""
         x, fn = RNG.normal(size=(4, 8)), get_loss(key).get_loss_fn()
         with pytest.raises(UserError, match=r"needs a class with two rows.*alone in its class.*\[0 1 2 3\]") as caught:
@@ -132,15 +132,15 @@ class TestParameters:
         ],
         ids=str,
     )
-    def test_refused(self, key, params, message):
+    def test_wrong_value_is_refused(self, key, params, message):
         with pytest.raises(UserError, match=message):
             get_loss(key, **params)
 
-    def test_a_function_that_no_file_could_name(self):
+    def test_unregistered_function_cannot_be_saved(self):
         with pytest.raises(UserError, match="register_keras_serializable"):
             get_loss("cosine_similarity", loss_fct=lambda y, x: y - x).get_config()
 
-    def test_losses_of_keras(self):
+    def test_keras_loss_as_loss_fct_equals_the_builtin(self):
         x, y = RNG.normal(size=(5, 2, 4)), RNG.normal(size=5)
         expected = values(get_loss("cosine_similarity").per_query(y, x))
         actual = get_loss("cosine_similarity", loss_fct=keras.losses.mean_squared_error).per_query(y, x)
@@ -148,7 +148,7 @@ class TestParameters:
 
 
 class TestByHand:
-    def test_sum_and_mean(self):
+    def test_contrastive_sum_and_mean(self):
         """Rows at distances 0 and √2·... of unit vectors: 1 - cosine is 0, 1 and 2."""
         x = np.array([[[1.0, 0], [2, 0]], [[1, 0], [0, 3]], [[1, 0], [-1, 0]]])
         y = np.array([1.0, 1.0, 1.0])
@@ -159,14 +159,14 @@ class TestByHand:
             masked = values(loss.per_query(y, x, mask=np.array([True, True, False])))
             assert_close(masked, np.array([0.0, 1.5 if size_average else 3.0, 0.0]) * terms)
 
-    def test_a_single_pair_of_a_kind_is_a_threshold(self):
+    def test_online_contrastive_with_one_pair_of_each_kind(self):
         """Alike at 1 - cosine = 1, different at 0.2: both are on the wrong side of the other."""
         x = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.8, 0.6]]])
         rows = values(get_loss("online_contrastive").per_query(np.array([1.0, 0.0]), x))
         assert_close(rows, np.array([1.0, 0.3**2]))
 
     @pytest.mark.parametrize("key", ["cosent", "angle"])
-    def test_no_order_no_loss(self, key):
+    def test_equal_labels_give_zero_loss(self, key):
         x = RNG.normal(size=(4, 2, 6))
         loss = get_loss(key)
         value, slopes = value_and_gradient(lambda z: loss.per_query(np.ones(4), z), x)
@@ -174,7 +174,7 @@ class TestByHand:
         assert not slopes.any()
 
     @pytest.mark.parametrize("key", MINED)
-    def test_one_class(self, key):
+    def test_batch_of_one_class(self, key):
         """Without a negative there is nothing to push away; semi-hard triplets still pull together."""
         x, y = RNG.normal(size=(4, 6)), np.zeros(4)
         loss = get_loss(key, margin=2.0)
@@ -188,7 +188,7 @@ class TestByHand:
         assert_close(rows, expected, double=1e-7)
         assert (np.abs(slopes).max() > 0.1) == (key == "batch_semi_hard_triplet")
 
-    def test_the_margin_of_an_angle(self):
+    def test_arc_face_margin(self):
         """At 60° a margin of 30° takes the cosine to 0; beyond 150° it goes on falling."""
         x = np.array([[0.5, 0.0], [-1.0, 0.0]])
         rows = values(get_loss("arc_face", margin=30.0, scale=1.0).per_query(np.zeros(2), x))
@@ -197,7 +197,7 @@ class TestByHand:
 
 
 @pytest.mark.parametrize("or_equal", [False, True])
-def test_counts(or_equal):
+def test_counts_below_match_numpy(or_equal):
     x, y = RNG.integers(-2, 3, (5, 4)) * 0.5, RNG.integers(-2, 3, (5, 7)) * 0.5
     counted = RNG.random((5, 7)) < 0.6
     x[0, 0], y[0, 0], y[0, 1], counted[0, :2] = 0.0, -0.0, 0.0, True

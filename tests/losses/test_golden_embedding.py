@@ -6,7 +6,6 @@ from keras import ops
 
 from compat.golden import REPAIRED, load, near, near_or_repaired
 from losses.numeric import gradient, value_and_gradient
-from marking import slow_on_jax
 from ml4ir_losses.compat.sentence_transformers import losses
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.factory import get_loss
@@ -89,7 +88,7 @@ def compare(case, value, slopes):
         near(slopes, np.zeros_like(slopes))
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @each_case(ST, lambda case: name_of(case) != "SoftmaxLoss")
 def test_sentence_transformers(case):
     x, y, loss_fn = columns(case), targets(case), make(case)
@@ -122,7 +121,7 @@ def test_sentence_transformers_heads(case):
     near(gradient(lambda z: loss(x, weight, z), bias), case["expected_grad"]["classifier.bias"])
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @each_case(PML, lambda case: name_of(case) in PML_KEYS)
 def test_pytorch_metric_learning(case):
     key, y = PML_KEYS[name_of(case)], np.array(case["inputs"]["labels"])
@@ -146,6 +145,6 @@ def test_pytorch_metric_learning(case):
         near(gradient(lambda z: loss(x, z), vectors), case["expected_grad"][held])
 
 
-def test_every_number_is_looked_at():
+def test_every_golden_case_is_tested():
     assert {name_of(case) for case in PML} == set(PML_KEYS)
     assert {name for name in REPAIRED if name.startswith(("st.", "sparse."))} <= set(BY_ID)

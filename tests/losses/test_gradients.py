@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from losses.cases import Batch, case_of, each_at_home, fill, make_batch, oracle, oracle_slopes, pure
+from losses.cases import Batch, case_of, fill, make_batch, oracle, oracle_slopes, pure
 from losses.numeric import BACKEND, assert_close, value_and_gradient
+from selection import each_loss
 
 LABELS = {"graded": [0.0, 1.0, 2.0, 3.0], "unit": [0.0, 0.25, 1.0], "binary": [0.0, 1.0]}
 TENTHS = st.integers(-30, 30).map(lambda n: n / 10)  # tied, or further apart than a step
@@ -26,10 +27,10 @@ def batches(draw, key, rows=3):
     return Batch(fill(labels, mask, -1.0), scores, mask, weight)
 
 
-@each_at_home(lambda case: case.smooth)
+@each_loss(lambda case: case.smooth)
 @settings(max_examples=2 if BACKEND == "jax" else 3)  # JAX compiles anew for every variant
 @given(data=st.data())
-def test_gradients_are_those_of_the_oracle(key, data):
+def test_values_and_gradients_of_random_batches_match_the_oracle(key, data):
     """d Σ loss / d scores by central differences of the float64 oracle; what has no gradient is held."""
     batch = data.draw(batches(key))
     params = data.draw(st.sampled_from(case_of(key).variants))

@@ -24,7 +24,7 @@ def columns(case, of="inputs", prefix="embeddings"):
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
-def test_candidates_of_two_ranks(symmetric):
+def test_two_ranks_match_sentence_transformers(symmetric):
     """Either rank has the loss of sentence-transformers there, and the gradients of both are its gradient."""
     case = GOLDEN[f"st.MultipleNegatives{'Symmetric' * symmetric}RankingLoss/gather_2_ranks"]
     x, half = columns(case), len(columns(case)) // 2
@@ -43,7 +43,7 @@ def test_candidates_of_two_ranks(symmetric):
     np.testing.assert_allclose(slopes, columns(case, "expected_grad"), atol=EXACT)
 
 
-def test_the_gradient_of_the_scale():
+def test_gradient_by_the_scale_matches_the_golden_value():
     case = GOLDEN["st.ContrastiveTensionLossInBatchNegatives/default"]
     x = columns(case)
     if not DOUBLE:
@@ -62,7 +62,7 @@ def test_the_gradient_of_the_scale():
         "CachedGISTEmbedLoss/triplets/rel_margin_mb3",
     ],
 )
-def test_the_relative_margin_differs_only_where_the_guide_is_negative(name):
+def test_relative_margin_differs_only_where_the_guide_is_negative(name):
     case = GOLDEN[f"st.{name}"]
     x, guide = columns(case), columns(case, prefix="guide_embeddings")
     params = {"temperature": 0.2, "margin": 0.3, "margin_strategy": "relative"}
@@ -75,7 +75,7 @@ def test_the_relative_margin_differs_only_where_the_guide_is_negative(name):
     assert (np.abs(ours - shipped) > 1e-3).any()
 
 
-def test_a_guide_that_is_sure_of_every_positive():
+def test_own_positive_is_no_negative_for_a_certain_guide():
     """Anchors equal their positives: the diagonals among anchors and among positives are no negatives."""
     guide = np.random.default_rng(1).normal(size=(6, 1, 5)).repeat(2, axis=1).astype("float32")
     x = np.random.default_rng(2).normal(size=(6, 2, 3)).astype("float32")
@@ -83,7 +83,7 @@ def test_a_guide_that_is_sure_of_every_positive():
     np.testing.assert_allclose(values(functional.gist_embed(guide, x, temperature=0.1)), expected, rtol=1e-4)
 
 
-def test_equal_positives_are_negatives_of_each_other():
+def test_equal_positives_count_as_negatives():
     """Whatever the rounding of the guide's cosines, which ties the copy with the row's own positive."""
     rng = np.random.default_rng(3)
     guide, x = rng.normal(size=(2, 40, 2, 7)).astype("float32")
@@ -92,14 +92,14 @@ def test_equal_positives_are_negatives_of_each_other():
     assert (kept > np.log(2) - 1e-6).all()  # the copy alone adds as much as the positive
 
 
-def test_a_positive_far_ahead_keeps_its_digits():
+def test_small_loss_keeps_its_precision():
     a = np.eye(3, 4, dtype="float32")
     x = np.stack([a, a], axis=1)
     expected = np.log1p(2 * np.exp(-40.0))
     np.testing.assert_allclose(values(functional.multiple_negatives_ranking(None, x, scale=40.0)), expected, rtol=1e-5)
 
 
-def test_the_hardest_negative_of_a_lonely_row():
+def test_mega_batch_margin_of_a_single_row():
     x = np.array([[[1.0, 0.0], [1.0, 0.5]], [[0.0, 1.0], [1.0, 1.0]]], dtype="float32")
     alone = values(functional.mega_batch_margin(None, x[:1], positive_margin=1.0, negative_margin=-3.0))
     np.testing.assert_allclose(alone, 1 - 1 / np.sqrt(1.25), rtol=1e-5)
@@ -110,7 +110,7 @@ def test_the_hardest_negative_of_a_lonely_row():
 
 
 @pytest.mark.parametrize("key", ["cached_multiple_negatives_ranking", "cached_multiple_negatives_symmetric_ranking"])
-def test_parameters_of_the_training_step_are_kept(key):
+def test_mini_batch_size_is_kept_and_does_not_change_the_value(key):
     loss = get_loss(key, mini_batch_size=4)
     assert loss.cached
     assert loss.get_config()["mini_batch_size"] == 4
@@ -121,7 +121,7 @@ def test_parameters_of_the_training_step_are_kept(key):
     )
 
 
-def test_negatives_of_all_rows_are_candidates():
+def test_negatives_of_all_rows_count():
     batch = make_batch("multiple_negatives_ranking", rows=4, padded=False)
     with_negatives = multiple_negatives_ranking(None, batch.scores, batch.mask, None)
     without = multiple_negatives_ranking(None, batch.scores[:, :2], batch.mask, None)
@@ -143,12 +143,12 @@ def test_negatives_of_all_rows_are_candidates():
         ("multi_similarity", {"base": None}, "base"),
     ],
 )
-def test_wrong_parameters(key, params, message):
+def test_wrong_value_is_refused(key, params, message):
     with pytest.raises(UserError, match=message):
         get_loss(key, **params)
 
 
-def test_the_guide_has_the_same_columns():
+def test_guide_with_other_columns_is_refused():
     fn = get_loss("gist_embed").get_loss_fn()
     for shape in [(3,), (3, 2), (3, 3, 5)]:
         with pytest.raises(UserError, match="the guide's embeddings"):
@@ -160,7 +160,7 @@ def test_the_guide_has_the_same_columns():
 @pytest.mark.parametrize(
     "key", ["multiple_negatives_ranking", "multiple_negatives_symmetric_ranking", "mega_batch_margin"]
 )
-def test_a_batch_of_one_row_is_warned_of(key):
+def test_batch_of_one_row_warns(key):
     function = get_loss(key).get_loss_fn()
     with pytest.warns(UserWarning, match=f"'{key}': a batch of one row has no negatives"):
         value = function(np.zeros(1), np.ones((1, 2, 3), "float32"))

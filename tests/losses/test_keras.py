@@ -4,23 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from losses.cases import (
-    KEYS,
-    case_of,
-    each_variant_of,
-    float32,
-    get_loss,
-    keras_batch,
-    make_batch,
-    one_of_each_family,
-    one_of_each_layout,
-    oracle,
-)
+from losses.cases import KEYS, case_of, float32, get_loss, keras_batch, make_batch, oracle
 from losses.models import Scores, model_and_data, ranker
 from losses.numeric import gradient, values
-from marking import rest_slow
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.ops.kernels import compiling
+from selection import each_loss, each_variant, slow_except
 
 
 def oracle_mean(key, batch, scores, query_weight=1.0, weight=None):
@@ -32,7 +21,7 @@ def outputs(model, x):
     return values(keras.ops.cast(model(x), "float32"))
 
 
-@one_of_each_layout()
+@each_loss(quick="layout")
 def test_fit_evaluate_save_and_reload(key, tmp_path):
     model, x, batch = model_and_data(key)
     model.compile(keras.optimizers.SGD(0.05 / case_of(key).steep), loss=get_loss(key).get_loss_fn())
@@ -54,8 +43,8 @@ def test_fit_evaluate_save_and_reload(key, tmp_path):
 
 
 @pytest.mark.usefixtures("eager_steps")
-@one_of_each_layout()
-def test_fit_with_weights(key):
+@each_loss(quick="layout")
+def test_fit_takes_weights_of_every_shape(key):
     """Weights pass through `fit` in every documented shape, and train as the oracle says."""
     rng = np.random.default_rng(2)
     per_query = rng.uniform(0.5, 2, 7).astype("float32")
@@ -73,7 +62,7 @@ def test_fit_with_weights(key):
 
 
 @pytest.mark.backend("tensorflow")
-def test_weights_of_another_rank_need_another_compile():
+def test_weights_of_another_rank_need_a_new_compile():
     """TensorFlow then traces with a rank it does not know, in which [B] and [B, N] cannot be told apart."""
     model, x, batch = model_and_data("list_mle")
     model.compile("sgd", loss=get_loss("list_mle").get_loss_fn())
@@ -82,7 +71,7 @@ def test_weights_of_another_rank_need_another_compile():
         model.evaluate(x, batch.labels, sample_weight=batch.weight, batch_size=7, verbose=0)
 
 
-def test_one_step_of_fit_is_one_step_by_hand():
+def test_one_step_of_fit_follows_the_oracle_gradient():
     """One SGD step with document weights and padding lands where the oracle's gradient points."""
     key = "pairwise_logistic"
     model, x, batch = model_and_data(key)
@@ -100,7 +89,7 @@ def test_one_step_of_fit_is_one_step_by_hand():
 
 @pytest.mark.parametrize("size", [5, 7], ids=["B7N5", "B7N7"])
 @pytest.mark.parametrize("eager", [True, False])
-def test_a_keras_mask_on_the_output_changes_nothing(size, eager):
+def test_keras_mask_on_the_output_does_not_change_the_loss(size, eager):
     """Keras would multiply it into the [B] values: an error for B ≠ N, silently wrong for B = N."""
     key = "softmax_cross_entropy"
     batch = float32(make_batch(key, size=size))
@@ -115,8 +104,8 @@ def test_a_keras_mask_on_the_output_changes_nothing(size, eager):
 
 
 @pytest.mark.usefixtures("eager_steps")
-@one_of_each_layout()
-def test_mixed_bfloat16(key, policy):
+@each_loss(quick="layout")
+def test_mixed_bfloat16_loss_is_float32(key, policy):
     policy("mixed_bfloat16")
     model, x, batch = model_and_data(key)
     assert "bfloat16" in str(model.output.dtype)
@@ -131,7 +120,7 @@ def test_mixed_bfloat16(key, policy):
 
 
 @pytest.mark.parametrize("eager", [True, False])
-def test_run_eagerly(eager):
+def test_fit_runs_eagerly_and_as_graph(eager):
     model, x, batch = model_and_data("list_mle")
     model.compile("sgd", loss=get_loss("list_mle").get_loss_fn(), run_eagerly=eager)
     expected = oracle_mean("list_mle", batch, outputs(model, x))
@@ -139,7 +128,7 @@ def test_run_eagerly(eager):
     assert history["loss"][0] == pytest.approx(expected, rel=1e-4)
 
 
-@each_variant_of(families=True)
+@each_variant(quick="family")
 @pytest.mark.backend("tensorflow")
 def test_xla_equals_eager(key, params):
     """Value and gradient under `jit_compile=True`, with document weights; scores of -0.0 and 0.0 tie."""
@@ -175,8 +164,8 @@ def is_fused(graph, *args):
 
 
 @pytest.mark.backend("tensorflow")
-@pytest.mark.parametrize("key", rest_slow(FUSED, FUSED[0], "softmax_cross_entropy", "click_em"))
-def test_a_graph_of_known_shapes_runs_cheap_losses_in_one_kernel(key, monkeypatch):
+@pytest.mark.parametrize("key", slow_except(FUSED, FUSED[0], "softmax_cross_entropy", "click_em"))
+def test_fused_losses_equal_eager(key, monkeypatch):
     """Value and gradients by scores and by weights, as operation by operation."""
     import tensorflow as tf
 
@@ -211,7 +200,7 @@ def test_a_graph_of_known_shapes_runs_cheap_losses_in_one_kernel(key, monkeypatc
         (None, 128, {}, "sum_over_batch_size", False),
     ],
 )
-def test_when_a_loss_is_one_kernel(rows, size, params, reduction, fused):
+def test_conditions_for_fusing_a_loss(rows, size, params, reduction, fused):
     import tensorflow as tf
 
     fn = get_loss("softmax_cross_entropy", **params).get_loss_fn(reduction=reduction)
@@ -221,7 +210,7 @@ def test_when_a_loss_is_one_kernel(rows, size, params, reduction, fused):
 
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("key", ["pairwise_logistic", "rank_one_listnet", "list_mle", "categorical_cross_entropy"])
-def test_fit_under_xla(key):
+def test_fit_with_jit_compile_matches_the_oracle(key):
     model, x, batch = model_and_data(key)
     model.compile("sgd", loss=get_loss(key).get_loss_fn(), jit_compile=True)
     expected = oracle_mean(key, batch, outputs(model, x))
@@ -229,8 +218,8 @@ def test_fit_under_xla(key):
 
 
 @pytest.mark.backend("tensorflow")
-@one_of_each_family()
-def test_unknown_sizes(key):
+@each_loss(quick="family")
+def test_graph_of_unknown_sizes_matches_the_oracle(key):
     """A graph whose B and N are known only when it runs."""
     import tensorflow as tf
 
@@ -246,7 +235,7 @@ def test_unknown_sizes(key):
             assert values(graph(batch.labels, batch.scores)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_one_of_two_outputs():
+def test_losses_on_two_outputs():
     inputs = keras.Input((6, 3))
     clicks = Scores(name="click")(keras.layers.Dense(1)(inputs))
     sales = Scores(name="sale")(keras.layers.Dense(1)(inputs))
@@ -268,7 +257,7 @@ def test_one_of_two_outputs():
     assert model.evaluate(x, labels, batch_size=7, verbose=0)[0] == pytest.approx(expected, rel=1e-4)
 
 
-def test_wrong_shapes_are_named_in_fit():
+def test_fit_names_wrong_shapes():
     model, x, batch = (ranker(), *model_and_data("list_mle")[1:])
     model.compile("sgd", loss=get_loss("list_mle").get_loss_fn())
     with pytest.raises(ValueError, match=r"sample_weight.*\(7, 5\)|sample_weight.*\(None, 5\)"):
@@ -277,7 +266,7 @@ def test_wrong_shapes_are_named_in_fit():
         model.fit(x, batch.labels[:, :5], batch_size=7, verbose=0)
 
 
-def test_the_loss_that_fit_cannot_save(tmp_path):
+def test_loss_holding_tensors_cannot_be_saved(tmp_path):
     for argument in ("mask", "positions"):
         fn = get_loss("list_mle").get_loss_fn(**{argument: np.ones((7, 6))})
         with pytest.raises(UserError, match=f"`{argument}=` holds a tensor"):

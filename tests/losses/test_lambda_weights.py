@@ -10,12 +10,12 @@ from keras import ops
 from losses.cases import get_loss, make_batch
 from losses.families import lambdas, listwise
 from losses.numeric import BACKEND, assert_close, values
-from marking import rest_slow
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS
 from ml4ir_losses.losses.lambda_weights import YetiDCGLambdaWeight, get_lambda_weight
 from ml4ir_losses.losses.weighting_schemes import get_weighting_scheme
 from ml4ir_losses.ops import ranks
+from selection import slow_except
 
 
 def cube(labels):
@@ -109,8 +109,8 @@ def name_of(spec):
 
 class TestPairs:
     @pytest.mark.parametrize("spec", PAIR_SPECS, ids=name_of)
-    @pytest.mark.parametrize("shape", rest_slow(SHAPES, *QUICK), ids=str)
-    def test_values(self, spec, shape):
+    @pytest.mark.parametrize("shape", slow_except(SHAPES, *QUICK), ids=str)
+    def test_pair_weights_match_the_oracle(self, spec, shape):
         given, batch = ranked(SHAPES.index(shape), *shape)
         actual = values(get_lambda_weight(spec).pair_weights(*given))
         expected = pair_matrix(batch, lambda *pair: lambdas.pair_weight(spec, *pair))
@@ -120,19 +120,19 @@ class TestPairs:
         assert not actual[~(batch.mask[:, :, None] & batch.mask[:, None, :])].any()
 
     @pytest.mark.parametrize("topn", [None, 1, 3])
-    def test_ndcg_is_what_an_exchange_changes(self, topn):
+    def test_ndcg_weight_is_the_change_by_a_swap(self, topn):
         """|ΔNDCG| of really swapping the two documents."""
         given, batch = ranked()
         weight = get_lambda_weight({"key": "ndcg", "smooth_fraction": 1.0, "topn": topn})
         assert_close(values(weight.pair_weights(*given)), pair_matrix(batch, change_of(ndcg, topn)))
 
     @pytest.mark.parametrize("topn", [1, 3, 6])
-    def test_precision_is_what_an_exchange_changes(self, topn):
+    def test_precision_weight_is_the_change_by_a_swap(self, topn):
         given, batch = ranked()
         weight = get_lambda_weight({"key": "precision", "topn": topn})
         assert_close(values(weight.pair_weights(*given)), pair_matrix(batch, change_of(hits, topn)))
 
-    def test_the_scheme_of_lambda_rank_is_what_an_exchange_changes(self):
+    def test_lambda_rank_scheme_is_the_ndcg_change_by_a_swap(self):
         _, batch = ranked(padded=False)
         batch = batch._replace(scores=np.tile(np.arange(6.0, 0.0, -1.0), (7, 1)))
         gains = 2.0**batch.labels - 1
@@ -142,7 +142,7 @@ class TestPairs:
         assert_close(values(actual), pair_matrix(batch, change_of(ndcg, None)))
 
     @pytest.mark.parametrize("params", [{}, {"topn": 2}, {"topn": 1, "normalized": True}, OWN], ids=name_of)
-    def test_neighbours_of_yeti(self, params):
+    def test_yeti_weights_adjacent_ranks_only(self, params):
         given, batch = ranked(padded=False)
         spec = {"key": "yeti_dcg", **params}
         weight = get_lambda_weight(spec)
@@ -153,7 +153,7 @@ class TestPairs:
             pairs = zip(order[b], order[b, 1:], strict=False)
             assert_close(actual[b], [lambdas.pair_weight(spec, labels, at, i, j) for i, j in pairs])
 
-    def test_neighbours_are_those_of_the_pairs_in_the_loss(self):
+    def test_yeti_loss_uses_the_same_adjacent_pairs(self):
         """A subclass takes the way over all pairs."""
 
         class Same(YetiDCGLambdaWeight):
@@ -169,7 +169,7 @@ class TestPairs:
 
 class TestDocuments:
     @pytest.mark.parametrize("spec", ["dcg", "ndcg", {"key": "ndcg", "topn": 2}, {"key": "dcg", "topn": 2}], ids=str)
-    def test_values(self, spec):
+    def test_document_weights_match_the_oracle(self, spec):
         given, batch = ranked()
         expected = np.zeros(batch.mask.shape)
         for b, places, labels, at in each_query(batch):
@@ -177,7 +177,7 @@ class TestDocuments:
         assert_close(values(get_lambda_weight(spec).document_weights(*given)), expected)
 
     @pytest.mark.parametrize("normalized", [True, False])
-    def test_functions_in_python(self, normalized):
+    def test_python_functions_as_gain_and_discount(self, normalized):
         given, batch = ranked()
         weight = get_lambda_weight({"key": "dcg", "normalized": normalized, "topn": 2, **OWN})
         actual = values(weight.document_weights(*given))
@@ -200,7 +200,7 @@ class TestPositions:
         ids=name_of,
     )
     @pytest.mark.parametrize("tabled", [True, False])
-    def test_values(self, spec, tabled):
+    def test_position_weights_match_the_oracle(self, spec, tabled):
         sizes = [5, 1, 0, 3]
         places = np.tile(np.arange(1.0, 6.0), (1 if tabled else 4, 1))
         weights = get_lambda_weight(spec).position_weights(
@@ -211,7 +211,7 @@ class TestPositions:
         if "p_list_mle" in str(spec):
             assert_close(values(weights).sum(axis=1), [1, 1, 0, 1])
 
-    def test_long_lists_are_finite(self):
+    def test_weights_of_long_lists_are_finite(self):
         places, sizes = ops.arange(1, 2001, dtype="float32")[None], ops.full((1, 1), 2000.0)
         weights = values(get_lambda_weight("p_list_mle").position_weights(places, sizes))
         np.testing.assert_allclose(weights[0, :4], [0.5, 0.25, 0.125, 0.0625], rtol=1e-6)
@@ -219,7 +219,7 @@ class TestPositions:
 
 
 @pytest.mark.parametrize("spec", [{"key": e.key} for e in LAMBDA_WEIGHTS], ids=name_of)
-def test_what_a_family_does_not_weigh(spec):
+def test_unsupported_weights_raise(spec):
     spec |= {"precision": {"topn": 1}, "list_mle": {"discount": "inverse"}}.get(spec["key"], {})
     weight, (given, _) = get_lambda_weight(spec), ranked()
     unfit = {"pair": ["document", "position"], "dcg": ["position"], "position": ["pair", "document"]}[weight.family]

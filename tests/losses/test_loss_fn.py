@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from losses.cases import case_of, each_key, fill, float32, get_loss, make_batch, one_of_each_family, oracle
+from losses.cases import case_of, fill, float32, get_loss, make_batch, oracle
 from losses.families.classification import categorical_cross_entropy
 from losses.families.listwise import softmax_cross_entropy
 from losses.numeric import gradient, value_and_gradient, values
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.propensity import propensity_weight
+from selection import each_loss
 
 # Two queries of two documents, both with the pair (1 over 0): ln(1 + e^-1) and ln(1 + e^2).
 LABELS = np.array([[1.0, 0.0], [0.0, 1.0]], dtype="float32")
@@ -32,16 +33,16 @@ class TestReduction:
             (None, [FIRST, SECOND]),
         ],
     )
-    def test_by_hand(self, reduction, expected):
+    def test_reduction_by_hand(self, reduction, expected):
         np.testing.assert_allclose(values(pairwise(reduction=reduction)(LABELS, SCORES)), expected, rtol=1e-6)
 
-    def test_unknown(self):
+    def test_unknown_reduction_is_refused(self):
         with pytest.raises(ValueError, match="reduction"):
             pairwise(reduction="avg")
 
 
 class TestWeights:
-    def test_of_queries_and_documents_together(self):
+    def test_query_and_document_weights_multiply(self):
         both = {"query": np.array([2.0, 3.0]), "item": np.array([[5.0, 1.0], [7.0, 4.0]])}
         loss = get_loss("pairwise_logistic", normalization="sum").get_loss_fn(reduction="none")
         np.testing.assert_allclose(values(loss(LABELS, SCORES, both)), [10 * FIRST, 12 * SECOND], rtol=1e-6)
@@ -49,39 +50,39 @@ class TestWeights:
     @pytest.mark.parametrize(
         "wrong", [{"query": np.ones((2, 2))}, {"item": np.ones(2)}, {"item": np.ones((2, 2)), "queries": np.ones(2)}]
     )
-    def test_a_mapping_of_something_else(self, wrong):
+    def test_wrong_weight_mapping_is_refused(self, wrong):
         with pytest.raises(UserError, match="`sample_weight` as a mapping holds"):
             pairwise()(LABELS, SCORES, wrong)
 
     @pytest.mark.parametrize(
         "weight", [3.0, np.float32(3), [3.0, 3.0], [[3.0], [3.0]]], ids=["scalar", "0-d", "B", "B1"]
     )
-    def test_of_queries(self, weight):
+    def test_query_weights_of_every_shape(self, weight):
         np.testing.assert_allclose(values(pairwise()(LABELS, SCORES, weight)), 1.5 * (FIRST + SECOND), rtol=1e-6)
 
     @pytest.mark.parametrize("shape", [(2,), (2, 1)])
-    def test_of_queries_are_not_of_documents(self, shape):
+    def test_query_weights_do_not_land_on_documents(self, shape):
         """B = N: a weight [B] must not land on the columns."""
         weight = np.array([5.0, 1.0]).reshape(shape)
         actual = values(pairwise(reduction="none")(LABELS, SCORES, weight))
         np.testing.assert_allclose(actual, [5 * FIRST, SECOND], rtol=1e-6)
 
-    def test_of_documents(self):
+    def test_document_weights_by_hand(self):
         weight = np.array([[2.0, 9.0], [9.0, 4.0]])  # the pair has the weight of its higher document
         fn = get_loss("pairwise_logistic", normalization="sum").get_loss_fn(reduction="none")
         np.testing.assert_allclose(values(fn(LABELS, SCORES, weight)), [2 * FIRST, 4 * SECOND], rtol=1e-6)
         fn = get_loss("pairwise_logistic", normalization="batch").get_loss_fn()
         np.testing.assert_allclose(values(fn(LABELS, SCORES, weight)), (2 * FIRST + 4 * SECOND) / 6, rtol=1e-6)
 
-    @each_key
-    def test_of_other_shapes(self, key):
+    @each_loss(elsewhere="key")
+    def test_weights_of_a_wrong_shape_are_refused(self, key):
         batch, fn = float32(make_batch(key)), get_loss(key).get_loss_fn()
         for shape in [(6,), (8,), (1,), (7, 5), (6, 6), (1, 6), (7, 6, 1), (7, 1, 1), (7, 2)]:
             with pytest.raises(UserError, match="sample_weight") as caught:
                 fn(batch.labels, batch.scores, np.ones(shape))
             assert str(shape) in str(caught.value)
 
-    def test_classes_have_no_document_weights(self):
+    def test_document_weights_for_classes_are_refused(self):
         batch = float32(make_batch("categorical_cross_entropy", rows=6))
         one_hot = np.eye(6, dtype="float32")
         for loss in ("categorical_cross_entropy", {"categorical_cross_entropy": 1.0}):
@@ -95,7 +96,7 @@ class TestShapes:
         [((7, 5), (7, 6)), ((7,), (7, 6)), ((7, 6), (7, 6, 1)), ((6, 6), (7, 6)), ((7, 6), (7,))],
         ids=str,
     )
-    def test_of_documents(self, labels, scores):
+    def test_wrong_list_shapes_are_refused(self, labels, scores):
         for key in ("list_mle", "softmax_cross_entropy", "sigmoid_cross_entropy", "pairwise_logistic"):
             with pytest.raises(UserError, match=r"\[B, N\]") as caught:
                 get_loss(key).get_loss_fn()(np.ones(labels), np.ones(scores))
@@ -105,19 +106,19 @@ class TestShapes:
     @pytest.mark.parametrize(
         ("labels", "scores"), [((7, 5), (7, 6)), ((6,), (7, 6)), ((7,), (7,)), ((7, 6, 1), (7, 6))], ids=str
     )
-    def test_of_classes(self, labels, scores):
+    def test_wrong_class_shapes_are_refused(self, labels, scores):
         with pytest.raises(UserError, match=r"\[B, K\]") as caught:
             get_loss("categorical_cross_entropy").get_loss_fn()(np.ones(labels), np.ones(scores))
         for shape in (labels, scores):
             assert str(list(shape)) in str(caught.value)
 
-    def test_of_class_weights(self):
+    def test_number_of_class_weights_must_match(self):
         with pytest.raises(UserError, match="6 classes"):
             get_loss("categorical_cross_entropy", class_weight=[1, 2]).get_loss_fn()(np.ones(7), np.ones((7, 6)))
 
 
 class TestLabels:
-    def test_out_of_range(self):
+    def test_labels_out_of_range_are_refused(self):
         fn = get_loss("rank_one_listnet").get_loss_fn()
         for sum_of in (fn, get_loss({"softmax_cross_entropy": 1, "rank_one_listnet": 1}).get_loss_fn()):
             with pytest.raises(UserError, match=r"'rank_one_listnet' takes labels from 0 to 1. Received: 3"):
@@ -125,7 +126,7 @@ class TestLabels:
         assert np.isfinite(values(fn(np.array([[0.0, -3.0]]), SCORES[:1])))  # padding
         assert np.isfinite(values(get_loss("rank_one_listnet").get_loss_fn(mask=[[1, 0]])([[0.0, 3.0]], SCORES[:1])))
 
-    def test_class_beyond_the_width(self):
+    def test_class_number_beyond_the_scores_is_refused(self):
         scores = np.zeros((2, 3))
         fn = get_loss("categorical_cross_entropy").get_loss_fn()
         with pytest.raises(UserError, match=r"class numbers from 0 to 2.*Received: 7"):
@@ -137,8 +138,8 @@ class TestLabels:
 
 
 class TestMask:
-    @one_of_each_family(lambda case: case.layout != "columns")
-    def test_stands_in_for_negative_labels(self, key):
+    @each_loss(lambda case: case.layout != "columns", quick="family")
+    def test_mask_overrides_padding_by_label(self, key):
         batch = float32(make_batch(key))
         expected = np.mean(oracle(key, batch, weighted=False))
         labels = fill(batch.labels, batch.mask, 0.0)
@@ -150,7 +151,7 @@ class TestMask:
         assert value == pytest.approx(expected, rel=1e-5)
         assert (slopes[~batch.mask] == 0).all()
 
-    def test_of_one_hot_classes_is_of_rows(self):
+    def test_mask_of_one_hot_classes_has_one_entry_per_row(self):
         batch = float32(make_batch("categorical_cross_entropy", rows=6))
         one_hot = np.eye(6, dtype="float32")[batch.labels.astype(int)]
         fn = get_loss("categorical_cross_entropy").get_loss_fn(mask=batch.mask)
@@ -160,13 +161,13 @@ class TestMask:
             get_loss("categorical_cross_entropy").get_loss_fn(mask=np.ones((6, 6)))(one_hot, batch.scores)
 
     @pytest.mark.parametrize("argument", ["mask", "positions"])
-    def test_of_another_shape(self, argument):
+    def test_mask_and_positions_of_a_wrong_shape_are_refused(self, argument):
         for key in ("list_mle", "rank_one_listnet"):
             with pytest.raises(UserError, match=rf"`{argument}`.*\(2, 2\).*\(2, 3\)"):
                 get_loss(key).get_loss_fn(**{argument: np.ones((2, 3))})(LABELS, SCORES)
 
     @pytest.mark.parametrize("min_label", [None, -5.0, 0.5, 2.0])
-    def test_min_label(self, min_label):
+    def test_labels_below_min_label_are_padding(self, min_label):
         batch = float32(make_batch("softmax_cross_entropy", padded=False))
         labels = batch.labels - 1
         mask = np.ones_like(batch.mask) if min_label is None else labels >= min_label
@@ -194,7 +195,7 @@ class TestPositions:
         ],
         ids=str,
     )
-    def test_by_hand(self, propensity, weights):
+    def test_propensity_weights_by_hand(self, propensity, weights):
         np.testing.assert_allclose(values(propensity_weight(self.SHOWN, propensity)), weights, rtol=1e-6)
         fn = get_loss("softmax_cross_entropy").get_loss_fn(
             positions=self.SHOWN, propensity=propensity, reduction="none"
@@ -206,7 +207,7 @@ class TestPositions:
         actual = values(fn(LABELS, SCORES, np.array([3.0, 0.5])))
         np.testing.assert_allclose(actual, np.array(relevant) * [3 * FIRST, 0.5 * SECOND], rtol=1e-6)
 
-    def test_positions_of_padding(self):
+    def test_padding_positions_get_zero_weight(self):
         for garbage in (0, -1, np.nan):
             np.testing.assert_array_equal(values(propensity_weight(np.array([[3.0, garbage]]))), [[3, 0]])
 
@@ -224,14 +225,14 @@ class TestPositions:
         ],
         ids=str,
     )
-    def test_refused(self, spec, message):
+    def test_wrong_propensity_is_refused(self, spec, message):
         with pytest.raises(UserError, match=message):
             pairwise(propensity=spec)
 
 
 class TestLogits:
-    @each_key
-    def test_from_activated_scores(self, key):
+    @each_loss(elsewhere="key")
+    def test_activated_scores_give_the_loss_of_their_logits(self, key):
         loss = get_loss(key)
         batch = float32(make_batch(key))
         if not loss.invertible:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from losses.cases import case_of, each_oracle_variant, float32, get_loss, make_batch
+from losses.cases import case_of, float32, get_loss, make_batch
 from losses.families.listwise import plackett_luce
 from losses.models import model_and_data
 from losses.numeric import BACKEND, gradient, values
@@ -15,6 +15,7 @@ from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.factory import WeightedSum
 from ml4ir_losses.losses.keras_loss import RelevanceLoss
+from selection import each_variant
 
 LABELS = np.array([[1.0, 0.0], [0.0, 1.0]], dtype="float32")
 SCORES = np.array([[1.0, 0.0], [2.0, 0.0]], dtype="float32")
@@ -31,13 +32,13 @@ class TestSeeds:
     def fn(self, **params):
         return get_loss("list_mle", **params).get_loss_fn(reduction="none")
 
-    def test_draws_anew_and_repeats_with_the_seed(self):
+    def test_values_differ_between_calls_and_repeat_with_the_seed(self):
         first = self.sequence(self.fn(seed=7))
         assert len({tuple(row) for row in first}) > 1
         assert self.sequence(self.fn(seed=7)) == first
         assert self.sequence(self.fn(seed=8)) != first
 
-    def test_every_draw_is_an_order_of_the_ties(self):
+    def test_draws_permute_tied_labels(self):
         orders = {
             round(plackett_luce([0.0 + x for x in order]), 4)
             for order in [(0, 1, 3), (0, 3, 1), (1, 0, 3), (1, 3, 0), (3, 0, 1), (3, 1, 0)]
@@ -46,23 +47,23 @@ class TestSeeds:
         assert len(orders) == len(drawn) == 6
         np.testing.assert_allclose(sorted(drawn), sorted(orders), atol=2e-4)
 
-    def test_no_seed_keeps_the_order(self):
+    def test_ties_keep_their_order_without_a_seed(self):
         (row,) = {tuple(row) for row in self.sequence(self.fn())}
         np.testing.assert_allclose(row, [plackett_luce([0.0, 1.0, 3.0])] * 4, rtol=1e-6)
 
-    def test_distinct_labels_need_no_luck(self):
+    def test_distinct_labels_do_not_depend_on_the_seed(self):
         batch = float32(make_batch("list_mle", ties=False))
         for _ in range(3):
             actual = values(self.fn(seed=3)(batch.labels, batch.scores))
             np.testing.assert_allclose(actual, values(self.fn()(batch.labels, batch.scores)), rtol=1e-6)
 
-    def test_in_a_sum(self):
+    def test_seeded_member_makes_a_weighted_sum_random(self):
         fn = get_loss({"list_mle": 1.0}).get_loss_fn()
         assert fn.seed_generator is None
         fn = WeightedSum([("softmax_cross_entropy", 1.0), ({"key": "list_mle", "seed": 7}, 1.0)])
         assert len({tuple(row) for row in self.sequence(fn.get_loss_fn(reduction="none"))}) > 1
 
-    def test_saved_config_keeps_the_number(self):
+    def test_saved_config_keeps_the_seed(self):
         fn = self.fn(seed=7)
         assert isinstance(fn.seed_generator, keras.random.SeedGenerator)
         assert fn.get_config()["loss"]["seed"] == 7
@@ -70,11 +71,11 @@ class TestSeeds:
         assert self.sequence(RelevanceLoss.from_config(fn.get_config())) == self.sequence(self.fn(seed=7))
 
     @pytest.mark.parametrize("seed", [-1, 1.5, True, "1"])
-    def test_refused(self, seed):
+    def test_wrong_seed_is_refused(self, seed):
         with pytest.raises(UserError, match="seed"):
             get_loss("list_mle", seed=seed)
 
-    def test_in_fit(self, tmp_path):
+    def test_every_step_of_fit_draws_anew(self, tmp_path):
         """Every step draws anew; on JAX because the model tracks the generator."""
         model, x, _ = model_and_data("list_mle", rows=4, size=3)
         fn = get_loss("list_mle", seed=7).get_loss_fn()
@@ -88,8 +89,8 @@ class TestSeeds:
 
 
 class TestConfig:
-    @each_oracle_variant
-    def test_round_trip(self, key, params):
+    @each_variant(elsewhere="key")
+    def test_config_round_trip(self, key, params):
         loss = get_loss(key, **params)
         config = json.loads(json.dumps(loss.get_config()))
         again = get_loss(config)
@@ -115,7 +116,7 @@ class TestConfig:
         with pytest.raises(UserError, match="0 positional"):
             type(get_loss("categorical_cross_entropy"))("a")
 
-    def test_a_subclass_with_other_defaults(self):
+    def test_subclass_may_change_defaults(self):
         class Sharp(type(get_loss("list_mle"))):
             defaults = {"temperature": 0.1}
 
@@ -126,7 +127,7 @@ class TestConfig:
 class TestWeightedSum:
     MEMBERS = {"softmax_cross_entropy": 0.9, "sigmoid_cross_entropy": 0.5}
 
-    def test_value_and_gradient(self):
+    def test_value_and_gradient_are_the_weighted_sums(self):
         batch = float32(make_batch("softmax_cross_entropy"))
         fn = get_loss(self.MEMBERS).get_loss_fn()
         members = [(get_loss(key).get_loss_fn(), weight) for key, weight in self.MEMBERS.items()]
@@ -136,12 +137,12 @@ class TestWeightedSum:
         slopes = sum(w * gradient(lambda s, f=f: f(batch.labels, s), batch.scores) for f, w in members)
         np.testing.assert_allclose(gradient(lambda s: fn(batch.labels, s), batch.scores), slopes, atol=1e-6)
 
-    def test_is_like_its_first_member(self):
+    def test_type_and_activation_come_from_the_first_member(self):
         loss = get_loss(self.MEMBERS)
         assert (loss.loss_type, loss.activation, loss.key) == ("listwise", "softmax", "weighted_sum")
         assert loss.invertible
 
-    def test_serialization(self, tmp_path):
+    def test_config_and_saved_model_round_trip(self, tmp_path):
         loss = WeightedSum([({"key": "list_mle", "temperature": 0.5}, 1), (get_loss("pairwise_logistic"), 2)])
         nested = WeightedSum([(loss, 0.5), ("softmax_cross_entropy", 1.0)])
         for original in (loss, nested):
@@ -171,11 +172,11 @@ class TestWeightedSum:
         ],
         ids=str,
     )
-    def test_refused(self, spec, message):
+    def test_wrong_members_are_refused(self, spec, message):
         with pytest.raises(UserError, match=message):
             get_loss(spec)
 
-    def test_a_built_loss_takes_no_parameters(self):
+    def test_built_loss_takes_no_parameters(self):
         loss = get_loss("list_mle")
         assert get_loss(loss) is loss
         assert isinstance(loss, RelevanceLossBase)

@@ -29,14 +29,14 @@ class TestMarginMSE:
     scores = np.array([[0.5, -1.0, 2.0, 0.25], [1.5, 1.0, -0.5, 3.0]])
     teacher = np.array([[1.0, 0.5, -2.0, 0.0], [2.0, 3.0, 1.0, 0.5]])
 
-    def test_scores_and_margins_of_a_teacher_are_one(self):
+    def test_teacher_scores_and_teacher_margins_give_equal_values(self):
         fn = get_loss("margin_mse").get_loss_fn()
         margins = self.teacher[:, :1] - self.teacher[:, 1:]
         expected = np.mean((self.scores[:, :1] - self.scores[:, 1:] - margins) ** 2)
         assert float(fn(self.teacher, self.scores)) == pytest.approx(expected, rel=1e-6)
         assert float(fn(margins, self.scores)) == pytest.approx(expected, rel=1e-6)
 
-    def test_the_forms_of_one_negative(self):
+    def test_label_shapes_for_one_negative_are_equivalent(self):
         fn = get_loss("margin_mse").get_loss_fn()
         scores, teacher = self.scores[:, :2], self.teacher[:, :2]
         margins = teacher[:, 0] - teacher[:, 1]
@@ -45,7 +45,7 @@ class TestMarginMSE:
             assert float(fn(labels, scores)) == pytest.approx(expected, rel=1e-6)
 
     @pytest.mark.parametrize("labels", [(2, 2), (2, 5), (2,), (3, 4), (2, 4, 1)], ids=str)
-    def test_other_shapes_are_named(self, labels):
+    def test_wrong_shapes_are_refused(self, labels):
         with pytest.raises(UserError, match=r"y_pred \[B, 1\+n\].*Received: y_true \[.*\], y_pred \[2, 4\]"):
             get_loss("margin_mse").get_loss_fn()(np.zeros(labels), self.scores)
         with pytest.raises(UserError, match=r"y_pred \[2, 1\]"):
@@ -62,12 +62,12 @@ class TestMarginMSE:
         assert_close(values(loss.per_query(self.teacher, scores)), expected)
         assert np.isfinite(gradient(lambda s: loss.per_query(self.teacher, s), scores)).all()
 
-    def test_document_weights_are_an_error(self):
+    def test_document_weights_are_refused(self):
         with pytest.raises(UserError, match="sample_weight"):
             get_loss("margin_mse").get_loss_fn()(self.teacher, self.scores, np.ones((2, 4)))
 
     @pytest.mark.backend("tensorflow")
-    def test_margins_of_sizes_that_are_known_at_run_time(self):
+    def test_unknown_sizes(self):
         import tensorflow as tf
 
         fn = get_loss("margin_mse").get_loss_fn()
@@ -90,7 +90,7 @@ def features(y_true, y_pred):
 
 class TestPairs:
     @pytest.mark.parametrize("normalization", ["query", "batch", "sum"])
-    def test_rows_are_pairs_whose_mean_is_the_loss(self, normalization):
+    def test_loss_is_the_mean_over_pairs(self, normalization):
         y, s = pairs()
         confidence, d = y[:, 1:].min(1), s[:, 0] - s[:, 1]
         expected = confidence * sigmoid(0.5 - y[:, 0] * d / 0.7)
@@ -103,7 +103,7 @@ class TestPairs:
         with pytest.raises(UserError, match=r"weights \[M\]"):
             fn(y, s, np.ones((6, 3)))
 
-    def test_the_fine_term_is_that_of_the_batch(self):
+    def test_fine_term_is_computed_over_the_batch(self):
         y, s = pairs()
         plain, fine = (get_loss("prob_margin_ranking", do_fine_small_difference=f) for f in (False, True))
         size = np.abs(s[:, 0] - s[:, 1])
@@ -113,14 +113,14 @@ class TestPairs:
         assert_close(values(fine.per_query(y, s)).mean(), expected)
 
     @pytest.mark.parametrize("key", KEYS)
-    def test_no_pair_is_zero(self, key):
+    def test_batch_without_pairs_is_zero(self, key):
         loss = get_loss(key)
         assert float(loss(FineTuningFeatures(*[np.zeros(0, "float32")] * 5))) == 0
         assert not values(loss.get_loss_fn()(np.zeros((0, 3), "float32"), np.zeros((0, 2), "float32"))).any()
         fine = get_loss("prob_margin_ranking", do_fine_small_difference=True)
         assert float(fine(FineTuningFeatures(*[np.zeros(0, "float32")] * 5))) == 0
 
-    def test_targets_of_minus_one_are_no_padding(self):
+    def test_negative_targets_are_not_padding(self):
         y, s = pairs()
         y[:, 0] = -1
         distances, similarities = y, np.concatenate([-y[:, :1], y[:, 1:]], axis=1)
@@ -128,7 +128,7 @@ class TestPairs:
         assert float(fn(distances, s)) == pytest.approx(float(fn(similarities, -s)), rel=1e-6)
         assert float(fn(distances, s)) > 0
 
-    def test_far_apart(self):
+    def test_scores_far_apart_are_finite(self):
         y = np.ones((4, 3), "float32")
         s = np.array([[1e4, 0], [-1e4, 0], [0, 1e4], [900, -900]], "float32")
         for key in KEYS:
@@ -136,7 +136,7 @@ class TestPairs:
             np.testing.assert_allclose(values(loss.per_query(y, s)), [0, 1, 1, 0])
             assert (gradient(lambda z, loss=loss: loss.per_query(y, z), s) == 0).all()
 
-    def test_the_cosine_form(self):
+    def test_cosine_variant(self):
         y, s = pairs()
         s *= 0.02
         confidence, d = y[:, 1:].min(1), s[:, 0] - s[:, 1]
@@ -147,7 +147,7 @@ class TestPairs:
         np.testing.assert_array_equal(values(shipped(features(y, s))), values(plain(features(y, s))))
 
     @pytest.mark.backend("tensorflow")
-    def test_under_xla(self):
+    def test_xla_equals_eager(self):
         import tensorflow as tf
 
         y, s = pairs()
@@ -156,7 +156,7 @@ class TestPairs:
             compiled = tf.function(lambda y, s, loss=loss: loss(y, s), jit_compile=True)
             assert float(compiled(y, s)) == pytest.approx(float(loss(y, s)), rel=1e-5)
 
-    def test_in_compile_and_after_saving(self, tmp_path):
+    def test_saved_model_keeps_the_loss(self, tmp_path):
         y, s = pairs(32)
         inputs = keras.Input((2,))
         model = keras.Model(inputs, keras.layers.Dense(2, kernel_initializer="identity")(inputs))
@@ -171,7 +171,7 @@ class TestPairs:
 
 
 class TestInterface:
-    def test_the_margin_holds_for_functions_obtained_afterwards(self):
+    def test_set_margin_affects_functions_made_afterwards(self):
         y, s = pairs()
         for key in KEYS:
             loss = get_loss(key)
@@ -186,7 +186,7 @@ class TestInterface:
             assert float(loss.forward(features(y, s))) == float(loss(features(y, s)))
 
     @pytest.mark.parametrize("margin", [0, -1.0, float("nan"), "1", True])
-    def test_margins_are_positive(self, margin):
+    def test_margin_must_be_positive(self, margin):
         for key in KEYS:
             with pytest.raises(UserError, match=r"`base_margin` must be a number above 0"):
                 get_loss(key, base_margin=margin)
@@ -195,7 +195,7 @@ class TestInterface:
                 loss.set_margin(margin)
             assert loss.params["base_margin"] == 1.0
 
-    def test_features_have_one_length(self):
+    def test_features_of_unequal_length_are_refused(self):
         five = [np.ones(4), np.ones(4), np.ones(4), np.ones(4), np.ones(3)]
         with pytest.raises(UserError, match=r"negative_confidences \[3\]"):
             FineTuningFeatures(*five)
@@ -204,7 +204,7 @@ class TestInterface:
         with pytest.raises(TypeError, match="abstract"):
             RankingLossInterface()
 
-    def test_wrong_inputs(self):
+    def test_wrong_inputs_are_refused(self):
         y, s = pairs()
         fn = get_loss("prob_margin_ranking").get_loss_fn()
         for labels, scores in [(y, s[:, 0]), (y[:4], s), (y[:, :1], s), (y[:, 0], s), (np.ones((6, 2, 3)), s)]:
@@ -219,7 +219,7 @@ def confident(batch, seed=1):
 
 
 class TestConfidences:
-    def test_the_smaller_of_both_scales_a_pair(self):
+    def test_smaller_confidence_scales_a_pair(self):
         batch = make_batch("prob_margin_ranking")
         confidence = confident(batch)
         packed = np.stack([batch.labels, np.where(batch.mask, confidence, np.nan)], axis=-1)
@@ -232,14 +232,14 @@ class TestConfidences:
         assert_close(values(loss.per_query(packed, batch.scores)), expected)
         assert np.isfinite(gradient(lambda s: loss.per_query(packed, s), batch.scores)).all()
 
-    def test_ones_are_none(self):
+    def test_confidences_of_one_equal_none(self):
         batch = make_batch("prob_margin_ranking")
         packed = np.stack([batch.labels, np.ones_like(batch.labels)], axis=-1)
         expected = prob_margin_ranking(batch.labels, batch.scores, batch.mask, batch.weight)
         fn = get_loss("prob_margin_ranking").get_loss_fn()
         assert float(fn(packed, batch.scores, batch.weight)) == pytest.approx(np.mean(expected), rel=1e-5)
 
-    def test_a_list_of_two_is_a_pair(self):
+    def test_list_of_two_equals_a_pair(self):
         """[M, 3] with [M, 2], and the same pairs as lists: the same values."""
         y, s = pairs()
         y[:, 0] = 1
@@ -248,7 +248,7 @@ class TestConfidences:
             loss = get_loss(key)
             assert_close(values(loss.per_query(lists, s)), values(loss.per_query(y, s)))
 
-    def test_in_a_weighted_sum_the_other_losses_see_labels(self):
+    def test_other_members_of_a_weighted_sum_see_labels(self):
         batch = make_batch("prob_margin_ranking")
         packed = np.stack([batch.labels, confident(batch)], axis=-1)
         total = get_loss({"softmax_cross_entropy": 2.0, "prob_margin_ranking": 1.0}).get_loss_fn()
@@ -258,7 +258,7 @@ class TestConfidences:
         with pytest.raises(UserError, match=r"one shape \[B, N\]"):
             soft(packed, batch.scores)
 
-    def test_the_gradient_of_a_pair_is_proportional_to_its_confidence(self):
+    def test_gradient_of_a_pair_is_proportional_to_its_confidence(self):
         scores = np.tile([[0.3, 0.1]], (3, 1))
         for key, margin in zip(KEYS, (1.0, 0.2), strict=True):
             loss = get_loss(key, base_margin=margin)
@@ -297,7 +297,7 @@ def trained_accuracy(confidences):
     return (ranks[:, 0] > ranks[:, 1]).mean()
 
 
-def test_doubtful_clicks_mislead_less_when_they_are_told():
+def test_low_confidence_reduces_the_effect_of_wrong_labels():
     told, untold = trained_accuracy(confidences=True), trained_accuracy(confidences=False)
     assert told > 0.93
     assert untold < told - 0.1
@@ -323,7 +323,7 @@ class TestConfig:
         return built, x, y, values(built(x)["logit"])
 
     @pytest.mark.parametrize("loss", ["prob_margin_ranking", {"prob_margin_ranking": 1.0, "list_mle": 0.5}], ids=str)
-    def test_the_column_reaches_the_losses_that_read_it(self, tmp_path, loss):
+    def test_confidence_column_reaches_the_losses_that_read_it(self, tmp_path, loss):
         aux = [{"key": "softmax_cross_entropy", "weight": 0.5}]
         for extra in ({}, {"aux_losses": aux}):
             model, x, y, logits = self.build(self.data(tmp_path), loss=loss, **extra)
@@ -338,7 +338,7 @@ class TestConfig:
             assert float(logs["loss"]) != pytest.approx(plain, rel=1e-2)
 
     @pytest.mark.backend("tensorflow")
-    def test_training_evaluating_and_evaluation_without_the_column(self, tmp_path):
+    def test_evaluation_works_without_the_confidence_column(self, tmp_path):
         from ml4ir_losses.experiments.evaluate import evaluate
         from ml4ir_losses.experiments.train import train
 
@@ -349,17 +349,17 @@ class TestConfig:
         (tmp_path / "judged.csv").write_text("\n".join(judged) + "\n")
         assert evaluate(run.path, str(tmp_path / "judged.csv")) == pytest.approx(run.metrics["test"], abs=1e-6)
 
-    def test_another_loss_compiled_sees_plain_labels(self, tmp_path):
+    def test_other_compiled_loss_sees_plain_labels(self, tmp_path):
         model, x, y, logits = self.build(self.data(tmp_path), loss="prob_margin_ranking")
         model.compile("sgd", loss=get_loss("list_mle").get_loss_fn())
         expected = float(get_loss("list_mle").get_loss_fn()(y["label"], logits))
         assert float(model.test_on_batch(x, y, return_dict=True)["loss"]) == pytest.approx(expected, rel=1e-5)
 
-    def test_a_column_that_no_loss_reads_is_told(self, tmp_path, caplog):
+    def test_unused_confidence_column_warns(self, tmp_path, caplog):
         self.build(self.data(tmp_path), loss="softmax_cross_entropy")
         assert "features.confidence: no loss of this config reads it" in caplog.text
 
-    def test_wrong_columns_are_named(self, tmp_path):
+    def test_wrong_confidence_columns_are_refused(self, tmp_path):
         with pytest.raises(DataError, match=r"column 'sure': a confidence must be at least 0. Received: -1"):
             self.build(self.data(tmp_path, lambda i: -1 if i == 3 else 1), loss="prob_margin_ranking")
         loaded = load_config(config(tmp_path, features={"confidence": "surely"}))

@@ -13,11 +13,11 @@ from losses.families.embedding_triplets import anchors, batch_hard_soft_margin_t
 from losses.families.embedding_wrappers import INNER as ORACLES
 from losses.families.in_batch import cosines, logsumexp, multi_similarity
 from losses.numeric import BACKEND, DOUBLE, central_differences, compiled_on_jax, gradient, values
-from marking import rest_slow
 from ml4ir_losses import functional
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import LOSSES
 from ml4ir_losses.losses.factory import get_loss
+from selection import slow_except
 
 EXACT = 1e-5
 FITTING = [entry.key for entry in LOSSES if getattr(entry.target, "takes_memory", False)]
@@ -98,7 +98,7 @@ def remembering(key, size, **kwargs):
 
 @pytest.mark.parametrize("inner", FITTING)
 @pytest.mark.parametrize("size", SIZES)
-def test_values_over_several_batches(inner, size):
+def test_values_over_several_batches_match_the_oracle(inner, size):
     """The memory fills, is overwritten from its oldest rows on, and also holds less than one batch."""
     fn, oracle, kept_y, kept_x = remembering(inner, size, reduction="none"), oracle_of(inner), [], []
     for y, x in batches(inner, (5, 4, 5, 5)):
@@ -108,8 +108,8 @@ def test_values_over_several_batches(inner, size):
     assert values(fn.memory.filled).sum() == min(size, 19)
 
 
-@pytest.mark.parametrize("inner", rest_slow(FITTING, *(FITTING if BACKEND != "jax" else FITTING[::2])))
-def test_no_memory_is_the_inner_loss(inner):
+@pytest.mark.parametrize("inner", slow_except(FITTING, *(FITTING if BACKEND != "jax" else FITTING[::2])))
+def test_empty_memory_equals_the_inner_loss(inner):
     y, x = batches(inner, (6,))[0]
     expected = values(compiled_on_jax(get_loss(inner).per_query)(y, x))
     pure = compiled_on_jax(partial(functional.cross_batch_memory, loss=inner))
@@ -121,7 +121,7 @@ def test_no_memory_is_the_inner_loss(inner):
 
 
 @pytest.mark.parametrize("inner", ["multiple_negatives_ranking", "multi_similarity", "batch_hard_triplet"])
-def test_the_gradient_goes_through_the_batch_alone(inner):
+def test_remembered_rows_get_no_gradient(inner):
     (y, x), (classes, kept) = batches(inner, (4, 5))
     kept, filled = kept[:, None] if kept.ndim == 2 else kept, np.arange(5) < 4
     dtype = "float64" if DOUBLE else "float32"
@@ -141,7 +141,7 @@ def test_the_gradient_goes_through_the_batch_alone(inner):
     assert np.isfinite(gradient(lambda batch: value(batch, garbage), x)).all()
 
 
-def test_rows_that_a_mask_leaves_out_are_not_remembered():
+def test_masked_rows_are_not_remembered():
     (y, x), (other_y, other_x) = batches("sup_con", (5, 5), classes=2)
     fn = remembering("sup_con", 5, reduction="none", mask=np.array([1, 1, 0, 1, 1]))
     fn(y, x)
@@ -153,7 +153,7 @@ def test_rows_that_a_mask_leaves_out_are_not_remembered():
 
 
 @pytest.mark.parametrize("inner", ["multiple_negatives_ranking", "sup_con"])
-def test_fit(inner, tmp_path):
+def test_fit_and_saved_model_keep_the_memory(inner, tmp_path):
     """In `fit` every step meets the rows of the steps before; a model that holds the memory tracks it."""
     (y, x), *_ = batches(inner, (24,))
     fn = remembering(inner, 10)
@@ -181,7 +181,7 @@ def test_fit(inner, tmp_path):
 
 
 @pytest.mark.backend("jax")
-def test_a_memory_that_would_not_advance():
+def test_untracked_memory_is_refused():
     (y, x), *_ = batches("sup_con", (12,))
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
     model.compile("sgd", loss=remembering("sup_con", 4))
@@ -190,7 +190,7 @@ def test_a_memory_that_would_not_advance():
 
 
 @pytest.mark.backend("tensorflow")
-def test_batches_of_unknown_size():
+def test_unknown_batch_sizes():
     import tensorflow as tf
 
     fn, eager = remembering("nt_xent", 7), remembering("nt_xent", 7)
@@ -201,7 +201,7 @@ def test_batches_of_unknown_size():
         assert float(compiled(y, x)) == pytest.approx(float(eager(y, x)), rel=1e-5)
 
 
-def test_classes_that_only_the_memory_holds_twice():
+def test_positives_may_come_from_the_memory():
     y, x = np.arange(4.0), np.eye(4, dtype="float32")
     fn = remembering("batch_hard_triplet", 4, reduction="none")
     assert (values(fn(y, x)) > 0).all()
@@ -223,14 +223,14 @@ def test_classes_that_only_the_memory_holds_twice():
     ],
     ids=str,
 )
-def test_parameters_that_do_not_fit(spec, message):
+def test_wrong_parameters_are_refused(spec, message):
     with pytest.raises(UserError) as caught:
         get_loss("cross_batch_memory", **spec)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_no_other_loss_hides_a_memory():
+def test_memory_inside_another_loss_is_refused():
     inner = {"key": "cross_batch_memory", "loss": "sup_con"}
     with pytest.raises(UserError, match="'cross_batch_memory' keeps rows of its own"):
         get_loss("matryoshka", loss=inner, dims=[2])
@@ -238,7 +238,7 @@ def test_no_other_loss_hides_a_memory():
         get_loss({"key": "weighted_sum", "losses": [[inner, 1.0], ["sup_con", 1.0]]})
 
 
-def test_equal_shapes_in_every_batch():
+def test_change_of_shape_between_batches_is_refused():
     fn = remembering("multiple_negatives_ranking", 4)
     x = np.random.default_rng(0).normal(size=(4, 2, 3)).astype("float32")
     fn(np.zeros(4), x)

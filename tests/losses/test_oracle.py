@@ -3,37 +3,20 @@
 import numpy as np
 import pytest
 
-from losses.cases import (
-    Batch,
-    case_of,
-    each_at_home,
-    each_key,
-    each_oracle_variant,
-    each_variant,
-    each_variant_of,
-    make_batch,
-    one_of_each_family,
-    oracle,
-    oracle_slopes,
-    pure,
-    rows_alone,
-)
+from losses.cases import Batch, case_of, make_batch, oracle, oracle_slopes, pure, rows_alone
 from losses.numeric import BACKEND, DOUBLE, assert_close, gradient, value_and_gradient, values
+from selection import each_loss, each_variant
 
-# B ≠ N and B = N: a value broadcast along the wrong axis shows only where they differ, or only where they agree.
-# How shapes are broadcast is the same on every backend.
-OTHERS = [] if BACKEND == "tensorflow" else [pytest.mark.slow]
 each_weighting = pytest.mark.parametrize("weighted", [True, False], ids=["weights", "no-weights"])
 each_rare_shape = pytest.mark.parametrize(
     ("rows", "weighted"),
     [
-        pytest.param(6, True, id="B6N6-weights", marks=OTHERS),
-        pytest.param(1, True, id="B1N6-weights", marks=OTHERS),
+        pytest.param(6, True, id="B6N6-weights"),
+        pytest.param(1, True, id="B1N6-weights"),
         pytest.param(6, False, id="B6N6-no-weights", marks=pytest.mark.slow),
         pytest.param(1, False, id="B1N6-no-weights", marks=pytest.mark.slow),
     ],
 )
-each_far_key = one_of_each_family() if BACKEND == "jax" else each_key  # XLA too, as on TensorFlow
 
 
 def expected(key, batch, scores, weighted, params):
@@ -46,31 +29,34 @@ def check_values(key, params, weighted, rows, seed=0):
     assert_close(actual, expected(key, batch, batch.scores, weighted, params))
 
 
-@each_oracle_variant
+@each_variant()
 @each_weighting
-def test_values(key, params, weighted):
+def test_values_match_the_oracle(key, params, weighted):
     check_values(key, params, weighted, 20)
 
 
-@each_variant
+@pytest.mark.slow_on("jax", "torch")  # shapes are broadcast in the same way on every backend
+@each_variant(quick="key")
 @each_rare_shape
-def test_values_of_square_batches_and_of_one_list(key, params, rows, weighted):
+def test_values_of_square_batches_and_of_single_lists(key, params, rows, weighted):
+    """B = N: a value broadcast along the wrong axis shows only where they differ, or only where they agree."""
     for seed in range(3 if rows == 1 else 1):
         check_values(key, params, weighted, rows, seed)
 
 
-@each_variant_of(every=BACKEND == "tensorflow", families=BACKEND == "jax")
-def test_gradients(key, params):
+@each_variant(elsewhere="key")
+def test_values_and_gradients_match_the_oracle(key, params):
     batch = make_batch(key, seed=5, ties=case_of(key).smooth)
     slopes = oracle_slopes(key, batch, **params)
     assert np.abs(slopes).max() > 0.01
-    actual = gradient(pure(key, batch, **params), batch.scores)
+    value, actual = value_and_gradient(pure(key, batch, **params), batch.scores)
+    assert_close(value, expected(key, batch, batch.scores, True, params))
     assert_close(actual, slopes, double=1e-7, single=1e-4)
 
 
-@each_at_home(lambda case: case.smooth and case.layout != "embeddings")
+@each_loss(lambda case: case.smooth and case.layout != "embeddings")
 @pytest.mark.parametrize("size", [6, 64], ids=["N6", "N64"])
-def test_gradients_at_all_equal_scores(key, size):
+def test_gradients_at_equal_scores_match_the_oracle(key, size):
     """Where training starts: max(x, 0) and logaddexp(x, x) have one-sided gradients there."""
     batch = make_batch(key, seed=6, rows=2, size=size, padded=False)
     batch = batch._replace(scores=np.zeros_like(batch.scores))
@@ -94,9 +80,9 @@ def test_gradients_at_all_equal_scores(key, size):
     assert_close(actual[where], slopes[where], double=1e-6, single=1e-4)
 
 
-@each_far_key
-def test_scores_far_apart(key):
-    """Scores up to ±1e4 and a spread of 1e4, in the float32 that training uses: finite, and right."""
+@each_loss()
+def test_scores_far_apart_give_finite_and_exact_values(key):
+    """Scores up to ±1e4 and a spread of 1e4, in the float32 that training uses."""
     batch = make_batch(key, seed=7)
     rng = np.random.default_rng(7)
     far = [
@@ -126,8 +112,8 @@ def test_scores_far_apart(key):
 SLOPE = 2e-4 if BACKEND == "torch" else 2e-5
 
 
-@each_key
-def test_float64_is_kept(key):
+@each_loss(elsewhere="key")
+def test_float64_scores_give_float64_values(key):
     if not DOUBLE:
         pytest.skip("JAX computes in float32")
     batch = make_batch(key)

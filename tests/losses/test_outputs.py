@@ -16,7 +16,7 @@ class TestSingleRows:
     TERMS = (math.log1p(math.exp(-0.5)), math.log1p(math.exp(-1)), math.log1p(math.exp(2)) - 0.5, 0.0)
 
     @pytest.mark.parametrize("normalization", ["query", "batch", "sum"])
-    def test_every_row_is_a_query(self, normalization):
+    def test_rows_equal_single_document_queries(self, normalization):
         loss = get_loss("binary_cross_entropy", normalization=normalization)
         rows = np.array(self.TERMS) * (4 / 3 if normalization == "batch" else 1)
         assert_close(values(loss.per_query(self.LABELS, self.SCORES)), rows)
@@ -25,24 +25,24 @@ class TestSingleRows:
         assert_close(values(fn(self.LABELS, self.SCORES, weight)), rows * weight, double=1e-6)
         assert gradient(lambda s: fn(self.LABELS, s), self.SCORES)[3] == 0
 
-    def test_document_weights_of_the_function(self):
+    def test_document_weights_in_the_pure_function(self):
         actual = binary_cross_entropy(
             self.LABELS, self.SCORES, self.LABELS >= 0, item_weight=np.full(4, 2.0), normalization="sum"
         )
         assert_close(values(actual), 2 * np.array(self.TERMS))
 
     @pytest.mark.parametrize(("y_true", "y_pred"), [((4,), (3,)), ((4, 2), (4, 3)), ((1, 4, 1),) * 2])
-    def test_other_shapes(self, y_true, y_pred):
+    def test_wrong_shapes_are_refused(self, y_true, y_pred):
         with pytest.raises(UserError, match=r"\[B, N\] .* or \[B\]"):
             get_loss("binary_cross_entropy").get_loss_fn()(np.ones(y_true), np.ones(y_pred))
 
-    def test_labels_beyond_one(self):
+    def test_labels_above_one_are_refused(self):
         with pytest.raises(UserError, match=r"takes labels from 0 to 1\. Received: 2"):
             get_loss("binary_cross_entropy").get_loss_fn()(np.array([2.0]), np.array([0.0]))
 
 
 @pytest.mark.parametrize("normalization", ["query", "batch", "sum"])
-def test_the_root_has_a_gradient_without_error(normalization):
+def test_gradient_of_the_root_is_finite_at_zero_error(normalization):
     loss = get_loss("root_mean_squared_error", no_of_levels=2, normalization=normalization)
     labels, scores = np.ones((2, 3), "float32"), np.zeros((2, 3), "float32")
     assert not values(loss.per_query(labels, scores)).any()
@@ -53,7 +53,7 @@ def test_the_root_has_a_gradient_without_error(normalization):
 
 
 class TestOrdinal:
-    def test_fractions(self):
+    def test_fractional_labels(self):
         """Label 1.25 of 3 steps: 1, 0.25, 0; without fractions 1, 0, 0."""
         scores = np.array([[[0.0, 1.0, -1.0]]])
         low, high = math.log1p(math.exp(-1)), math.log1p(math.exp(1))
@@ -61,12 +61,12 @@ class TestOrdinal:
             loss = get_loss("ordinal", ordinal_size=3, use_fraction_label=fraction)
             assert_close(values(loss.per_query(np.array([[1.25]]), scores)), [math.log(2) + second + low])
 
-    def test_labels_beyond_the_last_step_count_as_it(self):
+    def test_labels_above_the_last_level_count_as_the_last(self):
         loss, scores = get_loss("ordinal", ordinal_size=2), np.random.default_rng(0).normal(size=(1, 3, 2))
         at_top = values(loss.per_query(np.full((1, 3), 2.0), scores))
         assert_close(values(loss.per_query(np.full((1, 3), 7.0), scores)), at_top)
 
-    def test_one_step_is_binary_cross_entropy(self):
+    def test_one_level_equals_binary_cross_entropy(self):
         labels, scores = np.array([[1.0, 0.0, 1.0]]), np.array([[0.3, -0.2, 2.0]])
         expected = values(get_loss("sigmoid_cross_entropy").per_query(labels, scores))
         loss = get_loss("ordinal", ordinal_size=1)
@@ -75,7 +75,7 @@ class TestOrdinal:
             assert_close(values(loss.per_query(labels, given)), expected)
             assert loss.rank_scores(given).shape == (1, 3)
 
-    def test_its_size_is_required(self):
+    def test_ordinal_size_is_required(self):
         for make in (lambda: get_loss("ordinal"), lambda: type(get_loss("ordinal", ordinal_size=2))()):
             with pytest.raises(UserError, match="needs the parameter 'ordinal_size'"):
                 make()
@@ -95,19 +95,19 @@ class TestOrdinal:
     ],
     ids=str,
 )
-def test_shapes_that_do_not_fit(spec, shape, wanted):
+def test_wrong_output_shapes_are_refused(spec, shape, wanted):
     with pytest.raises(UserError, match=wanted):
         get_loss(spec).get_loss_fn()(np.ones((2, 4)), np.ones(shape))
 
 
-def test_a_mixture_of_one_is_its_cross_entropy():
+def test_mixture_of_one_equals_softmax_cross_entropy():
     rng = np.random.default_rng(0)
     labels, scores = np.array([[1.0, 0.0, 2.0]]), rng.normal(size=(1, 3))
     expected = values(get_loss("sigmoid_cross_entropy").per_query(labels, scores / 0.5))
     assert_close(values(get_loss("mixture_em", temperature=0.5).per_query(labels, scores[..., None])), expected)
 
 
-def test_a_mixture_descends_the_likelihood():
+def test_mixture_gradient_is_that_of_the_likelihood():
     """With alpha = 1 the gradient is that of -ln Σ_m exp(-L_m): the step that EM promises."""
     rng = np.random.default_rng(1)
     labels, scores = rng.integers(0, 2, (1, 5)).astype("float64"), rng.normal(size=(1, 5, 3))
@@ -119,7 +119,7 @@ def test_a_mixture_descends_the_likelihood():
     assert_close(actual, share[:, None] * (p - labels[..., None]))
 
 
-def test_losses_of_a_sum_take_the_same_logits():
+def test_weighted_sum_needs_members_of_equal_outputs():
     ordinal = {"key": "ordinal", "ordinal_size": 2}
     with pytest.raises(UserError, match=r"one number of logits per document\. Received: click_em 2, list_mle 1"):
         get_loss({"click_em": 1.0, "list_mle": 1.0})

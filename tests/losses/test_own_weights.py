@@ -129,7 +129,7 @@ each_own = pytest.mark.parametrize(("key", "name", "spec", "cls", "params"), [(k
 class TestRegistered:
     @pytest.mark.parametrize("power", [1.0, 2.0])
     @pytest.mark.parametrize("key", ["pairwise_logistic", "lambda_loss"])
-    def test_value_in_a_loss(self, key, power):
+    def test_loss_with_a_custom_weight_matches_the_oracle(self, key, power):
         name, spec, cls, _ = OWN[key]
         batch = float32(make_batch(key))
         base = math.log(2) if key == "lambda_loss" else 1.0
@@ -140,19 +140,19 @@ class TestRegistered:
             actual = values(loss.get_loss_fn(reduction="none")(batch.labels, batch.scores))
             np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
-    def test_ranks_are_those_of_the_scores(self):
+    def test_custom_weight_sees_ranks_by_score(self):
         labels, scores = np.array([[2.0, 0.0, 1.0]]), np.array([[1.0, 2.0, 3.0]])
         loss = get_loss("pairwise_logistic", lambda_weight={"key": "label_gap", "last": 2}, normalization="sum")
         assert values(loss.per_query(labels, scores))[0] == pytest.approx(math.log1p(math.exp(-1)))
 
     @pytest.mark.parametrize(("spec", "second"), [("steps", 0), ({"key": "first_steps", "steps": 2}, 1)], ids=str)
-    def test_positions(self, spec, second):
+    def test_custom_position_weights(self, spec, second):
         labels, scores = np.array([[2.0, 0.0, 1.0]]), np.array([[1.0, 2.0, 3.0]])
         expected = math.log(1 + math.e + math.e**2) + second * math.log1p(math.exp(-1))
         assert values(get_loss("list_mle", lambda_weight=spec).per_query(labels, scores))[0] == pytest.approx(expected)
 
     @each_own
-    def test_config_and_file(self, key, name, spec, cls, params, tmp_path):
+    def test_config_and_saved_model_round_trip(self, key, name, spec, cls, params, tmp_path):
         loss = get_loss(key, **{name: cls(**params)})
         config = json.loads(json.dumps(loss.get_config()))
         assert params.items() <= config[name].items()
@@ -163,14 +163,14 @@ class TestRegistered:
         assert through_a_file(loss, tmp_path) != pytest.approx(plain, rel=1e-3)
 
     @each_own
-    def test_mistakes(self, key, name, spec, cls, params):
+    def test_misspelled_name_gets_a_suggestion(self, key, name, spec, cls, params):
         with pytest.raises(UserError, match=f"Did you mean '{spec}'"):
             get_loss(key, **{name: spec[:-1]})
         (parameter,) = params
         with pytest.raises(UserError, match=f"'{spec}' has no parameter '{parameter[:-1]}'.*mean '{parameter}'"):
             get_loss(key, **{name: {"key": spec, parameter[:-1]: 1}})
 
-    def test_a_family_that_does_not_fit(self):
+    def test_unsupported_family_is_refused(self):
         for wrong, key in (("label_gap", "list_mle"), (FirstSteps(), "pairwise_logistic")):
             with pytest.raises(UserError, match=f"`lambda_weight` of '{key}' must be one of"):
                 get_loss(key, lambda_weight=wrong)
@@ -190,7 +190,7 @@ class TestUnregistered:
         ],
         ids=lambda value: type(value).__name__ if not isinstance(value, str) else value,
     )
-    def test_class(self, key, name, weight, decorator):
+    def test_unregistered_class_cannot_be_saved(self, key, name, weight, decorator):
         batch = float32(make_batch(key))
         for loss in (get_loss(key, **{name: weight}), WeightedSum([(get_loss(key, **{name: weight}), 1.0)])):
             assert np.isfinite(values(loss.get_loss_fn()(batch.labels, batch.scores)))
@@ -199,7 +199,7 @@ class TestUnregistered:
 
     @pytest.mark.parametrize("function", [unregistered, lambda r: 1.0 / r, functools.partial(ops.power, 0.5)])
     @pytest.mark.parametrize("as_mapping", [True, False])
-    def test_function(self, function, as_mapping):
+    def test_unregistered_function_cannot_be_saved(self, function, as_mapping):
         spec = {"key": "ndcg", "discount": function}
         loss = get_loss("pairwise_logistic", lambda_weight=spec if as_mapping else get_lambda_weight(spec))
         batch = float32(make_batch("pairwise_logistic"))
@@ -207,7 +207,7 @@ class TestUnregistered:
         with pytest.raises(UserError, match=r"could not find again: decorate it with keras\.saving\.register"):
             loss.get_config()
 
-    def test_a_function_that_is_not_there(self):
+    def test_missing_function_is_named_when_loading(self):
         config = get_loss("pairwise_logistic", lambda_weight={"key": "ndcg", "gain": cube}).get_config()
         config["lambda_weight"]["gain"] |= {"registered_name": "quart", "config": "quart"}
         for make in (lambda: get_loss(config), lambda: get_lambda_weight(config["lambda_weight"])):
@@ -232,7 +232,7 @@ SPECS = [  # the loss, its parameter, and what it is as an object
 class TestConfig:
     """A key, a mapping and an object are one loss, which comes back from a config and from a file."""
 
-    def test_round_trip(self, key, name, spec, built):
+    def test_config_round_trip(self, key, name, spec, built):
         batch = make_batch(key)
         rows = []
         for given in (spec, built):
@@ -248,5 +248,5 @@ class TestConfig:
         for row in rows[1:]:
             np.testing.assert_array_equal(row, rows[0])
 
-    def test_file(self, key, name, spec, built, tmp_path):
+    def test_saved_model_round_trip(self, key, name, spec, built, tmp_path):
         through_a_file(get_loss(key, **{name: spec if isinstance(spec, dict) else built}), tmp_path)

@@ -1,26 +1,17 @@
 """What holds for every loss, whatever its formula."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from losses.cases import (
-    case_of,
-    each_at_home,
-    each_variant_of,
-    fill,
-    float32,
-    get_loss,
-    make_batch,
-    move,
-    one_of_each_family,
-    pure,
-)
+from losses.cases import case_of, fill, float32, get_loss, make_batch, move, pure
 from losses.numeric import BACKEND, assert_close, value_and_gradient, values
-from marking import rest_slow
 from ml4ir_losses.losses.keras_loss import RelevanceLoss
+from selection import each_loss, each_variant, slow_except
 
 
 def with_garbage(x, mask):
@@ -33,7 +24,13 @@ def both(key, batch, **params):
     return value_and_gradient(pure(key, batch, **params), batch.scores)
 
 
-@each_at_home(lambda case: case.documents and not case.random)
+@cache
+def of_random_batch(key):
+    """Row values and gradient of `make_batch(key)`, with which most properties compare."""
+    return both(key, make_batch(key))
+
+
+@each_loss(lambda case: case.documents and not case.random)
 def test_permuted_documents_permute_the_gradient(key):
     batch = make_batch(key, ties=False)
     order = np.random.default_rng(1).permuted(np.tile(np.arange(6), (7, 1)), axis=1)
@@ -43,17 +40,17 @@ def test_permuted_documents_permute_the_gradient(key):
     assert_close(moved_slopes, move(batch._replace(scores=slopes), order).scores)
 
 
-@each_at_home(lambda case: not case.random)
+@each_loss(lambda case: not case.random)
 def test_permuted_rows_permute_the_gradient(key):
     batch = make_batch(key)
     order = np.random.default_rng(1).permutation(7)
-    value, slopes = both(key, batch)
+    value, slopes = of_random_batch(key)
     moved_value, moved_slopes = both(key, type(batch)(*(x[order] for x in batch)))
     assert_close(moved_value, value[order])
     assert_close(moved_slopes, slopes[order])
 
 
-@each_variant_of(lambda case: case.layout != "columns", families=BACKEND == "jax")
+@each_variant(lambda case: case.layout != "columns", quick="key")
 def test_padding_is_ignored(key, params):
     batch = make_batch(key)
     value, slopes = both(key, batch, **params)
@@ -66,7 +63,7 @@ def test_padding_is_ignored(key, params):
     assert (slopes[~batch.mask] == 0).all()
 
 
-@each_at_home(lambda case: case.marked and not (case.random and BACKEND == "jax"))  # eager there, and slow
+@each_loss(lambda case: case.marked and not (case.random and BACKEND == "jax"))  # eager there, and slow
 @pytest.mark.parametrize("from_logits", [True, False])
 def test_padding_by_label_is_ignored(key, from_logits):
     """The same through the Keras loss, where labels alone tell the padding."""
@@ -85,7 +82,7 @@ def test_padding_by_label_is_ignored(key, from_logits):
     assert (slopes[~batch.mask] == 0).all()
 
 
-@each_variant_of(lambda case: case.documents and not case.random, families=BACKEND != "tensorflow")
+@each_variant(lambda case: case.documents and not case.random, quick="key")
 def test_appended_padding_is_ignored(key, params):
     batch = make_batch(key)
     widths = [((0, 0), (0, 40), *[(0, 0)] * (x.ndim - 2)) for x in batch]
@@ -97,8 +94,8 @@ def test_appended_padding_is_ignored(key, params):
     assert_close(longer_slopes[:, :6], slopes)
 
 
-@each_at_home(lambda case: not (case.random or case.pooled))
-def test_a_batch_is_its_rows(key):
+@each_loss(lambda case: not (case.random or case.pooled))
+def test_batch_equals_its_rows_one_by_one(key):
     batch = make_batch(key, padded=case_of(key).documents)
     value, slopes = both(key, batch)
     for row in range(7):
@@ -107,8 +104,8 @@ def test_a_batch_is_its_rows(key):
         assert_close(alone_slopes, slopes[row : row + 1])
 
 
-@each_at_home(lambda case: not (case.random or case.pooled))
-def test_weight_two_is_a_query_seen_twice(key):
+@each_loss(lambda case: not (case.random or case.pooled))
+def test_weight_two_equals_the_query_twice(key):
     batch = float32(make_batch(key, padded=case_of(key).documents))
     fn = get_loss(key).get_loss_fn(reduction="sum")
     query_weight = np.array([2, 1, 1, 1, 3, 2, 2], dtype="float32")
@@ -119,8 +116,8 @@ def test_weight_two_is_a_query_seen_twice(key):
     assert abs(weighted - values(fn(batch.labels, batch.scores))) > 1e-3
 
 
-@each_variant_of(families=True)
-def test_weights_of_one_are_none(key, params):
+@each_variant(quick="family")
+def test_weights_of_one_equal_none(key, params):
     batch = make_batch(key)
     ones = batch._replace(weight=np.ones_like(batch.weight))
     assert_close(
@@ -132,10 +129,10 @@ def test_weights_of_one_are_none(key, params):
         np.testing.assert_allclose(values(fn(batch.labels, batch.scores, weight)), plain, rtol=1e-6)
 
 
-@each_at_home(lambda case: case.layout != "embeddings")
-def test_shift_invariance(key):
+@each_loss(lambda case: case.layout != "embeddings")
+def test_shifted_scores_give_the_same_value_where_declared(key):
     batch = make_batch(key)
-    value, _ = both(key, batch)
+    value, _ = of_random_batch(key)
     shifts = (np.arange(7.0) * 10).reshape((7,) + (1,) * (batch.scores.ndim - 1))
     moved, _ = both(key, batch._replace(scores=batch.scores + shifts))
     if case_of(key).shift_invariant:
@@ -144,18 +141,18 @@ def test_shift_invariance(key):
         assert np.abs(moved - value).max() > 0.1
 
 
-@each_at_home(lambda case: case.layout != "columns")
-def test_nothing_valid_is_zero_with_zero_gradient(key):
+@each_loss(lambda case: case.layout != "columns")
+def test_full_padding_gives_zero_value_and_gradient(key):
     batch = make_batch(key)
     value, slopes = both(key, batch._replace(mask=np.zeros_like(batch.mask)))
     assert (value == 0).all()
     assert (slopes == 0).all()
-    value, _ = both(key, batch)
+    value, _ = of_random_batch(key)
     assert value[1] == 0  # query 1 is all padding beside others that are not
 
 
-@each_at_home(lambda case: case.layout == "embeddings")
-def test_embeddings_that_are_zero_or_equal_are_finite(key):
+@each_loss(lambda case: case.layout == "embeddings")
+def test_zero_or_equal_embeddings_give_finite_gradients(key):
     batch = make_batch(key)
     even = np.arange(7).reshape((7,) + (1,) * (batch.scores.ndim - 1)) % 2 == 0
     zeros, ones = np.zeros_like(batch.scores), np.ones_like(batch.scores)
@@ -166,8 +163,8 @@ def test_embeddings_that_are_zero_or_equal_are_finite(key):
         assert np.isfinite(slopes).all()
 
 
-@each_at_home(lambda case: case.documents)
-def test_a_single_document(key):
+@each_loss(lambda case: case.documents)
+def test_single_document_is_finite_and_zero_where_declared(key):
     batch = make_batch(key, size=1, padded=False)
     value, slopes = both(key, batch)
     assert np.isfinite(value).all()
@@ -178,9 +175,9 @@ def test_a_single_document(key):
         assert np.abs(value).max() > 0
 
 
-@one_of_each_family()
-@pytest.mark.parametrize("dtype", rest_slow(["float16", "bfloat16"], "bfloat16"))
-def test_narrow_scores_give_float32(key, dtype):
+@each_loss(quick="family")
+@pytest.mark.parametrize("dtype", slow_except(["float16", "bfloat16"], "bfloat16"))
+def test_half_precision_scores_give_float32_values(key, dtype):
     from keras import ops
 
     batch = float32(make_batch(key))
@@ -193,8 +190,8 @@ def test_narrow_scores_give_float32(key, dtype):
     assert "float32" in str(result.dtype)
 
 
-@one_of_each_family()
-def test_whole_labels_are_taken(key):
+@each_loss(quick="family")
+def test_integer_and_boolean_labels_equal_floats(key):
     batch = float32(make_batch(key, padded=False))
     fn = get_loss(key).get_loss_fn()
     for kinds in (("int32", "int64"), ("bool",)):
@@ -227,7 +224,7 @@ def row_labels_from(case, numbers):
 finite = st.floats(-1e4, 1e4, width=32)
 
 
-@each_at_home(lambda case: not (case.random and BACKEND == "jax"))  # eager there, and slow
+@each_loss(lambda case: not (case.random and BACKEND == "jax"))  # eager there, and slow
 @settings(max_examples=4)
 @given(
     scores=arrays("float32", (12, 5), elements=finite),
@@ -235,7 +232,7 @@ finite = st.floats(-1e4, 1e4, width=32)
     weight=arrays("float32", (12, 5), elements=st.floats(0, 100, width=32)),
     variant=st.integers(0, 99),
 )
-def test_no_nan_from_finite_input(key, scores, labels, weight, variant):
+def test_finite_input_gives_finite_gradients(key, scores, labels, weight, variant):
     case = case_of(key)
     if case.random and variant % 3:  # samples, and so slow
         return

@@ -36,7 +36,7 @@ def apart(seed=3):
 
 @pytest.mark.parametrize("transformation", [approx, neural_sort])
 @pytest.mark.parametrize("name", METRICS)
-def test_a_metric_is_the_limit_of_its_surrogates(transformation, name):
+def test_surrogates_tend_to_their_metric(transformation, name):
     batch, metric = apart(), METRICS[name]
     exact, _ = metric(batch.labels, batch.scores, batch.mask)
     smooth = transformation(metric, temperature=0.001)(batch.labels, batch.scores, batch.mask)
@@ -45,7 +45,7 @@ def test_a_metric_is_the_limit_of_its_surrogates(transformation, name):
 
 @pytest.mark.parametrize("key", ["approx_ndcg", "neural_sort_ndcg", "neural_ndcg", "neural_ndcg_transposed"])
 @pytest.mark.parametrize("seed", range(3))
-def test_ndcg_is_the_limit_of_the_keys(key, seed):
+def test_ndcg_losses_tend_to_ndcg(key, seed):
     batch = apart(seed)
     exact, _ = ndcg(batch.labels, batch.scores, batch.mask)
     assert_close(
@@ -62,14 +62,14 @@ def test_approx_mrr_tends_to_mrr_with_one_relevant_document():
     assert_close(values(smooth), -values(exact))
 
 
-def test_the_cut_of_smooth_ranks_lies_between_two_ranks():
+def test_cutoff_of_smooth_ranks_lies_between_two_ranks():
     """A rank of 3.02 is still among the top 3."""
     scores, labels = np.array([[3.0, 2.0, 1.0, 0.0]]), np.array([[0.0, 0.0, 1.0, 0.0]])
     assert values(approx(partial(mrr, topn=3), 0.25)(labels, scores))[0] == pytest.approx(-1 / 3, abs=0.01)
 
 
 @pytest.mark.parametrize("key", ["gumbel_approx_ndcg", "gumbel_neural_sort_cross_entropy", "gumbel_neural_sort_ndcg"])
-def test_gumbel_is_the_mean_over_its_noise(key):
+def test_gumbel_loss_is_the_mean_over_its_samples(key):
     batch = make_batch(key)
     loss = get_loss(key, seed=5, sample_size=3, gumbel_temperature=0.7)
     plain = get_loss(key.removeprefix("gumbel_"))
@@ -116,7 +116,7 @@ class SuccessLoss(ListwiseLossBase):
     stochastic = True
 
 
-def test_a_metric_of_ones_own_is_a_loss():
+def test_custom_metric_becomes_a_loss():
     assert set(SuccessLoss().params) >= {"temperature", "sample_size", "gumbel_temperature", "seed", "min_label"}
     with pytest.raises(ValueError, match="sample_size"):
         SuccessLoss(sample_size=0)
@@ -133,7 +133,7 @@ def test_a_metric_of_ones_own_is_a_loss():
     assert values(exact).mean() > 0.8
 
 
-def test_the_transformed_loss_shows_the_parameters_of_both():
+def test_transformed_loss_has_the_parameters_of_both():
     parameters = inspect.signature(gumbel(approx("mrr", temperature=0.2), sample_size=3, seed=1)).parameters
     shown = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY and name != "item_weight"}
     assert shown == {"temperature": 0.2, "sample_size": 3, "gumbel_temperature": 1.0, "seed": 1}
@@ -150,7 +150,7 @@ def test_neural_sort_gradient_at_ties_is_the_mean_of_both_sides():
         assert slopes[0, i] == pytest.approx((up - down) / 2e-7, abs=1e-6)
 
 
-def test_neural_sort_keeps_the_digits_of_long_lists():
+def test_neural_sort_of_long_lists_is_exact():
     """The terms of NeuralSort are 1e7 here, and cancel: float32 must see gaps of 0.1 between far scores."""
     rng = np.random.default_rng(0)
     scores = np.repeat(np.round(rng.uniform(-1e4, 1e4, (1, 500))), 2, axis=1)
@@ -169,7 +169,7 @@ def test_neural_sort_keeps_the_digits_of_long_lists():
     np.testing.assert_allclose(single[0, np.arange(1000), index], own, atol=1e-3)
 
 
-def test_sinkhorn_balances_and_differentiates():
+def test_sinkhorn_sums_and_gradient():
     rng = np.random.default_rng(0)
     matrix = rng.dirichlet(np.ones(5), (2, 5))
     matrix[1, 3:], matrix[1, :, 3:] = 0.0, 0.0
@@ -195,7 +195,7 @@ def test_sinkhorn_balances_and_differentiates():
         assert slopes[place] == pytest.approx(slope, abs=1e-4 if not DOUBLE else 1e-7)
 
 
-def test_mean_over_samples_weighs_rows_by_what_comes_from_above():
+def test_mean_over_samples_multiplies_the_gradient_from_above():
     x, samples = np.random.default_rng(0).normal(size=(3, 4)), np.arange(1.0, 4.0)
     above = np.array([1.0, -2.0, 0.5])
 

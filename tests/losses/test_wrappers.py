@@ -5,7 +5,6 @@ import pytest
 
 from compat.golden import load, near
 from losses.numeric import gradient, value_and_gradient, values
-from marking import slow_on_jax
 from ml4ir_losses.compat.sentence_transformers import losses
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.factory import get_loss
@@ -51,9 +50,9 @@ def slopes_of(case):
     return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("case", GOLDEN, ids=IDS)
-def test_golden(case):
+def test_golden_values_and_gradients(case):
     name = case["loss"].partition(".")[2]
     params = {**case["params"]}
     params.pop("pad_token_id", None)  # of the tokenizer there; 0, the default here
@@ -76,7 +75,7 @@ def numbers(*shape):
     return np.random.default_rng(0).normal(size=shape).astype("float32")
 
 
-def test_the_teacher_of_the_layers_gets_no_gradient():
+def test_last_layer_as_teacher_gets_no_gradient():
     loss = get_loss("adaptive_layer", loss=INNER, last_layer_weight=0.0, prior_layers_weight=0.0, n_layers_per_step=-1)
     slopes = gradient(lambda x: loss.per_query(np.zeros(4), x), numbers(4, 2, 3, 6))
     assert (slopes[:, :, -1] == 0).all()
@@ -90,8 +89,8 @@ def parts_of(key, name, count, y_pred, **params):
     return [values(fn(np.zeros(len(y_pred)), y_pred)).mean() for _ in range(count)]
 
 
-@slow_on_jax
-def test_a_step_draws_some_of_the_dimensions():
+@pytest.mark.slow_on("jax")
+def test_each_step_samples_dimensions():
     y_pred, dims = numbers(4, 2, 6), [6, 4, 2]
     alone = [values(get_loss("matryoshka", loss=INNER, dims=[d]).per_query(np.zeros(4), y_pred)).mean() for d in dims]
     drawn = parts_of("matryoshka", "n_dims_per_step", 20, y_pred, dims=dims)
@@ -102,8 +101,8 @@ def test_a_step_draws_some_of_the_dimensions():
     np.testing.assert_array_equal(again, drawn)
 
 
-@slow_on_jax
-def test_a_step_draws_some_of_the_layers():
+@pytest.mark.slow_on("jax")
+def test_each_step_samples_layers():
     y_pred, off = numbers(4, 2, 4, 6), {"last_layer_weight": 0.0, "kl_temperature": 0.0}
     inner_loss = get_loss(INNER)
     alone = [values(inner_loss.per_query(np.zeros(4), y_pred[:, :, k])).mean() for k in range(3)]
@@ -132,7 +131,7 @@ def test_a_step_draws_some_of_the_layers():
         ("splade", {"document_regularizer_weight": 1.0}, (4, 6), "[B, C, D]"),
     ],
 )
-def test_shapes_that_do_not_fit(key, params, shape, message):
+def test_wrong_shapes_are_refused(key, params, shape, message):
     with pytest.raises(UserError) as caught:
         get_loss(key, loss=INNER, **params).get_loss_fn()(np.zeros(4), np.zeros(shape))
     assert message in str(caught.value)
@@ -150,13 +149,13 @@ def test_shapes_that_do_not_fit(key, params, shape, message):
         ({"dims": [4]}, "'matryoshka' needs the parameter 'loss'"),
     ],
 )
-def test_parameters_that_do_not_fit(params, message):
+def test_wrong_parameters_are_refused(params, message):
     with pytest.raises(UserError) as caught:
         get_loss("matryoshka", **params)
     assert message in str(caught.value)
 
 
-def test_from_yaml_and_back():
+def test_config_round_trip():
     spec = {"key": "matryoshka", "dims": [4, 2], "loss": {"key": "multiple_negatives_ranking", "scale": 7.0}}
     loss = get_loss(spec)
     again = get_loss(loss.get_config())

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from keras import ops
 
-from marking import slow_on_jax
 from ml4ir_losses.core.registry import METRICS
 from ml4ir_losses.metrics.ranking import get_metric
 
@@ -96,25 +95,25 @@ def _agrees(case, got):
     return got.shape == expected.shape and bool((np.abs(got - expected) <= tolerance).all())
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("case_id", sorted(set(CASES) - LEFT_OUT - BATCH_WEIGHT))
-def test_value_of_tf_ranking(case_id):
+def test_golden_value(case_id):
     case = CASES[case_id]
     got = _ours(case)
     assert _agrees(case, got), (case, got)
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("case_id", sorted(BATCH_WEIGHT))
-def test_value_of_tf_ranking_with_its_batch_weights(case_id):
+def test_golden_value_with_batch_weights(case_id):
     case = CASES[case_id]
     got = _with_batch_weights(case)
     assert _agrees(case, got), (case, got)
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("case_id", sorted(BATCH_WEIGHT | LEFT_OUT))
-def test_no_case_is_excepted_without_need(case_id):
+def test_every_exception_is_needed(case_id):
     assert not _agrees(CASES[case_id], _ours(CASES[case_id]))
 
 

@@ -27,7 +27,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("key", "params", "message"), WRONG)
-def test_wrong_values_are_named_when_the_metric_is_made_and_when_it_is_called(key, params, message):
+def test_wrong_value_is_refused_by_metric_and_function(key, params, message):
     for make in (lambda: get_metric(key, **params), lambda: METRICS[key].target(ROW, ROW, **params)):
         with pytest.raises(UserError) as error:
             make()
@@ -46,14 +46,14 @@ def test_wrong_values_are_named_when_the_metric_is_made_and_when_it_is_called(ke
         (lambda: RankingMetric("mrr", labels=3), "has no parameter 'labels'"),
     ],
 )
-def test_wrong_specs(make, message):
+def test_wrong_specs_are_refused(make, message):
     with pytest.raises(UserError) as error:
         make()
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_parameters_of_the_registry(key):
+def test_registry_lists_parameters(key):
     known = METRICS[key].parameters
     assert {"topn": None, "empty_queries": "skip"}.items() <= known.items()
     assert not {"labels", "scores", "mask", "item_weight"} & set(known)
@@ -74,7 +74,7 @@ def test_gains_and_discounts_equal_their_formulas():
         np.testing.assert_allclose(got, [loop(v) for v in x], rtol=1e-6)
 
 
-def test_labels_that_a_gain_cannot_take():
+def test_labels_too_large_for_a_gain_are_refused():
     with pytest.raises(UserError, match=r"'pow2_minus_1' takes labels up to 100. Received: a label of 101;"):
         check_labels_fit_gain(101, "pow2_minus_1")
     for label, gain in ((100, "pow2_minus_1"), (1e6, "identity"), (1e6, lambda y: y)):
@@ -83,7 +83,7 @@ def test_labels_that_a_gain_cannot_take():
         check_labels_fit_gain(1, "pow3")
 
 
-def test_a_python_gain_may_name_its_highest_label():
+def test_python_gain_may_declare_its_highest_label():
     def cube(labels):
         return labels**3
 

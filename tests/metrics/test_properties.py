@@ -21,7 +21,7 @@ def test_every_metric_is_tested():
     assert sorted(OWN) == sorted(KEYS)
 
 
-def test_the_sample_tells_the_metrics_apart():
+def test_sample_data_distinguish_the_metrics():
     labels, scores, mask, weight = queries(1, ties=False)
     values = [compute(key, labels, scores, mask, weight, topn=3)[0].round(5).tolist() for key in KEYS]
     assert len({str(row) for row in values}) == len(KEYS)
@@ -30,21 +30,21 @@ def test_the_sample_tells_the_metrics_apart():
 @pytest.mark.parametrize("topn", TOPNS)
 @pytest.mark.parametrize("key", KEYS)
 class TestEveryMetric:
-    def test_order_of_the_documents_does_not_matter(self, key, topn):
+    def test_permuted_documents_give_the_same_value(self, key, topn):
         data = queries(2, ties=False)
         order = np.random.default_rng(0).permutation(data[0].shape[1])
         got = compute(key, *(x[:, order] for x in data), topn=topn)
         np.testing.assert_allclose(got, compute(key, *data, topn=topn), rtol=1e-5, atol=1e-6)
 
     @pytest.mark.parametrize("garbage", [np.nan, np.inf])
-    def test_what_stands_in_the_padding_does_not_matter(self, key, topn, garbage):
+    def test_padding_values_are_ignored(self, key, topn, garbage):
         labels, scores, mask, weight = queries(3)
         want = compute(key, labels, scores, mask, weight, topn=topn)
         dirty = [np.where(mask, x, np.float32(garbage)) for x in (labels, scores, weight)]
         got = compute(key, dirty[0], dirty[1], mask, dirty[2], topn=topn)
         np.testing.assert_array_equal(got, want)
 
-    def test_more_padding_does_not_matter(self, key, topn):
+    def test_additional_padding_is_ignored(self, key, topn):
         data = queries(3)
         wide = [np.pad(x, ((0, 0), (2, 5))) for x in data]
         got = compute(key, *wide, topn=topn)
@@ -57,7 +57,7 @@ class TestEveryMetric:
         np.testing.assert_array_equal(compute(key, labels, scores, mask, weight, topn=topn), want)
 
     @pytest.mark.parametrize("rows", [9, 5])
-    def test_a_batch_equals_its_queries_one_by_one(self, key, topn, rows):
+    def test_batch_equals_its_queries_one_by_one(self, key, topn, rows):
         data = queries(4, rows=rows, documents=9)
         single = [compute(key, *(x[b : b + 1] for x in data), topn=topn) for b in range(rows)]
         np.testing.assert_allclose(compute(key, *data, topn=topn), np.concatenate(single, axis=1), rtol=1e-6, atol=1e-7)
@@ -67,7 +67,7 @@ class TestEveryMetric:
         ones = compute(key, labels, scores, mask, np.ones_like(labels), topn=topn)
         np.testing.assert_array_equal(ones, compute(key, labels, scores, mask, None, topn=topn))
 
-    def test_a_constant_weight_scales_the_weights_only(self, key, topn):
+    def test_constant_weight_scales_only_the_weights(self, key, topn):
         labels, scores, mask, weight = queries(4)
         one = compute(key, labels, scores, mask, weight, topn=topn)
         two = compute(key, labels, scores, mask, 2 * weight, topn=topn)
@@ -82,26 +82,26 @@ class TestEveryMetric:
         want = compute(key, labels, falling, mask, weight, topn=topn)
         np.testing.assert_array_equal(compute(key, labels, tied, mask, weight, topn=topn), want)
 
-    def test_infinite_and_nan_scores_stay_before_the_padding(self, key, topn):
+    def test_infinite_and_nan_scores_rank_before_padding(self, key, topn):
         labels = np.array([[-1.0, 2.0, 0.0, 1.0]], "float32")
         for low in (-np.inf, np.nan):
             scores = np.array([[9.0, low, np.inf, 1.0]], "float32")
             want = compute(key, labels, np.array([[9.0, -5.0, 5.0, 1.0]], "float32"), labels >= 0, topn=topn)
             np.testing.assert_array_equal(compute(key, labels, scores, labels >= 0, topn=topn), want)
 
-    def test_a_query_of_padding_never_counts(self, key, topn):
+    def test_query_of_padding_has_weight_0(self, key, topn):
         labels, scores, _, weight = queries(4)
         for policy in ("skip",) if key == "arp" else ("skip", "zero", "one"):
             nothing = np.zeros(labels.shape, bool)
             got = compute(key, labels, scores, nothing, weight, topn=topn, empty_queries=policy)
             np.testing.assert_array_equal(got, 0.0)
 
-    def test_a_single_document(self, key, topn):
+    def test_single_document(self, key, topn):
         value, weight = compute(key, [[1.0]], [[0.3]], topn=topn)
         pairless = key == "ordered_pair_accuracy"
         assert (value[0], weight[0]) == ((0.0, 0.0) if pairless else (1.0, 1.0))
 
-    def test_the_ideal_order_is_best(self, key, topn):
+    def test_ideal_order_scores_best(self, key, topn):
         labels, scores, mask, _ = queries(5, ties=False)
         labels = np.where(labels >= 3, labels, 0).astype("float32")
         value, counts = compute(key, labels, scores, mask, topn=topn)
@@ -115,7 +115,7 @@ class TestEveryMetric:
             np.testing.assert_allclose(ideal[counts], 1.0, rtol=1e-6)
 
     @pytest.mark.backend("tensorflow")
-    def test_sizes_unknown_while_tracing(self, key, topn):
+    def test_graph_of_unknown_sizes_equals_eager(self, key, topn):
         import tensorflow as tf
 
         function = METRICS[key].target
@@ -130,7 +130,7 @@ class TestEveryMetric:
         got = np.stack([x.numpy() for x in traced(labels, scores)])
         np.testing.assert_allclose(got, compute(key, labels, scores, mask, topn=topn), rtol=1e-5, atol=1e-6)
 
-    def test_precision_of_the_result(self, key, topn):
+    def test_dtype_of_the_result(self, key, topn):
         import keras
 
         labels, scores, mask, weight = queries(6)
@@ -146,7 +146,7 @@ class TestEveryMetric:
 
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize(("key", "topn"), [*((key, 3) for key in KEYS), ("ndcg", None), ("map", None)])
-def test_compiled_by_xla(key, topn):
+def test_xla_equals_eager(key, topn):
     import tensorflow as tf
 
     data = queries(6)
@@ -163,7 +163,7 @@ def test_compiled_by_xla(key, topn):
 
 @pytest.mark.parametrize("gain", ["pow2_minus_1", "identity"])
 @pytest.mark.parametrize("label", [31.0, 100.0, 128.0, 1000.0, 3e38])
-def test_ndcg_of_large_labels(label, gain):
+def test_ndcg_of_large_labels_is_exact(label, gain):
     labels, scores = np.array([[label, label, 0.0]], "float32"), np.array([[1.0, 3.0, 2.0]], "float32")
     value, weight = compute("ndcg", labels, scores, gain=gain)
     np.testing.assert_allclose(value, (1 + 0.5) / (1 + 1 / np.log2(3)), rtol=1e-6)
@@ -177,7 +177,7 @@ def test_dcg_stays_finite_for_large_labels():
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_labels_below_0_are_worth_nothing(key):
+def test_negative_labels_have_zero_gain(key):
     scores = [[3.0, 2.0, 1.0]]
     got = compute(key, [[-2.0, 1.0, 0.0]], scores)
     if key != "ordered_pair_accuracy":  # there, -2 is below 0

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from marking import rest_slow
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import METRICS, register_metric
 from ml4ir_losses.metrics.ranking import RankingMetric, get_metric
+from selection import slow_except
 
 from .oracle import KEYS, batch, queries
 
@@ -59,7 +59,7 @@ class TestEveryMetric:
             expected = mean(key, labels, scores)
             assert result(get_metric(key), (labels, scores, scalar)) == pytest.approx(expected, rel=1e-5)
 
-    def test_query_weights_where_b_equals_n(self, key):
+    def test_query_weights_where_batch_size_equals_list_size(self, key):
         labels, scores, _ = data(2, rows=8, documents=8)
         rows = np.arange(8, dtype="float32")
         expected = mean(key, labels, scores, np.broadcast_to(rows[:, None], labels.shape))
@@ -75,7 +75,7 @@ class TestEveryMetric:
         wide = [tuple(np.pad(x, ((0, 0), (0, i)), constant_values=-1) for x in p) for i, p in enumerate(parts)]
         assert result(metric, *wide) == pytest.approx(whole, rel=1e-5)
 
-    def test_a_query_of_weight_2_equals_the_query_twice(self, key):
+    def test_query_of_weight_2_equals_the_query_twice(self, key):
         labels, scores, _ = data(4)
         labels = np.where((labels > 0) & (labels < 3), 0, labels)
         twice = [np.concatenate([x, x[2:3]]) for x in (labels, scores)]
@@ -84,7 +84,7 @@ class TestEveryMetric:
         assert result(get_metric(key, topn=2), (labels, scores, weight)) == pytest.approx(expected, rel=1e-5)
         assert result(get_metric(key, topn=2), (labels, scores)) != pytest.approx(expected, rel=1e-3)
 
-    def test_nothing_counted_is_0(self, key):
+    def test_result_without_counted_queries_is_0(self, key):
         assert float(get_metric(key).result()) == 0.0
         padding = np.full((2, 3), -1.0, "float32")
         assert result(get_metric(key), (padding, padding)) == 0.0
@@ -103,7 +103,7 @@ class TestEveryMetric:
         assert again.get_config() == metric.get_config()
 
 
-def test_names():
+def test_metric_name_holds_key_and_topn():
     names = [get_metric(spec).name for spec in ("mrr", {"key": "ndcg", "topn": 10}, {"key": "map", "name": "m"})]
     assert names == ["mrr", "ndcg_10", "m"]
     assert get_metric("ndcg", topn=3, name="first").name == "first"
@@ -118,7 +118,7 @@ def test_result_is_a_tensor():
     assert not isinstance(metric.result(), keras.Variable)
 
 
-def test_min_label():
+def test_labels_below_min_label_are_padding():
     labels = np.array([[np.nan, -2.0, 1.0, -1.0, 2.0]], "float32")
     scores = np.array([[9.0, 3.0, 1.0, 4.0, 2.0]], "float32")
     for limit, value in ((0.0, 1.0), (-1.0, 1 / 2), (-1e9, 1 / 3), (2.0, 1.0)):
@@ -127,7 +127,7 @@ def test_min_label():
     assert result(get_metric("mrr", min_label=2), (np.array([[2, 1]]), np.array([[1, 2]]))) == 1.0
 
 
-def test_inputs_of_any_type():
+def test_inputs_of_any_dtype():
     expected = 0.5
     for kind in ("int32", "uint8", "bool", "float16", "float64"):
         labels = np.array([[0, 1, 0]]).astype(kind)
@@ -137,7 +137,7 @@ def test_inputs_of_any_type():
     assert result(get_metric("mrr", dtype="float16"), ([[0, 1, 0]], scores)) == expected
 
 
-def test_half_precision_sums_do_not_stall():
+def test_half_precision_sums_are_exact():
     metric = get_metric("mrr", dtype="float16")
     for rows in (2048, 1, 1):  # in float16, 2048 + 1 is 2048
         metric.update_state(np.tile([[0.0, 1.0]], (rows, 1)), np.tile([[1.0, 0.0]], (rows, 1)))
@@ -157,13 +157,13 @@ def test_half_precision_sums_do_not_stall():
         ((2, 3), (2, 3), (2, 3, 1), r"Received: shape \(2, 3, 1\)"),
     ],
 )
-def test_wrong_shapes(labels, scores, weight, message):
+def test_wrong_shapes_are_refused(labels, scores, weight, message):
     weight = None if weight is None else np.ones(weight)
     with pytest.raises(UserError, match=message):
         get_metric("ndcg").update_state(np.ones(labels), np.ones(scores), weight)
 
 
-def test_a_keras_mask_is_ignored():
+def test_keras_mask_is_ignored():
     labels, scores, _ = data(5, rows=9, documents=9)
     tensor = ops.convert_to_tensor(scores)
     expected = result(get_metric("ndcg"), (labels, tensor))
@@ -171,14 +171,14 @@ def test_a_keras_mask_is_ignored():
     assert result(get_metric("ndcg"), (labels, tensor)) == expected > 0
 
 
-def test_a_python_gain_is_saved():
+def test_python_gain_round_trip():
     metric = get_metric("dcg", gain=half, discount="inverse")
     copy = RankingMetric.from_config(json.loads(json.dumps(metric.get_config())))
     assert copy.params["gain"] is half
     assert result(copy, ([[3.0, 1.0]], [[1.0, 2.0]])) == pytest.approx(0.5 + 1.5 / 2)
 
 
-def test_a_registered_function_becomes_a_metric(no_trace):
+def test_registered_function_becomes_a_metric(no_trace):
     @register_metric("first_label")
     def first_label(labels, scores, mask=None, *, item_weight=None, power=1.0):
         """Label of the first document."""
@@ -191,7 +191,7 @@ def test_a_registered_function_becomes_a_metric(no_trace):
         get_metric("first_label", topn=3)
 
 
-def test_a_registered_class_is_instantiated(no_trace):
+def test_registered_class_is_instantiated(no_trace):
     @register_metric("queries")
     class Queries(keras.metrics.Sum):
         def __init__(self, factor=1.0, name="queries"):
@@ -206,8 +206,8 @@ def test_a_registered_class_is_instantiated(no_trace):
         RankingMetric("queries")
 
 
-@pytest.mark.parametrize("jit", rest_slow([False, True], False))
-def test_in_fit_and_evaluate(jit):
+@pytest.mark.parametrize("jit", slow_except([False, True], False))
+def test_fit_and_evaluate_report_the_metrics(jit):
     if jit and keras.backend.backend() == "torch":
         pytest.skip("torch.compile takes minutes and checks nothing of ours")
     labels, scores, weight = data(6, rows=16)
@@ -239,7 +239,7 @@ def test_early_stopping_knows_which_way_is_better():
         assert stop.monitor_op is ops.greater if better is np.greater else stop.monitor_op is ops.less
 
 
-def test_a_saved_model_keeps_its_metrics(tmp_path):
+def test_saved_model_keeps_its_metrics(tmp_path):
     labels, scores, _ = data(6)
     model = keras.Sequential([keras.Input((9,)), keras.layers.Dense(9)])
     model.compile("sgd", "mse", metrics=[get_metric("ndcg", topn=3, gain="identity")])

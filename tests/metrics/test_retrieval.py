@@ -10,7 +10,7 @@ RANKING = ["a", "b", "c", "d"]
 JUDGED = {"b": 3, "d": 1, "x": 2, "a": 0, "y": -1}
 
 
-def test_ndcg():
+def test_ndcg_by_hand():
     dcg = 3 / math.log2(3) + 1 / math.log2(5)
     best = 3 + 2 / math.log2(3) + 1 / 2
     assert ndcg(RANKING, JUDGED) == pytest.approx(dcg / best)
@@ -19,7 +19,7 @@ def test_ndcg():
     assert ndcg(RANKING, {"a": 0}) == 0
 
 
-def test_mrr_and_recall_and_average_precision():
+def test_mrr_recall_and_average_precision_by_hand():
     assert mrr(RANKING, JUDGED) == 0.5
     assert mrr(RANKING, JUDGED, 1) == 0
     assert recall(RANKING, JUDGED) == pytest.approx(2 / 3)
@@ -29,7 +29,7 @@ def test_mrr_and_recall_and_average_precision():
     assert (recall([], JUDGED), average_precision([], {}), recall([], {})) == (0, 0, 0)
 
 
-def test_of_many_queries():
+def test_many_queries_equal_single_queries():
     judgments = {"q1": JUDGED, "q2": {"a": 1}, "q3": {"a": 0}, "q4": {"b": 1}}
     values = evaluate_rankings(
         {"q1": RANKING, "q2": RANKING, "q3": RANKING}, judgments, [("mrr", 10), ("recall", None)]
@@ -37,7 +37,7 @@ def test_of_many_queries():
     assert values == {"mrr_10": [0.5, 1.0, 0.0], "recall": [pytest.approx(2 / 3), 1.0, 0.0]}
 
 
-def test_the_mean_over_lists_that_hold_all_judged_documents_is_that_of_the_keras_metric():
+def test_full_lists_equal_the_keras_metric():
     import numpy as np
 
     from ml4ir_losses.metrics.ranking import get_metric

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from keras import ops
 
-from marking import slow_on_jax
 from ml4ir_losses.core.registry import METRICS
 
 from .oracle import BINARY, KEYS, batch, queries
@@ -31,7 +30,7 @@ def check(key, data, weighted, ours, theirs):
 @pytest.mark.parametrize("topn", TOPNS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("key", KEYS)
-def test_equals_the_loop(key, shape, topn, weighted):
+def test_values_match_the_oracle(key, shape, topn, weighted):
     params = {"topn": topn}
     seen = [check(key, queries(seed, *shape), weighted, params, params)[1] for seed in range(2)]
     assert np.concatenate(seen).max() > 0  # some query counted
@@ -39,7 +38,7 @@ def test_equals_the_loop(key, shape, topn, weighted):
 
 @pytest.mark.parametrize("empty", ["skip", "zero", "one"])
 @pytest.mark.parametrize("key", [key for key in KEYS if key != "arp"])
-def test_policy_for_empty_queries(key, empty):
+def test_empty_queries_policy(key, empty):
     data = queries(5)
     values, weights = check(key, data, True, {"topn": 3, "empty_queries": empty}, {"topn": 3, "empty": empty})
     assert (values[0], weights[0] > 0) == (float(empty == "one"), empty != "skip")
@@ -114,10 +113,10 @@ IR_NAMES = {
 }
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("topn", [None, 1, 3, 10, 40])
 @pytest.mark.parametrize("key", IR_NAMES)
-def test_equals_ir_measures(key, topn):
+def test_values_equal_ir_measures(key, topn):
     ir_measures = pytest.importorskip("ir_measures")
     if topn is None and key not in ("ndcg", "map", "mrr"):
         pytest.skip("trec has no such measure without a cut-off")

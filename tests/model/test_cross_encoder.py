@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from losses.numeric import values
-from marking import rest_slow
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.data.batching import BatchPlan, make_batch
@@ -14,6 +13,7 @@ from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.model.cross_encoder import CrossEncoderModel, TextCrossEncoder
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
+from selection import slow_except
 from small import config, read_queries, write_splits
 
 TENSORFLOW = pytest.mark.backend("tensorflow")
@@ -314,7 +314,7 @@ def test_margins_of_a_teacher(folder):
     assert float(logs["loss"]) == pytest.approx(np.mean(rows), rel=1e-4)
 
 
-@pytest.mark.parametrize("key", rest_slow([KEY, f"cached_{KEY}"], f"cached_{KEY}"))
+@pytest.mark.parametrize("key", slow_except([KEY, f"cached_{KEY}"], f"cached_{KEY}"))
 def test_a_positive_among_the_negatives_of_its_list(folder, key):
     """The first of the highest label against every document without a positive label."""
     model, (x, y), _ = build(folder, loss={"key": key, "num_negatives": None}, encoder=WORDS)

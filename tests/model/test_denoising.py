@@ -6,7 +6,6 @@ import pytest
 from keras import ops
 
 from losses.numeric import BACKEND, values
-from marking import slow_on_jax
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.model.denoising import Decoder, WordDeletion
@@ -184,7 +183,7 @@ def test_words_may_be_shared():
         tied.get_config()
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 def test_it_rebuilds_texts_from_their_vectors():
     """The first token can be told from the vector alone, and words of the encoder's own only be trained through it."""
     keras.utils.set_random_seed(2)

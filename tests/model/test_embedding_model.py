@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from losses.numeric import values
-from marking import rest_slow
 from ml4ir_losses.config.text_schema import TextConfig, TextTask
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.text.tokenizers import WordTokenizer
+from selection import slow_except
 
 pytestmark = pytest.mark.usefixtures("eager_steps")
 TEXTS = ["a cat sat", "the dog ran away", "a bird", "fish swim in the sea", "the cat", "birds of the sea"] * 2
@@ -127,7 +127,7 @@ def test_rows_of_the_last_batches_are_remembered_and_saved(tmp_path):
 
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize(
-    "chosen", rest_slow([(n, progress) for n in (5, 12, 50) for progress in (False, True)], (5, True)), ids=str
+    "chosen", slow_except([(n, progress) for n in (5, 12, 50) for progress in (False, True)], (5, True)), ids=str
 )
 def test_a_cached_step_is_the_step_of_the_whole_batch(chosen, capfd):
     """Plain gradient descent: equal weights after a step are equal gradients."""
@@ -161,7 +161,7 @@ def test_strings_give_what_ids_give():
     np.testing.assert_allclose(out, model.encode(list(strings)), atol=1e-6)
 
 
-@pytest.mark.parametrize("precision", rest_slow(["mixed_bfloat16", "mixed_float16"], "mixed_bfloat16"))
+@pytest.mark.parametrize("precision", slow_except(["mixed_bfloat16", "mixed_float16"], "mixed_bfloat16"))
 def test_narrow_precision_trains(precision):
     if keras.backend.backend() == "torch" and precision == "mixed_float16":
         pytest.skip("no half precision on this processor")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from losses.numeric import values
-from marking import rest_slow
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.model.encoders.keras_hub import keras_hub as make
 from ml4ir_losses.model.hub import HubEncoder, LayeredHubEncoder, hub_encoder
 from ml4ir_losses.text.hub_tokenizer import HubTokenizer
+from selection import slow_except
 
 hub = pytest.importorskip("keras_hub")
 
@@ -23,7 +23,7 @@ BYTES["merges"] = ["r e", "re d", "s h", "Ġ s", "Ġs h"]
 SIZES = {"num_layers": 2, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 6, "max_sequence_length": 12}
 TEXTS = ["red shoes", "blue shoes running red red shoes !", "", "red", "blue shoe"]
 PRESETS = ("bert", "roberta", "gpt2")
-each_preset = pytest.mark.parametrize("name", rest_slow(PRESETS, "bert", "gpt2"))
+each_preset = pytest.mark.parametrize("name", slow_except(PRESETS, "bert", "gpt2"))
 MODELS = {
     "bert": (hub.models.BertBackbone, lambda: hub.tokenizers.BertTokenizer(PIECES, lowercase=True)),
     "roberta": (hub.models.RobertaBackbone, lambda: hub.tokenizers.RobertaTokenizer(**BYTES)),
@@ -131,7 +131,7 @@ def test_a_tokenizer_without_a_start_token():
 
 
 @pytest.mark.backend("tensorflow")
-@pytest.mark.parametrize("name", rest_slow(["bert", "gpt2"], "bert"))  # it traces for seconds
+@pytest.mark.parametrize("name", slow_except(["bert", "gpt2"], "bert"))  # it traces for seconds
 def test_strings_in_a_graph(presets, name):
     import tensorflow as tf
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from losses.numeric import values
-from marking import slow_on_jax
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.registry import ARCHITECTURES, register_architecture
@@ -44,7 +43,7 @@ def build(folder, **model):
     return built, make_batch(BatchPlan(data, 8), np.arange(8)), data
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @LOSSES
 def test_the_loss_reads_every_logit_and_the_metrics_what_ranks(folder, loss, architecture, width):
     model, (x, y), _ = build(folder, loss=loss, architecture=architecture)

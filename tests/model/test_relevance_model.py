@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from marking import rest_slow
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.data.batching import BatchPlan, make_batch, to_dataset
@@ -12,6 +11,7 @@ from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
+from selection import slow_except
 from small import config, read_queries, write_splits
 
 pytestmark = pytest.mark.usefixtures("eager_steps")
@@ -144,7 +144,7 @@ def test_fit_learns_and_predict_takes_batches_of_any_length(folder):
     assert (scores[np.arange(scores.shape[1])[None] >= data.sizes[:, None]] == 0).all()
 
 
-@pytest.mark.parametrize("precision", rest_slow(["float32", "mixed_bfloat16"], "float32"))
+@pytest.mark.parametrize("precision", slow_except(["float32", "mixed_bfloat16"], "float32"))
 def test_a_saved_model_comes_back_compiled_with_the_same_scores_to_the_last_bit(folder, tmp_path, precision):
     aux = [{"key": "sigmoid_cross_entropy", "weight": 0.25, "label": "clicked"}]
     model, batch, _ = build(folder, model={"aux_losses": aux}, training={"precision": precision})

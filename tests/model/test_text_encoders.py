@@ -9,10 +9,10 @@ from hypothesis.extra.numpy import arrays
 from keras import ops
 
 from losses.numeric import values
-from marking import rest_slow, slow_on_jax
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import ENCODERS
 from ml4ir_losses.model.text_layers import BagOfWords, distinct
+from selection import slow_except
 
 SMALL = {
     "bag_of_words": {"embedding_dim": 6},
@@ -45,7 +45,7 @@ def test_every_encoder_is_tested():
     assert {entry.key for entry in ENCODERS} == {*SMALL, "keras_hub"}  # that one in test_hub.py
 
 
-@slow_on_jax
+@pytest.mark.slow_on("jax")
 @each_pooling
 def test_padding_changes_nothing(key, pooling):
     encoder = make(key, pooling=pooling)
@@ -187,7 +187,7 @@ def test_dropout_is_for_training(key):
     assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("key", rest_slow(SMALL, "bag_of_words", "cnn"))
+@pytest.mark.parametrize("key", slow_except(SMALL, "bag_of_words", "cnn"))
 @pytest.mark.usefixtures("eager_steps")
 def test_it_trains_and_comes_back(key, tmp_path):
     tokens = keras.Input((5,), dtype="int32")

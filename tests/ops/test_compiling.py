@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from losses.numeric import values
-from marking import rest_slow
 from ml4ir_losses import get_loss
+from selection import slow_except
 
 PROGRAM = """
 import sys
@@ -70,8 +70,8 @@ KEYS = ("pairwise_logistic", "lambda_loss", "approx_ndcg", "neural_sort_ndcg", "
 
 
 @pytest.mark.backend("tensorflow")
-@pytest.mark.parametrize("key", rest_slow(KEYS, "lambda_loss", "list_mle"))
-@pytest.mark.parametrize("known", rest_slow([True, False], False), ids=["known", "unknown"])
+@pytest.mark.parametrize("key", slow_except(KEYS, "lambda_loss", "list_mle"))
+@pytest.mark.parametrize("known", slow_except([True, False], False), ids=["known", "unknown"])
 def test_widths_between_those_that_kernels_take(key, known):
     """Also where the width of the scores is known and that of their gradient is not: after a kernel's second width."""
     import tensorflow as tf

@@ -9,9 +9,9 @@ from keras import ops
 
 from losses.cases import get_loss, make_batch, oracle
 from losses.numeric import DOUBLE, assert_close, gradient, values
-from marking import rest_slow
 from ml4ir_losses.ops import in_batch, replicas
 from ml4ir_losses.ops.in_batch import hardest_columns, logsumexp_both_ways, logsumexp_of_dots
+from selection import slow_except
 
 # rows, columns, dimensions, rows of a block: whole blocks, blocks with an end, one block, one row
 SHAPES = pytest.mark.parametrize(
@@ -123,9 +123,9 @@ def test_losses_in_blocks(key, rows, small_blocks, request):
     assert_close(slopes, gradient(function, batch.scores), single=1e-4)
 
 
-@pytest.mark.parametrize("key", rest_slow(KEYS, "multiple_negatives_symmetric_ranking"))
+@pytest.mark.parametrize("key", slow_except(KEYS, "multiple_negatives_symmetric_ranking"))
 @pytest.mark.backend("tensorflow")
-@pytest.mark.parametrize("xla", rest_slow([False, True], False))
+@pytest.mark.parametrize("xla", slow_except([False, True], False))
 def test_losses_in_blocks_of_a_graph(key, xla, small_blocks):
     """Of a known and an unknown number of rows, and when it is compiled."""
     import tensorflow as tf

@@ -7,12 +7,12 @@ import pytest
 from keras import ops
 
 from losses.numeric import DOUBLE, assert_close, central_differences, gradient, value_and_gradient, values
-from marking import rest_slow
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.lambda_weights import LambdaWeight
 from ml4ir_losses.losses.pairwise import yeti_rank
 from ml4ir_losses.losses.weighting_schemes import BaseWeightingScheme
 from ops.pair_oracles import expected, graph_of_unknown_shapes, make_lists
+from selection import slow_except
 
 AT_5 = {"lambda_weight": {"key": "ndcg", "topn": 5, "smooth_fraction": 0.4}}
 BASE = [("pairwise_logistic", {"lambda_weight": "ndcg"}), ("lambda_loss", {"weighting_scheme": "ndcg_loss1", "k": 13})]
@@ -147,7 +147,7 @@ def test_bfloat16_scores(key, params):
 
 @pytest.mark.backend("tensorflow")
 @first_base
-@pytest.mark.parametrize("jit", rest_slow([False, True], False), ids=["graph", "xla"])
+@pytest.mark.parametrize("jit", slow_except([False, True], False), ids=["graph", "xla"])
 def test_shapes_known_only_when_it_runs(key, params, jit, stripe_size):
     loss = get_loss(key, normalization="sum", **params)
     both = graph_of_unknown_shapes(loss.per_query, ("float32", "float32", "float32", "bool"), jit)

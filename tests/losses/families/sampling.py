@@ -2,21 +2,24 @@
 
 import math
 
-from losses.families.common import SHARP, Case, documents, known_noise, log_softmax
+import numpy as np
+
+from losses.families.common import SHARP, Case, documents, known_noise
 from losses.families.surrogates import GUMBEL_VARIANTS, best_dcg, list_weight, sampled
 
 
 def log_neural_sort(values):
-    """ln P, row by row."""
-    n = len(values)
-    spread = [math.fsum(abs(v - u) for u in values) for v in values]
-    return [
-        log_softmax([(n + 1 - 2 * r) * v - far for v, far in zip(values, spread, strict=True)]) for r in range(1, n + 1)
-    ]
+    """ln P, [n, n]: row r is the log-softmax of (n + 1 - 2 r) v_i - Σ_j |v_i - v_j|."""
+    v, n = np.array(values, dtype="float64"), len(values)
+    if not n:
+        return np.zeros((0, 0))
+    logits = (n + 1 - 2 * np.arange(1, n + 1))[:, None] * v - np.abs(v[:, None] - v).sum(axis=1)
+    logits -= logits.max(axis=1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
 def permutation(values):
-    return [[math.exp(x) for x in row] for row in log_neural_sort(values)]
+    return np.exp(log_neural_sort(values))
 
 
 def neural_sort_cross_entropy(labels, scores, mask, weight, temperature=1.0):
@@ -27,8 +30,7 @@ def neural_sort_cross_entropy(labels, scores, mask, weight, temperature=1.0):
             continue
         target = permutation([y for y, _, _ in query])
         actual = log_neural_sort([s / temperature for _, s, _ in query])
-        pairs = zip(target, actual, strict=True)
-        entropy = -math.fsum(t * a for rows in pairs for t, a in zip(*rows, strict=True))
+        entropy = -float((target * actual).sum())
         values.append(list_weight(query) * entropy / len(query))
     return values
 
@@ -36,11 +38,8 @@ def neural_sort_cross_entropy(labels, scores, mask, weight, temperature=1.0):
 def relaxed_ndcg(query, matrix, k=None):
     """NDCG of a query with the gains sorted by a relaxed permutation matrix."""
     best = best_dcg(query, k)
-    gains = [2.0**y - 1 for y, _, _ in query]
-    dcg = math.fsum(
-        math.fsum(p * g for p, g in zip(row, gains, strict=True)) / math.log2(1 + r)
-        for r, row in enumerate(matrix[:k], start=1)
-    )
+    gains = np.array([2.0**y - 1 for y, _, _ in query])
+    dcg = math.fsum(gain / math.log2(1 + r) for r, gain in enumerate((matrix @ gains)[:k], start=1))
     return list_weight(query) * dcg / best if best else 0.0
 
 
@@ -52,10 +51,10 @@ def neural_sort_ndcg(labels, scores, mask, weight, temperature=1.0):
 
 
 def scaled(matrix, iterations):
+    """Sinkhorn: columns and rows in turn divided by their sums."""
     for _ in range(iterations):
-        sums = [sum(column) for column in zip(*matrix, strict=True)]
-        matrix = [[x / total for x, total in zip(row, sums, strict=True)] for row in matrix]
-        matrix = [[x / sum(row) for x in row] for row in matrix]
+        matrix = matrix / matrix.sum(axis=0)
+        matrix = matrix / matrix.sum(axis=1, keepdims=True)
     return matrix
 
 
