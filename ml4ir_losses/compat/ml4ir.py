@@ -11,6 +11,7 @@ from typing import Any
 from ml4ir_losses.compat.peer import PeerObject, peer_signature
 from ml4ir_losses.core.errors import UserError, unknown_name
 from ml4ir_losses.losses.base import ListwiseLossBase, PairwiseLossBase, PointwiseLossBase, RelevanceLossBase
+from ml4ir_losses.losses.classification import categorical_cross_entropy
 from ml4ir_losses.losses.listwise import softmax
 from ml4ir_losses.losses.pointwise import single_logit
 
@@ -84,7 +85,9 @@ class AuxSoftmaxCrossEntropy(_ListwiseLoss, softmax.AuxSoftmaxCrossEntropy, key=
     """ml4ir's AuxSoftmaxCrossEntropy."""
 
 
-class CategoricalCrossEntropy(PeerObject, classification.CategoricalCrossEntropy, key="categorical_cross_entropy"):
+class CategoricalCrossEntropy(
+    PeerObject, categorical_cross_entropy.CategoricalCrossEntropy, key="categorical_cross_entropy"
+):
     """ml4ir's CategoricalCrossEntropy."""
 
     no_effect = _ListwiseLoss.no_effect

@@ -213,13 +213,13 @@ def test_learners_are_told_apart(splits: dict[str, Table]) -> None:
     ("split", "options", "message"),
     [
         ("dev", {}, r"splits train, validation, test\. Received: 'dev'"),
-        ("train", {"queries": 9}, "queries >= 10"),
+        ("train", {"queries": 9}, "`queries` must be a whole number of at least 10"),
         ("train", {"queries": 0}, "`queries`"),
         ("train", {"seed": -1}, "`seed`"),
         ("train", {"seed": 1.5}, "`seed` must be a whole number"),
         ("train", {"eta": -1.0}, "`eta`"),
         ("train", {"min_documents": 9, "max_documents": 8}, "min_documents <= max_documents"),
-        ("train", {"max_documents": 101}, "max_documents <= 100"),
+        ("train", {"max_documents": 101}, "`max_documents` must be a whole number from 1 to 100"),
     ],
 )
 def test_refused(split: str, options: dict[str, Any], message: str) -> None:

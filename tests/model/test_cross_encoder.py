@@ -373,7 +373,7 @@ def test_a_run_from_a_config(folder, tmp_path):
         ({"encoder": {**TRANSFORMER, "max_length": 8}}, "max_length must be at least 9, .* text_pair. .*: 8"),
         ({"encoder": "transformed"}, "Unknown encoder 'transformed'. Did you mean 'transformer'"),
         ({"architecture": {"hidden_units": [0]}}, "`hidden_units` must be whole numbers"),
-        ({"architecture": {"dropout": 1.5}}, "`dropout` must be from 0 to below 1"),
+        ({"architecture": {"dropout": 1.5}}, "`dropout` must be a number from 0 to below 1"),
         (
             {"inputs": [{**PAIR, "preset": "nowhere"}]},
             "`preset` of the input of type text_pair must be that of the enc",

@@ -9,6 +9,7 @@ import pytest
 
 from losses.numeric import values
 from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import ENCODERS
 from ml4ir_losses.model.encoders.keras_hub import keras_hub as make
 from ml4ir_losses.model.hub import HubEncoder, LayeredHubEncoder, hub_encoder
 from ml4ir_losses.text.hub_tokenizer import HubTokenizer
@@ -269,7 +270,7 @@ def test_folders_that_are_no_presets(presets, tmp_path, file, content, message):
 )
 def test_what_cannot_be(presets, params, message):
     with pytest.raises(UserError, match=message):
-        make(preset=str(presets / "bert"), **{"max_length": 8, **params})
+        ENCODERS.create({"key": "keras_hub", "preset": str(presets / "bert"), **{"max_length": 8, **params}})
 
 
 def test_texts_that_are_too_long(presets):

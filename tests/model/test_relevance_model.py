@@ -213,11 +213,11 @@ def test_architectures(folder, architecture):
     ("sections", "message"),
     [
         ({"model": {"architecture": {"key": "dnn", "hidden_units": [0]}}}, "`hidden_units` must be whole numbers"),
-        ({"model": {"architecture": {"key": "dnn", "dropout": 1.0}}}, "`dropout` must be from 0 to below 1"),
+        ({"model": {"architecture": {"key": "dnn", "dropout": 1.0}}}, "`dropout` must be a number from 0 to below 1"),
         ({"model": {"architecture": {"key": "dnn", "activation": "foo"}}}, "`activation` must be a Keras activation"),
         (
             {"model": {"architecture": {"key": "dnn", "hidden_units": None}}},
-            "model.architecture: `hidden_units` must be a list",
+            "model.architecture: `hidden_units` must be whole numbers",
         ),
         ({"model": {"loss": "multiple_negatives_ranking"}}, "main loss 'multiple_negatives_ranking' is a loss of emb"),
         ({"model": {"optimizer": {"key": "adam", "epsilon": None}}}, "model.optimizer.epsilon: must be a number"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.errors import DataError, check_count, check_not_negative
+from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.core.parameters import NonNegative, PositiveInt
 from ml4ir_losses.core.registry import register_reader
 from ml4ir_losses.data.table import Source, Table
 
@@ -91,12 +93,12 @@ class _Log:
 def synthetic(
     path: str,
     *,
-    queries: int = 2000,
-    seed: int = 7,
-    min_documents: int = 5,
-    max_documents: int = 60,
-    eta: float = 1.0,
-    noise: float = 0.7,
+    queries: Annotated[int, Ge(10)] = 2000,
+    seed: Annotated[int, Ge(0)] = 7,
+    min_documents: PositiveInt = 5,
+    max_documents: Annotated[int, Ge(1), Le(MOST_DOCUMENTS)] = 60,
+    eta: NonNegative = 1.0,
+    noise: NonNegative = 0.7,
 ) -> Table:
     """A search log made from a seed; `path` is the split: train, validation or test (70, 15 and 15 % of the queries).
 
@@ -118,14 +120,9 @@ def synthetic(
     """
     if path not in SPLITS:
         raise DataError(f"Synthetic data has the splits {', '.join(SPLITS)}. Received: {path!r}.")
-    check_count(queries=queries, min_documents=min_documents, max_documents=max_documents)
-    check_not_negative(seed=seed, eta=eta, noise=noise)
-    if not isinstance(seed, int):
-        raise DataError(f"`seed` must be a whole number. Received: seed={seed!r}.")
-    if queries < 10 or not min_documents <= max_documents <= MOST_DOCUMENTS:
+    if min_documents > max_documents:
         raise DataError(
-            f"Synthetic data needs queries >= 10 and min_documents <= max_documents <= {MOST_DOCUMENTS}. "
-            f"Received: {queries}, {min_documents}, {max_documents}."
+            f"Synthetic data needs min_documents <= max_documents. Received: {min_documents}, {max_documents}."
         )
     world = _world(np.random.default_rng([seed, 0]))
     sizes = (min_documents, max_documents)
