@@ -3,32 +3,40 @@ VENV ?= .venv
 BACKENDS ?= .venv-backends
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow test-backends parity bench lint generate clean
+HELP = /^[a-z-]+:.*\#\#/ { sub(/:.*\#\# /, "\t"); printf "make %s\n", $$0 }
 
-run: $(VENV)/.run  ## set up and run the main job
+.PHONY: help run test test-slow test-backends parity bench lint generate docs clean
+
+help:  ## list what make can do
+	@awk '$(HELP)' $(MAKEFILE_LIST) | expand -t 24
+
+run: $(VENV)/.run  ## train configs/quickstart.yaml and print its test metrics
 	$(VENV)/bin/ml4ir-losses train configs/quickstart.yaml $(if $(RUN_DIR),--run-dir $(RUN_DIR))
 
-test: $(VENV)/.dev  ## set up and pass the tests
+test: $(VENV)/.dev  ## the tests
 	$(VENV)/bin/python -m pytest -n auto --dist worksteal
 
 test-slow: $(VENV)/.dev  ## what `make test` leaves out
 	$(VENV)/bin/python -m pytest -n auto --dist worksteal -m slow
 
-test-backends: $(BACKENDS)/.dev  ## the tests of losses, ops and metrics on JAX and PyTorch
+test-backends: $(BACKENDS)/.dev  ## the tests of losses, metrics and models on JAX and PyTorch
 	KERAS_BACKEND=jax $(QUICK_XLA) $(BACKENDS)/bin/python -m pytest -n auto --dist worksteal $(filter-out tests/ops,$(PORTABLE))
 	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m pytest -n auto --dist worksteal tests/ops $(FAR_APART)
 	KERAS_BACKEND=torch $(BACKENDS)/bin/python -m pytest -n auto --dist worksteal $(PORTABLE)
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-generate: $(VENV)/.dev  ## write what repeats the names of the registries: stubs, keys, docs/losses.md
+generate: $(VENV)/.dev  ## write the files that repeat the registries' names: stub, keys, docs/losses.md, README's table
 	$(VENV)/bin/python -m tools.generate
 
-parity: $(VENV)/.dev .venv-parity-tfr/.ready .venv-parity-st/.ready  ## values and gradients beside the peers' on new batches
+docs: $(VENV)/.docs  ## build the documentation into site/; broken links fail
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+parity: $(VENV)/.dev .venv-parity-tfr/.ready .venv-parity-st/.ready  ## compare values and gradients with TF-Ranking and sentence-transformers (Python 3.11)
 	cd parity && ../.venv-parity-tfr/bin/python run_tfr.py $(BATCHES) $(SEED) ../.venv-parity-tfr/results.npz
 	cd parity && ../.venv-parity-st/bin/python run_st.py $(BATCHES) $(SEED) ../.venv-parity-st/results.npz
 	$(VENV)/bin/python parity/compare.py tfr $(BATCHES) $(SEED) .venv-parity-tfr/results.npz
@@ -47,7 +55,7 @@ SEED ?= 1
 
 BENCHED = tfr krs rax torch
 
-bench: $(BACKENDS)/.dev $(BENCHED:%=.venv-bench-%/.ready)  ## time and memory beside the peers': benchmarks/RESULTS.md
+bench: $(BACKENDS)/.dev $(BENCHED:%=.venv-bench-%/.ready)  ## compare time and memory with other libraries (Python 3.11); BENCH="--losses ..." for a part
 	$(BACKENDS)/bin/python benchmarks/bench.py --python ours=$(BACKENDS)/bin/python $(BENCH)
 
 .venv-bench-%/.ready: benchmarks/peers/requirements-%.txt
@@ -59,8 +67,8 @@ bench: $(BACKENDS)/.dev $(BENCHED:%=.venv-bench-%/.ready)  ## time and memory be
 	test ! -f $(<D)/no-deps-$*.txt || .venv-bench-$*/bin/python $(PIP) --no-deps --requirement $(<D)/no-deps-$*.txt
 	@touch $@
 
-# XLA compiles in a third of the time; where its optimisations have made NaN, in kernels, and where numbers are extreme,
-# all of them are tested.
+# Without most of its optimisations XLA compiles in a third of the time. Kernels and extreme scores are tested with all
+# optimisations, because some of them have produced NaN there.
 QUICK_XLA = JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
 FAR_APART = tests/losses/test_oracle.py::test_scores_far_apart
 
@@ -80,11 +88,16 @@ $(VENV)/.dev: setup.py | $(VENV)/bin/python
 	$(VENV)/bin/python $(PIP) --editable ".[dev]"
 	@touch $@ $(VENV)/.run
 
+$(VENV)/.docs: setup.py | $(VENV)/bin/python
+	@echo "Installing into $(VENV) ..."
+	$(VENV)/bin/python $(PIP) --editable ".[docs]"
+	@touch $@
+
 $(BACKENDS)/.dev: setup.py
 	@echo "Installing into $(BACKENDS) ..."
 	$(PYTHON) -m venv $(BACKENDS)
 	$(BACKENDS)/bin/python $(PIP) --editable ".[test,backends]"
 	@touch $@
 
-clean:
-	rm -rf $(VENV) $(BACKENDS) .venv-parity-tfr .venv-parity-st $(BENCHED:%=.venv-bench-%) build dist *.egg-info
+clean:  ## remove environments and build results
+	rm -rf site $(VENV) $(BACKENDS) .venv-parity-tfr .venv-parity-st $(BENCHED:%=.venv-bench-%) build dist *.egg-info

@@ -90,7 +90,7 @@ def _epoch(case: Case) -> training.Epoch:
         labels={"label": labels},
         document_ids=np.arange(len(x)).astype(str),
     )
-    batches = FeatureExperiment(config, inputs, {"train": queries}, model).dataset("train")
+    batches = FeatureExperiment(config, model, {"train": queries}).dataset("train")
     return training.Epoch(lambda: model.fit(batches, shuffle=False, verbose=0), len(labels))
 
 
