@@ -37,11 +37,12 @@ def run_python(files, folder):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def run_commands(file, folder):
-    """Runs the `ml4ir-losses` commands of a file; their names."""
+def run_commands(file, folder, train=""):
+    """Runs the `ml4ir-losses` commands of a file, `train` with more arguments; their names."""
     program = Path(sys.executable).with_name("ml4ir-losses")
     lines = [line for line in commands(file) if line.startswith("ml4ir-losses ")]
     for line in lines:
         arguments = line.removeprefix("ml4ir-losses ")
-        subprocess.run(f"{program} {arguments}", shell=True, cwd=folder, check=True)
+        more = train if arguments.startswith("train ") else ""
+        subprocess.run(f"{program} {arguments} {more}", shell=True, cwd=folder, check=True)
     return [line.split()[1] for line in lines]

@@ -13,7 +13,8 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_code_and_commands_run(tmp_path):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     run_python(["README.md"], tmp_path)
-    assert run_commands("README.md", tmp_path) == ["train", "evaluate", "losses"]
+    quick = "--set training.epochs=1 --set data.options.queries=200 --set 'expected_metrics={}'"
+    assert run_commands("README.md", tmp_path, quick) == ["train", "evaluate", "losses"]
 
 
 @pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md"])
