@@ -1,4 +1,4 @@
-"""What repeats the names of the registries: public names, constants of keys, the README's table, the guide's last list."""
+"""What repeats the names of the registries: public names, constants of keys, tables of README and guide."""
 
 from __future__ import annotations
 
