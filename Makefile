@@ -6,12 +6,17 @@ PIP = -m pip install --quiet --disable-pip-version-check
 WORKERS ?= auto
 PYTEST = -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: run test test-slow test-backends test-jax test-jax-kernels test-torch parity bench lint generate clean
+HELP = /^[a-z-]+:.*\#\#/ { sub(/:.*\#\# /, "\t"); printf "make %s\n", $$0 }
 
-run: $(VENV)/.run  ## set up and run the main job
+.PHONY: help run test test-slow test-backends test-jax test-jax-kernels test-torch parity bench lint generate docs clean
+
+help:  ## list what make can do
+	@awk '$(HELP)' $(MAKEFILE_LIST) | expand -t 24
+
+run: $(VENV)/.run  ## train configs/quickstart.yaml and print its test metrics
 	$(VENV)/bin/ml4ir-losses train configs/quickstart.yaml $(if $(RUN_DIR),--run-dir $(RUN_DIR))
 
-test: $(VENV)/.dev  ## set up and pass the tests
+test: $(VENV)/.dev  ## the tests
 	$(VENV)/bin/python $(PYTEST)
 
 test-slow: $(VENV)/.dev  ## what `make test` leaves out
@@ -28,16 +33,19 @@ test-jax-kernels: $(BACKENDS)/.dev
 test-torch: $(BACKENDS)/.dev
 	KERAS_BACKEND=torch $(BACKENDS)/bin/python $(PYTEST) $(PORTABLE)
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-generate: $(VENV)/.dev  ## write what repeats the names of the registries: stubs, keys, docs/losses.md
+generate: $(VENV)/.dev  ## write the files that repeat the registries' names: stub, keys, docs/losses.md, README's table
 	$(VENV)/bin/python -m tools.generate
 
-parity: $(VENV)/.dev .venv-parity-tfr/.ready .venv-parity-st/.ready  ## values and gradients beside the peers' on new batches
+docs: $(VENV)/.docs  ## build the documentation into site/; broken links fail
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+parity: $(VENV)/.dev .venv-parity-tfr/.ready .venv-parity-st/.ready  ## compare values and gradients with TF-Ranking and sentence-transformers (Python 3.11)
 	cd parity && ../.venv-parity-tfr/bin/python run_tfr.py $(BATCHES) $(SEED) ../.venv-parity-tfr/results.npz
 	cd parity && ../.venv-parity-st/bin/python run_st.py $(BATCHES) $(SEED) ../.venv-parity-st/results.npz
 	$(VENV)/bin/python parity/compare.py tfr $(BATCHES) $(SEED) .venv-parity-tfr/results.npz
@@ -56,7 +64,7 @@ SEED ?= 1
 
 BENCHED = tfr krs rax torch
 
-bench: $(BACKENDS)/.dev $(BENCHED:%=.venv-bench-%/.ready)  ## time and memory beside the peers': benchmarks/RESULTS.md
+bench: $(BACKENDS)/.dev $(BENCHED:%=.venv-bench-%/.ready)  ## compare time and memory with other libraries (Python 3.11); BENCH="--losses ..." for a part
 	$(BACKENDS)/bin/python benchmarks/bench.py --python ours=$(BACKENDS)/bin/python $(BENCH)
 
 .venv-bench-%/.ready: benchmarks/peers/requirements-%.txt
@@ -68,8 +76,8 @@ bench: $(BACKENDS)/.dev $(BENCHED:%=.venv-bench-%/.ready)  ## time and memory be
 	test ! -f $(<D)/no-deps-$*.txt || .venv-bench-$*/bin/python $(PIP) --no-deps --requirement $(<D)/no-deps-$*.txt
 	@touch $@
 
-# Without most optimisations XLA compiles in a third of the time. `test-jax-kernels` keeps them all, for the kernels and
-# for extreme numbers: there they have made NaN.
+# Without most of its optimisations XLA compiles in a third of the time. Kernels and extreme scores are tested with all
+# optimisations, because some of them have produced NaN there.
 QUICK_XLA = JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
 FAR_APART = tests/losses/test_oracle.py::test_scores_far_apart_give_finite_and_exact_values
 
@@ -89,6 +97,11 @@ $(VENV)/.dev: setup.py | $(VENV)/bin/python
 	$(VENV)/bin/python $(PIP) --editable ".[dev]"
 	@touch $@ $(VENV)/.run
 
+$(VENV)/.docs: setup.py | $(VENV)/bin/python
+	@echo "Installing into $(VENV) ..."
+	$(VENV)/bin/python $(PIP) --editable ".[docs]"
+	@touch $@
+
 # JAX and PyTorch beside the packages of $(VENV), which are not installed twice.
 $(BACKENDS)/.dev: setup.py | $(VENV)/.dev
 	@echo "Installing into $(BACKENDS) ..."
@@ -99,5 +112,5 @@ $(BACKENDS)/.dev: setup.py | $(VENV)/.dev
 
 SITE = import sysconfig; print(sysconfig.get_path('purelib'))
 
-clean:
-	rm -rf $(VENV) $(BACKENDS) .venv-parity-tfr .venv-parity-st $(BENCHED:%=.venv-bench-%) build dist *.egg-info
+clean:  ## remove environments and build results
+	rm -rf site $(VENV) $(BACKENDS) .venv-parity-tfr .venv-parity-st $(BENCHED:%=.venv-bench-%) build dist *.egg-info

@@ -18,6 +18,7 @@ TENSORFLOW = ["tensorflow>=2.21,<3"]
 TEST = ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "jsonschema>=4.20,<5", "ir-measures>=0.4,<0.5"]
 HUB = ["keras-hub>=0.32,<0.33"]
 SEARCH = ["bm25s>=0.2,<1", "faiss-cpu>=1.9,<2"]
+DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29,<2"]
 BACKENDS = ["jax>=0.5,<1", "torch==2.13.0"]
 
 setup(
@@ -26,6 +27,18 @@ setup(
     description="Ranking and embedding losses for Keras 3, chosen by key in a YAML config",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    keywords="ranking, learning to rank, information retrieval, embeddings, losses, Keras",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     packages=find_packages(include=["ml4ir_losses", "ml4ir_losses.*"]),
     package_data={"ml4ir_losses": ["py.typed", "*.pyi"]},
@@ -35,6 +48,7 @@ setup(
         "backends": BACKENDS,
         "hub": HUB,
         "search": SEARCH,
+        "docs": DOCS,
         "dev": [
             *TEST,
             *HUB,
@@ -44,6 +58,7 @@ setup(
             "import-linter>=2.11,<3",
             "types-PyYAML>=6",
             "build>=1.2,<2",
+            "pre-commit>=4,<5",
         ],
     },
     entry_points={"console_scripts": ["ml4ir-losses = ml4ir_losses.cli:main"]},

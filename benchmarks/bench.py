@@ -1,12 +1,13 @@
-"""Time and memory of value and gradient of every loss that a peer has too, libraries in turn; writes RESULTS.md.
+"""Time and memory of every loss beside the same loss in other libraries; prints the tables of RESULTS.md.
 
-    make bench                                       all of it: builds the peers' environments first
-    python benchmarks/bench.py --losses lambda_loss approx_ndcg --shapes 32x1000 --peers ours tfr --no-memory
+    make bench                                       all of it: builds the environments of the libraries first
+    python benchmarks/bench.py --losses lambda_loss approx_ndcg --shapes 32x1000 --libraries ours tfr
     python benchmarks/bench.py --python tfr=/path/to/python ...
 
 Each library is a process that lives through the run. In a cell (a loss at a shape) every library gets the same
-arrays, compiles and warms up; then they take turns, one repetition each, and the median counts. What has several
-modes (a graph, XLA) keeps the fastest. Memory is measured in a process per cell and library.
+arrays, compiles and warms up; then the libraries take turns, one repetition each, and the median counts. Where a
+library can compile with XLA as well, the faster of both counts. Memory has a process for each number. Finished cells
+are kept in `.bench-cache.json`, so that a run that was stopped goes on; `--again` measures them again.
 """
 
 from __future__ import annotations
@@ -14,16 +15,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import select
 import statistics
+import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from bench_cases import BY_NAME, CASES, COMPARED, EMBEDDINGS, LISTS, OURS, PEERS, SHAPES, Case
-from bench_process import HERE, LostError, Worker
-from bench_report import report
+from cases import BY_NAME, CASES, LIBRARIES, MEMORY, OURS, SHAPES, Case
+from report import report
 
+HERE = Path(__file__).parent
+CACHE = HERE / ".bench-cache.json"
 ENVIRONMENTS = {
     "tfr": "bench-tfr",
     "krs": "bench-krs",
@@ -31,213 +37,190 @@ ENVIRONMENTS = {
     "st": "bench-torch",
     "allrank": "bench-torch",
 }
-FEWEST = 3
-TIMED = [shape for shape in SHAPES if shape not in ("tiny", "small")]
+BACKENDS = {"ours-jax": "jax", "ours-torch": "torch"}
+SECONDS_BETWEEN_CHECKS = 0.2  # of memory and time
+
+
+class LostError(Exception):
+    """A process did not answer; the message says why."""
+
+
+class Worker:
+    """A process of `worker.py`, with limits of memory and time."""
+
+    def __init__(self, library: str, options: argparse.Namespace, *arguments: str) -> None:
+        self.limit_gib, self.timeout = options.limit_gib, options.timeout
+        default = HERE.parent / f".venv-{ENVIRONMENTS.get(library, 'backends')}" / "bin" / "python"
+        python = str(options.python.get("ours" if library in (*OURS, "plain_keras") else library, default))
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115, open as long as the process
+        variables = {
+            **os.environ,
+            "KERAS_BACKEND": BACKENDS.get(library, "tensorflow"),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "PYTHONPATH": str(HERE.parent) if library in OURS else "",
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "JAX_PLATFORMS": "cpu",
+        }
+        command = [python, "-B", str(HERE / "worker.py"), library, *arguments]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.log}
+        try:
+            self.process = subprocess.Popen(command, bufsize=0, env=variables, **pipes)
+        except OSError as error:
+            raise LostError(f"{python}: {error.strerror}") from error
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        try:
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")  # type: ignore[union-attr]
+        except BrokenPipeError:
+            self._lose(self._last_words())
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        deadline = time.monotonic() + self.timeout
+        answers: Any = self.process.stdout
+        while not select.select([answers], [], [], SECONDS_BETWEEN_CHECKS)[0]:
+            if self._resident_gib() > self.limit_gib:
+                self._lose(f"more than {self.limit_gib:.0f} GiB")
+            if time.monotonic() > deadline:
+                self._lose(f"more than {self.timeout:.0f} s")
+        line = answers.readline()
+        return dict(json.loads(line)) if line else self._lose(self._last_words())
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def _lose(self, why: str) -> NoReturn:
+        self.stop()
+        raise LostError(why)
+
+    def _last_words(self) -> str:
+        code = self.process.wait()
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").strip().splitlines()
+        return f"the process ended with {code}: {lines[-1] if lines else ''}"[:200]
+
+    def _resident_gib(self) -> float:
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:  # it has ended
+            return 0.0
+        found = re.search(r"VmRSS:\s+(\d+)", status)
+        return int(found[1]) / 1024**2 if found else 0.0
 
 
 class Bench:
-    """The run: its processes, and what is known so far."""
+    """A run: the processes of the libraries, and the cells measured so far."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.workers: dict[str, Worker] = {}
-        self.cache = Path(options.cache)
         self.known: dict[str, Any] = {"libraries": {}, "times": {}, "memory": {}}
-        if options.resume and self.cache.exists():
-            self.known = json.loads(self.cache.read_text())
+        if CACHE.exists() and not options.again:
+            self.known = json.loads(CACHE.read_text())
 
-    def python(self, peer: str) -> str:
-        given = self.options.python.get("ours" if peer in OURS else peer)
-        return given or str(HERE.parent / f".venv-{ENVIRONMENTS.get(peer, 'backends')}" / "bin" / "python")
-
-    def worker(self, peer: str) -> Worker:
-        """The process of a library, a new one if the last was lost."""
-        if peer not in self.workers:
-            self.workers[peer] = self.started(peer)
-            answer = self.workers[peer].ask(120, do="versions")
-            self.known["libraries"][peer] = answer
-        return self.workers[peer]
-
-    def started(self, peer: str, *arguments: str) -> Worker:
-        return Worker(peer, self.python(peer), self.options.limit_gib, arguments)
-
-    def ask(self, peer: str, **request: Any) -> dict[str, Any]:
-        """The answer of a library; what went wrong is `error`."""
-        timeout: float = self.options.timeout
+    def ask(self, library: str, **request: Any) -> dict[str, Any]:
+        """The answer of a library; `error` says what went wrong."""
         try:
-            return self.worker(peer).ask(timeout, **request)
+            if library not in self.workers:
+                self.workers[library] = Worker(library, self.options)
+                self.known["libraries"][library] = self.workers[library].ask(do="versions")
+            return self.workers[library].ask(**request)
         except LostError as error:
-            self.workers.pop(peer, None)
+            self.workers.pop(library, None)
             return {"error": str(error)}
 
-    def stop(self) -> None:
+    def modes(self, library: str) -> list[str]:
+        if library not in self.known["libraries"]:
+            self.ask(library, do="versions")
+        return list(self.known["libraries"].get(library, {}).get("modes", ["does not start"]))
+
+    def time(self, case: Case, shape: str, libraries: list[str]) -> dict[str, Any]:
+        """The time of every library in a cell, or why it has none."""
+        cell: dict[str, Any] = {}
+        for library in libraries:
+            modes = self.modes(library)
+            cell[library] = self.ask(library, do="prepare", case=case.name, shape=shape, modes=modes)
+            if "error" in cell[library] and library not in self.workers and len(modes) > 1:  # XLA ended the process
+                cell[library] = self.ask(library, do="prepare", case=case.name, shape=shape, modes=modes[:1])
+        repetitions: dict[str, list[float]] = {library: [] for library in libraries if "error" not in cell[library]}
+        most = {
+            library: max(3, min(self.options.repeats, int(self.options.budget / cell[library]["seconds"])))
+            for library in repetitions
+        }
+        for turn in range(self.options.repeats):
+            for library in [*libraries[turn % len(libraries) :], *libraries[: turn % len(libraries)]]:
+                if turn < most.get(library, 0) and "error" not in cell[library]:
+                    answer = self.ask(library, do="time")
+                    repetitions[library] += [answer["seconds"]] if "seconds" in answer else []
+                    cell[library] |= {"error": answer["error"]} if "error" in answer else {}
+        for library, seconds in repetitions.items():
+            if "error" not in cell[library]:
+                cell[library] |= {"seconds": statistics.median(seconds), "repetitions": len(seconds)}
+        return cell
+
+    def memory(self, case: Case, shape: str, libraries: list[str]) -> dict[str, Any]:
+        """The memory of every library in a cell, in its leanest mode."""
+        cell: dict[str, Any] = {}
+        for library in libraries:
+            for mode in self.modes(library):
+                try:
+                    worker = Worker(library, self.options, "--memory", case.name, shape, mode)
+                    found = worker.answer()
+                    worker.stop()
+                except LostError as error:
+                    found = {"error": str(error)}
+                least = cell.setdefault(library, found)
+                if found.get("mebibytes", float("inf")) < least.get("mebibytes", float("inf")):
+                    cell[library] = found
+        return cell
+
+    def run(self, cases: list[Case], what: str) -> None:
+        """Measures `times` or `memory` in the cells that are not known."""
+        measure = {"times": self.time, "memory": self.memory}[what]
+        for shape in self.options.shapes:
+            for case in cases:
+                if shape not in SHAPES[case.kind] or (what == "memory" and not (shape in MEMORY and _large(case))):
+                    continue
+                known = self.known[what].setdefault(f"{case.name}|{shape}", {})
+                libraries = [name for name in self.options.libraries if case.spec(name)]
+                if case.kind in ("texts", "training"):
+                    libraries = [name for name in libraries if name not in OURS[1:]]
+                if missing := [name for name in libraries if name not in known]:
+                    known |= measure(case, shape, missing if what == "memory" else libraries)
+                    CACHE.write_text(json.dumps(self.known, indent=1))
+                    print(f"{what} of {case.name} at {shape}: {json.dumps(known)}", file=sys.stderr, flush=True)
         for worker in self.workers.values():
             worker.stop()
         self.workers.clear()
 
-    def save(self) -> None:
-        part = self.cache.with_suffix(".part")
-        part.write_text(json.dumps(self.known, indent=1))
-        os.replace(part, self.cache)
 
-    def time(self, case: Case, shape: str) -> dict[str, Any]:
-        """Every library's time of a cell, or why it has none."""
-        cell: dict[str, Any] = {}
-        for peer in self.peers(case):
-            cell[peer] = self.prepare(peer, case, shape)
-        turns = self.repetitions({peer: entry["guess"] for peer, entry in cell.items() if "guess" in entry})
-        for turn in range(max(turns.values(), default=0)):
-            for peer in _rotated([peer for peer in turns if turn < turns[peer]], turn):
-                entry = cell[peer]
-                if "why" in entry:
-                    continue
-                answer = self.ask(peer, do="time")
-                if "error" in answer:
-                    entry["why"] = answer["error"]
-                else:
-                    entry["all"].append(answer["seconds"])
-        for peer, entry in cell.items():
-            if peer in self.workers:
-                self.ask(peer, do="keep", mode=None)
-            if entry.get("all") and "why" not in entry:
-                entry["seconds"], entry["repeats"] = statistics.median(entry["all"]), len(entry["all"])
-        return cell
-
-    def peers(self, case: Case) -> list[str]:
-        return [peer for peer in self.options.peers if case.spec(peer)]
-
-    def prepare(self, peer: str, case: Case, shape: str) -> dict[str, Any]:
-        """Compiles and warms up each mode of a library, and keeps the fastest."""
-        try:
-            self.worker(peer)
-        except LostError as error:
-            self.workers.pop(peer, None)
-            return {"why": f"did not start: {error}"}
-        modes, failed = {}, {}
-        for mode in self.known["libraries"][peer]["modes"]:
-            answer = self.ask(peer, do="prepare", case=case.name, shape=shape, mode=mode)
-            if "error" in answer:
-                failed[mode] = answer["error"]
-            else:
-                modes[mode] = answer
-        if not modes:
-            return {"why": "; ".join(f"{mode}: {why}" if len(failed) > 1 else why for mode, why in failed.items())}
-        best = min(modes, key=lambda mode: modes[mode]["seconds"])
-        if peer not in self.workers:  # a mode took the process with it
-            again = self.ask(peer, do="prepare", case=case.name, shape=shape, mode=best)
-            if "error" in again:
-                return {"why": again["error"]}
-        self.ask(peer, do="keep", mode=best)
-        return {"mode": best, "guess": modes[best]["seconds"], "modes": modes, "failed": failed, "all": []}
-
-    def repetitions(self, seconds: dict[str, float]) -> dict[str, int]:
-        """`--repeats`; fewer where they would take longer than the budget, which is small for what is far behind."""
-        best = min((value for peer, value in seconds.items() if peer in COMPARED), default=0.0)
-        most: int = self.options.repeats
-        turns = {}
-        for peer, value in seconds.items():
-            close = peer == "ours" or value < 2 * best
-            budget = self.options.budget if close else self.options.budget / 5
-            turns[peer] = max(min(FEWEST, most), min(most, int(budget / value)))
-        return turns
-
-    def measure(self, peer: str, case: Case, shape: str) -> dict[str, Any]:
-        """The least memory among the modes of a library, or why there is none."""
-        found, failed = {}, {}
-        for mode in self.known["libraries"][peer]["modes"]:
-            worker = self.started(peer, "--memory", case.name, shape, mode)
-            try:
-                found[mode] = worker.wait(self.options.timeout)
-            except LostError as error:
-                failed[mode] = str(error)
-            worker.stop()
-        if not found:
-            return {"why": "; ".join(failed.values())}
-        best = min(found, key=lambda mode: found[mode]["step"])
-        return {"mode": best, "modes": found, "failed": failed, **found[best]}
+def _large(case: Case) -> bool:
+    return case.pairs or case.kind in ("embeddings", "texts")
 
 
-def _rotated(peers: list[str], turn: int) -> list[str]:
-    start = turn % len(peers) if peers else 0
-    return peers[start:] + peers[:start]
-
-
-def run_times(bench: Bench, cases: list[Case], shapes: Iterable[str]) -> None:
-    cells = [(case, shape) for shape in shapes for case in cases if shape in case.shapes]
-    for i, (case, shape) in enumerate(cells, 1):
-        name = f"{case.name}|{shape}"
-        if bench.options.resume and set(bench.peers(case)) <= set(bench.known["times"].get(name, ())):
-            continue
-        cell = bench.time(case, shape)
-        bench.known["times"][name] = cell
-        bench.save()
-        shown = (f"{peer} {_milliseconds(entry)}" for peer, entry in cell.items())
-        _say(f"[{i}/{len(cells)}] {case.name} {shape}: {', '.join(shown)}")
-
-
-def _milliseconds(entry: dict[str, Any]) -> str:
-    return f"{entry['seconds'] * 1e3:.3g} ms ({entry['mode']})" if "seconds" in entry else f"– ({entry['why']})"
-
-
-def run_memory(bench: Bench, cases: list[Case], shapes: Iterable[str]) -> None:
-    """At the last shape of lists for all libraries, at the others for ours on TensorFlow: they give its growth."""
-    lists = list(shapes)
-    for shape in (*lists, *EMBEDDINGS):
-        for case in (case for case in cases if shape in case.shapes):
-            for peer in ("ours",) if shape in lists[:-1] else bench.peers(case):
-                name = f"{case.name}|{shape}"
-                entries = bench.known["memory"].setdefault(name, {})
-                if (bench.options.resume and peer in entries) or peer not in bench.options.peers:
-                    continue
-                if peer not in bench.known["libraries"]:
-                    bench.ask(peer, do="keep", mode=None)
-                    bench.stop()
-                if peer not in bench.known["libraries"]:
-                    entries[peer] = {"why": "did not start"}
-                else:
-                    entries[peer] = bench.measure(peer, case, shape)
-                bench.save()
-                entry = entries[peer]
-                _say(f"memory {name} {peer}: " + (f"{entry['step']:.1f} MiB" if "step" in entry else entry["why"]))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _named(text: str) -> tuple[str, str]:
-    peer, _, python = text.partition("=")
-    if not python or peer not in PEERS:
-        raise argparse.ArgumentTypeError(f"PEER=PYTHON with a peer of {', '.join(PEERS)}. Received: {text}")
-    return peer, python
-
-
-def _asks(word: str, case: Case) -> bool:
-    """Whether a word of `--losses` is about a row."""
-    return word == case.name if word in BY_NAME else word in case.name
+def _interpreter(text: str) -> tuple[str, str]:
+    library, _, python = text.partition("=")
+    if not python or library not in LIBRARIES:
+        raise argparse.ArgumentTypeError(f"LIBRARY=PYTHON with one of {', '.join(LIBRARIES)}. Received: {text}")
+    return library, python
 
 
 def _options() -> argparse.Namespace:
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
+    shapes = [shape for group in SHAPES.values() for shape in group]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--losses", nargs="+", metavar="LOSS", help="rows: by whole names, or by parts of several; default: all")
-    add("--shapes", nargs="+", choices=TIMED, default=TIMED)
-    add("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    add("--losses", nargs="+", metavar="LOSS", help="whole names of rows, or parts of names; default: all rows")
+    add("--shapes", nargs="+", choices=shapes, default=shapes)
+    add("--libraries", nargs="+", choices=LIBRARIES, default=list(LIBRARIES))
     add("--repeats", type=int, default=15, help="repetitions of each library in a cell")
-    add(
-        "--budget", type=float, default=20, help="seconds of a library in a cell, a fifth for those far behind the best"
-    )
-    add("--timeout", type=float, default=120, help="seconds after which a call is given up")
+    add("--budget", type=float, default=10, help="seconds of a library in a cell, after three repetitions")
+    add("--timeout", type=float, default=120, help="seconds after which a library is given up in a cell")
     add("--limit-gib", type=float, default=round(0.6 * physical), help="memory at which a process is given up")
     add("--no-memory", action="store_true")
-    add("--no-time", action="store_true")
-    add("--memory-shapes", nargs="+", choices=LISTS, default=["32x1000", "8x4000"], help="the peers' at the last one")
-    add("--memory-all", action="store_true", help="memory of the losses without pairs too")
-    add("--resume", action="store_true", help="keep the cells that an earlier run finished")
-    add("--python", type=_named, nargs="+", action="extend", default=[], metavar="PEER=PYTHON")
-    add("--cache", default=str(HERE / ".bench-cache.json"))
-    add("--output", default=str(HERE / "RESULTS.md"))
+    add("--again", action="store_true", help="measure again what an earlier run has measured")
+    add("--python", type=_interpreter, nargs="+", action="extend", default=[], metavar="LIBRARY=PYTHON")
     options = parser.parse_args()
     options.python = dict(options.python)
     return options
@@ -245,20 +228,15 @@ def _options() -> argparse.Namespace:
 
 def main() -> None:
     options = _options()
-    cases = [case for case in CASES if not options.losses or any(_asks(word, case) for word in options.losses)]
+    words = options.losses or [""]
+    cases = [case for case in CASES if any(case.name == w if w in BY_NAME else w in case.name for w in words)]
     if not cases:
-        sys.exit(f"No loss is called {' or '.join(options.losses)}. There are: {'; '.join(BY_NAME)}.")
+        sys.exit(f"No loss is called {' or '.join(words)}. There are: {'; '.join(BY_NAME)}.")
     bench = Bench(options)
-    try:
-        if not options.no_time:
-            run_times(bench, cases, options.shapes)
-        bench.stop()
-        if not options.no_memory:
-            run_memory(bench, [case for case in cases if case.large or options.memory_all], options.memory_shapes)
-    finally:
-        bench.stop()
-    Path(options.output).write_text(report(bench.known, options))
-    _say(f"wrote {options.output}")
+    bench.run(cases, "times")
+    if not options.no_memory:
+        bench.run(cases, "memory")
+    print(report(bench.known))
 
 
 if __name__ == "__main__":

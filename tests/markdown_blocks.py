@@ -22,10 +22,27 @@ def blocks(file, kind):
     return [(text.count("\n", 0, match.start()) + 1, match[1]) for match in found]
 
 
-def run_python(file, folder):
-    """Runs the Python blocks of a file, each in a namespace of its own, all in one process."""
-    code = [(f"{file}:{line}", text) for line, text in blocks(file, "python")]
+def commands(file):
+    """The commands of the `console` blocks, without comments."""
+    lines = [line for _, text in blocks(file, "console") for line in text.splitlines()]
+    return [line[2:].partition("  #")[0].strip() for line in lines if line.startswith("$ ")]
+
+
+def run_python(files, folder):
+    """Runs the Python blocks of files, each in a namespace of its own, all in one process."""
+    code = [(f"{file}:{line}", text) for file in files for line, text in blocks(file, "python")]
     done = subprocess.run(
         [sys.executable, "-c", RUNNER], input=json.dumps(code), cwd=folder, text=True, stderr=subprocess.PIPE
     )
-    assert done.returncode == 0, f"{file}:\n{done.stderr[-3000:]}"
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def run_commands(file, folder, train=""):
+    """Runs the `ml4ir-losses` commands of a file, `train` with more arguments; their names."""
+    program = Path(sys.executable).with_name("ml4ir-losses")
+    lines = [line for line in commands(file) if line.startswith("ml4ir-losses ")]
+    for line in lines:
+        arguments = line.removeprefix("ml4ir-losses ")
+        more = train if arguments.startswith("train ") else ""
+        subprocess.run(f"{program} {arguments} {more}", shell=True, cwd=folder, check=True)
+    return [line.split()[1] for line in lines]

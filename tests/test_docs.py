@@ -6,13 +6,13 @@ import re
 import pytest
 import yaml
 
-from markdown_blocks import ROOT, blocks, run_python
+from markdown_blocks import ROOT, blocks, run_commands, run_python
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.config.yaml_io import read_yaml
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, WEIGHTING_SCHEMES
 
-DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 COMPAT = {
     "TF-Ranking": "tf_ranking",
     "ml4ir": "ml4ir",
@@ -37,36 +37,45 @@ def codes(cell):
     return re.findall(r"`([^`]+)`", cell)
 
 
-def test_the_list_of_losses_holds_every_key():
+def test_catalogue_of_losses_holds_every_key():
     text = read("losses.md")
     for entry in (*LOSSES, *LAMBDA_WEIGHTS, *WEIGHTING_SCHEMES):
         if entry.target.__module__.startswith("ml4ir_losses."):
             assert f"\n### `{entry.key}`\n" in text
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working directory with the repository's configs and the config of docs/yaml.md, in which all code has run."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "configs").symlink_to(ROOT / "configs")
+    (folder / "shop.yaml").write_text(blocks("docs/yaml.md", "yaml")[0][1], encoding="utf-8")
+    run_python(DOCS, folder)
+    return folder
+
+
 @pytest.mark.backend("tensorflow")
-@pytest.mark.parametrize("file", DOCS)
-def test_code_blocks_run(file, tmp_path):
-    if blocks(file, "python"):
-        run_python(file, tmp_path)
+def test_code_and_commands_run(folder):
+    assert run_commands("docs/yaml.md", folder) == ["check", "train", "evaluate", "predict", "schema"]
+    assert (folder / "ranked.csv").read_text().startswith("query_id,document_id,label,logit,score,rank\n")
 
 
 @pytest.mark.parametrize("file", DOCS)
-def test_config_blocks_are_valid(file, tmp_path):
+def test_configs_are_valid(file, tmp_path):
     quickstart = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text(encoding="utf-8"))
     del quickstart["expected_metrics"]
     for line, text in blocks(file, "yaml"):
         (tmp_path / "part.yaml").write_text(text, encoding="utf-8")
         part = read_yaml(tmp_path / "part.yaml")
-        texts = {"columns", "datasets"} & set(part.get("data", {}))
-        raw = part if texts else {**quickstart, **{name: {**quickstart[name], **s} for name, s in part.items()}}
+        whole = "name" in part or {"columns", "datasets"} & set(part.get("data", {}))
+        raw = part if whole else {**quickstart, **{name: {**quickstart[name], **s} for name, s in part.items()}}
         try:
             load_config(raw)
         except ConfigError as error:
             pytest.fail(f"{file}:{line}: {error}")
 
 
-def test_guide_names_existing_losses():
+def test_guide_names_every_loss_and_no_other():
     known = {name for e in LOSSES for name in (e.key, *e.aliases)} | {"propensity"}
     known |= {e.key for e in LAMBDA_WEIGHTS}
     rows = [row for row in tables(read("which-loss.md")) if "start with" in row]
@@ -81,7 +90,7 @@ def test_guide_names_existing_losses():
             assert entry.key in told or entry.key.startswith(prefixes), f"docs/which-loss.md lacks {entry.key}"
 
 
-def test_migration_tables_name_existing_classes():
+def test_migration_tables_name_what_exists():
     rows = 0
     for section in re.split(r"^## ", read("migrating.md"), flags=re.M)[1:]:
         module = COMPAT.get(section.partition("\n")[0])
@@ -101,7 +110,7 @@ def test_migration_tables_name_existing_classes():
     assert rows > 25
 
 
-def test_specs_in_migration_tables_are_valid():
+def test_specs_in_the_migration_tables_are_valid():
     for code in codes(read("migrating.md").replace("```", "")):
         if code.startswith("{key: ") and "..." not in code:
             spec = yaml.safe_load(code)
@@ -110,7 +119,7 @@ def test_specs_in_migration_tables_are_valid():
                     registry.create(spec)
 
 
-@pytest.mark.parametrize("file", ["README.md", *DOCS])
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", *DOCS])
 def test_links_have_targets(file):
     text = (ROOT / file).read_text(encoding="utf-8")
     headings = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.M)}

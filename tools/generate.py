@@ -17,6 +17,7 @@ FILES: dict[str, Callable[[str], str]] = {
     "ml4ir_losses/__init__.pyi": public_names.stub,
     "ml4ir_losses/keys.py": public_names.keys,
     "README.md": public_names.readme,
+    "docs/which-loss.md": public_names.guide,
     "docs/losses.md": lambda _: loss_catalogue.render(),
 }
 """The new text of each file, from its present one."""

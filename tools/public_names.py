@@ -1,4 +1,4 @@
-"""What repeats the names of the registries: the public names, the constants of keys, the README's table of losses."""
+"""What repeats the names of the registries: public names, constants of keys, tables of README and guide."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, METRICS, WEIGHTIN
 
 FAMILIES = ("pointwise", "pairwise", "listwise", "classification", "embedding")
 MARK = "# Generated from the registries by `make generate`; do not edit below.\n"
+GUIDE_MARK = "\n## Not named above\n"
 KEYS = '''"""Keys as constants; generated from the registries by `make generate`."""
 
 from enum import StrEnum
@@ -50,3 +51,12 @@ def readme(text: str) -> str:
     rows = [f"| {family} | {', '.join(f'`{e.key}`' for e in entries)} |" for family, entries in by_family().items()]
     table = "\n".join(["| type | keys |", "|---|---|", *rows, ""])
     return re.sub(r"\| type \| keys \|\n(?:\|.*\n)+", lambda _: table, text)
+
+
+def guide(text: str) -> str:
+    """docs/which-loss.md with a list of the losses that its text does not name."""
+    written = text.partition(GUIDE_MARK)[0]
+    prefixes = tuple(re.findall(r"`(\w+)\.\.\.`", written))
+    rest = [e for e in LOSSES.own() if f"`{e.key}`" not in written and not e.key.startswith(prefixes)]
+    lines = [f"* `{entry.key}`: {entry.summary}" for entry in rest]
+    return written + ("\n".join([GUIDE_MARK, *lines, ""]) if rest else "")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import keras_rs
 import tensorflow as tf
-from bench_arrays import Arrays
-from bench_cases import Case
+from cases import Case, arrays
 from peers import tf_steps
 
 MODES = ("graph", "xla")
@@ -15,6 +14,6 @@ def versions() -> str:
     return f"keras-rs {keras_rs.__version__} on TensorFlow {tf.__version__}"
 
 
-def step(case: Case, mode: str, given: Arrays) -> tf_steps.Step:
-    name, params = case.peers["krs"]
-    return tf_steps.step(getattr(keras_rs.losses, name)(**params), mode, given)
+def step(case: Case, shape: str, mode: str, warm_up: bool = False) -> tf_steps.Step:
+    name, params = case.specs["krs"]
+    return tf_steps.step(getattr(keras_rs.losses, name)(**params), mode, arrays(case, shape, warm_up))

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import rax
-from bench_arrays import Arrays
-from bench_cases import Case
+from cases import Case, arrays
 
 MODES = ("jit",)
 
@@ -24,7 +23,7 @@ def versions() -> str:
 
 
 def make(case: Case) -> Callable[..., jax.Array]:
-    name, params = case.peers["rax"]
+    name, params = case.specs["rax"]
     params, function = dict(params), getattr(rax, name)
     if "temperature" in params:
         function = rax.approx_t12n(function, params.pop("temperature"))
@@ -37,8 +36,8 @@ def make(case: Case) -> Callable[..., jax.Array]:
     return functools.partial(function, **params)
 
 
-def step(case: Case, mode: str, given: Arrays) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-    loss = make(case)
+def step(case: Case, shape: str, mode: str, warm_up: bool = False) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+    loss, given = make(case), arrays(case, shape, warm_up)
     run = jax.jit(jax.value_and_grad(lambda scores, labels, mask: loss(scores, labels, where=mask)))
-    arrays = jnp.asarray(given.scores), jnp.asarray(given.labels), jnp.asarray(given.mask)
-    return lambda: jax.tree.map(np.asarray, jax.block_until_ready(run(*arrays)))
+    inputs = jnp.asarray(given.scores), jnp.asarray(given.labels), jnp.asarray(given.mask)
+    return lambda: jax.tree.map(np.asarray, jax.block_until_ready(run(*inputs)))

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import sentence_transformers.losses
 import torch
-from bench_arrays import Arrays
-from bench_cases import Case
+from cases import Case, arrays
 from peers import torch_steps
 from sentence_transformers.cross_encoder import CrossEncoder, losses
 from torch import nn
@@ -40,9 +39,10 @@ class Scores(CrossEncoder):  # type: ignore[misc]
         return {"scores": self.scores}
 
 
-def step(case: Case, mode: str, given: Arrays) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-    name, params = case.peers["st"]
-    if case.family == "in_batch":
+def step(case: Case, shape: str, mode: str, warm_up: bool = False) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+    name, params = case.specs["st"]
+    given = arrays(case, shape, warm_up)
+    if case.kind == "embeddings":
         loss = getattr(sentence_transformers.losses, name)(None)
         return torch_steps.step(lambda x: loss.compute_loss_from_embeddings([x[:, 0], x[:, 1]], None), given.scores)
     params, model = dict(params), Scores()

@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_ranking as tfr
-from bench_arrays import Arrays
-from bench_cases import Case
+import training
+from cases import Case, arrays
 from peers import tf_steps
 from tensorflow_ranking.python import losses_impl
 
@@ -21,7 +21,7 @@ def versions() -> str:
 
 
 def make(case: Case) -> Callable[[Any, Any], Any]:
-    name, params = case.peers["tfr"]
+    name, params = case.specs["tfr"]
     params = dict(params)
     if "lambda_weight" in params:
         weight, arguments = params["lambda_weight"]
@@ -40,5 +40,29 @@ def make(case: Case) -> Callable[[Any, Any], Any]:
     return value
 
 
-def step(case: Case, mode: str, given: Arrays) -> tf_steps.Step:
-    return tf_steps.step(make(case), mode, given)
+def step(case: Case, shape: str, mode: str, warm_up: bool = False) -> tf_steps.Step:
+    if case.kind == "training":
+        return _epoch(case, mode)
+    return tf_steps.step(make(case), mode, arrays(case, shape, warm_up))
+
+
+def _epoch(case: Case, mode: str) -> training.Epoch:
+    """An epoch of TF-Ranking's own Keras model and scorer."""
+    features = {"x": tf.io.FixedLenFeature([training.FEATURES], tf.float32)}
+    builder = tfr.keras.model.ModelBuilder(
+        input_creator=tfr.keras.model.FeatureSpecInputCreator({}, features),
+        preprocessor=tfr.keras.model.PreprocessorWithSpec(),
+        scorer=tfr.keras.model.DNNScorer(
+            hidden_layer_dims=list(training.HIDDEN), output_units=1, activation=tf.nn.relu, use_batch_norm=False
+        ),
+        mask_feature_name="mask",
+        name="tf_ranking",
+    )
+    model = builder.build()
+    model.compile(tf.keras.optimizers.Adam(training.LEARNING_RATE), loss=make(case), jit_compile=mode == "xla")
+
+    def pad(x: tf.RaggedTensor, y: tf.RaggedTensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        return {"x": x.to_tensor(), "mask": tf.sequence_mask(y.row_lengths())}, y.to_tensor(-1.0)
+
+    batches, documents = tf_steps.padded_batches(pad)
+    return training.Epoch(lambda: model.fit(batches, verbose=0), documents)

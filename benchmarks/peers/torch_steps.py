@@ -1,4 +1,4 @@
-"""Value and gradient of a loss in torch, eagerly: none of the peers compiles its losses."""
+"""Value and gradient of a loss in PyTorch, eagerly: no library here compiles its losses."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 
-def step(loss: Callable[[torch.Tensor], torch.Tensor], scores: np.ndarray) -> Callable[[], tuple]:
+def step(loss: Callable[[torch.Tensor], torch.Tensor], scores: np.ndarray) -> Callable[[], tuple[np.ndarray, ...]]:
     leaf = torch.tensor(scores, requires_grad=True)
 
-    def run() -> tuple[np.ndarray, np.ndarray]:
+    def run() -> tuple[np.ndarray, ...]:
         leaf.grad = None
         value = loss(leaf)
         value.backward()

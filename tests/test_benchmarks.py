@@ -1,0 +1,33 @@
+"""The rows of the benchmarks: losses with parameters that exist."""
+
+import pytest
+
+from markdown_blocks import ROOT
+from ml4ir_losses import get_loss
+
+
+@pytest.fixture
+def cases(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import cases
+
+    return cases
+
+
+def test_rows_are_losses_with_their_parameters(cases):
+    for case in cases.CASES:
+        key, params = case.spec("ours")
+        assert get_loss(key, **params).get_config()["key"] == key
+
+
+def test_every_row_has_a_shape_and_every_library_a_file(cases):
+    assert {case.kind for case in cases.CASES} == set(cases.SHAPES)
+    for library in {name for case in cases.CASES for name in case.specs}:
+        assert (ROOT / "benchmarks" / "peers" / f"{library}.py").exists()
+
+
+def test_documents_come_first_and_padding_has_label_minus_one(cases):
+    given = cases.arrays(cases.BY_NAME["pairwise_logistic"], "ragged")
+    assert (given.mask == (given.labels >= 0)).all()
+    assert (given.mask[:, :-1] >= given.mask[:, 1:]).all()
+    assert given.mask.sum(axis=1).max() == given.mask.shape[1]
