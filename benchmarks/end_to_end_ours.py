@@ -28,10 +28,10 @@ def fit_ours(variant, options, x, labels, sizes):
     """`loss`, or `loss+metrics`; `loss@padded` for batches of the lists as they come, not of like lengths."""
     from ml4ir_losses.config.load import load_config
     from ml4ir_losses.data.queries import Queries
+    from ml4ir_losses.experiments.build import build_from_inputs
     from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
     from ml4ir_losses.features.fitted import FittedInput
     from ml4ir_losses.metrics.ranking import get_metric
-    from ml4ir_losses.model.relevance_model import RelevanceModel
 
     variant, _, order = variant.partition("@")
     loss, _, metrics = variant.partition("+")
@@ -48,7 +48,7 @@ def fit_ours(variant, options, x, labels, sizes):
     )
     names = [f"x{i}" for i in range(FEATURES)]
     inputs = [FittedInput(name="x", type="numeric", columns=names, fill=[0.0] * FEATURES)]
-    model = RelevanceModel.from_inputs(config, inputs)
+    model = build_from_inputs(config, inputs)
     model.compile(
         optimizer=model.optimizer,
         loss=model.relevance_loss.get_loss_fn(),
