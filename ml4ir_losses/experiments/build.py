@@ -16,8 +16,8 @@ from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.queries import read_split
 from ml4ir_losses.features.fitted import FittedInput
 from ml4ir_losses.features.fitting import fit_inputs
-from ml4ir_losses.model.architectures import model_class
 from ml4ir_losses.model.embedding_model import EmbeddingModel
+from ml4ir_losses.model.from_config import model_class
 from ml4ir_losses.model.optimizers import make_optimizer
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.model.size import check_trainable, size_of

@@ -17,12 +17,14 @@ from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.registry import ARCHITECTURES
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.row_queue import RowQueue
+from ml4ir_losses.model.from_config import build_module, saved_config
 from ml4ir_losses.model.heads import HEADS, PositiveNumber
 from ml4ir_losses.model.optimizers import make_optimizer
 from ml4ir_losses.model.size import check_trainable, size_of
+from ml4ir_losses.model.size import check_trainable, size_of
 from ml4ir_losses.model.text_layers import check_positions
 from ml4ir_losses.model.towers import Towers, column_names
-from ml4ir_losses.model.trainer import Trainer, build_module, saved_config
+from ml4ir_losses.model.trainer import Trainer
 from ml4ir_losses.text.tokenizers import Tokenizer, pad_rows
 
 TASK = "task"  # the input that says which data set a batch is from

@@ -21,9 +21,9 @@ from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.metrics.ranking import get_metric
-from ml4ir_losses.model.architectures import model_class
+from ml4ir_losses.model.from_config import build_module, model_class, saved_config
 from ml4ir_losses.model.optimizers import make_optimizer
-from ml4ir_losses.model.trainer import Trainer, build_module, saved_config
+from ml4ir_losses.model.trainer import Trainer
 
 MAIN = "main"
 LOWEST_LABEL = -1e30  # stands for a `min_label` of None: padding is below it, and no label is
@@ -121,7 +121,9 @@ class RelevanceModel(Trainer):
             return build_module().build_relevance_model(config)
         saved = saved_config(cls, config)
         spec = ModelConfig.model_validate(saved["model"]).architecture
-        expected = model_class(spec).for_inputs(fitted_from(saved["inputs"]), spec)
+        expected = model_class(spec)
+        if issubclass(expected, RelevanceModel):
+            expected = expected.for_inputs(fitted_from(saved["inputs"]), spec)
         if not issubclass(cls, expected):
             raise UserError(f"{cls.__name__}: the architecture {spec!r} belongs to a {expected.__name__}.")
         return cls(**saved)

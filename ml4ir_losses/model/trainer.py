@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.model.grad_cache import cached_gradients
-
-
-def build_module() -> Any:
-    """`experiments.build`, by name: it stands above the models, and `from_config` is their shortcut to it."""
-    return importlib.import_module("ml4ir_losses.experiments.build")
-
-
-def saved_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config, if it is one that the class's `get_config` gives.
-
-    Raises:
-        UserError: for any other mapping, such as that of an experiment.
-    """
-    parameters = inspect.signature(cls).parameters
-    required = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
-    missing = [name for name in required if name not in config]
-    unknown = [name for name in config if name not in (*parameters, "name")]
-    if missing or unknown:
-        wrong = f"{missing[0]!r} is missing" if missing else f"{unknown[0]!r} is unknown"
-        raise UserError(
-            f"{cls.__name__}.from_config takes a mapping only as get_config gave it, and {wrong}. For an experiment "
-            "in a mapping: from_config(load_config(mapping))."
-        )
-    return dict(config)
 
 
 class Trainer(keras.Model):  # type: ignore[misc]
