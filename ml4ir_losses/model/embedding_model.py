@@ -21,7 +21,6 @@ from ml4ir_losses.model.from_config import build_module, saved_config
 from ml4ir_losses.model.heads import HEADS, PositiveNumber
 from ml4ir_losses.model.optimizers import make_optimizer
 from ml4ir_losses.model.size import check_trainable, size_of
-from ml4ir_losses.model.size import check_trainable, size_of
 from ml4ir_losses.model.text_layers import check_positions
 from ml4ir_losses.model.towers import Towers, column_names
 from ml4ir_losses.model.trainer import Trainer
