@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -181,3 +182,44 @@ def test_ctrl_c_keeps_the_best_weights_and_marks_the_metrics(folder, tmp_path):
     assert metrics["interrupted"] is True
     assert set(metrics) == {"validation", "test", "interrupted"}
     assert (tmp_path / "run" / "model.keras").exists()
+
+
+QUICK = "--set training.epochs=1 --set training.jit_compile=false"
+
+
+def shell(folder, run_folder, ending):
+    """Exit code of the training and what it wrote to stderr, its stdout redirected."""
+    command = f"{sys.executable} -m ml4ir_losses.cli train {folder / 'c.yaml'} --run-dir {run_folder} {QUICK}"
+    script = f"set -o pipefail; {command} {ending}"
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert "Traceback" not in result.stderr
+    assert "Exception ignored" not in result.stderr
+    assert (run_folder / "metrics.json").exists()
+    assert (run_folder / "model.keras").exists()
+    return result.returncode, result.stderr
+
+
+def test_a_reader_that_closes_stdout_changes_nothing(folder, tmp_path):
+    code, err = shell(folder, tmp_path / "run", "| head -0")
+    assert code == 0
+    assert "stdout" not in err
+
+
+def test_a_full_stdout_is_said_in_one_line(folder, tmp_path):
+    code, err = shell(folder, tmp_path / "run", "> /dev/full")
+    assert code == 1
+    assert err.splitlines()[-1] == "failed: RunError: stdout cannot be written (No space left on device)."
+
+
+def test_a_closed_stdout_changes_nothing(folder, tmp_path):
+    assert shell(folder, tmp_path / "run", ">&-")[0] == 0
+
+
+def test_a_model_beyond_the_memory_is_one_line_and_no_run_folder(run, folder, tmp_path):
+    wide = "features.inputs.brand.embedding_dim=100000000000"
+    started = time.monotonic()
+    code, _, err = run("train", folder / "c.yaml", "--run-dir", tmp_path / "run", "--set", wide)
+    assert code == 2
+    assert re.fullmatch(r"error: model: it would have [\d,]+ parameters, and training needs [\d.,]+ TiB for .*\n", err)
+    assert not (tmp_path / "run").exists()
+    assert time.monotonic() - started < 20

@@ -60,7 +60,7 @@ def _jax_step(loss: keras.losses.Loss, given: Arrays) -> Step:
 
 def _epoch(case: Case) -> training.Epoch:
     """An epoch of the model that a config describes, on data in memory."""
-    from ml4ir_losses import RelevanceModel, get_metric, load_config
+    from ml4ir_losses import get_metric, load_config
     from ml4ir_losses.data.queries import Queries
     from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
     from ml4ir_losses.features.fitted import FittedInput
@@ -79,7 +79,7 @@ def _epoch(case: Case) -> training.Epoch:
     )
     columns = [f"x{i}" for i in range(training.FEATURES)]
     inputs = [FittedInput(name="x", type="numeric", columns=columns, fill=[0.0] * len(columns))]
-    model = RelevanceModel.from_inputs(config, inputs)
+    model = build_from_inputs(config, inputs)
     metrics = [get_metric("ndcg", topn=10), get_metric("mrr")] if "with ndcg and mrr" in case.name else []
     model.compile(optimizer=model.optimizer, loss=model.relevance_loss.get_loss_fn(), metrics=metrics)
     x, labels, sizes = training.data()

@@ -83,5 +83,6 @@ def main() -> None:
             sys.exit(error.exit_code)
         if os.environ.get("ML4IR_LOSSES_TRACEBACK"):
             raise
-        say(f"failed: {type(error).__name__}: {error}", error=True)
+        reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
+        say(f"failed: {type(error).__name__}: {reason}", error=True)
         sys.exit(1)

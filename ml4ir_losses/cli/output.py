@@ -8,21 +8,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ml4ir_losses.core.errors import RunError
+
 
 def say(text: str, error: bool = False) -> None:
-    print(text, file=sys.stderr if error else sys.stdout, flush=True)
+    with _writing(sys.stderr if error else sys.stdout):
+        print(text, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+@contextmanager
+def _writing(stream: Any) -> Iterator[None]:
+    """Takes what is written to a closed pipe for read; `RunError` where stdout cannot be written otherwise."""
+    try:
+        yield
+    except OSError as failure:
+        # What is left in the buffer goes nowhere, or Python would stumble over it once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if stream is sys.stdout and not isinstance(failure, BrokenPipeError):
+            raise RunError(f"stdout cannot be written ({failure.strerror}).") from None
 
 
 def print_table(columns: list[str], rows: list[list[str]], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    terminal = sys.stdout is not None and sys.stdout.isatty()
     # A pipe has no width: let no cell be cut there.
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console = Console() if terminal else Console(width=200)
     table = Table(*columns, title=title or None, title_justify="left")
     for row in rows:
         table.add_row(*row)
-    console.print(table)
+    with _writing(sys.stdout):
+        with console.capture() as printed:  # printing it at once, Rich would end the program at a closed pipe
+            console.print(table)
+        say(printed.get().removesuffix("\n"))
 
 
 def print_metrics(rows: dict[str, dict[str, float]], title: str) -> None:

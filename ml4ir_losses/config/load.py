@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,22 @@ from ml4ir_losses.config.text_checks import check_text_config
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.config.yaml_io import apply_override, read_yaml
 from ml4ir_losses.core.errors import ConfigError
+from ml4ir_losses.core.log import LOGGER
 
 AnyConfig = Config | TextConfig
+DATA_SOURCES = (
+    "format",
+    "directory",
+    "options",
+    "train",
+    "validation",
+    "test",
+    "columns",
+    "datasets",
+    "retrieval",
+    "reranking",
+)
+"""The keys of the data section that say which data are read; the others say how."""
 
 
 def load_config(
@@ -40,11 +54,15 @@ def load_config(
         raw: Any = source.model_dump(mode="python")
     else:
         raw = deepcopy(dict(source)) if isinstance(source, Mapping) else read_yaml(Path(source))
+    overrides = list(overrides)
     where = Path(source).parent if isinstance(source, (str, Path)) else Path()
     _include(raw, where)
     for override in overrides:
         apply_override(raw, override)
         _include(raw, Path())
+    if raw.get("expected_metrics") and _replace_data(overrides):
+        LOGGER.info("expected_metrics: left out, since --set replaces the data that they were measured on")
+        raw["expected_metrics"] = {}
     if seed is not None:
         raw["training"] = {**(raw.get("training") or {}), "seed": seed}
     kind = _kind(raw)
@@ -61,6 +79,13 @@ def load_config(
     else:
         check_config(config)
     return config
+
+
+def _replace_data(overrides: Sequence[str]) -> bool:
+    """True where overrides name other data, and no metrics that are expected of these."""
+    paths = [override.partition("=")[0].strip().split(".") for override in overrides]
+    replaced = any(path[0] == "data" and (len(path) == 1 or path[1] in DATA_SOURCES) for path in paths)
+    return replaced and all(path[0] != "expected_metrics" for path in paths)
 
 
 def _kind(raw: Any) -> type[Config] | type[TextConfig]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from ml4ir_losses.config.spec_schema import keys_of, weighted_sums
 from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES, METRICS, Entry
@@ -38,6 +38,10 @@ _AUX: dict[str, dict[str, Any]] = {
     "weight": {"type": "number", "minimum": 0, "default": 1.0},
     "label": {"type": ["string", "null"], "description": "column of its labels; that of the model when left out"},
 }
+
+
+null_is_empty = BeforeValidator(lambda value: {} if value is None else value)
+"""Lets a mapping be taken away with `--set key=null`."""
 
 
 class Strict(BaseModel):
@@ -364,4 +368,6 @@ class Config(Strict):
     features: FeatureConfig = Field(json_schema_extra=or_string)
     model: ModelConfig = Field(json_schema_extra=or_string)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
-    expected_metrics: dict[Literal["validation", "test"], dict[str, float]] = Field(default_factory=dict)
+    expected_metrics: Annotated[dict[Literal["validation", "test"], dict[str, float]], null_is_empty] = Field(
+        default_factory=dict
+    )

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from ml4ir_losses.config.schema import OptimizedModel, Spec, Strict, TrainingConfig, or_string, reads_features
+from ml4ir_losses.config.schema import (
+    OptimizedModel,
+    Spec,
+    Strict,
+    TrainingConfig,
+    null_is_empty,
+    or_string,
+    reads_features,
+)
 from ml4ir_losses.config.spec_schema import keys_of
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, LOSSES, Entry
@@ -249,9 +257,9 @@ class TextConfig(Strict):
         None, description="how validation and test pairs are evaluated; by their columns when left out"
     )
     mining: MiningConfig = Field(default_factory=MiningConfig)
-    expected_metrics: dict[Literal["validation", "test", "retrieval", "reranking"], dict[str, float]] = Field(
-        default_factory=dict
-    )
+    expected_metrics: Annotated[
+        dict[Literal["validation", "test", "retrieval", "reranking"], dict[str, float]], null_is_empty
+    ] = Field(default_factory=dict)
 
 
 class TextTask(BaseModel):

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ml4ir_losses.core.errors import ConfigError
+from ml4ir_losses.core.files import how_to_convert, wide_encoding
+from ml4ir_losses.core.memory import readable_size
+
+MOST_BYTES = 4 << 20  # of a file
+MOST_NODES = 100_000  # values of a config, those behind an alias counted at each of its places
 
 
 class _Loader(yaml.SafeLoader):
-    """`safe_load` that reads 1e-3 as a number and refuses a key given twice."""
+    """`safe_load` that reads 1e-3 as a number and refuses a key given twice, and aliases that expand beyond a limit."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self.sizes: dict[int, int] = {}  # values in each finished node, by the node's id
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        node: Any = super().compose_node(parent, index)
+        if not isinstance(event, yaml.AliasEvent):
+            parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+            if isinstance(node, yaml.MappingNode):
+                parts = [part for pair in parts for part in pair]
+            self.sizes[id(node)] = 1 + sum(self.sizes[id(part)] for part in parts)
+        if id(node) not in self.sizes:  # it is not finished yet
+            problem = "an alias (*name) stands inside of what it names"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        if self.sizes[id(node)] > MOST_NODES:
+            problem = f"it holds more than {MOST_NODES:,} values, aliases (*name) expanded"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -35,17 +61,16 @@ _Loader.add_implicit_resolver(
 
 
 def _parse(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; `ConfigError` with file, line and column when there is none."""
     try:
-        value = _parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not a UTF-8 text file.") from None
+        value = _parse(_read(path))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -55,6 +80,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
+def _read(path: Path) -> str:
+    """The text of a file; `ConfigError` for anything but a readable text file of a sensible size."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise ConfigError(f"{path}: is a pipe or a device, not a file.")  # reading it might never end
+        if status.st_size > MOST_BYTES:
+            raise ConfigError(
+                f"{path}: is too large for a config: {readable_size(status.st_size)}, at most "
+                f"{readable_size(MOST_BYTES)} are read."
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    if (encoding := wide_encoding(content)) is not None:
+        raise ConfigError(f"{path}: {how_to_convert(encoding)}.")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not a UTF-8 text file.") from None
+    if "\0" in text:
+        raise ConfigError(f"{path}: is a binary file, not text.")
+    return text
+
+
 def apply_override(raw: dict[str, Any], override: str) -> None:
     """Sets the value of an `a.b.c=value` string; list items go by number, name or key."""
     path, equals, text = override.partition("=")
@@ -62,8 +112,9 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override!r}: write a.b.c=value.")
     try:
         value = _parse(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override!r}: the value is not valid YAML.") from None
+    except yaml.YAMLError as error:
+        reason = getattr(error, "problem", None) or error
+        raise ConfigError(f"--set {override[:100]!r}: the value is not valid YAML ({reason}).") from None
     *parents, last = path.strip().split(".")
     node: Any = raw
     for part in parents:

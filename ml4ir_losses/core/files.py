@@ -29,6 +29,18 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], Any],
         temporary.unlink(missing_ok=True)
 
 
+def wide_encoding(start: bytes) -> str | None:
+    """`UTF-16` or `UTF-32` where the first bytes of a file are the mark of that encoding, else None."""
+    if start.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "UTF-32"
+    return "UTF-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else None
+
+
+def how_to_convert(encoding: str) -> str:
+    """The end of a message about a text file in a wide encoding."""
+    return f"is {encoding} text; save it as UTF-8, for instance with: iconv -f {encoding} -t UTF-8 FILE > NEW"
+
+
 def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Writes a CSV file atomically; None is an empty cell."""
     buffer = io.StringIO()

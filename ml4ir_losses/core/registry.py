@@ -279,7 +279,7 @@ ARCHITECTURES = Registry(
     "architectures",
     ("ml4ir_losses.model.architectures",),
     hidden=("name", "dtype", "outputs", "vocabulary_size", "every_layer", "tie", "max_length"),
-    traits=("reads", "reads_pairs", "heads"),
+    traits=("reads", "model_class", "heads"),
 )
 ENCODERS = Registry(
     "encoder",

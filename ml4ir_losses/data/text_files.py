@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.core.files import how_to_convert, wide_encoding
 
 
 @contextmanager
@@ -26,6 +27,8 @@ def open_text(path: str, *, wide: bool = False) -> Iterator[Any]:
     try:
         with gzip.open(path) if path.lower().endswith(".gz") else open(path, "rb") as stream:
             head = stream.peek(1)
+            if (encoding := wide_encoding(head)) is not None and not wide:
+                raise DataError(f"{path} {how_to_convert(encoding)}; for CSV, set data.options.encoding instead.")
             if not head or (b"\0" in head and not wide):
                 raise DataError(f"{path} is {'a binary file, not text' if head else 'empty'}.")
             yield stream

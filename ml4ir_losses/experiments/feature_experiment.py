@@ -27,6 +27,7 @@ from ml4ir_losses.evaluation.scoring import (
     query_metrics,
     score_queries,
 )
+from ml4ir_losses.experiments.build import build_from_inputs
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
 from ml4ir_losses.model.loading import load_model
@@ -56,7 +57,7 @@ class FeatureExperiment:
             queries[split] = make_queries(table, named, encode_rows(inputs, table), training=split == "train")
         check_gains(queries, config.features.label, config.model.metrics)
         steps = -(-len(queries["train"]) // config.data.batch_size)
-        model = RelevanceModel.from_inputs(config, inputs, steps)
+        model = build_from_inputs(config, inputs, steps)
         _check_labels(model, queries)
         if start is not None:
             _warm_start(model, start, config)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ml4ir_losses.core.errors import ConfigError
+from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.files import write_atomically, write_csv
 from ml4ir_losses.core.log import LOGGER
 
@@ -47,7 +48,11 @@ class RunFolder:
 
     @contextmanager
     def logging(self) -> Iterator[None]:
-        """Creates the folder and copies the log into its `log.txt`."""
+        """Creates the folder and copies the log into its `log.txt`.
+
+        What fails before there is a model leaves the place free for the next try: no folder after a `UserError`,
+        which tells all; else its log in `<folder>.failed`.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._check_empty()  # another run may have come first since
@@ -58,15 +63,34 @@ class RunFolder:
         level = LOGGER.level
         LOGGER.setLevel(logging.INFO)
         LOGGER.addHandler(handler)
+        failure: BaseException | None = None
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            failure = error
             LOGGER.error("The run failed.", exc_info=True, extra={"file_only": True})
             raise
         finally:
             LOGGER.removeHandler(handler)
             LOGGER.setLevel(level)
             handler.close()
+            if failure is not None and not (self.path / "model.keras").exists():
+                self._clear(keep=not isinstance(failure, UserError))
+
+    def _clear(self, keep: bool) -> None:
+        """Removes the folder, or renames it to `<folder>.failed`."""
+        if not keep:
+            shutil.rmtree(self.path, ignore_errors=True)
+            return
+        target, number = self.path.with_name(f"{self.path.name}.failed"), 1
+        while target.exists():
+            number += 1
+            target = self.path.with_name(f"{self.path.name}.failed-{number}")
+        try:
+            self.path.rename(target)
+        except OSError:  # the folder is a mount point, or the program stands in it
+            target = self.path
+        LOGGER.error("the log of the failed run is kept: %s", target / "log.txt")
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file atomically."""

@@ -63,7 +63,7 @@ def train(
 
     Raises:
         ConfigError, DataError: one line for what is wrong; no run folder is left.
-        RunError: the loss is no longer a number; the run folder holds the log.
+        RunError: the loss is no longer a number; the log is in `<run folder>.failed`.
     """
     config = load_config(config, overrides, seed)
     folder = RunFolder.named(config.name, run_dir)

@@ -9,12 +9,13 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from ml4ir_losses.config.schema import ModelConfig
+from ml4ir_losses.config.schema import ModelConfig, Spec
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError, check_whole, did_you_mean
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import MASK
-from ml4ir_losses.core.registry import split_spec
+from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
+from ml4ir_losses.features.fitted import FittedInput
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.model.text_layers import check_positions
 from ml4ir_losses.ops.sorting import scattered
@@ -65,6 +66,24 @@ class CrossEncoderModel(RelevanceModel):
     and gradients. A loss whose `min_label` is None takes every label, negative ones included: the mask alone tells
     padding. `margin_mse` reads the first document of a query as its positive, and the labels as a teacher's scores.
     """
+
+    @classmethod
+    def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
+        """As `RelevanceModel.from_config`; a saved config must hold its tokenizer and scorer, and names no preset."""
+        if isinstance(config, Mapping) and not {"tokenizer", "scorer"} <= set(config.get("parts") or ()):
+            raise UserError(f"{cls.__name__}: a saved config holds the parts tokenizer and scorer; they are missing.")
+        return super().from_config(config, custom_objects)
+
+    @classmethod
+    def for_inputs(cls, inputs: Sequence[FittedInput], architecture: Spec) -> type[RelevanceModel]:
+        pairs = sum(fitted.type == "text_pair" for fitted in inputs)
+        if pairs != 1:
+            key, _ = split_spec(ARCHITECTURES.kind, architecture)
+            raise ConfigError(
+                f"model.architecture: {key!r} reads pairs of texts: it needs an input of type text_pair."
+                + (f" Received: {pairs} of them." if pairs else "")
+            )
+        return TextCrossEncoder if len(inputs) == 1 else CrossEncoderModel
 
     def make_layers(self, parts: Mapping[str, Any]) -> None:
         self.pair = next(fitted for fitted in self.fitted if fitted.type == "text_pair")

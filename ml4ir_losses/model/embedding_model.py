@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from ml4ir_losses.config.checks import check_encoder
-from ml4ir_losses.config.load import load_config
 from ml4ir_losses.config.text_schema import TextConfig, TextModelConfig, TextTask
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, UserError
@@ -18,8 +17,10 @@ from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.registry import ARCHITECTURES
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.row_queue import RowQueue
+from ml4ir_losses.model.from_config import build_module, saved_config
 from ml4ir_losses.model.heads import HEADS, PositiveNumber
 from ml4ir_losses.model.optimizers import make_optimizer
+from ml4ir_losses.model.size import check_trainable, size_of
 from ml4ir_losses.model.text_layers import check_positions
 from ml4ir_losses.model.towers import Towers, column_names
 from ml4ir_losses.model.trainer import Trainer
@@ -90,13 +91,12 @@ class EmbeddingModel(Trainer):
     @classmethod
     def make(
         cls, config: TextConfig, tokenizer: Tokenizer, tasks: Mapping[str, TextTask], steps_per_epoch: int = 1
-    ) -> Self:
+    ) -> EmbeddingModel:
         """The compiled model of a config, with a tokenizer that was fitted on its texts.
 
         Raises:
             ConfigError: for parameters that do not fit.
         """
-        keras.utils.set_random_seed(config.training.seed)
         losses: list[Any] = [get_loss(task.loss) for task in tasks.values()]
         hidden: dict[str, Any] = {
             "vocabulary_size": tokenizer.vocabulary_size,
@@ -105,35 +105,39 @@ class EmbeddingModel(Trainer):
             "tie": all(loss.params.get("tie_encoder_decoder", True) for loss in losses),
             "dtype": config.training.precision,
         }
-        try:
+        steps = steps_per_epoch * config.training.epochs
+
+        def build() -> EmbeddingModel:
             towers = ARCHITECTURES.create(config.model.architecture, hidden=hidden)
             model = cls(tokenizer, towers, tasks, config.model, config.training.precision)
             for encoder in model.encoders:
                 check_positions(encoder, tokenizer.max_length, "model.tokenizer")
+            return model
+
+        try:
+            check_trainable(size_of(build), make_optimizer(config.model, steps))
+            keras.utils.set_random_seed(config.training.seed)
+            model = build()
         except ConfigError:
             raise
         except (UserError, TypeError, ValueError) as error:
             raise ConfigError(f"model: {str(error).strip().splitlines()[0]}") from None
-        model.compile_from_spec(steps_per_epoch * config.training.epochs, config.training.jit_compile)
+        model.compile_from_spec(steps, config.training.jit_compile)
         return model
 
     @classmethod
-    def from_config(cls, config: Any, custom_objects: Any = None) -> Self:
-        """The compiled model of a YAML file, a `TextConfig` or a mapping, its tokenizer fitted on the training texts.
+    def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
+        """The compiled model of a YAML file or a `TextConfig`, its tokenizer fitted on the training texts.
 
-        Also takes what `get_config` gave, as Keras does when it loads a model.
+        A mapping is what `get_config` gave, as in `RelevanceModel.from_config`.
 
         Raises:
             ConfigError, DataError: for a config or data that cannot be used.
+            UserError: for a mapping that `get_config` did not give.
         """
-        if isinstance(config, Mapping) and "towers" in config:
-            return cls(**config)
-        from ml4ir_losses.experiments.text_experiment import TextExperiment
-
-        checked = load_config(config)
-        if not isinstance(checked, TextConfig):
-            raise ConfigError("an embedding model reads columns of text: give data.columns.")
-        return TextExperiment.prepare(checked).model
+        if isinstance(config, Mapping):
+            return cls(**saved_config(cls, config))
+        return build_module().build_embedding_model(config)
 
     def compile_from_spec(self, total_steps: int = 1, jit_compile: bool | str = "auto") -> None:
         """Compiles with the config's losses and optimizer."""

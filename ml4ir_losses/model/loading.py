@@ -11,6 +11,7 @@ from ml4ir_losses.compat import sentence_transformers, tf_ranking
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.model import cross_encoder, embedding_model, layers, relevance_model, text_layers
+from ml4ir_losses.model.archive import check_archive
 
 REGISTERED = (
     *(keras_loss, cross_encoder, embedding_model, layers, relevance_model, text_layers),
@@ -22,8 +23,10 @@ REGISTERED = (
 def load_model(path: str | Path) -> Any:
     """A model saved by `ml4ir_losses` or any Keras model that uses its losses; takes a run folder too.
 
+    Opens no other file, whatever the model's config names, and checks sizes before anything is unpacked or built.
+
     Raises:
-        UserError: when there is no such model.
+        UserError: when there is no such model, or it is damaged, too large or of unknown classes.
     """
     path = Path(path)
     if path.is_dir():
@@ -31,10 +34,16 @@ def load_model(path: str | Path) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: there is no such model.")
     try:
+        check_archive(path)
         return keras.saving.load_model(path)
-    except (OSError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0][:300]  # Keras quotes the whole config
-        raise UserError(f"{path}: is not a model that can be loaded ({reason}).") from None
+    except UserError as error:
+        known = str(error).startswith(f"{path}: ")
+        raise error if known else UserError(f"{path}: is not a model that can be loaded ({error}).") from None
+    except RecursionError:
+        raise UserError(f"{path}: its config is nested too deeply.") from None
+    except Exception as error:  # a file from anywhere makes Keras and its layers raise anything
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]  # Keras quotes the whole config
+        raise UserError(f"{path}: is not a model that can be loaded ({reason}).") from error
 
 
 def load_encoder(path: str | Path) -> embedding_model.EmbeddingModel:

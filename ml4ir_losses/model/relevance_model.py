@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from ml4ir_losses.config.load import load_config
-from ml4ir_losses.config.schema import Config, ModelConfig, Spec, pop_propensity
-from ml4ir_losses.config.text_schema import TextConfig
+from ml4ir_losses.config.schema import ModelConfig, Spec, pop_propensity
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.names import CONFIDENCE, MASK, POSITIONS
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
 from ml4ir_losses.features.fitted import FittedInput, fitted_from
-from ml4ir_losses.features.fitting import fit_inputs
 from ml4ir_losses.features.layers import FeatureEncoder
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.metrics.ranking import get_metric
+from ml4ir_losses.model.from_config import build_module, model_class, saved_config
 from ml4ir_losses.model.optimizers import make_optimizer
 from ml4ir_losses.model.trainer import Trainer
 
@@ -110,44 +107,37 @@ class RelevanceModel(Trainer):
 
     @classmethod
     def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
-        """The compiled model of a YAML file, a checked config or a mapping, fitted on the config's training split.
+        """The compiled model of a YAML file or a checked config, fitted on the config's training split.
 
-        A config of texts gives an `EmbeddingModel`. Also takes what `get_config` gave, as Keras does when it loads.
+        A config of texts gives an `EmbeddingModel`. A mapping is what `get_config` gave: so Keras loads a model, and
+        a model file must not make the program read other files. For an experiment in a mapping call
+        `from_config(load_config(mapping))`.
 
         Raises:
             ConfigError, DataError: for a config or data that cannot be used.
+            UserError: for a mapping that `get_config` did not give.
         """
-        if isinstance(config, Mapping) and "inputs" in config:
-            return cls(**config)
-        from ml4ir_losses.data.queries import read_split
-
-        config = load_config(config)
-        if isinstance(config, TextConfig):
-            from ml4ir_losses.model.embedding_model import EmbeddingModel
-
-            return EmbeddingModel.from_config(config)
-        table = read_split(config.data, "train")
-        queries = len(set(table.strings(config.features.query_id)))
-        return cls.from_inputs(config, fit_inputs(config.features, table), -(-queries // config.data.batch_size))
+        if not isinstance(config, Mapping):
+            return build_module().build_relevance_model(config)
+        saved = saved_config(cls, config)
+        spec = ModelConfig.model_validate(saved["model"]).architecture
+        expected = model_class(spec)
+        if issubclass(expected, RelevanceModel):
+            expected = expected.for_inputs(fitted_from(saved["inputs"]), spec)
+        if not issubclass(cls, expected):
+            raise UserError(f"{cls.__name__}: the architecture {spec!r} belongs to a {expected.__name__}.")
+        return cls(**saved)
 
     @classmethod
-    def from_inputs(cls, config: Config, inputs: Sequence[FittedInput], steps_per_epoch: int = 1) -> Self:
-        """The compiled model of a config and fitted inputs."""
-        keras.utils.set_random_seed(config.training.seed)
-        try:
-            model: Self = _kind(cls, inputs, config)(
-                inputs, config.model, config.features.label, config.training.precision
+    def for_inputs(cls, inputs: Sequence[FittedInput], architecture: Spec) -> type[RelevanceModel]:
+        """The class of a model with these inputs; `ConfigError` where they and the architecture do not fit."""
+        pair = next((fitted.name for fitted in inputs if fitted.type == "text_pair"), None)
+        if pair is not None:
+            key, _ = split_spec(ARCHITECTURES.kind, architecture)
+            raise ConfigError(
+                f"model.architecture: {key!r} cannot read the input {pair!r} of type text_pair; 'cross_encoder' does."
             )
-        except ConfigError:
-            raise
-        except (UserError, TypeError, ValueError) as error:
-            raise ConfigError(f"model: {str(error).strip().splitlines()[0]}") from None
-        if config.features.confidence and not any(task[0].takes_confidence for task in model.tasks.values()):
-            LOGGER.warning("features.confidence: no loss of this config reads it")
-        model.compile_from_spec(
-            total_steps=steps_per_epoch * config.training.epochs, jit_compile=config.training.jit_compile
-        )
-        return model
+        return cls
 
     def compile_from_spec(self, total_steps: int = 1, jit_compile: bool | str = "auto") -> None:
         """Compiles with the config's losses, metrics and optimizer."""
@@ -263,24 +253,6 @@ class RelevanceModel(Trainer):
             "label": self.label,
             "precision": self.precision,
         }
-
-
-def _kind(cls: Any, inputs: Sequence[FittedInput], config: Config) -> Any:
-    """The class of a model with these inputs; `ConfigError` where they and the architecture do not go together."""
-    from ml4ir_losses.model.cross_encoder import CrossEncoderModel, TextCrossEncoder
-
-    key, _ = split_spec(ARCHITECTURES.kind, config.model.architecture)
-    pairs = [fitted.name for fitted in inputs if fitted.type == "text_pair"]
-    reads_pairs = ARCHITECTURES[key].trait("reads_pairs", False)
-    if reads_pairs and not pairs:
-        raise ConfigError(f"model.architecture: {key!r} reads pairs of texts: it needs an input of type text_pair.")
-    if pairs and not reads_pairs:
-        raise ConfigError(
-            f"model.architecture: {key!r} cannot read the input {pairs[0]!r} of type text_pair; 'cross_encoder' does."
-        )
-    if not pairs:
-        return cls
-    return TextCrossEncoder if len(inputs) == 1 else CrossEncoderModel
 
 
 def _loss_of_documents(name: str, spec: Spec) -> RelevanceLossBase:

@@ -170,3 +170,27 @@ def test_a_config_is_checked_without_a_backend(tmp_path):
         "sys.exit(any(m in sys.modules for m in ('keras', 'tensorflow', 'jax', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "c.yaml")], check=False).returncode == 0
+
+
+EXPECTED = {"expected_metrics": {"test": {"ndcg_5": 0.9}}}
+
+
+def test_expected_metrics_can_be_set_to_null(tmp_path):
+    assert load_config(config(tmp_path, **EXPECTED), ["expected_metrics=null"]).expected_metrics == {}
+
+
+@pytest.mark.parametrize("override", ["data.directory=other", "data.test=other.csv", "data={train: other.csv}"])
+def test_expected_metrics_belong_to_the_data_of_the_file(tmp_path, caplog, override):
+    with caplog.at_level("INFO"):
+        assert load_config(config(tmp_path, **EXPECTED), [override]).expected_metrics == {}
+    assert caplog.messages == [
+        "expected_metrics: left out, since --set replaces the data that they were measured on",
+    ]
+
+
+def test_expected_metrics_stay_where_the_data_stay(tmp_path, caplog):
+    for overrides in ([], ["data.batch_size=2"], ["training.epochs=1"]):
+        assert load_config(config(tmp_path, **EXPECTED), overrides).expected_metrics == {"test": {"ndcg_5": 0.9}}
+    both = ["data.test=other.csv", "expected_metrics={test: {mrr: 0.5}}"]
+    assert load_config(config(tmp_path, **EXPECTED), both).expected_metrics == {"test": {"mrr": 0.5}}
+    assert caplog.messages == []

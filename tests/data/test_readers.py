@@ -286,3 +286,10 @@ def test_formats(tmp_path: Path) -> None:
     assert len(read_table(path, "svmlight")) == 3
     with pytest.raises(UserError, match="Did you mean 'svmlight'"):
         read_table(path, "svmligth")
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.csv", CSV), ("a.tsv", CSV), ("a.txt", SVM), ("a.svmlight", SVM)])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_wide_encodings_are_named(tmp_path: Path, name: str, text: str, encoding: str) -> None:
+    message = fails(write(tmp_path / name, text.encode(encoding)))
+    assert f"is {encoding.upper()} text; save it as UTF-8, for instance with: iconv -f {encoding.upper()}" in message

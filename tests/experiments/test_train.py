@@ -240,7 +240,40 @@ def test_a_diverging_run_fails_with_advice(folder, tmp_path):
     sections = {"model": {"loss": {"softmax_cross_entropy": 1e38}, "optimizer": {"key": "sgd", "learning_rate": 1e38}}}
     with pytest.raises(RunError, match=r"lower model.optimizer.learning_rate"):
         train(config(folder, training={"epochs": 5}, **sections), tmp_path / "run")
-    assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
+    assert "Traceback" in (tmp_path / "run.failed" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("made_before", [False, True])
+def test_a_failed_run_leaves_its_folder_free_for_the_next_try(folder, tmp_path, caplog, made_before):
+    sections = {"model": {"loss": {"softmax_cross_entropy": 1e38}, "optimizer": {"key": "sgd", "learning_rate": 1e30}}}
+    for place in ("run.failed", "run.failed-2"):
+        if made_before:
+            (tmp_path / "run").mkdir()
+        with pytest.raises(RunError):
+            train(config(folder, training={"epochs": 5}, **sections), tmp_path / "run")
+        assert f"the log of the failed run is kept: {tmp_path / place / 'log.txt'}" in caplog.text
+    run = train(config(folder, training={"epochs": 1}), tmp_path / "run")
+    assert (run.path / "model.keras").exists()
+
+
+def test_a_config_error_during_training_leaves_no_folder(folder, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ConfigError("refused")
+
+    monkeypatch.setattr("ml4ir_losses.experiments.train._fit", refuse)
+    with pytest.raises(ConfigError, match="refused"):
+        train(config(folder), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_after_the_model_was_saved_keeps_the_folder(folder, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("no evaluation")
+
+    monkeypatch.setattr("ml4ir_losses.experiments.feature_experiment.score_queries", fail)
+    with pytest.raises(RuntimeError, match="no evaluation"):
+        train(config(folder, training={"epochs": 1}), tmp_path / "run")
+    assert (tmp_path / "run" / "model.keras").exists()
 
 
 def test_labels_that_the_loss_does_not_take_are_found_before_training(folder, tmp_path):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from losses.numeric import values
+from ml4ir_losses.config.load import load_config
 from ml4ir_losses.config.text_schema import TextConfig, TextTask
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.model.embedding_model import EmbeddingModel
@@ -187,6 +188,6 @@ def test_from_config_reads_and_fits(tmp_path):
         "data": {"train": str(tmp_path / "train.csv"), "columns": {"anchor": "a", "positive": "b"}},
         "model": {"architecture": {"key": "bi_encoder", "encoder": BAG}, "loss": "multiple_negatives_ranking"},
     }
-    model = EmbeddingModel.from_config(config)
+    model = EmbeddingModel.from_config(load_config(config))
     assert "again" in model.tokenizer.vocabulary
     assert model.encode(["a cat"]).shape == (1, 6)

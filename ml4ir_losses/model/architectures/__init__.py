@@ -5,7 +5,8 @@ Two kinds, by the trait `reads`:
 * `features` (the default): a scorer of documents. `layer(x, mask, training=...)` takes the encoded features [B, N, F]
   and the mask [B, N] (None: no padding) and returns logits [B, N], or [B, N, K] for a loss of K logits. A function with
   the parameter `outputs` is told K (None: its own choice) and fits every loss; the others fit the losses of one logit.
-  The trait `reads_pairs` says that the layer reads an input of type text_pair.
+  The trait `model_class` names another class than `RelevanceModel` for its models, as "module:Class";
+  "ml4ir_losses.model.cross_encoder:CrossEncoderModel" is for a layer that reads an input of type text_pair.
 * `texts`: `layer({column: token ids [B, T]}, training=...)` returns embeddings [B, C, D] of the C columns, in the order
   anchor, positive, negative_1, ...; its attribute `output_width` is D. The trait `heads` names the heads of the losses
   that it trains, "" for a loss that reads the embeddings themselves. `layer.encoders`, a list, is there where layers

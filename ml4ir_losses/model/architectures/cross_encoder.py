@@ -12,7 +12,7 @@ from ml4ir_losses.model.architectures.dnn import dnn
 from ml4ir_losses.model.rules import Outputs, Rate, Spec, Widths
 
 
-@register_architecture("cross_encoder", reads_pairs=True)
+@register_architecture("cross_encoder", model_class="ml4ir_losses.model.cross_encoder:CrossEncoderModel")
 def cross_encoder(
     *,
     encoder: Spec = "transformer",

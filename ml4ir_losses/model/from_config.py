@@ -1,0 +1,49 @@
+"""What `from_config` of the models needs: a class by its architecture, and checks of saved configs."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from ml4ir_losses.config.schema import Spec
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
+
+MODEL_CLASSES = {
+    "features": "ml4ir_losses.model.relevance_model:RelevanceModel",
+    "texts": "ml4ir_losses.model.embedding_model:EmbeddingModel",
+}
+
+
+def build_module() -> Any:
+    """`experiments.build`, by name: it stands above the models, and `from_config` is their shortcut to it."""
+    return importlib.import_module("ml4ir_losses.experiments.build")
+
+
+def saved_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config, if it is one that the class's `get_config` gives.
+
+    Raises:
+        UserError: for any other mapping, such as that of an experiment.
+    """
+    parameters = inspect.signature(cls).parameters
+    required = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    missing = [name for name in required if name not in config]
+    unknown = [name for name in config if name not in (*parameters, "name")]
+    if missing or unknown:
+        wrong = f"{missing[0]!r} is missing" if missing else f"{unknown[0]!r} is unknown"
+        raise UserError(
+            f"{cls.__name__}.from_config takes a mapping only as get_config gave it, and {wrong}. For an experiment "
+            "in a mapping: from_config(load_config(mapping))."
+        )
+    return dict(config)
+
+
+def model_class(spec: Spec) -> Any:
+    """The class of the models that an architecture is for: that of its trait `model_class`, else by what it reads."""
+    entry = ARCHITECTURES[split_spec(ARCHITECTURES.kind, spec)[0]]
+    path = entry.trait("model_class", MODEL_CLASSES[entry.trait("reads", "features")])
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
