@@ -1,4 +1,4 @@
-"""`EmbeddingLossBase`: losses of embeddings, row by row or over the batch."""
+"""`EmbeddingLossBase`: embedding losses, per row or over the batch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Memory = tuple[Tensor, Tensor, Tensor]  # rows of earlier batches: embeddings [M
 
 
 class ClassRows(NamedTuple):
-    """Rows [B, D] as anchors, candidates [A, D], the rows themselves first, and who is whose what, [B, A].
+    """Rows [B, D] as anchors, candidates [A, D], the rows themselves first, and masks [B, A] of their pairs.
 
     A positive is another row of the anchor's class, a negative one of another class; `valid` [B]: the rows that count.
     """

@@ -1,4 +1,4 @@
-"""Candidates beyond the batch: the rows of earlier batches are remembered."""
+"""Embedding losses whose candidates include the rows of earlier batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses around another loss of embeddings: of their first dimensions, of every layer."""
+"""Losses that wrap another embedding loss: over the first dimensions, over every layer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def matryoshka(
 
     total = nothing
     for chosen, size, factor in zip(_chosen(len(dims), n_dims_per_step, seed), dims, factors, strict=True):
-        total = total + _if(chosen, lambda size=size, factor=factor: value(size, factor), nothing)
+        total = total + _value_if(chosen, lambda size=size, factor=factor: value(size, factor), nothing)
     return total
 
 
@@ -150,12 +150,12 @@ def _chosen(count: int, some: int, seed: Any) -> list[Any]:
     return [within[0, i] for i in range(count)]
 
 
-def _if(chosen: Any, value: Any, otherwise: Tensor) -> Tensor:
+def _value_if(chosen: Any, value: Any, otherwise: Tensor) -> Tensor:
     return value() if chosen is True else ops.cond(chosen, value, lambda: otherwise)
 
 
 class EmbeddingWrapper(EmbeddingLossBase):
-    """A loss of embeddings that is made of another, its parameter `loss`."""
+    """An embedding loss that wraps another one, its parameter `loss`."""
 
     def __init__(self, *args: str, **params: Any) -> None:
         super().__init__(*args, **params)
