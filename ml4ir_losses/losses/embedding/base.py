@@ -107,7 +107,7 @@ def row_values(terms: Tensor, valid: Tensor, item_weight: Tensor | None, scaled:
 
 
 class EmbeddingLossBase(RelevanceLossBase):
-    """A loss of embeddings, y_pred [B, C, D]: the columns are anchor, positive, negative 1, and so on.
+    """An embedding loss, y_pred [B, C, D]: the columns are anchor, positive, negative 1, and so on.
 
     A subclass says how many columns it takes and what its labels are. Every row has a value, and the mean over the
     rows is the loss; where the loss is one number of the whole batch, every row carries it. Rows that `mask` [B]

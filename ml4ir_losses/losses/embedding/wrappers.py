@@ -161,10 +161,12 @@ class EmbeddingWrapper(EmbeddingLossBase):
         super().__init__(*args, **params)
         inner = get_loss(self.params["loss"])
         if not isinstance(inner, EmbeddingLossBase):
-            raise UserError(f"`loss` of {self.key!r} must be a loss of embeddings. Received: {inner.key!r}.")
+            raise UserError(f"`loss` of {self.key!r} must be an embedding loss. Received: {inner.key!r}.")
         if inner.head or inner.memory_size:
             reads = "reads the outputs of a head" if inner.head else "keeps rows of its own"
-            raise UserError(f"`loss` of {self.key!r} must be a loss of embeddings alone; {inner.key!r} {reads}.")
+            raise UserError(
+                f"`loss` of {self.key!r} must be an embedding loss without a head or rows of its own; {inner.key!r} {reads}."
+            )
         self.params["loss"] = self.inner = inner
         for name in ("labels", "in_batch", "teacher_embeddings", "labels_share_dimensions"):
             setattr(self, name, getattr(inner, name))
@@ -207,7 +209,7 @@ class MatryoshkaLoss(EmbeddingWrapper):
     embeddings, are cut alone. Labels and units are those of `loss`; y_pred [B, C, D] or [B, D].
 
     Args:
-        loss: L, the key or `{key: ..., <parameters>}` of a loss of embeddings.
+        loss: L, the key or `{key: ..., <parameters>}` of an embedding loss.
         dims: the sizes d, from 1 to D.
         weights: v, one for each of `dims`; None: 1.
         n_dims_per_step: how many of `dims` take part in a step, drawn anew; below 1: all.
@@ -252,7 +254,7 @@ class AdaptiveLayerLoss(EmbeddingWrapper):
     last layer. Labels and units are those of `loss`.
 
     Args:
-        loss: L, the key or `{key: ..., <parameters>}` of a loss of embeddings.
+        loss: L, the key or `{key: ..., <parameters>}` of an embedding loss.
         n_layers_per_step: |U|, drawn anew in every step; below 1 or beyond L - 1: all.
         last_layer_weight: v_L.
         prior_layers_weight: v.
@@ -300,7 +302,7 @@ class Matryoshka2dLoss(AdaptiveLayerLoss):
     Shapes are those of `AdaptiveLayerLoss`.
 
     Args:
-        loss: L, the key or `{key: ..., <parameters>}` of a loss of embeddings.
+        loss: L, the key or `{key: ..., <parameters>}` of an embedding loss.
         dims: the sizes d, from 1 to D.
         weights: v_d, one for each of `dims`; None: 1.
         n_dims_per_step: how many of `dims` take part in a step, drawn anew; below 1: all.
