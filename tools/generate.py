@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "make generate"
 FILES: dict[str, Callable[[str], str]] = {
     "ml4ir_losses/__init__.pyi": public_names.stub,
+    "ml4ir_losses/functional.pyi": public_names.functional,
     "ml4ir_losses/keys.py": public_names.keys,
     "README.md": public_names.readme,
     "docs/which-loss.md": public_names.guide,

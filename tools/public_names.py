@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
+from ml4ir_losses import functional as pure
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, METRICS, WEIGHTING_SCHEMES, Entry
 
 FAMILIES = ("pointwise", "pairwise", "listwise", "classification", "embedding")
@@ -27,6 +29,23 @@ def stub(text: str) -> str:
     for entry in (*LOSSES.own(), *LAMBDA_WEIGHTS.own(), *WEIGHTING_SCHEMES.own()):
         home = entry.target.__module__.removeprefix("ml4ir_losses")
         homes.setdefault(home, set()).add(entry.target.__name__)
+    return text.partition(MARK)[0] + MARK + _imports(homes)
+
+
+def functional(_: str = "") -> str:
+    """`functional.pyi`: every pure function, from the module of the first loss or metric that has it."""
+    homes: dict[str, set[str]] = {}
+    owners: dict[int, str] = {}
+    for entry in (*LOSSES.own(), *METRICS.own()):
+        owners.setdefault(id(getattr(entry.target, "function", entry.target)), entry.target.__module__)
+    for name, function in pure.functions().items():
+        home = owners.get(id(function), function.__module__).removeprefix("ml4ir_losses")
+        homes.setdefault(home, set()).add(name)
+    return MARK + _imports(homes)
+
+
+def _imports(homes: Mapping[str, Iterable[str]]) -> str:
+    """Lines that import the names of every module, for a stub."""
     lines = []
     for home in sorted(homes):
         names = [f"{name} as {name}" for name in sorted(homes[home])]
@@ -34,7 +53,7 @@ def stub(text: str) -> str:
         lines.append(
             line if len(line) <= 120 else "\n".join([f"from {home} import (", *(f"    {n}," for n in names), ")"])
         )
-    return text.partition(MARK)[0] + MARK + "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def keys(_: str = "") -> str:

@@ -26,7 +26,7 @@ def loss_of(config: TextConfig, one: DatasetConfig) -> Any:
     loss = get_loss(spec)
     if not isinstance(loss, EmbeddingLossBase):
         raise UserError(
-            f"{loss.key!r} is a loss of ranked documents; texts by column take a loss of embeddings. For a "
+            f"{loss.key!r} is a loss of ranked documents; texts by column take an embedding loss. For a "
             "cross-encoder give features with an input of type text_pair."
         )
     return loss

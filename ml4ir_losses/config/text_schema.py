@@ -30,7 +30,7 @@ _METRICS: list[Spec] = [{"key": key, "topn": topn} for key, topn in RETRIEVAL_ME
 
 
 def embeds_texts(entry: Entry) -> bool:
-    """True for a loss of embeddings."""
+    """True for an embedding loss."""
     return entry.loss_type == "embedding"
 
 

@@ -34,8 +34,8 @@ class RelevanceLossBase(ABC):
     A subclass sets `function`, a pure function `fn(labels, scores, mask, *, item_weight=None, **params) -> [B]`;
     the keyword-only parameters of that function are the parameters of the class. A loss that samples at every call
     sets `stochastic`; one that takes lambda weights names the families that fit (`LambdaWeight.family`); one that
-    sets `takes_confidence` also takes y_true [B, N, 2], labels and how sure they are; one that consists of cheap
-    operations alone, which a compiler makes few loops of, sets `elementwise`.
+    sets `takes_confidence` also takes y_true [B, N, 2], labels and their confidences; one whose
+    operations are elementwise or sums over a row, so that a compiler can fuse them, sets `elementwise`.
 
     Args:
         loss_key: kept from ml4ir, no effect.
@@ -224,7 +224,7 @@ class RelevanceLossBase(ABC):
     ) -> Tensor:
         """The loss of every row, [B].
 
-        `mask` stands in for the mask in the labels; a seeded loss draws from `generator`, a
+        `mask` overrides the mask that the labels carry; a seeded loss draws from `generator`, a
         `keras.random.SeedGenerator`, where one is given.
         """
         params = self.arguments

@@ -58,7 +58,7 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         loss: the loss.
         reduction: `sum_over_batch_size`, `sum` or `none`, as in Keras.
         from_logits: False if y_pred already went through the final activation (sigmoid and softmax only).
-        mask: [B, N], 1 = document, 0 = padding; stands in for the padding that the labels carry.
+        mask: [B, N], 1 = document, 0 = padding; overrides the padding that the labels carry.
         positions: [B, N], 1-based ranks at which the documents were shown; the document weights are multiplied by
             the inverse propensity. As `mask`, a concrete tensor: for direct calls, such a function is not saved.
         propensity: the examination model, `{"key": "power", "eta": 1.0, "clip": 10}` or a table of probabilities.

@@ -262,7 +262,7 @@ def _loss_of_documents(name: str, spec: Spec) -> RelevanceLossBase:
     """
     loss = get_loss(spec)
     if loss.loss_type == "embedding":
-        raise UserError(f"{name} loss {loss.key!r} is a loss of embeddings: it takes texts by column, data.columns.")
+        raise UserError(f"{name} loss {loss.key!r} is an embedding loss: it takes texts by column, data.columns.")
     if loss.min_label is not None:
         return loss
     config = loss.get_config()

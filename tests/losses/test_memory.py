@@ -214,7 +214,7 @@ def test_positives_may_come_from_the_memory():
     ("spec", "message"),
     [
         ({"loss": "cosent"}, "`loss` of 'cross_batch_memory' must be one of batch_all_triplet, "),
-        ({"loss": "list_mle"}, "must be a loss of embeddings"),
+        ({"loss": "list_mle"}, "must be an embedding loss"),
         ({"loss": "arc_face"}, "'arc_face' reads the outputs of a head"),
         ({"loss": "sup_con", "memory_size": 0}, "`memory_size` must be a whole number of at least 1"),
         ({"loss": "sup_con", "memory_size": None}, "`memory_size` must be a whole number of at least 1"),

@@ -143,7 +143,7 @@ def test_wrong_shapes_are_refused(key, params, shape, message):
         ({"dims": [4, 2], "loss": INNER, "weights": [1.0]}, "`weights` of 'matryoshka' must hold one number for each"),
         (
             {"dims": [4], "loss": "list_mle"},
-            "`loss` of 'matryoshka' must be a loss of embeddings.",
+            "`loss` of 'matryoshka' must be an embedding loss.",
         ),
         ({"dims": [4], "loss": {"key": "cosent", "scal": 1}}, "'cosent' has no parameter 'scal'"),
         ({"dims": [4]}, "'matryoshka' needs the parameter 'loss'"),

@@ -219,7 +219,10 @@ def test_architectures(folder, architecture):
             {"model": {"architecture": {"key": "dnn", "hidden_units": None}}},
             "model.architecture: `hidden_units` must be whole numbers",
         ),
-        ({"model": {"loss": "multiple_negatives_ranking"}}, "main loss 'multiple_negatives_ranking' is a loss of emb"),
+        (
+            {"model": {"loss": "multiple_negatives_ranking"}},
+            "main loss 'multiple_negatives_ranking' is an embedding loss",
+        ),
         ({"model": {"optimizer": {"key": "adam", "epsilon": None}}}, "model.optimizer.epsilon: must be a number"),
         ({"model": {"optimizer": "adamm"}}, r"model.optimizer.key: .*Did you mean 'adam'\?"),
         ({"model": {"optimizer": {"key": "adam", "momentum": 1}}}, "model.optimizer.momentum: 'adam' has no such"),

@@ -1,4 +1,4 @@
-"""What the losses of embeddings of sentence-transformers share, and its names of distances."""
+"""What the embedding losses of sentence-transformers share, and its names of distances."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _TRANSLATE = {
 
 
 class EmbeddingLoss(PeerLoss):
-    """A Keras loss under the name of a loss of embeddings of sentence-transformers."""
+    """A Keras loss under the name of an embedding loss of sentence-transformers."""
 
     package = "ml4ir_losses.sentence_transformers"
     renamed = {

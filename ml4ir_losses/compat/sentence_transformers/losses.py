@@ -1,4 +1,4 @@
-"""sentence-transformers' losses of embeddings by their class names, as Keras losses on embeddings.
+"""sentence-transformers' embedding losses by their class names, as Keras losses on embeddings.
 
 The model's embeddings come as y_pred [B, C, D], one column per text of a row ([B, D] where one column is read); labels
 as y_true. `model` is ignored, a `guide` too: the guide's embeddings come as y_true. Losses that the peer sums over the

@@ -1,1 +1,1 @@
-"""Losses of embeddings: y_pred holds the embeddings of a row's texts, [B, C, D]."""
+"""Embedding losses: y_pred holds the embeddings of a row's texts, [B, C, D]."""

@@ -1,4 +1,4 @@
-"""`EmbeddingLossBase`: losses of embeddings, row by row or over the batch."""
+"""`EmbeddingLossBase`: embedding losses, per row or over the batch."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Memory = tuple[Tensor, Tensor, Tensor]  # rows of earlier batches: embeddings [M
 
 
 class ClassRows(NamedTuple):
-    """Rows [B, D] as anchors, candidates [A, D], the rows themselves first, and who is whose what, [B, A].
+    """Rows [B, D] as anchors, candidates [A, D], the rows themselves first, and masks [B, A] of their pairs.
 
     A positive is another row of the anchor's class, a negative one of another class; `valid` [B]: the rows that count.
     """
@@ -107,7 +107,7 @@ def row_values(terms: Tensor, valid: Tensor, item_weight: Tensor | None, scaled:
 
 
 class EmbeddingLossBase(RelevanceLossBase):
-    """A loss of embeddings, y_pred [B, C, D]: the columns are anchor, positive, negative 1, and so on.
+    """An embedding loss, y_pred [B, C, D]: the columns are anchor, positive, negative 1, and so on.
 
     A subclass says how many columns it takes and what its labels are. Every row has a value, and the mean over the
     rows is the loss; where the loss is one number of the whole batch, every row carries it. Rows that `mask` [B]

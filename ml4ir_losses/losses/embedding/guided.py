@@ -1,4 +1,4 @@
-"""In-batch negatives that a guide model does not take for positives."""
+"""In-batch negatives without those that a guide model finds too similar to the positive."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def gist_embed(
 
     rows = ops.shape(x)[0]
     index = ops.arange(rows, dtype="int32")
-    nobody = ops.zeros_like(index) - 1  # a row's own negatives are candidates
+    no_row = ops.zeros_like(index) - 1  # a row's own negatives are candidates
     texts = [1, *([0] if contrast_anchors else []), *range(2, x.shape[1])]
     facts = (
-        ops.concatenate([index if text < 2 else nobody for text in texts]),
+        ops.concatenate([index if text < 2 else no_row for text in texts]),
         ops.tile(valid, (len(texts),)),
         ops.concatenate([guide[:, text] for text in texts]),
     )

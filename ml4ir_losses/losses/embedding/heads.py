@@ -1,4 +1,4 @@
-"""Losses of what a trained head makes of embeddings: logits of classes, or closeness to a class's vector."""
+"""Losses of the outputs of a trained head: class logits, or similarities to class vectors."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ class ArcFaceLoss(_HeadLossBase):
 
     $$-\ln\mathrm{softmax}(\lambda z)_y, \qquad z_y = \cos(\theta_y + m),\ z_{k \ne y} = \cos\theta_k$$
 
-    Where θ_y > π - m, cos θ_y - m·sin m (m in radians) stands in for cos(θ_y + m), so that it goes on falling. The head
+    Where θ_y > π - m, cos θ_y - m·sin m (m in radians) replaces cos(θ_y + m), so that it goes on falling. The head
     of the model holds the vectors. In nats. y_pred [B, K] cosines; y_true [B] class numbers.
 
     Args:

@@ -95,8 +95,8 @@ def mega_batch_margin(
     negative = paired_cosine(anchors, ops.take(positives, hardest, axis=0))
     pull = ops.relu(positive_margin - paired_cosine(anchors, positives))
     push = ops.relu(negative - negative_margin)
-    lonely = ops.sum(ops.cast(valid, x.dtype)) < 2
-    return row_values(pull + ops.where(lonely, 0.0, push), valid, item_weight)
+    is_only_row = ops.sum(ops.cast(valid, x.dtype)) < 2
+    return row_values(pull + ops.where(is_only_row, 0.0, push), valid, item_weight)
 
 
 def in_batch_cross_entropy(
@@ -113,35 +113,37 @@ def in_batch_cross_entropy(
         similarity: a key of `SIMILARITY_MATRIX`.
         symmetric: False: the second result is the first again.
     """
-    rows, everyone, texts = ops.shape(x)[0], ops.shape(others)[0], x.shape[1] - 1
+    rows, count, texts = ops.shape(x)[0], ops.shape(others)[0], x.shape[1] - 1
     own = ops.arange(rows, dtype="int32") + before
-    index = ops.arange(everyone, dtype="int32")
+    index = ops.arange(count, dtype="int32")
     candidates = ops.concatenate([others[:, column + 1] for column in range(texts)])
     # Own positives are left out of the sum and compared with it: no digits are lost where the loss is near 0.
-    number = ops.arange(everyone * texts, dtype="int32")
-    reality = ops.tile(real, (texts,))
-    anchors, positives, asked = x[:, 0], x[:, 1], others[:, 0]
+    number = ops.arange(count * texts, dtype="int32")
+    real_texts = ops.tile(real, (texts,))
+    anchors, positives, all_anchors = x[:, 0], x[:, 1], others[:, 0]
     scale = scale if isinstance(scale, (int, float)) else ops.cast(scale, x.dtype)
     target = scale * PAIRED_SIMILARITY[similarity](anchors, positives)
     if similarity in ("cosine", "dot"):
         if similarity == "cosine":
-            anchors, positives, asked, candidates = (unit(part) for part in (anchors, positives, asked, candidates))
+            anchors, positives, all_anchors, candidates = (
+                unit(part) for part in (anchors, positives, all_anchors, candidates)
+            )
         anchors, positives = scale * anchors, scale * positives
         if symmetric and others is x:
-            forward, back = logsumexp_both_ways(anchors, candidates, _real_others, (own, real), (number, reality))
-            return _against(forward, target), _against(back[:rows], target)
-        forward = logsumexp_of_dots(anchors, candidates, _others, (own,), (number, reality))
+            forward, back = logsumexp_both_ways(anchors, candidates, _real_others, (own, real), (number, real_texts))
+            return _cross_entropy(forward, target), _cross_entropy(back[:rows], target)
+        forward = logsumexp_of_dots(anchors, candidates, _others, (own,), (number, real_texts))
         if not symmetric:
-            return _against(forward, target), _against(forward, target)
-        back = logsumexp_of_dots(positives, asked, _others, (own,), (index, real))
-        return _against(forward, target), _against(back, target)
+            return _cross_entropy(forward, target), _cross_entropy(forward, target)
+        back = logsumexp_of_dots(positives, all_anchors, _others, (own,), (index, real))
+        return _cross_entropy(forward, target), _cross_entropy(back, target)
 
     def logsumexp(a: Tensor, b: Tensor, kept: Tensor) -> Tensor:
         return ops.logsumexp(ops.where(kept, scale * SIMILARITY_MATRIX[similarity](a, b), lowest(a)), axis=-1)
 
-    forward = back = _against(logsumexp(anchors, candidates, _others(own, number, reality)), target)
+    forward = back = _cross_entropy(logsumexp(anchors, candidates, _others(own, number, real_texts)), target)
     if symmetric:
-        back = _against(logsumexp(positives, asked, _others(own, index, real)), target)
+        back = _cross_entropy(logsumexp(positives, all_anchors, _others(own, index, real)), target)
     return forward, back
 
 
@@ -163,7 +165,7 @@ def _real_others(own: Tensor, row_is_real: Tensor, index: Tensor, real: Tensor) 
     return ops.logical_and(_others(own, index, real), row_is_real[:, None])
 
 
-def _against(others: Tensor, target: Tensor) -> Tensor:
+def _cross_entropy(others: Tensor, target: Tensor) -> Tensor:
     """ln(e^others + e^target) - target."""
     return -ops.log_sigmoid(target - others)
 

@@ -1,4 +1,4 @@
-"""Candidates beyond the batch: the rows of earlier batches are remembered."""
+"""Embedding losses whose candidates include the rows of earlier batches."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class CrossBatchMemoryLoss(EmbeddingWrapper):
     `model.memory = loss_fn.memory`. Labels, shapes and units are those of `loss`; every batch has one C and D.
 
     Args:
-        loss: L, the key or `{key: ..., <parameters>}` of a loss of embeddings whose terms have one anchor each:
+        loss: L, the key or `{key: ..., <parameters>}` of an embedding loss whose terms have one anchor each:
             `multiple_negatives_ranking`, its symmetric and cached forms, `sup_con`, `nt_xent`, `multi_similarity` or
             one of the `batch_` triplet losses.
         memory_size: M, rows. The older, the less they fit the encoder as it is.

@@ -1,4 +1,4 @@
-"""Losses of pairs of texts with a label: alike or not, or how much alike."""
+"""Losses of labelled pairs of texts: similar or not, or how similar."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class SpladeLoss(EmbeddingWrapper):
     y_pred [B, C, D]: the query's embedding, then those of documents. Labels and units are those of `loss`.
 
     Args:
-        loss: L, the key or `{key: ..., <parameters>}` of a loss of embeddings; when left out
+        loss: L, the key or `{key: ..., <parameters>}` of an embedding loss; when left out
             `multiple_negatives_ranking` with scale 1 and `dot`.
         document_regularizer_weight: λ_d, at least 0.
         query_regularizer_weight: λ_q, at least 0; None: queries have no regulariser.

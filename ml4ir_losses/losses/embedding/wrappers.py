@@ -1,4 +1,4 @@
-"""Losses around another loss of embeddings: of their first dimensions, of every layer."""
+"""Losses that wrap another embedding loss: over the first dimensions, over every layer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def matryoshka(
 
     total = nothing
     for chosen, size, factor in zip(_chosen(len(dims), n_dims_per_step, seed), dims, factors, strict=True):
-        total = total + _if(chosen, lambda size=size, factor=factor: value(size, factor), nothing)
+        total = total + _value_if(chosen, lambda size=size, factor=factor: value(size, factor), nothing)
     return total
 
 
@@ -150,21 +150,23 @@ def _chosen(count: int, some: int, seed: Any) -> list[Any]:
     return [within[0, i] for i in range(count)]
 
 
-def _if(chosen: Any, value: Any, otherwise: Tensor) -> Tensor:
+def _value_if(chosen: Any, value: Any, otherwise: Tensor) -> Tensor:
     return value() if chosen is True else ops.cond(chosen, value, lambda: otherwise)
 
 
 class EmbeddingWrapper(EmbeddingLossBase):
-    """A loss of embeddings that is made of another, its parameter `loss`."""
+    """An embedding loss that wraps another one, its parameter `loss`."""
 
     def __init__(self, *args: str, **params: Any) -> None:
         super().__init__(*args, **params)
         inner = get_loss(self.params["loss"])
         if not isinstance(inner, EmbeddingLossBase):
-            raise UserError(f"`loss` of {self.key!r} must be a loss of embeddings. Received: {inner.key!r}.")
+            raise UserError(f"`loss` of {self.key!r} must be an embedding loss. Received: {inner.key!r}.")
         if inner.head or inner.memory_size:
             reads = "reads the outputs of a head" if inner.head else "keeps rows of its own"
-            raise UserError(f"`loss` of {self.key!r} must be a loss of embeddings alone; {inner.key!r} {reads}.")
+            raise UserError(
+                f"`loss` of {self.key!r} must be an embedding loss without a head or rows of its own; {inner.key!r} {reads}."
+            )
         self.params["loss"] = self.inner = inner
         for name in ("labels", "in_batch", "teacher_embeddings", "labels_share_dimensions"):
             setattr(self, name, getattr(inner, name))
@@ -207,7 +209,7 @@ class MatryoshkaLoss(EmbeddingWrapper):
     embeddings, are cut alone. Labels and units are those of `loss`; y_pred [B, C, D] or [B, D].
 
     Args:
-        loss: L, the key or `{key: ..., <parameters>}` of a loss of embeddings.
+        loss: L, the key or `{key: ..., <parameters>}` of an embedding loss.
         dims: the sizes d, from 1 to D.
         weights: v, one for each of `dims`; None: 1.
         n_dims_per_step: how many of `dims` take part in a step, drawn anew; below 1: all.
@@ -252,7 +254,7 @@ class AdaptiveLayerLoss(EmbeddingWrapper):
     last layer. Labels and units are those of `loss`.
 
     Args:
-        loss: L, the key or `{key: ..., <parameters>}` of a loss of embeddings.
+        loss: L, the key or `{key: ..., <parameters>}` of an embedding loss.
         n_layers_per_step: |U|, drawn anew in every step; below 1 or beyond L - 1: all.
         last_layer_weight: v_L.
         prior_layers_weight: v.
@@ -300,7 +302,7 @@ class Matryoshka2dLoss(AdaptiveLayerLoss):
     Shapes are those of `AdaptiveLayerLoss`.
 
     Args:
-        loss: L, the key or `{key: ..., <parameters>}` of a loss of embeddings.
+        loss: L, the key or `{key: ..., <parameters>}` of an embedding loss.
         dims: the sizes d, from 1 to D.
         weights: v_d, one for each of `dims`; None: 1.
         n_dims_per_step: how many of `dims` take part in a step, drawn anew; below 1: all.

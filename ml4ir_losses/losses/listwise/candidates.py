@@ -119,7 +119,7 @@ def _columns(mask: Tensor | None, scores: Tensor, listed: bool) -> Tensor:
     both = ops.broadcast_to(mask, (rows, width))
     if listed:
         return both
-    # The documents of a row that is padding are nobody's candidates.
+    # The documents of a row that is padding are not candidates of any row.
     return ops.logical_and(both, ops.tile(ops.reshape(mask, (1, -1)), (1, width // rows)))
 
 

@@ -104,7 +104,7 @@ class SoftmaxCrossEntropy(ListwiseLossBase):
     Args:
         temperature: T, above 0; scores are divided by it.
         normalize_labels: divide the weighted labels by their sum, so that every query weighs the same.
-        lambda_weight: `dcg` or `ndcg`: every document's gain, discounted at its present rank, stands in for its
+        lambda_weight: `dcg` or `ndcg`: every document's gain, discounted at its present rank, replaces its
             label.
         min_label: documents whose label is below it are padding.
 

@@ -1,4 +1,4 @@
-"""The probabilistic margin losses: a mistake costs what the pair is trusted."""
+"""The probabilistic margin losses: a wrongly ordered pair costs its confidence."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class ProbMarginRankingLoss(PairwiseLossBase, RankingLossInterface):
     $$\frac{1}{M} \sum_m c_m\, \sigma\big(\beta - t_m (s^+_m - s^-_m)/T\big), \qquad c_m = \min(c^+_m, c^-_m)$$
 
     A mistake costs at most its confidence; the divisor is the number of pairs, whatever their confidence. No pair
-    gives 0. Two forms, told apart by their shapes:
+    gives 0. Two forms, which their shapes distinguish:
 
     * pairs: y_pred [M, 2] (positive, negative), y_true [M, 3] (target t, 1 for similarities and -1 for distances;
       confidence of the positive; of the negative). The mean of the row values is the loss; weights are [M].

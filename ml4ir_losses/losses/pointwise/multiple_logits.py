@@ -48,8 +48,8 @@ def click_em(
     exam, relevance = ops.unstack(scores, 2, axis=0)
     clicked = labels >= 1.0
 
-    def posterior(one: Tensor, other: Tensor) -> Tensor:
-        return ops.where(clicked, 1.0, ops.sigmoid(one - softplus(other)))
+    def posterior(logit: Tensor, other: Tensor) -> Tensor:
+        return ops.where(clicked, 1.0, ops.sigmoid(logit - softplus(other)))
 
     held = ops.stop_gradient(exam), ops.stop_gradient(relevance)
     terms = exam_loss_weight * binary_terms(posterior(*held), exam)

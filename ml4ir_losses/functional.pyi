@@ -1,0 +1,116 @@
+# Generated from the registries by `make generate`; do not edit below.
+from .losses.classification.categorical_cross_entropy import categorical_cross_entropy as categorical_cross_entropy
+from .losses.embedding.denoising import denoising_auto_encoder as denoising_auto_encoder
+from .losses.embedding.distillation import (
+    distill_kl_div as distill_kl_div,
+    embedding_margin_mse as embedding_margin_mse,
+    embedding_mse as embedding_mse,
+)
+from .losses.embedding.guided import gist_embed as gist_embed
+from .losses.embedding.heads import (
+    arc_face as arc_face,
+    cos_face as cos_face,
+    pair_softmax as pair_softmax,
+    proxy_anchor as proxy_anchor,
+    proxy_nca as proxy_nca,
+)
+from .losses.embedding.in_batch import (
+    contrastive_tension_in_batch as contrastive_tension_in_batch,
+    mega_batch_margin as mega_batch_margin,
+    multiple_negatives_ranking as multiple_negatives_ranking,
+    multiple_negatives_symmetric_ranking as multiple_negatives_symmetric_ranking,
+)
+from .losses.embedding.memory import cross_batch_memory as cross_batch_memory
+from .losses.embedding.metric_learning import (
+    multi_similarity as multi_similarity,
+    nt_xent as nt_xent,
+    sup_con as sup_con,
+)
+from .losses.embedding.pairs import (
+    angle as angle,
+    contrastive as contrastive,
+    contrastive_tension as contrastive_tension,
+    cosent as cosent,
+    cosine_similarity as cosine_similarity,
+    online_contrastive as online_contrastive,
+)
+from .losses.embedding.sparse import flops as flops, splade as splade
+from .losses.embedding.triplets import (
+    batch_all_triplet as batch_all_triplet,
+    batch_hard_soft_margin_triplet as batch_hard_soft_margin_triplet,
+    batch_hard_triplet as batch_hard_triplet,
+    batch_semi_hard_triplet as batch_semi_hard_triplet,
+    triplet as triplet,
+)
+from .losses.embedding.wrappers import (
+    adaptive_layer as adaptive_layer,
+    matryoshka as matryoshka,
+    matryoshka_2d as matryoshka_2d,
+)
+from .losses.listwise.candidates import (
+    cross_encoder_multiple_negatives_ranking as cross_encoder_multiple_negatives_ranking,
+)
+from .losses.listwise.distillation import adr_mse as adr_mse, coupled_rank_distil as coupled_rank_distil
+from .losses.listwise.list_mle import list_mle as list_mle, p_list_mle as p_list_mle
+from .losses.listwise.neural_sort import (
+    gumbel_neural_sort_cross_entropy as gumbel_neural_sort_cross_entropy,
+    gumbel_neural_sort_ndcg as gumbel_neural_sort_ndcg,
+    neural_ndcg as neural_ndcg,
+    neural_sort_cross_entropy as neural_sort_cross_entropy,
+    neural_sort_ndcg as neural_sort_ndcg,
+)
+from .losses.listwise.softmax import (
+    aux_one_hot_cross_entropy as aux_one_hot_cross_entropy,
+    aux_softmax_cross_entropy as aux_softmax_cross_entropy,
+    rank_one_listnet as rank_one_listnet,
+    softmax_cross_entropy as softmax_cross_entropy,
+)
+from .losses.listwise.softmax_variants import (
+    binary_listnet as binary_listnet,
+    calibrated_softmax as calibrated_softmax,
+    listnet as listnet,
+    poly1_softmax as poly1_softmax,
+    unique_softmax as unique_softmax,
+)
+from .losses.listwise.surrogates import (
+    approx as approx,
+    approx_mrr as approx_mrr,
+    approx_ndcg as approx_ndcg,
+    gumbel as gumbel,
+    gumbel_approx_ndcg as gumbel_approx_ndcg,
+    neural_sort as neural_sort,
+)
+from .losses.pairwise.circle import circle as circle
+from .losses.pairwise.lambda_loss import lambda_loss as lambda_loss, ranknet as ranknet
+from .losses.pairwise.margin_mse import margin_mse as margin_mse
+from .losses.pairwise.prob_margin_ranking import (
+    cosine_prob_margin_ranking as cosine_prob_margin_ranking,
+    prob_margin_ranking as prob_margin_ranking,
+)
+from .losses.pairwise.score_differences import (
+    pairwise_hinge as pairwise_hinge,
+    pairwise_logistic as pairwise_logistic,
+    pairwise_mse as pairwise_mse,
+    pairwise_quantile as pairwise_quantile,
+    pairwise_soft_zero_one as pairwise_soft_zero_one,
+)
+from .losses.pairwise.yeti_rank import yeti_logistic as yeti_logistic
+from .losses.pointwise.multiple_logits import click_em as click_em, mixture_em as mixture_em, ordinal as ordinal
+from .losses.pointwise.single_logit import (
+    binary_cross_entropy as binary_cross_entropy,
+    mean_squared_error as mean_squared_error,
+    root_mean_squared_error as root_mean_squared_error,
+    sigmoid_cross_entropy as sigmoid_cross_entropy,
+)
+from .losses.propensity import propensity_weight as propensity_weight
+from .metrics.functional import (
+    arp as arp,
+    dcg as dcg,
+    hits as hits,
+    mean_average_precision as mean_average_precision,
+    mrr as mrr,
+    ndcg as ndcg,
+    ordered_pair_accuracy as ordered_pair_accuracy,
+    precision as precision,
+    recall as recall,
+)
