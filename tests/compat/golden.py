@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ml4ir_losses.core.registry import LOSSES
+
 FOLDER = Path(__file__).parents[1] / "golden"
 LN2, LN6 = math.log(2), math.log(6)
 
@@ -109,6 +111,12 @@ NOT_OBSERVABLE = {
 
 def load(name):
     return json.loads((FOLDER / name).read_text())
+
+
+def id_of(case, peer=None):
+    """The case's id with the key of its loss, so that `pytest -k KEY` selects it; `peer` is the module of its class."""
+    name = case.get("key") or case.get("loss_key") or getattr(peer, case["loss"].partition(".")[2]).key
+    return f"{case['id']}-{LOSSES[name].key if name in LOSSES else name}"
 
 
 def near(actual, expected, tol=1e-5):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from compat.golden import REPAIRED, load, near, near_or_repaired
+from compat.golden import REPAIRED, id_of, load, near, near_or_repaired
 from losses.numeric import value_and_gradient, values
 from ml4ir_losses.compat import embedding_studio
 from ml4ir_losses.compat.sentence_transformers import cross_encoder
@@ -22,7 +22,8 @@ LOWEST = -1e9  # `min_label` where labels are negative
 def of_losses(*names):
     cases = [case for case in CASES if case["loss"].partition(".")[2] in names]
     assert cases
-    return pytest.mark.parametrize("case", cases, ids=[case["id"] for case in cases])
+    peer = cross_encoder if hasattr(cross_encoder, names[0]) else embedding_studio
+    return pytest.mark.parametrize("case", cases, ids=[id_of(case, peer) for case in cases])
 
 
 def parameters(case):

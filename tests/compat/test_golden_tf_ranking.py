@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compat.golden import NOT_OBSERVABLE, REPAIRED, load, near, near_or_repaired, rectangle
+from compat.golden import NOT_OBSERVABLE, REPAIRED, id_of, load, near, near_or_repaired, rectangle
 from losses.numeric import values
 from ml4ir_losses.compat import tf_ranking
 
@@ -29,7 +29,7 @@ def known(case):
 
 def of_kind(*kinds):
     cases = [case for case in CASES if case["kind"] in kinds and known(case)]
-    return pytest.mark.parametrize("case", cases, ids=[case["id"] for case in cases])
+    return pytest.mark.parametrize("case", cases, ids=id_of)
 
 
 def lambda_weight(spec):

@@ -56,7 +56,7 @@ GOLDEN = [
 ]
 
 
-@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["id"])
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: f"{case['id']}-{KEY}")
 def test_golden_values_and_gradients(case):
     """sentence-transformers' own run, by the columns that it selected."""
     scores, selected = np.array(case["inputs"]["scores"]), np.array(case["inputs"]["selected_columns"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from compat.golden import REPAIRED, load, near, near_or_repaired
+from compat.golden import REPAIRED, id_of, load, near, near_or_repaired
 from losses.numeric import gradient, value_and_gradient
 from ml4ir_losses.compat.sentence_transformers import losses
 from ml4ir_losses.core.errors import UserError
@@ -28,10 +28,10 @@ def name_of(case):
     return case["loss"].partition(".")[2]
 
 
-def each_case(cases, what):
+def each_case(cases, what, id_of_case=lambda case: id_of(case, losses)):
     chosen = [case for case in cases if what(case)]
     assert chosen
-    return pytest.mark.parametrize("case", chosen, ids=[case["id"] for case in chosen])
+    return pytest.mark.parametrize("case", chosen, ids=id_of_case)
 
 
 def columns(case, prefix="embeddings"):
@@ -122,7 +122,7 @@ def test_sentence_transformers_heads(case):
 
 
 @pytest.mark.slow_on("jax")
-@each_case(PML, lambda case: name_of(case) in PML_KEYS)
+@each_case(PML, lambda case: name_of(case) in PML_KEYS, lambda case: f"{case['id']}-{PML_KEYS[name_of(case)]}")
 def test_pytorch_metric_learning(case):
     key, y = PML_KEYS[name_of(case)], np.array(case["inputs"]["labels"])
     x = np.array(case["inputs"]["embeddings"], dtype="float32")

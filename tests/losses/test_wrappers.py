@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compat.golden import load, near
+from compat.golden import id_of, load, near
 from losses.numeric import gradient, value_and_gradient, values
 from ml4ir_losses.compat.sentence_transformers import losses
 from ml4ir_losses.core.errors import UserError
@@ -51,7 +51,7 @@ def slopes_of(case):
 
 
 @pytest.mark.slow_on("jax")
-@pytest.mark.parametrize("case", GOLDEN, ids=IDS)
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: id_of(case, losses))
 def test_golden_values_and_gradients(case):
     name = case["loss"].partition(".")[2]
     params = {**case["params"]}

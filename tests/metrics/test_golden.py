@@ -38,6 +38,11 @@ BATCH_WEIGHT = _ids(
 BROADCAST = _ids("134 156 157 162")
 
 
+def id_of(case_id):
+    """With the key of the metric, so that `pytest -k KEY` selects it."""
+    return f"{case_id}-{CASES[case_id]['loss_key']}"
+
+
 def _dense(rows):
     width = max(len(row) for row in rows)
     return np.array([[*row, *[-1.0] * (width - len(row))] for row in rows], "float32")
@@ -96,7 +101,7 @@ def _agrees(case, got):
 
 
 @pytest.mark.slow_on("jax")
-@pytest.mark.parametrize("case_id", sorted(set(CASES) - LEFT_OUT - BATCH_WEIGHT))
+@pytest.mark.parametrize("case_id", sorted(set(CASES) - LEFT_OUT - BATCH_WEIGHT), ids=id_of)
 def test_golden_value(case_id):
     case = CASES[case_id]
     got = _ours(case)
@@ -104,7 +109,7 @@ def test_golden_value(case_id):
 
 
 @pytest.mark.slow_on("jax")
-@pytest.mark.parametrize("case_id", sorted(BATCH_WEIGHT))
+@pytest.mark.parametrize("case_id", sorted(BATCH_WEIGHT), ids=id_of)
 def test_golden_value_with_batch_weights(case_id):
     case = CASES[case_id]
     got = _with_batch_weights(case)
@@ -112,7 +117,7 @@ def test_golden_value_with_batch_weights(case_id):
 
 
 @pytest.mark.slow_on("jax")
-@pytest.mark.parametrize("case_id", sorted(BATCH_WEIGHT | LEFT_OUT))
+@pytest.mark.parametrize("case_id", sorted(BATCH_WEIGHT | LEFT_OUT), ids=id_of)
 def test_every_exception_is_needed(case_id):
     assert not _agrees(CASES[case_id], _ours(CASES[case_id]))
 
