@@ -46,7 +46,7 @@ def test_new_loss_is_in_the_generated_files(copy):
 
 @pytest.mark.backend("tensorflow")
 def test_new_loss_passes_the_tests_of_its_key(copy):
-    passed = run(copy, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-k", "top_hinge", *TESTS)
+    passed = run(copy, "-m", "pytest", "-p", "no:cacheprovider", "-k", "top_hinge", *TESTS)
     assert int(re.search(r"(\d+) passed", passed)[1]) >= len(TESTS)
 
 
