@@ -18,7 +18,7 @@ from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
 from ml4ir_losses.features.fitted import FittedInput
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.model.text_layers import check_positions
-from ml4ir_losses.ops.sorting import scattered
+from ml4ir_losses.ops.backend import scattered
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
