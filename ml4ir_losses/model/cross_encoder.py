@@ -103,7 +103,6 @@ class CrossEncoderModel(RelevanceModel):
         losses += [part for loss in losses for part, _ in getattr(loss, "losses", ())]
         sizes = [size for loss in losses if (size := loss.params.get("mini_batch_size"))]
         self.mini_batch_size = min(sizes, default=None)
-        self.show_progress_bar = any(loss.params.get("show_progress_bar") for loss in losses)
 
     def build(self, input_shape: Any = None) -> None:
         self.encoder.build()

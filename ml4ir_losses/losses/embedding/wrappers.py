@@ -179,10 +179,6 @@ class EmbeddingWrapper(EmbeddingLossBase):
     def cached_batch_size(self) -> int | None:
         return self.inner.cached_batch_size
 
-    @property
-    def show_progress_bar(self) -> bool:
-        return self.inner.show_progress_bar
-
     def default_batching(self, labelled: bool) -> str:
         return self.inner.default_batching(labelled)
 
