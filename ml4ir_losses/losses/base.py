@@ -34,8 +34,7 @@ class RelevanceLossBase(ABC):
     A subclass sets `function`, a pure function `fn(labels, scores, mask, *, item_weight=None, **params) -> [B]`;
     the keyword-only parameters of that function are the parameters of the class. A loss that samples at every call
     sets `stochastic`; one that takes lambda weights names the families that fit (`LambdaWeight.family`); one that
-    sets `takes_confidence` also takes y_true [B, N, 2], labels and their confidences; one whose
-    operations are elementwise or sums over a row, so that a compiler can fuse them, sets `elementwise`.
+    sets `takes_confidence` also takes y_true [B, N, 2], labels and their confidences.
 
     Args:
         loss_key: kept from ml4ir, no effect.
@@ -57,7 +56,6 @@ class RelevanceLossBase(ABC):
     stochastic: ClassVar[bool] = False
     lambda_weights: ClassVar[tuple[str, ...]] = ()
     takes_confidence: ClassVar[bool] = False
-    elementwise: ClassVar[bool] = False
     step_parameters: ClassVar[Mapping[str, Any]] = {}  # types of those that only a model's training step reads
     _parameters: ClassVar[dict[str, Any]] = {}
 
@@ -136,11 +134,6 @@ class RelevanceLossBase(ABC):
     def samples(self) -> bool:
         """True if values differ from call to call: a function of this loss then draws from a seed generator."""
         return self.stochastic or self.seed is not None
-
-    @property
-    def fuses(self) -> bool:
-        """True if the whole loss may go into one compiled kernel: it sorts nothing, and runs no code from outside."""
-        return self.elementwise and not self.params.get("lambda_weight") and not self.params.get("activation_fn")
 
     @property
     def memory_size(self) -> int | None:

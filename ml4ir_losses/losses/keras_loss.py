@@ -16,8 +16,7 @@ from ml4ir_losses.core.shapes import Shape, same_shape
 from ml4ir_losses.losses.activations import INVERSES
 from ml4ir_losses.losses.propensity import PropensitySpec, check_propensity, propensity_weight
 from ml4ir_losses.losses.row_queue import RowQueue
-from ml4ir_losses.ops.kernels.compiling import compiles_once
-from ml4ir_losses.ops.kernels.loops import fused
+from ml4ir_losses.ops.backend import without_autograph
 from ml4ir_losses.ops.weights import split_weights
 
 
@@ -33,8 +32,6 @@ class Loss(Protocol):
     def seed(self) -> int | None: ...
     @property
     def samples(self) -> bool: ...
-    @property
-    def fuses(self) -> bool: ...
     @property
     def memory_size(self) -> int | None: ...
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None: ...
@@ -96,12 +93,7 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         self.memory = RowQueue(self.loss.memory_size) if self.loss.memory_size else None
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        if keras.backend.backend() != "tensorflow":
-            return self._checked(y_true, y_pred, sample_weight)
-        import tensorflow as tf
-
-        # AutoGraph would rewrite all that is called here, for seconds, and find nothing to do.
-        return tf.autograph.experimental.do_not_convert(self._checked)(y_true, y_pred, sample_weight)
+        return without_autograph(self._checked)(y_true, y_pred, sample_weight)
 
     def _checked(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> Tensor:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
@@ -128,24 +120,8 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         if item_weight is not None:
             target["item_weight"] = item_weight
         self._check_labels(y_true, y_pred)
-        if self.loss.fuses and self.reduction not in (None, "none") and compiles_once(y_pred):
-            return self._fused(target, y_pred, query_weight)
-        return self._reduced(target, y_pred, query_weight)
-
-    def _reduced(self, target: dict[str, Tensor], y_pred: Tensor, query_weight: Tensor | None) -> Tensor:
         # A dict hides a `_keras_mask` on y_pred, which Keras would multiply into the [B] values.
         return super().__call__(target, {"scores": y_pred}, query_weight)
-
-    def _fused(self, target: dict[str, Tensor], y_pred: Tensor, query_weight: Tensor | None) -> Tensor:
-        """The reduced loss in one kernel: the losses without pairs take longer to schedule than to compute."""
-        others = target if query_weight is None else {**target, "": query_weight}
-        names = list(others)
-
-        def reduced(y_pred: Tensor, *others: Tensor) -> Tensor:
-            target = dict(zip(names, others, strict=True))
-            return self._reduced(target, y_pred, target.pop("", None))
-
-        return fused(reduced, *(ops.cast(x, self.dtype) for x in (y_pred, *others.values())))
 
     def call(self, target: dict[str, Tensor], prediction: dict[str, Tensor]) -> Tensor:
         scores = prediction["scores"]

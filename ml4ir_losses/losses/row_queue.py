@@ -10,6 +10,7 @@ from keras import ops
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.shapes import same_shape, show
+from ml4ir_losses.ops.backend import is_backend
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -53,7 +54,7 @@ class RowQueue(keras.layers.Layer):  # type: ignore[misc]
                 f"Received: {show(embeddings.shape)}."
             )
         # A compiled JAX step changes nothing but what the model holds.
-        if keras.backend.backend() != "jax":
+        if not is_backend("jax"):
             return
         import jax
 

@@ -30,7 +30,16 @@ from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.core.parameters import Allowed, PositiveInt, checked
 from ml4ir_losses.core.registry import register_metric
 from ml4ir_losses.metrics.pair_counts import ordered_pair_counts
-from ml4ir_losses.ops import clean, descending_order, list_weight, rank_table, ranks, row_sum, safe_divide, take
+from ml4ir_losses.ops import (
+    clean,
+    descending_order,
+    gather_documents,
+    list_weight,
+    rank_table,
+    ranks,
+    row_sum,
+    safe_divide,
+)
 from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, inverse, label_gain, relative_gain
 from ml4ir_losses.ops.soft_ranks import AtRank, RankFn
 
@@ -345,8 +354,8 @@ def _documents(
         return _Documents(labels, weight, valid, rank_fn(scores, valid))
     order, rank = descending_order(scores, valid), rank_table(scores)
     valid = ops.arange(ops.shape(scores)[1]) < row_sum(ops.cast(valid, "int32"))[:, None]
-    weight = take(weight, order) if item_weight is not None else ops.cast(valid, weight.dtype)
-    return _Documents(take(labels, order), weight, valid, lambda function: function(rank))
+    weight = gather_documents(weight, order) if item_weight is not None else ops.cast(valid, weight.dtype)
+    return _Documents(gather_documents(labels, order), weight, valid, lambda function: function(rank))
 
 
 def _in_top(function: Callable[[Tensor], Tensor], topn: int | None) -> Callable[[Tensor], Tensor]:

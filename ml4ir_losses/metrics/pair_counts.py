@@ -1,23 +1,24 @@
-"""How many pairs of documents are in the order of their labels, without a tensor of all pairs."""
+"""Counts of pairs of documents that are ranked in the order of their labels, without a tensor of all pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.ops.backend import has_slow_selects
 from ml4ir_losses.ops.kernels.stripes import Stripe, extents_of, stripe_sums
 from ml4ir_losses.ops.masking import row_sum, without_nan
 
 
 @dataclass(frozen=True)
 class _Ordered(Stripe):
-    """For each document how many it should be above, and above how many of them it is."""
+    """For each document the number of documents with a lower label, and of those the number with a lower score."""
 
     truncated: bool
 
     def __call__(
-        self, rows: Sequence[Tensor], columns: Sequence[Tensor], near: Tensor | None
+        self, rows: Sequence[Tensor], columns: Sequence[Tensor], at_distance: Tensor | None
     ) -> tuple[tuple[Tensor, Tensor], tuple[()]]:
         (label, score, *top), (other, other_score, *other_top) = rows, columns
         pairs = _above(label, other)
@@ -28,7 +29,7 @@ class _Ordered(Stripe):
 
 def _above(x: Tensor, y: Tensor | float) -> Tensor:
     """1 where x > y, else 0, also where one is NaN."""
-    if keras.backend.backend() == "torch":  # whose comparisons take ten times as long
+    if has_slow_selects():
         return without_nan(ops.relu(ops.sign(x - y)))
     return ops.cast(x > y, x.dtype)
 

@@ -18,7 +18,7 @@ from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
 from ml4ir_losses.features.fitted import FittedInput
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.model.text_layers import check_positions
-from ml4ir_losses.ops.sorting import scattered
+from ml4ir_losses.ops.backend import scattered
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -103,7 +103,6 @@ class CrossEncoderModel(RelevanceModel):
         losses += [part for loss in losses for part, _ in getattr(loss, "losses", ())]
         sizes = [size for loss in losses if (size := loss.params.get("mini_batch_size"))]
         self.mini_batch_size = min(sizes, default=None)
-        self.show_progress_bar = any(loss.params.get("show_progress_bar") for loss in losses)
 
     def build(self, input_shape: Any = None) -> None:
         self.encoder.build()

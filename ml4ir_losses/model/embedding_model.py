@@ -84,7 +84,6 @@ class EmbeddingModel(Trainer):
         }
         losses = self.relevance_losses.values()
         self.mini_batch_size = min((loss.cached_batch_size for loss in losses if loss.cached_batch_size), default=None)
-        self.show_progress_bar = any(loss.show_progress_bar for loss in losses)
         self._graphs: dict[str, Callable[[Array], Tensor]] = {}
         self.build()
 

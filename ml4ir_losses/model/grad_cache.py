@@ -17,7 +17,6 @@ def cached_gradients(
     mini_batch_size: int,
     variables: Sequence[Any],
     draws: Sequence[Any] = (),
-    show_progress_bar: bool = False,
 ) -> tuple[Tensor, list[Tensor], Tensor]:
     """A loss over a whole batch, its gradients and the embeddings, with the memory of one mini-batch.
 
@@ -32,7 +31,6 @@ def cached_gradients(
         mini_batch_size: rows that are embedded at a time; the last mini-batch may have fewer.
         variables: what the gradients are of.
         draws: the states of the `keras.random.SeedGenerator`s that `encode` draws from, such as its dropout layers'.
-        show_progress_bar: show on stderr how many mini-batches of the step are done.
 
     Returns:
         The loss, a gradient for each of the variables (zeros where there is none), and the embeddings.
@@ -53,18 +51,11 @@ def cached_gradients(
         """body over the mini-batches, strictly one after another: side by side they would all be in memory."""
 
         def step(index: Tensor, *carry: Any) -> Any:
-            result = body(index, *carry)
-            if done is None:
-                return (index + 1, *result)
-            with tf.control_dependencies([part for part in tf.nest.flatten(result) if tf.is_tensor(part)]):
-                tf.numpy_function(done, [index + 1, batches], [])
-            return (index + 1, *result)
+            return (index + 1, *body(index, *carry))
 
-        return tf.while_loop(lambda index, *_: index < batches, step, (tf.constant(0), *state), parallel_iterations=1)[
-            1:
-        ]
+        start = (tf.constant(0), *state)
+        return tf.while_loop(lambda index, *_: index < batches, step, start, parallel_iterations=1)[1:]
 
-    done = progress_bar() if show_progress_bar else None
     start_of_draws = [tf.identity(state) for state in draws]
     found = tf.TensorArray(tf.float32, size=batches, infer_shape=False, element_shape=None)
     sizes: list[Any] = []
@@ -92,25 +83,3 @@ def cached_gradients(
 
     gradients = repeat(add, *(tf.convert_to_tensor(total) for total in totals))
     return value, list(gradients), embeddings
-
-
-def progress_bar() -> Callable[[int, int], None]:
-    """A bar of two passes over the mini-batches, as a function of (mini-batches done in this pass, all of them)."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task("mini-batches")
-    passes = 0
-
-    def show(done: int, batches: int) -> None:
-        nonlocal passes
-        if done == 1 and passes == 0:
-            bar.start()
-        bar.update(task, completed=int(passes * batches + done), total=int(2 * batches))
-        passes += int(done == batches)
-        if passes == 2:
-            bar.stop()
-            passes = 0
-
-    return show

@@ -9,7 +9,7 @@ import keras
 from keras import layers, ops
 
 from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.ops.similarity import absolute, dot_matrix, unit
+from ml4ir_losses.ops.similarity import absolute, dot_matrix, unit_vectors
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -56,7 +56,7 @@ class ClassVectors(layers.Layer):  # type: ignore[misc]
         )
 
     def call(self, embeddings: Tensor) -> Tensor:
-        cosines = dot_matrix(unit(embeddings[:, 0]), unit(ops.convert_to_tensor(self.vectors)))
+        cosines = dot_matrix(unit_vectors(embeddings[:, 0]), unit_vectors(ops.convert_to_tensor(self.vectors)))
         return cosines if self.measure == "cosine" else 2.0 - 2.0 * cosines
 
     def get_config(self) -> dict[str, Any]:

@@ -22,7 +22,6 @@ class Trainer(keras.Model):  # type: ignore[misc]
 
     loss_seeds: Mapping[str, Any] = {}
     mini_batch_size: int | None = None
-    show_progress_bar: bool = False
 
     @property
     def row_layers(self) -> Sequence[Any]:
@@ -72,9 +71,7 @@ class Trainer(keras.Model):  # type: ignore[misc]
             return self.optimizer.scale_loss(kept["loss"])
 
         draws = [v for layer in self.row_layers for v in layer.non_trainable_variables if "seed_generator" in v.path]
-        _, gradients, _ = cached_gradients(
-            encode, loss, rows, self.mini_batch_size, self.trainable_variables, draws, self.show_progress_bar
-        )
+        _, gradients, _ = cached_gradients(encode, loss, rows, self.mini_batch_size, self.trainable_variables, draws)
         self._loss_tracker.update_state(kept["loss"], sample_weight=tf.shape(tf.nest.flatten(x)[0])[0])
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         return self.compute_metrics(x, y, kept["y_pred"], sample_weight)

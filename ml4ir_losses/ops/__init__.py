@@ -1,6 +1,8 @@
 """Masked tensor maths on `keras.ops`: no classes, no I/O."""
 
+from ml4ir_losses.ops.backend import gather_documents
 from ml4ir_losses.ops.masking import (
+    Cleaned,
     as_float,
     as_mask,
     below_top,
@@ -15,16 +17,18 @@ from ml4ir_losses.ops.masking import (
     where_finite,
 )
 from ml4ir_losses.ops.normalization import NORMALIZATIONS, list_weight, normalise
-from ml4ir_losses.ops.sorting import descending_order, rank_table, ranks, take
+from ml4ir_losses.ops.sorting import descending_order, rank_table, ranks
 from ml4ir_losses.ops.tail_sums import tail_sums
 
 __all__ = [
     "NORMALIZATIONS",
+    "Cleaned",
     "as_float",
     "as_mask",
     "below_top",
     "clean",
     "descending_order",
+    "gather_documents",
     "list_weight",
     "lowest",
     "masked_log_softmax",
@@ -37,6 +41,5 @@ __all__ = [
     "safe_sqrt",
     "surprisal",
     "tail_sums",
-    "take",
     "where_finite",
 ]

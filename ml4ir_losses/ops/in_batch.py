@@ -1,4 +1,7 @@
-"""All rows of a batch against all candidates: log-sum-exp of dot products without their matrix in memory."""
+"""Log-sum-exp of the dot products of all rows of a batch with all candidates, without their matrix in memory.
+
+For small batches the functions compute the matrix; that code is also what the blocks compute.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,29 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.kernels.compiling import exact_products
-from ml4ir_losses.ops.kernels.loops import detached, scan_blocks
+from ml4ir_losses.ops.backend import detached, exact_products, scan_blocks
 from ml4ir_losses.ops.masking import lowest
 from ml4ir_losses.ops.similarity import dot_matrix
 
 Facts = tuple[Tensor, ...]
 Keep = Callable[..., Tensor]
 
-_BLOCK = 2**22  # numbers of a block of the matrix; a matrix of no more is computed whole
-_ROWS = 64  # rows of a block at least: fewer are slow, and so many have about the size of the candidates themselves
+_BLOCK = 2**22  # numbers of a block of the matrix; a matrix up to this size is computed at once
+_ROWS = 64  # rows of a block at least: fewer are slow, and 64 take about the memory of the candidates themselves
 
 
 def logsumexp_of_dots(
     rows: Tensor, columns: Tensor, keep: Keep, row_facts: Facts, column_facts: Facts, block: int | None = None
 ) -> Tensor:
-    """ln Σ_j exp(rows_i·columns_j) over the columns j that row i keeps, [B]; very low, but finite, where it keeps none.
+    """ln Σ_j exp(rows_i·columns_j) over the allowed columns j of row i, [B]; very low, but finite, if there is none.
 
     Args:
         rows: [B, D].
         columns: [M, D].
-        keep: who meets whom, booleans [R, M], from the facts of R of the rows and then those of all columns.
+        keep: a boolean mask [R, M] of allowed pairs, from the facts of R of the rows and then those of all columns.
         row_facts: tensors [B, ...], which get no gradient.
         column_facts: tensors [M, ...], which get no gradient.
-        block: R; None: by the sizes. Memory is R·M beside B·D and M·D, forward and backward: the backward pass
+        block: R; None: chosen by the sizes. Memory is R·M beside B·D and M·D, forward and backward: the backward pass
             computes the dot products anew.
     """
     block = _rows_of_a_block(rows, columns) if block is None else block
@@ -54,9 +56,9 @@ def logsumexp_both_ways(
 def hardest_columns(
     rows: Tensor, columns: Tensor, keep: Keep, row_facts: Facts, column_facts: Facts, block: int
 ) -> Tensor:
-    """The column that has the largest dot product with each row, of those that the row keeps, [B] int32; no gradient.
+    """The allowed column that has the largest dot product with each row, [B] int32; no gradient.
 
-    The first one of equals, and the first of all where nothing is kept. Arguments as in `logsumexp_of_dots`.
+    The first one of equals, and the first column if none is allowed. Arguments as in `logsumexp_of_dots`.
     """
     rows, columns = ops.stop_gradient(rows), ops.stop_gradient(columns)
     split = _Blocks.of(ops.shape(rows)[0], block)
@@ -77,19 +79,19 @@ def _streamed(
     count = ops.shape(rows)[0]
     split = _Blocks.of(count, block)
 
-    def kept_dots(some: Tensor, columns: Tensor, real: Tensor, facts: Facts) -> Tensor:
+    def kept_dots(some: Tensor, columns: Tensor, valid_rows: Tensor, facts: Facts) -> Tensor:
         kept = keep(*facts, *column_facts)
-        return _kept_dots(some, columns, ops.logical_and(kept, real[:, None]) if both else kept)
+        return _kept_dots(some, columns, ops.logical_and(kept, valid_rows[:, None]) if both else kept)
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def streamed(rows: Tensor, columns: Tensor) -> tuple[Tensor, Any]:
         rows, columns = detached(rows), detached(columns)
         row_blocks = split(rows)
         facts = (split(ops.ones_like(rows[:, 0], dtype="bool")), *(split(fact) for fact in row_facts))
-        nothing = ops.zeros_like(columns[:, 0], dtype=columns.dtype)  # on torch float32 else
+        nothing = ops.zeros_like(columns[:, 0], dtype=columns.dtype)  # without dtype it would be float32 on torch
 
-        def forward(carry: Facts, some: Tensor, real: Tensor, *facts: Tensor) -> tuple[Facts, Tensor]:
-            dots = kept_dots(some, columns, real, facts)
+        def forward(carry: Facts, some: Tensor, valid_rows: Tensor, *facts: Tensor) -> tuple[Facts, Tensor]:
+            dots = kept_dots(some, columns, valid_rows, facts)
             if both:
                 top = ops.max(dots, axis=0)
                 top = ops.where(top > carry[0], top, carry[0])  # `ops.maximum` narrows float64 on torch
@@ -105,9 +107,9 @@ def _streamed(
             column_slope = upstream[count:]
 
             def backward(
-                carry: Facts, some: Tensor, value: Tensor, slope: Tensor, real: Tensor, *facts: Tensor
+                carry: Facts, some: Tensor, value: Tensor, slope: Tensor, valid_rows: Tensor, *facts: Tensor
             ) -> tuple[Facts, Tensor]:
-                dots = kept_dots(some, columns, real, facts)
+                dots = kept_dots(some, columns, valid_rows, facts)
                 share, slope = ops.exp(dots - _or_zero(value)[:, None]), slope[:, None]
                 if both:
                     share = slope * share + column_slope * ops.exp(dots - _or_zero(column_values))
@@ -136,12 +138,12 @@ def _product(equation: str, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _or_zero(value: Tensor) -> Tensor:
-    """0 where nothing was kept: exp(lowest) is 0, exp(lowest - value) would not be."""
+    """value, but 0 where no pair was allowed: exp(lowest) is 0, exp(lowest - value) would not be."""
     return ops.where(value > lowest(value) / 2, value, 0.0)
 
 
 def _rows_of_a_block(rows: Tensor, columns: Tensor) -> Any:
-    """How many rows a block has; None where one matrix will do."""
+    """The number of rows of a block; None if all of the matrix is computed at once."""
     count, width = ops.shape(rows)[0], ops.shape(columns)[0]
     if isinstance(count, int) and isinstance(width, int) and count * width <= _BLOCK:
         return None
@@ -149,7 +151,7 @@ def _rows_of_a_block(rows: Tensor, columns: Tensor) -> Any:
 
 
 class _Blocks(NamedTuple):
-    """Splits [B, ...] into [blocks, size, ...], zeros at its end, and joins it again."""
+    """Splits [B, ...] into [blocks, size, ...], padded with zeros, and joins it again."""
 
     count: Any
     blocks: Any
@@ -157,7 +159,7 @@ class _Blocks(NamedTuple):
 
     @classmethod
     def of(cls, count: Any, at_most: Any) -> _Blocks:
-        """Blocks of nearly one size."""
+        """Blocks of nearly the same size."""
         blocks = _at_least(1, -(-count // at_most))
         return cls(count, blocks, _at_least(1, -(-count // blocks)))
 
@@ -172,5 +174,5 @@ class _Blocks(NamedTuple):
 
 
 def _at_least(low: int, number: Any) -> Any:
-    """max(low, number), of a number that is known only when a graph runs too."""
+    """max(low, number), also of a tensor."""
     return max(low, number) if isinstance(number, int) else ops.maximum(low, number)

@@ -1,12 +1,14 @@
-"""What every loss does first: cast, mask, and divide without a NaN."""
+"""Casts, masks and operations that stay finite in value and gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.ops.backend import has_slow_selects, nan_to_zero
 
 
 def as_float(x: Tensor) -> Tensor:
@@ -16,27 +18,36 @@ def as_float(x: Tensor) -> Tensor:
 
 
 def as_mask(mask: Tensor | None, like: Tensor) -> Tensor:
-    """A boolean mask of the shape of `like`; None means that everything is valid."""
+    """A boolean mask of the shape of `like`; None: all documents are valid."""
     if mask is None:
         return ops.ones_like(like, dtype="bool")
     return ops.cast(ops.convert_to_tensor(mask), "bool")
 
 
 def lowest(x: Tensor) -> float:
-    """A finite stand-in for minus infinity that survives a subtraction in the dtype of `x`.
+    """A finite number in place of minus infinity, from which one can subtract in the dtype of `x`.
 
-    Never below the range of float32: through that a Python number comes to torch, also beside float64.
+    Never outside of the range of float32, to which torch casts Python numbers, also beside float64.
     """
     dtype = keras.backend.standardize_dtype(x.dtype)
     return float(np.finfo("float32" if dtype == "float64" else dtype).min) / 4
 
 
+class Cleaned(NamedTuple):
+    """Labels, scores and document weights, [B, N] of one float dtype and 0 where masked, with their mask."""
+
+    labels: Tensor
+    scores: Tensor
+    mask: Tensor
+    weight: Tensor
+
+
 def clean(
     labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None = None, temperature: float = 1.0
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Labels, scores / temperature, mask and item weights, all of one float type and 0 where masked.
+) -> Cleaned:
+    """Labels, scores / temperature, mask and document weights (1 by default), 0 where masked.
 
-    `where` comes before any arithmetic, so that NaN in a padded place reaches neither value nor gradient.
+    `where` comes before any arithmetic, so that a NaN in padding reaches neither value nor gradient.
     """
     scores = as_float(scores)
     mask = as_mask(mask, scores)
@@ -45,7 +56,7 @@ def clean(
     if item_weight is not None:
         weight = ops.where(mask, ops.cast(item_weight, scores.dtype), 0.0)
     scores = ops.where(mask, scores, 0.0)
-    return labels, scores / temperature if temperature != 1.0 else scores, mask, weight
+    return Cleaned(labels, scores / temperature if temperature != 1.0 else scores, mask, weight)
 
 
 def row_sum(x: Tensor) -> Tensor:
@@ -54,9 +65,9 @@ def row_sum(x: Tensor) -> Tensor:
 
 
 def without_nan(x: Tensor, key: Tensor | None = None) -> Tensor:
-    """x, but 0 where the key is NaN, as x itself is then; None: x is the key."""
-    if keras.backend.backend() == "torch":  # whose selects take ten times as long
-        return x.nan_to_num(nan=0.0, posinf=float("inf"), neginf=-float("inf"))
+    """x, but 0 where it is NaN. Where `key` is NaN exactly where x is, comparing that instead may be cheaper."""
+    if has_slow_selects():
+        return nan_to_zero(x)
     key = x if key is None else key
     return ops.where(key == key, x, 0.0)
 
@@ -80,7 +91,7 @@ def masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def below_top(scores: Tensor, mask: Tensor) -> Tensor:
-    """scores - their valid maximum, 0 where masked: near 0, where a float has its digits, at any common offset."""
+    """scores - their valid maximum, 0 where masked: no common offset costs digits."""
     top = ops.max(ops.where(mask, scores, lowest(scores)), axis=-1, keepdims=True)
     return ops.where(mask, scores - ops.stop_gradient(top), 0.0)
 
@@ -94,11 +105,11 @@ def masked_log_softmax(scores: Tensor, mask: Tensor) -> Tensor:
 def surprisal(scores: Tensor, mask: Tensor) -> Tensor:
     """Minus the log of the softmax over the valid documents, [B, N], at least 0; 0 where masked."""
     below, log_total = _below_log_total(scores, mask)
-    return ops.where(mask, log_total - below, 0.0)  # of one document 0.0, not -0.0
+    return ops.where(mask, log_total - below, 0.0)  # 0.0 for a single document, not -0.0
 
 
 def _below_log_total(scores: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """scores - max scores, very low where masked, and the log Σ exp of that, [B, 1]: no less than 0."""
+    """scores - max scores, very low where masked, and the log Σ exp of that, [B, 1]: at least 0."""
     low = lowest(scores)
     top = ops.stop_gradient(ops.max(ops.where(mask, scores, low), axis=-1, keepdims=True))
     below = ops.where(mask, scores - top, low)
@@ -107,6 +118,6 @@ def _below_log_total(scores: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def where_finite(function: Callable[[Tensor], Tensor], x: Tensor, filler: float = 0.0) -> Tensor:
-    """function(x), but x itself where x is NaN or infinite, so that no such place spoils a masked gradient."""
+    """function(x), but x itself where x is NaN or infinite, so that the gradient is finite there."""
     finite = ops.isfinite(x)
     return ops.where(finite, function(ops.where(finite, x, filler)), x)

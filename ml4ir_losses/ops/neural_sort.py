@@ -1,7 +1,7 @@
-"""NeuralSort's relaxed permutation matrix P: row r holds the shares of the documents in rank r.
+"""NeuralSort's relaxed permutation matrix P, [B, N, N]: row r distributes rank r over the documents.
 
-P_rk = softmax_k(f_r·v_k - Σ_j |v_k - v_j|), with f_r = n + 1 - 2r. Sums over P are taken in stripes of ranks, without P
-as a whole; what their gradients need of it are sums over the ranks of each document again.
+P is computed as in `dense_neural_sort`, but so that scores of any scale keep their digits. Sums over P are taken in
+stripes of ranks, without all of P in memory; their gradients are sums over the ranks of each document again.
 """
 
 from __future__ import annotations
@@ -9,19 +9,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.ops.backend import cumulative_sum, detached, gather_documents, has_accelerator, is_backend
 from ml4ir_losses.ops.counting import counts_below
-from ml4ir_losses.ops.kernels.compiling import has_accelerator
-from ml4ir_losses.ops.kernels.loops import detached, with_gradient
+from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.stripes import Stripe, extents_of, stripe_sums
-from ml4ir_losses.ops.masking import below_top, row_sum, safe_divide, without_nan
+from ml4ir_losses.ops.masking import below_top, lowest, row_sum, safe_divide, without_nan
 from ml4ir_losses.ops.sinkhorn import sinkhorn
 from ml4ir_losses.ops.soft_ranks import AtRank, RankFn
-from ml4ir_losses.ops.sorting import descending_order, rank_table, take
+from ml4ir_losses.ops.sorting import descending_order, rank_table
 
 Documents = Sequence[Tensor]
 
-_RANK, _DOCUMENT = 3, 5  # how many facts of a rank and of a document make a logit
+_RANK, _DOCUMENT = 3, 5  # the numbers of fields of a rank and of a document that make a logit
+
+
+def dense_neural_sort(scores: Tensor, mask: Tensor) -> Tensor:
+    """P_rk = softmax_k(f_r·s_k - Σ_j |s_k - s_j|), f_r = n + 1 - 2r, of a list's n valid documents; else 0."""
+    valid = ops.cast(mask, scores.dtype)
+    size = row_sum(valid)[:, None, None]
+    ranks = rank_table(scores)[None, :, None]
+    distances = ops.sum(valid[:, None, :] * ops.abs(scores[:, :, None] - scores[:, None, :]), axis=2)
+    logits = (size + 1.0 - 2.0 * ranks) * scores[:, None, :] - distances[:, None, :]
+    shares = ops.softmax(ops.where(mask[:, None, :], logits, lowest(scores)), axis=-1)
+    return ops.where(ops.logical_and(mask[:, None, :], ranks <= size), shares, 0.0)
 
 
 def neural_sort_ranks(temperature: float, sinkhorn_iterations: int = 0) -> RankFn:
@@ -92,17 +103,18 @@ def _expected_values(at_rank: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
 
 
 class _NeuralSort:
-    """What the logits of P need to know of each rank and of each document, [B, N] each; NaN in padding.
+    """The fields of ranks and of documents that make the logits of P, [B, N] each; NaN in padding.
 
-    With l_k = Σ_j sign(v_k - v_j) a logit is (f_r - l_k)·v_k + Σ_j sign(v_k - v_j)·v_j, and the largest one of rank r,
-    that of its own document, is subtracted. All this cancels: near v = 1e4 and n = 1000 the terms are 1e7, of which
-    float32 drops the digits that decide. So v is a whole multiple of a step, for which all sums are exact, and a rest.
+    Let v be the scores below their maximum and l_k = Σ_j sign(v_k - v_j). A logit is then
+    (f_r - l_k)·v_k + Σ_j sign(v_k - v_j)·v_j, less the largest logit of rank r, that of the r-th document. These terms
+    cancel: at v = 1e4 and n = 1000 they are 1e7, of which float32 loses the digits that matter. So v is split into an
+    integer multiple of a step, for which all sums are exact, and a remainder.
     """
 
     def __init__(self, scores: Tensor, mask: Tensor) -> None:
         values = below_top(scores, mask)
-        # By the scores: compilers subtract the top anew wherever it is needed, not always with the same rounding, and
-        # a number that is looked up must find itself. Where values tie and scores do not, the terms are 0 either way.
+        # By the scores, not by v: compilers may compute v twice, with different rounding, and the search must find
+        # equal numbers. Where two v are equal and their scores are not, the terms are 0 either way.
         scores = ops.where(mask, scores, 0.0)
         keys = ops.where(scores == 0, 0.0, -scores)  # no -0.0
         size = row_sum(ops.cast(mask, values.dtype))[:, None]
@@ -115,33 +127,32 @@ class _NeuralSort:
         factor = ops.where(rank <= size, size + 1.0 - 2.0 * rank, float("nan"))
         self.ranks, self.documents = [factor], [ops.where(mask, lead, float("nan"))]
 
-        # Beside a number 4n times as large v keeps multiples of a power of 2, with 22 bits for n·v.
+        # Adding and subtracting a number 4n times as large rounds v to multiples of a power of 2, with 22 bits for n·v.
         large = 4.0 * size * ops.max(-values, axis=-1, keepdims=True)
-        whole = (values + large) - large
-        surplus = factor - take(lead, self.order)  # 0 but for ties
-        for part in (whole, values - whole):
+        coarse = (values + large) - large
+        surplus = factor - gather_documents(lead, self.order)  # 0 except at ties
+        for part in (coarse, values - coarse):
             sums = self._signed_sums(part)
             self.documents += [part, sums]
-            self.ranks.append(surplus * take(part, self.order) + take(sums, self.order))
+            self.ranks.append(surplus * gather_documents(part, self.order) + gather_documents(sums, self.order))
 
     def gradient(self, to_value: Tensor, to_distance: Tensor) -> Tensor:
-        """The slope by the scores from Σ_r (f_r - l_k)·slope_rk and Σ_r slope_rk, slope_rk being that by the logits."""
+        """The gradient in the scores from Σ_r (f_r - l_k)·g_rk and Σ_r g_rk, where g is the gradient in the logits."""
         return ops.where(self.mask, to_value - self._signed_sums(to_distance), 0.0)
 
     def _signed_sums(self, x: Tensor) -> Tensor:
         """Σ_j sign(v_k - v_j)·x_j; the sign at ties is 0, the mean of both sides."""
-        ordered = take(ops.where(self.mask, x, 0.0), self.order)
-        # `ops.cumsum` narrows float64 on torch.
-        sums = ordered.cumsum(-1) if keras.backend.backend() == "torch" else ops.cumsum(ordered, axis=-1)
+        ordered = gather_documents(ops.where(self.mask, x, 0.0), self.order)
+        sums = cumulative_sum(ordered)
         sums = ops.concatenate([ops.zeros_like(sums[:, :1]), sums], axis=-1)
-        return sums[:, -1:] - take(sums, self.not_below) - take(sums, self.above)
+        return sums[:, -1:] - gather_documents(sums, self.not_below) - gather_documents(sums, self.above)
 
 
 @dataclass(frozen=True)
 class _ExpectedStripe(Stripe):
     """Σ_r P_rk·g_r."""
 
-    def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
+    def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
         _, powers, inverse = _softmax(rows, columns)
         return (), _over_ranks([rows[_RANK] * inverse], powers)
 
@@ -150,7 +161,7 @@ class _ExpectedStripe(Stripe):
 class _ExpectedSlopeStripe(Stripe):
     """The sums of slope_rk = g_r·P_rk·(u_k - Σ_i P_ri·u_i)."""
 
-    def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
+    def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
         _, powers, inverse = _softmax(rows, columns)
         weight, upstream = rows[_RANK] * inverse, without_nan(columns[_DOCUMENT])
         mean = row_sum(powers * upstream)[:, :, None] * inverse
@@ -162,14 +173,14 @@ class _ExpectedSlopeStripe(Stripe):
 class _EntropyStripe(Stripe):
     """-Σ_k T_rk·ln P_rk, and the sums of slope_rk = P_rk - T_rk."""
 
-    def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
+    def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
         logits, powers, inverse = _softmax(rows, columns)
         _, target, target_inverse = _softmax([rows[0], *rows[_RANK:]], columns[_DOCUMENT:])
         missing = -row_sum(target * logits)[:, :, None] * target_inverse
         entropy = missing - ops.log(ops.where(inverse > 0, inverse, 1.0))
         (own,) = _slope_sums(rows, columns, [inverse], powers)
-        (wanted,) = _slope_sums(rows, columns, [target_inverse], target)
-        return (entropy[:, :, 0],), [x - y for x, y in zip(own, wanted, strict=True)]
+        (desired,) = _slope_sums(rows, columns, [target_inverse], target)
+        return (entropy[:, :, 0],), [x - y for x, y in zip(own, desired, strict=True)]
 
 
 def _softmax(rank: Documents, document: Documents) -> tuple[Tensor, Tensor, Tensor]:
@@ -186,7 +197,7 @@ def _softmax(rank: Documents, document: Documents) -> tuple[Tensor, Tensor, Tens
 def _slope_sums(rank: Documents, document: Documents, weights: Documents, x: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Σ_r (f_r - l_k)·weight_r·x_rk and Σ_r weight_r·x_rk of each weight.
 
-    f_r - l_k is small where x is large, and so are the differences to the first rank of a stripe.
+    Where x is large, f_r - l_k is small, and so is f_r less the f of the stripe's first rank: no digits are lost.
     """
     factor, first, lead = rank[0], without_nan(rank[0][:, 0]), without_nan(document[0][:, 0])
     sums = _over_ranks([*weights, *((factor - first[:, :, None]) * weight for weight in weights)], x)
@@ -196,7 +207,7 @@ def _slope_sums(rank: Documents, document: Documents, weights: Documents, x: Ten
 
 def _over_ranks(weights: Documents, x: Tensor) -> list[Tensor]:
     """Σ_r weight_r·x_rk for each of the weights [G, T, 1], [G, W]."""
-    if has_accelerator() and keras.backend.backend() != "torch":
+    if has_accelerator() and not is_backend("torch"):
         # Not as a product: TensorFlow and JAX round its factors to 10 bits there.
         return [ops.sum(without_nan(weight) * x, axis=1) for weight in weights]
     # `@`: `ops.matmul` of float64 is float32 on torch.

@@ -1,4 +1,7 @@
-"""Sums over the pairs of documents of a query, value and gradient in one pass."""
+"""Sums of a function of score differences over the pairs of documents of a query, value and gradient in one pass.
+
+`pair_sums` computes `dense_pair_sums` with the memory of one stripe of pairs.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from functools import reduce
 from operator import mul as multiply
 from typing import ClassVar, NamedTuple, Protocol
 
-from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.ops.backend import has_slow_selects, nan_to_zero
 from ml4ir_losses.ops.counting import counts_below
+from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.logarithms import log1p_ratio
-from ml4ir_losses.ops.kernels.loops import with_gradient
 from ml4ir_losses.ops.kernels.odds import odds, powers
 from ml4ir_losses.ops.kernels.stripes import Stripe, dense_sums, extents_of, stripe_sums
 from ml4ir_losses.ops.masking import row_sum
@@ -21,18 +25,27 @@ Term = Callable[[Tensor], tuple[Tensor, Tensor]]
 """A function of the margin of a pair, and its derivative. Hashable, and equal to others that do the same."""
 
 
+def dense_pair_sums(
+    term: Term, labels: Tensor, scores: Tensor, mask: Tensor, weight: Tensor, pair_weights: Tensor
+) -> Tensor:
+    """Σ w_i·Λ_ij·term(s_i - s_j) over the pairs y_i > y_j of valid documents, [B]; weights Λ [B, N, N]."""
+    pairs = ops.logical_and(valid_pairs(mask), pair_differences(labels) > 0)
+    values, _ = term(pair_differences(scores))
+    return ops.sum(ops.where(pairs, weight[:, :, None] * pair_weights * values, 0.0), axis=(1, 2))
+
+
 class Weighing(Protocol):
-    """How much a pair counts by what is known of its two documents."""
+    """The weight of a pair as a function of its two documents."""
 
     symmetric: ClassVar[bool]
-    """True where (i, j) counts as (j, i) does, so that one serves for both."""
+    """True if Λ_ij = Λ_ji."""
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
-        """Λ of the pair (row, column) from its facts and from the table's entry for the distance of their ranks."""
+        """Λ of the pair (row, column) from its fields and from the table's entry for the distance of their ranks."""
 
 
 class OddsTerm(ABC):
-    """A term that is made of e^-x, which kernels have at less than the price of an exponential."""
+    """A term that is a function of e^-x, which kernels compute without an exponential per pair."""
 
     @abstractmethod
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,7 +53,7 @@ class OddsTerm(ABC):
 
     @abstractmethod
     def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The term at x, its derivative at x and its derivative at -x, from e^-x too, float32."""
+        """The term at x and its derivatives at x and at -x, given x and odds = e^-x, float32."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,7 @@ class Quantile:
     squared: bool = False
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        # No `where` of numbers: torch takes them as float32, also beside float64.
+        # No `where` of two Python numbers, which is float32 on torch, also beside float64.
         factor = (1.0 - self.tau) * ops.cast(x > 0, x.dtype) - self.tau * ops.cast(x < 0, x.dtype)
         if self.squared:
             return ops.abs(factor) * ops.square(x), 2.0 * ops.abs(factor) * x
@@ -106,14 +119,14 @@ class Quantile:
 
 @dataclass(frozen=True)
 class _PairStripe(Stripe):
-    """Value and slope of each row: Σ_j Λ·term and its derivative by the row's score, also as the second of a pair."""
+    """Σ_j Λ_ij·term of each row i, and the derivative of all its pairs, also as their second document, by s_i."""
 
     term: Term
     parts: int
     weighted: bool
-    both: bool
+    all_pairs: bool
     weighing: Weighing | None
-    facts: int
+    fields: int
 
     def prepare(self, documents: Sequence[Tensor]) -> Sequence[Tensor]:
         if not isinstance(self.term, OddsTerm):
@@ -125,42 +138,43 @@ class _PairStripe(Stripe):
         return [*documents, fraction, inverse, sum(x[2] for x in each)]
 
     def __call__(
-        self, rows: Sequence[Tensor], columns: Sequence[Tensor], near: Tensor | None
+        self, rows: Sequence[Tensor], columns: Sequence[Tensor], at_distance: Tensor | None
     ) -> tuple[tuple[Tensor, Tensor], tuple[()]]:
         (label, *row), (other, *column) = rows, columns
         difference = row[0] - column[0]
-        for one, two in zip(row[1 : self.parts], column[1 : self.parts], strict=True):
-            difference = difference + (one - two)
+        for part, other_part in zip(row[1 : self.parts], column[1 : self.parts], strict=True):
+            difference = difference + (part - other_part)
         row, column = row[self.parts :], column[self.parts :]
         weights = (row.pop(0), column.pop(0)) if self.weighted else ()
-        first, second = _flags(label, other, self.both)
-        if isinstance(self.term, OddsTerm) and len(row) > self.facts:
-            ratio = odds(row[self.facts :], column[self.facts :])
+        first, second = _flags(label, other, self.all_pairs)
+        if isinstance(self.term, OddsTerm) and len(row) > self.fields:
+            ratio = odds(row[self.fields :], column[self.fields :])
             value, slope, back = self.term.of_odds(difference, ratio)
-        elif self.both:
+        elif self.all_pairs:
             value, slope = self.term(difference)
             _, back = self.term(-difference)
         else:
-            value, slope = self.term(_turned(first, second, difference))
+            value, slope = self.term(_better_less_worse(first, second, difference))
             back = slope
         if weights:
             slope, back = weights[0] * slope, weights[1] * back
         if self.weighing is not None:
-            factor = self.weighing.between(row[: self.facts], column[: self.facts], near)
+            factor = self.weighing.between(row[: self.fields], column[: self.fields], at_distance)
             value, slope = factor * value, factor * slope
             if not self.weighing.symmetric:
-                turned = near if near is None or len(near.shape) == 2 else ops.swapaxes(near, 1, 2)
-                factor = self.weighing.between(column[: self.facts], row[: self.facts], turned)
+                if at_distance is not None and len(at_distance.shape) == 3:  # Λ itself
+                    at_distance = ops.swapaxes(at_distance, 1, 2)
+                factor = self.weighing.between(column[: self.fields], row[: self.fields], at_distance)
             back = factor * back
-        slopes = _kept(first, slope - back) if self.both else _either(first, slope, second, -back)
-        return (row_sum(_kept(first, value)), row_sum(slopes)), ()
+        slopes = _where_pair(first, slope - back) if self.all_pairs else _either(first, slope, second, -back)
+        return (row_sum(_where_pair(first, value)), row_sum(slopes)), ()
 
 
-def _flags(label: Tensor, other: Tensor, both: bool) -> tuple[Tensor, Tensor]:
-    """Which (i, j) are pairs and which (j, i) are: true or false, but on torch, where those are slow, 1 or 0 or NaN."""
-    numbers = keras.backend.backend() == "torch"
-    if both:  # all of documents, whose labels are not NaN
-        known = [ops.cast(x == x, x.dtype) if numbers else x == x for x in (label, other)]
+def _flags(label: Tensor, other: Tensor, all_pairs: bool) -> tuple[Tensor, Tensor]:
+    """Where (i, j) is a pair, and where (j, i) is: booleans, or 1, 0 and NaN where selects are slow."""
+    numbers = has_slow_selects()
+    if all_pairs:
+        known = [ops.cast(x == x, x.dtype) if numbers else x == x for x in (label, other)]  # not NaN
         valid = known[0] * known[1] if numbers else ops.logical_and(*known)
         return valid, valid
     if numbers:
@@ -169,32 +183,35 @@ def _flags(label: Tensor, other: Tensor, both: bool) -> tuple[Tensor, Tensor]:
     return label > other, label < other
 
 
-def _kept(flag: Tensor, x: Tensor) -> Tensor:
-    """x of pairs, 0 of others, whatever it is there."""
-    if keras.backend.backend() == "torch":
-        kept = flag * x
-        return kept.nan_to_num_(nan=0.0, posinf=float("inf"), neginf=-float("inf"))  # in its place: memory counts
+def _where_pair(flag: Tensor, x: Tensor) -> Tensor:
+    """x where the flag marks a pair, else 0, also where x is NaN."""
+    if has_slow_selects():
+        return nan_to_zero(flag * x, in_place=True)
     return ops.where(flag, x, 0.0)
 
 
 def _either(first: Tensor, x: Tensor, second: Tensor, y: Tensor) -> Tensor:
-    """x of the first pairs, y of the second, 0 of others."""
-    if keras.backend.backend() == "torch":
-        return _kept(first, x) + _kept(second, y)
+    """x where the first flag marks a pair, y where the second does, else 0."""
+    if has_slow_selects():
+        return _where_pair(first, x) + _where_pair(second, y)
     return ops.where(first, x, ops.where(second, y, 0.0))
 
 
-def _turned(first: Tensor, second: Tensor, difference: Tensor) -> Tensor:
-    """The score of the better document less that of the other; anything where they are no pair."""
-    if keras.backend.backend() == "torch":
+def _better_less_worse(first: Tensor, second: Tensor, difference: Tensor) -> Tensor:
+    """The score of the document with the higher label less that of the other; arbitrary where they are no pair."""
+    if has_slow_selects():
         return (first - second) * difference
     return ops.where(second, -difference, difference)
 
 
 class PairWeights(NamedTuple):
-    """Λ of the pairs of documents: what `between` needs of each, its table by distance of ranks, or Λ itself.
+    """Λ of the pairs of documents: the arguments of `weighing.between`.
 
-    With `reach`, Λ is 0 where neither document is among the first `reach`.
+    Args:
+        facts: fields of each document, [B, N].
+        steps: a table by distance of ranks, [N] or longer.
+        given: Λ itself, [B, N, N].
+        reach: Λ is 0 where neither document is among the first `reach`; None: no such limit.
     """
 
     weighing: Weighing
@@ -206,7 +223,7 @@ class PairWeights(NamedTuple):
 
 @dataclass(frozen=True)
 class _Given:
-    """Λ as it is."""
+    """Λ itself, [B, N, N]."""
 
     symmetric: ClassVar[bool] = False
 
@@ -215,7 +232,7 @@ class _Given:
 
 
 def given_weights(weights: Tensor) -> PairWeights:
-    """Λ as a tensor, [B, N, N]: for weights that come from outside."""
+    """User-defined pair weights Λ as a full tensor, [B, N, N]."""
     return PairWeights(_Given(), given=ops.stop_gradient(weights))
 
 
@@ -226,17 +243,17 @@ def pair_sums(
     mask: Tensor,
     weight: Tensor | None = None,
     pair_weights: PairWeights | None = None,
-    both: bool = False,
+    all_pairs: bool = False,
 ) -> Tensor:
     """Σ w_i·Λ_ij·term(s_i - s_j) over the pairs y_i > y_j, [B]; memory B·N and that of a stripe.
 
     Value and gradient come from one pass. Labels and Λ get no gradient.
 
     Args:
-        scores: [B, N]; a tuple of them is added up difference by difference, so that no digits are lost.
+        scores: [B, N]; of a tuple the differences are added, not the scores, so that no digits are lost.
         weight: w, [B, N]; None: 1.
         pair_weights: Λ; None: 1. Where it depends on ranks, the documents are in the order of their ranks.
-        both: over all (i, j) of valid documents, also (j, i) and (i, i), instead of y_i > y_j.
+        all_pairs: sum over all (i, j) of valid documents, with (j, i) and (i, i), instead of y_i > y_j.
     """
     parts = scores if isinstance(scores, tuple) else (scores,)
     inputs = parts if weight is None else (*parts, weight)
@@ -244,7 +261,8 @@ def pair_sums(
     facts, steps, given, reach = (), None, None, None
     if pair_weights is not None:
         facts, steps, given, reach = pair_weights[1:]
-    stripe = _PairStripe(term, len(parts), weight is not None, both, pair_weights and pair_weights.weighing, len(facts))
+    weighing = pair_weights and pair_weights.weighing
+    stripe = _PairStripe(term, len(parts), weight is not None, all_pairs, weighing, len(facts))
     tables = [x for x in (steps, given) if x is not None]
 
     def total(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
@@ -269,12 +287,12 @@ def _sums(
         return dense_sums(stripe, documents, documents, tables[0])
     extents, steps = extents_of(documents[0] == documents[0]), tables[0] if tables else None
     if reach is None or reach >= (documents[0].shape[1] or reach + 1):
-        return stripe_sums(stripe, (2, 0), documents, documents, extents, steps=steps)
-    # The first documents against all, and all others against the first: no more counts.
+        return stripe_sums(stripe, (2, 0), documents, documents, extents, distance_table=steps)
+    # The first `reach` documents against all, and all others against these: other pairs have no weight.
     first, others = [x[:, :reach] for x in documents], [x[:, reach:] for x in documents]
-    above = stripe_sums(stripe, (2, 0), first, documents, extents, steps=steps)
-    below = stripe_sums(stripe, (2, 0), others, first, extents, first_row=reach, steps=steps)
-    return [ops.concatenate(both, axis=1) for both in zip(above, below, strict=True)]
+    above = stripe_sums(stripe, (2, 0), first, documents, extents, distance_table=steps)
+    below = stripe_sums(stripe, (2, 0), others, first, extents, first_row=reach, distance_table=steps)
+    return [ops.concatenate(parts, axis=1) for parts in zip(above, below, strict=True)]
 
 
 def ordered_pair_weight(labels: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
@@ -282,10 +300,10 @@ def ordered_pair_weight(labels: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     return row_sum(weight * ops.cast(counts_below(labels, labels, mask), weight.dtype))
 
 
-def all_pair_weight(mask: Tensor, weight: Tensor, itself: bool = False) -> Tensor:
-    """Σ w_i over all (i, j) of valid documents, [B], also (i, i) where `itself`."""
+def all_pair_weight(mask: Tensor, weight: Tensor, with_itself: bool = False) -> Tensor:
+    """Σ w_i over all (i, j) of valid documents, [B], with (i, i) if `with_itself`."""
     size = row_sum(ops.cast(mask, weight.dtype))
-    return (size if itself else ops.relu(size - 1.0)) * row_sum(weight)
+    return (size if with_itself else ops.relu(size - 1.0)) * row_sum(weight)
 
 
 def valid_pairs(mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the replicas of a distributed step know of one another."""
+"""The rows of all replicas of a distributed training step."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import warnings
 from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, keras
+from ml4ir_losses.ops.backend import is_backend
 
 
 def gather_rows(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Any]:
-    """The rows of all replicas, of each tensor [B, ...], and how many of them stand before those of this replica.
+    """The rows of all replicas, of each tensor [B, ...], and the number of those before the rows of this replica.
 
     The gradient flows back to every replica. Under a `tf.distribute` strategy; elsewhere the tensors themselves and 0.
     """
-    if keras.backend.backend() == "tensorflow":
+    if is_backend("tensorflow"):
         import tensorflow as tf
 
         context = tf.distribute.get_replica_context()

@@ -1,4 +1,4 @@
-"""Gumbel noise, by which a softmax over documents is sampled."""
+"""Gumbel noise, with which documents are sampled from a softmax."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.masking import below_top, masked_log_softmax
 
-_LEAST = 1e-37  # a normal float32: ln 0 never comes up
+_LEAST = 1e-37  # a normal float32, so that ln 0 does not occur
 
 
 def gumbel_noise(like: Tensor, sample_size: int, seed: Any = None) -> Tensor:
     """`sample_size` draws of standard Gumbel noise of the shape and dtype of `like`: [B, N] → [S, B, N].
 
     `seed` is a number, a `keras.random.SeedGenerator`, or None for Keras' global generator. What is drawn is float32,
-    so that float64 scores meet the same noise.
+    so that float64 scores get the same noise.
     """
     uniform = keras.random.uniform((sample_size, *ops.shape(like)), minval=_LEAST, dtype="float32", seed=seed)
     return -ops.log(-ops.log(ops.cast(uniform, like.dtype)))

@@ -10,17 +10,18 @@ from collections.abc import Callable
 from typing import Literal
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.kernels.compiling import exact_products
+from ml4ir_losses.ops.backend import exact_products
 from ml4ir_losses.ops.masking import safe_divide, safe_sqrt
 
 Compare = Callable[[Tensor, Tensor], Tensor]
-_SHORTEST = 1e-30  # the gradient of what is shorter overflows
+_SHORTEST = 1e-30  # the gradient at shorter vectors overflows
 _CHUNK = 16  # dimensions at a time where a matrix needs their differences one by one
 
 
-def unit(x: Tensor) -> Tensor:
+def unit_vectors(x: Tensor) -> Tensor:
     """Rows of length 1, [..., D]; a zero row stays 0, with a zero gradient, and so does one of no entry above 1e-30."""
-    # By its largest entry first: squares neither overflow nor vanish. The length cancels it, so it needs no gradient.
+    # Divided by the largest entry first, so that squares neither overflow nor underflow. That factor cancels in the
+    # result, so it needs no gradient.
     scale = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
     scale = ops.where(scale > _SHORTEST, scale, 0.0)
     x = safe_divide(x, scale * ops.ones_like(x))
@@ -34,7 +35,7 @@ def paired_dot(a: Tensor, b: Tensor) -> Tensor:
 
 def paired_cosine(a: Tensor, b: Tensor) -> Tensor:
     """The cosine; 0 with a zero vector."""
-    return paired_dot(unit(a), unit(b))
+    return paired_dot(unit_vectors(a), unit_vectors(b))
 
 
 def paired_squared_euclidean(a: Tensor, b: Tensor) -> Tensor:
@@ -61,12 +62,12 @@ def dot_matrix(a: Tensor, b: Tensor) -> Tensor:
 
 def cosine_matrix(a: Tensor, b: Tensor) -> Tensor:
     """The cosine of all rows; 0 with a zero vector."""
-    return dot_matrix(unit(a), unit(b))
+    return dot_matrix(unit_vectors(a), unit_vectors(b))
 
 
 def squared_euclidean_matrix(a: Tensor, b: Tensor) -> Tensor:
     """Σ_d (a - b)² of all rows, without their differences: B·M numbers, not B·M·D."""
-    # About a common point, so that what is far from 0 keeps its digits.
+    # Relative to their mean, so that points far from 0 keep their digits.
     centre = ops.stop_gradient(ops.mean(b, axis=0, keepdims=True))
     a, b = a - centre, b - centre
     squares = ops.sum(ops.square(a), axis=-1)[:, None] + ops.sum(ops.square(b), axis=-1)[None, :]

@@ -1,4 +1,4 @@
-"""Sinkhorn scaling whose backward pass keeps vectors, not matrices."""
+"""Sinkhorn scaling whose backward pass keeps vectors, not matrices; `dense_sinkhorn` is what it computes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ from collections.abc import Callable
 from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.kernels.compiling import exact_products, loop
-from ml4ir_losses.ops.kernels.loops import with_gradient
+from ml4ir_losses.ops.backend import exact_products, loop
+from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.masking import safe_divide
+
+
+def dense_sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
+    """Divides columns, then rows, by their sums, `iterations` times; the backward pass keeps every matrix."""
+    for _ in range(iterations):
+        for axis in (1, 2):
+            matrix = safe_divide(matrix, ops.sum(matrix, axis=axis, keepdims=True) * ops.ones_like(matrix))
+    return matrix
 
 
 def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
     """Divides columns, then rows, by their sums, `iterations` times: [B, N, N] → nearly doubly stochastic.
 
     Rows and columns of zeros stay zeros. Every other column must hold an entry well above 0, as NeuralSort's do.
-    The result is diag(r)·K·diag(c), and so is every step on the way: the backward pass needs only r and c of each,
-    memory B·N·iterations beside the matrix.
+    The matrix after every iteration is diag(r)·K·diag(c), so that the backward pass needs only r and c of each: memory
+    B·N·iterations beside the matrix.
     """
 
     def scale(matrix: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
@@ -38,8 +46,8 @@ def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
                 column = columns[t]
                 before = -(to_column + _left(change, matrix)) * column * column
                 to_row = _right(matrix, before)
-                none = ops.zeros_like(to_column, dtype=matrix.dtype)
-                return rows[t], to_row, none, _put(left, t, change), _put(right, t, before)
+                zeros = ops.zeros_like(to_column, dtype=matrix.dtype)
+                return rows[t], to_row, zeros, _put(left, t, change), _put(right, t, before)
 
             weighted = upstream * matrix
             slopes = _right(weighted, columns[-1]), _left(last, weighted)

@@ -1,8 +1,8 @@
 """Rank functions: from scores to the ranks of documents, exact or smooth.
 
 A rank function turns scores and mask, [B, N], into `at_rank`: given an elementwise function of 1-based ranks,
-`at_rank(function)` is the value, or expected value, that it takes at every document, [B, N]. A metric that is written
-over `at_rank` has its smooth surrogates for free.
+`at_rank(function)` is its value, or expected value, at each document, [B, N]. Of a metric that is written in terms of
+`at_rank`, smooth surrogates follow without further code. `approx_ranks` computes `dense_approx_ranks` in stripes.
 """
 
 from __future__ import annotations
@@ -11,16 +11,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.kernels.loops import detached, with_gradient
+from ml4ir_losses.ops.backend import detached
+from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.odds import odds, powers
 from ml4ir_losses.ops.kernels.stripes import Stripe, extents_of, stripe_sums
 from ml4ir_losses.ops.masking import row_sum, without_nan
-from ml4ir_losses.ops.pairs import SoftZeroOne
+from ml4ir_losses.ops.pairs import SoftZeroOne, valid_pairs
 from ml4ir_losses.ops.sorting import ranks
 
 AtRank = Callable[[Callable[[Tensor], Tensor]], Tensor]
 RankFn = Callable[[Tensor, Tensor], AtRank]
 Documents = Sequence[Tensor]
+
+
+def dense_approx_ranks(scores: Tensor, mask: Tensor, temperature: float) -> Tensor:
+    """1/2 + Σ_j σ((s_j - s_i)/T) over the valid documents j, [B, N], 1/2 where masked."""
+    lead = (scores[:, None, :] - scores[:, :, None]) / temperature
+    return 0.5 + ops.sum(ops.where(valid_pairs(mask), ops.sigmoid(lead), 0.0), axis=2)
 
 
 def exact_ranks(scores: Tensor, mask: Tensor) -> AtRank:
@@ -37,8 +44,8 @@ def approx_ranks(temperature: float) -> RankFn:
         (above,) = stripe_sums(_RankStripe(temperature), (1, 0), documents, documents, extents_of(mask > 0))
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
-            given = (*documents, detached(upstream))
-            return tuple(stripe_sums(_RankSlopeStripe(temperature), (1, 0), given, given, extents_of(mask > 0)))
+            fields = (*documents, detached(upstream))
+            return tuple(stripe_sums(_RankSlopeStripe(temperature), (1, 0), fields, fields, extents_of(mask > 0)))
 
         return 0.5 + above, pull_back
 
@@ -50,8 +57,8 @@ def approx_ranks(temperature: float) -> RankFn:
 
 
 @dataclass(frozen=True)
-class _LeadStripe(Stripe):
-    """What sums functions of (s_i - s_j)/T."""
+class _LagStripe(Stripe):
+    """Sums of functions of (s_i - s_j)/T."""
 
     temperature: float
 
@@ -61,26 +68,26 @@ class _LeadStripe(Stripe):
     def lag(self, rows: Documents, columns: Documents) -> Tensor:
         return (rows[0] - columns[0]) / self.temperature
 
-    def shares(self, lag: Tensor, rows: Documents, columns: Documents, facts: int) -> tuple[Tensor, Tensor]:
-        """σ((s_j - s_i)/T) and minus its derivative, from the powers behind the facts if there are any."""
-        if len(rows) == facts:
+    def shares(self, lag: Tensor, rows: Documents, columns: Documents, fields: int) -> tuple[Tensor, Tensor]:
+        """σ((s_j - s_i)/T) and minus its derivative, from the powers that follow the fields if there are any."""
+        if len(rows) == fields:
             return SoftZeroOne()(lag)
-        return SoftZeroOne().of_odds(lag, odds(rows[facts:], columns[facts:]))[:2]
+        return SoftZeroOne().of_odds(lag, odds(rows[fields:], columns[fields:]))[:2]
 
 
-class _RankStripe(_LeadStripe):
+class _RankStripe(_LagStripe):
     """Σ_j σ((s_j - s_i)/T)."""
 
-    def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
+    def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
         lag = self.lag(rows, columns)
         above, _ = self.shares(lag, rows, columns, 1)
         return (row_sum(without_nan(above, lag)),), ()
 
 
-class _RankSlopeStripe(_LeadStripe):
-    """Σ_j σ'((s_j - s_i)/T)·(u_j - u_i)/T, where u is the slope by the ranks."""
+class _RankSlopeStripe(_LagStripe):
+    """Σ_j σ'((s_j - s_i)/T)·(u_j - u_i)/T, where u is the gradient in the ranks."""
 
-    def __call__(self, rows: Documents, columns: Documents, near: Tensor | None) -> tuple[Documents, Documents]:
+    def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
         lag = self.lag(rows, columns)
         _, slope = self.shares(lag, rows, columns, 2)
         change = slope * (rows[1] - columns[1]) / self.temperature

@@ -1,4 +1,7 @@
-"""Exact sums over the tail of a list, and the Plackett-Luce model of an order, which consists of them."""
+"""Exact sums over the tails of a list, and the Plackett-Luce likelihood of an order, which consists of them.
+
+`tail_sums` computes `dense_tail_sums` in N log N and at any spread of x; `plackett_luce` sums them with weights.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,35 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.kernels.compiling import compiled, loop, of_few_widths
-from ml4ir_losses.ops.kernels.loops import with_gradient
+from ml4ir_losses.ops.backend import loop, scattered
+from ml4ir_losses.ops.kernels.compiling import compiled, kernel_shape, padded
+from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.masking import lowest, row_sum
-from ml4ir_losses.ops.sorting import scattered
 
-_SMALL = 2**12  # numbers; so few are not worth a compilation
+_SMALL = 2**12  # up to so many numbers a compilation does not pay
+
+
+def dense_tail_sums(x: Tensor) -> Tensor:
+    """log Σ_{j≥i} exp(x_j - x_i) for every i, [B, N] → [B, N]; memory B·N²."""
+    places = ops.arange(ops.shape(x)[1])
+    differences = x[:, None, :] - x[:, :, None]
+    return ops.logsumexp(ops.where(places[None, :] >= places[:, None], differences, -float("inf")), axis=-1)
 
 
 def tail_sums(x: Tensor) -> Tensor:
     """log Σ_{j≥i} exp(x_j - x_i) for every i, [B, N] → [B, N], exact at any spread of x.
 
-    Every tail has a maximum of its own, so one shift per list would under- or overflow. Here each tail is summed
-    beside its maximum, and shrinks as that grows: t_i = exp(x_i - m_i) + exp(m_{i+1} - m_i)·t_{i+1}. Only differences
-    of x enter, so that no digits go to a common offset.
+    With one shift per list the sums of some tails would underflow or overflow. Here each tail is summed relative to its
+    own maximum m_i: t_i = exp(x_i - m_i) + exp(m_{i+1} - m_i)·t_{i+1}. Only differences of x enter, so that a common
+    offset costs no digits.
     """
 
     def summed(x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        size = ops.shape(x)[1]
-        tails, *kept = _quick(_tail_sums, x)(of_few_widths(x, lowest(x), size))
-        slopes = _quick(_slopes, x)
-        return tails[:, :size], lambda upstream: (slopes(of_few_widths(upstream, 0.0, size), *kept)[:, :size],)
+        rows, size = ops.shape(x)
+        shape = _shape(x)
+        tails, *saved = _kernel(_tail_sums, x)(padded(x, *shape, lowest(x)))
+        slopes = _kernel(_slopes, x)
+        return tails[:rows, :size], lambda upstream: (slopes(padded(upstream, *shape, 0.0), *saved)[:rows, :size],)
 
     return with_gradient(summed, (ops.convert_to_tensor(x),))
 
@@ -39,27 +50,36 @@ def plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> Tensor:
         order: [B, N], the document at each rank, the masked ones last.
         weight: [B, N], of the ranks, 0 where masked.
 
-    The slopes are found beside the values, while the order is at hand.
+    The gradient is computed with the value, for which the scores are in order.
     """
 
     def summed(scores: Tensor, order: Tensor, weight: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        size = ops.shape(scores)[1]
-        places = ops.cast(order, "int32")
-        if not isinstance(size, int):  # what is filled up is at its own place
-            places = ops.cast(of_few_widths(order + 1.0, 0.0, size), "int32") - 1
-            places = ops.where(places < 0, ops.arange(ops.shape(places)[1], dtype="int32"), places)
-        lists = of_few_widths(scores, lowest(scores), size), places, of_few_widths(weight, 0.0, size)
-        values, slopes = _quick(_plackett_luce, scores)(*lists)
-        return values, lambda upstream: (upstream[:, None] * slopes[:, :size],)
+        rows, size = ops.shape(scores)
+        shape = _shape(scores)
+        places = ops.cast(padded(order, *shape, -1.0), "int32")
+        in_place = ops.arange(ops.shape(places)[1], dtype="int32")
+        places = ops.where(places < 0, in_place, places)  # padding stays where it is
+        lists = padded(scores, *shape, lowest(scores)), places, padded(weight, *shape, 0.0)
+        values, slopes = _kernel(_plackett_luce, scores)(*lists)
+        return values[:rows], lambda upstream: (upstream[:, None] * slopes[:rows, :size],)
 
     return with_gradient(summed, (scores,), (ops.cast(order, scores.dtype), weight))
 
 
-def _quick(function: Any, x: Tensor) -> Any:
-    """The function, compiled unless x is known to be small."""
+def _is_small(x: Tensor) -> bool:
     rows, size = x.shape
-    small = isinstance(rows, int) and isinstance(size, int) and rows * size <= _SMALL
-    return function if small else compiled(function)
+    return isinstance(rows, int) and isinstance(size, int) and rows * size <= _SMALL
+
+
+def _kernel(function: Any, x: Tensor) -> Any:
+    """The function, compiled unless x is known to be small."""
+    return function if _is_small(x) else compiled(function)
+
+
+def _shape(x: Tensor) -> tuple[Any, Any]:
+    """The shape that the kernel takes x in."""
+    rows, size = ops.shape(x)
+    return (rows, size) if _is_small(x) else kernel_shape(rows, size, x)
 
 
 class _Tails(NamedTuple):
@@ -71,7 +91,7 @@ class _Tails(NamedTuple):
 def _tail_sums(x: Tensor) -> _Tails:
     top = _largest_of_tails(x)
     own = ops.exp(x - top)
-    # Of the last there is no tail: at the lowest number it is worth nothing beside any score.
+    # Behind the last place the tail is empty: exp(lowest - m) is 0.
     shrink = ops.exp(_from(top, 1, lowest(x)) - top)
     totals = _weighted_tails(own, shrink)
     return _Tails(top - x + ops.log(totals), own / totals, shrink * _from(totals, 1, 0.0) / totals)
@@ -79,7 +99,7 @@ def _tail_sums(x: Tensor) -> _Tails:
 
 def _slopes(upstream: Tensor, shares: Tensor, shrinks: Tensor) -> Tensor:
     """The gradient of Σ upstream·sums in x: share_j · Σ_{i≤j} upstream_i · (tail of j in that of i) - upstream_j."""
-    # From the other end, where the sum runs over what comes before.
+    # Reversed, so that the sum over i ≤ j is a tail sum.
     upstream_back, shrinks_back = ops.flip(upstream, axis=1), _from(ops.flip(shrinks, axis=1), 1, 0.0)
     return shares * ops.flip(_weighted_tails(upstream_back, shrinks_back), axis=1) - upstream
 
@@ -95,7 +115,7 @@ def _plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> tuple[Tenso
 
 
 def _largest_of_tails(x: Tensor) -> Tensor:
-    """max_{j≥i} x_j, [B, N], by doubling the reach."""
+    """max_{j≥i} x_j, [B, N], by doubling the length of the tail that is summed."""
 
     def step(level: Tensor, top: Tensor) -> tuple[Tensor]:
         further = _from(top, 2**level, lowest(x))
@@ -105,7 +125,7 @@ def _largest_of_tails(x: Tensor) -> Tensor:
 
 
 def _weighted_tails(x: Tensor, factor: Tensor) -> Tensor:
-    """t_i = x_i + factor_i·t_{i+1}, [B, N], by doubling the reach."""
+    """t_i = x_i + factor_i·t_{i+1}, [B, N], by doubling the length of the tail that is summed."""
 
     def step(level: Tensor, total: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
         reach = 2**level
@@ -115,13 +135,13 @@ def _weighted_tails(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def _from(x: Tensor, first: Any, filler: float) -> Tensor:
-    """x[:, first:], filled up to its width."""
+    """x[:, first:], padded to the width of x with the filler."""
     padded = ops.concatenate([x, ops.full_like(x, filler, dtype=x.dtype)], axis=1)
     return ops.slice(padded, (0, first), ops.shape(x))
 
 
 def _levels(x: Tensor) -> Any:
-    """How often 1 must be doubled to reach the width of x."""
+    """The number of doublings from 1 to at least the width of x."""
     size = ops.shape(x)[1]
     if isinstance(size, int):
         return (size - 1).bit_length()

@@ -1,4 +1,4 @@
-"""Keras' `sample_weight`, told apart by its shape."""
+"""Keras' `sample_weight`, split by its shape."""
 
 from __future__ import annotations
 

@@ -97,17 +97,29 @@ class TestLabels:
         with pytest.raises(UserError, match=r"class numbers"):
             get_loss("cos_face").get_loss_fn()(np.array(labels), np.zeros((2, 3)))
 
-    @pytest.mark.parametrize("key", MINED)
-    def test_batch_without_two_rows_of_a_class_is_refused(self, key):
-        """A direct call says that there is nothing to learn; beside other classes such a row is a negative."""
-        x, fn = RNG.normal(size=(4, 8)), get_loss(key).get_loss_fn()
-        with pytest.raises(UserError, match=r"needs a class with two rows.*alone in its class.*\[0 1 2 3\]") as caught:
-            fn(np.arange(4), x)
-        assert "\n" not in str(caught.value)
-        assert np.isfinite(values(fn(np.array([0, 0, 1, 2]), x)))
-        assert np.isfinite(values(get_loss(key).per_query(np.arange(4.0), x))).all()
-        with pytest.raises(UserError, match="alone in its class"):
-            get_loss(key).get_loss_fn(mask=np.array([1, 0, 1, 0]))(np.array([0, 0, 1, 1]), x)
+
+@pytest.mark.parametrize("key", [*MINED, "batch_hard_soft_margin_triplet"])
+class TestBatchesWithoutAPair:
+    """No two rows of a class: the losses of positive pairs are 0; those of the hardest rows push all rows apart."""
+
+    def test_value_and_gradient_are_finite(self, key):
+        x, loss = RNG.normal(size=(4, 8)).astype("float32"), get_loss(key).get_loss_fn()
+        value, slopes = value_and_gradient(lambda x: loss(np.arange(4), x), x)
+        assert np.isfinite(value)
+        assert np.isfinite(slopes).all()
+        if key in ("batch_all_triplet", "batch_semi_hard_triplet"):
+            assert value == 0.0
+            assert not slopes.any()
+        masked = get_loss(key).get_loss_fn(mask=np.array([1, 0, 1, 0]))  # the second row of each class does not count
+        assert np.isfinite(values(masked(np.array([0, 0, 1, 1]), x)))
+
+    def test_fit_goes_on(self, key):
+        """The first batch has no pair, the second one has."""
+        x, labels = RNG.normal(size=(8, 5)).astype("float32"), np.array([0, 1, 2, 3, 0, 0, 1, 1], "float32")
+        model = keras.Sequential([keras.layers.Input((5,)), keras.layers.Dense(3)])
+        model.compile(optimizer="sgd", loss=get_loss(key).get_loss_fn())
+        history = model.fit(x, labels, batch_size=4, epochs=2, shuffle=False, verbose=0).history["loss"]
+        assert np.isfinite(history).all()
 
 
 class TestParameters:

@@ -4,12 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from losses.cases import KEYS, case_of, float32, get_loss, keras_batch, make_batch, oracle
+from losses.cases import case_of, float32, get_loss, keras_batch, make_batch, oracle
 from losses.models import Scores, model_and_data, ranker
 from losses.numeric import gradient, values
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.ops.kernels import compiling
-from selection import each_loss, each_variant, slow_except
+from selection import each_loss, each_variant
 
 
 def oracle_mean(key, batch, scores, query_weight=1.0, weight=None):
@@ -153,59 +152,6 @@ def test_xla_equals_eager(key, params):
     loss, slopes = compiled(tf.constant(labels), tf.constant(scores), weight)
     np.testing.assert_allclose(values(loss), values(fn(labels, scores, weight)), rtol=1e-5)
     np.testing.assert_allclose(values(slopes), gradient(lambda s: fn(labels, s, weight), scores), atol=1e-5)
-
-
-FUSED = [key for key in KEYS if get_loss(key).fuses]
-
-
-def is_fused(graph, *args):
-    library = graph.get_concrete_function(*args).graph.as_graph_def().library
-    return any(function.attr["_XlaMustCompile"].b for function in library.function)
-
-
-@pytest.mark.backend("tensorflow")
-@pytest.mark.parametrize("key", slow_except(FUSED, FUSED[0], "softmax_cross_entropy", "click_em"))
-def test_fused_losses_equal_eager(key, monkeypatch):
-    """Value and gradients by scores and by weights, as operation by operation."""
-    import tensorflow as tf
-
-    monkeypatch.setattr(compiling, "_FEW", 0)
-    batch = keras_batch(key)
-    fn = get_loss(key).get_loss_fn()
-
-    def step(labels, scores, query, item):
-        with tf.GradientTape() as tape:
-            tape.watch((scores, query, item))
-            loss = 3.0 * fn(labels, scores, {"query": query, "item": item})
-        return loss, *tape.gradient(loss, (scores, query, item))
-
-    query = np.linspace(0.5, 2.0, len(batch.labels), dtype="float32")
-    given = [tf.constant(x) for x in (batch.labels, batch.scores, query, batch.weight)]
-    graph = tf.function(step)
-    assert is_fused(graph, *given)
-    graphs = [graph, tf.function(step, jit_compile=True)] if key == FUSED[0] else [graph]  # a kernel in a kernel, too
-    for graph in graphs:
-        for found, right in zip(graph(*given), step(*given), strict=True):
-            np.testing.assert_allclose(values(found), values(right), rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.backend("tensorflow")
-@pytest.mark.parametrize(
-    ("rows", "size", "params", "reduction", "fused"),
-    [
-        (64, 128, {}, "sum_over_batch_size", True),
-        (64, 128, {}, "none", False),
-        (64, 128, {"lambda_weight": "dcg"}, "sum_over_batch_size", False),  # it sorts
-        (64, 127, {}, "sum_over_batch_size", False),  # few numbers
-        (None, 128, {}, "sum_over_batch_size", False),
-    ],
-)
-def test_conditions_for_fusing_a_loss(rows, size, params, reduction, fused):
-    import tensorflow as tf
-
-    fn = get_loss("softmax_cross_entropy", **params).get_loss_fn(reduction=reduction)
-    graph = tf.function(lambda labels, scores: fn(labels, scores))
-    assert is_fused(graph, *[tf.TensorSpec([rows, size])] * 2) is fused
 
 
 @pytest.mark.backend("tensorflow")

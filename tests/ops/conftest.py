@@ -14,7 +14,7 @@ def stripes_of(pairs, dense=0, narrow=8):
     compiled.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stripes, "_DENSE", dense)
-        patch.setattr(stripes, "_WHOLE", dict.fromkeys(stripes._WHOLE, 0))
+        patch.setattr(stripes, "_ONE_STRIPE", dict.fromkeys(stripes._ONE_STRIPE, 0))
         patch.setattr(stripes, "_NARROW", narrow)
         patch.setattr(stripes, "_PAIRS", dict.fromkeys(stripes._PAIRS, pairs))
         yield

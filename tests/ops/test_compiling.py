@@ -66,6 +66,57 @@ def test_once_for_batches_of_other_lists_and_of_like_widths():
     assert not any(later.values()), later
 
 
+EAGER = """
+import sys
+import numpy as np, tensorflow as tf
+from ml4ir_losses import get_loss
+from ml4ir_losses.ops.kernels import stripes
+
+key, start, step = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+fn = get_loss(key).get_loss_fn()
+rng = np.random.default_rng(0)
+
+def value_and_gradient(labels, scores):
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        loss = fn(labels, scores)
+    return loss, tape.gradient(loss, scores)
+
+for number, width in enumerate(range(start, 1502, step)):
+    labels = tf.constant(rng.integers(-1, 4, (4, width)).astype("float32"))
+    scores = tf.constant(rng.normal(size=(4, width)).astype("float32"))
+    found = value_and_gradient(labels, scores)
+    if number % 100 == 10:
+        dense, stripes._DENSE = stripes._DENSE, 2**40
+        for kernel, reference in zip(found, value_and_gradient(labels, scores)):
+            np.testing.assert_allclose(kernel, reference, rtol=1e-4, atol=1e-6)
+        stripes._DENSE = dense
+"""
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.parametrize(
+    ("key", "start", "step", "most"),
+    [
+        pytest.param("approx_ndcg", 2, 1, 14, marks=pytest.mark.slow),  # 1,500 widths
+        ("pairwise_logistic", 600, 12, 3),
+        ("list_mle", 1100, 12, 2),
+    ],
+)
+def test_eager_calls_of_many_widths_share_a_few_kernels(key, start, step, most):
+    """A kernel per width would take about 100 memory maps each, and the process would end after some 700 of them."""
+    log = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "device_compilation_profiler=1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", EAGER, key, str(start), str(step)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **log},
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    compilations = [line for line in ran.stderr.splitlines() if "] Compiled " in line and "compile time" in line]
+    assert 1 <= len(compilations) <= most
+
+
 KEYS = ("pairwise_logistic", "lambda_loss", "approx_ndcg", "neural_sort_ndcg", "list_mle")
 
 

@@ -23,10 +23,10 @@ pytestmark = pytest.mark.usefixtures("small_stripes")
 class Moments(Stripe):
     """To rows Σ_j a_i·b_j and Σ_j b_j·step, to columns Σ_i a_i·b_j·step, Σ_i a_i² and Σ_i (a_i - b_j)."""
 
-    def __call__(self, rows, columns, near):
+    def __call__(self, rows, columns, at_distance):
         (a, first), (b,) = rows, columns
         real = ops.logical_and(a == a, b == b)
-        step = 1.0 if near is None else near
+        step = 1.0 if at_distance is None else at_distance
         whole = [a * b + 0.0 * first, b * step, a * b * step, a * a + 0.0 * b, a - b]
         whole = [ops.where(real, x, 0.0) for x in whole]
         return [ops.sum(x, axis=2) for x in whole[:2]], [ops.sum(x, axis=1) for x in whole[2:]]
@@ -60,7 +60,7 @@ def by_hand(shape, first=0, last=None, tabled=True, dtype="float32", seed=0):
     given = [ops.convert_to_tensor(x) for x in (rows, rows, columns)]
     table = None if steps is None else ops.convert_to_tensor(steps)
     extents = extents_of(ops.convert_to_tensor(lists.mask))
-    found = stripe_sums(Moments(), (2, 3), given[:2], given[2:], extents, first_row=first, steps=table)
+    found = stripe_sums(Moments(), (2, 3), given[:2], given[2:], extents, first_row=first, distance_table=table)
     return [values(x) for x in found], moments(rows.astype("float64"), columns.astype("float64"), first, steps)
 
 
@@ -108,7 +108,7 @@ class TestByHand:
         with stripe_size(160):
             monkeypatch.setattr("ml4ir_losses.ops.kernels.stripes.has_accelerator", lambda: True)
             monkeypatch.setattr(
-                "ml4ir_losses.ops.kernels.stripes._WHOLE", dict.fromkeys(("tensorflow", "jax", "torch"), 10**6)
+                "ml4ir_losses.ops.kernels.stripes._ONE_STRIPE", dict.fromkeys(("tensorflow", "jax", "torch"), 10**6)
             )
             monkeypatch.setattr("ml4ir_losses.ops.kernels.stripes.loop", None)
             assert_equal(*by_hand(SHAPE))
@@ -119,7 +119,7 @@ class TestByHand:
         given = [ops.convert_to_tensor(x) for x in np.ones((2, 4, 24), "float32")]
         extents = ops.convert_to_tensor(np.array([24, 6, 0, 3], "int32"))
         near = ops.convert_to_tensor(np.ones(24, "float32"))
-        found = stripe_sums(Moments(), (2, 3), given, given[:1], extents, steps=near)
+        found = stripe_sums(Moments(), (2, 3), given, given[:1], extents, distance_table=near)
         assert values(found[0])[0].tolist() == [24.0] * 24
         assert values(found[0])[1, 12:].tolist() == [0.0] * 12
 

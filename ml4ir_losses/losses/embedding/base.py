@@ -138,11 +138,6 @@ class EmbeddingLossBase(RelevanceLossBase):
         size: int | None = self.params["mini_batch_size"] if self.cached else None
         return size
 
-    @property
-    def show_progress_bar(self) -> bool:
-        """True to show how many of the mini-batches of a step are done."""
-        return bool(self.params.get("show_progress_bar"))
-
     def default_batching(self, labelled: bool) -> str:
         """The key of the batching that suits the loss, for data with or without a label column."""
         if self.labels == "class" and not self.head:

@@ -14,7 +14,7 @@ from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
 from ml4ir_losses.losses.embedding.in_batch import CACHED, CACHED_DEFAULTS
 from ml4ir_losses.ops.in_batch import logsumexp_of_dots
-from ml4ir_losses.ops.similarity import dot_matrix, paired_dot, unit
+from ml4ir_losses.ops.similarity import dot_matrix, paired_dot, unit_vectors
 
 
 def gist_embed(
@@ -35,7 +35,7 @@ def gist_embed(
     """
     x, valid = clean_rows(embeddings, mask)
     guide, _ = clean_rows(ops.stop_gradient(ops.convert_to_tensor(labels)), valid)
-    x, guide = unit(x), unit(guide)
+    x, guide = unit_vectors(x), unit_vectors(guide)
     alike = paired_dot(guide[:, 0], guide[:, 1])
     limit = alike - margin * (ops.abs(alike) if margin_strategy == "relative" else 1.0)
     # Cosines that are equal differ by rounding: of two equal positives none is taken for more alike.

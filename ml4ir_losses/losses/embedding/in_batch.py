@@ -11,7 +11,7 @@ from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, Memory, clean_
 from ml4ir_losses.ops import lowest
 from ml4ir_losses.ops.in_batch import hardest_columns, logsumexp_both_ways, logsumexp_of_dots
 from ml4ir_losses.ops.replicas import gather_rows
-from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY, SIMILARITY_MATRIX, Similarity, paired_cosine, unit
+from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY, SIMILARITY_MATRIX, Similarity, paired_cosine, unit_vectors
 
 CACHED = {"mini_batch_size": PositiveInt, "show_progress_bar": bool}  # parameters of a training step
 CACHED_DEFAULTS = {"mini_batch_size": 32, "show_progress_bar": False}
@@ -89,7 +89,7 @@ def mega_batch_margin(
     `labels` are not read.
     """
     x, valid = clean_rows(embeddings, mask)
-    anchors, positives = unit(x[:, 0]), unit(x[:, 1])
+    anchors, positives = unit_vectors(x[:, 0]), unit_vectors(x[:, 1])
     index = ops.arange(ops.shape(x)[0], dtype="int32")
     hardest = hardest_columns(anchors, positives, _others, (index,), (index, valid), mini_batch_size)
     negative = paired_cosine(anchors, ops.take(positives, hardest, axis=0))
@@ -126,7 +126,7 @@ def in_batch_cross_entropy(
     if similarity in ("cosine", "dot"):
         if similarity == "cosine":
             anchors, positives, all_anchors, candidates = (
-                unit(part) for part in (anchors, positives, all_anchors, candidates)
+                unit_vectors(part) for part in (anchors, positives, all_anchors, candidates)
             )
         anchors, positives = scale * anchors, scale * positives
         if symmetric and others is x:

@@ -20,7 +20,7 @@ from ml4ir_losses.ops.similarity import (
     absolute,
     paired_cosine,
     paired_dot,
-    unit,
+    unit_vectors,
 )
 
 ErrorFunction = Literal["mse", "mae", "huber"] | Callable[..., Tensor]
@@ -120,7 +120,7 @@ def angle(
 ) -> Tensor:
     """Row values of AnglE, [B], all the same number: see `AnglELoss`."""
     y, (u, v), valid = _labelled_pairs(labels, embeddings, mask)
-    u, v = unit(u), unit(v)
+    u, v = unit_vectors(u), unit_vectors(v)
     half = u.shape[-1] // 2
     a, b, c, d = u[:, :half], u[:, half:], v[:, :half], v[:, half:]
     similarity = absolute(paired_dot(u, v) + paired_dot(b, c) - paired_dot(a, d))

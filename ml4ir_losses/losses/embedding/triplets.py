@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import NonNegative
 from ml4ir_losses.core.registry import register_loss
-from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.embedding.base import ClassRows, EmbeddingLossBase, Memory, class_rows, clean_rows, row_values
 from ml4ir_losses.ops import lowest, normalise
 from ml4ir_losses.ops.counting import counts_below
@@ -157,18 +151,6 @@ class _BatchTripletBase(EmbeddingLossBase):
     labels = "class"
     takes_memory = True
 
-    def check_labels(
-        self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
-    ) -> None:
-        super().check_labels(labels, y_pred, mask)
-        counted = labels.reshape(-1) if mask is None else labels.reshape(-1)[mask.reshape(-1)]
-        if len(counted) and len(np.unique(counted)) == len(counted):
-            raise UserError(
-                f"{self.key!r} needs a class with two rows in the batch, an anchor and its positive: each of these "
-                f"{len(counted)} rows is alone in its class. Draw batches with several rows of a class. "
-                f"Received: y_true {np.array2string(counted, threshold=6)}."
-            )
-
 
 @register_loss("batch_all_triplet")
 class BatchAllTripletLoss(_BatchTripletBase):
@@ -185,8 +167,7 @@ class BatchAllTripletLoss(_BatchTripletBase):
         margin: m, at least 0, in units of the distance.
 
     Raises:
-        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole, or all
-            different.
+        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole.
 
     Source: Hermans, Beyer, Leibe, "In defense of the triplet loss for person re-identification" (2017).
     """
@@ -208,8 +189,7 @@ class BatchHardTripletLoss(_BatchTripletBase):
         margin: m, at least 0, in units of the distance.
 
     Raises:
-        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole, or all
-            different.
+        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole.
 
     Source: Hermans, Beyer, Leibe, "In defense of the triplet loss for person re-identification" (2017).
     """
@@ -230,8 +210,7 @@ class BatchHardSoftMarginTripletLoss(_BatchTripletBase):
         distance: `euclidean`, `squared_euclidean`, `manhattan` or `cosine` (1 - cosine).
 
     Raises:
-        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole, or all
-            different.
+        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole.
 
     Source: Hermans, Beyer, Leibe, "In defense of the triplet loss for person re-identification" (2017).
     """
@@ -255,8 +234,7 @@ class BatchSemiHardTripletLoss(_BatchTripletBase):
         margin: m, at least 0, in units of the distance.
 
     Raises:
-        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole, or all
-            different.
+        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole.
 
     Source: Schroff, Kalenichenko, Philbin, "FaceNet: a unified embedding for face recognition and clustering" (2015).
     """

@@ -17,7 +17,7 @@ from ml4ir_losses.core.shapes import Shape, differ, show
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_mask, row_values
 from ml4ir_losses.losses.factory import LossSpec, get_loss
 from ml4ir_losses.ops import as_float, ranks
-from ml4ir_losses.ops.similarity import unit
+from ml4ir_losses.ops.similarity import unit_vectors
 
 Dims = Annotated[Sequence[PositiveInt], MinLen(1), Allowed("a list of whole numbers of at least 1")]
 Weights = Annotated[Sequence[NonNegative], Allowed("a list of numbers of at least 0")]
@@ -46,7 +46,7 @@ def matryoshka(
 
     def value(size: int, factor: float) -> Tensor:
         target = labels[..., :size] if inner.labels_share_dimensions else labels
-        return factor * inner.per_query(target, unit(embeddings[..., :size]), item_weight, mask)
+        return factor * inner.per_query(target, unit_vectors(embeddings[..., :size]), item_weight, mask)
 
     total = nothing
     for chosen, size, factor in zip(_chosen(len(dims), n_dims_per_step, seed), dims, factors, strict=True):
@@ -179,10 +179,6 @@ class EmbeddingWrapper(EmbeddingLossBase):
     @property
     def cached_batch_size(self) -> int | None:
         return self.inner.cached_batch_size
-
-    @property
-    def show_progress_bar(self) -> bool:
-        return self.inner.show_progress_bar
 
     def default_batching(self, labelled: bool) -> str:
         return self.inner.default_batching(labelled)

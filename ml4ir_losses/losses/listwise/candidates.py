@@ -201,7 +201,7 @@ class CachedCrossEncoderMultipleNegativesRankingLoss(CrossEncoderMultipleNegativ
         min_label: None: there are no labels; a number: documents whose label is below it are padding.
         activation_fn: a, applied to the logits first; None is the identity.
         mini_batch_size: how many documents a cross-encoder scores at a time; never changes the value.
-        show_progress_bar: show on stderr how many mini-batches of a step are done.
+        show_progress_bar: kept from sentence-transformers, no effect.
 
     Raises:
         ValueError: for a y_pred that is neither a list nor all candidates.

@@ -10,11 +10,11 @@ from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec, get_lambda_weig
 from ml4ir_losses.ops import (
     clean,
     descending_order,
+    gather_documents,
     list_weight,
     lowest,
     rank_table,
     row_sum,
-    take,
 )
 from ml4ir_losses.ops.tail_sums import plackett_luce
 
@@ -35,7 +35,7 @@ def list_mle(
     list_weights = 1.0 if item_weight is None else list_weight(labels, mask, weight)
     if seed is not None and not respect_input_order:
         shuffle = ops.argsort(keras.random.uniform(ops.shape(labels), seed=seed), axis=-1)
-        labels, scores, mask = (take(x, shuffle) for x in (labels, scores, mask))
+        labels, scores, mask = (gather_documents(x, shuffle) for x in (labels, scores, mask))
     order = descending_order(ops.zeros_like(labels) if respect_input_order else labels, mask)
     positions, sizes = rank_table(scores)[None, :], row_sum(ops.cast(mask, scores.dtype))[:, None]
     counted = ops.cast(positions <= sizes, scores.dtype)

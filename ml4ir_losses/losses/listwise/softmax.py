@@ -116,7 +116,6 @@ class SoftmaxCrossEntropy(ListwiseLossBase):
     """
 
     function = staticmethod(softmax_cross_entropy)
-    elementwise = True
     activation = "softmax"
     lambda_weights = ("dcg",)
 
@@ -142,7 +141,6 @@ class RankOneListNet(ListwiseLossBase):
     """
 
     function = staticmethod(rank_one_listnet)
-    elementwise = True
     activation = "softmax"
     label_range = (0.0, 1.0)
 
@@ -166,7 +164,6 @@ class AuxOneHotCrossEntropy(ListwiseLossBase):
     """
 
     function = staticmethod(aux_one_hot_cross_entropy)
-    elementwise = True
     activation = "softmax"
 
 
@@ -189,5 +186,4 @@ class AuxSoftmaxCrossEntropy(ListwiseLossBase):
     """
 
     function = staticmethod(aux_softmax_cross_entropy)
-    elementwise = True
     activation = "softmax"

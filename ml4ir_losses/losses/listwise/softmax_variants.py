@@ -9,6 +9,7 @@ from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.ops import (
     clean,
     descending_order,
+    gather_documents,
     list_weight,
     lowest,
     masked_log_softmax,
@@ -16,7 +17,6 @@ from ml4ir_losses.ops import (
     safe_divide,
     surprisal,
     tail_sums,
-    take,
 )
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.gains import label_gain
@@ -82,12 +82,14 @@ def unique_softmax(
     list_weights = list_weight(labels, mask, weight)
     # By label, the rivals of a document are a tail of the list, the same for all that share its label.
     order = descending_order(labels, mask)
-    labels, scores, mask = (take(x, order) for x in (labels, scores, mask))
+    labels, scores, mask = (gather_documents(x, order) for x in (labels, scores, mask))
     lower = ops.where(mask, counts_below(labels, labels, mask), 0)
     first = ops.where(lower > 0, ops.sum(ops.cast(mask, "int32"), axis=-1, keepdims=True) - lower, 0)
     tails = tail_sums(ops.where(mask, scores, lowest(scores)))
     # ln(1 + e^d) with d = ln Σ e^(s_j - s_i): differences alone, no digits go to an offset that all scores share.
-    rivals = ops.where(lower > 0, take(tails, first) + (take(scores, first) - scores), lowest(scores))
+    rivals = ops.where(
+        lower > 0, gather_documents(tails, first) + (gather_documents(scores, first) - scores), lowest(scores)
+    )
     return list_weights * row_sum(label_gain(labels, mask, "pow2_minus_1") * ops.softplus(rivals))
 
 
@@ -128,7 +130,6 @@ class ListNetLoss(ListwiseLossBase):
     """
 
     function = staticmethod(listnet)
-    elementwise = True
     activation = "softmax"
     defaults = {"activation_fn": None}
 
@@ -153,7 +154,6 @@ class BinaryListNetLoss(ListwiseLossBase):
     """
 
     function = staticmethod(binary_listnet)
-    elementwise = True
     activation = "softmax"
 
 
@@ -178,7 +178,6 @@ class CalibratedSoftmaxLoss(ListwiseLossBase):
     """
 
     function = staticmethod(calibrated_softmax)
-    elementwise = True
     activation = "sigmoid"
 
 
@@ -225,5 +224,4 @@ class Poly1SoftmaxLoss(ListwiseLossBase):
     """
 
     function = staticmethod(poly1_softmax)
-    elementwise = True
     activation = "softmax"

@@ -6,7 +6,7 @@ from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import NonNegative, Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.base import PairwiseLossBase
-from ml4ir_losses.ops import clean, descending_order, lowest, row_sum, safe_divide, tail_sums, take
+from ml4ir_losses.ops import clean, descending_order, gather_documents, lowest, row_sum, safe_divide, tail_sums
 from ml4ir_losses.ops.counting import counts_below
 
 
@@ -28,10 +28,10 @@ def circle(
     lower = counts_below(labels, labels, mask)
     paired = ops.logical_and(mask, lower > 0)
     # In the order of the labels the documents below the i-th are a tail, so that no pair is looked at.
-    ordered = take(ops.where(mask, push, lowest(push)), descending_order(labels, mask))
+    ordered = gather_documents(ops.where(mask, push, lowest(push)), descending_order(labels, mask))
     tails = tail_sums(ordered) + ordered
     first = ops.where(paired, ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True) - lower, 0)
-    exponents = ops.where(paired, pull + take(tails, first), lowest(pull))
+    exponents = ops.where(paired, pull + gather_documents(tails, first), lowest(pull))
     pairs = ops.cast(ops.where(paired, lower, 0), scores.dtype)
     mean_weight = safe_divide(row_sum(weight * pairs), row_sum(pairs))
     return mean_weight * ops.softplus(ops.logsumexp(exponents, axis=-1))

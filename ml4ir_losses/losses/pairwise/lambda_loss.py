@@ -11,7 +11,7 @@ from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.base import PairwiseLossBase
 from ml4ir_losses.losses.pair_weights import discount_steps, normalised_gain
 from ml4ir_losses.losses.weighting_schemes import WeightingSchemeSpec, get_weighting_scheme
-from ml4ir_losses.ops import clean, descending_order, normalise, rank_table, take
+from ml4ir_losses.ops import clean, descending_order, gather_documents, normalise, rank_table
 from ml4ir_losses.ops.normalization import Normalization
 from ml4ir_losses.ops.pairs import (
     Logistic,
@@ -46,7 +46,7 @@ def lambda_loss(
     gains = normalised_gain(labels, mask, "pow2_minus_1", "log2_inverse", k, eps)
     # In the order of the scores all that depends on ranks is one table, and the top k are the first k.
     top = descending_order(scores, mask)[:, :k]
-    labels, scores, mask, weight, gains = (take(x, top) for x in (labels, scores, mask, weight, gains))
+    labels, scores, mask, weight, gains = (gather_documents(x, top) for x in (labels, scores, mask, weight, gains))
     discount, both = _log2_discount(gains), scheme.all_pairs
     if not scheme.is_elementwise:
         weights = scheme.forward(gains, discount, labels) * ops.ones_like(gains[:, :, None])
@@ -56,7 +56,7 @@ def lambda_loss(
         pair_weights = PairWeights(scheme, facts, discount_steps(1.0 / discount[0]))
     given = None if item_weight is None else weight
     total = pair_sums(Logistic(), labels, sigma * scores, mask, given, pair_weights, both)
-    pairs = all_pair_weight(mask, weight, itself=True) if both else ordered_pair_weight(labels, mask, weight)
+    pairs = all_pair_weight(mask, weight, with_itself=True) if both else ordered_pair_weight(labels, mask, weight)
     return normalise(total / LOG_BASE[reduction_log], pairs, normalization)
 
 
@@ -76,7 +76,7 @@ def ranknet(
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     if k is not None:
         top = descending_order(scores, mask)[:, :k]
-        labels, scores, mask, weight = (take(x, top) for x in (labels, scores, mask, weight))
+        labels, scores, mask, weight = (gather_documents(x, top) for x in (labels, scores, mask, weight))
     total = pair_sums(Logistic(), labels, sigma * scores, mask, None if item_weight is None else weight)
     return normalise(total / LOG_BASE[reduction_log], ordered_pair_weight(labels, mask, weight), normalization)
 

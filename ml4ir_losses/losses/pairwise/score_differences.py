@@ -11,12 +11,12 @@ from ml4ir_losses.ops import (
     below_top,
     clean,
     descending_order,
+    gather_documents,
     normalise,
     rank_table,
     ranks,
     row_sum,
     safe_divide,
-    take,
 )
 from ml4ir_losses.ops.normalization import Normalization
 from ml4ir_losses.ops.pairs import (
@@ -48,15 +48,15 @@ def lambda_sums(
 ) -> Tensor:
     """`pair_sums`, with Λ of a lambda weight in the ranking by `rank_by`."""
     if spec is None:
-        return pair_sums(term, labels, scores, mask, weight, both=both)
+        return pair_sums(term, labels, scores, mask, weight, all_pairs=both)
     scheme = get_lambda_weight(spec)
     if not scheme.is_elementwise:
         weights = ops.where(valid_pairs(mask), scheme.pair_weights(labels, ranks(rank_by, mask), mask), 0.0)
         return pair_sums(term, labels, scores, mask, weight, given_weights(weights), both)
     order = descending_order(rank_by, mask)
     parts = scores if isinstance(scores, tuple) else (scores,)
-    labels, mask, *ordered = (take(x, order) for x in (labels, mask, *parts))
-    weight = None if weight is None else take(weight, order)
+    labels, mask, *ordered = (gather_documents(x, order) for x in (labels, mask, *parts))
+    weight = None if weight is None else gather_documents(weight, order)
     facts = scheme.pair_facts(labels, rank_table(labels)[None, :] * ops.ones_like(labels), mask)
     pair_weights = PairWeights(scheme, facts, scheme.distance_table(labels), reach=scheme.reach)
     return pair_sums(term, labels, tuple(ordered), mask, weight, pair_weights, both)

@@ -8,7 +8,7 @@ from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.base import PairwiseLossBase
 from ml4ir_losses.losses.lambda_weights import LambdaWeight, LambdaWeightSpec, YetiDCGLambdaWeight, get_lambda_weight
 from ml4ir_losses.losses.pairwise.score_differences import lambda_sums
-from ml4ir_losses.ops import below_top, clean, descending_order, normalise, row_sum, take
+from ml4ir_losses.ops import below_top, clean, descending_order, gather_documents, normalise, row_sum
 from ml4ir_losses.ops.normalization import Normalization
 from ml4ir_losses.ops.pairs import Logistic, logistic, ordered_pair_weight
 from ml4ir_losses.ops.samples import mean_over_samples
@@ -70,7 +70,7 @@ def _neighbours(
     """The same over the pairs of neighbouring ranks: no other pair counts, so no [B, N, N] is needed."""
     order = descending_order(below_top(scores, mask) + noise, mask)
     documents = (labels, scores, noise, mask, weight, scheme.gains(labels, mask))
-    labels, scores, noise, mask, weight, gains = (take(x, order) for x in documents)
+    labels, scores, noise, mask, weight, gains = (gather_documents(x, order) for x in documents)
     higher_first = labels[:, :-1] > labels[:, 1:]
     pairs = ops.logical_and(labels[:, :-1] != labels[:, 1:], mask[:, 1:])
     margins = ((scores[:, :-1] - scores[:, 1:]) + (noise[:, :-1] - noise[:, 1:])) / scale

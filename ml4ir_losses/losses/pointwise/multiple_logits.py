@@ -141,7 +141,6 @@ class OrdinalLoss(_OutputsLoss):
     """
 
     function = staticmethod(ordinal)
-    elementwise = True
     activation = "sum_of_sigmoids"
 
     @property
@@ -181,7 +180,6 @@ class ClickEMLoss(_OutputsLoss):
     """
 
     function = staticmethod(click_em)
-    elementwise = True
     activation = "sigmoid_of_relevance"
 
     @property
@@ -215,7 +213,6 @@ class MixtureEMLoss(_OutputsLoss):
     """
 
     function = staticmethod(mixture_em)
-    elementwise = True
     activation = "mean_of_sigmoids"
 
     @property

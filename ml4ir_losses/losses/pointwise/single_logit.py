@@ -11,8 +11,8 @@ from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, differ, same_shape, show
 from ml4ir_losses.losses.base import PointwiseLossBase
 from ml4ir_losses.ops import clean, normalise, row_sum, safe_divide, safe_sqrt
+from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.logarithms import log1p_share
-from ml4ir_losses.ops.kernels.loops import with_gradient
 from ml4ir_losses.ops.normalization import Normalization
 
 
@@ -128,7 +128,6 @@ class SigmoidCrossEntropy(PointwiseLossBase):
     """
 
     function = staticmethod(sigmoid_cross_entropy)
-    elementwise = True
     activation = "sigmoid"
 
 
@@ -169,7 +168,6 @@ class BinaryCrossEntropyLoss(RowsOrLists):
     """
 
     function = staticmethod(binary_cross_entropy)
-    elementwise = True
     activation = "sigmoid"
     defaults = {"activation_fn": None}
     label_range = (0.0, 1.0)
@@ -197,7 +195,6 @@ class MeanSquaredErrorLoss(RowsOrLists):
     """
 
     function = staticmethod(mean_squared_error)
-    elementwise = True
     defaults = {"activation_fn": None}
 
 
@@ -222,5 +219,4 @@ class RootMeanSquaredErrorLoss(PointwiseLossBase):
     """
 
     function = staticmethod(root_mean_squared_error)
-    elementwise = True
     activation = "sigmoid"

@@ -1,142 +1,66 @@
-"""Compiled functions and loops inside them, the same on every backend."""
+"""Compiled kernels, and the few shapes that they are compiled for."""
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache, partial
 from typing import Any
 
-from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.ops.backend import compiled_by_xla, is_backend, is_eager
 
-State = tuple[Tensor, ...]
+_called_eagerly: ContextVar[bool] = ContextVar("called_eagerly", default=False)
 
-_FEW = 2**13  # numbers; so few are not worth a compilation
-_tracing_kernel: ContextVar[bool] = ContextVar("tracing_kernel", default=False)
-
-_WIDTHS = sorted(part * 2**k for part in (2, 3) for k in range(2, 30 - part // 3))  # 8, 12, 16, 24, ... 2^30
+_SIZES = sorted({1, *(part * 2**k for part in (2, 3) for k in range(30 - part // 3))})  # 1, 2, 3, 4, 6, 8, ... 2^30
 
 
 @lru_cache(maxsize=512)
 def compiled(function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
-    """function(*fixed, *tensors) compiled by XLA, also where the user did not ask for it; torch runs it as it is.
+    """function(*fixed, *tensors) as a kernel: compiled by XLA, whether or not the caller is; torch runs it as it is.
 
-    Cached by the function and its fixed arguments, so that they must be hashable and compare by value; a direct call
-    then compiles once per shape.
+    Cached by the function and its fixed arguments, which must be hashable and compare by value. XLA compiles a kernel
+    once per shape of its tensors: see `kernel_shape`.
     """
-
-    return as_kernel(partial(function, *fixed))
-
-
-def as_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of tensors compiled by XLA, as `compiled` does it, but not kept."""
-
-    def bound(*tensors: Any) -> Any:
-        with _kernel_tracing():
-            return function(*tensors)
-
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(bound, jit_compile=True, autograph=False, reduce_retracing=True)  # type: ignore[no-any-return]
-    if backend == "jax":
-        import jax
-
-        return jax.jit(bound)  # type: ignore[no-any-return]
-    return bound
+    return compiled_by_xla(partial(function, *fixed))
 
 
 @contextmanager
-def _kernel_tracing() -> Iterator[None]:
-    token = _tracing_kernel.set(True)
+def called_eagerly(eager: bool) -> Iterator[None]:
+    """Inside, kernels know that the tensors come from an eager call, also where the code itself is traced."""
+    token = _called_eagerly.set(eager)
     try:
         yield
     finally:
-        _tracing_kernel.reset(token)
+        _called_eagerly.reset(token)
 
 
-def has_compiler() -> bool:
-    """True where what is written here goes through a compiler, for which a chain of cheap operations is one loop."""
-    return keras.backend.backend() == "jax" or _tracing_kernel.get()
+def kernel_shape(lists: Any, width: Any, like: Tensor) -> tuple[Any, Any]:
+    """The shape [lists, width] is padded to for a kernel, so that batches of many shapes share a few kernels.
 
-
-def compiles_once(x: Tensor) -> bool:
-    """True where a compilation serves every step, and is worth it: TensorFlow, no accelerator, a graph being traced,
-    in which x is not small and of a known shape."""
-    if keras.backend.backend() != "tensorflow" or has_accelerator():
-        return False
-    import tensorflow as tf
-
-    return not tf.executing_eagerly() and x.shape.is_fully_defined() and math.prod(x.shape) >= _FEW
-
-
-def of_few_widths(x: Tensor, filler: float, width: Any) -> Tensor:
-    """x [B, N], filled up to one of few widths where `width`, N, is a tensor: known only when the graph runs.
-
-    A compiled function is compiled for every width that it meets; of a width that is known no other one will come.
-    What goes together takes one `width`, as the shape of some of it may be known, and that of some not.
+    Eager calls may meet any shape: both sizes are rounded up to 1, 2, 3, 4, 6, 8, 12, 16, ... In a graph a static size
+    occurs once and stays; a width that is a tensor, known only when the graph runs, is rounded up.
     """
+    if is_backend("torch"):  # which compiles nothing
+        return lists, width
     if isinstance(width, int):
-        return x
-    widths = ops.convert_to_tensor(_WIDTHS, dtype="int32")
-    more = ops.min(ops.where(widths >= width, widths, _WIDTHS[-1])) - width
-    return ops.concatenate([x, ops.zeros((ops.shape(x)[0], more), dtype=x.dtype) + filler], axis=1)
+        eager = _called_eagerly.get() or is_eager(like)
+        return (_rounded_up(lists), _rounded_up(width)) if eager and isinstance(lists, int) else (lists, width)
+    sizes = ops.convert_to_tensor(_SIZES, dtype="int32")
+    return lists, ops.min(ops.where(sizes >= ops.maximum(width, 8), sizes, _SIZES[-1]))
 
 
-def loop(step: Callable[..., State], start: Any, stop: Any, state: State) -> State:
-    """state = step(index, *state) for index = start .. stop - 1; no gradient. The bounds may be tensors.
-
-    Not `ops.fori_loop`: TensorFlow's runs ten steps at a time where it can, with the memory of ten.
-    """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        def body(index: Tensor, *state: Tensor) -> State:
-            return (index + 1, *step(index, *state))
-
-        return tuple(tf.while_loop(lambda index, *_: index < stop, body, (start, *state), parallel_iterations=1)[1:])
-    if backend == "jax":
-        import jax
-
-        return tuple(jax.lax.fori_loop(start, stop, lambda index, state: tuple(step(index, *state)), tuple(state)))
-    for index in range(int(start), int(stop)):
-        state = step(index, *state)
-    return tuple(state)
+def _rounded_up(size: int) -> int:
+    return _SIZES[bisect_left(_SIZES, size)] if size else 0
 
 
-def whole(number: Tensor) -> Any:
-    """A whole number as a bound of `loop`: on torch, which runs loops in Python, a Python number."""
-    return int(number) if keras.backend.backend() == "torch" else number
-
-
-@contextmanager
-def exact_products() -> Iterator[None]:
-    """Matrix products of float32 in float32: JAX rounds their factors to 10 bits on accelerators."""
-    if keras.backend.backend() != "jax":
-        yield
-        return
-    import jax
-
-    with jax.default_matmul_precision("highest"):
-        yield
-
-
-@lru_cache(maxsize=1)
-def has_accelerator() -> bool:
-    """True where the backend sees more than processors."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
-    if backend == "jax":
-        import jax
-
-        return bool(jax.default_backend() != "cpu")
-    import torch
-
-    return bool(torch.cuda.is_available())
+def padded(x: Tensor, lists: Any, width: Any, filler: float) -> Tensor:
+    """x [B, N] with the filler to its right and below it, in the shape that `kernel_shape` gave."""
+    rows, columns = ops.shape(x)
+    if not isinstance(width, int) or (isinstance(columns, int) and columns < width):
+        x = ops.concatenate([x, ops.zeros((rows, width - columns), dtype=x.dtype) + filler], axis=1)
+    if isinstance(lists, int) and isinstance(rows, int) and rows < lists:
+        x = ops.concatenate([x, ops.zeros((lists - rows, ops.shape(x)[1]), dtype=x.dtype) + filler], axis=0)
+    return x

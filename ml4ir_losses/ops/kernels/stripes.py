@@ -1,10 +1,12 @@
-"""Sums over all pairs of documents of a list, a stripe of rows at a time, with the memory of one stripe.
+"""Sums over all pairs of documents of a list, computed in stripes of rows, with the memory of one stripe.
 
-A stripe function sees some documents as rows, [G, T, 1], and others as columns, [G, 1, W], works out whatever it wants
-of their pairs, [G, T, W], and gives what is left of it: tensors [G, T] of the rows and [G, W] to add to the columns.
-The stripes run inside one compiled kernel. Its inner dimension is a whole list, where compilers make good loops, and
-its columns are cut to the length of the lists at hand, so that padding costs little. NaN marks padding: a stripe
-function must give 0 for it.
+What they compute is `dense_sums`: a function of all pairs of documents (rows [B, R, 1], columns [B, 1, N]), summed over
+the columns for each row, or over the rows for each column. `stripe_sums` calls that function on some lists and some of
+their rows at a time: rows [G, T, 1], columns [G, 1, W], pairs [G, T, W].
+
+All stripes run inside one compiled kernel. Its inner dimension is a whole list, for which compilers make good loops,
+and its columns are cut to the longest list of the stripe, so that padding costs little. NaN marks padding, for which
+the function of pairs must contribute 0.
 """
 
 from __future__ import annotations
@@ -15,32 +17,43 @@ from functools import reduce
 from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.kernels.compiling import State, compiled, has_accelerator, loop, of_few_widths, whole
+from ml4ir_losses.ops.backend import State, has_accelerator, is_backend, loop, loop_bound
+from ml4ir_losses.ops.kernels.compiling import compiled, kernel_shape, padded
 
-_PAIRS = {False: 2**18, True: 2**24}  # of a stripe, without and with an accelerator: 2^18 stay in a cache
-_DENSE = 2**16  # pairs of a batch that are not worth a kernel
-_WHOLE = {"tensorflow": 2**26, "jax": 2**26, "torch": 2**24}  # on accelerators: pairs of a batch that is one stripe
-_NARROW = 128  # columns; lists are not told apart below it
-_LEVELS = 4
-_FEW_LISTS = 2  # bits: of 8 lists two lengths are told apart, of 32 four
-_FEWEST = 8  # columns: of 4 of float64 XLA on processors makes NaN
+_PAIRS = {False: 2**18, True: 2**24}  # pairs of a stripe, without and with an accelerator: 2^18 fit into a CPU cache
+_DENSE = 2**16  # up to so many pairs a batch is computed at once, without a kernel
+_ONE_STRIPE = {"tensorflow": 2**26, "jax": 2**26, "torch": 2**24}  # the same on accelerators, as one stripe in a kernel
+_NARROW = 128  # columns below which lists are not grouped by their length
+_LEVELS = 4  # at most so many groups of lists by length: up to all columns, up to half of them, a quarter, an eighth
+_FEW_LISTS = 2  # bits: 8 lists make up to two groups, 32 lists up to four
+_FEWEST = 8  # columns of a kernel at least: XLA:CPU yields NaN for float64 kernels of width 4
 
 
 class Stripe(ABC):
-    """A stripe function: hashable, equal to every other one that does the same."""
+    """A function of pairs of documents: hashable, and equal to every other one that computes the same."""
 
     def prepare(self, documents: Sequence[Tensor]) -> Sequence[Tensor]:
-        """What the compiled stripes shall know of rows and of columns, [B, R] or [B, N] each, from what was given."""
+        """The fields, [B, R] or [B, N] each, that a kernel derives from those of a document; small batches skip it."""
         return documents
 
     @abstractmethod
     def __call__(
-        self, rows: Sequence[Tensor], columns: Sequence[Tensor], near: Tensor | None
+        self, rows: Sequence[Tensor], columns: Sequence[Tensor], at_distance: Tensor | None
     ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """To the rows and to the columns; `near` is `steps` of the distance |i - j| of row and column, [T, W], or None.
+        """Sums for the rows, [G, T] each, and for the columns, [G, W] each.
 
-        A batch of few pairs comes as one stripe, and not prepared.
+        Args:
+            rows, columns: the fields of the documents, [G, T, 1] and [G, 1, W].
+            at_distance: `distance_table[|i - j|]` of row i and column j, [T, W], or None.
         """
+
+
+def dense_sums(
+    stripe: Stripe, rows: Sequence[Tensor], columns: Sequence[Tensor], at_distance: Tensor | None
+) -> list[Tensor]:
+    """The sums from all pairs at once, [B, R] each and then [B, N] each: memory B·R·N."""
+    to_rows, to_columns = stripe([x[:, :, None] for x in rows], [x[:, None, :] for x in columns], at_distance)
+    return [*to_rows, *to_columns]
 
 
 def stripe_sums(
@@ -51,127 +64,128 @@ def stripe_sums(
     extents: Tensor,
     *,
     first_row: int = 0,
-    steps: Tensor | None = None,
+    distance_table: Tensor | None = None,
 ) -> list[Tensor]:
-    """What the stripe function gives to the rows and adds to the columns, [B, R] each and then [B, N] each.
+    """`dense_sums` with the memory of one stripe, [B, R] each and then [B, N] each.
 
     For use inside a custom gradient: no gradient flows through it.
 
     Args:
-        outputs: how many tensors it gives to rows and to columns.
-        rows, columns: what it needs to know of each document, [B, R] and [B, N], of one dtype; row i is the
-            document `first_row` + i. NaN in padding.
-        extents: how many leading documents of each list matter, [B].
-        steps: a table by distance, [N] at least.
+        outputs: the numbers of sums for rows and of sums for columns.
+        rows, columns: the fields of the documents, [B, R] and [B, N], of one dtype; NaN in padding. Row i is the
+            document `first_row` + i.
+        extents: the number of leading documents of each list that may be valid, [B].
+        distance_table: numbers by distance |i - j| of documents, at least N of them.
     """
     shape = *_sizes(rows[0]), _sizes(columns[0])[1]
     known = all(isinstance(size, int) for size in shape)
-    table = () if steps is None else (steps,)
+    tables = () if distance_table is None else (distance_table,)
 
     def small() -> list[Tensor]:
-        near = None if steps is None else _near(steps, shape[1], shape[2], first_row)
-        return dense_sums(stripe, rows, columns, near)
+        at_distance = None if distance_table is None else _at_distance(distance_table, shape[1], shape[2], first_row)
+        return dense_sums(stripe, rows, columns, at_distance)
+
+    def in_kernel(kernel: Any, order: Tensor | None = None) -> list[Tensor]:
+        """The kernel of lists in this order, padded to one of few shapes."""
+        height, width = (kernel_shape(shape[0], size, rows[0]) for size in shape[1:])
+        fields = [(x, height) for x in rows] + [(x, width) for x in columns]
+        lists = [padded(x if order is None else ops.take(x, order, axis=0), *size, float("nan")) for x, size in fields]
+        ends = extents if order is None else ops.take(extents, order, axis=0)
+        ends = padded(ends[:, None], width[0], 1, 0)[:, 0]
+        by_distance = [padded(x[None, :], 1, kernel_shape(1, _sizes(x)[0], x)[1], 0.0)[0] for x in tables]
+        widths = [shape[1]] * outputs[0] + [shape[2]] * outputs[1]
+        return [x[: shape[0], :size] for x, size in zip(kernel(*lists, ends, *by_distance), widths, strict=True)]
 
     def large() -> list[Tensor]:
         order = ops.argsort(-extents)
         back = ops.argsort(order)
-        facts = [of_few_widths(x, float("nan"), shape[1]) for x in rows]
-        facts += [of_few_widths(x, float("nan"), shape[2]) for x in columns]
-        ordered = [ops.take(x, order, axis=0) for x in (*facts, extents)]
-        kernel = compiled(_kernel, stripe, outputs, len(rows), first_row)
-        widths = [shape[1]] * outputs[0] + [shape[2]] * outputs[1]
-        sums = kernel(*ordered, *[of_few_widths(x[None, :], 0.0, _sizes(x)[0])[0] for x in table])
-        return [ops.take(x[:, :width], back, axis=0) for x, width in zip(sums, widths, strict=True)]
+        sums = in_kernel(compiled(_kernel, stripe, outputs, len(rows), first_row), order)
+        return [ops.take(x, back, axis=0) for x in sums]
 
     if known:
         count = shape[0] * shape[1] * shape[2]
         if count <= _DENSE:
             return small()
-        if has_accelerator() and count <= _WHOLE[keras.backend.backend()]:
-            # Every turn of a loop waits for the host; sums over rows are fused, and take next to no memory.
-            return list(compiled(_one_stripe, stripe, len(rows), first_row)(*rows, *columns, *table))
+        if has_accelerator() and count <= _ONE_STRIPE[keras.backend.backend()]:
+            # Every iteration of a loop waits for the host; sums over rows are fused, and take next to no memory.
+            return in_kernel(compiled(_one_stripe, stripe, len(rows), first_row))
         return large()
-    # TensorFlow would work out constants [R, N] of the branch that such lists never take.
+    # In the branch that such lists never take TensorFlow would fold constants [R, N].
     long = all(isinstance(size, int) for size in shape[1:]) and shape[1] * shape[2] > _DENSE
-    if long or keras.backend.backend() != "tensorflow":
+    if long or not is_backend("tensorflow"):
         return large()
     import tensorflow as tf
 
-    # In float: whole numbers of 32 bits overflow.
+    # In float: 32-bit integers overflow.
     pairs = ops.prod([ops.cast(size, "float32") for size in shape])
     dims = [x.shape for x in (*[rows[0]] * outputs[0], *[columns[0]] * outputs[1])]
     sums = tf.cond(pairs <= _DENSE, small, large)
     return [tf.ensure_shape(x, dim) for x, dim in zip(sums, dims, strict=True)]
 
 
-def dense_sums(stripe: Stripe, rows: Sequence[Tensor], columns: Sequence[Tensor], near: Tensor | None) -> list[Tensor]:
-    """The sums from one stripe of all rows: memory B·R·N."""
-    to_rows, to_columns = stripe([x[:, :, None] for x in rows], [x[:, None, :] for x in columns], near)
-    return [*to_rows, *to_columns]
-
-
 def extents_of(mask: Tensor) -> Tensor:
-    """How many leading documents of each list hold all its valid ones, [B] int32."""
+    """The number of leading documents of each list up to its last valid one, [B] int32."""
     places = ops.arange(1, _sizes(mask)[1] + 1, dtype="int32")
-    # A list of padding in front: there is a maximum also of no list at all. `initial` is on the processor on torch.
+    # An empty list in front: a maximum over no lists exists too. `initial` would be on the CPU on torch.
     return ops.max(ops.pad(ops.where(mask, places[None, :], 0), ((1, 0), (0, 0))), axis=1)[1:]
 
 
-def _one_stripe(stripe: Stripe, row_facts: int, first_row: int, *tensors: Tensor) -> State:
-    """`stripe_sums` without a loop."""
-    facts, steps = _told_apart(tensors)
-    (_, height), (_, width) = _sizes(facts[0]), _sizes(facts[-1])
-    near = _near(steps[0], height, width, first_row) if steps else None
-    return tuple(dense_sums(stripe, stripe.prepare(facts[:row_facts]), stripe.prepare(facts[row_facts:]), near))
+def _one_stripe(stripe: Stripe, row_fields: int, first_row: int, *tensors: Tensor) -> State:
+    """`dense_sums` of prepared documents."""
+    fields, (_, *tables) = _by_rank(tensors)
+    (_, height), (_, width) = _sizes(fields[0]), _sizes(fields[-1])
+    at_distance = _at_distance(tables[0], height, width, first_row) if tables else None
+    rows, columns = stripe.prepare(fields[:row_fields]), stripe.prepare(fields[row_fields:])
+    return tuple(dense_sums(stripe, rows, columns, at_distance))
 
 
-def _told_apart(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """What is known of documents, [B, N], and the others, [B] or [N]."""
+def _by_rank(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """The fields of documents, [B, N], and extents [B] with tables [N]."""
     return [x for x in tensors if len(x.shape) == 2], [x for x in tensors if len(x.shape) == 1]
 
 
-def _kernel(stripe: Stripe, outputs: tuple[int, int], row_facts: int, first_row: int, *tensors: Tensor) -> State:
+def _kernel(stripe: Stripe, outputs: tuple[int, int], row_fields: int, first_row: int, *tensors: Tensor) -> State:
     """`stripe_sums` of lists sorted by extent, the longest first."""
-    facts, (extents, *steps) = _told_apart(tensors)
-    (lists, height), width = _sizes(facts[0]), _sizes(facts[-1])[1]
+    fields, (extents, *tables) = _by_rank(tensors)
+    (lists, height), width = _sizes(fields[0]), _sizes(fields[-1])[1]
     wide = _at_least(_FEWEST, width)
     levels = _levels(lists, height, wide)
-    # Then every stripe of every group is whole, and no row is met twice.
+    # With so much padding every stripe of every group is complete, and no row is in two stripes.
     more_lists = _largest([deep for deep, _, _ in levels])
     more_rows = _largest([tall for _, tall, _ in levels])
-    rows = [_padded(x, more_lists, more_rows) for x in stripe.prepare(facts[:row_facts])]
-    columns = [_padded(x, more_lists, wide - width) for x in stripe.prepare(facts[row_facts:])]
+    rows = [_with_nan_behind(x, more_lists, more_rows) for x in stripe.prepare(fields[:row_fields])]
+    columns = [_with_nan_behind(x, more_lists, wide - width) for x in stripe.prepare(fields[row_fields:])]
     extents = ops.concatenate([extents, ops.zeros((more_lists,), dtype=extents.dtype)])
     sums: Sequence[Tensor] = (*[ops.zeros_like(rows[0])] * outputs[0], *[ops.zeros_like(columns[0])] * outputs[1])
     start: Any = 0
-    for level, (deep, tall, size) in enumerate(levels):  # the lists of more than half of the columns, of a quarter, ...
+    for level, (deep, tall, size) in enumerate(levels):  # lists longer than half of the columns, than a quarter, ...
         limit = size // 2 if level < len(levels) - 1 else 0
-        stop = whole(ops.sum(ops.cast(extents > limit, "int32")))
+        stop = loop_bound(ops.sum(ops.cast(extents > limit, "int32")))
         last = (-(-height // tall) - 1) * tall  # where the last stripe begins
-        near = _near(steps[0], tall, last + size, last + first_row) if steps else None
+        distances = _at_distance(tables[0], tall, last + size, last + first_row) if tables else None
 
         def group(
             _: Any, first: Any, *sums: Tensor, deep: Any = deep, tall: Any = tall, size: Any = size,
-            near: Tensor | None = near, last: Any = last,
+            distances: Tensor | None = distances, last: Any = last,
         ) -> State:  # fmt: skip
             own = [ops.slice(x, (first, 0), (deep, size))[:, None, :] for x in columns]
-            needed = whole(ops.max(ops.slice(extents, (first,), (deep,)))) - first_row
+            needed = loop_bound(ops.max(ops.slice(extents, (first,), (deep,)))) - first_row
 
-            def one(index: Any, *sums: Tensor) -> State:
+            def add_stripe(index: Any, *sums: Tensor) -> State:
                 begin = index * tall
                 some = [ops.slice(x, (first, begin), (deep, tall))[:, :, None] for x in rows]
-                by_distance = None if near is None else ops.slice(near, (0, last - begin), (tall, size))
-                to_rows, to_columns = stripe(some, own, by_distance)
+                at_distance = None if distances is None else ops.slice(distances, (0, last - begin), (tall, size))
+                to_rows, to_columns = stripe(some, own, at_distance)
                 set_rows = [_put(x, new, first, begin) for x, new in zip(sums[: outputs[0]], to_rows, strict=True)]
                 return (*set_rows, *(x + new for x, new in zip(sums[outputs[0] :], to_columns, strict=True)))
 
-            nothing = [ops.zeros((deep, size), dtype=x.dtype) for x in sums[outputs[0] :]]
-            done = loop(one, 0, -(-_at_most(height, needed) // tall), (*sums[: outputs[0]], *nothing))
+            zeros = [ops.zeros((deep, size), dtype=x.dtype) for x in sums[outputs[0] :]]
+            done = loop(add_stripe, 0, -(-_at_most(height, needed) // tall), (*sums[: outputs[0]], *zeros))
             added = [_put(x, new, first, 0) for x, new in zip(sums[outputs[0] :], done[outputs[0] :], strict=True)]
             return (first + deep, *done[: outputs[0]], *added)
 
-        # `first` is counted up, not start + index · deep: an invariant of the loop that says where a slice begins is a
-        # constant to XLA in TensorFlow, which would compile the kernel anew for every batch of other extents.
+        # `first` is part of the state, not start + index · deep: TensorFlow makes a loop invariant that says where a
+        # slice begins a compile-time constant, and would compile the kernel anew for every batch of other extents.
         _, *sums = loop(group, 0, -(-(stop - start) // deep), (start, *sums))
         start = stop
     heights = [height] * outputs[0] + [width] * outputs[1]
@@ -179,12 +193,12 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_facts: int, first_row:
 
 
 def _levels(lists: Any, height: Any, width: Any) -> list[tuple[Any, Any, Any]]:
-    """Lists, rows and columns of a stripe, for lists of all columns, of half, of a quarter, ..."""
+    """(lists, rows, columns) of a stripe: for lists of up to all columns, up to half of them, a quarter, ..."""
     pairs = _PAIRS[has_accelerator()]
     count = _LEVELS
     if isinstance(width, int):
         count = min(count, (width // _NARROW).bit_length())
-    if isinstance(lists, int):  # each level is code of its own, which few lists do not pay back
+    if isinstance(lists, int):  # each level is further code to compile, which does not pay for few lists
         count = min(count, lists.bit_length() - _FEW_LISTS)
     count = max(1, count)
     levels = []
@@ -195,15 +209,15 @@ def _levels(lists: Any, height: Any, width: Any) -> list[tuple[Any, Any, Any]]:
     return levels
 
 
-def _near(steps: Tensor, height: Any, width: Any, shift: Any) -> Tensor:
-    """steps[|j - i - shift|] for i = 0 .. height - 1, j = 0 .. width - 1."""
+def _at_distance(table: Tensor, height: Any, width: Any, shift: Any) -> Tensor:
+    """table[|j - i - shift|] for i = 0 .. height - 1, j = 0 .. width - 1."""
     distance = ops.abs(ops.arange(width, dtype="int32")[None, :] - ops.arange(height, dtype="int32")[:, None] - shift)
-    last = _sizes(steps)[0] - 1
-    return ops.take(steps, ops.where(distance < last, distance, last), axis=0)
+    last = _sizes(table)[0] - 1
+    return ops.take(table, ops.where(distance < last, distance, last), axis=0)
 
 
-def _padded(x: Tensor, more_lists: Any, more_documents: Any) -> Tensor:
-    """x with NaN, which marks padding, behind its lists and behind their documents."""
+def _with_nan_behind(x: Tensor, more_lists: Any, more_documents: Any) -> Tensor:
+    """x with lists of padding behind its lists, and padding behind their documents."""
     lists, documents = _sizes(x)
     right = ops.zeros((lists, more_documents), dtype=x.dtype) + float("nan")
     below = ops.zeros((more_lists, documents + more_documents), dtype=x.dtype) + float("nan")
@@ -215,9 +229,9 @@ def _put(x: Tensor, new: Tensor, first: Any, begin: Any) -> Tensor:
 
 
 def _sizes(x: Tensor) -> tuple[Any, ...]:
-    """The shape: numbers where they are known, else tensors."""
-    known = tuple(x.shape)
-    return known if None not in known else tuple(ops.shape(x)[i] if n is None else n for i, n in enumerate(known))
+    """The shape: Python integers where it is static, else tensors."""
+    static = tuple(x.shape)
+    return static if None not in static else tuple(ops.shape(x)[i] if n is None else n for i, n in enumerate(static))
 
 
 def _at_least(low: Any, number: Any) -> Any:

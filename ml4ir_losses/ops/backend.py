@@ -1,0 +1,277 @@
+"""What differs between TensorFlow, JAX and torch: one named helper for each difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+
+from ml4ir_losses.core.lazy import Tensor, keras, ops
+
+State = tuple[Tensor, ...]
+
+_inside_kernel: ContextVar[bool] = ContextVar("inside_kernel", default=False)
+
+
+def is_backend(name: str) -> bool:
+    """True if Keras runs on `tensorflow`, `jax` or `torch`."""
+    return bool(keras.backend.backend() == name)
+
+
+@lru_cache(maxsize=1)
+def has_accelerator() -> bool:
+    """True where the backend sees a device other than the CPU."""
+    if is_backend("tensorflow"):
+        import tensorflow as tf
+
+        return any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
+    if is_backend("jax"):
+        import jax
+
+        return bool(jax.default_backend() != "cpu")
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+# Compilation and tracing
+
+
+def compiled_by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of tensors compiled by XLA, whether or not the caller is; on torch the function itself."""
+
+    def traced(*tensors: Any) -> Any:
+        token = _inside_kernel.set(True)
+        try:
+            return function(*tensors)
+        finally:
+            _inside_kernel.reset(token)
+
+    if is_backend("tensorflow"):
+        import tensorflow as tf
+
+        return tf.function(traced, jit_compile=True, autograph=False, reduce_retracing=True)  # type: ignore[no-any-return]
+    if is_backend("jax"):
+        import jax
+
+        return jax.jit(traced)  # type: ignore[no-any-return]
+    return traced
+
+
+def is_compiled() -> bool:
+    """True in code that XLA compiles for certain, where a chain of elementwise operations becomes one loop."""
+    return is_backend("jax") or _inside_kernel.get()
+
+
+def is_eager(x: Tensor) -> bool:
+    """True if x holds numbers; False while a graph is traced."""
+    if is_backend("tensorflow"):
+        import tensorflow as tf
+
+        return bool(tf.executing_eagerly())
+    if is_backend("jax"):
+        import jax
+
+        return not isinstance(x, jax.core.Tracer)
+    return True
+
+
+def without_autograph(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which TensorFlow's AutoGraph does not rewrite: that takes seconds, and nothing here needs it."""
+    if not is_backend("tensorflow"):
+        return function
+    import tensorflow as tf
+
+    return tf.autograph.experimental.do_not_convert(function)  # type: ignore[no-any-return]
+
+
+# Gradients
+
+
+def detached(x: Tensor) -> Tensor:
+    """x for the body of a custom gradient: TensorFlow's tapes record in there too, and keep every intermediate."""
+    if not is_backend("tensorflow"):
+        return x
+    # Not `stop_gradient`, which tapes record; they do not follow integers.
+    return bitcast(bitcast(x, "int64" if keras.backend.standardize_dtype(x.dtype) == "float64" else "int32"), x.dtype)
+
+
+def no_slope(x: Tensor) -> Tensor | None:
+    """The gradient of an argument of a custom gradient that has none: JAX wants zeros, the others None."""
+    return ops.zeros_like(x) if is_backend("jax") else None
+
+
+def value_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """function(x), [B], and d Σ function(x) / dx."""
+    if is_backend("tensorflow"):
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+        slope = tape.gradient(value, x)
+        slope.set_shape(x.shape)  # the state of a loop must not lose its static shape
+        return value, slope
+    if is_backend("jax"):
+        import jax
+
+        value, pull_back = jax.vjp(function, x)
+        return value, pull_back(ops.ones_like(value))[0]
+    import torch
+
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        value = function(x)
+        slope = torch.autograd.grad(value.sum(), x)[0]
+    return value.detach(), slope
+
+
+# Loops
+
+
+def loop(step: Callable[..., State], start: Any, stop: Any, state: State) -> State:
+    """state = step(index, *state) for index = start .. stop - 1; no gradient. The bounds may be tensors.
+
+    Not `ops.fori_loop`: TensorFlow runs up to ten iterations of that at a time, with ten times the memory.
+    """
+    if is_backend("tensorflow"):
+        import tensorflow as tf
+
+        def body(index: Tensor, *state: Tensor) -> State:
+            return (index + 1, *step(index, *state))
+
+        return tuple(tf.while_loop(lambda index, *_: index < stop, body, (start, *state), parallel_iterations=1)[1:])
+    if is_backend("jax"):
+        import jax
+
+        return tuple(jax.lax.fori_loop(start, stop, lambda index, state: tuple(step(index, *state)), tuple(state)))
+    for index in range(int(start), int(stop)):
+        state = step(index, *state)
+    return tuple(state)
+
+
+def loop_bound(number: Tensor) -> Any:
+    """An integer tensor as a bound of `loop`: on torch, whose loops run in Python, a Python integer."""
+    return int(number) if is_backend("torch") else number
+
+
+def scan_blocks(
+    step: Callable[..., tuple[State, Tensor]], blocks: State, like: Tensor, *carry: Tensor
+) -> tuple[State, Tensor]:
+    """carry, output = step(carry, block b of each tensor) for b = 0, 1, ...; the last carry and the stacked outputs.
+
+    For use inside a custom gradient, or where no gradient is needed. `like` has the dtype and shape of an output.
+    """
+    if blocks[0].shape[0] == 1:
+        carry, output = step(carry, *(x[0] for x in blocks))
+        return carry, output[None]
+    if is_backend("tensorflow"):
+        import tensorflow as tf
+
+        count = tf.shape(blocks[0])[0]
+
+        def body(index: Tensor, outputs: Any, carry: State) -> tuple[Tensor, Any, State]:
+            carry, output = step(carry, *(x[index] for x in blocks))
+            return index + 1, outputs.write(index, output), carry
+
+        outputs = tf.TensorArray(like.dtype, count, element_shape=like.shape)
+        state = (0, outputs, tuple(carry))
+        _, outputs, carry = tf.while_loop(lambda index, *_: index < count, body, state, parallel_iterations=1)
+        return carry, outputs.stack()
+    if is_backend("jax"):
+        import jax
+
+        last, outputs = jax.lax.scan(lambda carry, block: step(carry, *block), carry, blocks)
+        return last, outputs
+    import torch
+
+    collected = []
+    for index in range(blocks[0].shape[0]):
+        carry, output = step(carry, *(x[index] for x in blocks))
+        collected.append(output)
+    return carry, torch.stack(collected)
+
+
+# Single operations
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Matrix products of float32 in float32: on accelerators JAX rounds their factors to 10 bits."""
+    if not is_backend("jax"):
+        yield
+        return
+    import jax
+
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+def has_slow_selects() -> bool:
+    """True where comparisons and `where` take ten times as long as arithmetic: torch."""
+    return is_backend("torch")
+
+
+def nan_to_zero(x: Tensor, in_place: bool = False) -> Tensor:
+    """x on torch, but 0 where it is NaN, in one pass; `in_place` saves the memory of a copy."""
+    function = x.nan_to_num_ if in_place else x.nan_to_num
+    return function(nan=0.0, posinf=float("inf"), neginf=-float("inf"))
+
+
+def bitcast(x: Tensor, dtype: Any) -> Tensor:
+    """The bits of x as another dtype of the same size."""
+    if not is_backend("tensorflow"):
+        return ops.view(x, dtype=dtype)
+    import tensorflow as tf
+
+    return tf.bitcast(x, dtype)  # `ops.view` needs a static width
+
+
+def cumulative_sum(x: Tensor) -> Tensor:
+    """Sums along the last axis up to and including each place; `ops.cumsum` narrows float64 on torch."""
+    return x.cumsum(-1) if is_backend("torch") else ops.cumsum(x, axis=-1)
+
+
+def gather_documents(x: Tensor, order: Tensor) -> Tensor:
+    """x[b, order[b, i]], [B, N]."""
+    if is_backend("tensorflow"):
+        import tensorflow as tf
+
+        return tf.gather(x, order, batch_dims=1)  # one operation; `ops.take_along_axis` makes a dozen of it
+    return ops.take_along_axis(x, order, axis=-1)
+
+
+def inverse_permutation(places: Tensor) -> Tensor:
+    """The permutation p⁻¹ with p⁻¹[p[i]] = i, of a permutation p [M] of 0 .. M - 1."""
+    if is_backend("tensorflow"):
+        import tensorflow as tf
+
+        return tf.math.invert_permutation(places)  # many times faster there than a scatter
+    size = ops.shape(places)[0]
+    return scattered(places, ops.arange(size, dtype="int32"), (size,))
+
+
+def scattered(places: Tensor, rows: Tensor, size: Any) -> Tensor:
+    """Zeros of the shape `size` [M, ...] with rows[k] at places[k], which are distinct.
+
+    Not `ops.scatter`, which takes one row after another on torch.
+    """
+    return ops.scatter_update(ops.zeros(size, dtype=rows.dtype), places[:, None], rows)
+
+
+def search_sorted(rows: Tensor, x: Tensor, side: str) -> Tensor:
+    """`numpy.searchsorted` of x [B, M] in the sorted rows [B, K], row by row, [B, M] int32."""
+    if is_backend("tensorflow"):
+        import tensorflow as tf
+
+        return tf.searchsorted(rows, x, side=side)
+    if is_backend("jax"):
+        import jax
+
+        method = "sort" if has_accelerator() else "scan_unrolled"  # sorts are slow on the CPU
+        return jax.vmap(lambda row, some: jax.numpy.searchsorted(row, some, side=side, method=method))(rows, x)
+    import torch
+
+    return torch.searchsorted(rows.contiguous(), x.contiguous(), side=side, out_int32=True)

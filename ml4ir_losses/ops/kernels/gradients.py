@@ -1,0 +1,42 @@
+"""Functions that bring their own gradient, so that value and gradient can come from one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.ops.backend import detached, is_eager, no_slope
+from ml4ir_losses.ops.kernels.compiling import called_eagerly
+
+PullBack = Callable[[Tensor], Sequence[Tensor]]
+
+
+def with_gradient(
+    function: Callable[..., tuple[Tensor, PullBack]], inputs: Sequence[Tensor], constants: Sequence[Tensor] = ()
+) -> Tensor:
+    """The value of function(*inputs, *constants), which also defines its gradient.
+
+    Args:
+        function: returns the value and a function from the gradient of the value to one gradient per input. It must
+            close over no tensor: JAX could not differentiate a compiled function with it inside.
+        inputs: tensors that have a gradient.
+        constants: float tensors that have none.
+    """
+
+    @ops.custom_gradient  # type: ignore[untyped-decorator]
+    def call(*tensors: Tensor) -> tuple[Tensor, Any]:
+        eager = is_eager(tensors[0])
+        with called_eagerly(eager):
+            value, pull_back = function(*(detached(x) for x in tensors))
+
+        def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
+            with called_eagerly(eager):  # JAX traces the backward pass of an eager call
+                slopes = pull_back(args[0] if upstream is None else upstream)
+            slopes = (*slopes, *(no_slope(x) for x in tensors[len(inputs) :]))
+            return slopes[0] if len(slopes) == 1 else slopes
+
+        return value, gradient
+
+    value: Tensor = call(*inputs, *constants)
+    return value
