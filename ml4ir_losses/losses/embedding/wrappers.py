@@ -164,10 +164,7 @@ class EmbeddingWrapper(EmbeddingLossBase):
             raise UserError(f"`loss` of {self.key!r} must be an embedding loss. Received: {inner.key!r}.")
         if inner.head or inner.memory_size:
             reads = "reads the outputs of a head" if inner.head else "keeps rows of its own"
-            raise UserError(
-                f"`loss` of {self.key!r} must be an embedding loss without a head or rows of its own; "
-                f"{inner.key!r} {reads}."
-            )
+            raise UserError(f"`loss` of {self.key!r} must be a plain embedding loss; {inner.key!r} {reads}.")
         self.params["loss"] = self.inner = inner
         for name in ("labels", "in_batch", "teacher_embeddings", "labels_share_dimensions"):
             setattr(self, name, getattr(inner, name))
