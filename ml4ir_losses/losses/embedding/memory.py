@@ -72,7 +72,7 @@ class CrossBatchMemoryLoss(EmbeddingWrapper):
     def __init__(self, *args: str, **params: Any) -> None:
         super().__init__(*args, **params)
         if not self.inner.takes_memory:
-            fitting = [entry.key for entry in LOSSES if getattr(entry.target, "takes_memory", False)]
+            fitting = sorted(entry.key for entry in LOSSES if getattr(entry.target, "takes_memory", False))
             raise UserError(
                 f"`loss` of {self.key!r} must be one of {', '.join(fitting)}. Received: {self.inner.key!r}."
             )
