@@ -73,9 +73,13 @@ def without_nan(x: Tensor, key: Tensor | None = None) -> Tensor:
 
 
 def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """numerator / denominator, and 0 with a zero gradient where the denominator is 0."""
+    """numerator / denominator, and 0 with a zero gradient where the denominator is 0.
+
+    Subnormal denominators count as 0, as TensorFlow and XLA round them: on torch their quotients are infinite.
+    """
     numerator, denominator = ops.convert_to_tensor(numerator), ops.convert_to_tensor(denominator)
-    nonzero = ops.not_equal(denominator, 0)
+    smallest = float(np.finfo(keras.backend.standardize_dtype(denominator.dtype)).tiny)
+    nonzero = ops.abs(denominator) >= smallest
     return ops.where(nonzero, numerator / ops.where(nonzero, denominator, 1.0), 0.0)
 
 

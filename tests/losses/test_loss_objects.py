@@ -89,7 +89,7 @@ class TestSeeds:
 
 
 class TestConfig:
-    @each_variant(elsewhere="key")
+    @each_variant()
     def test_config_round_trip(self, key, params):
         loss = get_loss(key, **params)
         config = json.loads(json.dumps(loss.get_config()))
