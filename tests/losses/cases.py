@@ -172,7 +172,7 @@ def compiled(loss: RelevanceLossBase) -> tuple[Callable[..., Any], Callable[...,
     def both(labels: Any, scores: Any, weight: Any, mask: Any) -> Any:
         return with_slopes(lambda x: loss.per_query(labels, x, weight, mask), scores)
 
-    noise = keras.random.uniform  # another one where a test stands in for it
+    noise = keras.random.uniform  # replaced by a test that fixes the noise
     if loss.samples and noise.__module__.startswith("keras"):
         return loss.per_query, both
     key = (repr(loss), noise)

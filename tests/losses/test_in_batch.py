@@ -29,17 +29,17 @@ def test_two_ranks_match_sentence_transformers(symmetric):
     case = GOLDEN[f"st.MultipleNegatives{'Symmetric' * symmetric}RankingLoss/gather_2_ranks"]
     x, half = columns(case), len(columns(case)) // 2
 
-    def rank(everyone, number):
-        everyone = ops.convert_to_tensor(everyone)
-        own = everyone[number * half :][:half]
+    def rank(all_rows, number):
+        all_rows = ops.convert_to_tensor(all_rows)
+        own = all_rows[number * half :][:half]
         real = ops.ones(len(x), dtype="bool")
-        both = in_batch_cross_entropy(own, everyone, real, number * half, 20.0, "cosine", symmetric)
+        both = in_batch_cross_entropy(own, all_rows, real, number * half, 20.0, "cosine", symmetric)
         return (both[0] + both[1]) / 2
 
     for number in (0, 1):
         found = values(rank(x, number)).mean()
         assert found == pytest.approx(case["expected_loss"][number], rel=1e-5)
-    slopes = sum(gradient(lambda everyone, r=r: rank(everyone, r) / half, x) for r in (0, 1))
+    slopes = sum(gradient(lambda all_rows, r=r: rank(all_rows, r) / half, x) for r in (0, 1))
     np.testing.assert_allclose(slopes, columns(case, "expected_grad"), atol=EXACT)
 
 

@@ -62,7 +62,7 @@ def test_fit_takes_weights_of_every_shape(key):
 
 @pytest.mark.backend("tensorflow")
 def test_weights_of_another_rank_need_a_new_compile():
-    """TensorFlow then traces with a rank it does not know, in which [B] and [B, N] cannot be told apart."""
+    """TensorFlow then traces with a rank it does not know, in which [B] and [B, N] cannot be distinguished."""
     model, x, batch = model_and_data("list_mle")
     model.compile("sgd", loss=get_loss("list_mle").get_loss_fn())
     model.evaluate(x, batch.labels, sample_weight=np.ones(7), batch_size=7, verbose=0)

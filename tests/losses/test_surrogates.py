@@ -1,4 +1,4 @@
-"""Metrics as losses: their limits, their noise, and metrics of one's own."""
+"""Metrics as losses: their limits, their noise, and user-defined metrics."""
 
 import inspect
 from functools import partial
@@ -99,7 +99,7 @@ def test_neural_ndcg_draws_only_if_stochastic():
 
 
 def success_at_half(labels, scores, mask=None, *, item_weight=None, rank_fn=None):
-    """A metric of one's own: the share of the relevance above rank 2.5, on a slope."""
+    """A user-defined metric: the share of the relevance above rank 2.5, on a slope."""
     from ml4ir_losses.ops.soft_ranks import exact_ranks
 
     relevant = ops.where(mask, ops.cast(labels, scores.dtype), 0.0)
@@ -109,7 +109,7 @@ def success_at_half(labels, scores, mask=None, *, item_weight=None, rank_fn=None
 
 
 class SuccessLoss(ListwiseLossBase):
-    """The loss of a metric of one's own, on samples."""
+    """The loss of a user-defined metric, on samples."""
 
     key = "success"
     function = staticmethod(gumbel(approx(success_at_half, temperature=0.5), sample_size=4))

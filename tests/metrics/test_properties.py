@@ -135,7 +135,7 @@ class TestEveryMetric:
 
         labels, scores, mask, weight = queries(6)
         kinds = {"float16": "float32", "float32": "float32"}
-        if keras.backend.backend() != "jax":  # JAX has no float64 unless asked to
+        if keras.backend.backend() != "jax":  # JAX has no float64 by default
             kinds["float64"] = "float64"
         for given, expected in kinds.items():
             values, weights = METRICS[key].target(

@@ -1,4 +1,4 @@
-"""Losses over pairs in compiled stripes against float64 NumPy, and the two ways to write weights of one's own."""
+"""Losses over pairs in compiled stripes against float64 NumPy, and the two ways to write user-defined weights."""
 
 from dataclasses import dataclass
 

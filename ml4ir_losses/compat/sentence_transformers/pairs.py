@@ -1,4 +1,4 @@
-"""sentence-transformers' losses of pairs and triplets of embeddings, and of embeddings of a teacher."""
+"""sentence-transformers' losses of embedding pairs and triplets, and of a teacher's embeddings."""
 
 from __future__ import annotations
 

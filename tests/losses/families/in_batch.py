@@ -97,8 +97,8 @@ def sup_con(labels, scores, mask, weight, temperature=0.1):
     terms = {}
     for i, positives, negatives in cosines(labels, scores, mask):
         if positives:
-            everyone = logsumexp([x / temperature for x in positives + negatives])
-            terms[i] = everyone - math.fsum(positives) / len(positives) / temperature
+            total = logsumexp([x / temperature for x in positives + negatives])
+            terms[i] = total - math.fsum(positives) / len(positives) / temperature
     return shares(terms, sum(term > 0 for term in terms.values()), mask, weight)
 
 
