@@ -47,7 +47,7 @@ for key in sys.argv[1:]:
 
 
 @pytest.mark.backend("tensorflow")
-def test_once_for_batches_of_other_lists_and_of_like_widths():
+def test_batches_of_similar_widths_share_one_compilation():
     """Ragged data give every batch other list lengths: a kernel compiled for each would cost a second a step."""
     keys = ["pairwise_logistic", "lambda_loss", "list_mle"]  # pairs, pairs with distances, tails
     log = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "device_compilation_profiler=1"}
@@ -123,7 +123,7 @@ KEYS = ("pairwise_logistic", "lambda_loss", "approx_ndcg", "neural_sort_ndcg", "
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("key", slow_except(KEYS, "lambda_loss", "list_mle"))
 @pytest.mark.parametrize("known", slow_except([True, False], False), ids=["known", "unknown"])
-def test_widths_between_those_that_kernels_take(key, known):
+def test_widths_between_kernel_widths_match_the_dense_sums(key, known):
     """Also where the width of the scores is known and that of their gradient is not: after a kernel's second width."""
     import tensorflow as tf
 

@@ -29,7 +29,7 @@ def assert_same_value_and_gradient(function, reference, x=SCORES):
 
 
 @pytest.mark.parametrize("term", [Logistic(), Hinge()], ids=["logistic", "hinge"])
-def test_pair_sums(term, one_level):
+def test_pair_sums_match_the_dense_reference(term, one_level):
     ones = ops.ones((SHAPE[0], SHAPE[1], SHAPE[1]))
     assert_same_value_and_gradient(
         lambda s: pair_sums(term, LABELS, s, MASK, WEIGHT),
@@ -37,7 +37,7 @@ def test_pair_sums(term, one_level):
     )
 
 
-def test_pair_sums_with_a_user_defined_weight():
+def test_pair_sums_with_a_user_defined_weight_match_the_dense_reference():
     weights = ops.convert_to_tensor(RNG.uniform(size=(*SHAPE, SHAPE[1])).astype("float32"))
     assert_same_value_and_gradient(
         lambda s: pair_sums(Logistic(), LABELS, s, MASK, WEIGHT, given_weights(weights)),
@@ -45,39 +45,39 @@ def test_pair_sums_with_a_user_defined_weight():
     )
 
 
-def test_approx_ranks(one_level):
+def test_approx_ranks_match_the_dense_reference(one_level):
     assert_same_value_and_gradient(
         lambda s: FACTOR * approx_ranks(0.5)(s, MASK)(lambda rank: rank),
         lambda s: FACTOR * dense_approx_ranks(s, MASK, 0.5),
     )
 
 
-def test_neural_sort_matrix():
+def test_neural_sort_matrix_matches_the_dense_reference():
     assert_same_value_and_gradient(
         lambda s: FACTOR[:, :, None] * neural_sort_matrix(s, MASK),
         lambda s: FACTOR[:, :, None] * dense_neural_sort(s, MASK),
     )
 
 
-def test_expected_values_under_neural_sort(one_level):
+def test_expected_values_under_neural_sort_match_the_dense_reference(one_level):
     assert_same_value_and_gradient(
         lambda s: FACTOR * neural_sort_ranks(1.0)(s, MASK)(lambda rank: 1.0 / rank),
         lambda s: FACTOR * ops.sum(dense_neural_sort(s, MASK) / ops.arange(1.0, SHAPE[1] + 1.0)[None, :, None], axis=1),
     )
 
 
-def test_tail_sums():
+def test_tail_sums_match_the_dense_reference():
     assert_same_value_and_gradient(lambda s: FACTOR * tail_sums(s), lambda s: FACTOR * dense_tail_sums(s))
 
 
-def test_sinkhorn():
+def test_sinkhorn_matches_the_dense_reference():
     matrix = RNG.uniform(0.1, 1.0, (2, 5, 5)).astype("float32")
     factor = ops.convert_to_tensor(RNG.normal(size=(2, 5, 5)).astype("float32"))
     assert_same_value_and_gradient(lambda x: factor * sinkhorn(x, 4), lambda x: factor * dense_sinkhorn(x, 4), x=matrix)
 
 
 @pytest.mark.backend("tensorflow", "jax")
-def test_odds():
+def test_odds_match_the_dense_reference():
     x = ops.convert_to_tensor(5.0 * SCORES)
     each = powers(x, 0.5)
     found = odds([y[:, :, None] for y in each], [y[:, None, :] for y in each])

@@ -43,7 +43,7 @@ def random(rows, columns, dims, dtype, masked=True):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("both", [True, False])
-def test_blocks_are_the_whole(rows, columns, dims, block, dtype, masked, both):
+def test_sums_over_blocks_equal_the_whole_matrix(rows, columns, dims, block, dtype, masked, both):
     if dtype == "float64" and not DOUBLE:
         pytest.skip("JAX computes in float32")
     a, b, of_rows, of_columns, weight = random(rows, columns, dims, dtype, masked)
@@ -69,7 +69,7 @@ def test_blocks_are_the_whole(rows, columns, dims, block, dtype, masked, both):
 
 
 @SHAPES
-def test_the_whole_is_numpy(rows, columns, dims, block):
+def test_whole_matrix_matches_numpy(rows, columns, dims, block):
     a, b, of_rows, of_columns, _ = random(rows, columns, dims, "float32")
     kept = values(keep(*of_rows, *of_columns)) > 0
     dots = np.where(kept, a.astype("float64") @ b.T.astype("float64"), -np.inf)
@@ -86,7 +86,7 @@ def test_the_whole_is_numpy(rows, columns, dims, block):
 
 
 @pytest.mark.parametrize("size", [1e4, 1e-4])
-def test_large_and_small_numbers(size):
+def test_large_and_small_embeddings_give_exact_values(size):
     a, b, of_rows, of_columns, _ = random(9, 9, 3, "float32")
     a = a * np.float32(size)
 
@@ -114,7 +114,7 @@ def row_values(key, batch):
 
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("rows", [7, 1])
-def test_losses_in_blocks(key, rows, small_blocks, request):
+def test_losses_in_blocks_equal_losses_of_the_whole_batch(key, rows, small_blocks, request):
     batch = make_batch(key, rows=rows)
     function = row_values(key, batch)
     slopes = gradient(function, batch.scores)
@@ -126,7 +126,7 @@ def test_losses_in_blocks(key, rows, small_blocks, request):
 @pytest.mark.parametrize("key", slow_except(KEYS, "multiple_negatives_symmetric_ranking"))
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("xla", slow_except([False, True], False))
-def test_losses_in_blocks_of_a_graph(key, xla, small_blocks):
+def test_losses_in_blocks_inside_a_graph_equal_eager_ones(key, xla, small_blocks):
     """Of a known and an unknown number of rows, and when it is compiled."""
     import tensorflow as tf
 
@@ -149,7 +149,7 @@ def test_losses_in_blocks_of_a_graph(key, xla, small_blocks):
 
 @pytest.mark.backend("jax")
 @pytest.mark.parametrize("key", KEYS)
-def test_losses_in_compiled_blocks(key, small_blocks):
+def test_losses_in_compiled_blocks_equal_eager_ones(key, small_blocks):
     import jax
 
     batch = make_batch(key)
@@ -162,7 +162,7 @@ def test_losses_in_compiled_blocks(key, small_blocks):
 
 
 @pytest.mark.backend("tensorflow")
-def test_memory_of_a_step():
+def test_step_needs_the_memory_of_one_block():
     """Value and gradient of 6000 rows, whose matrix has 144 MB, grow the process by less than half of that."""
     program = """
 import resource, numpy as np, tensorflow as tf
@@ -231,7 +231,7 @@ print("equal")
 
 
 @pytest.mark.parametrize("key", ["contrastive_tension_in_batch", "multiple_negatives_ranking"])
-def test_a_scale_that_is_trained(key):
+def test_trainable_scale_gets_its_gradient(key):
     from ml4ir_losses import functional
 
     batch = make_batch(key)

@@ -102,45 +102,45 @@ each_check = pytest.mark.parametrize("check", [check_entropy, check_ranks])
 
 @each_check
 @pytest.mark.parametrize("shape", slow_except(SHAPES, (24, 24)), ids=str)
-def test_shapes(check, shape):
+def test_batches_of_many_shapes_match_numpy(check, shape):
     check(shape, 1.0)
 
 
 @each_check
 @pytest.mark.parametrize("spread", [0.0, 1.0, 1e4])
-def test_spreads(check, spread):
+def test_score_spreads_from_small_to_large_match_numpy(check, spread):
     check((6, 24), spread, seed=1)
 
 
 @each_check
 @pytest.mark.skipif(not DOUBLE, reason="JAX computes in float32")
-def test_float64(check):
+def test_float64_scores_give_float64_values(check):
     for spread in (1.0, 1e4):
         check((6, 24), spread, dtype="float64", tolerance=1e-12)
 
 
 @each_check
-def test_sizes_of_stripes(check, stripe_size):
+def test_stripe_size_does_not_change_the_value(check, stripe_size):
     with stripe_size(512):
         check((6, 24), 1.0, seed=4)
 
 
 @each_check
 @pytest.mark.parametrize("shape", [(3, 24), (2, 400)], ids=str)
-def test_as_it_is(check, shape, stripe_size):
+def test_default_stripes_match_numpy(check, shape, stripe_size):
     """Stripes of the usual size: of one whole matrix, and in the kernel."""
     with stripe_size(2**18, dense=2**16):
         check(shape, 3.0, tolerance=1e-4)
 
 
 @each_check
-def test_sums_of_accelerators(check, stripe_size, monkeypatch):
+def test_sums_used_on_accelerators_match_numpy(check, stripe_size, monkeypatch):
     with stripe_size(512):
         monkeypatch.setattr("ml4ir_losses.ops.neural_sort.has_accelerator", lambda: True)
         check((6, 24), 1.0, seed=5)
 
 
-def test_the_matrix_and_its_gradient():
+def test_matrix_and_its_gradient_match_numpy():
     """Rows that exist are shares of the valid documents; the gradient is that of the sums in stripes."""
     lists = make_lists(6, 24)
     mask, scores = ops.convert_to_tensor(lists.mask), np.where(lists.mask, lists.scores, 0.0).astype("float32")
@@ -174,7 +174,7 @@ def test_gumbel_samples_go_through_the_stripes():
 
 
 @pytest.mark.backend("tensorflow")
-def test_shapes_known_only_when_it_runs(stripe_size):
+def test_dynamic_shapes_equal_static_shapes(stripe_size):
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], dtype) for dtype in ("float32", "float32", "bool")])

@@ -48,20 +48,20 @@ def assert_near(found, x, unit, tolerance):
 @prepared
 @pytest.mark.parametrize("unit", [1.0, 0.1, 3.7])
 @pytest.mark.parametrize("spread", [1e-3, 1.0, 30.0, 1e3, 1e4])
-def test_of_many_scales(spread, unit):
+def test_odds_of_many_scales_are_exact(spread, unit):
     x = (np.random.default_rng(int(spread)).normal(size=60) * spread).astype("float32")
     assert_near(of_pairs(x, unit), x, unit, 1e-6)
 
 
 @prepared
 @pytest.mark.parametrize("offset", [1e3, -1e4])
-def test_small_differences_of_large_scores(offset):
+def test_small_differences_of_large_scores_are_exact(offset):
     x = (offset + np.arange(40) / 64).astype("float32")
     assert_near(of_pairs(x, 0.1), x, 0.1, 1e-6)
 
 
 @prepared
-def test_the_largest_scores():
+def test_largest_scores_give_finite_odds():
     x = np.array([-np.inf, -3e38, -1e20, -1.0, 0.0, 1.0, 1e20, 3e38, np.inf], "float32")
     assert all(np.isfinite(values(y)).all() for y in powers(ops.convert_to_tensor(x), 0.1))
     found = of_pairs(x)
@@ -79,7 +79,7 @@ def test_nan_marks_padding():
 
 
 @pytest.mark.skipif(not DOUBLE, reason="JAX computes in float32")
-def test_float64_has_none():
+def test_float64_scores_have_no_powers():
     assert powers(ops.convert_to_tensor(np.zeros(3))) == ()
 
 
@@ -95,7 +95,7 @@ X = np.concatenate([np.linspace(-30, 30, 4001), [-1e4, -300.0, 60.0, 300.0, 0.0]
 
 @each_term
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_terms(term, dtype):
+def test_terms_match_numpy(term, dtype):
     if dtype == "float64" and not DOUBLE:
         pytest.skip("JAX computes in float32")
     x = X.astype(dtype)
@@ -107,7 +107,7 @@ def test_terms(term, dtype):
 
 @prepared
 @each_term
-def test_terms_of_odds(term):
+def test_terms_from_odds_match_numpy(term):
     x = X.astype("float32")
     ratio = np.exp(np.clip(-x.astype("float64"), -69, 69)).astype("float32")
     found = [values(y) for y in term.of_odds(ops.convert_to_tensor(x), ops.convert_to_tensor(ratio))]

@@ -27,7 +27,7 @@ def tail_sums(x):
 
 class TestTailSums:
     @pytest.mark.parametrize("spread", slow_except([1.0, 1e4], 1.0))
-    def test_every_length(self, spread):
+    def test_tail_sums_of_every_length_match_numpy(self, spread):
         rng = np.random.default_rng(0)
         for size in LENGTHS:
             x = (rng.normal(size=(2, size)) * spread).astype("float32")
@@ -35,14 +35,14 @@ class TestTailSums:
 
     @pytest.mark.parametrize("size", [1, 31, 32, 33, 64, 65, 100])
     @pytest.mark.parametrize("direction", [1, -1])
-    def test_steep_slopes(self, size, direction):
+    def test_steep_scores_give_exact_tail_sums(self, size, direction):
         """exp of the whole list's shift would underflow in one direction."""
         x = (direction * np.linspace(-1e4, 1e4, size)[None]).astype("float32")
         np.testing.assert_allclose(values(ops.tail_sums(x)), tail_sums(x), rtol=3e-7, atol=3e-6)
 
     @pytest.mark.parametrize("size", [1, 5, 32, 64, 70])
     @pytest.mark.parametrize("constant", [True, False])
-    def test_gradient(self, size, constant):
+    def test_gradient_matches_numpy(self, size, constant):
         """Also where all scores are equal: there the sum of a block equals the sum of the blocks behind it."""
         rng = np.random.default_rng(1)
         x = np.zeros((1, size)) if constant else rng.normal(size=(1, size))
@@ -55,7 +55,7 @@ class TestTailSums:
             single=1e-5,
         )
 
-    def test_masked_places(self):
+    def test_masked_positions_are_ignored(self):
         x = np.array([[1.0, 2.0, 0.5, 0.0]], dtype="float32")
         masked = np.where([[True, True, False, False]], x, ops.lowest(K.convert_to_tensor(x))).astype("float32")
         np.testing.assert_allclose(values(ops.tail_sums(masked))[:, :2], tail_sums(x[:, :2]), rtol=1e-6, atol=1e-6)
@@ -65,7 +65,7 @@ class TestTailSums:
 
     @pytest.mark.backend("tensorflow")
     @pytest.mark.parametrize("jit", [False, True])
-    def test_shapes_known_only_when_it_runs(self, jit):
+    def test_dynamic_shapes_equal_static_shapes(self, jit):
         import tensorflow as tf
 
         signature = [tf.TensorSpec([None, None], tf.float32)]
@@ -78,7 +78,7 @@ class TestTailSums:
 class TestPlackettLuce:
     @pytest.mark.parametrize(("rows", "size"), [(1, 1), (3, 7), (40, 120)])  # the last is compiled
     @pytest.mark.parametrize("spread", [1.0, 1e4])
-    def test_values_and_slopes(self, rows, size, spread):
+    def test_values_and_gradients_match_numpy(self, rows, size, spread):
         rng = np.random.default_rng(size)
         x, weight = spread * rng.normal(size=(rows, size)), rng.random((rows, size))
         order, upstream = rng.permuted(np.tile(np.arange(size), (rows, 1)), axis=1), rng.normal(size=rows)
@@ -113,14 +113,14 @@ class TestOrder:
         assert "int32" in str(ranks.dtype)
         assert values(ranks).tolist() == [[3, 1, 4, 2, 6, 5]]
 
-    def test_many_ties(self):
+    def test_many_ties_keep_their_order(self):
         keys = np.random.default_rng(0).integers(0, 3, (5, 200)).astype("float32")
         mask = np.random.default_rng(1).random((5, 200)) < 0.8
         expected = np.argsort(np.where(mask, -keys, np.inf), axis=-1, kind="stable")
         np.testing.assert_array_equal(values(ops.descending_order(keys, mask)), expected)
 
     @pytest.mark.parametrize("shape", [(5, 7), (7, 7), (1, 9), (3, 1), (0, 4)])
-    def test_inverse_order(self, shape):
+    def test_inverse_order_undoes_the_order(self, shape):
         order = np.random.default_rng(0).permuted(np.tile(np.arange(shape[1]), (shape[0], 1)), axis=1)
         inverse = inverse_order(K.convert_to_tensor(order))
         assert "int32" in str(inverse.dtype)
@@ -144,17 +144,17 @@ class TestOrder:
         naive = tf.function(lambda keys: K.argsort(-keys, axis=-1), jit_compile=True)
         assert values(naive(tf.constant(self.zeros()[0]))).tolist() != [[0, 1, 2, 3, 4, 5]]
 
-    def test_infinite_scores(self):
+    def test_infinite_scores_are_ordered(self):
         keys = np.array([[-3e38, 3e38, 0.0]], dtype="float32")
         assert values(ops.ranks(keys, np.array([[True, True, False]]))).tolist() == [[2, 1, 3]]
 
 
 class TestDivision:
-    def test_values(self):
+    def test_division_by_zero_gives_zero(self):
         actual = values(ops.safe_divide(np.array([1.0, 0.0, 5.0, -2.0]), np.array([4.0, 0.0, 0.0, -0.0])))
         assert actual.tolist() == [0.25, 0, 0, 0]
 
-    def test_gradients(self):
+    def test_gradient_of_division_by_zero_is_zero(self):
         """1/d and -n/d² where d is not 0; exactly 0, and no NaN, where it is."""
         numerator, denominator = np.array([3.0, 3.0, 0.0]), np.array([2.0, 0.0, 0.0])
         assert_close(gradient(lambda n: ops.safe_divide(n, denominator), numerator), [0.5, 0, 0])
@@ -168,15 +168,15 @@ class TestNormalise:
     TOTAL, WEIGHT = np.array([6.0, 2.0, 0.0]), np.array([3.0, 1.0, 0.0])
 
     @pytest.mark.parametrize(("mode", "expected"), [("query", [2, 2, 0]), ("batch", [4.5, 1.5, 0]), ("sum", [6, 2, 0])])
-    def test_by_hand(self, mode, expected):
+    def test_values_by_hand(self, mode, expected):
         assert_close(values(ops.normalise(*map(K.convert_to_tensor, (self.TOTAL, self.WEIGHT)), mode)), expected)
 
     @pytest.mark.parametrize("mode", ops.NORMALIZATIONS)
-    def test_nothing_is_nothing(self, mode):
+    def test_zero_weight_gives_zero(self, mode):
         zeros = K.zeros((3,))
         assert values(ops.normalise(zeros, zeros, mode)).tolist() == [0, 0, 0]
 
-    def test_list_weight(self):
+    def test_list_weight_averages_document_weights(self):
         labels = np.array([[1.0, 3.0, 0.0], [0.0, 0.0, 0.0], [-2.0, 0.0, 1.0]])
         mask = np.array([[True, True, True], [True, True, False], [True, True, True]])
         weight = np.where(mask, [[1.0, 2.0, 9.0], [1.0, 4.0, 9.0], [7.0, 8.0, 9.0]], 0.0)
@@ -185,14 +185,14 @@ class TestNormalise:
 
 
 class TestMasking:
-    def test_as_float(self):
+    def test_as_float_keeps_float64_and_widens_narrow_types(self):
         for dtype in ("float16", "bfloat16", "int32", "bool"):
             assert "float32" in str(ops.as_float(K.ones((2,), dtype=dtype)).dtype)
         if DOUBLE:
             assert "float64" in str(ops.as_float(np.ones(2)).dtype)
 
     @pytest.mark.parametrize("offset", [0.0, 1e4, -1e4, 1e6])
-    def test_log_softmax_at_any_offset(self, offset):
+    def test_log_softmax_does_not_depend_on_an_offset(self, offset):
         """Whole scores are exact in float32 at all these offsets, and so must be their softmax."""
         x, mask = np.array([[3.0, 1.0, 50.0, 0.0]], dtype="float32"), np.array([[True, True, False, True]])
         expected = np.array([3.0, 1.0, 0.0]) - math.log(math.exp(3) + math.e + 1)
@@ -200,23 +200,23 @@ class TestMasking:
         np.testing.assert_allclose(actual[0, [0, 1, 3]], expected, rtol=1e-6)
         assert actual[0, 2] == 0
 
-    def test_below_top(self):
+    def test_below_top_subtracts_the_largest_valid_score(self):
         x, mask = np.array([[3.0, 5.0, 9.0], [1.0, 2.0, 3.0]]), np.array([[True, True, False], [False, False, False]])
         assert_close(values(ops.below_top(K.convert_to_tensor(x), K.convert_to_tensor(mask))), [[-2, 0, 0], [0, 0, 0]])
 
-    def test_logsumexp_of_nothing(self):
+    def test_logsumexp_of_an_empty_mask_is_finite(self):
         x, nothing = K.convert_to_tensor(np.ones((1, 3))), K.zeros((1, 3), dtype="bool")
         assert np.isfinite(values(ops.masked_logsumexp(x, nothing))).all()
         assert (gradient(lambda z: ops.masked_logsumexp(z, nothing), np.ones((1, 3))) == 0).all()
 
-    def test_where_finite(self):
+    def test_where_finite_keeps_gradients_finite(self):
         x = np.array([4.0, np.nan, np.inf])
         actual = values(ops.where_finite(K.sqrt, K.convert_to_tensor(x), 1.0))
         np.testing.assert_array_equal(actual, [2, np.nan, np.inf])
         first = np.array([1.0, 0.0, 0.0])
         assert_close(gradient(lambda z: K.where(first > 0, ops.where_finite(K.sqrt, z, 1.0), 0.0), x), [0.25, 0, 0])
 
-    def test_clean(self):
+    def test_clean_replaces_padding(self):
         labels, scores, weight = (np.array([[1.0, np.nan]]) for _ in range(3))
         mask = np.array([[1, 0]])
         cleaned = ops.clean(labels, scores, mask, weight, temperature=0.5)

@@ -89,25 +89,25 @@ def noise(monkeypatch):
 
 
 @each_case
-def test_values_and_slopes(key, params):
+def test_values_and_gradients_match_numpy(key, params):
     for seed, spread in enumerate((1.0, 100.0, 1e4)):  # the shape stays, so that one kernel does for all
         check(key, params, spread=spread, seed=seed)
 
 
 @first_base
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_shapes(key, params, shape):
+def test_batches_of_many_shapes_match_numpy(key, params, shape):
     check(key, params, shape)
 
 
 @each_base
-def test_without_weights(key, params):
+def test_no_weights_equal_weights_of_one(key, params):
     check(key, params, weighted=False)
 
 
 @each_base
 @pytest.mark.skipif(not DOUBLE, reason="JAX computes in float32")
-def test_float64(key, params):
+def test_float64_scores_give_float64_values(key, params):
     for spread in (1.0, 1e4):
         check(key, params, spread=spread, dtype="float64", tolerance=1e-12)
 
@@ -117,7 +117,7 @@ def test_float64(key, params):
 @pytest.mark.parametrize("shape", [SHAPE, *SHAPES, (40, 7), (2, 65)], ids=str)
 @pytest.mark.parametrize("weighted", [True, False], ids=["weights", "no-weights"])
 @pytest.mark.parametrize("size", [64, 512])
-def test_all(key, params, shape, weighted, size, stripe_size):
+def test_all_pairs_match_numpy(key, params, shape, weighted, size, stripe_size):
     with stripe_size(size):
         check(key, params, shape, 10.0, weighted, seed=size)
         if DOUBLE:
@@ -126,13 +126,13 @@ def test_all(key, params, shape, weighted, size, stripe_size):
 
 @first_base
 @pytest.mark.parametrize("size", [64, 512])
-def test_sizes_of_stripes(key, params, size, stripe_size):
+def test_stripe_size_does_not_change_the_value(key, params, size, stripe_size):
     with stripe_size(size):
         check(key, params, seed=4)
 
 
 @first_base
-def test_bfloat16_scores(key, params):
+def test_bfloat16_scores_give_float32_values(key, params):
     lists = make_lists(*SHAPE)
     function = rows_of(key, params, lists)
 
@@ -148,7 +148,7 @@ def test_bfloat16_scores(key, params):
 @pytest.mark.backend("tensorflow")
 @first_base
 @pytest.mark.parametrize("jit", slow_except([False, True], False), ids=["graph", "xla"])
-def test_shapes_known_only_when_it_runs(key, params, jit, stripe_size):
+def test_dynamic_shapes_equal_static_shapes(key, params, jit, stripe_size):
     loss = get_loss(key, normalization="sum", **params)
     both = graph_of_unknown_shapes(loss.per_query, ("float32", "float32", "float32", "bool"), jit)
     with stripe_size(160, dense=100):
@@ -160,7 +160,7 @@ def test_shapes_known_only_when_it_runs(key, params, jit, stripe_size):
 
 @pytest.mark.backend("tensorflow")
 @first_base
-def test_inside_of_what_xla_compiles(key, params):
+def test_sums_inside_an_xla_compiled_function(key, params):
     import tensorflow as tf
 
     lists = make_lists(*SHAPE)
@@ -234,7 +234,7 @@ OWN = [
 
 
 @pytest.mark.parametrize(("key", "name", "streamed", "whole"), OWN, ids=lambda x: x if isinstance(x, str) else "")
-def test_weights_of_ones_own(key, name, streamed, whole):
+def test_streamed_and_full_matrix_weights_agree(key, name, streamed, whole):
     """Pair by pair or as a matrix: the same, also where (i, j) does not weigh what (j, i) does."""
     lists = make_lists(3, 12)
     lists = lists._replace(scores=lists.scores + 0.01 * np.arange(12))  # no ties: a nudge changes no rank
@@ -254,7 +254,7 @@ def test_weights_of_ones_own(key, name, streamed, whole):
 
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("rows", [3, 0])
-def test_long_lists_whose_number_is_unknown_have_no_branch_for_short_ones(rows):
+def test_long_lists_in_batches_of_unknown_size_have_no_branch_for_short_lists(rows):
     """Whose tables, [N, N], TensorFlow works out before it knows that none will need them."""
     import tensorflow as tf
 

@@ -25,20 +25,20 @@ class TestDistribution:
         assert noise.mean() == pytest.approx(np.euler_gamma, abs=0.015)
         assert noise.var() == pytest.approx(math.pi**2 / 6, abs=0.04)
 
-    def test_share_below_every_value(self):
+    def test_distribution_function_matches_the_formula(self):
         """exp(-exp(-x)), to 0.004: the bound of Kolmogorov and Smirnov is 0.0036 at 1 in 100."""
         noise = np.sort(draw().ravel())
         share = np.arange(1, noise.size + 1) / noise.size
         assert np.abs(share - np.exp(-np.exp(-noise))).max() < 0.004
 
-    def test_the_largest_is_drawn_as_softmax_says(self):
+    def test_largest_sample_follows_the_softmax(self):
         """argmax(s + G) is i with the probability softmax(s)_i."""
         scores = np.log([0.5, 0.3, 0.15, 0.05])
         noise = draw(like=np.zeros((500, 4), dtype="float32"))
         shares = np.bincount((scores + noise).argmax(axis=-1).ravel(), minlength=4) / (500 * SAMPLES)
         np.testing.assert_allclose(shares, np.exp(scores), atol=0.01)
 
-    def test_samples_rows_and_places_are_independent(self):
+    def test_samples_rows_and_columns_are_independent(self):
         noise = draw()
         for axis in range(3):
             first, second = (np.take(noise, i, axis=axis).ravel() for i in (0, 1))
@@ -47,7 +47,7 @@ class TestDistribution:
 
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     @pytest.mark.parametrize("share", ["least", "most"])
-    def test_the_ends_of_the_uniform_draw_are_finite(self, monkeypatch, dtype, share):
+    def test_ends_of_the_uniform_draw_give_finite_noise(self, monkeypatch, dtype, share):
         """ln 0 never comes up, though uniform draws include their lower end."""
         if dtype == "float64" and not DOUBLE:
             pytest.skip("JAX computes in float32")
@@ -66,7 +66,7 @@ class TestDistribution:
 
 class TestTypes:
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
-    def test_the_dtype_is_kept(self, dtype):
+    def test_dtype_is_kept(self, dtype):
         if dtype == "float64" and not DOUBLE:
             pytest.skip("JAX computes in float32")
         noise = gumbel_noise(K.convert_to_tensor(LIKE, dtype), 2, 1)
@@ -78,7 +78,7 @@ class TestTypes:
 
     @pytest.mark.backend("tensorflow")
     @pytest.mark.parametrize("jit", [False, True])
-    def test_sizes_known_only_when_it_runs(self, jit):
+    def test_dynamic_sizes_equal_static_sizes(self, jit):
         import tensorflow as tf
 
         generator = keras.random.SeedGenerator(5)
@@ -92,7 +92,7 @@ class TestTypes:
 
 
 class TestSeeds:
-    def test_equal_numbers_give_equal_draws(self):
+    def test_equal_seeds_give_equal_draws(self):
         np.testing.assert_array_equal(draw(7), draw(7))
         assert (draw(7) != draw(8)).mean() > 0.99
 

@@ -74,7 +74,7 @@ class TestByHand:
     @pytest.mark.parametrize(
         "shape", slow_except([SHAPE, (30, 16), (24, 24), (3, 1)], SHAPE, (30, 16), (3, 1)), ids=str
     )
-    def test_rows_and_columns(self, shape):
+    def test_sums_of_rows_and_columns_match_numpy(self, shape):
         for seed in range(3):
             assert_equal(*by_hand(shape, seed=seed))
 
@@ -82,19 +82,19 @@ class TestByHand:
         ("first", "last"),
         [pytest.param(0, 5, marks=pytest.mark.slow), (5, None), pytest.param(23, None, marks=pytest.mark.slow)],
     )
-    def test_some_documents_as_rows(self, first, last):
+    def test_some_documents_as_rows_match_numpy(self, first, last):
         for seed in range(3):
             assert_equal(*by_hand(SHAPE, first, last, seed=seed))
 
-    def test_no_table(self):
+    def test_stripes_without_a_distance_table_match_numpy(self):
         assert_equal(*by_hand(SHAPE, tabled=False))
 
     @pytest.mark.skipif(not DOUBLE, reason="JAX computes in float32")
-    def test_float64(self):
+    def test_float64_gives_float64_sums(self):
         assert_equal(*by_hand(SHAPE, dtype="float64"), tolerance=1e-13)
 
     @pytest.mark.parametrize("size", [1, 64, 512, 10**6])
-    def test_stripes_of_any_size(self, size, stripe_size):
+    def test_stripe_size_does_not_change_the_sums(self, size, stripe_size):
         with stripe_size(size):
             assert_equal(*by_hand(SHAPE, seed=5))
 
@@ -124,12 +124,12 @@ class TestByHand:
         assert values(found[0])[1, 12:].tolist() == [0.0] * 12
 
 
-def test_extents():
+def test_extents_count_leading_valid_documents():
     mask = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]], dtype=bool)
     assert values(extents_of(ops.convert_to_tensor(mask))).tolist() == [3, 0, 4, 4]
 
 
-def test_a_batch_of_no_lists(stripe_size):
+def test_empty_batch_gives_empty_sums(stripe_size):
     nothing = np.zeros((0, 4), "float32")
     with stripe_size(160, dense=10):
         for key in ("pairwise_logistic", "circle", "prob_margin_ranking"):
@@ -160,25 +160,25 @@ def check(key, params, shape, spread, weighted, dtype, tolerance):
 class TestSmoothRanks:
     @pytest.mark.parametrize("shape", [SHAPE, *SHAPES], ids=str)
     @pytest.mark.parametrize("weighted", [True, False], ids=["weights", "no-weights"])
-    def test_values_and_slopes(self, key, params, shape, weighted):
+    def test_values_and_gradients_match_numpy(self, key, params, shape, weighted):
         for spread in (1.0, 100.0, 1e4):
             check(key, params, shape, spread, weighted, "float32", 1e-5)
 
     @pytest.mark.skipif(not DOUBLE, reason="JAX computes in float32")
-    def test_float64(self, key, params):
+    def test_float64_gives_float64_sums(self, key, params):
         for spread in (1.0, 1e4):
             check(key, params, SHAPE, spread, True, "float64", 1e-12)
 
     @pytest.mark.slow
     @pytest.mark.parametrize("size", [64, 512])
-    def test_sizes_of_stripes(self, key, params, size, stripe_size):
+    def test_stripe_size_does_not_change_the_value(self, key, params, size, stripe_size):
         with stripe_size(size):
             check(key, params, SHAPE, 1.0, True, "float32", 1e-5)
 
     @pytest.mark.backend("tensorflow")
     @pytest.mark.slow
     @pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
-    def test_shapes_known_only_when_it_runs(self, key, params, jit, stripe_size):
+    def test_dynamic_shapes_equal_static_shapes(self, key, params, jit, stripe_size):
         loss = get_loss(key, **params)
 
         def per_query(labels, scores, mask):
