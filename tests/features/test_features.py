@@ -47,7 +47,7 @@ def run(fitted, x):
 def test_transforms_are_what_numpy_makes_of_the_training_column(transforms, expected):
     x = np.random.default_rng(0).normal(1, 20, 50)
     fitted = fit_inputs(features({"name": "x", "type": "numeric", "transforms": transforms}), table(x=x))
-    encoded = run(fitted, encode_rows(fitted, table(x=x)))
+    encoded = run(fitted, encode_rows(fitted, table(x=x)).arrays)
     np.testing.assert_allclose(encoded[:, 0], expected(x), rtol=1e-4, atol=1e-5)
 
 
@@ -57,7 +57,7 @@ def test_a_constant_column_becomes_zero(transform, value):
     fitted = fit_inputs(
         features({"name": "x", "type": "numeric", "transforms": [transform]}), table(x=np.full(7, value))
     )
-    np.testing.assert_allclose(run(fitted, encode_rows(fitted, table(x=np.full(7, value)))), 0.0, atol=1e-6)
+    np.testing.assert_allclose(run(fitted, encode_rows(fitted, table(x=np.full(7, value))).arrays), 0.0, atol=1e-6)
 
 
 def test_a_mostly_constant_column_is_not_blown_up_by_robust_scaling():
@@ -73,7 +73,7 @@ def test_missing_cells_are_filled_from_the_training_split_and_marked(missing, fi
         features({"name": "x", "type": "numeric", "missing": missing, "missing_indicator": True}), table(x=x)
     )
     np.testing.assert_allclose(
-        run(fitted, encode_rows(fitted, table(x=x))), [[1, 0], [2, 0], [fill, 1], [6, 0]], rtol=1e-6
+        run(fitted, encode_rows(fitted, table(x=x)).arrays), [[1, 0], [2, 0], [fill, 1], [6, 0]], rtol=1e-6
     )
 
 
@@ -86,7 +86,7 @@ def test_a_glob_takes_the_columns_that_have_no_role_of_their_own():
     data = table(label=[0.0, 1.0], f1=[1.0, 2.0], f2=[3.0, 4.0], g=[5.0, 6.0])
     fitted = fit_inputs(features({"name": "*", "type": "numeric"}, {"name": "g", "type": "numeric"}), data)
     assert fitted[0].columns == ["f1", "f2"]
-    np.testing.assert_allclose(run(fitted, encode_rows(fitted, data)), [[1, 3, 5], [2, 4, 6]])
+    np.testing.assert_allclose(run(fitted, encode_rows(fitted, data).arrays), [[1, 3, 5], [2, 4, 6]])
 
 
 @pytest.mark.parametrize("kind", ["numeric", "categorical", "text"])
@@ -99,7 +99,7 @@ def test_categories_get_ids_by_frequency_and_unknown_ones_share_the_first():
     data = table(x=["b", "a", "b", "", "c", "c", "b"])
     fitted = fit_inputs(features({"name": "x", "type": "categorical", "max_vocabulary": 2, "embedding_dim": 3}), data)
     assert fitted[0].vocabulary == ["b", "c"]
-    assert encode_rows(fitted, table(x=["b", "c", "a", "", "new"]))["x"].tolist() == [1, 2, 0, 0, 0]
+    assert encode_rows(fitted, table(x=["b", "c", "a", "", "new"])).arrays["x"].tolist() == [1, 2, 0, 0, 0]
     embedded = run(fitted, {"x": np.array([1, 2, 0, 1], "int32")})
     assert embedded.shape == (4, 3)
     np.testing.assert_array_equal(embedded[0], embedded[3])
@@ -108,7 +108,7 @@ def test_categories_get_ids_by_frequency_and_unknown_ones_share_the_first():
 def test_text_is_the_mean_of_its_words():
     data = table(x=["Red shoe", "red, hat!", "", "shoe"])
     fitted = fit_inputs(features({"name": "x", "type": "text", "embedding_dim": 5, "max_length": 3}), data)
-    ids = encode_rows(fitted, table(x=["red", "shoe", "red shoe", "", "RED unknown"]))["x"]
+    ids = encode_rows(fitted, table(x=["red", "shoe", "red shoe", "", "RED unknown"])).arrays["x"]
     assert ids.tolist()[0] == [2, 0, 0]
     assert ids[4].tolist() == [2, 1, 0]
     embedded = run(fitted, {"x": ids})
@@ -130,7 +130,7 @@ def test_strings_inside_the_model_give_what_ids_of_the_pipeline_give(config):
 
     data = table(x=["Red shoe", "hat", "", "it's a café, isn't it?", "École A", "a\u00a0b", "[UNK]", "a b c d e f"])
     fitted = fit_inputs(features({"name": "x", **config}), data)
-    ids = encode_rows(fitted, data)["x"]
+    ids = encode_rows(fitted, data).arrays["x"]
     layer = encoder(fitted)
     by_id = layer({"x": ids[None]})
     by_string = layer({"x": tf.constant([data.strings("x").tolist()])})
@@ -165,5 +165,5 @@ def test_query_rank_is_the_middle_rank_among_real_documents():
 def test_query_rank_stands_beside_the_transformed_column():
     inputs = features({"name": "x", "type": "numeric", "transforms": ["log1p"], "query_rank": True})
     data = table(x=[3.0, 1.0, 2.0, 1.0])
-    encoded = run(fit_inputs(inputs, data), encode_rows(fit_inputs(inputs, data), data))
+    encoded = run(fit_inputs(inputs, data), encode_rows(fit_inputs(inputs, data), data).arrays)
     np.testing.assert_allclose(encoded[:, 1], [0.375, -0.25, 0.125, -0.25])

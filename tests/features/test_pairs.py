@@ -76,7 +76,7 @@ def test_the_words_of_both_columns_are_fitted_on_the_training_split():
     data = table(q=["new hat"] * 4, title=["red", "red", "old", "x"], text=["coat", "coat y", "red", "coat z"])
     fitted = fit_inputs(features(max_vocabulary=4, max_length=9, max_query_length=2), data)
     assert fitted[0].vocabulary == ["coat", "red", "hat", "new"]
-    ids = encode_rows(fitted, table(q=["hat sale now", ""], title=["red old", ""], text=["coat", "hat"]))["pair"]
+    ids = encode_rows(fitted, table(q=["hat sale now", ""], title=["red old", ""], text=["coat", "hat"])).arrays["pair"]
     assert ids.tolist() == [[4, 1, 6, 3, 1, 2], [6, 4, 0, 0, 0, 0]]
 
 
