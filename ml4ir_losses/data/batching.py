@@ -15,7 +15,7 @@ from ml4ir_losses.data.queries import Queries
 
 _POOL = 64  # batches that are sorted by length together
 
-Batch = tuple[dict[str, Array], dict[str, Array]] | tuple[dict[str, Array], dict[str, Array], Array]
+ListBatch = tuple[dict[str, Array], dict[str, Array]] | tuple[dict[str, Array], dict[str, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Truncation:
     policy: Literal["first", "random", "keep_relevant"] = "first"
 
     def dropped(self, sizes: Array) -> tuple[int, int]:
-        """(documents, queries) that the cut touches."""
+        """Number of dropped documents, and of queries that lose documents."""
         if self.max_list_size is None:
             return 0, 0
         over = np.maximum(sizes - self.max_list_size, 0)
@@ -49,10 +49,10 @@ class BatchPlan:
     Args:
         data: the queries.
         batch_size: queries per batch.
-        truncation: how long lists are cut; None: not at all.
+        truncation: how long lists are cut; None: lists are not cut.
         shuffle: a new order of the queries in every epoch.
-        bucketing: queries of like length share a batch.
-        seed: of shuffling and truncation.
+        bucketing: queries of similar length share a batch.
+        seed: the seed of shuffling and truncation.
         width_steps: lists are padded to one of so many widths between a power of two and the next, so that compilers
             that fix shapes (XLA) see few of them; None: to the longest of the batch.
     """
@@ -92,7 +92,7 @@ class BatchPlan:
                 chunk[np.argsort(self.data.sizes[chunk], kind="stable")]
                 for chunk in np.split(order, range(pool, len(order), pool))
             ]
-            # The batch of fewer queries takes the shortest: small batches are not compiled, and it is one more shape.
+            # The incomplete batch, one more shape, takes the shortest queries: small batches are not compiled.
             chunks[-1] = np.roll(chunks[-1], -(len(chunks[-1]) % self.batch_size))
             order = np.concatenate(chunks)
         groups = np.split(order, range(self.batch_size, len(order), self.batch_size))
@@ -115,7 +115,7 @@ class BatchPlan:
         return rows, mask
 
     def _kept(self, query: int, limit: int) -> Array:
-        """Positions in the list that stay, in their order."""
+        """Positions of the documents that are kept, in list order."""
         size = int(self.data.sizes[query])
         key = self._rng.random(size)
         if self.truncation.policy == "keep_relevant":
@@ -172,7 +172,7 @@ def make_inputs(data: Queries, batch: Array, rows: Array, mask: Array) -> dict[s
     return x
 
 
-def make_batch(plan: BatchPlan, batch: Array) -> Batch:
+def make_batch(plan: BatchPlan, batch: Array) -> ListBatch:
     """(inputs, labels, weights) of one batch; labels are -1 in padding, and the mask travels with the inputs."""
     data = plan.data
     rows, mask = plan.rows(batch)
@@ -189,11 +189,11 @@ def make_batch(plan: BatchPlan, batch: Array) -> Batch:
     return x, y
 
 
-def to_dataset(plan: BatchPlan) -> Any:
+def list_dataset(plan: BatchPlan) -> Any:
     """The plan as a `tf.data.Dataset` of (inputs, labels[, weights]), a fresh epoch at every iteration."""
     tf = import_tensorflow()
 
-    def generate() -> Iterator[Batch]:
+    def generate() -> Iterator[ListBatch]:
         for batch in plan.batches():
             yield make_batch(plan, batch)
 

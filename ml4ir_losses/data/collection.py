@@ -24,7 +24,7 @@ class Collection:
 
 @dataclass
 class Lists:
-    """Queries with documents of their own, one row per pair."""
+    """Queries with their own candidate documents, one row per pair."""
 
     query_ids: list[str]
     queries: list[str]
@@ -36,7 +36,7 @@ def read_collection(data: TextDataConfig) -> Collection:
     """The collection of `data.retrieval`.
 
     Raises:
-        DataError: for a missing file or column, an id that stands twice, and a grade that is not a number.
+        DataError: for a missing file or column, a duplicate id, and a grade that is not a number.
     """
     retrieval = data.retrieval
     if retrieval is None:
@@ -67,7 +67,7 @@ def by_id(table: Table, identity: str, column: Any, path: str) -> dict[Hashable,
     """Text by id.
 
     Raises:
-        DataError: for a missing column, and an id that stands twice, with its line.
+        DataError: for a missing column, and a duplicate id, with its line.
     """
     ids = joined(table, identity, f"{path}_id")
     texts: dict[Hashable, str] = {}

@@ -1,4 +1,4 @@
-"""Which data set's turn it is: batches of several data sets in one stream."""
+"""Batches of several data sets in one stream: which data set comes next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def round_robin(batches: Mapping[str, Iterable[Any]]) -> Iterator[tuple[str, Any]]:
-    """(name, batch) of the data sets in turn, until the first of them has no more."""
+    """(name, batch) of the data sets in turn, until one of them is exhausted."""
     iterators = {name: iter(source) for name, source in batches.items()}
     while iterators:
         for name, iterator in iterators.items():
@@ -23,12 +23,12 @@ def round_robin(batches: Mapping[str, Iterable[Any]]) -> Iterator[tuple[str, Any
 def proportional(
     batches: Mapping[str, Iterable[Any]], sizes: Mapping[str, int], rng: np.random.Generator
 ) -> Iterator[tuple[str, Any]]:
-    """(name, batch) of data sets drawn by how many batches they have left, until all have given theirs.
+    """(name, batch) of data sets drawn in proportion to their remaining batches, until all are exhausted.
 
     Args:
         batches: the batches of each data set.
-        sizes: how many batches each has.
-        rng: draws whose turn it is.
+        sizes: number of batches of each data set.
+        rng: draws the next data set.
     """
     iterators, left = {name: iter(source) for name, source in batches.items()}, dict(sizes)
     while iterators:

@@ -286,8 +286,8 @@ def _shared_columns(tables: Sequence[Table], *, optional: bool) -> list[str]:
     for table in tables[1:]:
         if (table.features is None) != (first.features is None):
             raise DataError(f"{first.source} and {table.source} have different formats and cannot be joined.")
-        for one, other in ((first, table), (table, first)):
-            for name in one.columns:
-                if name not in other.columns:
-                    raise DataError(f"{other.source} has no column {name!r}, which {one.source} has.")
+        for table_a, table_b in ((first, table), (table, first)):
+            for name in table_a.columns:
+                if name not in table_b.columns:
+                    raise DataError(f"{table_b.source} has no column {name!r}, which {table_a.source} has.")
     return list(first.columns)

@@ -14,7 +14,7 @@ from ml4ir_losses.data.batchings.base import Pairs
 from ml4ir_losses.data.mixing import proportional, round_robin
 from ml4ir_losses.data.texts import TextPlan, TokenRows
 
-Batch = tuple[Any, ...]
+TextBatch = tuple[Any, ...]
 
 
 @dataclass
@@ -23,10 +23,10 @@ class TextFeed:
 
     Attributes:
         plan: which rows make a batch.
-        tokens: the ids of every column of texts.
+        tokens: the ids of every text column.
         target: from row numbers to what the loss reads as y_true.
         columns: the names of the model's inputs, in the order of `tokens`.
-        multiple: ids are padded to a multiple of it.
+        multiple: the padded length is a multiple of it.
     """
 
     plan: TextPlan
@@ -35,11 +35,11 @@ class TextFeed:
     columns: list[str]
     multiple: int = 1
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[TextBatch]:
         """The batches of the next epoch."""
         return (self.make(batch) for batch in self.plan.batches())
 
-    def make(self, batch: Array | Pairs) -> Batch:
+    def make(self, batch: Array | Pairs) -> TextBatch:
         """One batch."""
         weight = self.plan.rows.weight
         if isinstance(batch, tuple):
@@ -55,8 +55,8 @@ class TextFeed:
 
 
 def mixed(
-    feeds: Mapping[str, TextFeed], examples: Mapping[str, Batch], sampling: str, seed: int, task: str
-) -> Callable[[], Iterator[Batch]]:
+    feeds: Mapping[str, TextFeed], examples: Mapping[str, TextBatch], sampling: str, seed: int, task: str
+) -> Callable[[], Iterator[TextBatch]]:
     """The batches of several data sets, one data set per batch, as one stream of one structure.
 
     `examples` holds a batch of every data set that the model knows. The input `task` [B] says which of them it is;
@@ -68,7 +68,7 @@ def mixed(
     weighted = any(len(example) == 3 for example in examples.values())
     epoch = 0
 
-    def generate() -> Iterator[Batch]:
+    def generate() -> Iterator[TextBatch]:
         nonlocal epoch
         rng = np.random.default_rng([seed, epoch, 1])
         epoch += 1
@@ -89,7 +89,7 @@ def mixed(
     return generate
 
 
-def to_dataset(generate: Callable[[], Iterator[Batch]]) -> Any:
+def text_dataset(generate: Callable[[], Iterator[TextBatch]]) -> Any:
     """A `tf.data.Dataset` of the batches, a fresh epoch at every iteration."""
     tf = import_tensorflow()
     example = next(generate())

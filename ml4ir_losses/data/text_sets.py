@@ -1,4 +1,4 @@
-"""Data sets of texts as a run reads them: rows, classes, and the evaluators that their columns allow."""
+"""Text data sets of a run: rows, classes, and the evaluators that their columns allow."""
 
 from __future__ import annotations
 
@@ -39,37 +39,37 @@ class TextSet:
 
     @property
     def columns(self) -> int:
-        """Columns of texts that the model sees."""
+        """Number of text columns that the model reads."""
         return 2 if self.batching.makes_pairs else len(self.config.texts)
 
     @property
     def task(self) -> TextTask:
-        """What the model must know."""
+        """The task that the model needs: loss, number of columns, classes."""
         return TextTask(loss=self.loss.get_config(), columns=self.columns, classes=self.classes)
 
 
-def documents(sets: Iterable[TextSet]) -> list[str]:
-    """The distinct documents of the training rows: an anchor with its positive; alone, what a label may tell apart."""
-    found: list[str] = []
-    for one in sets:
-        rows = one.rows["train"]
-        pairs = 2 if len(rows.texts) > 1 and rows.labels is None and not one.batching.makes_pairs else 1
-        found += map(" ".join, zip(*rows.texts[:pairs], strict=True))
-        found += chain.from_iterable(rows.texts[pairs:])
-    return list(dict.fromkeys(found))
+def training_documents(sets: Iterable[TextSet]) -> list[str]:
+    """The distinct training documents: anchor and positive joined, texts that a label may distinguish kept separate."""
+    texts: list[str] = []
+    for text_set in sets:
+        rows = text_set.rows["train"]
+        pairs = 2 if len(rows.texts) > 1 and rows.labels is None and not text_set.batching.makes_pairs else 1
+        texts += map(" ".join, zip(*rows.texts[:pairs], strict=True))
+        texts += chain.from_iterable(rows.texts[pairs:])
+    return list(dict.fromkeys(texts))
 
 
-def class_numbers(one: TextSet, rows: TextRows) -> Array:
+def class_numbers(text_set: TextSet, rows: TextRows) -> Array:
     """The number of each row's class.
 
     Raises:
         DataError: for a class that the training rows do not have.
     """
-    index = {name: float(number) for number, name in enumerate(one.classes)}
+    index = {name: float(number) for number, name in enumerate(text_set.classes)}
     unknown = next((row for row, label in enumerate(rows.labels or ()) if label not in index), None)
     if unknown is None:
         return np.array([index[label] for label in rows.labels or ()], dtype="float32")
-    if one.loss.head:
+    if text_set.loss.head:
         raise DataError(
             f"{rows.locate(unknown)}: the class {(rows.labels or [''])[unknown]!r} is not among those of training."
         )
@@ -77,19 +77,21 @@ def class_numbers(one: TextSet, rows: TextRows) -> Array:
     return numbers.astype("float32")
 
 
-def check_pair_labels(one: TextSet) -> None:
+def check_pair_labels(text_set: TextSet) -> None:
     """Raises `DataError` for labels that the loss does not take: inside `fit` their values are not seen."""
-    loss = one.loss
-    if one.batching.makes_pairs or loss.labels not in ("binary", "share", "number", "class"):
+    loss = text_set.loss
+    if text_set.batching.makes_pairs or loss.labels not in ("binary", "share", "number", "class"):
         return
-    for split, rows in one.rows.items():
-        if loss.head == "pair" and len(one.classes) > loss.params["num_labels"]:
+    for split, rows in text_set.rows.items():
+        if loss.head == "pair" and len(text_set.classes) > loss.params["num_labels"]:
             raise DataError(
-                f"{rows.source}: {len(one.classes)} classes ({', '.join(one.classes[:5])}, ...), and num_labels is "
-                f"{loss.params['num_labels']}."
+                f"{rows.source}: {len(text_set.classes)} classes ({', '.join(text_set.classes[:5])}, ...), "
+                f"and num_labels is {loss.params['num_labels']}."
             )
         if loss.labels != "class" and split != "test":
             try:
-                one.loss.check_labels(rows.numbers(), (None, None, None))
+                text_set.loss.check_labels(rows.numbers(), (None, None, None))
             except UserError as error:
-                raise DataError(f"{rows.source} ({split}), column {one.config.columns['label']!r}: {error}") from None
+                raise DataError(
+                    f"{rows.source} ({split}), column {text_set.config.columns['label']!r}: {error}"
+                ) from None

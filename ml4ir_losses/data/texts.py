@@ -1,4 +1,4 @@
-"""Rows of texts by column, checked, and their batches."""
+"""Checked rows of text columns, and their batches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TextRows:
 
     Attributes:
         texts: strings [rows] of each column of y_pred.
-        labels: [rows], strings as they stand in the file, or None.
+        labels: [rows], strings as in the file, or None.
         teacher: numbers of the teacher [rows, n], or None.
         weight: [rows], or None.
         source: the file, for messages.
@@ -44,7 +44,7 @@ class TextRows:
         """The labels as float32.
 
         Raises:
-            DataError: for the first that is no finite number, with its line.
+            DataError: for the first label that is not a finite number, with its line.
         """
         values = np.empty(len(self), dtype="float32")
         for row, cell in enumerate(self.labels or []):
@@ -75,7 +75,7 @@ def joined(table: Table, column: Column, path: str) -> list[str]:
     """The texts of a column, or of several joined by a space.
 
     Raises:
-        DataError: for a column that is not there, with the nearest one.
+        DataError: for a column that is not there, with the nearest config.
     """
     names = listed(column)
     for name in names:
@@ -84,14 +84,14 @@ def joined(table: Table, column: Column, path: str) -> list[str]:
     return cells[0] if len(cells) == 1 else [" ".join(filter(None, row)) for row in zip(*cells, strict=True)]
 
 
-def make_rows(table: Table, one: DatasetConfig, path: str = "data.columns") -> TextRows:
-    """The rows of a table, without those where a text is empty; what is left out is logged.
+def make_rows(table: Table, config: DatasetConfig, path: str = "data.columns") -> TextRows:
+    """The rows of a table, without those where a text is empty; the number of skipped rows is logged.
 
     Raises:
-        DataError: for a missing column, weights or teacher values that are no numbers, and when no row is left.
+        DataError: for a missing column, weights or teacher values that are not numbers, and when no row is left.
     """
-    columns = one.columns
-    texts = [joined(table, columns[role], f"{path}.{role}") for role in one.texts]
+    columns = config.columns
+    texts = [joined(table, columns[role], f"{path}.{role}") for role in config.texts]
     labels = joined(table, columns["label"], f"{path}.label") if "label" in columns else None
     numbers = {
         role: np.stack([_numbers(table, name, f"{path}.{role}") for name in listed(columns[role])], axis=1)
@@ -163,7 +163,7 @@ class TextPlan:
         batch_size: rows per batch.
         shuffle: a new order in every epoch.
         seed: of the order.
-        least: a batch of fewer rows is left out.
+        min_rows: a batch of fewer rows is left out.
     """
 
     def __init__(
@@ -174,9 +174,9 @@ class TextPlan:
         *,
         shuffle: bool = False,
         seed: int = 0,
-        least: int = 1,
+        min_rows: int = 1,
     ) -> None:
-        self.rows, self.batching, self.batch_size, self.seed, self.least = rows, batching, batch_size, seed, least
+        self.rows, self.batching, self.batch_size, self.seed, self.min_rows = rows, batching, batch_size, seed, min_rows
         self.shuffle = shuffle
         self.epoch = 0
         batching.check(rows)
@@ -187,4 +187,4 @@ class TextPlan:
         rng = np.random.default_rng([self.seed, self.epoch]) if self.shuffle else None
         self.epoch += 1
         source = self.batching.batches(self.rows, self.batch_size, rng)
-        return (batch for batch in source if len(batch[0] if isinstance(batch, tuple) else batch) >= self.least)
+        return (batch for batch in source if len(batch[0] if isinstance(batch, tuple) else batch) >= self.min_rows)

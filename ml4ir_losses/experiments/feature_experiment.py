@@ -15,7 +15,7 @@ from ml4ir_losses.config.schema import SPLITS, Config
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.data.batching import BatchPlan, Truncation, to_dataset
+from ml4ir_losses.data.batching import BatchPlan, Truncation, list_dataset
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries, read_split
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.evaluation.baselines import best_feature_baseline, random_baseline
@@ -116,7 +116,7 @@ class FeatureExperiment:
 
     def dataset(self, split: str) -> Any:
         """The batches of a split; None where it is not given."""
-        return to_dataset(self.plan(split)) if split in self.queries else None
+        return list_dataset(self.plan(split)) if split in self.queries else None
 
     def callbacks(self) -> list[Any]:
         """None: Keras computes the metrics."""

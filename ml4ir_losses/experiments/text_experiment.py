@@ -20,7 +20,7 @@ from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.text_batches import TextFeed, mixed, to_dataset
+from ml4ir_losses.data.text_batches import TextFeed, mixed, text_dataset
 from ml4ir_losses.data.text_sets import TextSet, class_numbers
 from ml4ir_losses.data.texts import TextPlan, TextRows, TokenRows, joined, make_rows
 from ml4ir_losses.evaluation.callback import EvaluationCallback
@@ -102,7 +102,7 @@ class TextExperiment:
             one.config.batch_size or 1,
             shuffle=training and self.config.data.shuffle,
             seed=self.config.training.seed,
-            least=2 if one.loss.in_batch else 1,
+            min_rows=2 if one.loss.in_batch else 1,
         )
         tokens = [TokenRows.of(texts, self.model.tokenizer.ids) for texts in rows.texts]
         names = column_names(one.columns)
@@ -141,9 +141,9 @@ class TextExperiment:
         if not feeds:
             return None
         if len(self.sets) == 1:
-            return to_dataset(next(iter(feeds.values())).batches)
+            return text_dataset(next(iter(feeds.values())).batches)
         examples = {name: next(feed.batches()) for name, feed in self.feeds["train"].items()}
-        return to_dataset(mixed(feeds, examples, self.config.data.sampling, self.config.training.seed, TASK))
+        return text_dataset(mixed(feeds, examples, self.config.data.sampling, self.config.training.seed, TASK))
 
     def begin(self) -> None:
         """Says what the data are, and evaluates the untrained model."""

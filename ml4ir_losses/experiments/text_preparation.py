@@ -12,7 +12,7 @@ from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import ENCODERS, split_spec
-from ml4ir_losses.data.text_sets import TextSet, check_pair_labels, documents
+from ml4ir_losses.data.text_sets import TextSet, check_pair_labels, training_documents
 from ml4ir_losses.data.texts import make_rows, read_texts
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_encoder
@@ -55,7 +55,7 @@ def build_model(config: TextConfig, sets: Mapping[str, TextSet]) -> EmbeddingMod
     if start is not None:
         _warm_start(model, start, config.training.initial_model)
     else:
-        start_encoders(model.encoders, map(tokenizer.ids, documents(sets.values())), config.training.seed)
+        start_encoders(model.encoders, map(tokenizer.ids, training_documents(sets.values())), config.training.seed)
     return model
 
 

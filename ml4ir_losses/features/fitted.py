@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, PrivateAttr
 
 from ml4ir_losses.config.schema import Scope
-from ml4ir_losses.features.pairs import make_tokenizer
+from ml4ir_losses.features.pairs import pair_tokenizer
 
 
 class FittedInput(BaseModel):
@@ -32,9 +32,9 @@ class FittedInput(BaseModel):
 
     @property
     def tokenizer(self) -> Any:
-        """What makes the ids of a text_pair: a `PairTokenizer`, that of the model where one was given."""
+        """The `PairTokenizer` of a text_pair input: the model's if set, else built from the vocabulary or preset."""
         if self._tokenizer is None:
-            self._tokenizer = make_tokenizer(self)
+            self._tokenizer = pair_tokenizer(self)
         return self._tokenizer
 
     @tokenizer.setter

@@ -19,7 +19,7 @@ from ml4ir_losses.features.transforms import apply_transforms
 
 
 def fill_missing(x: Tensor, fill: Any) -> Tensor:
-    """x, but `fill` where it is NaN."""
+    """x with NaN replaced by `fill`."""
 
     def filled() -> Tensor:
         return ops.where(ops.isnan(x), fill, x)
@@ -89,7 +89,7 @@ class IdEncoder(keras.layers.Layer):  # type: ignore[misc]
         return ops.sum(embedded * known, axis=-2) / ops.maximum(ops.sum(known, axis=-2), 1.0)
 
     def ids(self, x: Tensor) -> Tensor:
-        """Ids of ids or strings."""
+        """Ids of strings; ids stay as they are."""
         if keras.backend.standardize_dtype(x.dtype) != "string":
             return x
         if self.fitted.type != "text":
@@ -103,7 +103,7 @@ class IdEncoder(keras.layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
-    """All inputs of a query as one tensor [B, N, F]; inputs of the query are repeated for its documents."""
+    """All inputs of a query as one tensor [B, N, F]; query inputs are repeated for each document."""
 
     def __init__(self, inputs: Sequence[FittedInput | Mapping[str, Any]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -146,13 +146,13 @@ class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
         parts = [self._one(fitted, encoder, x) for fitted, encoder in zip(self.inputs, self.encoders, strict=True)]
         documents = [p for p, i in zip(parts, self.inputs, strict=True) if i.scope == "document"]
         like = ops.ones_like(documents[0][..., :1])
-        whole = [
+        expanded = [
             ops.cast(
                 part if i.scope == "document" else part[:, None, :] * ops.cast(like, part.dtype), self.compute_dtype
             )
             for part, i in zip(parts, self.inputs, strict=True)
         ]
-        return whole[0] if len(whole) == 1 else ops.concatenate(whole, axis=-1)
+        return expanded[0] if len(expanded) == 1 else ops.concatenate(expanded, axis=-1)
 
     def _one(self, fitted: FittedInput, encoder: Any, x: Mapping[str, Tensor]) -> Tensor:
         value = _input(fitted, x)

@@ -17,14 +17,14 @@ def pair_texts(columns: Sequence[str], table: Table) -> tuple[list[str], list[st
 
 
 def fit_words(columns: Sequence[str], table: Table, size: int) -> list[str]:
-    """The most frequent words; a text that stands in many rows, as a query does, counts once."""
+    """The most frequent words; a text that occurs in many rows, as a query does, counts once."""
     from ml4ir_losses.text.words import most_common, tokenize
 
     texts = {text for column in pair_texts(columns, table) for text in column}
     return most_common(Counter(word for text in texts for word in tokenize(text)), size)
 
 
-def make_tokenizer(fitted: Any) -> Any:
+def pair_tokenizer(fitted: Any) -> Any:
     """The `PairTokenizer` of a fitted input."""
     from ml4ir_losses.text.tokenizers import PairTokenizer, WordTokenizer
 

@@ -12,7 +12,7 @@ from ml4ir_losses.core.arrays import Array
 
 
 def fill_values(x: Array, missing: str | float) -> list[float]:
-    """What stands for a missing cell in each column of x [rows, columns]; 0 where a column has no value."""
+    """The value that replaces a missing cell in each column of x [rows, columns]; 0 where a column has no value."""
     if isinstance(missing, (int, float)):
         return [float(missing)] * x.shape[1]
     if missing == "zero":
@@ -44,7 +44,7 @@ def _fit(x: Array, transform: Any) -> dict[str, Any]:
 
 
 def _scaling(centre: Array, spread: Array, x: Array) -> dict[str, Any]:
-    """Centre and scale; a column that does not spread gets its standard deviation, and 1 if it is constant."""
+    """Centre and scale; the standard deviation replaces a spread of 0, and the scale of a constant column is 1."""
     scale = np.where(spread > 0, spread, x.std(axis=0))
     constant = np.ptp(x, axis=0) == 0
     scale = np.where(constant | (scale <= 0), 1.0, scale)

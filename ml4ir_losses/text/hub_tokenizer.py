@@ -99,7 +99,7 @@ class HubTokenizer(Tokenizer):
 
     @property
     def bounds(self) -> tuple[list[int], list[int]]:
-        """The tokens that KerasHub's preprocessors put before and behind a text; some models have but one of them."""
+        """The tokens that KerasHub's preprocessors put before and behind a text; some models have only one of them."""
         known = (getattr(self.tokenizer, name, None) for name in ("start_token_id", "end_token_id"))
         start, end = ([] if number is None else [number] for number in known)
         return start, end

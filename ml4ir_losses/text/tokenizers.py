@@ -36,7 +36,7 @@ class Tokenizer(layers.Layer):  # type: ignore[misc]
 
     @property
     def bounds(self) -> tuple[list[int], list[int]]:
-        """The tokens that stand before and behind every text, in the tokenizer's own numbers."""
+        """The start and end tokens of every text, as the tokenizer's own ids."""
         return [], []
 
     def ids(self, text: str) -> list[int]:
@@ -134,7 +134,7 @@ class WordTokenizer(Tokenizer):
     def fit(
         cls, texts: Iterable[str], max_vocabulary: int, max_length: int, *, min_count: int = 1, **reading: Any
     ) -> WordTokenizer:
-        """A tokenizer of the most frequent words of some texts, of those that come in `min_count` texts at least."""
+        """A tokenizer of the most frequent words of some texts, of those that occur in at least `min_count` texts."""
         counts: Counter[str] = Counter()
         in_texts: Counter[str] = Counter()
         for text in texts:
@@ -218,8 +218,8 @@ class PairTokenizer(layers.Layer):  # type: ignore[misc]
         room = self.max_length - len(start) - len(separator) - len(end)
         pairs = []
         for query, document in zip(queries, documents, strict=True):
-            asked = words[query][: self.max_query_length]
-            pairs.append(np.concatenate([start, asked, separator, words[document][: room - len(asked)], end]))
+            query_ids = words[query][: self.max_query_length]
+            pairs.append(np.concatenate([start, query_ids, separator, words[document][: room - len(query_ids)], end]))
         return pad_rows([pair.astype("int32") for pair in pairs])
 
     def call(self, queries: Tensor, documents: Tensor) -> Tensor:
@@ -236,10 +236,10 @@ class PairTokenizer(layers.Layer):  # type: ignore[misc]
         def each(ids: list[int]) -> Any:
             return tf.tile(tf.constant([ids], tf.int32, shape=(1, len(ids))), [tf.shape(queries)[0], 1])
 
-        asked, count = words(queries, self.max_query_length)
+        query_ids, count = words(queries, self.max_query_length)
         room = self.max_length - len(start) - len(separator) - len(end)
-        read, _ = words(documents, room - count)
-        return tf.concat([each(start), asked, each(separator), read, each(end)], axis=1).to_tensor()
+        document_ids, _ = words(documents, room - count)
+        return tf.concat([each(start), query_ids, each(separator), document_ids, each(end)], axis=1).to_tensor()
 
     def get_config(self) -> dict[str, Any]:
         return {

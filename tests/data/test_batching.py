@@ -6,7 +6,7 @@ import pytest
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.names import MASK, POSITIONS
-from ml4ir_losses.data.batching import BatchPlan, Truncation, make_batch, padded_width, to_dataset
+from ml4ir_losses.data.batching import BatchPlan, Truncation, list_dataset, make_batch, padded_width
 from ml4ir_losses.data.queries import Queries, Roles, make_queries
 from ml4ir_losses.data.table import Source, Table
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
@@ -184,7 +184,7 @@ def test_keep_relevant_drops_irrelevant_documents_first():
 @pytest.mark.backend("tensorflow")
 def test_the_dataset_gives_the_plan():
     data = lengths(2, 5, 3, 1)
-    dataset = to_dataset(BatchPlan(data, 2))
+    dataset = list_dataset(BatchPlan(data, 2))
     assert dataset.cardinality().numpy() == 2
     (x, y), (x2, _) = dataset.as_numpy_iterator()
     assert x["x"].shape == (2, 5, 1)
@@ -193,4 +193,4 @@ def test_the_dataset_gives_the_plan():
 
 
 def test_no_thread_that_tunes_holds_up_the_end_of_an_epoch():
-    assert to_dataset(BatchPlan(lengths(2, 5), 1)).options().autotune.enabled is False
+    assert list_dataset(BatchPlan(lengths(2, 5), 1)).options().autotune.enabled is False

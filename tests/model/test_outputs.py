@@ -8,7 +8,7 @@ from losses.numeric import values
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.registry import ARCHITECTURES, register_architecture
-from ml4ir_losses.data.batching import BatchPlan, make_batch, to_dataset
+from ml4ir_losses.data.batching import BatchPlan, list_dataset, make_batch
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.metrics.ranking import get_metric
 from ml4ir_losses.model.loading import load_model
@@ -74,7 +74,7 @@ def test_a_saved_model_comes_back(folder, tmp_path, loss, architecture, width):
     again, before = (float(m.test_on_batch(*batch, return_dict=True)["loss"]) for m in (loaded, model))
     assert again == before
     if keras.backend.backend() == "tensorflow":
-        assert model.predict(to_dataset(BatchPlan(data, 8))).shape == (len(data), data.sizes.max())
+        assert model.predict(list_dataset(BatchPlan(data, 8))).shape == (len(data), data.sizes.max())
 
 
 def test_a_second_loss_shares_the_logits(folder):

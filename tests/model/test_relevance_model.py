@@ -6,7 +6,7 @@ import pytest
 
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.data.batching import BatchPlan, make_batch, to_dataset
+from ml4ir_losses.data.batching import BatchPlan, list_dataset, make_batch
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.model.loading import load_model
@@ -133,12 +133,12 @@ def test_a_loss_of_ones_own_can_be_compiled(folder):
 @pytest.mark.graph
 def test_fit_learns_and_predict_takes_batches_of_any_length(folder):
     model, _, data = build(folder)
-    dataset = to_dataset(BatchPlan(data, 8, shuffle=True, bucketing=True))
+    dataset = list_dataset(BatchPlan(data, 8, shuffle=True, bucketing=True))
     history = model.fit(dataset, epochs=8, verbose=0, shuffle=False).history
     assert history["loss"][-1] < 0.95 * history["loss"][0]
     assert history["ndcg_5"][-1] > history["ndcg_5"][0]
     plan = BatchPlan(data, 8)
-    scores = model.predict(to_dataset(plan))
+    scores = model.predict(list_dataset(plan))
     assert scores.shape == (len(data), data.sizes.max())
     np.testing.assert_allclose(scores.sum(1), 1.0, rtol=1e-5)
     assert (scores[np.arange(scores.shape[1])[None] >= data.sizes[:, None]] == 0).all()

@@ -157,11 +157,11 @@ def spec(folder, columns=None, training=None, **encoder):
 )
 def test_a_run_starts_from_its_texts(columns, expected, tmp_path):
     """An anchor and its positive are one document; what a label or a negative tells apart is not; each counts once."""
-    from ml4ir_losses.data.text_sets import documents
+    from ml4ir_losses.data.text_sets import training_documents
     from ml4ir_losses.experiments.experiment import prepare
 
     experiment = prepare(load_config(spec(tmp_path, columns)))
-    found = documents(experiment.sets.values())
+    found = training_documents(experiment.sets.values())
     assert sorted(found) == sorted(expected)
     tokenizer, encoders = experiment.model.tokenizer, experiment.model.towers.encoders
     vectors, _ = lsi([tokenizer.ids(text) for text in found], tokenizer.vocabulary_size, 3, seed=5)

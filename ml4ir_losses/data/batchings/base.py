@@ -1,4 +1,4 @@
-"""What a batching is."""
+"""The base class of batchings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Batching(ABC):
 
     Attributes:
         needs_label: the rows must have labels.
-        makes_pairs: batches are `Pairs` of a single column of texts, with labels of their own.
+        makes_pairs: batches are `Pairs` of a single text column, with generated labels.
     """
 
     key: str
@@ -39,7 +39,7 @@ class Batching(ABC):
 
     @abstractmethod
     def batches(self, rows: Rows, batch_size: int, rng: Rng) -> Iterator[Any]:
-        """The row numbers of each batch of an epoch, or its `Pairs`; `rng` draws the order, None: the rows' own."""
+        """The row numbers of each batch of an epoch, or its `Pairs`; `rng` draws the order; None: row order."""
 
     def count(self, rows: int) -> int:
         """Rows or pairs of an epoch over so many rows of data."""
@@ -50,5 +50,5 @@ class Batching(ABC):
         return
 
     def check(self, rows: Rows) -> None:
-        """Raises `DataError` for rows of which no batches can be made."""
+        """Raises `DataError` for rows that cannot be batched."""
         return

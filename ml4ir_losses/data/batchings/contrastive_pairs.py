@@ -19,7 +19,7 @@ def contrastive_pairs(
     """(anchors, others, labels) for contrastive tension: every row with itself, 1, and with other rows, 0.
 
     Args:
-        rows: how many texts there are, 2 at least.
+        rows: number of texts, at least 2.
         batch_size: pairs of a batch; the last one may have fewer.
         rng: draws the order and the other rows; None: their order, and the rows that follow.
         negatives: pairs with another row for each pair with itself.

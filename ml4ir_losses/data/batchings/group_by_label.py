@@ -19,7 +19,7 @@ from ml4ir_losses.data.batchings.base import Batching, Rng, Rows
 def group_by_label(
     labels: Sequence[Any] | Array, batch_size: int, rng: np.random.Generator | None = None, per_class: int = 2
 ) -> Iterator[Array]:
-    """Batches in which every class that is there has `per_class` rows at least, for losses that make triplets.
+    """Batches in which every class that occurs has at least `per_class` rows, for losses that make triplets.
 
     A class is split into groups of `per_class` rows, the last of which takes what is left over; a class of fewer rows
     is left out. Groups are spread over the batches, of one class as far apart as can be.
@@ -72,7 +72,7 @@ def group_by_label(
 
 @register_batching("group_by_label")
 class GroupByLabel(Batching):
-    """Batches in which every class that occurs has `per_class` rows at least, for losses that make triplets.
+    """Batches in which every class that occurs has at least `per_class` rows, for losses that make triplets.
 
     Args:
         per_class: rows of a class in a batch; classes with fewer rows are left out.

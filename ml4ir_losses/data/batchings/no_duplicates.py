@@ -21,7 +21,7 @@ def no_duplicates(
     A row that does not fit waits for the next batch. When nothing that waits fits any more, a batch has fewer rows.
 
     Args:
-        texts: the texts of every row; rows may have the same text twice themselves.
+        texts: the texts of every row; one row may contain the same text twice.
         batch_size: rows of a batch.
         rng: draws the order of the rows; None: theirs.
     """
