@@ -22,7 +22,7 @@ from ml4ir_losses.evaluation.baselines import best_feature_baseline, random_base
 from ml4ir_losses.evaluation.scoring import (
     PREDICTION_HEADER,
     MetricSet,
-    less_is_better,
+    lower_is_better,
     prediction_rows,
     query_metrics,
     score_queries,
@@ -112,7 +112,7 @@ class FeatureExperiment:
         if not self.config.data.paths("validation"):
             return "loss", "min"
         monitor = (stop and stop.monitor) or f"val_{metric_name(self.config.model.metrics[0])}"
-        return monitor, "min" if less_is_better(monitor) else "max"
+        return monitor, "min" if lower_is_better(monitor) else "max"
 
     def dataset(self, split: str) -> Any:
         """The batches of a split; None where it is not given."""

@@ -30,7 +30,7 @@ from ml4ir_losses.evaluation.evaluators import (
     RetrievalEvaluator,
 )
 from ml4ir_losses.evaluation.from_config import COLLECTION_EVALUATORS, pair_evaluators
-from ml4ir_losses.evaluation.nearest import unit
+from ml4ir_losses.evaluation.nearest import normalize_rows
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.experiments.text_preparation import build_model, load_optional, read_sets
 from ml4ir_losses.metrics.retrieval import metric_label
@@ -72,7 +72,10 @@ class TextExperiment:
                 if split in one.rows:
                     prefix = f"{name}_" if len(self.sets) > 1 else ""
                     evaluators.update(
-                        {prefix + key: j for key, j in pair_evaluators(self.config, one, one.rows[split]).items()}
+                        {
+                            prefix + key: j
+                            for key, j in pair_evaluators(self.config.evaluators, one, one.rows[split]).items()
+                        }
                     )
         for part, make in COLLECTION_EVALUATORS.items():
             if getattr(self.config.data, part) is not None:
@@ -230,7 +233,9 @@ class TextExperiment:
         table, (_, one) = self._read(data), self.config.data.only_set()
         loss = loss_of(self.config, one)
         rows = make_rows(table, one)
-        evaluators = pair_evaluators(self.config, TextSet(one, loss, batching_of(one, loss), {"train": rows}), rows)
+        evaluators = pair_evaluators(
+            self.config.evaluators, TextSet(one, loss, batching_of(one, loss), {"train": rows}), rows
+        )
         if not evaluators:
             raise UserError(
                 f"{table.source}: the columns of this run have nothing to evaluate by; they lack a label or a negative."
@@ -244,7 +249,7 @@ class TextExperiment:
             raise UserError("predict scores pairs: this run has one column of texts. Use encode.")
         first, second = (joined(table, one.columns[role], f"data.columns.{role}") for role in ("anchor", "positive"))
         pair = [self.model.encode(texts, column) for texts, column in ((first, "anchor"), (second, "positive"))]
-        columns: dict[str, Array] = {"cosine": (unit(pair[0]) * unit(pair[1])).sum(axis=1)}
+        columns: dict[str, Array] = {"cosine": (normalize_rows(pair[0]) * normalize_rows(pair[1])).sum(axis=1)}
         head = self.model.heads.get(name)
         if head is not None and self.model.relevance_losses[name].head == "pair":
             scores = np.asarray(ops.convert_to_numpy(ops.softmax(head(np.stack(pair, axis=1)), axis=-1)))

@@ -14,7 +14,7 @@ from typing import Any
 
 from ml4ir_losses.config.load import AnyConfig, dump_config, load_config
 from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.evaluation.scoring import missed
+from ml4ir_losses.evaluation.scoring import missed_metrics
 from ml4ir_losses.experiments.callbacks import BatchProgress, BestWeights, EpochLog
 from ml4ir_losses.experiments.experiment import Experiment, prepare
 from ml4ir_losses.experiments.run_folder import RunFolder
@@ -129,7 +129,7 @@ def _finish(experiment: Experiment, folder: RunFolder, interrupted: bool) -> Run
     for split, values in run.metrics.items():
         LOGGER.info("%s: %s", split, "  ".join(f"{name} {value:.4f}" for name, value in values.items()))
     for split, expected in experiment.config.expected_metrics.items():
-        run.missed += [f"{split}: {line}" for line in missed(expected, run.metrics.get(split, expected))]
+        run.missed += [f"{split}: {line}" for line in missed_metrics(expected, run.metrics.get(split, expected))]
     for line in run.missed:
         LOGGER.error("expected_metrics.%s", line)
     return run
