@@ -96,8 +96,8 @@ def mine(
         UserError: for invalid parameters, or an index whose package is not installed.
 
     Source: sentence-transformers' `mine_hard_negatives`, which counts ranks after the score filters and adds the
-    positives to a given corpus; the relative margin is that of Moreira et al., "NV-Retriever: improving text embedding models
-    with effective hard-negative mining" (2024).
+    positives to a given corpus; the relative margin is that of Moreira et al., "NV-Retriever: improving text embedding
+    models with effective hard-negative mining" (2024).
     """
     check_lengths(anchors=anchors, positives=positives)
     check_choice(tuple(OUTPUTS), output=output)
