@@ -26,7 +26,7 @@ from ml4ir_losses import RetrievalEvaluator, load_config, load_model, train
 from ml4ir_losses.data.collection import read_collection
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.evaluation.bm25 import bm25_scores
-from ml4ir_losses.evaluation.nearest import unit
+from ml4ir_losses.evaluation.nearest import normalize_rows
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FOLDS, DEPTH = 5, 100
@@ -35,10 +35,10 @@ FOLDS, DEPTH = 5, 100
 def features(encoder, titles, bodies, questions):
     """Every feature by name, [Q, D]."""
     fields = {"title": titles, "body": bodies, "both": [f"{t} {b}" for t, b in zip(titles, bodies, strict=True)]}
-    question_vectors, found = unit(encoder.encode(questions, "anchor")), {}
+    question_vectors, found = normalize_rows(encoder.encode(questions, "anchor")), {}
     for name, texts in fields.items():
         found[f"bm25_{name}"] = bm25_scores(texts, questions)
-        found[f"cosine_{name}"] = question_vectors @ unit(encoder.encode(texts, "positive")).T
+        found[f"cosine_{name}"] = question_vectors @ normalize_rows(encoder.encode(texts, "positive")).T
     for name in ("title", "body"):
         lengths = [float(len(text.split())) for text in fields[name]]
         found[f"words_{name}"] = np.broadcast_to(lengths, found["bm25_title"].shape)

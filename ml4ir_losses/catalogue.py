@@ -1,4 +1,4 @@
-"""What there is: the entries of the registry."""
+"""Lists of the registered losses and metrics."""
 
 from __future__ import annotations
 

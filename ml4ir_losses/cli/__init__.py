@@ -1,7 +1,7 @@
 """`ml4ir-losses`: the command line.
 
-Every command is a function in a module of `commands/`. Other packages bring theirs in the entry points
-`ml4ir_losses.commands`: a function, or a `typer.Typer` of several commands.
+Every command is a function in a module of `commands/`. Other packages add commands with entry points of the
+group `ml4ir_losses.commands`: a function, or a `typer.Typer` of several commands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ml4ir_losses.core.registry import COMMANDS
 
 
 def make_app() -> typer.Typer:
-    """The command line with every command that there is."""
+    """The command line with all registered commands."""
     app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_options)
     for entry in COMMANDS:
@@ -68,7 +68,7 @@ def main() -> None:
     _set_up()
     try:
         code = make_app()(standalone_mode=False) or 0
-        if code == 130:  # what Typer makes of Ctrl-C
+        if code == 130:  # the exit code of Typer for Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)
     except UserError as error:

@@ -14,4 +14,6 @@ Overrides = Annotated[
 Seed = Annotated[int | None, typer.Option(min=0, help="Overrides training.seed.")]
 RunPath = Annotated[Path, typer.Argument(help="Run folder.")]
 DataPath = Annotated[str, typer.Option("--data", help="File, glob or split of the synthetic data.")]
-Columns = Annotated[list[str] | None, typer.Option("--column", help="Column of text; of several the texts are joined.")]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", help="Text column; may be repeated, the texts are joined.")
+]

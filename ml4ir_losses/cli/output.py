@@ -1,4 +1,4 @@
-"""What commands write: lines, tables, progress; and the import of the backend without its noise."""
+"""Output of the commands: lines, tables, progress; and an import of the backend without its start-up messages."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def say(text: str, error: bool = False) -> None:
 
 @contextmanager
 def _writing(stream: Any) -> Iterator[None]:
-    """Takes what is written to a closed pipe for read; `RunError` where stdout cannot be written otherwise."""
+    """Ignores a closed pipe; raises `RunError` if stdout cannot be written for another reason."""
     try:
         yield
     except OSError as failure:
-        # What is left in the buffer goes nowhere, or Python would stumble over it once more at the end.
+        # Discard the rest of the buffer, or Python would raise again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if stream is sys.stdout and not isinstance(failure, BrokenPipeError):
             raise RunError(f"stdout cannot be written ({failure.strerror}).") from None
@@ -33,36 +33,38 @@ def print_table(columns: list[str], rows: list[list[str]], title: str) -> None:
     from rich.table import Table
 
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    # A pipe has no width: let no cell be cut there.
+    # A pipe has no width: use a wide one, so that no cell is truncated.
     console = Console() if terminal else Console(width=200)
     table = Table(*columns, title=title or None, title_justify="left")
     for row in rows:
         table.add_row(*row)
     with _writing(sys.stdout):
-        with console.capture() as printed:  # printing it at once, Rich would end the program at a closed pipe
+        with console.capture() as printed:  # capture first: Rich exits the program at a closed pipe
             console.print(table)
         say(printed.get().removesuffix("\n"))
 
 
 def print_metrics(rows: dict[str, dict[str, float]], title: str) -> None:
     names = list(next(iter(rows.values())))
-    if len(names) > 6:  # a column each would be cut
+    if len(names) > 6:  # too many columns for a terminal
         cells = [[name, *(f"{values[name]:.4f}" for values in rows.values())] for name in names]
         print_table(["", *rows], cells, title)
         return
-    print_table(["", *names], [[who, *(f"{values[n]:.4f}" for n in names)] for who, values in rows.items()], title)
+    print_table(
+        ["", *names], [[row_name, *(f"{values[n]:.4f}" for n in names)] for row_name, values in rows.items()], title
+    )
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Any]:
-    """A function that shows on a terminal how many are done."""
+def counting(unit: str) -> Iterator[Any]:
+    """A function that shows the number of processed items; None if stderr is no terminal."""
     bar = progress()
     if bar is None:
         yield None
         return
     with bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done: bar.update(task, completed=done, description=f"{done:,} {what}")
+        task = bar.add_task(unit, total=None)
+        yield lambda done: bar.update(task, completed=done, description=f"{done:,} {unit}")
 
 
 def progress() -> Any:
@@ -75,7 +77,7 @@ def progress() -> Any:
 
 
 def import_keras() -> None:
-    """Imports the backend without what its C++ part prints on stderr before it reads the log level."""
+    """Imports the backend without the messages that its C++ part prints before it reads the log level."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     stderr, silence = os.dup(2), os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic file writes, and detection of wide text encodings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ml4ir_losses.core.errors import DataError
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], Any], suffix: str = "") -> None:
-    """Lets `write` fill a temporary file beside `path`, then puts it in place.
+    """Lets `write` fill a temporary file beside `path`, then renames it to `path`.
 
     Raises:
         DataError: when the folder cannot be written.
@@ -30,7 +30,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], Any],
 
 
 def wide_encoding(start: bytes) -> str | None:
-    """`UTF-16` or `UTF-32` where the first bytes of a file are the mark of that encoding, else None."""
+    """`UTF-16` or `UTF-32` where the first bytes of a file are its byte order mark, else None."""
     if start.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         return "UTF-32"
     return "UTF-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else None

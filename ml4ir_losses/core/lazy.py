@@ -11,7 +11,7 @@ Tensor = Any
 
 
 class LazyModule(ModuleType):
-    """Stands for the module of its name and imports it when an attribute is first read."""
+    """A placeholder for the module of its name that imports it when an attribute is first read."""
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(importlib.import_module(self.__name__), name)

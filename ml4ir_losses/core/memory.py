@@ -1,4 +1,4 @@
-"""How much memory there is, and sizes in words."""
+"""Available memory, and readable sizes."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from pathlib import Path
 
 
 def available_memory() -> int | None:
-    """Bytes that a process may still take: what the machine or its container has left; None where nobody says."""
-    limits = [limit for limit in (_of_machine(), _of_container()) if limit is not None]
+    """Bytes that a process may still take: the free memory of the machine or its container; None if unknown."""
+    limits = [limit for limit in (_machine_memory(), _container_memory()) if limit is not None]
     return min(limits, default=None)
 
 
-def _of_machine() -> int | None:
+def _machine_memory() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError):
         pass
-    try:  # not Linux: all memory that is built in
+    try:  # not Linux: the total memory
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
 
 
-def _of_container() -> int | None:
+def _container_memory() -> int | None:
     """The limit of Linux control groups, version 2, less what is in use."""
     folder = Path("/sys/fs/cgroup")
     try:

@@ -1,4 +1,4 @@
-"""Rules of parameters: each stands in the annotation of its parameter, `temperature: Annotated[float, Gt(0)] = 1.0`.
+"""Validation of parameters by their annotations, `temperature: Annotated[float, Gt(0)] = 1.0`.
 
 The rules hold for functions and classes alike. A parameter without an annotation is not checked.
 """
@@ -33,14 +33,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclasses.dataclass(frozen=True)
 class Allowed:
-    """What a message says is allowed, "a list of numbers", in the annotation of a parameter."""
+    """The allowed values in the words of a message, "a list of numbers", in the annotation of a parameter."""
 
     text: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """A parameter that may be given by its name: default (`REQUIRED` without one) and annotation."""
+    """A parameter that can be passed by name: default (`REQUIRED` without one) and annotation."""
 
     name: str
     default: Any
@@ -48,7 +48,7 @@ class Parameter:
 
     @property
     def adapter(self) -> TypeAdapter[Any] | None:
-        """What pydantic makes of the annotation; None: every value is allowed."""
+        """The pydantic adapter of the annotation; None: every value is allowed."""
         try:
             return _adapter(self.annotation)
         except TypeError:  # an annotation that has no hash
@@ -67,14 +67,14 @@ class Parameter:
             if isinstance(value, (list, tuple)) and _fits(
                 adapter, tuple(value) if isinstance(value, list) else list(value)
             ):
-                return  # YAML has lists alone
+                return  # YAML has lists, no tuples
             raise UserError(self._message(value, error)) from None
 
     def _message(self, value: Any, error: ValidationError) -> str:
         causes = [detail["ctx"]["error"] for detail in error.errors() if detail["type"] == "value_error"]
-        said = next((str(cause) for cause in causes if isinstance(cause, UserError)), None)
-        if said is not None:  # a check of the project's own knows best
-            return said
+        message = next((str(cause) for cause in causes if isinstance(cause, UserError)), None)
+        if message is not None:  # a message of this package is clearer than pydantic's
+            return message
         hint = did_you_mean(value, choices(self.annotation)) if isinstance(value, str) else ""
         rule = f"must be {describe(self.annotation)}" + "".join(f" ({cause})" for cause in causes)
         return f"`{self.name}` {rule}. Received: {self.name}={value!r}.{hint}"
@@ -94,7 +94,7 @@ class Parameter:
 
 
 def signature_of(target: Callable[..., Any]) -> inspect.Signature:
-    """The signature with its annotations evaluated; they stay strings where one of them names what is not there."""
+    """The signature with its annotations evaluated; they stay strings if one cannot be resolved."""
     try:
         if not dataclasses.is_dataclass(target):
             return inspect.signature(target, eval_str=True)
@@ -128,7 +128,7 @@ def check_values(target: Callable[..., Any], values: Mapping[str, Any]) -> None:
 
 
 def checked(function: F) -> F:
-    """Decorator that checks what a function is given by name against its annotations, at every call."""
+    """Decorator that validates keyword arguments against the annotations at every call."""
 
     @wraps(function)
     def wrapper(*args: Any, **params: Any) -> Any:
@@ -170,9 +170,9 @@ def argument_descriptions(doc: str) -> dict[str, str]:
 def describe(annotation: Any) -> str:
     """What an annotation allows, in words: "None or a whole number of at least 1"."""
     kind, marks = _parts(annotation)
-    said = next((mark.text for mark in marks if isinstance(mark, Allowed)), None)
-    if said is not None:
-        return said
+    message = next((mark.text for mark in marks if isinstance(mark, Allowed)), None)
+    if message is not None:
+        return message
     if get_origin(kind) in (Union, types.UnionType):
         options = sorted(get_args(kind), key=lambda option: option is not type(None))
         return " or ".join(describe(option) for option in options)
@@ -190,7 +190,7 @@ def describe(annotation: Any) -> str:
 
 
 def choices(annotation: Any) -> tuple[str, ...]:
-    """The strings among which an annotation lets choose."""
+    """The strings that a `Literal` annotation allows."""
     kind, _ = _parts(annotation)
     if get_origin(kind) is Literal:
         return tuple(value for value in get_args(kind) if isinstance(value, str))
@@ -239,5 +239,5 @@ def _adapter(annotation: Any) -> TypeAdapter[Any] | None:
         return TypeAdapter(annotation, config=_CONFIG)
     except PydanticSchemaGenerationError:  # a type that cannot be checked
         return None
-    except PydanticUserError:  # a model with a configuration of its own
+    except PydanticUserError:  # a model with its own configuration
         return TypeAdapter(annotation)

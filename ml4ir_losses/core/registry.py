@@ -1,6 +1,6 @@
 """One registry for everything that has a key: losses, metrics, architectures, readers, commands, ...
 
-A registry finds what this package registers in the modules below, and what other packages bring in their entry points
+A registry finds what this package registers in the modules below, and what other packages add by entry points
 of the group `ml4ir_losses.<plural>`, such as `ml4ir_losses.losses` or `ml4ir_losses.lambda_weights`.
 """
 
@@ -23,7 +23,7 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Entry:
-    """What the registry knows of one key."""
+    """A registered class or function and its metadata."""
 
     key: str
     target: Callable[..., Any]
@@ -34,7 +34,7 @@ class Entry:
     traits: Mapping[str, Any] = field(default_factory=dict)
 
     def trait(self, name: str, default: Any = None) -> Any:
-        """What the registration says of the target, else the target's attribute of that name, else the default."""
+        """The trait given at registration, else the target's attribute of that name, else the default."""
         return self.traits[name] if name in self.traits else getattr(self.target, name, default)
 
     @property
@@ -73,7 +73,7 @@ class Entry:
         return self.doc.partition("\n")[0]
 
     def check_parameters(self, kind: str, params: Mapping[str, Any]) -> None:
-        """Raises `UserError` for a parameter that the target does not have, lacks, or does not allow to be so."""
+        """Raises `UserError` for a parameter that is unknown, missing, or invalid."""
         known = self.parameters
         for name in params:
             if name not in known and not self.open_ended:
@@ -97,14 +97,14 @@ class Entry:
 
 @dataclass
 class Registry:
-    """The keys of one kind; modules and entry points are imported when a key is looked up that is not known yet.
+    """The keys of one kind; modules and entry points are imported when an unregistered key is looked up.
 
     Args:
-        kind: what an entry is called in messages.
+        kind: the name of an entry in messages.
         plural: the name of the catalogue's command, and of the group of entry points.
-        sources: modules that register entries; of a package, all modules in it.
+        sources: modules that register entries; for a package, all its modules.
         hidden: parameters of a target that a config cannot set.
-        traits: what a registration, or an attribute of the target, may say of it.
+        traits: names of further metadata, given at registration or as attributes of the target.
     """
 
     kind: str
@@ -114,7 +114,7 @@ class Registry:
     traits: tuple[str, ...] = ()
     _entries: dict[str, Entry] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
-    _foreign: dict[str, EntryPoint] = field(default_factory=dict)
+    _entry_points: dict[str, EntryPoint] = field(default_factory=dict)
     _searched: bool = False
 
     @property
@@ -127,7 +127,7 @@ class Registry:
     ) -> Callable[[T], T]:
         """Decorator that puts a class or function under `key`; `UserError` when a name is taken.
 
-        What is not `listed` can be looked up by its key, and is left out where all entries are shown.
+        Entries that are not `listed` can be looked up by key but are not shown in lists.
         """
         for name in traits:
             if name not in self.traits:
@@ -153,21 +153,21 @@ class Registry:
     def __getitem__(self, name: str) -> Entry:
         if not isinstance(name, str) or name not in self._names:  # what is registered already needs no import
             self._search()
-        if isinstance(name, str) and name not in self._names and name in self._foreign:
+        if isinstance(name, str) and name not in self._names and name in self._entry_points:
             self._load(name)
         if not isinstance(name, str) or name not in self._names:
             known = {entry.key for entry in self._entries.values() if entry.listed}
-            raise UserError(unknown_name(self.kind, name, sorted({*known, *self._foreign})))
+            raise UserError(unknown_name(self.kind, name, sorted({*known, *self._entry_points})))
         return self._entries[self._names[name]]
 
     def __contains__(self, name: object) -> bool:
         self._search()
-        return name in self._names or name in self._foreign
+        return name in self._names or name in self._entry_points
 
     def __iter__(self) -> Iterator[Entry]:
         """All listed entries; an entry point that cannot be loaded is left out with a warning."""
         self._search()
-        for name in list(self._foreign):
+        for name in list(self._entry_points):
             if name not in self._names:
                 try:
                     self._load(name)
@@ -204,13 +204,13 @@ class Registry:
             for name in modules:
                 importlib.import_module(name)
             for point in entry_points(group=self.group):
-                if point.name in self._names or self._foreign.setdefault(point.name, point) != point:
+                if point.name in self._names or self._entry_points.setdefault(point.name, point) != point:
                     LOGGER.warning("%s is left out: another %s has its name.", self._described(point), self.kind)
         return modules
 
     def _load(self, name: str) -> None:
-        """Imports what a package brings under a name; `UserError` where that fails, whatever the package raises."""
-        point = self._foreign[name]
+        """Loads the entry point of a name; any failure is raised as `UserError`."""
+        point = self._entry_points[name]
         try:
             target = point.load()
         except Exception as error:
@@ -241,12 +241,12 @@ def split_spec(
 
 
 def _same(a: Any, b: Any) -> bool:
-    """True for one object seen twice, also after its module was imported anew."""
+    """True for the same object, also after its module was reloaded."""
     return a is b or (a.__module__, a.__qualname__) == (b.__module__, b.__qualname__)
 
 
 def _modules(source: str) -> list[str]:
-    """A module, or a package with all that is in it."""
+    """The names of a module, or of a package and all its modules."""
     path = getattr(importlib.import_module(source), "__path__", None)
     if path is None:
         return [source]

@@ -1,4 +1,4 @@
-"""Static shapes, in which None is a size that is not known yet."""
+"""Static shapes; None is an unknown size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a ranking is worth without a model: random order, and the best single feature."""
+"""Baselines without a model: random order, and the best single feature."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ml4ir_losses.config.checks import metric_name
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Queries
-from ml4ir_losses.evaluation.scoring import MetricSet, compare_scores, less_is_better, query_metrics
+from ml4ir_losses.evaluation.scoring import MetricSet, compare_scores, lower_is_better, query_metrics
 from ml4ir_losses.features.fitted import FittedInput
 
 DRAWS = 10
-MOST_QUERIES = 500  # of the training split, to choose the feature by
-_AT_ONCE = 16  # scorings evaluated together: a metric may take memory B·N² for each
+MAX_QUERIES = 500  # training queries on which the feature is chosen
+_CHUNK = 16  # rankings evaluated together: a metric may take memory B·N² for each
 
 
 def random_baseline(metric_set: MetricSet, plan: BatchPlan, seed: int = 0) -> dict[str, float]:
@@ -30,7 +30,10 @@ def random_baseline(metric_set: MetricSet, plan: BatchPlan, seed: int = 0) -> di
 def best_feature_baseline(
     metric_set: MetricSet, inputs: Sequence[FittedInput], train: Queries, test: BatchPlan
 ) -> tuple[str, dict[str, float]] | None:
-    """(the feature, its metrics on the test plan): the numeric column, up or down, best on the training split."""
+    """(feature, its metrics on the test plan), None without numeric document features.
+
+    The column and its direction, ascending or descending, are those with the best first metric on the training split.
+    """
     rankings = [
         (fitted.name, i, column, direction)
         for fitted in inputs
@@ -40,28 +43,28 @@ def best_feature_baseline(
     ]
     if not rankings:
         return None
-    plan = BatchPlan(_head(train, MOST_QUERIES), 32)
+    plan = BatchPlan(_head(train, MAX_QUERIES), 32)
     first = replace(metric_set, metrics=metric_set.metrics[:1])
     name = metric_name(metric_set.metrics[0])
     values: list[float] = []
-    for start in range(0, len(rankings), _AT_ONCE):
-        chunk = rankings[start : start + _AT_ONCE]
+    for start in range(0, len(rankings), _CHUNK):
+        chunk = rankings[start : start + _CHUNK]
         scores = np.stack([_scores(plan.data.features[n][:, i], d) for n, i, _, d in chunk], axis=1)
         values += [result.means()[name] for result in compare_scores(first, plan, scores)]
-    best = int(np.argmin(values) if less_is_better(name) else np.argmax(values))
+    best = int(np.argmin(values) if lower_is_better(name) else np.argmax(values))
     n, i, column, direction = rankings[best]
     scores = _scores(test.data.features[n][:, i], direction)
     return f"{column} {'descending' if direction > 0 else 'ascending'}", query_metrics(metric_set, test, scores).means()
 
 
 def _scores(values: Array, direction: float) -> Array:
-    """The feature as a score; a missing cell comes last."""
+    """The feature as a score; missing values rank last."""
     lowest: Any = np.finfo("float32").min
     return np.where(np.isnan(values), lowest, direction * values)
 
 
 def _head(data: Queries, size: int) -> Queries:
-    """The first queries."""
+    """The first `size` queries."""
     if len(data) <= size:
         return data
     rows = int(data.offsets[size])

@@ -1,4 +1,4 @@
-"""Evaluators at the end of training epochs."""
+"""Keras callback that runs evaluators at the end of training epochs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ml4ir_losses.evaluation.evaluators import Evaluator
 
 
 class EvaluationCallback(keras.callbacks.Callback):  # type: ignore[misc]
-    """Puts `val_<evaluator>_<metric>` into the logs of an epoch, for the callbacks that come after it.
+    """Adds `val_<evaluator>_<metric>` to the logs of an epoch, for the callbacks that follow it.
 
-    Place it before those that read the logs (best weights, early stopping, history). An epoch whose loss is not
-    finite is not evaluated.
+    Place it before the callbacks that read the logs (best weights, early stopping, history). Epochs with a
+    non-finite loss are not evaluated.
 
     Args:
-        evaluators: evaluator by name.
-        every: epochs between two evaluations; the last epoch is evaluated in any case.
+        evaluators: evaluators by name.
+        every: evaluate every this many epochs; the last epoch is always evaluated.
 
     Raises:
         UserError: unless `every` is a whole number of at least 1.
@@ -34,7 +34,6 @@ class EvaluationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         last = epoch + 1 == (self.params or {}).get("epochs")
         if logs is None or not (last or (epoch + 1) % self.every == 0) or not math.isfinite(logs.get("loss", 0.0)):
             return
-        for evaluator, values in (
-            (name, evaluator.evaluate(self.model)) for name, evaluator in self.evaluators.items()
-        ):
-            logs.update({f"val_{evaluator}_{metric}": value for metric, value in values.items()})
+        for name, evaluator in self.evaluators.items():
+            values = evaluator.evaluate(self.model)
+            logs.update({f"val_{name}_{metric}": value for metric, value in values.items()})

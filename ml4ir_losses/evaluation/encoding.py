@@ -1,4 +1,4 @@
-"""What the evaluators and the mining ask of a model, and the checks on what it gives them."""
+"""Protocols of the models that can be evaluated and mined with, and validation of their outputs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
 
-QUERY, DOCUMENT = "anchor", "positive"  # the columns that a bi-encoder knows the two sides by
+QUERY, DOCUMENT = "anchor", "positive"  # column names of queries and documents in a bi-encoder
 
 
 class BiEncoder(Protocol):
-    """Texts to embeddings; queries come as the column `anchor`, documents as `positive`."""
+    """A model that embeds texts; `column` is `anchor` for queries and `positive` for documents."""
 
     def encode(self, texts: Sequence[str], column: str = QUERY, batch_size: int = 256) -> Array:
         """Embeddings, [N, D]."""
@@ -22,46 +22,46 @@ class BiEncoder(Protocol):
 
 @runtime_checkable
 class CrossEncoder(Protocol):
-    """Pairs of a query and a document to scores."""
+    """A model that scores pairs of a query and a document."""
 
     def score_pairs(self, queries: Sequence[str], documents: Sequence[str], batch_size: int = 256) -> Array:
         """Scores, [N]; higher is better."""
 
 
 def encode(model: BiEncoder, texts: Sequence[str], column: str, dims: int | None = None) -> Array:
-    """Embeddings of texts, [N, D] float32; equal texts are encoded once.
+    """Embeddings of texts, [N, D] float32; duplicate texts are encoded once.
 
     Args:
         model: a bi-encoder.
-        texts: N of them.
+        texts: N texts.
         column: `anchor` for queries, `positive` for documents.
-        dims: only the first dimensions; None: all.
+        dims: number of leading dimensions to keep; None: all.
 
     Raises:
-        UserError: for embeddings of another shape, with fewer than `dims` dimensions, or that are not finite.
+        UserError: if the embeddings are not [N, D], have fewer than `dims` dimensions, or are not finite.
     """
-    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-    embeddings = np.asarray(model.encode(list(places), column=column), dtype="float32")
-    if embeddings.ndim != 2 or len(embeddings) != len(places):
+    row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    embeddings = np.asarray(model.encode(list(row_of), column=column), dtype="float32")
+    if embeddings.ndim != 2 or len(embeddings) != len(row_of):
         raise UserError(
-            f"`encode` of the model must give one embedding for each of {len(places)} texts, [N, D]. "
+            f"`encode` of the model must give one embedding for each of {len(row_of)} texts, [N, D]. "
             f"Received: {list(embeddings.shape)}."
         )
     if dims is not None and embeddings.shape[1] < dims:
         raise UserError(f"`dims` must be at most the embeddings' {embeddings.shape[1]}. Received: dims={dims}.")
     _check_finite(embeddings, "embeddings")
     embeddings = embeddings[:, :dims]
-    if len(places) == len(texts):
+    if len(row_of) == len(texts):
         return embeddings
-    chosen: Array = embeddings[[places[text] for text in texts]]
-    return chosen
+    expanded: Array = embeddings[[row_of[text] for text in texts]]
+    return expanded
 
 
 def score_pairs(model: CrossEncoder, queries: Sequence[str], documents: Sequence[str]) -> Array:
     """Scores of pairs, [N] float64.
 
     Raises:
-        UserError: for scores of another shape, or that are not finite.
+        UserError: if the scores are not [N] or not finite.
     """
     scores = np.asarray(model.score_pairs(queries, documents), dtype="float64")
     if scores.shape != (len(queries),):
@@ -73,9 +73,9 @@ def score_pairs(model: CrossEncoder, queries: Sequence[str], documents: Sequence
     return scores
 
 
-def _check_finite(values: Array, what: str) -> None:
+def _check_finite(values: Array, name: str) -> None:
     if not np.isfinite(values).all():
-        raise UserError(f"The {what} of the model must be finite. Received: {values[~np.isfinite(values)][0]}.")
+        raise UserError(f"The {name} of the model must be finite. Received: {values[~np.isfinite(values)][0]}.")
 
 
 def check_lengths(**columns: Sequence[Any] | Array) -> None:
@@ -91,7 +91,7 @@ def finite_numbers(name: str, values: Sequence[float] | Array) -> Array:
     """The values as float64 [N].
 
     Raises:
-        DataError: for a value that is not a finite number; it names the row, from 0.
+        DataError: if a value is not a finite number; the message names its row, counted from 0.
     """
     try:
         numbers = np.asarray(values, dtype="float64")
@@ -99,7 +99,7 @@ def finite_numbers(name: str, values: Sequence[float] | Array) -> Array:
         raise DataError(f"`{name}` must be numbers. Received: {list(values)[:3]!r}, ...") from None
     if numbers.ndim != 1:
         raise DataError(f"`{name}` must be one number for each row. Received the shape {list(numbers.shape)}.")
-    wrong = np.flatnonzero(~np.isfinite(numbers))
-    if len(wrong):
-        raise DataError(f"`{name}` must be finite numbers. Received: {numbers[wrong[0]]} in row {wrong[0]}.")
+    invalid = np.flatnonzero(~np.isfinite(numbers))
+    if len(invalid):
+        raise DataError(f"`{name}` must be finite numbers. Received: {numbers[invalid[0]]} in row {invalid[0]}.")
     return numbers

@@ -1,4 +1,4 @@
-"""Evaluators of retrieval and of reranking; those of pairs and triplets are in `pair_evaluators`."""
+"""Retrieval and reranking evaluators; pair and triplet evaluators are in `pair_evaluators`."""
 
 from __future__ import annotations
 
@@ -46,36 +46,36 @@ __all__ = [
 ]
 
 Rankings = Mapping[Any, Sequence[Hashable]]
-_SEED = 0  # of the order of equals
+_SEED = 0  # of the shuffle that breaks ties
 
 
 class Evaluator(Protocol):
-    """What says how good a model is."""
+    """Computes quality metrics of a model."""
 
     def evaluate(self, model: Any) -> dict[str, float]:
-        """Values by name."""
+        """Metric values by name."""
 
 
 class RetrievalEvaluator:
-    """Search of a whole corpus: `ndcg_10`, `mrr_10`, `map_100`, `recall_100`, means over the judged queries.
+    """Retrieval from a whole corpus: mean `ndcg_10`, `mrr_10`, `map_100`, `recall_100` over the judged queries.
 
-    The corpus is encoded and searched block by block: memory is one block of embeddings, and the best documents of
-    each query. Documents come in a drawn order, the same each time, so that their place in the corpus does not decide
-    between equals. Gains are the grades, as in trec_eval; documents that are not judged have the grade 0. A query
-    without a relevant document does not count.
+    The corpus is encoded and searched block by block: memory holds one block of embeddings and the best documents of
+    each query. Documents are shuffled with a fixed seed, so that corpus order does not break ties. Gains are the
+    grades, as in trec_eval; documents without a judgment have grade 0. Queries without a relevant document are
+    excluded.
 
     Args:
         corpus: text by document id.
-        queries: text by query id; those without judgments are left out.
+        queries: text by query id; queries without judgments are ignored.
         judgments: grade by document id, by query id; above 0 is relevant.
-        metrics: pairs of `ndcg`, `mrr`, `map` or `recall`, and how many ranks count (None: all).
+        metrics: pairs (metric, topn): `ndcg`, `mrr`, `map` or `recall`, and the rank cutoff (None: all ranks).
         similarity: `cosine`, `dot` or `euclidean`.
-        dims: only the first dimensions of the embeddings, for models trained with `matryoshka`; None: all.
-        block: documents at a time.
+        dims: number of leading embedding dimensions to use, for models trained with `matryoshka`; None: all.
+        block: number of documents encoded at a time.
 
     Raises:
-        DataError: for an empty corpus, and judgments that name none of the queries or documents or nothing relevant.
-        UserError: for parameters that are not allowed.
+        DataError: if the corpus is empty, or the judgments match no query, no document, or hold no relevant document.
+        UserError: for invalid parameters.
     """
 
     def __init__(
@@ -92,21 +92,21 @@ class RetrievalEvaluator:
         check_choice(SIMILARITIES, similarity=similarity)
         check_count(dims=dims)
         check_whole(1, block=block)
-        self.judgments = _judged(corpus, queries, judgments)
+        self.judgments = _usable_judgments(corpus, queries, judgments)
         self.queries = {query: queries[query] for query in self.judgments}
         self.corpus, self.metrics, self.similarity, self.dims, self.block = corpus, metrics, similarity, dims, block
 
     @property
     def query_ids(self) -> list[Hashable]:
-        """The queries that count, in the order of `per_query`."""
+        """Ids of the evaluated queries, in the order of `per_query`."""
         return list(self.judgments)
 
     def evaluate(self, model: BiEncoder | Rankings) -> dict[str, float]:
-        """Means of the metrics, of a bi-encoder or of rankings (document ids by query id, best first)."""
+        """Mean metrics of a bi-encoder or of given rankings (document ids by query id, best first)."""
         return _means(self.per_query(model))
 
     def per_query(self, model: BiEncoder | Rankings) -> dict[str, Array]:
-        """Every metric of every query of `query_ids`."""
+        """Per-query values of each metric, in the order of `query_ids`."""
         rankings = model if isinstance(model, Mapping) else self.rankings(model, self._depth())
         if not any(query in rankings for query in self.queries):
             raise DataError(
@@ -116,7 +116,7 @@ class RetrievalEvaluator:
         return _arrays(evaluate_rankings(rankings, self.judgments, self.metrics))
 
     def rankings(self, model: BiEncoder, k: int) -> dict[Hashable, list[Hashable]]:
-        """The ids of the k most similar documents of every query of `query_ids`, best first."""
+        """Ids of the k most similar documents of every evaluated query, best first."""
         check_whole(1, k=k)
         ids = list(self.corpus)
         order = np.random.default_rng(_SEED).permutation(len(ids))
@@ -125,30 +125,30 @@ class RetrievalEvaluator:
             texts = [self.corpus[ids[row]] for row in order[start : start + self.block]]
             nearest.add(encode(model, texts, DOCUMENT, self.dims))
         _, rows = nearest.result()
-        return {query: [ids[row] for row in order[found]] for query, found in zip(self.queries, rows, strict=True)}
+        return {query: [ids[row] for row in order[top]] for query, top in zip(self.queries, rows, strict=True)}
 
     def _depth(self) -> int:
         return max((len(self.corpus) if topn is None else topn for _, topn in self.metrics), default=1)
 
 
 class RerankingEvaluator:
-    """The order of each query's own documents: `ndcg_10`, `mrr_10`, `map`, means over the queries.
+    """Reranking of each query's candidate documents: mean `ndcg_10`, `mrr_10`, `map` over the queries.
 
-    Documents with equal scores come in a drawn order, the same each time, so that the order of the rows does not
-    decide. A query without a relevant document does not count.
+    Ties are broken by a shuffle with a fixed seed, not by the order of the rows. Queries without a relevant document
+    are excluded.
 
     Args:
         queries: the query of each row.
         documents: the document of each row.
         grades: the grade of each row; above 0 is relevant.
-        query_ids: which rows belong together; None: those of one query text.
+        query_ids: the query id of each row, which groups the rows; None: rows are grouped by query text.
         metrics: as for `RetrievalEvaluator`.
-        similarity: of bi-encoders: `cosine`, `dot`, `euclidean` or `manhattan`.
-        dims: of bi-encoders: only the first dimensions of the embeddings; None: all.
+        similarity: for bi-encoders: `cosine`, `dot`, `euclidean` or `manhattan`.
+        dims: for bi-encoders: number of leading embedding dimensions to use; None: all.
 
     Raises:
-        DataError: for columns of different lengths, grades that are not finite, and no relevant document at all.
-        UserError: for parameters that are not allowed.
+        DataError: for columns of different lengths, non-finite grades, or no relevant document.
+        UserError: for invalid parameters.
     """
 
     def __init__(
@@ -183,15 +183,15 @@ class RerankingEvaluator:
 
     @property
     def query_ids(self) -> list[Hashable]:
-        """The queries that count, in the order of `per_query`."""
+        """Ids of the evaluated queries, in the order of `per_query`."""
         return list(self.groups)
 
     def evaluate(self, model: BiEncoder | CrossEncoder) -> dict[str, float]:
-        """Means of the metrics; a model with `score_pairs` scores the pairs, any other encodes both sides."""
+        """Mean metrics; a model with `score_pairs` scores the pairs, any other model encodes both texts."""
         return _means(self.per_query(model))
 
     def per_query(self, model: BiEncoder | CrossEncoder) -> dict[str, Array]:
-        """Every metric of every query of `query_ids`."""
+        """Per-query values of each metric, in the order of `query_ids`."""
         scores = self._scores(model)
         rankings = {q: group[np.argsort(-scores[group], kind="stable")].tolist() for q, group in self.groups.items()}
         return _arrays(evaluate_rankings(rankings, self.judgments, self.metrics))
@@ -203,37 +203,37 @@ class RerankingEvaluator:
             encode(model, self.queries, QUERY, self.dims),
             encode(model, self.documents, DOCUMENT, self.dims),
         )
-        # float32, what the embeddings hold: similarities that differ by rounding alone are equal.
+        # float32, the precision of the embeddings: similarities that differ only by rounding become equal.
         return compare_rows(queries, documents, self.similarity).astype("float32")
 
 
-def _judged(
+def _usable_judgments(
     corpus: Mapping[Any, str], queries: Mapping[Any, str], judgments: Mapping[Any, Judgments]
 ) -> dict[Hashable, dict[Hashable, float]]:
-    """The judgments that count: of queries that have a text, with a relevant document."""
+    """Judgments of the queries that have a text and a relevant document."""
     for name, texts in (("corpus", corpus), ("queries", queries), ("judgments", judgments)):
         if not texts:
             raise DataError(f"`{name}` must not be empty.")
     known = {query: documents for query, documents in judgments.items() if query in queries}
-    _check_named("queries", queries, judgments, len(known))
+    _check_matches("queries", queries, judgments, len(known))
     named = [document for documents in known.values() for document in documents]
-    found = sum(document in corpus for document in named)
-    _check_named("corpus", corpus, named, found)
+    in_corpus = sum(document in corpus for document in named)
+    _check_matches("corpus", corpus, named, in_corpus)
     grades = finite_numbers("judgments", [grade for documents in known.values() for grade in documents.values()])
     if not (grades > 0).any():
         raise DataError("`judgments` must have a grade above 0: no document is relevant.")
-    if len(known) < len(judgments) or found < len(named):
+    if len(known) < len(judgments) or in_corpus < len(named):
         LOGGER.warning(
             "%d of %d judged queries have no text and are left out; %d of %d judged documents are not in the corpus "
             "and cannot be found.",
-            *(len(judgments) - len(known), len(judgments), len(named) - found, len(named)),
+            *(len(judgments) - len(known), len(judgments), len(named) - in_corpus, len(named)),
         )
     values = {query: {d: float(y) for d, y in documents.items()} for query, documents in known.items()}
     return {query: documents for query, documents in values.items() if any(y > 0 for y in documents.values())}
 
 
-def _check_named(name: str, texts: Mapping[Any, str], named: Any, found: int) -> None:
-    if not found:
+def _check_matches(name: str, texts: Mapping[Any, str], named: Any, matches: int) -> None:
+    if not matches:
         raise DataError(
             f"`judgments` name none of the ids of `{name}`. Received: {next(iter(named), None)!r} in the judgments, "
             f"{next(iter(texts))!r} in `{name}`."

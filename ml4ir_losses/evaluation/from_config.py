@@ -1,11 +1,11 @@
-"""The evaluators that a text config asks for."""
+"""Evaluators built from a text config."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ml4ir_losses.config.text_checks import retrieval_metrics
-from ml4ir_losses.config.text_schema import TextConfig, TextDataConfig
+from ml4ir_losses.config.text_schema import TextDataConfig
 from ml4ir_losses.core.errors import ConfigError, DataError
 from ml4ir_losses.data.collection import read_collection, read_lists
 from ml4ir_losses.data.text_sets import TextSet
@@ -20,17 +20,17 @@ from ml4ir_losses.evaluation.evaluators import (
 )
 
 
-def pair_evaluators(config: TextConfig, one: TextSet, rows: TextRows) -> dict[str, Evaluator]:
-    """The evaluators of validation and test rows: those of the config, or those that the columns allow.
+def pair_evaluators(names: Sequence[str] | None, text_set: TextSet, rows: TextRows) -> dict[str, Evaluator]:
+    """Evaluators of validation or test rows, by name; `names` None: all that the columns allow.
 
     Raises:
-        ConfigError: for an evaluator whose columns are not there.
+        ConfigError: if the columns of a named evaluator are missing.
     """
-    columns = one.config.columns
-    labelled = "label" in columns and len(rows.texts) == 2 and one.loss.labels != "class"
+    columns = text_set.config.columns
+    labelled = "label" in columns and len(rows.texts) == 2 and text_set.loss.labels != "class"
     binary = labelled and set(rows.numbers().tolist()) == {0.0, 1.0}
-    fitting = {"triplet": len(rows.texts) > 2, "binary": binary, "similarity": labelled and not binary}
-    chosen = [name for name, fits in fitting.items() if fits] if config.evaluators is None else list(config.evaluators)
+    possible = {"triplet": len(rows.texts) > 2, "binary": binary, "similarity": labelled and not binary}
+    chosen = [name for name, fits in possible.items() if fits] if names is None else list(names)
     first, second = rows.texts[0], rows.texts[-1]
     makers: dict[str, Callable[[], Evaluator]] = {
         "triplet": lambda: TripletEvaluator(first, rows.texts[1], rows.texts[2]),
@@ -40,15 +40,15 @@ def pair_evaluators(config: TextConfig, one: TextSet, rows: TextRows) -> dict[st
     needs = {"triplet": "anchor, positive and negative", "binary": "anchor, positive and label"}
     evaluators = {}
     for name in chosen:
-        possible = len(rows.texts) > 2 if name == "triplet" else len(rows.texts) == 2 and "label" in columns
-        if not possible:
+        has_columns = len(rows.texts) > 2 if name == "triplet" else len(rows.texts) == 2 and "label" in columns
+        if not has_columns:
             raise ConfigError(f"evaluators: {name!r} needs the columns {needs.get(name, needs['binary'])}.")
         evaluators[name] = makers[name]()
     return evaluators
 
 
 def retrieval_evaluator(data: TextDataConfig) -> RetrievalEvaluator:
-    """The evaluator of `data.retrieval`."""
+    """The retrieval evaluator configured by `data.retrieval`."""
     collection, settings = read_collection(data), data.retrieval
     if settings is None:
         raise DataError("data.retrieval is not given.")
@@ -63,7 +63,7 @@ def retrieval_evaluator(data: TextDataConfig) -> RetrievalEvaluator:
 
 
 def reranking_evaluator(data: TextDataConfig) -> RerankingEvaluator:
-    """The evaluator of `data.reranking`."""
+    """The reranking evaluator configured by `data.reranking`."""
     lists = read_lists(data)
     return RerankingEvaluator(lists.queries, lists.documents, lists.grades, lists.query_ids)
 
@@ -72,4 +72,4 @@ COLLECTION_EVALUATORS: dict[str, Callable[[TextDataConfig], Evaluator]] = {
     "reranking": reranking_evaluator,
     "retrieval": retrieval_evaluator,
 }
-"""The evaluators of queries by their part of the data section."""
+"""Functions that build the retrieval and reranking evaluators, by key of the `data` section."""

@@ -1,4 +1,4 @@
-"""Approximate search of a large corpus; scores are exact."""
+"""Approximate nearest-neighbour search in a large corpus; the scores of the results are exact."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.evaluation.nearest import Search, compare
 
 Candidates = Callable[[Array, int], Array]  # (queries, k) -> rows [Q, k], -1 where fewer were found
-_LEAST_CLUSTERED = 2000  # rows; faiss asks for 39 of them per cluster
+_MIN_CLUSTERED = 2000  # rows; faiss wants at least 39 rows per cluster
 
 
 def searcher(index: str, corpus: Array, similarity: str, seed: int = 0) -> Search | None:
@@ -22,12 +22,12 @@ def searcher(index: str, corpus: Array, similarity: str, seed: int = 0) -> Searc
 
     Args:
         index: one of `INDICES`.
-        corpus: [M, D] float32, unit vectors where cosines are meant.
+        corpus: [M, D] float32; pass unit vectors with `dot` for cosine similarity.
         similarity: `dot` or `euclidean`.
-        seed: of the index.
+        seed: random seed of the index.
 
     Raises:
-        UserError: when the package of the index is not installed.
+        UserError: if the package of the index is not installed.
     """
     if index == "exact":
         return None
@@ -36,7 +36,7 @@ def searcher(index: str, corpus: Array, similarity: str, seed: int = 0) -> Searc
     def search(queries: Array, k: int) -> tuple[Array, Array]:
         rows = candidates(queries, min(k, len(corpus)))
         scores = np.stack(
-            [compare(q[None], corpus[found], similarity)[0] for q, found in zip(queries, rows, strict=True)]
+            [compare(q[None], corpus[neighbours], similarity)[0] for q, neighbours in zip(queries, rows, strict=True)]
         )
         scores[rows < 0] = -np.inf
         order = np.argsort(-scores, axis=1, kind="stable")
@@ -46,8 +46,8 @@ def searcher(index: str, corpus: Array, similarity: str, seed: int = 0) -> Searc
 
 
 def _hnswlib(corpus: Array, similarity: str, seed: int) -> Candidates:
-    """A navigable small-world graph (Malkov and Yashunin, 2018)."""
-    library = _library("hnswlib", "hnswlib")
+    """A hierarchical navigable small-world graph (Malkov and Yashunin, 2018)."""
+    library = _import_library("hnswlib", "hnswlib")
     graph = library.Index(space="l2" if similarity == "euclidean" else "ip", dim=corpus.shape[1])
     graph.init_index(max_elements=len(corpus), ef_construction=200, M=32, random_seed=seed)
     graph.add_items(corpus)
@@ -67,12 +67,12 @@ def _hnswlib(corpus: Array, similarity: str, seed: int) -> Candidates:
 
 
 def _faiss(corpus: Array, similarity: str, seed: int) -> Candidates:
-    """Clusters of which the nearest eighth is searched; a small corpus is searched whole."""
-    library = _library("faiss", "faiss-cpu")
+    """Inverted lists of which the nearest eighth is searched; a small corpus is searched exhaustively."""
+    library = _import_library("faiss", "faiss-cpu")
     clusters = math.isqrt(len(corpus))
     metric = library.METRIC_L2 if similarity == "euclidean" else library.METRIC_INNER_PRODUCT
     lists = library.index_factory(
-        corpus.shape[1], "Flat" if len(corpus) < _LEAST_CLUSTERED else f"IVF{clusters},Flat", metric
+        corpus.shape[1], "Flat" if len(corpus) < _MIN_CLUSTERED else f"IVF{clusters},Flat", metric
     )
     if not lists.is_trained:
         lists.cp.seed, lists.nprobe = seed, max(clusters // 8, 8)
@@ -90,7 +90,7 @@ _BUILDERS: dict[str, Callable[[Array, str, int], Candidates]] = {"hnswlib": _hns
 INDICES = ("exact", *_BUILDERS)
 
 
-def _library(module: str, package: str) -> Any:
+def _import_library(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:

@@ -1,4 +1,4 @@
-"""Hard negatives for pairs of texts: rows to train on, found by a model."""
+"""Hard-negative mining: training rows with negatives found by a model."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, check_choice, check_whole
 from ml4ir_losses.evaluation.encoding import DOCUMENT, QUERY, BiEncoder, check_lengths, encode
 from ml4ir_losses.evaluation.indices import INDICES, searcher
-from ml4ir_losses.evaluation.nearest import SIMILARITIES, compare, hard_negatives, unit
+from ml4ir_losses.evaluation.nearest import SIMILARITIES, compare, hard_negatives, normalize_rows
 
 Row = tuple[Any, ...]
 SAMPLINGS = ("top", "random")
-_ANCHORS = 1024  # anchors at a time
+_BLOCK = 1024  # anchors searched at a time
 
 
 @dataclass(frozen=True)
 class MiningSummary:
-    """What was mined.
+    """Statistics of the mined rows.
 
     Attributes:
-        rows: rows of the output.
-        anchors: different anchors.
-        short: anchors with fewer negatives than asked for.
+        rows: number of output rows.
+        anchors: number of distinct anchors.
+        short: number of anchors with fewer than `num_negatives` negatives.
         positive_score: the mean similarity of anchors and their positives.
-        negative_score: the mean similarity of anchors and their negatives; None: there are none.
+        negative_score: the mean similarity of anchors and their negatives; None without negatives.
     """
 
     rows: int
@@ -39,7 +39,7 @@ class MiningSummary:
 
 
 class MinedRows(Iterator[Row]):
-    """The rows one by one, and the `summary` of all of them, known from the start."""
+    """Iterator over the mined rows; `summary` covers all rows and is available before iterating."""
 
     def __init__(self, rows: Iterator[Row], summary: MiningSummary) -> None:
         self._rows, self.summary = rows, summary
@@ -65,37 +65,39 @@ def mine(
     seed: int = 0,
     index: str = "exact",
 ) -> tuple[tuple[str, ...], MinedRows]:
-    """Documents that a model takes for relevant and that are not known to be: column names, and an iterator of rows.
+    """Mine hard negatives, documents a model scores high that are no known positives: (column names, iterator of rows).
 
-    An anchor that comes several times has several positives. Neither they nor the anchor's own text are negatives.
-    Ranks count the documents that may be negatives, the most similar one first; the rules on scores come after them.
+    An anchor that occurs several times has several positives. Neither they nor the anchor's own text are negatives.
+    `range_min` and `range_max` count documents that may be negatives, most similar first; `max_score` and
+    `relative_margin` are applied afterwards.
 
     Args:
         model: a bi-encoder.
         anchors: the anchor of each pair.
         positives: the positive of each pair.
         corpus: the documents that may be negatives; None: the positives.
-        output: `triplet`: (anchor, positive, negative); `n_tuple`: (anchor, positive, negative_1, ...), of anchors
-            with all negatives that were asked for; `labeled_pair`: (anchor, document, label), label 1 or 0;
-            `labeled_list`: the same with a query_id, of anchors with a negative, the rows of an anchor together.
-        num_negatives: how many for each anchor.
-        range_min: so many of the most similar documents are left out.
-        range_max: only so many of the most similar documents are looked at; None: as many as are needed for
-            `num_negatives` where nothing else rules one out, ten times that where something may.
-        max_score: documents more similar to the anchor are left out.
-        relative_margin: documents more similar than (1 - this) times the least similar positive are left out.
+        output: `triplet`: (anchor, positive, negative); `n_tuple`: (anchor, positive, negative_1, ...), for anchors
+            with all `num_negatives` negatives; `labeled_pair`: (anchor, document, label), label 1 or 0;
+            `labeled_list`: the same with a query_id, for anchors with at least one negative, rows grouped by anchor.
+        num_negatives: number of negatives per anchor.
+        range_min: number of most similar documents to skip.
+        range_max: number of most similar documents to consider; None: range_min + num_negatives, or
+            range_min + 10 * num_negatives if `max_score`, `relative_margin` or random sampling is used.
+        max_score: documents with a higher similarity to the anchor are excluded.
+        relative_margin: excludes documents with a similarity above
+            s - relative_margin * |s|, where s is that of the least similar positive.
         similarity: `cosine`, `dot` or `euclidean`.
-        sampling: `top`: the most similar documents that are left; `random`: any of them.
-        seed: of `random`, and of an index.
-        index: `exact`, or `hnswlib` or `faiss` for a large corpus: they may miss a document; scores are exact.
+        sampling: `top`: the most similar remaining documents; `random`: a random choice of them.
+        seed: random seed of the sampling and of the index.
+        index: `exact`, or `hnswlib` or `faiss` for a large corpus: approximate search with exact scores.
 
     Raises:
-        DataError: for columns of different lengths, and an empty corpus.
-        UserError: for parameters that are not allowed, and an index whose package is not installed.
+        DataError: for columns of different lengths, or an empty corpus.
+        UserError: for invalid parameters, or an index whose package is not installed.
 
-    Source: sentence-transformers' `mine_hard_negatives`, which counts ranks after the rules on scores and adds the
-    positives to a given corpus; the margin is that of Moreira et al., "NV-Retriever: improving text embedding models
-    with effective hard-negative mining" (2024).
+    Source: sentence-transformers' `mine_hard_negatives`, which counts ranks after the score filters and adds the
+    positives to a given corpus; the relative margin is that of Moreira et al., "NV-Retriever: improving text embedding
+    models with effective hard-negative mining" (2024).
     """
     check_lengths(anchors=anchors, positives=positives)
     check_choice(tuple(OUTPUTS), output=output)
@@ -105,28 +107,30 @@ def mine(
     check_whole(0, seed=seed)
     rules: dict[str, Any] = {"num_negatives": num_negatives, "range_min": range_min, "range_max": range_max}
     rules |= {"max_score": max_score, "relative_margin": relative_margin}
-    none = np.empty((0, 1))
-    hard_negatives(none, none, none, [], **rules)  # its checks, before texts are encoded
+    empty = np.empty((0, 1))
+    hard_negatives(empty, empty, empty, [], **rules)  # validates the parameters before texts are encoded
     if corpus is not None and not len(corpus):
         raise DataError("`corpus` must not be empty.")
-    known: dict[str, list[str]] = {}
+    positives_of: dict[str, list[str]] = {}
     for anchor, positive in dict.fromkeys(zip(anchors, positives, strict=True)):
-        known.setdefault(anchor, []).append(positive)
+        positives_of.setdefault(anchor, []).append(positive)
     documents = list(dict.fromkeys(positives if corpus is None else corpus))
     if sampling == "random":
         rules["sampling"] = _random(np.random.default_rng(seed))
-    found, scores = _search(model, known, documents, rules, similarity, index, seed)
+    mined, scores = _search(model, positives_of, documents, rules, similarity, index, seed)
 
     def rows() -> Iterator[Row]:
-        for number, ((anchor, own), negatives) in enumerate(zip(known.items(), found, strict=True), start=1):
+        for query_id, ((anchor, anchor_positives), negatives) in enumerate(
+            zip(positives_of.items(), mined, strict=True), start=1
+        ):
             texts = [documents[row] for row in negatives if row >= 0]
             if output != "n_tuple" or len(texts) == num_negatives:
-                yield from OUTPUTS[output](number, anchor, own, texts)
+                yield from OUTPUTS[output](query_id, anchor, anchor_positives, texts)
 
     summary = MiningSummary(
         rows=sum(1 for _ in rows()),
-        anchors=len(known),
-        short=int((found < 0).any(axis=1).sum()),
+        anchors=len(positives_of),
+        short=int((mined < 0).any(axis=1).sum()),
         positive_score=float(np.mean(scores["positive"])),
         negative_score=float(np.mean(scores["negative"])) if scores["negative"] else None,
     )
@@ -135,52 +139,52 @@ def mine(
 
 def _search(
     model: BiEncoder,
-    known: Mapping[str, Sequence[str]],
+    positives_of: Mapping[str, Sequence[str]],
     documents: Sequence[str],
     rules: dict[str, Any],
     similarity: str,
     index: str,
     seed: int,
 ) -> tuple[Array, dict[str, list[float]]]:
-    """The documents that are each anchor's negatives, [A, num_negatives], -1: none; the scores of all pairs."""
-    texts = list(dict.fromkeys([*documents, *(text for own in known.values() for text in own)]))
-    place = {text: row for row, text in enumerate(texts)}
-    embeddings, queries = encode(model, texts, DOCUMENT), encode(model, list(known), QUERY)
-    if similarity == "cosine":  # once, not for every block
-        embeddings, queries, similarity = unit(embeddings), unit(queries), "dot"
+    """Rows of each anchor's negatives in `documents`, [A, num_negatives], -1: none; similarities of all pairs."""
+    texts = list(dict.fromkeys([*documents, *(text for own in positives_of.values() for text in own)]))
+    row_of = {text: row for row, text in enumerate(texts)}
+    embeddings, queries = encode(model, texts, DOCUMENT), encode(model, list(positives_of), QUERY)
+    if similarity == "cosine":  # normalize once, not in every block
+        embeddings, queries, similarity = normalize_rows(embeddings), normalize_rows(queries), "dot"
     corpus = embeddings[: len(documents)]
     search = searcher(index, corpus, similarity, seed)
 
-    def alike(anchor: int, rows: Sequence[int] | Array) -> Array:
+    def similarities(anchor: int, rows: Sequence[int] | Array) -> Array:
         return compare(queries[anchor : anchor + 1], embeddings[rows], similarity).ravel()
 
-    own = [[place[text] for text in texts] for texts in known.values()]
-    not_negative = [[place.get(anchor, -1), *rows] for anchor, rows in zip(known, own, strict=True)]
-    own_scores = [alike(anchor, rows) for anchor, rows in enumerate(own)]
-    hardest = [rows[int(np.argmin(values))] for rows, values in zip(own, own_scores, strict=True)]
-    found = np.concatenate(
+    own = [[row_of[text] for text in texts] for texts in positives_of.values()]
+    excluded = [[row_of.get(anchor, -1), *rows] for anchor, rows in zip(positives_of, own, strict=True)]
+    own_scores = [similarities(anchor, rows) for anchor, rows in enumerate(own)]
+    least_similar = [rows[int(np.argmin(values))] for rows, values in zip(own, own_scores, strict=True)]
+    mined = np.concatenate(
         [
             hard_negatives(
-                queries[some],
-                embeddings[hardest[some]],
+                queries[block],
+                embeddings[least_similar[block]],
                 corpus,
-                not_negative[some],
+                excluded[block],
                 similarity=similarity,
                 search=search,
                 **rules,
             )
-            for some in (slice(start, start + _ANCHORS) for start in range(0, len(queries), _ANCHORS))
+            for block in (slice(start, start + _BLOCK) for start in range(0, len(queries), _BLOCK))
         ]
     )
-    negative_scores = [alike(anchor, rows[rows >= 0]) for anchor, rows in enumerate(found) if (rows >= 0).any()]
-    return found, {
+    negative_scores = [similarities(anchor, rows[rows >= 0]) for anchor, rows in enumerate(mined) if (rows >= 0).any()]
+    return mined, {
         "positive": [float(value) for values in own_scores for value in values],
         "negative": [float(value) for values in negative_scores for value in values],
     }
 
 
 def _random(rng: np.random.Generator) -> Callable[[Array, int], Array]:
-    """A choice without repetition, in the order of the rows."""
+    """Random sampling without replacement that keeps the order of the rows."""
 
     def choose(rows: Array, count: int) -> Array:
         return rows[np.sort(rng.permutation(len(rows))[:count])]
@@ -188,22 +192,22 @@ def _random(rng: np.random.Generator) -> Callable[[Array, int], Array]:
     return choose
 
 
-def _triplets(number: int, anchor: str, positives: Sequence[str], negatives: Sequence[str]) -> Iterator[Row]:
+def _triplets(query_id: int, anchor: str, positives: Sequence[str], negatives: Sequence[str]) -> Iterator[Row]:
     return ((anchor, positive, negative) for positive in positives for negative in negatives)
 
 
-def _tuples(number: int, anchor: str, positives: Sequence[str], negatives: Sequence[str]) -> Iterator[Row]:
+def _tuples(query_id: int, anchor: str, positives: Sequence[str], negatives: Sequence[str]) -> Iterator[Row]:
     return ((anchor, positive, *negatives) for positive in positives)
 
 
-def _labeled_pairs(number: int, anchor: str, positives: Sequence[str], negatives: Sequence[str]) -> Iterator[Row]:
+def _labeled_pairs(query_id: int, anchor: str, positives: Sequence[str], negatives: Sequence[str]) -> Iterator[Row]:
     for label, documents in ((1, positives), (0, negatives)):
         yield from ((anchor, document, label) for document in documents)
 
 
-def _labeled_list(number: int, anchor: str, positives: Sequence[str], negatives: Sequence[str]) -> Iterator[Row]:
+def _labeled_list(query_id: int, anchor: str, positives: Sequence[str], negatives: Sequence[str]) -> Iterator[Row]:
     if negatives:
-        yield from ((number, *row) for row in _labeled_pairs(number, anchor, positives, negatives))
+        yield from ((query_id, *row) for row in _labeled_pairs(query_id, anchor, positives, negatives))
 
 
 OUTPUTS: dict[str, Callable[[int, str, Sequence[str], Sequence[str]], Iterator[Row]]] = {

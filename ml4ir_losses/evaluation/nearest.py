@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by blocks, and hard negatives among them."""
+"""Exact nearest neighbours, computed block by block, and hard negatives among them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError, check_choice, check_count, check_number, check_whole
 
-BLOCK = 4096  # rows of the corpus at a time
-_QUERIES = 1024  # queries at a time
+BLOCK = 4096  # corpus rows compared at a time
+_QUERIES = 1024  # queries compared at a time
 
 SIMILARITIES = ("cosine", "dot", "euclidean")
 Search = Callable[[Array, int], tuple[Array, Array]]
@@ -19,17 +19,17 @@ Search = Callable[[Array, int], tuple[Array, Array]]
 def top_k(queries: Array, corpus: Array, k: int, similarity: str = "cosine", block: int = BLOCK) -> tuple[Array, Array]:
     """The k most similar rows of the corpus for every query: similarities and row numbers, both [Q, k], best first.
 
-    Exact; of equals the first row comes first. Memory is Q·k and 1024·`block` beside the embeddings.
+    Exact; ties are broken by row number. Memory is Q·k plus 1024·`block`, in addition to the embeddings.
 
     Args:
         queries: [Q, D].
-        corpus: [M, D]; where M is below k, the results have M columns.
+        corpus: [M, D]; if M < k, the results have M columns.
         k: at least 1.
-        similarity: `cosine` (0 with a zero vector), `dot`, or `euclidean` (the negative distance).
+        similarity: `cosine` (0 for a zero vector), `dot`, or `euclidean` (the negative distance).
         block: rows of the corpus at a time.
 
     Raises:
-        ValueError: for embeddings of different widths, and values that are not allowed.
+        ValueError: for embeddings of different widths, or invalid parameters.
     """
     check_whole(1, k=k, block=block)
     check_choice(SIMILARITIES, similarity=similarity)
@@ -46,42 +46,45 @@ def top_k(queries: Array, corpus: Array, k: int, similarity: str = "cosine", blo
 
 
 class Nearest:
-    """The k most similar rows of a corpus that comes in parts; rows are numbered in the order in which they come.
+    """The k most similar rows of a corpus that is added in parts; rows are numbered in the order they are added.
 
     Args:
         queries: [Q, D].
-        k: how many for each query.
+        k: number of results per query.
         similarity: as in `top_k`.
     """
 
     def __init__(self, queries: Array, k: int, similarity: str = "cosine") -> None:
-        self.queries = unit(queries) if similarity == "cosine" else queries
+        self.queries = normalize_rows(queries) if similarity == "cosine" else queries
         self.k, self.similarity, self.seen = k, similarity, 0
         self.best = np.empty((len(queries), 0), dtype="float32")
         self.rows = np.empty((len(queries), 0), dtype="int64")
 
     def add(self, part: Array) -> None:
         """Compares the next rows of the corpus, [P, D]."""
-        part = unit(part) if self.similarity == "cosine" else part
+        part = normalize_rows(part) if self.similarity == "cosine" else part
         width = min(self.k, self.best.shape[1] + len(part))
         best, rows = (np.empty((len(self.queries), width), dtype=old.dtype) for old in (self.best, self.rows))
         for start in range(0, len(self.queries), _QUERIES):
-            some = slice(start, start + _QUERIES)
-            scores, found = _candidates(compare(self.queries[some], part, self.similarity), self.best[some], self.k)
-            scores = np.concatenate([self.best[some], scores], axis=1)
-            found = np.concatenate([self.rows[some], found + self.seen], axis=1)
+            block = slice(start, start + _QUERIES)
+            scores, columns = _candidates(compare(self.queries[block], part, self.similarity), self.best[block], self.k)
+            scores = np.concatenate([self.best[block], scores], axis=1)
+            numbers = np.concatenate([self.rows[block], columns + self.seen], axis=1)
             keep = _first_k(scores, self.k)
-            best[some], rows[some] = np.take_along_axis(scores, keep, axis=1), np.take_along_axis(found, keep, axis=1)
+            best[block], rows[block] = (
+                np.take_along_axis(scores, keep, axis=1),
+                np.take_along_axis(numbers, keep, axis=1),
+            )
         self.best, self.rows, self.seen = best, rows, self.seen + len(part)
 
     def result(self) -> tuple[Array, Array]:
-        """Similarities and row numbers, [Q, k] or less, best first; of equals the first row comes first."""
+        """Similarities and row numbers, [Q, min(k, M)], best first; ties are broken by row number."""
         order = np.argsort(-self.best, axis=1, kind="stable")
         return np.take_along_axis(self.best, order, axis=1), np.take_along_axis(self.rows, order, axis=1)
 
 
 def compare(queries: Array, corpus: Array, similarity: str) -> Array:
-    """The similarity of every query with every row, [Q, M]; for `cosine` of unit vectors."""
+    """The similarity of every query with every corpus row, [Q, M]; `cosine` expects unit vectors."""
     if similarity != "euclidean":
         dots: Array = queries @ corpus.T
         return dots
@@ -93,7 +96,7 @@ def compare(queries: Array, corpus: Array, similarity: str) -> Array:
 
 
 def compare_rows(a: Array, b: Array, similarity: str) -> Array:
-    """The similarity of each row with the same row of the other, [N], in float64; also `manhattan`."""
+    """Row-wise similarity of two arrays, [N] float64; also supports `manhattan`."""
     blocks = (slice(start, start + BLOCK) for start in range(0, len(a), BLOCK))
     return np.concatenate([np.empty(0), *(_compare_rows(a[rows], b[rows], similarity) for rows in blocks)])
 
@@ -101,7 +104,7 @@ def compare_rows(a: Array, b: Array, similarity: str) -> Array:
 def _compare_rows(a: Array, b: Array, similarity: str) -> Array:
     a, b = a.astype("float64"), b.astype("float64")
     if similarity == "cosine":
-        a, b = unit(a), unit(b)
+        a, b = normalize_rows(a), normalize_rows(b)
     values: Array
     if similarity == "euclidean":
         values = -np.sqrt(((a - b) ** 2).sum(axis=-1))
@@ -112,15 +115,15 @@ def _compare_rows(a: Array, b: Array, similarity: str) -> Array:
     return values
 
 
-def unit(x: Array) -> Array:
-    """Rows of length 1; a zero row stays 0."""
+def normalize_rows(x: Array) -> Array:
+    """Rows scaled to unit length; zero rows stay zero."""
     length = np.linalg.norm(x.astype("float64"), axis=-1, keepdims=True)
-    shorter: Array = np.divide(x, length, out=np.zeros_like(x), where=length > 0)
-    return shorter
+    normalized: Array = np.divide(x, length, out=np.zeros_like(x), where=length > 0)
+    return normalized
 
 
 def _candidates(scores: Array, best: Array, k: int) -> tuple[Array, Array]:
-    """The scores that may be among the k highest beside `best`, in order, and their columns; -inf fills up rows."""
+    """Scores that can enter the k highest of `best`, in column order, and their columns; rows are padded with -inf."""
     if best.shape[1] < k:
         columns = _first_k(scores, k)
         return np.take_along_axis(scores, columns, axis=1), columns
@@ -135,13 +138,13 @@ def _candidates(scores: Array, best: Array, k: int) -> tuple[Array, Array]:
 
 
 def _first_k(scores: Array, k: int) -> Array:
-    """The columns of the k highest of each row (all where there are fewer), in order; of equals the first ones."""
+    """Columns of the k highest scores of each row (all if there are fewer), ascending; ties go to the first."""
     if scores.shape[1] <= k:
         return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    least = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
-    above, level = scores > least, scores == least
+    threshold = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+    above, tied = scores > threshold, scores == threshold
     room = k - above.sum(axis=1, keepdims=True)
-    chosen = above | (level & (np.cumsum(level, axis=1) <= room))
+    chosen = above | (tied & (np.cumsum(tied, axis=1) <= room))
     return np.nonzero(chosen)[1].reshape(len(scores), k)
 
 
@@ -160,26 +163,26 @@ def hard_negatives(
     sampling: Callable[[Array, int], Array] | None = None,
     search: Search | None = None,
 ) -> Array:
-    """Rows of the corpus that are close to an anchor and not known to belong to it, [A, num_negatives]; -1: none left.
+    """Corpus rows that are similar to an anchor and no known positive of it, [A, num_negatives]; -1: none left.
 
     Args:
         anchors: [A, D].
-        positives: [A, D], the anchors' positives; of several the least similar one.
+        positives: [A, D], the positive of each anchor; the least similar one if there are several.
         corpus: [M, D].
-        known: for every anchor the rows of the corpus that are no negatives.
-        num_negatives: how many for each anchor, the most similar first.
-        range_min: so many of the most similar rows are left out.
-        range_max: only so many of the most similar rows are looked at; None: as many as are needed for
-            `num_negatives` where nothing else rules one out, ten times that where something may.
-        max_score: rows more similar to the anchor are left out.
-        relative_margin: rows more similar than (1 - this) times the positive's similarity are left out.
+        known: for each anchor, the corpus rows that must not be negatives.
+        num_negatives: number of negatives per anchor, most similar first.
+        range_min: number of most similar rows to skip.
+        range_max: number of most similar rows to consider; None: range_min + num_negatives, or
+            range_min + 10 * num_negatives if `max_score`, `relative_margin` or `sampling` is given.
+        max_score: rows with a higher similarity to the anchor are excluded.
+        relative_margin: excludes rows with a similarity above s - relative_margin * |s|; s is that of the positive.
         similarity: as in `top_k`.
-        sampling: another choice among the rows that are left, `fn(rows, count) -> rows`; None: the most similar.
-        search: another search of the corpus, `fn(anchors, k) -> (similarities, rows)`, both [A, ≤k], best first, with
+        sampling: chooses among the remaining rows, `fn(rows, count) -> rows`; None: the most similar.
+        search: custom search, `fn(anchors, k) -> (similarities, rows)`, both [A, ≤k], best first, with
             row -1 where it found fewer; None: `top_k`.
 
     Raises:
-        ValueError: for values that are not allowed.
+        ValueError: for invalid parameters.
     """
     check_whole(1, num_negatives=num_negatives)
     check_whole(0, range_min=range_min)
@@ -189,24 +192,24 @@ def hard_negatives(
             check_number(**{name: value})
     if range_max is not None and range_max <= range_min:
         raise UserError(f"`range_max` must be above range_min={range_min}. Received: range_max={range_max!r}.")
-    spare = max((len(rows) for rows in known), default=0)
-    rules = max_score is not None or relative_margin is not None or sampling is not None
-    depth = range_max if range_max is not None else range_min + num_negatives * (10 if rules else 1)
+    num_known = max((len(rows) for rows in known), default=0)
+    filtered = max_score is not None or relative_margin is not None or sampling is not None
+    depth = range_max if range_max is not None else range_min + num_negatives * (10 if filtered else 1)
     if search is None:
-        scores, rows = top_k(anchors, corpus, depth + spare, similarity)
+        scores, rows = top_k(anchors, corpus, depth + num_known, similarity)
     else:
-        scores, rows = search(anchors, depth + spare)
+        scores, rows = search(anchors, depth + num_known)
     limit = np.full(len(scores), np.inf)
     if max_score is not None:
         limit = np.minimum(limit, max_score)
     if relative_margin is not None:
-        own = compare_rows(np.asarray(anchors), np.asarray(positives), similarity)
-        limit = np.minimum(limit, own - np.abs(own) * relative_margin)
-    found = np.full((len(scores), num_negatives), -1, dtype="int64")
+        positive_scores = compare_rows(np.asarray(anchors), np.asarray(positives), similarity)
+        limit = np.minimum(limit, positive_scores - np.abs(positive_scores) * relative_margin)
+    negatives = np.full((len(scores), num_negatives), -1, dtype="int64")
     for anchor, (row_scores, row) in enumerate(zip(scores, rows, strict=True)):
         unknown = ~np.isin(row, [-1, *known[anchor]])
         ranked = np.flatnonzero(unknown)[range_min:depth]
-        left = row[ranked[row_scores[ranked] <= limit[anchor]]]
-        chosen = left[:num_negatives] if sampling is None else sampling(left, num_negatives)
-        found[anchor, : len(chosen)] = chosen
-    return found
+        remaining = row[ranked[row_scores[ranked] <= limit[anchor]]]
+        chosen = remaining[:num_negatives] if sampling is None else sampling(remaining, num_negatives)
+        negatives[anchor, : len(chosen)] = chosen
+    return negatives

@@ -1,4 +1,4 @@
-"""Evaluators of embeddings by pairs and triplets of texts, named as in sentence-transformers."""
+"""Embedding evaluators on pairs and triplets of texts, named as in sentence-transformers."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ml4ir_losses.core.errors import DataError, check_choice, check_count, check
 from ml4ir_losses.evaluation.encoding import DOCUMENT, QUERY, BiEncoder, check_lengths, encode, finite_numbers
 from ml4ir_losses.evaluation.nearest import compare_rows
 
-PAIR_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # those of distances are the negative distances
-_NOISE = 1e-7  # relative: what float32 embeddings cannot tell apart
+PAIR_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # distances are negated
+_NOISE = 1e-7  # relative differences that float32 embeddings cannot resolve
 
 
 class SimilarityEvaluator:
-    """Correlation of the similarities of pairs with scores: `spearman_cosine`, `pearson_cosine`, ...
+    """Correlation of pair similarities with given scores: `spearman_cosine`, `pearson_cosine`, ...
 
-    0 where the similarities or the scores are all the same.
+    0 if the similarities or the scores are constant.
 
     Args:
         first: N texts, encoded as queries.
         second: N texts, encoded as documents.
         scores: N numbers, higher for more similar pairs.
         similarities: which of `cosine`, `dot`, `euclidean` and `manhattan`.
-        dims: only the first dimensions of the embeddings; None: all.
+        dims: number of leading embedding dimensions to use; None: all.
 
     Raises:
-        DataError: for columns of different lengths, and scores that are not finite.
+        DataError: for columns of different lengths, or non-finite scores.
     """
 
     def __init__(
@@ -43,39 +43,39 @@ class SimilarityEvaluator:
         dims: int | None = None,
     ) -> None:
         check_lengths(first=first, second=second, scores=scores)
-        _check(similarities, dims)
+        _check_similarities(similarities, dims)
         self.first, self.second, self.scores = first, second, finite_numbers("scores", scores)
         self.similarities, self.dims = similarities, dims
 
     def evaluate(self, model: BiEncoder) -> dict[str, float]:
-        """The correlations by name."""
+        """Correlations by name."""
         first, second = encode(model, self.first, QUERY, self.dims), encode(model, self.second, DOCUMENT, self.dims)
         result = {}
         for name in self.similarities:
             values = compare_rows(first, second, name)
-            same = _all_the_same(values) or _all_the_same(self.scores)
+            constant = _is_constant(values) or _is_constant(self.scores)
             for key, correlation in (("spearman", stats.spearmanr), ("pearson", stats.pearsonr)):
-                result[f"{key}_{name}"] = 0.0 if same else float(correlation(self.scores, values).statistic)
+                result[f"{key}_{name}"] = 0.0 if constant else float(correlation(self.scores, values).statistic)
         return result
 
 
 class BinaryEvaluator:
-    """Pairs that belong together told from those that do not: `ap_cosine`, `f1_cosine`, `accuracy_cosine`, ...
+    """Binary classification of pairs by similarity: `ap_cosine`, `f1_cosine`, `accuracy_cosine`, ...
 
     For each similarity: the average precision (`ap`); the best F1, its `f1_threshold`, and the `precision`, the
-    `recall` and Matthews' correlation (`mcc`) there; the best `accuracy` and its `accuracy_threshold`. A pair whose
-    similarity is at least the threshold counts as one that belongs together; for distances that is the negative
-    distance. Thresholds lie half-way to the next lower similarity; equal similarities are never told apart.
+    `recall` and Matthews' correlation (`mcc`) there; the best `accuracy` and its `accuracy_threshold`. A pair is
+    predicted positive if its similarity (the negative distance, for distances) is at least the threshold. Thresholds
+    lie half-way to the next lower similarity; pairs of equal similarity get the same prediction.
 
     Args:
         first: N texts, encoded as queries.
         second: N texts, encoded as documents.
-        labels: N times 0 or 1, both of them present.
+        labels: N labels 0 or 1; both must occur.
         similarities: which of `cosine`, `dot`, `euclidean` and `manhattan`.
-        dims: only the first dimensions of the embeddings; None: all.
+        dims: number of leading embedding dimensions to use; None: all.
 
     Raises:
-        DataError: for columns of different lengths, and labels that are not 0 and 1.
+        DataError: for columns of different lengths, or labels other than 0 and 1.
     """
 
     def __init__(
@@ -88,67 +88,67 @@ class BinaryEvaluator:
         dims: int | None = None,
     ) -> None:
         check_lengths(first=first, second=second, labels=labels)
-        _check(similarities, dims)
-        found = finite_numbers("labels", labels)
-        if set(found.tolist()) != {0.0, 1.0}:
-            values = ", ".join(f"{value:g}" for value in np.unique(found)[:5])
+        _check_similarities(similarities, dims)
+        numbers = finite_numbers("labels", labels)
+        if set(numbers.tolist()) != {0.0, 1.0}:
+            values = ", ".join(f"{value:g}" for value in np.unique(numbers)[:5])
             raise DataError(f"`labels` must be 0 and 1, and both must be there. Received: {values}.")
-        self.first, self.second, self.labels = first, second, found.astype(int)
+        self.first, self.second, self.labels = first, second, numbers.astype(int)
         self.similarities, self.dims = similarities, dims
 
     def evaluate(self, model: BiEncoder) -> dict[str, float]:
-        """The values by name."""
+        """Metric values by name."""
         first, second = encode(model, self.first, QUERY, self.dims), encode(model, self.second, DOCUMENT, self.dims)
         result: dict[str, float] = {}
         for name in self.similarities:
-            # float32, what the embeddings hold: similarities that differ by rounding alone are equal.
+            # float32, the precision of the embeddings: similarities that differ only by rounding become equal.
             scores = compare_rows(first, second, name).astype("float32").astype("float64")
-            result |= {f"{key}_{name}": value for key, value in separation(self.labels, scores).items()}
+            result |= {f"{key}_{name}": value for key, value in binary_metrics(self.labels, scores).items()}
         return result
 
 
-def separation(labels: Array, scores: Array) -> dict[str, float]:
-    """How well scores tell labels 1 from 0, [N] each: `ap`, `f1` and what belongs to it, `accuracy`."""
+def binary_metrics(labels: Array, scores: Array) -> dict[str, float]:
+    """Binary classification metrics of scores [N] for labels [N]; keys as in `BinaryEvaluator`, without similarity."""
     false_rate, true_rate, thresholds = roc_curve(labels, scores, drop_intermediate=False)
     positives, negatives = int(labels.sum()), int((1 - labels).sum())
     true, false = np.rint(true_rate * positives), np.rint(false_rate * negatives)
     f1 = 2 * true / (true + false + positives)
     accuracy = (true + negatives - false) / len(labels)
-    best, right = int(np.argmax(f1)), int(np.argmax(accuracy))
-    f1_threshold = _between(thresholds, best)
+    best_f1, best_accuracy = int(np.argmax(f1)), int(np.argmax(accuracy))
+    f1_threshold = _threshold_below(thresholds, best_f1)
     return {
         "ap": float(average_precision_score(labels, scores)),
-        "f1": float(f1[best]),
+        "f1": float(f1[best_f1]),
         "f1_threshold": f1_threshold,
-        "precision": float(true[best] / (true[best] + false[best])),
-        "recall": float(true_rate[best]),
+        "precision": float(true[best_f1] / (true[best_f1] + false[best_f1])),
+        "recall": float(true_rate[best_f1]),
         "mcc": float(matthews_corrcoef(labels, scores >= f1_threshold)),
-        "accuracy": float(accuracy[right]),
-        "accuracy_threshold": _between(thresholds, right),
+        "accuracy": float(accuracy[best_accuracy]),
+        "accuracy_threshold": _threshold_below(thresholds, best_accuracy),
     }
 
 
-def _between(thresholds: Array, at: int) -> float:
-    """A threshold half-way to the next lower score; the first is above all scores."""
-    if at == 0:
+def _threshold_below(thresholds: Array, index: int) -> float:
+    """The threshold half-way to the next lower score; the first one is above all scores."""
+    if index == 0:
         return float(np.nextafter(thresholds[1], np.inf))
-    if at + 1 == len(thresholds):
-        return float(thresholds[at])
-    return float((float(thresholds[at]) + float(thresholds[at + 1])) / 2)
+    if index + 1 == len(thresholds):
+        return float(thresholds[index])
+    return float((float(thresholds[index]) + float(thresholds[index + 1])) / 2)
 
 
 class TripletEvaluator:
     """The share of anchors that are more similar to their positive than to their negative: `accuracy_cosine`, ...
 
-    Equally similar ones do not count.
+    Ties count as wrong.
 
     Args:
         anchors: N texts, encoded as queries.
         positives: N texts, encoded as documents.
         negatives: N texts, encoded as documents.
-        margin: by how much the positive must be more similar.
+        margin: minimum similarity difference between positive and negative.
         similarities: which of `cosine`, `dot`, `euclidean` and `manhattan`.
-        dims: only the first dimensions of the embeddings; None: all.
+        dims: number of leading embedding dimensions to use; None: all.
 
     Raises:
         DataError: for columns of different lengths.
@@ -166,12 +166,12 @@ class TripletEvaluator:
     ) -> None:
         check_lengths(anchors=anchors, positives=positives, negatives=negatives)
         check_number(margin=margin)
-        _check(similarities, dims)
+        _check_similarities(similarities, dims)
         self.anchors, self.positives, self.negatives, self.margin = anchors, positives, negatives, margin
         self.similarities, self.dims = similarities, dims
 
     def evaluate(self, model: BiEncoder) -> dict[str, float]:
-        """The shares by name."""
+        """Accuracies by name."""
         anchors = encode(model, self.anchors, QUERY, self.dims)
         documents = encode(model, [*self.positives, *self.negatives], DOCUMENT, self.dims)
         positives, negatives = documents[: len(anchors)], documents[len(anchors) :]
@@ -183,11 +183,11 @@ class TripletEvaluator:
         }
 
 
-def _check(similarities: Sequence[str], dims: int | None) -> None:
+def _check_similarities(similarities: Sequence[str], dims: int | None) -> None:
     check_count(dims=dims)
     for name in similarities:
         check_choice(PAIR_SIMILARITIES, similarities=name)
 
 
-def _all_the_same(values: Array) -> bool:
+def _is_constant(values: Array) -> bool:
     return bool(np.ptp(values) <= _NOISE * np.abs(values).max())

@@ -1,4 +1,4 @@
-"""Scores of a model, metrics per query, and their means."""
+"""Model scores, per-query metrics, and their means."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.metrics.functional import LOWER_IS_BETTER
 
 
-def less_is_better(name: str) -> bool:
-    """True for a metric or loss that is best when small: `arp`, `arp_10`, `val_loss`."""
+def lower_is_better(name: str) -> bool:
+    """True for a metric or loss for which lower is better: `arp`, `arp_10`, `val_loss`."""
     return name.removeprefix("val_").split("_")[0] in LOWER_IS_BETTER | {"loss"}
 
 
 @dataclass
 class Scored:
-    """One value per document of the queries, in their row order; rows that were cut off hold False in `kept`."""
+    """Logits and scores per document, in row order; `kept` is False for documents dropped by truncation."""
 
     logits: Array
     scores: Array
@@ -49,13 +49,13 @@ def score_queries(model: Any, plan: BatchPlan) -> Scored:
 
 @dataclass
 class QueryMetrics:
-    """Values [Q] and weights [Q] of each metric; a query of weight 0 does not count."""
+    """Values [Q] and weights [Q] of each metric; queries of weight 0 are excluded."""
 
     values: dict[str, Array]
     weights: dict[str, Array]
 
     def means(self) -> dict[str, float]:
-        """The weighted mean of each metric; 0 where no query counts."""
+        """The weighted mean of each metric; 0 if all weights are 0."""
         return {
             name: float(np.average(values.astype(float), weights=weights))
             if (weights := self.weights[name].astype(float)).any()
@@ -64,14 +64,14 @@ class QueryMetrics:
         }
 
     def rows(self, ids: Array) -> Iterator[list[Any]]:
-        """(query id, value of each metric) for a CSV; empty where the query does not count."""
+        """CSV rows (query id, value of each metric); a value is empty if its weight is 0."""
         for i, query in enumerate(ids):
             yield [query, *(v[i] if self.weights[n][i] else None for n, v in self.values.items())]
 
 
 @dataclass(frozen=True)
 class MetricSet:
-    """The metrics of a run, and the label column that they read; labels below `min_label` are padding."""
+    """The metrics of a run and their label column; labels below `min_label` are padding."""
 
     metrics: Sequence[Spec]
     label: str
@@ -79,12 +79,12 @@ class MetricSet:
 
 
 def query_metrics(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) -> QueryMetrics:
-    """Every metric of every query, from one score per row."""
+    """Per-query metrics, from one score per row."""
     return compare_scores(metric_set, plan, row_scores[:, None])[0]
 
 
 def compare_scores(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) -> list[QueryMetrics]:
-    """Metrics of every query under each of K scorings, row_scores [rows, K]."""
+    """Per-query metrics for each of K score columns, row_scores [rows, K]."""
     specs, label, min_label = metric_set.metrics, metric_set.label, metric_set.min_label
     data, count = plan.data, row_scores.shape[1]
     parts: dict[str, list[tuple[Array, Array]]] = {metric_name(spec): [] for spec in specs}
@@ -100,9 +100,9 @@ def compare_scores(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) ->
             result = METRICS[key].target(labels, scores, valid, **params)
             values, weights = (ops.convert_to_numpy(part).reshape(count, -1) for part in result)
             parts[metric_name(spec)].append((values, weights))
-    place = np.argsort(np.concatenate(order))
+    positions = np.argsort(np.concatenate(order))
     values, weights = (
-        {name: np.concatenate([pair[i] for pair in part], axis=1)[:, place] for name, part in parts.items()}
+        {name: np.concatenate([pair[i] for pair in part], axis=1)[:, positions] for name, part in parts.items()}
         for i in (0, 1)
     )
     return [
@@ -126,9 +126,9 @@ def prediction_rows(data: Queries, scored: Scored, label: str) -> Iterator[list[
 PREDICTION_HEADER = ("query_id", "document_id", "label", "logit", "score", "rank")
 
 
-def missed(expected: dict[str, float], measured: dict[str, float]) -> Iterable[str]:
-    """One line for each metric that is below its bound (above it where less is better)."""
+def missed_metrics(expected: dict[str, float], measured: dict[str, float]) -> Iterable[str]:
+    """One message for each metric that is below its bound (above it if lower is better)."""
     for name, bound in expected.items():
-        less = less_is_better(name)
-        if measured[name] > bound if less else measured[name] < bound:
-            yield f"{name} is {measured[name]:.4f}; expected at {'most' if less else 'least'} {bound:g}"
+        lower = lower_is_better(name)
+        if measured[name] > bound if lower else measured[name] < bound:
+            yield f"{name} is {measured[name]:.4f}; expected at {'most' if lower else 'least'} {bound:g}"

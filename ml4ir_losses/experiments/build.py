@@ -1,4 +1,4 @@
-"""From the config of an experiment to a compiled model."""
+"""Builds the compiled model of a config."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Source = str | Path | Mapping[str, Any] | AnyConfig
 def build_relevance_model(source: Source) -> RelevanceModel | EmbeddingModel:
     """The compiled model of a YAML file, a checked config or a mapping, fitted on the config's training split.
 
-    A config of texts gives an `EmbeddingModel`.
+    A text config gives an `EmbeddingModel`.
 
     Raises:
         ConfigError, DataError: for a config or data that cannot be used.
@@ -45,7 +45,7 @@ def build_from_inputs(config: Config, inputs: Sequence[FittedInput], steps_per_e
     """The compiled model of a config and fitted inputs.
 
     Raises:
-        ConfigError: for parameters that do not fit, or a model that does not fit into the memory.
+        ConfigError: for invalid parameters, or a model that does not fit into memory.
     """
     kind = model_class(config.model.architecture).for_inputs(inputs, config.model.architecture)
     steps = steps_per_epoch * config.training.epochs

@@ -1,4 +1,4 @@
-"""Keras callbacks of a run: best weights, history, progress."""
+"""Keras callbacks of a training run: best weights, history, progress."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps the weights of the best epoch, also for a run that is interrupted; stops after `patience` epochs.
 
     Args:
-        monitor: the value that decides, say `val_ndcg_10`.
+        monitor: the monitored value, for example `val_ndcg_10`.
         mode: `max` or `min`.
-        patience: epochs without an improvement after which training stops; None: it does not.
-        min_delta: a smaller change is no improvement.
-        start_from_epoch: epochs before it (from 0) are too early to be the best, unless no later one is reached: on
-            a small validation split a lucky first epoch would win.
+        patience: number of epochs without improvement after which training stops; None: never.
+        min_delta: the smallest change that counts as an improvement.
+        start_from_epoch: earlier epochs (from 0) are only kept as best if this epoch is never reached: on a small
+            validation split a lucky first epoch would win.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.stop_training = waited >= self.patience
 
     def restore(self, model: Any) -> None:
-        """Puts the best weights back, if there are any."""
+        """Restores the best weights, if there are any."""
         if self.weights is not None:
             model.set_weights(self.weights)
 
 
 class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes `history.csv` and one log line per epoch; stops a run whose loss is not a number."""
+    """Writes `history.csv` and one log line per epoch; raises `RunError` for a non-finite loss."""
 
     def __init__(self, folder: RunFolder, epochs: int, best: BestWeights) -> None:
         super().__init__()

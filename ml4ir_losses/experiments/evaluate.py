@@ -1,4 +1,4 @@
-"""Evaluating a run on new data, predicting with it, and checking a config without training."""
+"""Evaluates a run on new data, predicts with it, and validates a config without training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def open_run(run: str | Path) -> Experiment:
     """The config and the model of a run folder.
 
     Raises:
-        UserError: when the folder is not that of a finished run.
+        UserError: if the folder is not a finished run.
     """
     path = Path(run)
     if not (path / "config.yaml").is_file() or not (path / "model.keras").is_file():
@@ -26,10 +26,10 @@ def open_run(run: str | Path) -> Experiment:
 
 
 def evaluate(run: str | Path, data: str) -> dict[str, float]:
-    """The metrics of a run on a file with labels; a text run also takes its own `retrieval` or `reranking`.
+    """The metrics of a run on a file with labels; for a text run, `data` may also be `retrieval` or `reranking`.
 
     Raises:
-        UserError, DataError: for a folder that is no run, or data that cannot be used.
+        UserError, DataError: for a folder that is not a run, or invalid data.
     """
     return open_run(run).evaluate(data)
 
@@ -37,11 +37,11 @@ def evaluate(run: str | Path, data: str) -> dict[str, float]:
 def predict(run: str | Path, data: str, output: str | Path) -> int:
     """Writes `query_id,document_id,label,logit,score,rank` of every document; the label column may be missing.
 
-    Lists are not cut here. A run over pairs of texts writes `anchor,positive,cosine` and the probability of each class
+    Lists are not truncated. A run over pairs of texts writes `anchor,positive,cosine` and the probability of each class
     where it has classes. Returns the number of rows.
 
     Raises:
-        UserError, DataError: for a folder that is no run, or data that cannot be used.
+        UserError, DataError: for a folder that is not a run, or invalid data.
     """
     return open_run(run).predict(data, output)
 
@@ -49,7 +49,7 @@ def predict(run: str | Path, data: str, output: str | Path) -> int:
 def check(
     config: str | Path | Mapping[str, Any] | AnyConfig, *, overrides: Iterable[str] = (), seed: int | None = None
 ) -> dict[str, Any]:
-    """Checks a config and its data without training: `{"parameters": n, "splits": {split: {...}}}`.
+    """Validates a config and its data without training: `{"parameters": n, "splits": {split: {...}}}`.
 
     Raises:
         ConfigError, DataError: one line for what is wrong.

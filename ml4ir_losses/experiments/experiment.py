@@ -1,4 +1,4 @@
-"""What training, evaluating and predicting need to know of a task."""
+"""The interface of a task, with features or texts, to training, evaluation and prediction."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ml4ir_losses.experiments.run_folder import RunFolder
 
 
 class Experiment(Protocol):
-    """A config and its model; with the data of the config if it was prepared for training.
+    """A config and its model; it also holds the data if it was made by `prepare`.
 
     Attributes:
-        config: the checked config.
+        config: the validated config.
         model: the compiled model.
-        steps: batches of an epoch; an estimate where they are not known.
-        evaluated: the parts on which the trained model is evaluated, the most telling one last.
+        steps: batches per epoch; an estimate if unknown.
+        evaluated: the parts on which the trained model is evaluated, the most important one last.
     """
 
     config: Any
@@ -26,7 +26,7 @@ class Experiment(Protocol):
 
     @classmethod
     def prepare(cls, config: Any) -> Self:
-        """Reads every split, fits what is fitted on the training split, and builds the compiled model.
+        """Reads every split, fits features or the tokenizer on the training split, and builds the compiled model.
 
         Raises:
             ConfigError, DataError: one line for what is wrong; nothing was written.
@@ -34,7 +34,7 @@ class Experiment(Protocol):
 
     @classmethod
     def of_run(cls, config: Any, model: Any) -> Self:
-        """The experiment of a finished run, whose training data are not read."""
+        """The experiment of a finished run, without its training data."""
 
     @property
     def steps(self) -> int: ...
@@ -46,19 +46,19 @@ class Experiment(Protocol):
         """Logs the sizes of the data, and evaluates the untrained model where a baseline needs it."""
 
     def monitored(self) -> tuple[str, str]:
-        """The value that decides which weights are best, and whether the `max` or the `min` of it is best."""
+        """(name of the value that selects the best weights, `max` or `min`)."""
 
     def dataset(self, split: str) -> Any:
-        """The batches of `train` or `validation` for `fit`; None where the split is not given."""
+        """The batches of `train` or `validation` for `fit`; None if the config has no such split."""
 
     def callbacks(self) -> list[Any]:
-        """Callbacks that put values into the logs of an epoch."""
+        """Callbacks that add values to the logs of an epoch."""
 
     def evaluate_part(self, part: str, folder: RunFolder) -> dict[str, float]:
         """The metrics of a part of `evaluated`; its predictions and values per query are written into the folder."""
 
     def baselines(self, part: str) -> dict[str, dict[str, float]]:
-        """Metrics on the part that are reached without the trained model, by the name of the baseline."""
+        """Metrics of each baseline on the part, by baseline name."""
 
     def summary(self) -> dict[str, Any]:
         """The sizes that `ml4ir-losses check` prints."""

@@ -1,4 +1,4 @@
-"""Documents with features: splits, plans, labels, evaluation and baselines of a run."""
+"""Experiments on documents with features: splits, batches, labels, evaluation and baselines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ml4ir_losses.evaluation.baselines import best_feature_baseline, random_base
 from ml4ir_losses.evaluation.scoring import (
     PREDICTION_HEADER,
     MetricSet,
-    less_is_better,
+    lower_is_better,
     prediction_rows,
     query_metrics,
     score_queries,
@@ -36,7 +36,7 @@ from ml4ir_losses.model.relevance_model import RelevanceModel
 
 @dataclass
 class FeatureExperiment:
-    """A config with its data read and its model built: all that can be wrong was checked."""
+    """A config with its data read and its model built; everything is validated."""
 
     config: Config
     model: RelevanceModel
@@ -66,7 +66,7 @@ class FeatureExperiment:
 
     @classmethod
     def of_run(cls, config: Config, model: RelevanceModel) -> Self:
-        """The experiment of a finished run, whose training data are not read."""
+        """The experiment of a finished run, without its training data."""
         return cls(config, model)
 
     @property
@@ -84,22 +84,22 @@ class FeatureExperiment:
             shuffle=training and data.shuffle,
             bucketing=training and data.bucketing,
             seed=self.config.training.seed,
-            # Widths are rounded up only where each one is compiled anew: else that is padding for nothing.
+            # Round list sizes up only if every new shape is compiled; otherwise it only adds padding.
             width_steps=4 if self.model.jit_compile or keras.backend.backend() == "jax" else None,
         )
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch."""
+        """Batches per epoch."""
         return len(self.plan("train"))
 
     @property
     def evaluated(self) -> Sequence[str]:
-        """Validation and test, as far as they are given."""
+        """Validation and test, if given."""
         return [split for split in SPLITS[1:] if split in self.queries]
 
     def begin(self) -> None:
-        """Says what the data are."""
+        """Logs the sizes of the data and the model."""
         for split, data in self.queries.items():
             LOGGER.info("%s: %s queries, %s documents", split, f"{len(data):,}", f"{data.rows:,}")
             if report := self.plan(split).truncation.report(data.sizes):
@@ -107,15 +107,15 @@ class FeatureExperiment:
         LOGGER.info("model: %s, %s parameters", self.model.relevance_loss.key, f"{self.model.count_params():,}")
 
     def monitored(self) -> tuple[str, str]:
-        """The first metric on the validation split where nothing else is said; without that split the loss."""
+        """The configured monitor, by default the first validation metric; the loss without a validation split."""
         stop = self.config.training.early_stopping
         if not self.config.data.paths("validation"):
             return "loss", "min"
         monitor = (stop and stop.monitor) or f"val_{metric_name(self.config.model.metrics[0])}"
-        return monitor, "min" if less_is_better(monitor) else "max"
+        return monitor, "min" if lower_is_better(monitor) else "max"
 
     def dataset(self, split: str) -> Any:
-        """The batches of a split; None where it is not given."""
+        """The batches of a split; None if it is not given."""
         return list_dataset(self.plan(split)) if split in self.queries else None
 
     def callbacks(self) -> list[Any]:
@@ -188,7 +188,7 @@ class FeatureExperiment:
 
 
 def _check_labels(model: RelevanceModel, queries: Mapping[str, Queries]) -> None:
-    """Raises `DataError` for labels that a loss does not take: inside `fit` their values are not seen."""
+    """Raises `DataError` for invalid label values, which are symbolic and cannot be checked inside `fit`."""
     logits = model(model.example())
     width = logits["outputs"].shape[2:] if "outputs" in logits else ()
     for loss, label, *_ in model.tasks.values():

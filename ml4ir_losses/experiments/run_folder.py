@@ -1,4 +1,4 @@
-"""The folder of a run: never overwritten, each file written whole or not at all."""
+"""The folder of a run: never overwritten, each file is written atomically."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class RunFolder:
     def logging(self) -> Iterator[None]:
         """Creates the folder and copies the log into its `log.txt`.
 
-        What fails before there is a model leaves the place free for the next try: no folder after a `UserError`,
-        which tells all; else its log in `<folder>.failed`.
+        A failure before the model is saved frees the folder name: after a `UserError` the folder is removed, after
+        any other error it is renamed to `<folder>.failed` and keeps the log.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._check_empty()  # another run may have come first since
+            self._check_empty()  # another run may have used the folder meanwhile
             handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be written ({error.strerror}). Choose --run-dir.") from None
@@ -88,7 +88,7 @@ class RunFolder:
             target = self.path.with_name(f"{self.path.name}.failed-{number}")
         try:
             self.path.rename(target)
-        except OSError:  # the folder is a mount point, or the program stands in it
+        except OSError:  # the folder is a mount point, or the current directory
             target = self.path
         LOGGER.error("the log of the failed run is kept: %s", target / "log.txt")
 

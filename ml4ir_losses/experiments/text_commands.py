@@ -1,4 +1,4 @@
-"""What the encoder of a text run is used for: embed texts, search documents, mine hard negatives."""
+"""Commands that use the encoder of a text run: embed texts, search documents, mine hard negatives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ml4ir_losses.evaluation.nearest import Nearest
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_encoder
 
-CHUNK = 4096  # texts that are embedded between two steps of the progress
+CHUNK = 4096  # texts embedded between two progress updates
 Progress = Callable[[int], Any]
 
 
@@ -34,18 +34,18 @@ def encode(
     column: str = "positive",
     progress: Progress | None = None,
 ) -> tuple[int, int]:
-    """Writes the embeddings of a file's rows as a float32 array [N, D] in `.npy`; gives N and D.
+    """Writes the embeddings of a file's rows as a float32 array [N, D] in `.npy`; returns (N, D).
 
     Args:
         run: the run folder.
         data: a file of texts.
         output: the file that is written.
-        columns: its columns of text, joined; empty: the only one there is.
-        column: which encoder: `positive` for documents, `anchor` for queries.
-        progress: told how many texts are done.
+        columns: text columns, joined; empty: the only text column.
+        column: which encoder to use: `positive` for documents, `anchor` for queries.
+        progress: called with the number of embedded texts.
 
     Raises:
-        UserError, DataError: for a run or data that cannot be used.
+        UserError, DataError: for an invalid run or invalid data.
     """
     model, table = load_encoder(run), read_table(data)
     texts = joined(table, list(columns) or _text_column(table), "--column")
@@ -72,7 +72,7 @@ def _embedded(
 
 
 def _text_column(table: Table) -> str:
-    """The only column that holds words."""
+    """The only column that contains text with spaces."""
     words = [name for name in table.names if any(" " in str(cell).strip() for cell in table.strings(name)[:100])]
     if len(words) == 1:
         return words[0]
@@ -94,7 +94,7 @@ def search(
     """(query id, rank, document id, similarity, text) of the k nearest documents of a file for every query.
 
     Raises:
-        UserError, DataError: for a run or data that cannot be used.
+        UserError, DataError: for an invalid run or invalid data.
     """
     model, table = load_encoder(run), read_table(data)
     column = list(columns) or _text_column(table)
@@ -109,8 +109,8 @@ def search(
     scores, rows = nearest.result()
     return [
         (query, rank, ids[row], float(score), texts[ids[row]])
-        for query, found, alike in zip(queries, rows, scores, strict=True)
-        for rank, (row, score) in enumerate(zip(found, alike, strict=True), start=1)
+        for query, top_rows, similarities in zip(queries, rows, scores, strict=True)
+        for rank, (row, score) in enumerate(zip(top_rows, similarities, strict=True), start=1)
     ]
 
 
@@ -129,9 +129,9 @@ def mine_negatives(
     """Writes training rows with hard negatives for the pairs of a config's training split.
 
     Args:
-        config: a config of texts; its `mining` section says how.
+        config: a text config with the mining settings in its `mining` section.
         output: the CSV file that is written.
-        run: run folder of the encoder; stands in for `mining.run`.
+        run: run folder of the encoder; overrides `mining.run`.
         overrides: `a.b.c=value` strings.
 
     Raises:
@@ -140,20 +140,20 @@ def mine_negatives(
     checked = load_config(config, overrides)
     if not isinstance(checked, TextConfig):
         raise ConfigError("mine-negatives reads pairs of texts: give data.columns.")
-    _, one = checked.data.only_set()
-    if not {"anchor", "positive"} <= set(one.columns):
+    _, text_set = checked.data.only_set()
+    if not {"anchor", "positive"} <= set(text_set.columns):
         raise ConfigError("data.columns: mine-negatives needs anchor and positive.")
     settings = checked.mining
     folder = run or settings.run
     if folder is None:
         raise ConfigError("mining.run: is missing: the run folder whose encoder finds the negatives (or --run).")
     model = load_encoder(folder)
-    pairs = one.model_copy(update={"columns": {role: one.columns[role] for role in ("anchor", "positive")}})
-    rows = make_rows(read_texts(checked.data, one.train), pairs)
+    pairs = text_set.model_copy(update={"columns": {role: text_set.columns[role] for role in ("anchor", "positive")}})
+    rows = make_rows(read_texts(checked.data, text_set.train), pairs)
     corpus = None
     if settings.corpus is not None:
         corpus = joined(read_texts(checked.data, settings.corpus), settings.document, "mining.document")
     rules = settings.model_dump(exclude={"run", "corpus", "document"})
-    header, found = mine(model, rows.texts[0], rows.texts[1], corpus, seed=checked.training.seed, **rules)
-    write_csv(output, header, found)
-    return found.summary
+    header, mined = mine(model, rows.texts[0], rows.texts[1], corpus, seed=checked.training.seed, **rules)
+    write_csv(output, header, mined)
+    return mined.summary

@@ -1,4 +1,4 @@
-"""Texts by column: data sets, tokens, targets, evaluators and baselines of a run."""
+"""Experiments on texts: data sets, tokens, targets, evaluators and baselines of a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ml4ir_losses.evaluation.evaluators import (
     RetrievalEvaluator,
 )
 from ml4ir_losses.evaluation.from_config import COLLECTION_EVALUATORS, pair_evaluators
-from ml4ir_losses.evaluation.nearest import unit
+from ml4ir_losses.evaluation.nearest import normalize_rows
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.experiments.text_preparation import build_model, load_optional, read_sets
 from ml4ir_losses.metrics.retrieval import metric_label
@@ -40,7 +40,7 @@ from ml4ir_losses.model.towers import column_names
 
 @dataclass
 class TextExperiment:
-    """A config of texts with its data read and its model built: all that can be wrong was checked."""
+    """A text config with its data read and its model built; everything is validated."""
 
     config: TextConfig
     model: EmbeddingModel
@@ -55,29 +55,34 @@ class TextExperiment:
         model = build_model(config, sets)
         experiment = cls(config, model, sets, load_optional(config.data.teacher, "data.teacher"))
         experiment._check_batches()
-        experiment.evaluators  # noqa: B018  what is wrong with their files is said before training
+        experiment.evaluators  # noqa: B018  reports invalid evaluation files before training
         return experiment
 
     @classmethod
     def of_run(cls, config: TextConfig, model: EmbeddingModel) -> Self:
-        """The experiment of a finished run, whose training data are not read."""
+        """The experiment of a finished run, without its training data."""
         return cls(config, model)
 
     @cached_property
     def evaluators(self) -> dict[str, dict[str, Evaluator]]:
         """The evaluators of every part, by name."""
-        found: dict[str, dict[str, Evaluator]] = {"validation": {}, "test": {}}
-        for split, evaluators in found.items():
-            for name, one in self.sets.items():
-                if split in one.rows:
+        by_part: dict[str, dict[str, Evaluator]] = {"validation": {}, "test": {}}
+        for split, evaluators in by_part.items():
+            for name, text_set in self.sets.items():
+                if split in text_set.rows:
                     prefix = f"{name}_" if len(self.sets) > 1 else ""
                     evaluators.update(
-                        {prefix + key: j for key, j in pair_evaluators(self.config, one, one.rows[split]).items()}
+                        {
+                            prefix + key: j
+                            for key, j in pair_evaluators(
+                                self.config.evaluators, text_set, text_set.rows[split]
+                            ).items()
+                        }
                     )
         for part, make in COLLECTION_EVALUATORS.items():
             if getattr(self.config.data, part) is not None:
-                found[part] = {"": make(self.config.data)}
-        return {part: evaluators for part, evaluators in found.items() if evaluators}
+                by_part[part] = {"": make(self.config.data)}
+        return {part: evaluators for part, evaluators in by_part.items() if evaluators}
 
     @property
     def evaluated(self) -> Sequence[str]:
@@ -89,37 +94,37 @@ class TextExperiment:
         """The batches of every data set, for training and for the loss on the validation rows."""
         feeds: dict[str, dict[str, TextFeed]] = {"train": {}, "validation": {}}
         for split, by_name in feeds.items():
-            for name, one in self.sets.items():
-                if split in one.rows:
-                    by_name[name] = self._feed(one, split)
+            for name, text_set in self.sets.items():
+                if split in text_set.rows:
+                    by_name[name] = self._feed(text_set, split)
         return feeds
 
-    def _feed(self, one: TextSet, split: str) -> TextFeed:
-        training, rows = split == "train", one.rows[split]
+    def _feed(self, text_set: TextSet, split: str) -> TextFeed:
+        training, rows = split == "train", text_set.rows[split]
         plan = TextPlan(
             rows,
-            one.batching,
-            one.config.batch_size or 1,
+            text_set.batching,
+            text_set.config.batch_size or 1,
             shuffle=training and self.config.data.shuffle,
             seed=self.config.training.seed,
-            min_rows=2 if one.loss.in_batch else 1,
+            min_rows=2 if text_set.loss.in_batch else 1,
         )
         tokens = [TokenRows.of(texts, self.model.tokenizer.ids) for texts in rows.texts]
-        names = column_names(one.columns)
+        names = column_names(text_set.columns)
         multiple = 32 if keras.backend.backend() == "jax" or self.config.training.jit_compile is True else 1
-        return TextFeed(plan, tokens, self._target(one, rows, tokens), names, multiple)
+        return TextFeed(plan, tokens, self._target(text_set, rows, tokens), names, multiple)
 
-    def _target(self, one: TextSet, rows: TextRows, tokens: list[TokenRows]) -> Callable[[Array], Array]:
-        """From rows to the loss's y_true."""
-        loss = one.loss
+    def _target(self, text_set: TextSet, rows: TextRows, tokens: list[TokenRows]) -> Callable[[Array], Array]:
+        """The function from row numbers to the y_true of the loss."""
+        loss = text_set.loss
         if loss.labels == "token":
             return tokens[0].padded
         if loss.labels == "teacher":
             values = rows.teacher if rows.teacher is not None else self._teacher_embeddings(loss, rows)
             return lambda batch: values[batch]
-        if loss.labels == "none" or one.batching.makes_pairs:
+        if loss.labels == "none" or text_set.batching.makes_pairs:
             return lambda batch: np.zeros(len(batch), "float32")
-        labels = class_numbers(one, rows) if loss.labels == "class" else rows.numbers()
+        labels = class_numbers(text_set, rows) if loss.labels == "class" else rows.numbers()
         return lambda batch: labels[batch]
 
     def _teacher_embeddings(self, loss: Any, rows: TextRows) -> Array:
@@ -132,11 +137,11 @@ class TextExperiment:
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch, nearly: batches without duplicates may be more."""
+        """Estimated batches per epoch; batches without duplicate texts may be more."""
         return sum(feed.plan.steps for feed in self.feeds["train"].values())
 
     def dataset(self, split: str) -> Any:
-        """The batches of a split; None where it is not given."""
+        """The batches of a split; None if it is not given."""
         feeds = self.feeds[split]
         if not feeds:
             return None
@@ -146,18 +151,18 @@ class TextExperiment:
         return text_dataset(mixed(feeds, examples, self.config.data.sampling, self.config.training.seed, TASK))
 
     def begin(self) -> None:
-        """Says what the data are, and evaluates the untrained model."""
-        for name, one in self.sets.items():
+        """Logs the sizes of the data and the model, and evaluates the untrained model."""
+        for name, text_set in self.sets.items():
             of = f" of {name}" if len(self.sets) > 1 else ""
-            for split, rows in one.rows.items():
-                LOGGER.info("%s%s: %s rows of %s", split, of, f"{len(rows):,}", ", ".join(one.config.texts))
-        losses = ", ".join(dict.fromkeys(one.loss.key for one in self.sets.values()))
+            for split, rows in text_set.rows.items():
+                LOGGER.info("%s%s: %s rows of %s", split, of, f"{len(rows):,}", ", ".join(text_set.config.texts))
+        losses = ", ".join(dict.fromkeys(text_set.loss.key for text_set in self.sets.values()))
         LOGGER.info("model: %s, %s parameters", losses, f"{self.model.count_params():,}")
         if self.evaluated:
             self.untrained = {self.evaluated[-1]: _values(self.evaluators[self.evaluated[-1]], self.model)}
 
     def callbacks(self) -> list[Any]:
-        """The evaluators that look at every epoch."""
+        """The callback that evaluates after every epoch."""
         evaluators = dict(self.evaluators.get("validation", {}))
         for part in COLLECTION_EVALUATORS:
             settings = getattr(self.config.data, part)
@@ -205,10 +210,10 @@ class TextExperiment:
         """Loss, sizes and splits."""
         rows = {
             split if len(self.sets) == 1 else f"{name} {split}": {"rows": len(texts), **self._lengths(texts)}
-            for name, one in self.sets.items()
-            for split, texts in one.rows.items()
+            for name, text_set in self.sets.items()
+            for split, texts in text_set.rows.items()
         }
-        losses = ", ".join(dict.fromkeys(one.loss.key for one in self.sets.values()))
+        losses = ", ".join(dict.fromkeys(text_set.loss.key for text_set in self.sets.values()))
         return {
             "name": self.config.name,
             "loss": losses,
@@ -227,10 +232,12 @@ class TextExperiment:
             if getattr(self.config.data, data) is None:
                 raise ConfigError(f"data.{data}: is not given in the run's config.")
             return COLLECTION_EVALUATORS[data](self.config.data).evaluate(self.model)
-        table, (_, one) = self._read(data), self.config.data.only_set()
-        loss = loss_of(self.config, one)
-        rows = make_rows(table, one)
-        evaluators = pair_evaluators(self.config, TextSet(one, loss, batching_of(one, loss), {"train": rows}), rows)
+        table, (_, text_set) = self._read(data), self.config.data.only_set()
+        loss = loss_of(self.config, text_set)
+        rows = make_rows(table, text_set)
+        evaluators = pair_evaluators(
+            self.config.evaluators, TextSet(text_set, loss, batching_of(text_set, loss), {"train": rows}), rows
+        )
         if not evaluators:
             raise UserError(
                 f"{table.source}: the columns of this run have nothing to evaluate by; they lack a label or a negative."
@@ -239,12 +246,14 @@ class TextExperiment:
 
     def predict(self, data: str, output: str | Path) -> int:
         """Writes a row per pair: its texts, the cosine, and for a pair classifier the probability of each class."""
-        table, (name, one) = self._read(data), self.config.data.only_set()
-        if not {"anchor", "positive"} <= set(one.columns):
+        table, (name, text_set) = self._read(data), self.config.data.only_set()
+        if not {"anchor", "positive"} <= set(text_set.columns):
             raise UserError("predict scores pairs: this run has one column of texts. Use encode.")
-        first, second = (joined(table, one.columns[role], f"data.columns.{role}") for role in ("anchor", "positive"))
+        first, second = (
+            joined(table, text_set.columns[role], f"data.columns.{role}") for role in ("anchor", "positive")
+        )
         pair = [self.model.encode(texts, column) for texts, column in ((first, "anchor"), (second, "positive"))]
-        columns: dict[str, Array] = {"cosine": (unit(pair[0]) * unit(pair[1])).sum(axis=1)}
+        columns: dict[str, Array] = {"cosine": (normalize_rows(pair[0]) * normalize_rows(pair[1])).sum(axis=1)}
         head = self.model.heads.get(name)
         if head is not None and self.model.relevance_losses[name].head == "pair":
             scores = np.asarray(ops.convert_to_numpy(ops.softmax(head(np.stack(pair, axis=1)), axis=-1)))
@@ -256,27 +265,28 @@ class TextExperiment:
         return read_data(data, self.config.data.format, self.config.data.options)
 
     def _check_batches(self) -> None:
-        """Raises one line for what the loss would refuse in the first training step."""
-        for name, one in self.sets.items():
+        """Raises `ConfigError` or `DataError` for a first batch that the loss rejects."""
+        for name, text_set in self.sets.items():
             feed, model = self.feeds["train"][name], self.model
             first = next(feed.batches(), None)
             if first is None:
                 raise DataError(
-                    f"{one.rows['train'].source}: {one.loss.key!r} needs two rows at least without a common text."
+                    f"{text_set.rows['train'].source}: {text_set.loss.key!r} needs two rows at least "
+                    "without a common text."
                 )
             x, target, *_ = first
             feed.plan.epoch = 0
             few = slice(0, 4)
             x, target = {column: ids[few] for column, ids in x.items()}, target[few]
             try:
-                one.loss.check_shapes(target.shape, model.output(name, model(x)["embedding"], target, False).shape)
+                text_set.loss.check_shapes(target.shape, model.output(name, model(x)["embedding"], target, False).shape)
             except UserError as error:
-                where = "columns.teacher" if one.loss.labels == "teacher" else "loss"
+                where = "columns.teacher" if text_set.loss.labels == "teacher" else "loss"
                 raise ConfigError(f"{where}: {error}") from None
 
 
 def _values(evaluators: Mapping[str, Evaluator], model: EmbeddingModel) -> dict[str, float]:
-    """The values of all evaluators, each behind its evaluator's name."""
+    """The values of all evaluators, prefixed by the evaluator names."""
     return {
         f"{name}_{metric}" if name else metric: value
         for name, evaluator in evaluators.items()

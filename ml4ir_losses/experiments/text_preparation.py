@@ -1,4 +1,4 @@
-"""From a text config to data sets and a model: files are read, the tokenizer is fitted, the model is built."""
+"""Reads the data sets of a text config, fits its tokenizer and builds its model."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def read_sets(config: TextConfig) -> dict[str, TextSet]:
     """
     several = bool(config.data.datasets)
     sets = {}
-    for name, one in config.data.sets().items():
+    for name, text_set in config.data.sets().items():
         where = f"data.datasets.{name}.columns" if several else "data.columns"
-        loss = loss_of(config, one)
+        loss = loss_of(config, text_set)
         rows = {
-            split: make_rows(read_texts(config.data, paths), one, where)
+            split: make_rows(read_texts(config.data, paths), text_set, where)
             for split in SPLITS
-            if (paths := getattr(one, split)) is not None
+            if (paths := getattr(text_set, split)) is not None
         }
-        sets[name] = TextSet(one, loss, batching_of(one, loss), rows)
+        sets[name] = TextSet(text_set, loss, batching_of(text_set, loss), rows)
         check_pair_labels(sets[name])
     return sets
 
@@ -45,13 +45,15 @@ def build_model(config: TextConfig, sets: Mapping[str, TextSet]) -> EmbeddingMod
     """The compiled model of a config, its tokenizer fitted on the training texts.
 
     Raises:
-        ConfigError: for parameters that do not fit.
+        ConfigError: for invalid parameters.
     """
     start = load_optional(config.training.initial_model, "training.initial_model")
-    texts = dict.fromkeys(text for one in sets.values() for column in one.rows["train"].texts for text in column)
+    texts = dict.fromkeys(
+        text for text_set in sets.values() for column in text_set.rows["train"].texts for text in column
+    )
     tokenizer = make_tokenizer(config, texts) if start is None else start.tokenizer
     steps = sum(-(-len(s.rows["train"]) // (s.config.batch_size or 1)) for s in sets.values())
-    model = EmbeddingModel.make(config, tokenizer, {name: one.task for name, one in sets.items()}, steps)
+    model = EmbeddingModel.make(config, tokenizer, {name: text_set.task for name, text_set in sets.items()}, steps)
     if start is not None:
         _warm_start(model, start, config.training.initial_model)
     else:
@@ -60,7 +62,7 @@ def build_model(config: TextConfig, sets: Mapping[str, TextSet]) -> EmbeddingMod
 
 
 def make_tokenizer(config: TextConfig, texts: Any) -> Tokenizer:
-    """The tokenizer of the config: that of the encoder if it has its own, else words of the training texts."""
+    """The tokenizer of the config: the one of the encoder if it has one, else a word tokenizer fitted on the texts."""
     settings = config.model.tokenizer
     encoder = encoder_of(config.model.architecture)
     if encoder is not None:
@@ -73,12 +75,12 @@ def make_tokenizer(config: TextConfig, texts: Any) -> Tokenizer:
 
 
 def load_optional(path: str | None, where: str) -> EmbeddingModel | None:
-    """The embedding model of a run folder; None where none is named."""
+    """The embedding model of a run folder; None if `path` is None."""
     return None if path is None else check(where, lambda: load_encoder(path))
 
 
 def _warm_start(model: EmbeddingModel, start: EmbeddingModel, path: str | None) -> None:
-    """Takes over the encoders' weights; heads and decoders start anew."""
+    """Copies the encoder weights; heads and decoders keep their fresh initialization."""
     sources = start.encoders
     for place, encoder in enumerate(model.encoders):
         weights = sources[min(place, len(sources) - 1)].get_weights()

@@ -1,4 +1,4 @@
-"""The main job: from a config to a run folder."""
+"""Trains a config and writes its run folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from ml4ir_losses.config.load import AnyConfig, dump_config, load_config
 from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.evaluation.scoring import missed
+from ml4ir_losses.evaluation.scoring import missed_metrics
 from ml4ir_losses.experiments.callbacks import BatchProgress, BestWeights, EpochLog
 from ml4ir_losses.experiments.experiment import Experiment, prepare
 from ml4ir_losses.experiments.run_folder import RunFolder
@@ -23,14 +23,14 @@ from ml4ir_losses.model.optimizers import plateau_callback
 
 @dataclass
 class Run:
-    """What a training run left.
+    """The result of a training run.
 
     Attributes:
         path: the run folder.
         model: the trained model, with the weights of its best epoch.
-        metrics: `{"validation": {...}, "test": {...}}`; of texts also `retrieval` and `reranking`.
-        baselines: `{"random": {...}, "best feature (...)": {...}}`, on the last of the metrics.
-        missed: one line per expected metric that was missed.
+        metrics: `{"validation": {...}, "test": {...}}`; for text configs also `retrieval` and `reranking`.
+        baselines: `{"random": {...}, "best feature (...)": {...}}`, on the last part of `metrics`.
+        missed: one message per expected metric that was not reached.
         interrupted: true if Ctrl-C ended the training early.
     """
 
@@ -55,10 +55,10 @@ def train(
     Ctrl-C ends the training, keeps the best weights so far and marks `metrics.json` as interrupted.
 
     Args:
-        config: a YAML file, a mapping or a checked config.
-        run_dir: the run folder; `runs/<name>-<time>` when left out. A folder that holds something is an error.
+        config: a YAML file, a mapping or a validated config.
+        run_dir: the run folder; `runs/<name>-<time>` by default. A non-empty folder is an error.
         overrides: `a.b.c=value` strings.
-        seed: stands in for `training.seed`.
+        seed: overrides `training.seed`.
         progress: a `rich.progress.Progress` for the batches.
 
     Raises:
@@ -91,7 +91,7 @@ def _fit(experiment: Experiment, folder: RunFolder, progress: Any) -> bool:
     try:
         experiment.begin()
         with progress or nullcontext(), warnings.catch_warnings():
-            # How many batches an epoch has is not always known beforehand; Keras takes the end for an accident.
+            # The number of batches may be unknown; Keras then warns at the end of an epoch.
             warnings.filterwarnings("ignore", message="Your input ran out of data")
             model.fit(
                 experiment.dataset("train"),
@@ -129,7 +129,7 @@ def _finish(experiment: Experiment, folder: RunFolder, interrupted: bool) -> Run
     for split, values in run.metrics.items():
         LOGGER.info("%s: %s", split, "  ".join(f"{name} {value:.4f}" for name, value in values.items()))
     for split, expected in experiment.config.expected_metrics.items():
-        run.missed += [f"{split}: {line}" for line in missed(expected, run.metrics.get(split, expected))]
+        run.missed += [f"{split}: {line}" for line in missed_metrics(expected, run.metrics.get(split, expected))]
     for line in run.missed:
         LOGGER.error("expected_metrics.%s", line)
     return run
@@ -141,7 +141,7 @@ def _write_metrics(folder: RunFolder, run: Run) -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Puts Ctrl-C off until the block is done."""
+    """Delays Ctrl-C until the block is done."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

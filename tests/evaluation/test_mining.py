@@ -132,7 +132,7 @@ class TestTexts:
 
 def test_blocks_of_anchors_change_nothing(monkeypatch):
     expected = rows_of(relative_margin=0.1)
-    monkeypatch.setattr("ml4ir_losses.evaluation.mining._ANCHORS", 5)
+    monkeypatch.setattr("ml4ir_losses.evaluation.mining._BLOCK", 5)
     assert rows_of(relative_margin=0.1) == expected
 
 

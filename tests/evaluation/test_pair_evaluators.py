@@ -9,7 +9,7 @@ from word_model import Collapsed, WordModel, alike, texts
 
 from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.evaluation.evaluators import BinaryEvaluator, SimilarityEvaluator, TripletEvaluator
-from ml4ir_losses.evaluation.pair_evaluators import PAIR_SIMILARITIES, separation
+from ml4ir_losses.evaluation.pair_evaluators import PAIR_SIMILARITIES, binary_metrics
 
 FIRST, SECOND, THIRD = texts(60), texts(60, seed=1), texts(60, seed=2)
 RNG = np.random.default_rng(0)
@@ -78,7 +78,7 @@ class TestBinary:
         labels, scores = np.array(rows)[:, 0], np.array(rows)[:, 1] / 2
         if labels.min() == labels.max():
             labels[0] = 1 - labels[0]
-        found = separation(labels, scores)
+        found = binary_metrics(labels, scores)
         assert (found["f1"], found["accuracy"], found["ap"]) == pytest.approx(by_every_threshold(labels, scores))
         taken = scores >= found["f1_threshold"]
         true = (taken & (labels == 1)).sum()
@@ -90,11 +90,11 @@ class TestBinary:
         assert found["mcc"] == pytest.approx(expected)
 
     def test_thresholds_lie_between_scores(self):
-        found = separation(np.array([1, 1, 0, 0]), np.array([4.0, 3.0, 1.0, 0.0]))
+        found = binary_metrics(np.array([1, 1, 0, 0]), np.array([4.0, 3.0, 1.0, 0.0]))
         assert (found["f1"], found["f1_threshold"], found["accuracy_threshold"]) == (1, 2, 2)
 
     def test_scores_that_tell_nothing(self):
-        found = separation(np.array([1, 0, 0, 0]), np.ones(4))
+        found = binary_metrics(np.array([1, 0, 0, 0]), np.ones(4))
         assert found["ap"] == 0.25
         assert (found["accuracy"], found["recall"], found["mcc"]) == (0.75, 1, 0)
         assert 1 < found["accuracy_threshold"] < 1.001
