@@ -81,7 +81,7 @@ MISFITS = [
 ]
 
 
-def test_what_does_not_fit_an_outside_architecture_is_said_in_one_line(outside):
+def test_config_that_does_not_fit_an_outside_architecture_gets_one_line(outside):
     code = (
         "import json, sys; from ml4ir_losses import ConfigError, load_config\n"
         "for config in json.loads(sys.argv[1]):\n"

@@ -95,7 +95,7 @@ def epoch(plan):
     return [batch.tolist() for batch in plan.batches()]
 
 
-def test_every_query_comes_once_per_epoch_in_an_order_that_the_seed_gives():
+def test_every_query_occurs_once_per_epoch_in_seeded_order():
     data = lengths(*np.random.default_rng(0).integers(1, 30, 103))
     first, again = (BatchPlan(data, 10, shuffle=True, bucketing=True, seed=4) for _ in range(2))
     one, two = epoch(first), epoch(first)
@@ -182,7 +182,7 @@ def test_keep_relevant_drops_irrelevant_documents_first():
 
 
 @pytest.mark.backend("tensorflow")
-def test_the_dataset_gives_the_plan():
+def test_dataset_yields_the_batches_of_the_plan():
     data = lengths(2, 5, 3, 1)
     dataset = list_dataset(BatchPlan(data, 2))
     assert dataset.cardinality().numpy() == 2
@@ -192,5 +192,5 @@ def test_the_dataset_gives_the_plan():
     assert y["label"].tolist() == [[0, 0, -1, -1, -1], [0, 0, 0, 0, 0]]
 
 
-def test_no_thread_that_tunes_holds_up_the_end_of_an_epoch():
+def test_datasets_are_not_autotuned():
     assert list_dataset(BatchPlan(lengths(2, 5), 1)).options().autotune.enabled is False

@@ -18,7 +18,7 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def test_in_order():
+def test_in_order_keeps_the_rows_in_order():
     assert [b.tolist() for b in in_order(5, 2)] == [[0, 1], [2, 3], [4]]
     shuffled = np.concatenate(list(in_order(50, 7, rng())))
     assert sorted(shuffled.tolist()) == list(range(50)) != shuffled.tolist()
@@ -29,7 +29,7 @@ def test_in_order():
     batch_size=st.integers(1, 12),
     seed=st.none() | st.integers(0, 99),
 )
-def test_no_text_is_twice_in_a_batch_and_no_row_is_lost(rows, batch_size, seed):
+def test_no_text_occurs_twice_in_a_batch_and_no_row_is_lost(rows, batch_size, seed):
     texts = [(f"t{a}", f"t{b}") for a, b in rows]
     batches = list(no_duplicates(texts, batch_size, None if seed is None else rng(seed)))
     assert sorted(np.concatenate(batches).tolist() if batches else []) == list(range(len(rows)))
@@ -50,7 +50,7 @@ def test_rows_that_wait_come_next():
     per_class=st.integers(2, 3),
     seed=st.none() | st.integers(0, 99),
 )
-def test_every_class_of_a_batch_has_company(labels, batch_size, per_class, seed):
+def test_every_class_of_a_batch_has_at_least_two_rows(labels, batch_size, per_class, seed):
     large = [label for label, count in Counter(labels).items() if count >= per_class]
     arguments = (labels, max(batch_size, 2 * per_class), None if seed is None else rng(seed), per_class)
     if len(large) < 2:
@@ -98,6 +98,6 @@ def test_proportional_gives_every_batch_in_the_proportion():
         (lambda: group_by_label([0, 0, 0, 1], 4), r"two classes of at least 2 rows\. Received: 1 in 4 rows"),
     ],
 )
-def test_what_is_refused(make, message):
+def test_wrong_values_are_refused(make, message):
     with pytest.raises(UserError, match=message):
         list(make())

@@ -71,7 +71,7 @@ def test_svmlight_mixes_features_and_columns(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.matrix(["f3", "label", "f7"]), [[-2, 2, 0], [0, 0, 0], [0, 1, 0]])
 
 
-def test_a_matrix_is_a_copy(tmp_path: Path) -> None:
+def test_matrix_is_a_copy_of_the_columns(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "a.txt", SVM))
     table.matrix(["f1", "f2"])[:] = 9
     assert table.numeric("f1").tolist() == [0.5, 0, 0]
@@ -209,7 +209,7 @@ def test_csv_says_what_is_wrong(tmp_path: Path, text: str | bytes, message: str)
     assert message in fails(write(tmp_path / "a.csv", text))
 
 
-def test_csv_finds_bytes_that_are_no_text_far_down(tmp_path: Path) -> None:
+def test_csv_names_the_line_of_invalid_utf8(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", b"q,n\n" + b"1,2\n" * 50_000 + b"1,\xe9\n" + b"1,2\n" * 50_000)
     assert "line 50002: the text is not utf-8" in fails(path)
 
@@ -231,7 +231,7 @@ def test_csv_refuses_options(tmp_path: Path, options: dict[str, str]) -> None:
         read_table(write(tmp_path / "a.csv", CSV), **options)
 
 
-def test_unknown_option(tmp_path: Path) -> None:
+def test_unknown_option_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'csv' has no parameter 'delimeter'\. Did you mean 'delimiter'"):
         read_table(write(tmp_path / "a.csv", CSV), delimeter=";")
 
@@ -251,7 +251,7 @@ def test_globs_are_sorted_and_lists_keep_their_order(tmp_path: Path) -> None:
     assert table.locate(2) == f"{tmp_path / 'b.csv'}, line 2"
 
 
-def test_a_file_whose_name_looks_like_a_glob(tmp_path: Path) -> None:
+def test_file_name_that_looks_like_a_glob_is_read_as_a_file(tmp_path: Path) -> None:
     assert read_table(write(tmp_path / "a[1].csv", "q\nx\n")).strings("q").tolist() == ["x"]
 
 

@@ -74,7 +74,7 @@ def test_equal_seeds_give_equal_tables(tmp_path: Path) -> None:
     assert len({one, *others}) == 4
 
 
-def test_the_log_stays_what_it_was() -> None:
+def test_synthetic_log_does_not_change_between_versions() -> None:
     """Measured numbers in docs and configs rest on it."""
     table = read_table("train", "synthetic", queries=50)
     assert {name: table.strings(name)[0] for name in table.names} == FIRST_ROW
@@ -167,7 +167,7 @@ def test_clicks_fall_with_the_rank_at_equal_grade(splits: dict[str, Table]) -> N
     assert all(b > 1.5 * a for a, b in itertools.pairwise(rates))
 
 
-def test_without_position_bias_clicks_do_not_fall() -> None:
+def test_clicks_without_position_bias_do_not_fall_with_rank() -> None:
     flat = read_table("train", "synthetic", eta=0.0)
     top, bottom = click_rate(flat, (2,), 1, 5), click_rate(flat, (2,), 15, 60)
     assert abs(top - bottom) < 0.05
@@ -183,7 +183,7 @@ def inputs(table: Table) -> Any:
     return numbers, np.stack([table.strings(name) for name in CATEGORIES], axis=1)
 
 
-def test_learners_are_told_apart(splits: dict[str, Table]) -> None:
+def test_synthetic_data_distinguish_models(splits: dict[str, Table]) -> None:
     train, test = splits["train"], splits["test"]
     (numbers, texts), (test_numbers, test_texts) = inputs(train), inputs(test)
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1).fit(texts)

@@ -75,7 +75,7 @@ def test_missing_cells(tmp_path: Path) -> None:
     assert np.isnan(csv_table(tmp_path, "q,x\na,\nb,\n").numeric("x")).all()
 
 
-def test_unknown_columns(tmp_path: Path) -> None:
+def test_unknown_column_gets_a_suggestion(tmp_path: Path) -> None:
     table = csv_table(tmp_path, "query,price,f1\n1,2,3\n")
     for read in (table.numeric, table.strings, lambda name: table.matrix([name])):
         with pytest.raises(DataError) as error:
@@ -203,7 +203,7 @@ def test_group_by_query(ids: object) -> None:
     assert offsets.tolist() == [0, 2, 4, 5]
 
 
-def test_group_by_query_of_nothing() -> None:
+def test_group_by_query_of_an_empty_table() -> None:
     order, offsets = group_by_query([])
     assert (order.tolist(), offsets.tolist()) == ([], [0])
 

@@ -35,7 +35,7 @@ def fit(evaluation, *others, epochs=5, y=0.0):
     return model, history.history
 
 
-def test_later_callbacks_see_the_values_of_judged_epochs():
+def test_later_callbacks_see_the_values_of_evaluated_epochs():
     evaluator, seen = Counting(), Seen()
     model, history = fit(EvaluationCallback({"dev": evaluator}, every=2), seen)
     values = [{}, 1.0, {}, 2.0, 3.0]  # the last epoch is evaluated, too
@@ -44,20 +44,20 @@ def test_later_callbacks_see_the_values_of_judged_epochs():
     assert all(seen_model is model for seen_model in evaluator.models)
 
 
-def test_several_judges_and_early_stopping():
+def test_several_evaluators_and_early_stopping():
     stop = keras.callbacks.EarlyStopping("val_b_mrr_10", mode="max", patience=1)
     _, history = fit(EvaluationCallback({"a": Counting(), "b": Counting()}), stop)
     assert history["val_a_ndcg_10"] == [1, 2]  # mrr_10 does not grow
     assert history["val_b_ndcg_10"] == [1, 2]
 
 
-def test_an_epoch_without_a_finite_loss_is_not_judged():
+def test_epoch_without_a_finite_loss_is_not_evaluated():
     evaluator = Counting()
     fit(EvaluationCallback({"dev": evaluator}), epochs=1, y=np.nan)
     assert evaluator.models == []
 
 
 @pytest.mark.parametrize("every", [0, None, 1.5])
-def test_what_is_refused(every):
+def test_wrong_parameters_are_refused(every):
     with pytest.raises(UserError, match="`every` must be"):
         EvaluationCallback({}, every=every)

@@ -44,7 +44,7 @@ def peer(judged, run, names=NAMES):
 class TestRetrieval:
     @pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean"])
     @pytest.mark.parametrize("block", [7, 4096])
-    def test_like_ir_measures(self, similarity, block):
+    def test_metrics_equal_ir_measures(self, similarity, block):
         judged, model = judgments(), WordModel()
         evaluator = RetrievalEvaluator(CORPUS, QUERIES, judged, similarity=similarity, block=block)
         ours, theirs = evaluator.per_query(model), peer(judged, run_of(model, similarity))
@@ -62,7 +62,7 @@ class TestRetrieval:
         assert evaluator.rankings(model, 20) == {q: best[q][:20] for q in QUERIES}
         assert {len(found) for found in evaluator.rankings(model, 500).values()} == {130}
 
-    def test_one_block_at_a_time_in_memory(self):
+    def test_memory_holds_one_block_at_a_time(self):
         model = WordModel()
         RetrievalEvaluator(CORPUS, QUERIES, judgments(), block=50).evaluate(model)
         assert model.calls == [("anchor", 9), ("positive", 50), ("positive", 50), ("positive", 30)]
@@ -77,7 +77,7 @@ class TestRetrieval:
         with pytest.raises(UserError, match=r"`dims` must be at most the embeddings' 16. Received: dims=17"):
             RetrievalEvaluator(CORPUS, QUERIES, judged, dims=17).evaluate(wide)
 
-    def test_a_collapsed_model_gains_nothing_from_the_order_of_the_corpus(self):
+    def test_corpus_order_does_not_help_a_collapsed_model(self):
         halves = ({q: {f"d{d}": 1 for d in half} for q in QUERIES} for half in (range(65), range(65, 130)))
         found = [RetrievalEvaluator(CORPUS, QUERIES, half, [("recall", 65)]).evaluate(Collapsed()) for half in halves]
         assert [values["recall_65"] for values in found] == pytest.approx([0.5, 0.5], abs=0.15)
@@ -95,7 +95,7 @@ class TestRetrieval:
         judged = {"q3": {"d1": 0}, "q2": {"d1": 1}}
         assert RetrievalEvaluator(CORPUS, QUERIES, judged).query_ids == ["q2"]
 
-    def test_what_is_missing_is_said(self, caplog):
+    def test_missing_texts_are_counted_in_the_log(self, caplog):
         judged = {"q0": {"d1": 1, "gone": 2}, "q1": {"d2": 1}, "lost": {"d1": 1}}
         evaluator = RetrievalEvaluator(CORPUS, QUERIES, judged, [("recall", 100)])
         assert evaluator.query_ids == ["q0", "q1"]
@@ -122,7 +122,7 @@ class TestRetrieval:
             ({"dims": 0}, "`dims` must be"),
         ],
     )
-    def test_what_is_refused(self, given, message):
+    def test_wrong_parameters_are_refused(self, given, message):
         with pytest.raises(UserError, match=message) as caught:
             RetrievalEvaluator(**{"corpus": CORPUS, "queries": QUERIES, "judgments": judgments(), **given})
         assert "\n" not in str(caught.value)
@@ -138,7 +138,7 @@ class TestRetrieval:
             (lambda vectors: vectors * np.nan, "embeddings of the model must be finite. Received: nan"),
         ],
     )
-    def test_models_that_cannot_be_judged(self, change, message):
+    def test_models_that_cannot_be_evaluated_are_refused(self, change, message):
         with pytest.raises(UserError, match=message):
             RetrievalEvaluator(CORPUS, QUERIES, judgments()).evaluate(WordModel(change=change))
 
@@ -156,7 +156,7 @@ class TestReranking:
 
     @pytest.mark.parametrize("similarity", ["cosine", "manhattan"])
     @pytest.mark.parametrize("by_id", [True, False])
-    def test_like_ir_measures(self, similarity, by_id):
+    def test_metrics_equal_ir_measures(self, similarity, by_id):
         rows, *columns = self.rows()
         ids = [q for q, _, _ in rows]
         evaluator = RerankingEvaluator(*columns, query_ids=ids if by_id else None, similarity=similarity)
@@ -172,7 +172,7 @@ class TestReranking:
             np.testing.assert_allclose(values, [theirs[name][q] for q in order], atol=1e-6, err_msg=name)
         assert evaluator.evaluate(model) == pytest.approx({name: np.mean(values) for name, values in ours.items()})
 
-    def test_a_cross_encoder_scores_pairs(self):
+    def test_cross_encoder_scores_pairs(self):
         evaluator = RerankingEvaluator(["a b", "a b", "c"], ["x y", "a b z", "c c"], [0, 2, 1])
         assert evaluator.evaluate(Overlap()) == {"ndcg_10": 1, "mrr_10": 1, "map": 1}
         backwards = Overlap()
@@ -180,7 +180,7 @@ class TestReranking:
         assert evaluator.per_query(backwards)["mrr_10"].tolist() == [0.5, 1]
 
     @pytest.mark.parametrize("model", [Collapsed(), Overlap()])
-    def test_equal_scores_gain_nothing_from_the_order_of_the_rows(self, model):
+    def test_row_order_does_not_decide_between_equal_scores(self, model):
         queries = [f"q{i}" for i in range(300) for _ in range(4)]
         found = [
             RerankingEvaluator(queries, [f"d{i}" for i in range(1200)], grades * 300).evaluate(model)["mrr_10"]
@@ -188,7 +188,7 @@ class TestReranking:
         ]
         assert found == pytest.approx([25 / 48] * 2, abs=0.06)  # the mean of 1, 1/2, 1/3 and 1/4
 
-    def test_rounding_tells_nothing(self):
+    def test_rounding_errors_do_not_separate_equal_scores(self):
         evaluator = RerankingEvaluator(["a b"] * 60, ["a b " * i for i in range(1, 61)], [*range(60)])
         assert evaluator.evaluate(WordModel()) == evaluator.evaluate(Collapsed())
 
@@ -207,11 +207,11 @@ class TestReranking:
             ({"similarity": "cos"}, "`similarity` must be one of"),
         ],
     )
-    def test_what_is_refused(self, given, message):
+    def test_wrong_parameters_are_refused(self, given, message):
         with pytest.raises(UserError, match=message):
             RerankingEvaluator(**{"queries": ["a", "b"], "documents": ["c", "d"], "grades": [0, 1], **given})
 
-    def test_cross_encoders_that_cannot_be_judged(self):
+    def test_cross_encoders_that_cannot_be_evaluated_are_refused(self):
         model = Overlap()
         for scores, message in ((np.ones((2, 1)), r"Received: \[2, 1\]"), (np.array([1, np.nan]), "Received: nan")):
             model.score_pairs = lambda queries, documents, scores=scores: scores

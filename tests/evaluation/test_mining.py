@@ -104,7 +104,7 @@ class TestOutputs:
             sum(a == anchor for a, _ in PAIRS) for anchor in ANCHORS
         ]
 
-    def test_a_list_needs_a_negative(self):
+    def test_list_without_a_negative_does_not_count(self):
         assert rows_of(max_score=-1.0, output="labeled_list")[1] == []
         assert len(rows_of(max_score=-1.0, output="labeled_pair")[1]) == len(PAIRS)
 
@@ -118,7 +118,7 @@ class TestTexts:
         assert {row[:2] for row in rows} == set(pairs)
         assert len(rows) == len(set(rows))
 
-    def test_negatives_come_from_the_corpus_alone(self):
+    def test_negatives_come_only_from_the_corpus(self):
         _, rows = rows_of(pairs=[("a", "a b"), ("c", "c d")], corpus=["x", "y"], num_negatives=9)
         assert {n for _, _, n in rows} == {"x", "y"}
         _, rows = rows_of(pairs=[("a", "a b"), ("c", "c d")], corpus=None, num_negatives=9)
@@ -130,7 +130,7 @@ class TestTexts:
         assert model.calls == [("positive", 3), ("anchor", 2)]
 
 
-def test_blocks_of_anchors_change_nothing(monkeypatch):
+def test_block_size_of_anchors_does_not_change_the_result(monkeypatch):
     expected = rows_of(relative_margin=0.1)
     monkeypatch.setattr("ml4ir_losses.evaluation.mining._BLOCK", 5)
     assert rows_of(relative_margin=0.1) == expected
@@ -154,19 +154,19 @@ class TestIndices:
     def installed(self, index):
         pytest.importorskip(index)
 
-    def test_of_a_small_corpus(self, index, similarity):
+    def test_index_over_a_small_corpus_equals_exact_search(self, index, similarity):
         for params in ({"num_negatives": 4}, {"relative_margin": 0.1, "num_negatives": 100}):
             found, exact = (rows_of(index=i, similarity=similarity, **params)[1] for i in (index, "exact"))
             assert found == exact
 
-    def test_of_a_larger_corpus(self, index, similarity):
+    def test_index_over_a_larger_corpus_finds_most_of_exact_search(self, index, similarity):
         corpus = CORPUS + texts(3000, seed=5)
         found, exact = (set(rows_of(index=i, similarity=similarity, corpus=corpus)[1]) for i in (index, "exact"))
         assert len(found & exact) >= 0.7 * len(exact)
         assert len(found) == len(exact)
 
 
-def test_an_index_says_what_it_did_not_find():
+def test_index_marks_missing_neighbours():
     pytest.importorskip("faiss")
     rng = np.random.default_rng(0)
     queries, corpus = rng.normal(size=(4, 3)).astype("float32"), rng.normal(size=(3000, 3)).astype("float32")
@@ -179,7 +179,7 @@ def test_an_index_says_what_it_did_not_find():
         np.testing.assert_allclose(found[row >= 0], corpus[row[row >= 0]] @ query, atol=1e-5)
 
 
-def test_the_summary():
+def test_summary_counts_rows_and_scores():
     anchors, positives = zip(*PAIRS, strict=True)
     _, rows = mine(WordModel(), anchors, positives, CORPUS, relative_margin=0.3, range_max=9)
     summary = rows.summary  # known before the rows are read
@@ -211,7 +211,7 @@ def test_the_summary():
         ({"corpus": []}, "`corpus` must not be empty"),
     ],
 )
-def test_what_is_refused_before_anything_is_encoded(params, message):
+def test_wrong_parameters_are_refused_before_encoding(params, message):
     model = WordModel()
     with pytest.raises(UserError, match=message):
         rows_of(model=model, **params)
@@ -225,7 +225,7 @@ def test_columns_that_are_refused():
 
 
 @pytest.mark.parametrize(("index", "package"), [("hnswlib", "hnswlib"), ("faiss", "faiss-cpu")])
-def test_an_index_that_is_not_installed(index, package, monkeypatch):
+def test_missing_index_library_is_named(index, package, monkeypatch):
     monkeypatch.setitem(sys.modules, index, None)
     with pytest.raises(UserError, match=f"`index='{index}'` needs the package {package}: pip install {package}"):
         rows_of(index=index)

@@ -40,7 +40,7 @@ def test_any_block_gives_the_nearest(similarity, seed, sizes, k, block):
 
 
 @each_similarity
-def test_blocks_of_queries_change_nothing(similarity, monkeypatch):
+def test_block_size_of_queries_does_not_change_the_result(similarity, monkeypatch):
     rng = np.random.default_rng(0)
     queries, corpus = rng.normal(size=(11, 4)), rng.normal(size=(30, 4))
     expected = top_k(queries, corpus, 5, similarity, 7)
@@ -62,14 +62,14 @@ def test_row_with_row(similarity, monkeypatch):
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7])
-def test_the_first_of_equals_comes_first(block):
+def test_equal_similarities_keep_the_order_of_the_corpus(block):
     corpus = np.array([[0.0], [1.0], [1.0], [0.0], [1.0], [1.0]])
     scores, rows = top_k(np.array([[1.0]]), corpus, 3, "dot", block)
     assert rows.tolist() == [[1, 2, 4]]
     assert scores.tolist() == [[1.0, 1.0, 1.0]]
 
 
-def test_a_zero_vector_is_like_nothing():
+def test_zero_vector_has_similarity_zero():
     scores, rows = top_k(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 0.0], [2.0, 0.0]]), 2)
     assert scores.tolist() == [[0.0, 0.0], [1.0, 0.0]]
     assert rows.tolist() == [[0, 1], [1, 0]]
@@ -83,7 +83,7 @@ def test_a_zero_vector_is_like_nothing():
         ({"corpus": np.ones((4, 3))}, r"one width, \[Q, D\] and \[M, D\]. Received: \[2, 2\] and \[4, 3\]"),
     ],
 )
-def test_what_is_refused(given_, message):
+def test_wrong_parameters_are_refused(given_, message):
     with pytest.raises(UserError, match=message):
         top_k(**{"queries": np.ones((2, 2)), "corpus": np.ones((4, 2)), "k": 1, **given_})
 
@@ -96,7 +96,7 @@ class TestHardNegatives:
     def mine(self, **params):
         return hard_negatives(self.anchors, self.positives, self.corpus, self.known, **params)
 
-    def test_the_nearest_that_are_not_known(self):
+    def test_nearest_documents_leave_out_known_positives(self):
         assert self.mine().tolist() == [[1, 3, 4], [7, 6, 10]]
         assert self.mine(num_negatives=1, range_min=2).tolist() == [[4], [10]]
 
@@ -108,7 +108,7 @@ class TestHardNegatives:
         scores = np.array([self.anchors[a] @ self.corpus[row[0]] for a, row in enumerate(found)])
         assert (scores <= 0.95 * own + 1e-6).all()
 
-    def test_fewer_than_asked_for_are_marked(self):
+    def test_fewer_neighbours_than_requested_are_marked(self):
         assert self.mine(num_negatives=3, range_max=2).tolist() == [[1, 3, -1], [7, 6, -1]]
         assert (self.mine(max_score=-1.0) == -1).all()
 
@@ -136,6 +136,6 @@ class TestHardNegatives:
             ({"max_score": "high"}, "`max_score` must be a number"),
         ],
     )
-    def test_what_is_refused(self, params, message):
+    def test_wrong_parameters_are_refused(self, params, message):
         with pytest.raises(UserError, match=message):
             self.mine(**params)

@@ -22,7 +22,7 @@ def similarities(first, second, name, model=None):
 
 class TestSimilarity:
     @pytest.mark.parametrize("name", PAIR_SIMILARITIES)
-    def test_like_scipy(self, name):
+    def test_correlations_equal_scipy(self, name):
         scores = similarities(FIRST, SECOND, name) + RNG.normal(size=60)
         found = SimilarityEvaluator(FIRST, SECOND, scores.tolist(), similarities=[name]).evaluate(WordModel())
         values = similarities(FIRST, SECOND, name)
@@ -32,7 +32,7 @@ class TestSimilarity:
         }
         assert abs(found[f"spearman_{name}"]) > 0.05
 
-    def test_every_similarity_by_default(self):
+    def test_all_similarities_are_reported_by_default(self):
         found = SimilarityEvaluator(FIRST, SECOND, range(60)).evaluate(WordModel())
         assert set(found) == {f"{key}_{name}" for key in ("spearman", "pearson") for name in PAIR_SIMILARITIES}
 
@@ -45,7 +45,7 @@ class TestSimilarity:
             (FIRST, range(60), WordModel()),  # cosines of 1, but for rounding
         ],
     )
-    def test_of_what_is_all_the_same(self, second, scores, model):
+    def test_constant_scores_give_no_correlation(self, second, scores, model):
         found = SimilarityEvaluator(FIRST, second, scores, similarities=["cosine"]).evaluate(model)
         assert found == {"spearman_cosine": 0, "pearson_cosine": 0}
 
@@ -74,7 +74,7 @@ def by_every_threshold(labels, scores):
 
 class TestBinary:
     @given(rows=st.lists(st.tuples(st.integers(0, 1), st.integers(-4, 4)), min_size=2, max_size=30))
-    def test_the_best_of_all_thresholds(self, rows):
+    def test_best_threshold_equals_a_search_over_all(self, rows):
         labels, scores = np.array(rows)[:, 0], np.array(rows)[:, 1] / 2
         if labels.min() == labels.max():
             labels[0] = 1 - labels[0]
@@ -93,14 +93,14 @@ class TestBinary:
         found = binary_metrics(np.array([1, 1, 0, 0]), np.array([4.0, 3.0, 1.0, 0.0]))
         assert (found["f1"], found["f1_threshold"], found["accuracy_threshold"]) == (1, 2, 2)
 
-    def test_scores_that_tell_nothing(self):
+    def test_uninformative_scores_get_no_credit(self):
         found = binary_metrics(np.array([1, 0, 0, 0]), np.ones(4))
         assert found["ap"] == 0.25
         assert (found["accuracy"], found["recall"], found["mcc"]) == (0.75, 1, 0)
         assert 1 < found["accuracy_threshold"] < 1.001
 
     @pytest.mark.parametrize("name", PAIR_SIMILARITIES)
-    def test_names_and_similarities(self, name):
+    def test_f1_accuracy_and_precision_equal_a_loop_over_thresholds(self, name):
         labels = RNG.integers(0, 2, 60)
         second = [a if label else b for a, b, label in zip(FIRST[1:] + FIRST[:1], SECOND, labels, strict=True)]
         found = BinaryEvaluator(FIRST, second, labels.tolist(), similarities=[name]).evaluate(WordModel())
@@ -111,13 +111,13 @@ class TestBinary:
         keys = ("ap", "f1", "f1_threshold", "precision", "recall", "mcc", "accuracy", "accuracy_threshold")
         assert set(found) == {f"{key}_{name}" for key in keys}
 
-    def test_rounding_tells_nothing(self):
+    def test_rounding_errors_do_not_separate_equal_scores(self):
         found = BinaryEvaluator(
             ["a b"] * 60, ["a b " * i for i in range(1, 61)], [1, 0] * 30, similarities=["cosine"]
         ).evaluate(WordModel())
         assert (found["ap_cosine"], found["accuracy_cosine"]) == (0.5, 0.5)
 
-    def test_a_collapsed_model(self):
+    def test_collapsed_model_gets_no_credit(self):
         found = BinaryEvaluator(FIRST, SECOND, [1, 0, 0] * 20).evaluate(Collapsed())
         assert found["ap_cosine"] == pytest.approx(1 / 3)
         assert found["f1_euclidean"] == pytest.approx(0.5)
@@ -126,7 +126,7 @@ class TestBinary:
 class TestTriplets:
     @pytest.mark.parametrize("name", PAIR_SIMILARITIES)
     @pytest.mark.parametrize("margin", [0, 0.1])
-    def test_like_a_loop(self, name, margin):
+    def test_result_equals_a_loop(self, name, margin):
         found = TripletEvaluator(FIRST, SECOND, THIRD, margin=margin, similarities=[name]).evaluate(WordModel())
         near, far = similarities(FIRST, SECOND, name), similarities(FIRST, THIRD, name)
         assert found == {f"accuracy_{name}": pytest.approx(np.mean(near > far + margin))}

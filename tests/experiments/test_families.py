@@ -20,13 +20,13 @@ def test_there_is_one_of_each_family():
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_config_is_sound(name):
+def test_config_is_valid(name):
     assert check(CONFIGS / f"{name}.yaml")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_config_reaches_its_figures(name, tmp_path):
+def test_config_reaches_its_expected_metrics(name, tmp_path):
     run = train(CONFIGS / f"{name}.yaml", tmp_path / "run")
     assert run.missed == []
     metric = "similarity_spearman_cosine" if name == "embedding" else "ndcg_10"
@@ -36,6 +36,6 @@ def test_the_config_reaches_its_figures(name, tmp_path):
     assert (tmp_path / "run" / "model.keras").is_file()
 
 
-def test_the_pointwise_config_says_what_its_loss_needs():
+def test_pointwise_config_names_the_missing_parameter_of_its_loss():
     with pytest.raises(UserError, match="needs the parameter 'ordinal_size'"):
         check(CONFIGS / "pointwise.yaml", overrides=["model.loss=ordinal"])

@@ -31,7 +31,7 @@ def test_the_data_are_read_whole(config):
 
 
 @pytest.mark.slow
-def test_the_config_reaches_its_figure(config, tmp_path):
+def test_config_reaches_its_expected_metric(config, tmp_path):
     run = train(config, tmp_path / "run")
     assert run.missed == []
     assert run.metrics["test"]["ndcg_10"] > 0.745

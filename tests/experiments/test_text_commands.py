@@ -154,7 +154,7 @@ def test_predict_gives_the_classes_of_pairs(run, folder, tmp_path):
     np.testing.assert_allclose([float(r["class_0"]) + float(r["class_1"]) for r in found], 1.0, atol=1e-5)
 
 
-def test_a_ranker_embeds_nothing(run, folder, tmp_path):
+def test_encode_refuses_a_ranking_model(run, folder, tmp_path):
     from small import config as features
     from small import write_splits
 
@@ -166,7 +166,7 @@ def test_a_ranker_embeds_nothing(run, folder, tmp_path):
     assert "is the run of a ranking model, which embeds no texts" in err
 
 
-def test_judged_triplets_are_said(run, folder, tmp_path):
+def test_triplet_metrics_are_printed(run, folder, tmp_path):
     spec = config(folder, "triplet", TRIPLET, data={"test": "test.csv"})
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(spec))
     code, out, _ = run("train", tmp_path / "c.yaml", "--run-dir", tmp_path / "run")

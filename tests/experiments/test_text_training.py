@@ -72,7 +72,7 @@ CASES = {
 }
 
 
-def test_every_loss_of_embeddings_is_among_the_cases():
+def test_every_embedding_loss_has_a_case():
     assert set(CASES) == {entry.key for entry in LOSSES if entry.loss_type == "embedding"}
 
 
@@ -118,7 +118,7 @@ def test_learns_from_the_encoder_of_another_run(key, folder, teacher, tmp_path):
     assert losses[-1] < losses[0]
 
 
-def test_judges_a_corpus_beside_the_untrained_encoder(folder, tmp_path):
+def test_retrieval_is_compared_with_the_untrained_encoder(folder, tmp_path):
     from ml4ir_losses.experiments.evaluate import evaluate
     from ml4ir_losses.experiments.train import train
 
@@ -159,7 +159,7 @@ def test_gains_of_grades(folder):
         (PAIR | {"label": "score"}, "cosent", "similarity_spearman_cosine"),
     ],
 )
-def test_judges_pairs_by_their_columns(columns, loss, metric, folder, tmp_path):
+def test_evaluators_follow_from_the_columns(columns, loss, metric, folder, tmp_path):
     from ml4ir_losses.experiments.evaluate import evaluate
     from ml4ir_losses.experiments.train import train
 
@@ -375,7 +375,7 @@ def test_bad_input_gets_one_clear_line_and_leaves_no_folder(loss, changes, error
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unknown_value_to_watch_is_said_after_the_first_epoch(folder, tmp_path):
+def test_unknown_monitor_is_reported_after_the_first_epoch(folder, tmp_path):
     from ml4ir_losses.experiments.train import train
 
     stop = {"early_stopping": {"monitor": "val_similarity_spearmen_cosine"}}
@@ -385,7 +385,7 @@ def test_an_unknown_value_to_watch_is_said_after_the_first_epoch(folder, tmp_pat
         train(spec, tmp_path / "run")
 
 
-def test_rows_with_an_empty_text_are_left_out_and_said(folder, tmp_path, caplog):
+def test_rows_with_an_empty_text_are_left_out_and_counted(folder, tmp_path, caplog):
     from ml4ir_losses.experiments.experiment import prepare
 
     write(tmp_path / "train.csv", ["a", "b"], [["x y", "y"], ["x", " "], ["z", "w"], ["", "q"], ["u", "v"]])

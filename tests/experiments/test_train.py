@@ -236,7 +236,7 @@ def test_an_early_epoch_is_the_best_only_if_no_later_one_is_reached():
     assert best_epochs([0.9, 0.5, float("nan"), 0.3], start_from_epoch=2) == (3, 0.3, [])
 
 
-def test_a_diverging_run_fails_with_advice(folder, tmp_path):
+def test_diverging_run_fails_with_advice(folder, tmp_path):
     sections = {"model": {"loss": {"softmax_cross_entropy": 1e38}, "optimizer": {"key": "sgd", "learning_rate": 1e38}}}
     with pytest.raises(RunError, match=r"lower model.optimizer.learning_rate"):
         train(config(folder, training={"epochs": 5}, **sections), tmp_path / "run")

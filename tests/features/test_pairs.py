@@ -107,12 +107,12 @@ def test_a_missing_column_is_named(lacking):
         ({"scope": "query"}, "scope"),
     ],
 )
-def test_a_config_that_cannot_be(pair, message):
+def test_invalid_config_is_refused(pair, message):
     with pytest.raises(ValueError, match=message):
         features(**pair)
 
 
-def test_one_pair_is_enough():
+def test_single_pair_can_be_encoded():
     pair = features().inputs[0].model_dump()
     with pytest.raises(ValueError, match="only one input can be of type text_pair"):
         FeatureConfig.model_validate({"inputs": [pair, {**pair, "name": "other"}]})
@@ -123,7 +123,7 @@ def test_a_query_that_leaves_no_room_is_refused():
         tokenizer(8, 7)
 
 
-def test_a_preset_that_is_not_there(tmp_path):
+def test_missing_preset_is_named(tmp_path):
     pytest.importorskip("keras_hub")
     data = table(q=["a"], title=["b"], text=["c"])
     fitted = fit_inputs(features(preset=str(tmp_path / "nowhere")), data)

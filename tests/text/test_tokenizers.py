@@ -57,7 +57,7 @@ def test_prefixes_are_of_letters_and_not_of_bytes():
 
 @in_graph
 @each_reading
-def test_the_graph_gives_the_same_ids(reading):
+def test_graph_gives_the_same_ids_as_python(reading):
     tokenizer = WordTokenizer.fit(TEXTS[::2], 100, 9, **reading)
     np.testing.assert_array_equal(np.asarray(tokenizer(np.array(TEXTS, object))), tokenizer.padded(TEXTS))
     assert (tokenizer.padded(TEXTS) > 1).any()
@@ -66,14 +66,14 @@ def test_the_graph_gives_the_same_ids(reading):
 @in_graph
 @each_reading
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=8))
-def test_the_graph_gives_the_same_words(reading, texts):
+def test_graph_gives_the_same_words_as_python(reading, texts):
     found = split_strings(np.array([text.encode() for text in texts], object), **reading).to_list()
     assert [[word.decode() for word in words] for words in found] == [split_words(text, **reading) for text in texts]
 
 
 @in_graph
 @pytest.mark.parametrize("punctuation", ["strip", "split"])
-def test_the_graph_ends_words_at_the_same_characters(punctuation):
+def test_graph_splits_words_at_the_same_characters(punctuation):
     """Every character of Unicode 3.2, which Python, RE2 and ICU all know."""
     letters = [chr(n) for n in range(0x20000) if unicodedata.ucd_3_2_0.category(chr(n)) not in ("Cn", "Cs", "Co")]
     texts = [f"A{letter}b" for letter in letters]
@@ -89,7 +89,7 @@ def test_the_graph_ends_words_at_the_same_characters(punctuation):
 
 @in_graph
 @each_reading
-def test_it_comes_back(reading, tmp_path):
+def test_tokenizer_survives_saving_and_loading(reading, tmp_path):
     import tensorflow as tf
 
     strings = keras.Input((), dtype="string")
@@ -105,7 +105,7 @@ def test_it_comes_back(reading, tmp_path):
     np.testing.assert_array_equal(np.asarray(served), expected)
 
 
-def test_without_options_it_reads_as_text_features_do():
+def test_default_tokenizer_reads_words_as_text_features_do():
     config = WordTokenizer(["boundarylayer"], 4).get_config()
     del config["punctuation"], config["prefix_length"]
     assert WordTokenizer.from_config(config).ids("Boundary-layer flow") == [2, 1]
@@ -123,7 +123,7 @@ def test_words_of_few_texts_are_unknown():
     assert fit(texts, 10, 5, min_count=2, prefix_length=1).vocabulary == ["f", "h"]
 
 
-def test_the_section_of_a_config():
+def test_config_section_builds_the_tokenizer():
     assert TokenizerConfig().model_dump(exclude={"max_vocabulary", "max_length"}) == {
         "min_count": 1,
         "punctuation": "split",
@@ -142,6 +142,6 @@ def test_the_section_of_a_config():
         ({"prefix_length": True}, "`prefix_length` must be None or a whole number of at least 1"),
     ],
 )
-def test_what_cannot_be(params, message):
+def test_wrong_parameters_are_refused(params, message):
     with pytest.raises(UserError, match=message):
         WordTokenizer(["a"], 4, **params)
