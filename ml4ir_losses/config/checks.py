@@ -1,4 +1,4 @@
-"""Checks of a config with features beyond its types: keys, parameters, and what must fit together."""
+"""Checks of a feature config beyond its types: keys, parameters and consistency between sections."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def metric_name(spec: Spec) -> str:
 
 
 def check(path: str, action: Any) -> Any:
-    """What the action returns; `ConfigError` with the path of the section for what is wrong with it."""
+    """The result of the action; its errors become a `ConfigError` with the path of the section."""
     try:
         return action()
     except UserError as error:
         raise ConfigError(f"{path}: {error}") from None
-    except (TypeError, AttributeError) as error:  # a value of a kind that nobody expects there
+    except (TypeError, AttributeError) as error:  # a value of an unexpected type
         raise ConfigError(f"{path}: cannot be used ({error}).") from None
 
 
 def check_config(config: Config) -> None:
-    """Raises `ConfigError`, with the path, for an unknown key, a wrong parameter or what does not fit together."""
+    """Raises `ConfigError`, with the path, for an unknown key, a wrong parameter or inconsistent sections."""
     model = config.model
     loss, propensity = model.loss_and_propensity()
     check("model.loss", lambda: get_loss(loss))
@@ -55,9 +55,9 @@ def check_config(config: Config) -> None:
     if config.data.format is not None:
         check("data.format", lambda: READERS[config.data.format or ""])
     names = [metric_name(spec) for spec in model.metrics]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ConfigError(f"model.metrics: two metrics are called {twice!r}; their key and topn must differ.")
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
+        raise ConfigError(f"model.metrics: two metrics are called {duplicate!r}; their key and topn must differ.")
     for split, expected in config.expected_metrics.items():
         if not config.data.paths(split):
             raise ConfigError(f"expected_metrics.{split}: data.{split} is not given.")
@@ -72,7 +72,7 @@ def check_config(config: Config) -> None:
 
 
 def check_metric(spec: Spec) -> None:
-    """Raises `UserError` for an unknown metric or parameter, or a value that it does not allow."""
+    """Raises `UserError` for an unknown metric or parameter, or an invalid value."""
     key, params = split_spec("metric", spec)
     if isinstance(METRICS[key].target, type):
         raise UserError(f"The metric {key!r} is a Keras class, for model.compile; a config takes metric functions.")
@@ -80,25 +80,25 @@ def check_metric(spec: Spec) -> None:
 
 
 def check_architecture(spec: Spec, reads: str) -> None:
-    """Raises `UserError` for an unknown architecture or parameter, or one that reads other data."""
+    """Raises `UserError` for an unknown architecture or parameter, or one that reads another kind of data."""
     key, params = split_spec(ARCHITECTURES.kind, spec)
     entry = ARCHITECTURES[key]
-    own = entry.trait("reads", "features")
-    if own != reads:
-        wanted = {"features": "a config with features", "texts": "data.columns, and no features"}
-        raise UserError(f"{key!r} reads {own}: it needs {wanted[own]}.")
+    kind = entry.trait("reads", "features")
+    if kind != reads:
+        needs = {"features": "a config with features", "texts": "data.columns, and no features"}
+        raise UserError(f"{key!r} reads {kind}: it needs {needs[kind]}.")
     entry.check_parameters(ARCHITECTURES.kind, params)
 
 
 def encoder_of(architecture: Spec) -> Spec | None:
-    """The encoder of a checked architecture; None for one without the parameter `encoder`."""
+    """The encoder of a checked architecture; None if it has no parameter `encoder`."""
     key, params = split_spec(ARCHITECTURES.kind, architecture)
     spec: Spec | None = {**ARCHITECTURES[key].parameters, **params}.get("encoder")
     return spec
 
 
 def check_encoder(architecture: Spec) -> None:
-    """Raises `UserError` for an unknown encoder, or a parameter of it."""
+    """Raises `UserError` for an unknown encoder or encoder parameter."""
     encoder = encoder_of(architecture)
     if encoder is not None:
         key, params = split_spec(ENCODERS.kind, encoder)

@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a config, in one line with the path of the key."""
+"""Pydantic errors as one line with the path of the key."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _TAGS = {
 
 
 def path_of(location: Sequence[Any]) -> str:
-    """The path of a key, without the parts that only tell which member of a union pydantic tried."""
+    """The path of a key, without the union members that pydantic inserts."""
     parts = [part for i, part in enumerate(location) if not (i and part in _TAGS)]
     parts = [p for p in parts if not (isinstance(p, str) and ("[" in p or p in ("str", "float", "bool", "int")))]
     return ".".join(str(part) for part in parts) or "config"
 
 
 def explain(error: Any, root: type[BaseModel]) -> str:
-    """One line for one pydantic error."""
+    """A pydantic error as one line."""
     path, kind, received = path_of(error["loc"]), error["type"], error.get("input")
     if kind == "extra_forbidden":
         return f"{path}: " + unknown(str(error["loc"][-1]), _section(error["loc"][:-1], root))
@@ -53,7 +53,7 @@ def explain(error: Any, root: type[BaseModel]) -> str:
 
 
 def _section(location: Sequence[Any], root: type[BaseModel]) -> list[str]:
-    """The keys that the section at this place of the config takes."""
+    """The keys of the section at a location in the config."""
     kinds: list[type[BaseModel]] = [root]
     for part in location:
         step: list[type[BaseModel]] = []

@@ -1,4 +1,4 @@
-"""The config: one YAML, checked by pydantic before anything slow is imported."""
+"""Loads a config from YAML and checks it before anything slow is imported."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ DATA_SOURCES = (
     "retrieval",
     "reranking",
 )
-"""The keys of the data section that say which data are read; the others say how."""
+"""The keys of the data section that select which data are read."""
 
 
 def load_config(
     source: str | Path | Mapping[str, Any] | AnyConfig, overrides: Iterable[str] = (), seed: int | None = None
 ) -> AnyConfig:
-    """The checked config of a YAML file or a mapping: a `TextConfig` where it names columns of text, else a `Config`.
+    """The checked config of a YAML file or a mapping: a `TextConfig` if it names text columns, else a `Config`.
 
     Args:
         source: a path, or the config itself.
         overrides: `a.b.c=value` strings, the value in YAML.
-        seed: stands in for `training.seed`.
+        seed: overrides `training.seed`.
 
     Raises:
         ConfigError: one line per wrong key, with its path, what is allowed and the nearest match.
@@ -70,9 +70,9 @@ def load_config(
         config = kind.model_validate(raw)
     except ValidationError as error:
         errors = error.errors()
-        if len(errors) > 1:  # a mapping that is no valid clip is not meant as one of the plain transforms
+        if len(errors) > 1:  # an invalid clip mapping is not meant as a named transform
             errors = [e for e in errors if not (e["type"] == "literal_error" and isinstance(e["input"], dict))]
-        lines = {path_of(e["loc"]): explain(e, kind) for e in reversed(errors)}  # of a union's errors, the first
+        lines = {path_of(e["loc"]): explain(e, kind) for e in reversed(errors)}  # the first error of a union
         raise ConfigError("\n".join(reversed(lines.values()))) from None
     if isinstance(config, TextConfig):
         check_text_config(config)
@@ -82,7 +82,7 @@ def load_config(
 
 
 def _replace_data(overrides: Sequence[str]) -> bool:
-    """True where overrides name other data, and no metrics that are expected of these."""
+    """True if the overrides replace the data but not `expected_metrics`."""
     paths = [override.partition("=")[0].strip().split(".") for override in overrides]
     replaced = any(path[0] == "data" and (len(path) == 1 or path[1] in DATA_SOURCES) for path in paths)
     return replaced and all(path[0] != "expected_metrics" for path in paths)
@@ -95,12 +95,12 @@ def _kind(raw: Any) -> type[Config] | type[TextConfig]:
 
 
 def _include(raw: dict[str, Any], where: Path) -> None:
-    """Puts the sections that are given as paths in place."""
+    """Replaces sections given as paths by the content of these files."""
     for section in ("features", "model"):
         if isinstance(raw.get(section), str):
             raw[section] = read_yaml(where / raw[section])
 
 
 def dump_config(config: AnyConfig) -> str:
-    """The config as YAML, every default written out."""
+    """The config as YAML, including all defaults."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

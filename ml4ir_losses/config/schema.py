@@ -1,4 +1,4 @@
-"""The sections of a config that every experiment has, and those of documents with features."""
+"""The sections of a feature config, and those shared with text configs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _METRICS: tuple[Spec, ...] = ({"key": "ndcg", "topn": 10}, {"key": "mrr"})
 
 
 def or_string(schema: dict[str, Any]) -> None:
-    """Lets the JSON schema of a section take the short form, a key or the path of a file."""
+    """Extends the JSON schema of a section by its short form, a key or the path of a file."""
     section = dict(schema)
     schema.clear()
     schema["anyOf"] = [section, {"type": "string"}]
 
 
 def reads_features(entry: Entry) -> bool:
-    """True for an architecture of documents with features."""
+    """True for an architecture that reads features."""
     return bool(entry.trait("reads", "features") == "features")
 
 
-def ranks_documents(entry: Entry) -> bool:
-    """True for a loss of ranked documents."""
+def is_ranking_loss(entry: Entry) -> bool:
+    """True for a ranking loss."""
     return entry.loss_type != "embedding"
 
 
@@ -36,12 +36,12 @@ _PROPENSITY: dict[str, dict[str, Any]] = {"propensity": {"description": "inverse
 _AUX: dict[str, dict[str, Any]] = {
     **_PROPENSITY,
     "weight": {"type": "number", "minimum": 0, "default": 1.0},
-    "label": {"type": ["string", "null"], "description": "column of its labels; that of the model when left out"},
+    "label": {"type": ["string", "null"], "description": "label column; the main label if omitted"},
 }
 
 
 null_is_empty = BeforeValidator(lambda value: {} if value is None else value)
-"""Lets a mapping be taken away with `--set key=null`."""
+"""Allows `--set key=null` to clear a mapping."""
 
 
 class Strict(BaseModel):
@@ -51,24 +51,26 @@ class Strict(BaseModel):
 
 
 class DataConfig(Strict):
-    """Where the documents come from, and how they are batched."""
+    """Data files and batching."""
 
-    format: str | None = Field(None, description="svmlight, csv, synthetic; guessed from the ending when left out")
+    format: str | None = Field(
+        None, description="svmlight, csv, synthetic; inferred from the file extension if omitted"
+    )
     directory: str | None = Field(None, description="folder to which the paths below are relative")
     train: str | list[str] = Field(min_length=1, description="a path, a glob or a list")
     validation: str | list[str] | None = None
     test: str | list[str] | None = None
     options: dict[str, Any] = Field(default_factory=dict, description="parameters of the reader")
     batch_size: int = Field(32, ge=1, description="queries per batch")
-    max_list_size: int | None = Field(None, ge=1, description="documents per query; the others are dropped")
+    max_list_size: int | None = Field(None, ge=1, description="maximum number of documents per query")
     truncation: Literal["first", "random", "keep_relevant"] = Field(
-        "first", description="which documents stay; random and keep_relevant hold for training only"
+        "first", description="which documents are kept; random and keep_relevant apply to training only"
     )
     shuffle: bool = True
-    bucketing: bool = Field(True, description="batch queries of like length in training")
+    bucketing: bool = Field(True, description="batch queries of similar list length in training")
 
     def paths(self, split: str) -> list[str]:
-        """The paths of a split, below `directory`; empty when the split is not given."""
+        """The paths of a split, below `directory`; empty if the split is not given."""
         value = getattr(self, split)
         paths = [] if value is None else [value] if isinstance(value, str) else value
         return [str(Path(self.directory, p)) for p in paths] if self.directory else list(paths)
@@ -82,7 +84,7 @@ class ClipTransform(Strict):
     max: float | None = None
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _check_order(self) -> Self:
         if self.min is None and self.max is None:
             raise ValueError("clip needs min, max or both")
         if self.min is not None and self.max is not None and self.min > self.max:
@@ -95,43 +97,47 @@ Scope = Literal["document", "query"]
 
 
 class NumericInput(Strict):
-    """Numbers; `name` may be a glob over columns."""
+    """Numeric columns; `name` may be a glob."""
 
     name: str
     type: Literal["numeric"]
     scope: Scope = "document"
     transforms: list[Transform] = Field(default_factory=list)
-    missing: Literal["mean", "median", "zero"] | float = Field("median", description="what an empty cell becomes")
-    missing_indicator: bool = Field(False, description="add a 0/1 column that says which cells were empty")
+    missing: Literal["mean", "median", "zero"] | float = Field(
+        "median", description="value that replaces an empty cell"
+    )
+    missing_indicator: bool = Field(False, description="add a 0/1 column that marks empty cells")
     query_rank: bool = Field(False, description="add each column's rank among the query's documents, -1/2 to 1/2")
 
     @model_validator(mode="after")
-    def _ranks_documents(self) -> Self:
+    def _check_query_rank(self) -> Self:
         if self.query_rank and self.scope == "query":
             raise ValueError("query_rank ranks the documents of a query: it needs scope document")
         return self
 
 
 class CategoricalInput(Strict):
-    """A category by embedding."""
+    """A categorical column, embedded."""
 
     name: str
     type: Literal["categorical"]
     scope: Scope = "document"
     encoding: Literal["vocabulary", "hash"] = "vocabulary"
-    max_vocabulary: int = Field(10_000, ge=1, description="most frequent values kept; the rest share one row")
-    num_buckets: int = Field(1_000, ge=2, description="rows of the embedding with encoding: hash")
+    max_vocabulary: int = Field(
+        10_000, ge=1, description="number of most frequent values kept; the others share one embedding"
+    )
+    num_buckets: int = Field(1_000, ge=2, description="number of embeddings for encoding: hash")
     embedding_dim: int = Field(16, ge=1)
 
 
 class TextInput(Strict):
-    """A text by the mean of its words' embeddings."""
+    """A text column, embedded as the mean of its word embeddings."""
 
     name: str
     type: Literal["text"]
     scope: Scope = "document"
     max_vocabulary: int = Field(10_000, ge=2)
-    max_length: int = Field(32, ge=1, description="words read")
+    max_length: int = Field(32, ge=1, description="maximum number of words")
     embedding_dim: int = Field(16, ge=1)
 
 
@@ -140,18 +146,18 @@ class TextPairInput(Strict):
 
     name: str
     type: Literal["text_pair"]
-    query: str = Field(description="column of the query's text; the first row of a query counts")
-    document: str | list[str] = Field(description="column of the document's text, or several, joined by a space")
+    query: str = Field(description="column of the query text; read from the first row of a query")
+    document: str | list[str] = Field(description="column of the document text, or several columns, joined by a space")
     max_vocabulary: int = Field(20_000, ge=2)
-    max_length: int = Field(256, ge=4, description="tokens of a sequence; the document is cut")
+    max_length: int = Field(256, ge=4, description="maximum number of tokens; the document is truncated")
     max_query_length: int | None = Field(
-        None, ge=1, description="tokens of the query; when left out a quarter of max_length"
+        None, ge=1, description="maximum number of query tokens; a quarter of max_length if omitted"
     )
-    preset: str | None = Field(None, description="folder of a KerasHub preset whose tokenizer makes the tokens")
+    preset: str | None = Field(None, description="folder of a KerasHub preset whose tokenizer is used")
 
     @property
     def scope(self) -> Scope:
-        """Every document has a sequence of its own."""
+        """One token sequence per document."""
         return "document"
 
     @property
@@ -161,11 +167,11 @@ class TextPairInput(Strict):
 
     @property
     def query_length(self) -> int:
-        """Tokens of the query that are read."""
+        """Maximum number of query tokens."""
         return self.max_query_length or self.max_length // 4
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _check_lengths(self) -> Self:
         if len(self.columns) < 2:
             raise ValueError("document names no column")
         if self.name in self.columns:
@@ -182,29 +188,27 @@ InputConfig = Annotated[NumericInput | CategoricalInput | TextInput | TextPairIn
 
 
 class FeatureConfig(Strict):
-    """Which columns are what."""
+    """The roles of the columns."""
 
     query_id: str = "query_id"
     label: str = "label"
     document_id: str | None = None
     weight: str | None = Field(None, description="column of document weights")
-    query_weight: str | None = Field(None, description="column of query weights; the first row of a query counts")
+    query_weight: str | None = Field(None, description="column of query weights; read from the first row of a query")
     positions: str | None = Field(None, description="column of the 1-based ranks at which documents were shown")
-    confidence: str | None = Field(
-        None, description="column of how sure a label is, 0 to 1; prob_margin_ranking reads it"
-    )
+    confidence: str | None = Field(None, description="column of label confidences, 0 to 1, for prob_margin_ranking")
     inputs: list[InputConfig] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _once(self) -> Self:
+    def _check_inputs(self) -> Self:
         if self.weight and self.query_weight:
             raise ValueError("give weight or query_weight, not both")
         names = [i.name for i in self.inputs]
         if "mask" in names:
             raise ValueError("an input cannot be called 'mask': the padding mask travels under that name")
-        twice = next((n for n in names if names.count(n) > 1), None)
-        if twice is not None:
-            raise ValueError(f"the input {twice!r} is given twice")
+        duplicate = next((n for n in names if names.count(n) > 1), None)
+        if duplicate is not None:
+            raise ValueError(f"the input {duplicate!r} is given twice")
         if sum(i.type == "text_pair" for i in self.inputs) > 1:
             raise ValueError("only one input can be of type text_pair")
         if all(i.scope == "query" for i in self.inputs):
@@ -213,18 +217,18 @@ class FeatureConfig(Strict):
 
     @property
     def roles(self) -> set[str]:
-        """The columns with a role of their own, which no glob of an input takes."""
+        """The columns that have a role and are therefore excluded from input globs."""
         roles = (self.document_id, self.weight, self.query_weight, self.positions, self.confidence)
         return {name for name in (self.query_id, self.label, *roles) if name}
 
 
 class AuxLoss(BaseModel):
-    """A further loss on the same scores; parameters of the loss stand beside the keys."""
+    """An auxiliary loss on the same scores; its parameters are given beside these keys."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     key: str
     weight: float = Field(1.0, ge=0)
-    label: str | None = Field(None, description="column of its labels; that of the model when left out")
+    label: str | None = Field(None, description="label column; the main label if omitted")
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -233,7 +237,7 @@ class AuxLoss(BaseModel):
 
 
 class OptimizerConfig(BaseModel):
-    """A Keras optimizer; its other parameters stand beside the key."""
+    """A Keras optimizer; its other parameters are given beside the key."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     key: str = "adam"
@@ -241,7 +245,7 @@ class OptimizerConfig(BaseModel):
 
 
 class ConstantSchedule(Strict):
-    """The optimizer's learning rate throughout."""
+    """A constant learning rate."""
 
     key: Literal["constant"]
 
@@ -259,13 +263,13 @@ class CosineSchedule(Strict):
     """Half a cosine down to alpha times the learning rate, after a linear warm-up."""
 
     key: Literal["cosine"]
-    decay_steps: int | None = Field(None, ge=1, description="the whole training when left out")
-    alpha: float = Field(0.0, ge=0, le=1, description="share of the learning rate that stays at the end")
+    decay_steps: int | None = Field(None, ge=1, description="the whole training if omitted")
+    alpha: float = Field(0.0, ge=0, le=1, description="final learning rate as a fraction of the initial one")
     warmup_steps: int = Field(0, ge=0)
 
 
 class PlateauSchedule(Strict):
-    """The learning rate times factor when the monitored value stands still for `patience` epochs."""
+    """The learning rate times factor if the monitored value has not improved for `patience` epochs."""
 
     key: Literal["plateau"]
     factor: float = Field(0.5, gt=0, lt=1)
@@ -274,13 +278,13 @@ class PlateauSchedule(Strict):
 
 
 class CyclicSchedule(Strict):
-    """The learning rate up and down between two bounds; the optimizer's own is not used."""
+    """A learning rate that cycles between two bounds; replaces that of the optimizer."""
 
     key: Literal["cyclic"]
     type: Literal["triangular", "triangular2", "exponential"] = "triangular"
     initial_learning_rate: float = Field(1e-3, gt=0)
     maximal_learning_rate: float = Field(1e-2, gt=0)
-    step_size: int = Field(10, ge=1, description="batches of half a cycle")
+    step_size: int = Field(10, ge=1, description="number of batches per half cycle")
     gamma: float = Field(1.0, gt=0, le=1)
 
 
@@ -291,14 +295,14 @@ Schedule = Annotated[
 
 
 class OptimizedModel(Strict):
-    """How a model is optimized."""
+    """Optimizer and learning-rate schedule of a model."""
 
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig, json_schema_extra=or_string)
     lr_schedule: Schedule = Field(default_factory=lambda: ConstantSchedule(key="constant"), json_schema_extra=or_string)
 
     @field_validator("optimizer", "lr_schedule", mode="before")
     @classmethod
-    def _key_alone(cls, value: Any) -> Any:
+    def _expand_key(cls, value: Any) -> Any:
         return {"key": value} if isinstance(value, str) else value
 
 
@@ -307,26 +311,26 @@ class ModelConfig(OptimizedModel):
 
     architecture: Spec = Field("dnn", json_schema_extra=keys_of(ARCHITECTURES, reads_features))
     loss: Spec = Field(
-        description="a key, its parameters beside it",
-        json_schema_extra=keys_of(LOSSES, ranks_documents, _PROPENSITY, weighted_sums),
+        description="a key with its parameters",
+        json_schema_extra=keys_of(LOSSES, is_ranking_loss, _PROPENSITY, weighted_sums),
     )
-    aux_losses: list[AuxLoss] = Field(default_factory=list, json_schema_extra=keys_of(LOSSES, ranks_documents, _AUX))
+    aux_losses: list[AuxLoss] = Field(default_factory=list, json_schema_extra=keys_of(LOSSES, is_ranking_loss, _AUX))
     metrics: list[Spec] = Field(
         default_factory=lambda: list(_METRICS), min_length=1, json_schema_extra=keys_of(METRICS)
     )
 
     @field_validator("aux_losses", mode="before")
     @classmethod
-    def _keys_alone(cls, value: Any) -> Any:
+    def _expand_keys(cls, value: Any) -> Any:
         return [{"key": v} if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
 
     def loss_and_propensity(self) -> tuple[Spec, Any]:
-        """The main loss, and the propensity model that stands beside its parameters."""
+        """The main loss, and the propensity model given with it."""
         return pop_propensity(self.loss)
 
     @property
     def min_label(self) -> float:
-        """Documents whose main label is below it are padding, for the loss and the metrics."""
+        """The label below which a document is padding for the loss and the metrics."""
         from ml4ir_losses.losses.factory import get_loss
 
         limit = get_loss(self.loss_and_propensity()[0]).min_label
@@ -334,16 +338,16 @@ class ModelConfig(OptimizedModel):
 
 
 class EarlyStopping(Strict):
-    """When to stop."""
+    """Early stopping."""
 
-    monitor: str | None = Field(None, description="val_<metric>; that of the first metric when left out")
+    monitor: str | None = Field(None, description="val_<metric>; the first metric if omitted")
     patience: int = Field(10, ge=1)
     min_delta: float = Field(0.0, ge=0)
-    start_from_epoch: int = Field(0, ge=0, description="epochs that are too early to be the best")
+    start_from_epoch: int = Field(0, ge=0, description="number of initial epochs that cannot be the best")
 
 
 class TrainingConfig(Strict):
-    """How long, from where, and with what precision."""
+    """Epochs, early stopping, seed, initial model and precision."""
 
     epochs: int = Field(50, ge=1)
     early_stopping: EarlyStopping | None = None
@@ -361,7 +365,7 @@ def pop_propensity(spec: Spec) -> tuple[Spec, Any]:
 
 
 class Config(Strict):
-    """One runnable experiment on documents with features."""
+    """An experiment on documents with features."""
 
     name: str = Field("run", pattern=r"^[\w.-]+$")
     data: DataConfig

@@ -1,4 +1,4 @@
-"""JSON schemas of what a config names by key, with the parameters of every key: an editor completes and marks them."""
+"""JSON schemas of the registry keys in a config and their parameters, for completion and checks in an editor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ml4ir_losses.core.registry import ENCODERS, LAMBDA_WEIGHTS, WEIGHTING_SCHEM
 
 Schema = dict[str, Any]
 NESTED = {"encoder": ENCODERS, "lambda_weight": LAMBDA_WEIGHTS, "weighting_scheme": WEIGHTING_SCHEMES}
-"""Parameters that are themselves a key with parameters."""
+"""Parameters whose value is itself a key with parameters."""
 
 
 def names_of(entries: Iterable[Entry]) -> list[str]:
@@ -18,7 +18,7 @@ def names_of(entries: Iterable[Entry]) -> list[str]:
 
 
 def spec_schema(entries: Iterable[Entry], beside: Mapping[str, Schema] | None = None) -> list[Schema]:
-    """The two forms of a spec: a key, or `{key: ..., <parameters>}`, with further properties that may stand beside."""
+    """The two forms of a spec: a key, or `{key: ..., <parameters>}`, with further properties beside the parameters."""
     known = list(entries)
     by_key = [
         {"if": {"properties": {"key": {"enum": names_of([entry])}}}, "then": _parameters(entry, beside or {})}
@@ -33,8 +33,8 @@ def _parameters(entry: Entry, beside: Mapping[str, Schema]) -> Schema:
     properties: Schema = {"key": {}, **beside, **schema["properties"]}
     for name, registry in NESTED.items():
         if name in properties:
-            nothing = [{"type": "null"}] if entry.parameters[name] is None else []
-            properties[name] = {**properties[name], "anyOf": [*spec_schema(registry), *nothing]}
+            null_form = [{"type": "null"}] if entry.parameters[name] is None else []
+            properties[name] = {**properties[name], "anyOf": [*spec_schema(registry), *null_form]}
             properties[name].pop("type", None)
     return {**schema, "properties": properties, "additionalProperties": entry.open_ended}
 
@@ -45,28 +45,28 @@ def keys_of(
     beside: Mapping[str, Schema] | None = None,
     more: Callable[[list[str]], list[Schema]] = lambda names: [],
 ) -> Callable[[Schema], None]:
-    """Extends the JSON schema of a spec, or of a list of specs, by the entries of a registry.
+    """Function that extends the JSON schema of a spec, or of a list of specs, by registry entries.
 
     Args:
         registry: the keys.
-        fits: which entries are allowed there.
-        beside: further properties that may stand beside the parameters.
-        more: further forms, from the names.
+        fits: whether an entry is allowed.
+        beside: further properties allowed beside the parameters.
+        more: further schemas, given the names.
     """
 
     def extend(schema: Schema) -> None:
         spec = schema["items"] if schema.get("type") == "array" else schema
-        nothing = [form for form in spec.get("anyOf", ()) if form == {"type": "null"}]
+        null_form = [form for form in spec.get("anyOf", ()) if form == {"type": "null"}]
         entries = [entry for entry in registry if fits(entry)]
         for replaced in ("$ref", "type"):
             spec.pop(replaced, None)
-        spec["anyOf"] = [*spec_schema(entries, beside), *more(names_of(entries)), *nothing]
+        spec["anyOf"] = [*spec_schema(entries, beside), *more(names_of(entries)), *null_form]
 
     return extend
 
 
 def weighted_sums(names: list[str]) -> list[Schema]:
-    """`{loss: weight, ...}`, and the form in which a saved model has it."""
+    """`{loss: weight, ...}`, and the form stored in a saved model."""
     weight = {"type": "number", "minimum": 0}
     pairs = {"type": "array", "items": {"type": "array"}}
     return [

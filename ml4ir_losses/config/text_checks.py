@@ -1,4 +1,4 @@
-"""What pydantic does not see in a config of texts: keys, parameters, and what must fit together."""
+"""Checks of a text config beyond its types: keys, parameters and consistency between sections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from ml4ir_losses.config.checks import check, check_architecture, check_encoder
 from ml4ir_losses.config.schema import Spec
-from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig
+from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextModelConfig
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, READERS, Entry, split_spec
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase
@@ -14,69 +14,71 @@ from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.metrics.retrieval import check_metrics
 
 
-def loss_of(config: TextConfig, one: DatasetConfig) -> Any:
+def loss_of(model: TextModelConfig, dataset: DatasetConfig) -> Any:
     """The loss of a data set.
 
     Raises:
         UserError: for an unknown loss, a wrong parameter, or none at all.
     """
-    spec = one.loss if one.loss is not None else config.model.loss
+    spec = dataset.loss if dataset.loss is not None else model.loss
     if spec is None:
         raise UserError("is missing: give model.loss, or a loss for each of data.datasets.")
     loss = get_loss(spec)
     if not isinstance(loss, EmbeddingLossBase):
         raise UserError(
-            f"{loss.key!r} is a loss of ranked documents; texts by column take an embedding loss. For a "
+            f"{loss.key!r} is a ranking loss; text columns need an embedding loss. For a "
             "cross-encoder give features with an input of type text_pair."
         )
     return loss
 
 
-def batching_of(one: DatasetConfig, loss: Any) -> Any:
-    """The batching of a data set; the one that suits the loss where none is given."""
-    return BATCHINGS.create(one.batching if one.batching is not None else loss.default_batching("label" in one.columns))
+def batching_of(dataset: DatasetConfig, loss: Any) -> Any:
+    """The batching of a data set; the default of its loss if none is given."""
+    return BATCHINGS.create(
+        dataset.batching if dataset.batching is not None else loss.default_batching("label" in dataset.columns)
+    )
 
 
 def retrieval_metrics(specs: list[Spec]) -> list[tuple[str, int | None]]:
-    """(key, topn) of each metric; `UserError` for one that does not exist."""
-    found = []
+    """(key, topn) of each metric; `UserError` for an unknown dataset."""
+    metrics = []
     for spec in specs:
         key, params = split_spec("metric", spec)
         wrong = next((name for name in params if name != "topn"), None)
         if wrong is not None:
             raise UserError(f"metric {key!r} has no parameter {wrong!r}. It takes: topn.")
-        found.append((key, params.get("topn")))
-    check_metrics(found)
-    return found
+        metrics.append((key, params.get("topn")))
+    check_metrics(metrics)
+    return metrics
 
 
-def trains(architecture: Entry, head: str) -> bool:
-    """True where an architecture trains losses of a head; one without the trait `heads` gives plain embeddings."""
+def supports_head(architecture: Entry, head: str) -> bool:
+    """True if an architecture supports the head of a loss; without the trait `heads`, all heads but the decoder."""
     return head in architecture.trait("heads", ("", "cosine", "squared_distance", "pair"))
 
 
 def _check_head(architecture: Spec, loss: Any) -> None:
     """Raises `UserError` for a loss that needs another architecture."""
     key, _ = split_spec("architecture", architecture)
-    if not trains(ARCHITECTURES[key], loss.head):
-        fitting = [e.key for e in ARCHITECTURES.own() if e.trait("reads") == "texts" and trains(e, loss.head)]
+    if not supports_head(ARCHITECTURES[key], loss.head):
+        fitting = [e.key for e in ARCHITECTURES.own() if e.trait("reads") == "texts" and supports_head(e, loss.head)]
         raise UserError(f"{loss.key!r} needs model.architecture {' or '.join(map(repr, fitting))}. Received: {key!r}.")
     if loss.every_layer and not ARCHITECTURES[key].takes("every_layer"):
         raise UserError(f"{loss.key!r} reads the embeddings of every layer; the architecture {key!r} gives the last.")
 
 
 def check_text_config(config: TextConfig) -> None:
-    """Raises `ConfigError`, with the path, for what does not fit."""
+    """Raises `ConfigError`, with the path, for inconsistent sections."""
     check("model.architecture", lambda: check_architecture(config.model.architecture, "texts"))
     check("model.architecture.encoder", lambda: check_encoder(config.model.architecture))
     if config.data.format is not None:
         check("data.format", lambda: READERS[config.data.format or ""])
-    several = bool(config.data.datasets)
-    for name, one in config.data.sets().items():
-        where = f"data.datasets.{name}" if several else "data"
-        path = f"{where}.loss" if one.loss is not None else "model.loss"
-        loss = check(path, lambda one=one: loss_of(config, one))
-        _check_fit(config, where, path, one, loss)
+    has_datasets = bool(config.data.datasets)
+    for name, dataset in config.data.sets().items():
+        where = f"data.datasets.{name}" if has_datasets else "data"
+        path = f"{where}.loss" if dataset.loss is not None else "model.loss"
+        loss = check(path, lambda dataset=dataset: loss_of(config.model, dataset))
+        _check_dataset(config, where, path, dataset, loss)
     retrieval = config.data.retrieval
     if retrieval is not None:
         check("data.retrieval.metrics", lambda: retrieval_metrics(retrieval.metrics))
@@ -87,24 +89,24 @@ def check_text_config(config: TextConfig) -> None:
         if split in config.expected_metrics and not any(getattr(s, split) for s in config.data.sets().values()):
             raise ConfigError(f"expected_metrics.{split}: data.{split} is not given.")
     stop = config.training.early_stopping
-    if stop and not _judged_in_training(config):
+    if stop and not _is_evaluated_in_training(config):
         raise ConfigError(
             "training.early_stopping: needs data.validation, or data.retrieval or data.reranking with "
             "during_training: true."
         )
 
 
-def _judged_in_training(config: TextConfig) -> bool:
+def _is_evaluated_in_training(config: TextConfig) -> bool:
     data = config.data
     extra = any(part is not None and part.during_training for part in (data.retrieval, data.reranking))
-    return extra or any(one.validation for one in data.sets().values())
+    return extra or any(dataset.validation for dataset in data.sets().values())
 
 
-def _check_fit(config: TextConfig, where: str, path: str, one: DatasetConfig, loss: Any) -> None:
-    """Raises `ConfigError` where loss, architecture, columns and batches of a data set do not go together."""
-    texts = one.texts
+def _check_dataset(config: TextConfig, where: str, path: str, dataset: DatasetConfig, loss: Any) -> None:
+    """Raises `ConfigError` if loss, architecture, columns and batches of a data set are inconsistent."""
+    texts = dataset.texts
     check(path, lambda: _check_head(config.model.architecture, loss))
-    batching = check(f"{where}.batching", lambda: batching_of(one, loss))
+    batching = check(f"{where}.batching", lambda: batching_of(dataset, loss))
     low, high = (1, 1) if batching.makes_pairs else loss.text_columns
     if len(texts) < low or (high is not None and len(texts) > high):
         count = f"{low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
@@ -113,14 +115,14 @@ def _check_fit(config: TextConfig, where: str, path: str, one: DatasetConfig, lo
             f"Received: {', '.join(texts)}."
         )
     needs_label = loss.labels in ("class", "binary", "share", "number") and not batching.makes_pairs
-    if (needs_label or batching.needs_label) and "label" not in one.columns:
+    if (needs_label or batching.needs_label) and "label" not in dataset.columns:
         raise ConfigError(f"{where}.columns.label: is missing; {loss.key!r} reads a label of each row.")
     if loss.labels == "teacher":
         if loss.teacher_embeddings and config.data.teacher is None:
             raise ConfigError(f"data.teacher: is missing; {loss.key!r} learns from the embeddings of a run's encoder.")
-        if not loss.teacher_embeddings and "teacher" not in one.columns:
+        if not loss.teacher_embeddings and "teacher" not in dataset.columns:
             raise ConfigError(f"{where}.columns.teacher: is missing; {loss.key!r} reads the teacher's scores.")
-    size = one.batch_size or 1
+    size = dataset.batch_size or 1
     if size < 2 and loss.in_batch:
         raise ConfigError(
             f"{where}.batch_size: {loss.key!r} takes the other rows of a batch for negatives: at least 2. "

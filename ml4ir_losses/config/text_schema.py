@@ -1,4 +1,4 @@
-"""The sections of a config whose data are texts: pairs, triplets, corpora."""
+"""The sections of a text config: pairs, triplets, corpora."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OTHER = ("label", "weight", "teacher")
 _METRICS: list[Spec] = [{"key": key, "topn": topn} for key, topn in RETRIEVAL_METRICS]
 
 
-def embeds_texts(entry: Entry) -> bool:
+def is_embedding_loss(entry: Entry) -> bool:
     """True for an embedding loss."""
     return entry.loss_type == "embedding"
 
@@ -40,7 +40,7 @@ def listed(value: Paths | None) -> list[str]:
 
 
 class DatasetConfig(Strict):
-    """One data set: its files, which columns are what, how its rows are batched, its loss."""
+    """One data set: files, column roles, batching and loss."""
 
     train: Paths = Field(min_length=1, description="a path, a glob or a list")
     validation: Paths | None = None
@@ -49,10 +49,10 @@ class DatasetConfig(Strict):
         description="anchor, positive, negative_1, ... or text; label, weight, teacher; columns of a list are joined"
     )
     loss: Spec | None = Field(
-        None, description="that of the model when left out", json_schema_extra=keys_of(LOSSES, embeds_texts)
+        None, description="model.loss if omitted", json_schema_extra=keys_of(LOSSES, is_embedding_loss)
     )
-    batch_size: int | None = Field(None, ge=1, description="that of the data section when left out")
-    batching: Spec | None = Field(None, description="as that of the data section", json_schema_extra=keys_of(BATCHINGS))
+    batch_size: int | None = Field(None, ge=1, description="data.batch_size if omitted")
+    batching: Spec | None = Field(None, description="data.batching if omitted", json_schema_extra=keys_of(BATCHINGS))
 
     @field_validator("columns")
     @classmethod
@@ -84,7 +84,7 @@ class DatasetConfig(Strict):
 
 
 class RetrievalConfig(Strict):
-    """A corpus with queries and judgments."""
+    """A corpus with queries and relevance judgments."""
 
     corpus: Paths = Field(min_length=1)
     document_id: str = "doc_id"
@@ -94,14 +94,14 @@ class RetrievalConfig(Strict):
     query: Column = Field("text", description="columns of the queries, joined")
     qrels: Paths = Field(min_length=1, description="file of query_id, document_id and grade")
     grade: str = "grade"
-    gain: Literal["identity", "pow2_minus_1"] = Field("identity", description="of a grade, for ndcg")
+    gain: Literal["identity", "pow2_minus_1"] = Field("identity", description="gain of a grade in ndcg")
     metrics: list[Spec] = Field(
         default_factory=lambda: list(_METRICS),
         min_length=1,
         description="ndcg, mrr, map and recall, each with topn",
     )
     similarity: Literal["cosine", "dot", "euclidean"] = "cosine"
-    dims: int | None = Field(None, ge=1, description="first dimensions of the embeddings; all when left out")
+    dims: int | None = Field(None, ge=1, description="number of leading embedding dimensions used; all if omitted")
     during_training: bool = Field(False, description="evaluate after every epoch, as val_retrieval_<metric>")
 
 
@@ -109,7 +109,7 @@ class RerankingConfig(Strict):
     """Queries, each with its own documents and their grades."""
 
     files: Paths = Field(min_length=1)
-    query_id: str | None = Field(None, description="the text of the query when left out")
+    query_id: str | None = Field(None, description="the query text if omitted")
     query: Column = "query"
     document: Column = "document"
     grade: str = "label"
@@ -117,9 +117,9 @@ class RerankingConfig(Strict):
 
 
 class TextDataConfig(Strict):
-    """Where the texts come from, and how they are batched."""
+    """Data files and batching."""
 
-    format: str | None = Field(None, description="csv; guessed from the ending when left out")
+    format: str | None = Field(None, description="csv; inferred from the file extension if omitted")
     directory: str | None = Field(None, description="folder to which all paths of this section are relative")
     options: dict[str, Any] = Field(default_factory=dict, description="parameters of the reader")
     train: Paths | None = Field(None, min_length=1, description="a path, a glob or a list")
@@ -129,20 +129,22 @@ class TextDataConfig(Strict):
     batch_size: int = Field(64, ge=1, description="rows per batch")
     batching: Spec | None = Field(
         None,
-        description="which rows make a batch; what suits the loss when left out",
+        description="how rows are combined into batches; chosen by the loss if omitted",
         json_schema_extra=keys_of(BATCHINGS),
     )
     shuffle: bool = True
     datasets: dict[str, DatasetConfig] = Field(
         default_factory=dict, description="several data sets by name, each with its columns and loss"
     )
-    sampling: Literal["round_robin", "proportional"] = Field("proportional", description="whose turn it is")
+    sampling: Literal["round_robin", "proportional"] = Field(
+        "proportional", description="order of batches from several data sets"
+    )
     teacher: str | None = Field(None, description="run folder whose encoder gives the teacher's embeddings")
     retrieval: RetrievalConfig | None = None
     reranking: RerankingConfig | None = None
 
     @model_validator(mode="after")
-    def _one_or_several(self) -> Self:
+    def _check_datasets(self) -> Self:
         if self.datasets and (self.train or self.columns):
             raise ValueError("give train and columns, or datasets, not both")
         if not self.datasets:
@@ -151,9 +153,9 @@ class TextDataConfig(Strict):
             if self.columns is None:
                 raise ValueError("columns is missing: it says which columns are anchor, positive, label, ...")
             self.single()
-        wrong = next((n for n in self.datasets if not re.fullmatch(r"\w+", n)), None)
-        if wrong is not None:
-            raise ValueError(f"the name of a data set is letters, digits and _. Received: {wrong!r}")
+        invalid = next((n for n in self.datasets if not re.fullmatch(r"\w+", n)), None)
+        if invalid is not None:
+            raise ValueError(f"the name of a data set is letters, digits and _. Received: {invalid!r}")
         return self
 
     def single(self) -> DatasetConfig:
@@ -177,17 +179,17 @@ class TextDataConfig(Strict):
         return next(iter(sets.items()))
 
     def sets(self) -> dict[str, DatasetConfig]:
-        """Every data set by name, with all that it inherits; the only one of a config is called `main`."""
+        """The data sets by name, with inherited settings; a single data set is called `main`."""
         if not self.datasets:
             return {"main": self.single()}
         return {
-            name: one.model_copy(
+            name: dataset.model_copy(
                 update={
-                    "batch_size": one.batch_size or self.batch_size,
-                    "batching": one.batching if one.batching is not None else self.batching,
+                    "batch_size": dataset.batch_size or self.batch_size,
+                    "batching": dataset.batching if dataset.batching is not None else self.batching,
                 }
             )
-            for name, one in self.datasets.items()
+            for name, dataset in self.datasets.items()
         }
 
     def paths(self, value: Paths | None) -> list[str]:
@@ -196,16 +198,17 @@ class TextDataConfig(Strict):
 
 
 class TokenizerConfig(Strict):
-    """How texts become tokens; the encoder `keras_hub` brings a tokenizer of its own and reads `max_length` only."""
+    """The word tokenizer; the encoder `keras_hub` has its own tokenizer and uses `max_length` only."""
 
-    max_vocabulary: int = Field(20_000, ge=1, description="most frequent words of the training texts that are kept")
-    max_length: int = Field(256, ge=1, description="tokens of a text that are read")
-    min_count: int = Field(1, ge=1, description="words of fewer training texts are unknown ones")
+    max_vocabulary: int = Field(20_000, ge=1, description="number of most frequent training words kept")
+    max_length: int = Field(256, ge=1, description="maximum number of tokens per text")
+    min_count: int = Field(1, ge=1, description="words in fewer training texts are treated as unknown")
     punctuation: Literal["split", "strip"] = Field(
-        "split", description="split: words end at punctuation and symbols of any script; strip: ASCII ones are left out"
+        "split",
+        description="split: punctuation and symbols of any script separate words; strip: ASCII ones are removed",
     )
     prefix_length: int | None = Field(
-        None, ge=1, description="only so many letters of each word are read, so that forms of a word are one; else all"
+        None, ge=1, description="number of letters kept per word, so that inflected forms coincide; all if omitted"
     )
 
 
@@ -216,27 +219,29 @@ class TextModelConfig(OptimizedModel):
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
     loss: Spec | None = Field(
         None,
-        description="a key, its parameters beside it; data sets may bring their own",
-        json_schema_extra=keys_of(LOSSES, embeds_texts),
+        description="a key with its parameters; data sets may define their own loss",
+        json_schema_extra=keys_of(LOSSES, is_embedding_loss),
     )
 
 
 class MiningConfig(Strict):
     """Hard negatives for the training pairs."""
 
-    run: str | None = Field(None, description="run folder whose encoder finds them; `mine-negatives --run` stands in")
+    run: str | None = Field(
+        None, description="run folder whose encoder finds the negatives; `mine-negatives --run` overrides it"
+    )
     output: Literal["triplet", "n_tuple", "labeled_pair", "labeled_list"] = "triplet"
     num_negatives: int = Field(3, ge=1)
-    range_min: int = Field(0, ge=0, description="so many of the most similar documents are left out")
-    range_max: int | None = Field(None, ge=1, description="only so many of the most similar documents are looked at")
-    max_score: float | None = Field(None, description="documents more similar to the anchor are left out")
+    range_min: int = Field(0, ge=0, description="number of most similar documents skipped")
+    range_max: int | None = Field(None, ge=1, description="number of most similar documents considered")
+    max_score: float | None = Field(None, description="skip documents more similar to the anchor than this")
     relative_margin: float | None = Field(
-        None, description="documents more similar than (1 - this) times the positive's similarity are left out"
+        None, description="skip documents more similar than (1 - relative_margin) times the positive's similarity"
     )
     similarity: Literal["cosine", "dot", "euclidean"] = "cosine"
     sampling: Literal["top", "random"] = "top"
     index: Literal["exact", "hnswlib", "faiss"] = "exact"
-    corpus: Paths | None = Field(None, description="files of further documents; the positives when left out")
+    corpus: Paths | None = Field(None, description="files of candidate documents; the positives if omitted")
     document: Column = Field("text", description="columns of the corpus, joined")
 
     @model_validator(mode="after")
@@ -247,14 +252,14 @@ class MiningConfig(Strict):
 
 
 class TextConfig(Strict):
-    """One runnable experiment on texts."""
+    """An experiment on texts."""
 
     name: str = Field("run", pattern=r"^[\w.-]+$")
     data: TextDataConfig
     model: TextModelConfig = Field(json_schema_extra=or_string)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     evaluators: list[Literal["similarity", "binary", "triplet"]] | None = Field(
-        None, description="how validation and test pairs are evaluated; by their columns when left out"
+        None, description="how validation and test pairs are evaluated; inferred from their columns if omitted"
     )
     mining: MiningConfig = Field(default_factory=MiningConfig)
     expected_metrics: Annotated[
@@ -263,7 +268,7 @@ class TextConfig(Strict):
 
 
 class TextTask(BaseModel):
-    """What a model knows of one data set: its loss, its columns of texts, its classes."""
+    """The properties of a data set that a model needs: loss, number of text columns, classes."""
 
     loss: Spec
     columns: int

@@ -1,4 +1,4 @@
-"""YAML for configs: `safe_load` with plain numbers, no double keys, and overrides by path."""
+"""YAML for configs: `safe_load` with 1e-3 as a number, no duplicate keys, and overrides by path."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.files import how_to_convert, wide_encoding
 from ml4ir_losses.core.memory import readable_size
 
-MOST_BYTES = 4 << 20  # of a file
-MOST_NODES = 100_000  # values of a config, those behind an alias counted at each of its places
+MAX_BYTES = 4 << 20  # of a file
+MAX_NODES = 100_000  # values of a config, aliases expanded
 
 
 class _Loader(yaml.SafeLoader):
-    """`safe_load` that reads 1e-3 as a number and refuses a key given twice, and aliases that expand beyond a limit."""
+    """`safe_load` that reads 1e-3 as a number, and rejects duplicate keys and aliases that expand beyond a limit."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
@@ -32,11 +32,11 @@ class _Loader(yaml.SafeLoader):
             if isinstance(node, yaml.MappingNode):
                 parts = [part for pair in parts for part in pair]
             self.sizes[id(node)] = 1 + sum(self.sizes[id(part)] for part in parts)
-        if id(node) not in self.sizes:  # it is not finished yet
+        if id(node) not in self.sizes:  # the node is still being composed
             problem = "an alias (*name) stands inside of what it names"
             raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
-        if self.sizes[id(node)] > MOST_NODES:
-            problem = f"it holds more than {MOST_NODES:,} values, aliases (*name) expanded"
+        if self.sizes[id(node)] > MAX_NODES:
+            problem = f"it holds more than {MAX_NODES:,} values, aliases (*name) expanded"
             raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
         return node
 
@@ -68,7 +68,7 @@ def _parse(text: str) -> Any:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; `ConfigError` with file, line and column when there is none."""
+    """The mapping in a YAML file; `ConfigError` with file, line and column if it is invalid."""
     try:
         value = _parse(_read(path))
     except yaml.YAMLError as error:
@@ -86,10 +86,10 @@ def _read(path: Path) -> str:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             raise ConfigError(f"{path}: is a pipe or a device, not a file.")  # reading it might never end
-        if status.st_size > MOST_BYTES:
+        if status.st_size > MAX_BYTES:
             raise ConfigError(
                 f"{path}: is too large for a config: {readable_size(status.st_size)}, at most "
-                f"{readable_size(MOST_BYTES)} are read."
+                f"{readable_size(MAX_BYTES)} are read."
             )
         content = path.read_bytes()
     except OSError as error:
@@ -106,7 +106,7 @@ def _read(path: Path) -> str:
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
-    """Sets the value of an `a.b.c=value` string; list items go by number, name or key."""
+    """Sets the value of an `a.b.c=value` string; list items are addressed by index, name or key."""
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
         raise ConfigError(f"--set {override!r}: write a.b.c=value.")

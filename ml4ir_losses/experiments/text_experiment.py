@@ -233,7 +233,7 @@ class TextExperiment:
                 raise ConfigError(f"data.{data}: is not given in the run's config.")
             return COLLECTION_EVALUATORS[data](self.config.data).evaluate(self.model)
         table, (_, text_set) = self._read(data), self.config.data.only_set()
-        loss = loss_of(self.config, text_set)
+        loss = loss_of(self.config.model, text_set)
         rows = make_rows(table, text_set)
         evaluators = pair_evaluators(
             self.config.evaluators, TextSet(text_set, loss, batching_of(text_set, loss), {"train": rows}), rows

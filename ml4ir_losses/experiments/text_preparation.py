@@ -30,7 +30,7 @@ def read_sets(config: TextConfig) -> dict[str, TextSet]:
     sets = {}
     for name, text_set in config.data.sets().items():
         where = f"data.datasets.{name}.columns" if several else "data.columns"
-        loss = loss_of(config, text_set)
+        loss = loss_of(config.model, text_set)
         rows = {
             split: make_rows(read_texts(config.data, paths), text_set, where)
             for split in SPLITS

@@ -1,4 +1,4 @@
-"""A .keras file is checked before anything in it is unpacked or built: it may come from anywhere."""
+"""Checks of an untrusted .keras file before it is unpacked or built."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ml4ir_losses.core.memory import available_memory, readable_size
 from ml4ir_losses.model.size import Size, size_of
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
-MOST_CONFIG = 64 << 20  # bytes; a vocabulary of a million words takes 20 MB
-MOST_EXPANSION = 100  # Keras compresses nothing, and another program would gain a few times
-SLACK = 64 << 20  # bytes by which weights may differ from what the config says
-MOST_STATES = 8  # weights and the optimizer's state, in weights; Adam saves 3
+MAX_CONFIG = 64 << 20  # bytes; a vocabulary of a million words takes 20 MB
+MAX_EXPANSION = 100  # Keras does not compress; other programs reach a small factor
+SLACK = 64 << 20  # allowed difference in bytes between stored weights and config
+MAX_STATES = 8  # weights and the optimizer's state, in weights; Adam saves 3
 
 
 def check_archive(path: Path) -> None:
-    """Raises `UserError` for a file that is damaged, or whose content is too large for what it says it is.
+    """Raises `UserError` for a file that is damaged, or whose content is larger than its config implies.
 
     The sizes are those of the zip's directory; Python's zipfile unpacks no more than they say.
     """
@@ -44,7 +44,7 @@ def check_archive(path: Path) -> None:
             raise UserError(f"{path}: is damaged ({error}). Copy or save the model again.") from None
     if not isinstance(config, dict):
         raise UserError(f"{path}: {CONFIG} is not a mapping.")
-    # What is compiled belongs to training; its state is in proportion to the weights.
+    # The compile config is for training only; optimizer state is proportional to the weights.
     size = size_of(lambda: keras.saving.deserialize_keras_object({**config, "compile_config": None}))
     if size is not None:
         _check_weights(path, size, sizes[WEIGHTS])
@@ -56,13 +56,13 @@ def _sizes(path: Path, archive: zipfile.ZipFile) -> dict[str, int]:
     missing = next((name for name in (CONFIG, WEIGHTS) if name not in sizes), None)
     if missing is not None:
         raise UserError(f"{path}: holds no {missing}: it is not a model that Keras saved.")
-    if sizes[CONFIG] > MOST_CONFIG:
+    if sizes[CONFIG] > MAX_CONFIG:
         raise UserError(
-            f"{path}: {CONFIG} would unpack to {readable_size(sizes[CONFIG])}; at most {readable_size(MOST_CONFIG)} "
+            f"{path}: {CONFIG} would unpack to {readable_size(sizes[CONFIG])}; at most {readable_size(MAX_CONFIG)} "
             "are read."
         )
     for member in archive.infolist():
-        if member.file_size > max(MOST_EXPANSION * member.compress_size, 1 << 20):
+        if member.file_size > max(MAX_EXPANSION * member.compress_size, 1 << 20):
             raise UserError(
                 f"{path}: {member.filename} would unpack from {readable_size(member.compress_size)} to "
                 f"{readable_size(member.file_size)}; Keras saves nothing that grows so much."
@@ -75,10 +75,10 @@ def _sizes(path: Path, archive: zipfile.ZipFile) -> dict[str, int]:
     return sizes
 
 
-def _check_weights(path: Path, size: Size, held: int) -> None:
-    """Raises `UserError` unless the file holds about as many bytes of weights as its config builds."""
-    if size.bytes > held + SLACK or held > MOST_STATES * size.bytes + SLACK:
+def _check_weights(path: Path, size: Size, stored_bytes: int) -> None:
+    """Raises `UserError` unless the stored weights are about as large as those of its config."""
+    if size.bytes > stored_bytes + SLACK or stored_bytes > MAX_STATES * size.bytes + SLACK:
         raise UserError(
             f"{path}: its config describes {size.parameters:,} parameters, {readable_size(size.bytes)}; the weights "
-            f"in it take {readable_size(held)}. They do not belong together."
+            f"in it take {readable_size(stored_bytes)}. They do not belong together."
         )

@@ -23,11 +23,11 @@ from ml4ir_losses.ops.backend import scattered
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class CrossScorer(layers.Layer):  # type: ignore[misc]
-    """Token ids [R, T] and features [R, F] of R documents to logits [R] or [R, K].
+    """Maps token ids [R, T] and features [R, F] of R documents to logits [R] or [R, K].
 
     Args:
-        encoder: from token ids to vectors [R, D].
-        head: a scorer of vectors and features, side by side.
+        encoder: maps token ids to embeddings [R, D].
+        head: a scorer of the concatenated embeddings and features.
     """
 
     def __init__(self, encoder: Any, head: Any, **kwargs: Any) -> None:
@@ -38,7 +38,7 @@ class CrossScorer(layers.Layer):  # type: ignore[misc]
         )
 
     def build(self, input_shape: Any) -> None:
-        if not self.encoder.built:  # one that was loaded is
+        if not self.encoder.built:  # a loaded encoder is built already
             self.encoder.build((None, None))
         if not self.head.built:
             self.head.build((None, self.encoder.output_width + input_shape[-1]))
@@ -62,14 +62,14 @@ class CrossEncoderModel(RelevanceModel):
 
     In place of the pair's token ids [B, N, T] it takes, on TensorFlow, strings under the names of their columns: the
     query's [B] and the documents' [B, N]. Only real documents are encoded (on JAX, which fixes shapes, all). With
-    `mini_batch_size` in a loss, a training step on TensorFlow encodes so many documents at a time, with the same loss
-    and gradients. A loss whose `min_label` is None takes every label, negative ones included: the mask alone tells
+    `mini_batch_size` in a loss, a training step on TensorFlow encodes that many documents at a time, with the same loss
+    and gradients. A loss whose `min_label` is None takes every label, negative ones included: only the mask marks
     padding. `margin_mse` reads the first document of a query as its positive, and the labels as a teacher's scores.
     """
 
     @classmethod
     def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
-        """As `RelevanceModel.from_config`; a saved config must hold its tokenizer and scorer, and names no preset."""
+        """As `RelevanceModel.from_config`; a saved config must include tokenizer and scorer, and loads no preset."""
         if isinstance(config, Mapping) and not {"tokenizer", "scorer"} <= set(config.get("parts") or ()):
             raise UserError(f"{cls.__name__}: a saved config holds the parts tokenizer and scorer; they are missing.")
         return super().from_config(config, custom_objects)
@@ -98,7 +98,7 @@ class CrossEncoderModel(RelevanceModel):
             self.scorer = self.make_scorer(vocabulary_size=self.tokenizer.vocabulary_size)
             check_positions(self.scorer.encoder, self.tokenizer.max_length, "the input of type text_pair")
         self.pair.tokenizer = self.tokenizer
-        self.supports_jit = keras.backend.backend() != "tensorflow"  # the number of real documents is not fixed
+        self.supports_jit = keras.backend.backend() != "tensorflow"  # the number of documents varies
         losses = [task[0] for task in self.tasks.values()]
         losses += [part for loss in losses for part, _ in getattr(loss, "losses", ())]
         sizes = [size for loss in losses if (size := loss.params.get("mini_batch_size"))]
@@ -123,7 +123,7 @@ class CrossEncoderModel(RelevanceModel):
         return [self.encoder, self.scorer]
 
     def example(self, queries: int = 1, documents: int = 2) -> dict[str, Any]:
-        """A batch of short unknown texts, of the right shapes."""
+        """A batch of short texts of unknown words, in the expected shapes."""
         pairs = np.ones((queries, documents, 2), "int32")
         return {**super().example(queries, documents), self.pair.name: pairs}
 
@@ -156,7 +156,7 @@ class CrossEncoderModel(RelevanceModel):
 
         def score(part: Mapping[str, Tensor]) -> Tensor:
             features = self.encoder.embed(part) if self.encoder.inputs else None
-            return self.scorer(as_long_as_needed(part[name]), features, training=training)
+            return self.scorer(trim_padding(part[name]), features, training=training)
 
         def assemble(scores: Tensor) -> dict[str, Tensor]:
             logits = scattered(row, ops.cast(scores, "float32"), (shape[0] * shape[1], *scores.shape[1:]))
@@ -165,7 +165,7 @@ class CrossEncoderModel(RelevanceModel):
         return rows, score, assemble
 
     def _texts(self, x: Mapping[str, Any]) -> tuple[Tensor, Tensor] | None:
-        """Strings of the queries [B] and of the documents [B, N]; None where there are token ids."""
+        """Query strings [B] and document strings [B, N]; None if token ids are given."""
         if self.pair.name in x:
             return None
         missing = next((column for column in self.pair.columns if column not in x), None)
@@ -187,18 +187,18 @@ class CrossEncoderModel(RelevanceModel):
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class TextCrossEncoder(CrossEncoderModel):
-    """A cross-encoder whose only input is the pair: it scores texts."""
+    """A cross-encoder whose only input is the text pair."""
 
     def score_pairs(self, queries: Sequence[str], documents: Sequence[str], batch_size: int = 256) -> Array:
-        """Logits [N] of N pairs, higher is better; those of like length share a batch.
+        """Logits [N] of N pairs, higher is better; pairs of similar length share a batch.
 
         Args:
             queries: N texts.
             documents: N texts; where the model reads several columns, joined by a space.
-            batch_size: pairs that are scored at once.
+            batch_size: number of pairs per batch.
 
         Raises:
-            UserError: for unequal numbers of texts.
+            UserError: if the numbers of queries and documents differ.
         """
         check_whole(1, batch_size=batch_size)
         if len(queries) != len(documents):
@@ -208,30 +208,30 @@ class TextCrossEncoder(CrossEncoderModel):
         ids = self.tokenizer.padded(queries, documents)
         sizes = np.count_nonzero(ids, axis=1)
         order = np.argsort(sizes, kind="stable")
-        found = np.zeros(len(ids), dtype="float32")
+        logits = np.zeros(len(ids), dtype="float32")
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             batch = ids[rows, : sizes[rows].max()]
-            if keras.backend.backend() == "jax":  # which compiles every shape anew
-                wide = min(-(-batch.shape[1] // 32) * 32, self.tokenizer.max_length)
-                batch = np.pad(batch, ((0, batch_size - len(rows)), (0, wide - batch.shape[1])))
+            if keras.backend.backend() == "jax":  # JAX compiles every new shape
+                width = min(-(-batch.shape[1] // 32) * 32, self.tokenizer.max_length)
+                batch = np.pad(batch, ((0, batch_size - len(rows)), (0, width - batch.shape[1])))
             output = self.predict_on_batch({self.pair.name: batch[:, None], MASK: np.ones((len(batch), 1), "float32")})
-            found[rows] = np.asarray(output["logit"])[: len(rows), 0]
-        return found
+            logits[rows] = np.asarray(output["logit"])[: len(rows), 0]
+        return logits
 
 
 def real_rows(mask: Tensor) -> Tensor:
-    """The numbers [R] of the documents of a mask [B, N], row by row; of all of them where shapes are fixed."""
+    """Flat indices [R] of the valid documents of a mask [B, N]; of all documents on JAX, where shapes are static."""
     real = ops.reshape(mask, (-1,)) > 0
-    every = ops.arange(ops.shape(real)[0], dtype="int32")
+    indices = ops.arange(ops.shape(real)[0], dtype="int32")
     if keras.backend.backend() == "jax":
-        return every
-    none = ops.logical_not(ops.any(real))  # a step needs a row, if only of padding
-    return ops.cast(ops.nonzero(ops.logical_or(real, ops.logical_and(none, every == 0)))[0], "int32")
+        return indices
+    is_empty = ops.logical_not(ops.any(real))  # a step needs at least one row
+    return ops.cast(ops.nonzero(ops.logical_or(real, ops.logical_and(is_empty, indices == 0)))[0], "int32")
 
 
 def take(value: Tensor, rows: Tensor) -> Tensor:
-    """value[rows], of strings too."""
+    """value[rows]; supports string tensors on TensorFlow."""
     if keras.backend.backend() != "tensorflow":
         return ops.take(value, rows, axis=0)
     import tensorflow as tf
@@ -239,8 +239,8 @@ def take(value: Tensor, rows: Tensor) -> Tensor:
     return tf.gather(value, rows)
 
 
-def as_long_as_needed(tokens: Tensor) -> Tensor:
-    """Ids [R, T] without columns that are padding throughout, where shapes are not fixed."""
+def trim_padding(tokens: Tensor) -> Tensor:
+    """Token ids [R, T] without trailing all-padding columns; unchanged on JAX, where shapes are static."""
     if keras.backend.backend() == "jax":
         return tokens
     longest = ops.max(ops.sum(ops.cast(tokens != 0, "int32"), axis=1), initial=1)
@@ -248,12 +248,12 @@ def as_long_as_needed(tokens: Tensor) -> Tensor:
 
 
 def check_preset(model: ModelConfig, preset: str | None) -> None:
-    """Raises `ConfigError` where the encoder and the tokens of the text_pair come from different presets."""
+    """Raises `ConfigError` if the encoder and the tokens of the text_pair come from different presets."""
     _, params = split_spec("architecture", model.architecture)
     encoder = params.get("encoder")
-    wanted = encoder.get("preset") if isinstance(encoder, Mapping) else None
-    if preset != wanted:
+    expected = encoder.get("preset") if isinstance(encoder, Mapping) else None
+    if preset != expected:
         raise ConfigError(
-            f"features.inputs: `preset` of the input of type text_pair must be that of the encoder, {wanted!r}. "
+            f"features.inputs: `preset` of the input of type text_pair must be that of the encoder, {expected!r}. "
             f"Received: preset={preset!r}."
         )

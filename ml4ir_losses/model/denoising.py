@@ -1,4 +1,4 @@
-"""Layers of TSDAE: the deletion of words, and a decoder that rebuilds a text from its vector alone."""
+"""Layers of TSDAE: word deletion, and a decoder that reconstructs a text from its embedding."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ml4ir_losses.model.text_layers import TransformerBlock, WordDropout
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class WordDeletion(WordDropout):
-    """Deletes tokens at random in training and moves the others together, [N, T] to [N, T]; 0 is padding.
+    """Deletes random tokens in training and closes the gaps, [N, T] to [N, T]; 0 is padding.
 
     Args:
-        rate: the probability of each token to go; one token always stays.
-        seed: of the draws.
+        rate: probability that a token is deleted; at least one token is kept.
+        seed: random seed.
 
     Raises:
         UserError: for a rate that is not from 0 to 1.
@@ -30,33 +30,33 @@ class WordDeletion(WordDropout):
         check_fraction(rate=rate)
         super().__init__(rate, seed, **kwargs)
 
-    def without(self, tokens: Tensor, drawn: Tensor) -> Tensor:
-        drawn = ops.where(tokens != 0, drawn, -1.0)
-        # The highest draw stays whatever the rate.
-        least = ops.minimum(self.rate, ops.max(drawn, axis=1, keepdims=True))
-        stays = ops.logical_and(tokens != 0, drawn >= least)
-        places = ops.arange(ops.shape(tokens)[1])
-        order = ops.argsort(ops.where(stays, places, places + ops.shape(tokens)[1]), axis=1)
-        return ops.take_along_axis(ops.where(stays, tokens, 0), order, axis=1)
+    def remove(self, tokens: Tensor, uniform: Tensor) -> Tensor:
+        uniform = ops.where(tokens != 0, uniform, -1.0)
+        # The token with the highest draw is kept at any rate.
+        threshold = ops.minimum(self.rate, ops.max(uniform, axis=1, keepdims=True))
+        is_kept = ops.logical_and(tokens != 0, uniform >= threshold)
+        positions = ops.arange(ops.shape(tokens)[1])
+        order = ops.argsort(ops.where(is_kept, positions, positions + ops.shape(tokens)[1]), axis=1)
+        return ops.take_along_axis(ops.where(is_kept, tokens, 0), order, axis=1)
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class Decoder(layers.Layer):  # type: ignore[misc]
-    """Vectors [N, D] and the tokens [N, T] of their texts to logits [N, T, V] of each token, from those before it.
+    """Logits [N, T, V] of each token given the text embedding [N, D] and the preceding tokens of [N, T].
 
-    Pre-norm transformer blocks: causal attention among the tokens, attention to the vector, a dense part. The logits
-    are products with the vectors of the words, plus a bias. What is padded changes no logit before it.
+    Pre-norm transformer blocks: causal attention among the tokens, attention to the text embedding, a
+    feed-forward block. Logits are dot products with the word embeddings, plus a bias. Padding changes no earlier one.
 
     Args:
         vocabulary_size: V.
-        embedding_dim: numbers of a word's vector and of every layer.
-        num_layers: how many layers.
-        num_heads: heads of each; they divide `embedding_dim`.
-        hidden_dim: width inside a layer's dense part; None: four times `embedding_dim`.
-        dropout: share of the numbers that is dropped in training.
-        max_length: how many tokens have a position; longer texts are an error.
-        words: an `Embedding` of V words to share, an encoder's; None: one of its own. Such a decoder is saved with
-            the model that makes both, from their configs.
+        embedding_dim: dimension of the word embeddings and of every layer.
+        num_layers: number of layers.
+        num_heads: attention heads per layer; must divide `embedding_dim`.
+        hidden_dim: hidden width of each feed-forward block; None: 4 `embedding_dim`.
+        dropout: dropout rate.
+        max_length: number of positions; a longer text is an error.
+        words: an `Embedding` of V words shared with an encoder; None: a separate one. A decoder with shared words is
+            saved by the model that creates both.
 
     Raises:
         UserError: for sizes that do not fit, and for texts longer than `max_length`.
@@ -108,7 +108,7 @@ class Decoder(layers.Layer):  # type: ignore[misc]
             TransformerBlock(embedding_dim, num_heads, hidden_dim or 4 * embedding_dim, dropout, dtype=policy)
             for _ in range(num_layers)
         ]
-        # A softmax over one key is 1 whatever the query: attention to a single vector is a linear map of it.
+        # A softmax over one key is 1 whatever the query: attention to a single vector is linear.
         self.contexts = [layers.Dense(embedding_dim, dtype=policy) for _ in range(num_layers)]
         self.norm = layers.LayerNormalization(epsilon=1e-6, dtype=policy)
         self.dropout = layers.Dropout(dropout, dtype=policy)
@@ -127,19 +127,21 @@ class Decoder(layers.Layer):  # type: ignore[misc]
         self.built = True
 
     def call(self, vectors: Tensor, tokens: Tensor, training: bool | None = None) -> Tensor:
-        length, most = tokens.shape[1], self.config["max_length"]
-        if length is not None and length > most:
-            raise UserError(f"The decoder has positions for max_length={most} tokens. Received: texts of {length}.")
-        # A token is told from those before it: its place holds the one before, the first place a trained vector.
-        before = self.words(tokens[:, :-1])
-        start = ops.broadcast_to(ops.cast(self.start, before.dtype), (ops.shape(tokens)[0], 1, before.shape[-1]))
-        x = ops.concatenate([start, before], axis=1) + self.positions(ops.arange(ops.shape(tokens)[1]))
+        length, max_length = tokens.shape[1], self.config["max_length"]
+        if length is not None and length > max_length:
+            raise UserError(
+                f"The decoder has positions for max_length={max_length} tokens. Received: texts of {length}."
+            )
+        # Each token is predicted from the preceding ones: inputs are shifted by one, behind a trainable start vector.
+        previous = self.words(tokens[:, :-1])
+        start = ops.broadcast_to(ops.cast(self.start, previous.dtype), (ops.shape(tokens)[0], 1, previous.shape[-1]))
+        x = ops.concatenate([start, previous], axis=1) + self.positions(ops.arange(ops.shape(tokens)[1]))
         x = self.dropout(x, training=training)
         for block, context in zip(self.blocks, self.contexts, strict=True):
             x = block.attend(x, None, causal=True, training=training)
             x = x + self.dropout(context(vectors), training=training)[:, None, :]
             x = block.transform(x, training)
-        # float32 whatever the policy: the loss takes a softmax of them.
+        # float32 under any dtype policy, for a stable softmax in the loss.
         table = ops.cast(self.words.embeddings, "float32")
         return ops.matmul(ops.cast(self.norm(x), "float32"), ops.transpose(table)) + ops.cast(self.bias, "float32")
 

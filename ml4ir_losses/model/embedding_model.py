@@ -1,4 +1,4 @@
-"""`EmbeddingModel`: texts in, embeddings out, wired to the losses that train it."""
+"""`EmbeddingModel`: maps texts to embeddings, with the losses that train it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ml4ir_losses.core.registry import ARCHITECTURES
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.row_queue import RowQueue
 from ml4ir_losses.model.from_config import build_module, saved_config
-from ml4ir_losses.model.heads import HEADS, PositiveNumber
+from ml4ir_losses.model.heads import HEADS, PositiveScalar
 from ml4ir_losses.model.optimizers import make_optimizer
 from ml4ir_losses.model.size import check_trainable, size_of
 from ml4ir_losses.model.text_layers import check_positions
@@ -26,21 +26,21 @@ from ml4ir_losses.model.towers import Towers, column_names
 from ml4ir_losses.model.trainer import Trainer
 from ml4ir_losses.text.tokenizers import Tokenizer, pad_rows
 
-TASK = "task"  # the input that says which data set a batch is from
+TASK = "task"  # the input that holds the data set index of a batch
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class EmbeddingModel(Trainer):
-    """A model of texts: tokenizer, encoders, and the heads and losses that train them.
+    """A text model: tokenizer, encoders, and the heads and losses that train them.
 
     Calling it with `{column: texts}` gives `{"embedding": [B, C, D]}`; texts are token ids [B, T] or, on TensorFlow,
-    strings [B]; the columns are anchor, positive, negative_1, ... in this order, those that are there. A pair
-    classifier adds `"score": [B, K]`, the probability of each class. Targets are [B, ...], or by data set where there
-    are several.
+    strings [B]; the columns are anchor, positive, negative_1, ... in this order, as far as present. A pair
+    classifier adds `"score": [B, K]`, the probability of each class. Targets are [B, ...], or a dict by data set if
+    there are several.
 
     Args:
-        tokenizer: texts to ids.
-        towers: ids to embeddings.
+        tokenizer: maps texts to token ids.
+        towers: map token ids to embeddings.
         tasks: the data sets by name.
         model: the config's `model` section.
         precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
@@ -57,7 +57,9 @@ class EmbeddingModel(Trainer):
     ) -> None:
         super().__init__(**{"name": "embedding_model", **kwargs, "dtype": precision, "autocast": False})
         self.model_config = model if isinstance(model, TextModelConfig) else TextModelConfig.model_validate(model)
-        check_encoder(self.model_config.architecture)  # imports the package that brings it, and with it its layers
+        check_encoder(
+            self.model_config.architecture
+        )  # imports the package that defines the encoder and registers its layers
         self.tokenizer, self.towers = (
             keras.saving.deserialize_keras_object(part) if isinstance(part, Mapping) else part
             for part in (tokenizer, towers)
@@ -71,7 +73,7 @@ class EmbeddingModel(Trainer):
             if loss.head in HEADS
         }
         self.trained = {
-            name: {parameter: PositiveNumber(start, name=parameter) for parameter, start in starts.items()}
+            name: {parameter: PositiveScalar(start, name=parameter) for parameter, start in starts.items()}
             for name, loss in self.relevance_losses.items()
             if (starts := loss.trained_parameters)
         }
@@ -91,7 +93,7 @@ class EmbeddingModel(Trainer):
     def make(
         cls, config: TextConfig, tokenizer: Tokenizer, tasks: Mapping[str, TextTask], steps_per_epoch: int = 1
     ) -> EmbeddingModel:
-        """The compiled model of a config, with a tokenizer that was fitted on its texts.
+        """The compiled model of a config, given a tokenizer fitted on its training texts.
 
         Raises:
             ConfigError: for parameters that do not fit.
@@ -128,11 +130,11 @@ class EmbeddingModel(Trainer):
     def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
         """The compiled model of a YAML file or a `TextConfig`, its tokenizer fitted on the training texts.
 
-        A mapping is what `get_config` gave, as in `RelevanceModel.from_config`.
+        A mapping must be a result of `get_config`, as in `RelevanceModel.from_config`.
 
         Raises:
             ConfigError, DataError: for a config or data that cannot be used.
-            UserError: for a mapping that `get_config` did not give.
+            UserError: for any other mapping.
         """
         if isinstance(config, Mapping):
             return cls(**saved_config(cls, config))
@@ -154,12 +156,12 @@ class EmbeddingModel(Trainer):
         super().adopt(name, function)
         if name in self.memories and function.memory is not None:
             function.memory = self.memories[name]
-        for parameter, number in self.trained.get(name, {}).items():
+        for parameter, scalar in self.trained.get(name, {}).items():
             if parameter in function.loss.trained_parameters:
-                function.loss.train_parameter(parameter, number.value)
+                function.loss.train_parameter(parameter, scalar.value)
 
     def build(self, input_shape: Any = None) -> None:
-        """Every width is known from the encoders."""
+        """Builds all layers; their widths follow from the encoders."""
         if not self.towers.built:
             columns = max(task.columns for task in self.tasks.values())
             self.towers.build(dict.fromkeys(column_names(columns), (None, None)))
@@ -170,7 +172,7 @@ class EmbeddingModel(Trainer):
         self.built = True
 
     def tokens(self, texts: Tensor) -> Tensor:
-        """Ids [B, T] of ids or strings."""
+        """Token ids [B, T] of strings; ids are returned as they are."""
         texts = ops.convert_to_tensor(texts)
         return self.tokenizer(texts) if keras.backend.standardize_dtype(texts.dtype) == "string" else texts
 
@@ -186,12 +188,12 @@ class EmbeddingModel(Trainer):
 
     @property
     def encoders(self) -> Sequence[Any]:
-        """The layers from token ids to embeddings, where the architecture has such."""
+        """The encoder layers; empty if the architecture exposes none."""
         return getattr(self.towers, "encoders", ())
 
     @property
     def every_layer(self) -> bool:
-        """True where the embeddings are those of every layer, [B, C, L, D]."""
+        """True if the towers return the embeddings of every layer, [B, C, L, D]."""
         return getattr(self.towers, "every_layer", False)
 
     @property
@@ -224,7 +226,7 @@ class EmbeddingModel(Trainer):
         return total
 
     def output(self, name: str, embedding: Tensor, target: Tensor, training: bool) -> Tensor:
-        """What the loss of a data set reads."""
+        """The output that the loss of a data set reads."""
         embedding = embedding[:, : self.tasks[name].columns]
         if self.relevance_losses[name].head == "decoder":
             return self.towers.decode(embedding[:, 0], target, training=training)
@@ -235,44 +237,44 @@ class EmbeddingModel(Trainer):
 
         Args:
             texts: N strings.
-            column: `anchor` for queries, `positive` for documents: they differ where the encoders are not shared.
-            batch_size: texts that are encoded at once; those of like length share a batch.
+            column: `anchor` for queries, `positive` for documents: they differ if the encoders are not shared.
+            batch_size: number of texts per batch; texts of similar length share a batch.
 
         Raises:
-            UserError: for another column.
+            UserError: for an unknown column.
         """
         if column not in column_names(2 + max(task.columns for task in self.tasks.values())):
             raise UserError(f"`column` must be anchor, positive or negative_1, ... Received: column={column!r}.")
         ids = [np.array(self.tokenizer.ids(text), dtype="int32") for text in texts]
         order = np.argsort([len(row) for row in ids], kind="stable")
-        found = np.zeros((len(ids), self.towers.output_width), dtype="float32")
+        embeddings = np.zeros((len(ids), self.towers.output_width), dtype="float32")
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            found[rows] = self._embed([ids[row] for row in rows], column, batch_size)
-        return found
+            embeddings[rows] = self._embed([ids[row] for row in rows], column, batch_size)
+        return embeddings
 
     def _embed(self, rows: list[Array], column: str, batch_size: int) -> Array:
         batch = pad_rows(rows)
-        if keras.backend.backend() == "jax":  # which compiles every shape anew
-            wide = min(-(-batch.shape[1] // 32) * 32, self.tokenizer.max_length)
-            batch = np.pad(batch, ((0, batch_size - len(rows)), (0, wide - batch.shape[1])))
+        if keras.backend.backend() == "jax":  # JAX compiles every new shape
+            width = min(-(-batch.shape[1] // 32) * 32, self.tokenizer.max_length)
+            batch = np.pad(batch, ((0, batch_size - len(rows)), (0, width - batch.shape[1])))
         embedding = np.asarray(ops.convert_to_numpy(self._encoder(column)(batch)))[: len(rows)]
         last: Array = embedding[:, -1] if self.every_layer else embedding
         return last
 
     def _encoder(self, column: str) -> Callable[[Array], Tensor]:
-        """From ids to embeddings; on TensorFlow one graph for every shape."""
+        """The function from token ids to embeddings; on TensorFlow one graph for all shapes."""
         if keras.backend.backend() != "tensorflow":
             return lambda ids: self.predict_on_batch({column: ids})["embedding"][:, 0]
         import tensorflow as tf
 
-        place = "anchor" if column == "anchor" else "positive"
-        if place not in self._graphs:
-            self._graphs[place] = tf.function(
-                lambda ids: self.towers({place: ids}, training=False)[:, 0],
+        tower = "anchor" if column == "anchor" else "positive"
+        if tower not in self._graphs:
+            self._graphs[tower] = tf.function(
+                lambda ids: self.towers({tower: ids}, training=False)[:, 0],
                 input_signature=[tf.TensorSpec([None, None], "int32")],
             )
-        return self._graphs[place]
+        return self._graphs[tower]
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""What `from_config` of the models needs: a class by its architecture, and checks of saved configs."""
+"""Support for `from_config` of the models: the model class of an architecture, and checks of saved configs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MODEL_CLASSES = {
 
 
 def build_module() -> Any:
-    """`experiments.build`, by name: it stands above the models, and `from_config` is their shortcut to it."""
+    """The module `experiments.build`, imported by name because it is in a higher layer than the models."""
     return importlib.import_module("ml4ir_losses.experiments.build")
 
 
 def saved_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config, if it is one that the class's `get_config` gives.
+    """The config, checked to be a result of the class's `get_config`.
 
     Raises:
         UserError: for any other mapping, such as that of an experiment.
@@ -42,7 +42,7 @@ def saved_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def model_class(spec: Spec) -> Any:
-    """The class of the models that an architecture is for: that of its trait `model_class`, else by what it reads."""
+    """The model class of an architecture: its trait `model_class`, or the default for what it reads."""
     entry = ARCHITECTURES[split_spec(ARCHITECTURES.kind, spec)[0]]
     path = entry.trait("model_class", MODEL_CLASSES[entry.trait("reads", "features")])
     module, _, name = path.partition(":")

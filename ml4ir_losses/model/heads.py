@@ -1,4 +1,4 @@
-"""What stands between embeddings and a loss that reads outputs per class: trained layers, saved with the model."""
+"""Trainable layers between embeddings and the losses that read class outputs; saved with the model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ml4ir_losses.ops.similarity import absolute, dot_matrix, unit_vectors
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class PairHead(layers.Layer):  # type: ignore[misc]
-    """Logits [B, K] of a pair's embeddings [B, 2, D]: W [u, v, |u - v|, u·v] + b, of what `parts` says."""
+    """Logits [B, K] of a pair's embeddings [B, 2, D]: W [u, v, |u - v|, u·v] + b, blocks selected by `parts`."""
 
     def __init__(self, num_labels: int, parts: tuple[bool, bool, bool] = (True, True, False), **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -27,9 +27,9 @@ class PairHead(layers.Layer):  # type: ignore[misc]
 
     def call(self, embeddings: Tensor) -> Tensor:
         u, v = embeddings[:, 0], embeddings[:, 1]
-        seen = [(u, v), (absolute(u - v),), (u * v,)]
+        blocks = [(u, v), (absolute(u - v),), (u * v,)]
         return self.dense(
-            ops.concatenate([p for part, on in zip(seen, self.parts, strict=True) if on for p in part], -1)
+            ops.concatenate([p for part, on in zip(blocks, self.parts, strict=True) if on for p in part], -1)
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -38,7 +38,7 @@ class PairHead(layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class ClassVectors(layers.Layer):  # type: ignore[misc]
-    """Closeness [B, K] of embeddings [B, 1, D] to a trained vector of each of K classes.
+    """Similarity or distance [B, K] of embeddings [B, 1, D] to a trainable vector per class.
 
     `measure` is `cosine`, or `squared_distance` of unit vectors.
     """
@@ -48,7 +48,7 @@ class ClassVectors(layers.Layer):  # type: ignore[misc]
         self.classes, self.measure = classes, measure
 
     def build(self, input_shape: Any) -> None:
-        # Directions alone count: a normal distribution has no favourite.
+        # Only directions matter: a normal distribution is isotropic.
         self.vectors = self.add_weight(
             name="vectors",
             shape=(self.classes, input_shape[-1]),
@@ -64,8 +64,8 @@ class ClassVectors(layers.Layer):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
-class PositiveNumber(layers.Layer):  # type: ignore[misc]
-    """A trained number above 0, held by its logarithm."""
+class PositiveScalar(layers.Layer):  # type: ignore[misc]
+    """A positive trainable scalar, stored as its logarithm."""
 
     def __init__(self, start: float, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -78,7 +78,7 @@ class PositiveNumber(layers.Layer):  # type: ignore[misc]
         self.built = True
 
     def value(self) -> Tensor:
-        """The number as a tensor."""
+        """The scalar as a tensor."""
         return ops.exp(ops.convert_to_tensor(self.logarithm))
 
     def get_config(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Encoder and tokenizer of a KerasHub preset in a local folder; nothing is ever downloaded.
 
-Ids are those of the preset plus one, so that 0 is padding whatever the preset itself pads with.
+Token ids are those of the preset plus one, so that 0 is padding for every preset.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ INPUTS = ("token_ids", "padding_mask", "segment_ids")
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class HubEncoder(layers.Layer):  # type: ignore[misc]
-    """Token ids [N, T], 0 being padding, to vectors [N, D] in float32, by a KerasHub backbone.
+    """Maps token ids [N, T], padded with 0, to float32 embeddings [N, D] with a KerasHub backbone.
 
-    The layer's config holds the backbone's, so that a saved model needs no preset.
+    The layer's config includes the backbone's, so that a saved model does not need the preset.
 
     Args:
-        backbone: a `keras_hub.models.Backbone` of texts.
-        pad_id: what the backbone gets where there is no token; masked, so that it changes no vector.
+        backbone: a `keras_hub.models.Backbone` for text.
+        pad_id: padding id of the backbone; masked, so that it does not change an embedding.
         pooling: `mean` or `max` over the tokens, or `cls`, the first token.
-        max_length: longest text in tokens.
-        output_dim: D, by a dense layer behind the pooling; None: the backbone's width.
+        max_length: maximum number of tokens per text.
+        output_dim: embedding dimension D, by a dense layer after the pooling; None: the backbone's width.
 
     Raises:
         UserError: for a backbone that does not take token ids with a mask, or has too few positions.
@@ -63,7 +63,7 @@ class HubEncoder(layers.Layer):  # type: ignore[misc]
         self.backbone = backbone
         if hasattr(backbone, "pooled_dense"):
             backbone.pooled_dense.trainable = False  # BERT's head is not used here and would have no gradient
-        # float32 whatever the policy: narrow cosines tie.
+        # float32 under any dtype policy: cosines in half precision tie.
         self.projection = None
         if output_dim is not None:
             self.projection = layers.Dense(output_dim, dtype="float32", name="projection")
@@ -72,12 +72,12 @@ class HubEncoder(layers.Layer):  # type: ignore[misc]
 
     @property
     def width(self) -> int:
-        """Numbers of a state."""
+        """Dimension of a token state."""
         return int(_sequence(self.backbone.output).shape[-1])
 
     @property
     def output_width(self) -> int:
-        """D."""
+        """Embedding dimension D."""
         return int(self.config["output_dim"] or self.width)
 
     def call(self, tokens: Tensor, training: bool | None = None) -> Tensor:
@@ -85,20 +85,20 @@ class HubEncoder(layers.Layer):  # type: ignore[misc]
 
     def run(self, model: Callable[..., Any], tokens: Tensor, training: bool | None) -> Any:
         """The outputs of the backbone, or of a model with its inputs."""
-        length, most = tokens.shape[1], self.config["max_length"]
-        if length is not None and length > most:
-            raise UserError(f"The encoder takes texts of max_length={most} tokens. Received: texts of {length}.")
+        length, max_length = tokens.shape[1], self.config["max_length"]
+        if length is not None and length > max_length:
+            raise UserError(f"The encoder takes texts of max_length={max_length} tokens. Received: texts of {length}.")
         tokens = ops.cast(tokens, "int32")
-        given = {
+        inputs = {
             "token_ids": ops.where(tokens == 0, self.config["pad_id"], tokens - 1),
             "padding_mask": ops.cast(tokens != 0, "int32"),
             "segment_ids": ops.zeros_like(tokens),
         }
-        # What is not trained is not disturbed either.
-        return model({name: given[name] for name in self.input_names}, training=training and self.backbone.trainable)
+        # A frozen backbone runs without dropout.
+        return model({name: inputs[name] for name in self.input_names}, training=training and self.backbone.trainable)
 
     def finish(self, states: Tensor, tokens: Tensor) -> Tensor:
-        """Vectors [N, D] of the states [N, T, width]."""
+        """Text embeddings [N, D] of the token states [N, T, width]."""
         pooled = pool(ops.cast(states, "float32"), tokens != 0, self.config["pooling"])
         return pooled if self.projection is None else self.projection(pooled)
 
@@ -119,16 +119,16 @@ class HubEncoder(layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class LayeredHubEncoder(HubEncoder):
-    """A `HubEncoder` of a backbone whose output is that of its last layer, as in BERT: every layer has a vector."""
+    """A `HubEncoder` that can return embeddings of every layer: the backbone outputs its last layer, as in BERT."""
 
     def __init__(self, backbone: Any, **kwargs: Any) -> None:
         super().__init__(backbone, **kwargs)
-        every = keras.Model(backbone.input, [layer.output for layer in backbone.transformer_layers])
+        all_layers = keras.Model(backbone.input, [layer.output for layer in backbone.transformer_layers])
         # The method, not the model: its layers are the backbone's, which are tracked and saved there.
-        self.layer_states = every.__call__
+        self.layer_states = all_layers.__call__
 
     def every_layer(self, tokens: Tensor, training: bool | None = None) -> Tensor:
-        """The pooled output of each layer, [N, layers, D]; the last one is what the encoder gives."""
+        """The pooled output of each layer, [N, layers, D]; the last one equals the encoder's output."""
         states = self.run(self.layer_states, tokens, training)
         return ops.stack([self.finish(layer, tokens) for layer in states], axis=1)
 
@@ -138,8 +138,8 @@ def hub_encoder(preset: str | Path, trainable: bool = True, dtype: Any = None, *
     pad_id = load_preset("tokenizer", preset).pad_token_id
     backbone = load_preset("backbone", preset, dtype=dtype)
     backbone.trainable = trainable
-    made = LayeredHubEncoder if _has_layers(backbone) else HubEncoder
-    return made(backbone, pad_id=pad_id, dtype=dtype, **arguments)
+    encoder = LayeredHubEncoder if _has_layers(backbone) else HubEncoder
+    return encoder(backbone, pad_id=pad_id, dtype=dtype, **arguments)
 
 
 def _sequence(output: Any) -> Any:
@@ -157,6 +157,6 @@ def _inputs(backbone: Any) -> list[str]:
 
 
 def _has_layers(backbone: Any) -> bool:
-    """Whether the backbone has a list of layers, each used once, whose last output is its own."""
-    found = list(getattr(backbone, "transformer_layers", ()))
-    return len(set(map(id, found))) == len(found) > 0 and found[-1].output is _sequence(backbone.output)
+    """Whether the backbone has a list of layers, each used once, the last of which yields the backbone's output."""
+    layer_list = list(getattr(backbone, "transformer_layers", ()))
+    return len(set(map(id, layer_list))) == len(layer_list) > 0 and layer_list[-1].output is _sequence(backbone.output)

@@ -1,4 +1,4 @@
-"""Scorers: layers from features [B, N, F] and mask [B, N] to logits [B, N] or [B, N, outputs]."""
+"""Scorers: layers that map features [B, N, F] and mask [B, N] to logits [B, N] or [B, N, outputs]."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ml4ir_losses.core.lazy import Tensor
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class DenseScorer(layers.Layer):  # type: ignore[misc]
-    """Dense layers and a float32 head (bfloat16 scores would tie)."""
+    """A multilayer perceptron with a float32 output layer (bfloat16 scores would tie)."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class DenseScorer(layers.Layer):  # type: ignore[misc]
         self.head.build(rows)
 
     def call(self, x: Tensor, valid: Tensor | None = None, training: bool | None = None) -> Tensor:
-        # As rows: a matrix product of two dimensions is faster, and TensorFlow fuses bias and activation into it.
+        # Flattened to rows: a 2D matrix product is faster, and TensorFlow fuses bias and activation into it.
         *lists, features = ops.shape(x)
         x = ops.reshape(x, (-1, features))
         for layer in self.stack:

@@ -1,4 +1,4 @@
-"""Loading saved models, with every class that they are made of."""
+"""Loading of saved models, with all classes registered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REGISTERED = (
     *(keras_loss, cross_encoder, embedding_model, layers, relevance_model, text_layers),
     *(sentence_transformers, tf_ranking),
 )
-"""Imported, so that Keras knows their classes when it loads a model."""
+"""Imported so that their classes are registered with Keras."""
 
 
 def load_model(path: str | Path) -> Any:
@@ -41,7 +41,7 @@ def load_model(path: str | Path) -> Any:
         raise error if known else UserError(f"{path}: is not a model that can be loaded ({error}).") from None
     except RecursionError:
         raise UserError(f"{path}: its config is nested too deeply.") from None
-    except Exception as error:  # a file from anywhere makes Keras and its layers raise anything
+    except Exception as error:  # an untrusted file can make Keras and its layers raise any exception
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]  # Keras quotes the whole config
         raise UserError(f"{path}: is not a model that can be loaded ({reason}).") from error
 

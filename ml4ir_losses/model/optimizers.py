@@ -26,7 +26,7 @@ _PARAMETER_ALIASES = {"gradient_clip_value": "clipvalue"}
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class CyclicLearningRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    r"""A learning rate that goes up and down between two bounds.
+    r"""A learning rate that cycles between two bounds.
 
     $$lr = lr_0 + (lr_1 - lr_0)\,\max(0, 1 - |t/s - 2c + 1|)\,a,\quad c = \lfloor 1 + t/2s \rfloor$$
     with a = 1 (triangular), 2^{1-c} (triangular2) or γ^t (exponential), t the batch and s the step size.
@@ -65,7 +65,7 @@ class CyclicLearningRate(keras.optimizers.schedules.LearningRateSchedule):  # ty
 
 
 def learning_rate(config: OptimizedModel, total_steps: int) -> Any:
-    """The learning rate, or the schedule that Keras asks for it; the plateau schedule is a callback."""
+    """The learning rate or Keras schedule of the config; the plateau schedule is a callback instead."""
     rate, schedule = config.optimizer.learning_rate, config.lr_schedule
     schedules = keras.optimizers.schedules
     if isinstance(schedule, ExponentialSchedule):
@@ -104,7 +104,7 @@ def make_optimizer(config: OptimizedModel, total_steps: int) -> Any:
 
 
 def optimizer_class(config: OptimizerConfig) -> tuple[Any, dict[str, Any]]:
-    """The optimizer's class and its parameters beside the learning rate."""
+    """The optimizer class and its parameters except the learning rate."""
     classes = {
         name.lower(): value
         for name, value in vars(keras.optimizers).items()

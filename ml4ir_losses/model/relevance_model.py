@@ -1,4 +1,4 @@
-"""`RelevanceModel`: features in, scores out, wired to its losses and metrics."""
+"""`RelevanceModel`: maps features to scores, with its losses and metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ml4ir_losses.model.optimizers import make_optimizer
 from ml4ir_losses.model.trainer import Trainer
 
 MAIN = "main"
-LOWEST_LABEL = -1e30  # stands for a `min_label` of None: padding is below it, and no label is
+LOWEST_LABEL = -1e30  # replaces a `min_label` of None: only padding is below it
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -44,7 +44,7 @@ class RelevanceModel(Trainer):
         model: the config's `model` section.
         label: the name of the main label column.
         precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
-        parts: the layers of a saved model that its config alone does not make.
+        parts: the layers of a saved model that cannot be rebuilt from its config.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class RelevanceModel(Trainer):
         self.model_config = model if isinstance(model, ModelConfig) else ModelConfig.model_validate(model)
         self.label, self.precision = label, precision
         main, propensity = self.model_config.loss_and_propensity()
-        self.relevance_loss = _loss_of_documents(MAIN, main)
+        self.relevance_loss = _ranking_loss(MAIN, main)
         self.tasks = {MAIN: (self.relevance_loss, label, propensity, 1.0)}
         for i, aux in enumerate(self.model_config.aux_losses):
             spec, aux_propensity = pop_propensity(aux.spec)
             name = f"aux_{i}"
-            self.tasks[name] = (_loss_of_documents(name, spec), aux.label or label, aux_propensity, aux.weight)
+            self.tasks[name] = (_ranking_loss(name, spec), aux.label or label, aux_propensity, aux.weight)
         for name, (loss, *_) in self.tasks.items():
             if loss.outputs != self.relevance_loss.outputs:
                 raise UserError(
@@ -83,12 +83,12 @@ class RelevanceModel(Trainer):
         self.build()
 
     def make_layers(self, parts: Mapping[str, Any]) -> None:
-        """Makes `encoder` and `scorer`."""
+        """Creates `encoder` and `scorer`."""
         self.encoder = self.make_encoder(self.fitted)
         self.scorer = self.make_scorer()
 
     def make_encoder(self, inputs: Sequence[FittedInput]) -> FeatureEncoder:
-        """The encoder of some of the inputs."""
+        """The feature encoder of the given inputs."""
         return FeatureEncoder(inputs, dtype=self.precision, autocast=False, name="encoder")
 
     def make_scorer(self, **hidden: Any) -> Any:
@@ -109,13 +109,13 @@ class RelevanceModel(Trainer):
     def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
         """The compiled model of a YAML file or a checked config, fitted on the config's training split.
 
-        A config of texts gives an `EmbeddingModel`. A mapping is what `get_config` gave: so Keras loads a model, and
-        a model file must not make the program read other files. For an experiment in a mapping call
+        A text config gives an `EmbeddingModel`. A mapping must be a result of `get_config`: Keras loads models so,
+        and a model file must not cause other files to be read. For an experiment in a mapping call
         `from_config(load_config(mapping))`.
 
         Raises:
             ConfigError, DataError: for a config or data that cannot be used.
-            UserError: for a mapping that `get_config` did not give.
+            UserError: for any other mapping.
         """
         if not isinstance(config, Mapping):
             return build_module().build_relevance_model(config)
@@ -130,7 +130,7 @@ class RelevanceModel(Trainer):
 
     @classmethod
     def for_inputs(cls, inputs: Sequence[FittedInput], architecture: Spec) -> type[RelevanceModel]:
-        """The class of a model with these inputs; `ConfigError` where they and the architecture do not fit."""
+        """The class of a model with these inputs; `ConfigError` if the architecture cannot read them."""
         pair = next((fitted.name for fitted in inputs if fitted.type == "text_pair"), None)
         if pair is not None:
             key, _ = split_spec(ARCHITECTURES.kind, architecture)
@@ -143,7 +143,7 @@ class RelevanceModel(Trainer):
         """Compiles with the config's losses, metrics and optimizer."""
         losses = {name: task[0].get_loss_fn(name=name) for name, task in self.tasks.items()}
         single = len(losses) == 1
-        # Documents that are padding for the main loss are so for the metrics.
+        # The metrics use the padding rule of the main loss.
         padding = {} if self.relevance_loss.min_label == 0 else {"min_label": self.relevance_loss.min_label}
         self.compile(
             optimizer=make_optimizer(self.model_config, total_steps),
@@ -154,13 +154,13 @@ class RelevanceModel(Trainer):
         )
 
     def build(self, input_shape: Any = None) -> None:
-        """Every width is known from the fitted inputs."""
+        """Builds all layers; their widths follow from the fitted inputs."""
         self.encoder.build()
         self.scorer.build((None, None, self.encoder.width))
         self.built = True
 
     def example(self, queries: int = 1, documents: int = 2) -> dict[str, Any]:
-        """A batch of empty documents, of the right shapes."""
+        """A batch of empty documents in the expected shapes."""
         x: dict[str, Any] = {MASK: np.ones((queries, documents), "float32")}
         for fitted in self.fitted:
             shape = (queries, documents) if fitted.scope == "document" else (queries,)
@@ -176,7 +176,7 @@ class RelevanceModel(Trainer):
         return self.outputs_of(self.scorer(self.encoder(x), valid, training=training), valid)
 
     def outputs_of(self, logits: Tensor, valid: Tensor | None) -> dict[str, Tensor]:
-        """What the model gives, from the logits [B, N] or [B, N, K]."""
+        """The model's output dict, from logits [B, N] or [B, N, K]."""
         logits = ops.cast(logits, "float32")
         output = {"logit": self.relevance_loss.rank_scores(logits), "score": self.final_activation(logits, valid)}
         return output if self.relevance_loss.outputs == 1 else {**output, "outputs": logits}
@@ -187,9 +187,11 @@ class RelevanceModel(Trainer):
         logit = y_pred.get("outputs", y_pred["logit"])
         if not isinstance(self.loss, Mapping):  # one loss, or one that the user compiled
             weight = self._weighted(y, sample_weight, self.tasks[MAIN][2])
-            target = self._sure_target(x, y, self.label, self.loss)
+            target = self._confidence_target(x, y, self.label, self.loss)
             return super().compute_loss(x, target, logit, weight, training)
-        targets = {name: self._sure_target(x, y, task[1], self.loss.get(name)) for name, task in self.tasks.items()}
+        targets = {
+            name: self._confidence_target(x, y, task[1], self.loss.get(name)) for name, task in self.tasks.items()
+        }
         weights: Any = {name: self._weighted(y, sample_weight, task[2]) for name, task in self.tasks.items()}
         if all(weight is None for weight in weights.values()):
             weights = None
@@ -214,7 +216,7 @@ class RelevanceModel(Trainer):
         )
 
     def _target(self, x: Any, y: Any, label: str) -> Tensor:
-        """The labels of a column, with the mask folded in below every `min_label`."""
+        """The labels of a column, with padding set below every `min_label`."""
         if isinstance(y, Mapping):
             if label not in y:
                 raise UserError(f"The targets lack the label {label!r}. Received: {', '.join(map(str, y))}.")
@@ -224,8 +226,8 @@ class RelevanceModel(Trainer):
             y = ops.where(ops.cast(x[MASK], "float32") > 0, y, self.padding_label)
         return y
 
-    def _sure_target(self, x: Any, y: Any, label: str, function: Any) -> Tensor:
-        """The labels; for a loss function that reads confidences, [B, N, 2] with those of the data, if there are."""
+    def _confidence_target(self, x: Any, y: Any, label: str, function: Any) -> Tensor:
+        """The labels [B, N]; with the data's confidences, [B, N, 2], for a loss function that reads them."""
         target = self._target(x, y, label)
         takes = isinstance(function, keras_loss.RelevanceLoss) and function.loss.takes_confidence
         if not takes or not isinstance(y, Mapping) or CONFIDENCE not in y:
@@ -233,7 +235,7 @@ class RelevanceModel(Trainer):
         return ops.stack([ops.cast(target, "float32"), ops.cast(y[CONFIDENCE], "float32")], axis=-1)
 
     def _weighted(self, y: Any, sample_weight: Any, propensity: Any) -> Any:
-        """The weights of a task: those of the data, and the inverse propensity where the task asks for it."""
+        """The weights of a task: those of the data, times the inverse propensity if the task has one."""
         if propensity is None:
             return sample_weight
         if not isinstance(y, Mapping) or POSITIONS not in y:
@@ -255,7 +257,7 @@ class RelevanceModel(Trainer):
         }
 
 
-def _loss_of_documents(name: str, spec: Spec) -> RelevanceLossBase:
+def _ranking_loss(name: str, spec: Spec) -> RelevanceLossBase:
     """The loss of a task; one whose labels mark no padding gets a `min_label` that no label is below.
 
     The mask of the batch is folded into the labels below that, so that padding counts in no loss.

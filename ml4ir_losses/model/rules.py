@@ -1,4 +1,4 @@
-"""Rules of the parameters that architectures and encoders share."""
+"""Parameter types shared by architectures and encoders."""
 
 from __future__ import annotations
 

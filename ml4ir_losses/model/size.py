@@ -1,4 +1,4 @@
-"""The size of a model before any of its weights takes memory."""
+"""The size of a model, computed without allocating its weights."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Size:
-    """What the weights of a model need: their number and their bytes."""
+    """Number and bytes of the weights of a model."""
 
     parameters: int
     bytes: int
 
 
 def size_of(build: Callable[[], Any]) -> Size | None:
-    """The size of the model that `build` makes; None where that cannot be known without making it.
+    """The size of the model that `build` creates; None if it cannot be determined without allocating it.
 
-    The model is built without values: in a `keras.StatelessScope` a weight has a shape and no memory. Keras notes
-    such weights by thread and would fill them later on, so all this happens in a thread that ends here.
+    In a `keras.StatelessScope` a weight has a shape and takes no memory. Keras records such weights per thread and
+    would initialize them later, so the model is built in a separate thread.
 
     Raises:
         Exception: whatever `build` raises.
@@ -43,7 +43,7 @@ def size_of(build: Callable[[], Any]) -> Size | None:
         return Size(sum(numbers), sum(n * width for n, width in zip(numbers, widths, strict=True)))
 
     try:
-        return _aside(count)
+        return _in_thread(count)
     except UserError:
         raise
     except ValueError as error:
@@ -52,14 +52,14 @@ def size_of(build: Callable[[], Any]) -> Size | None:
         raise
 
 
-def _aside(action: Callable[[], T]) -> T:
-    """What the action returns in a thread of its own: Keras keeps names and pending weights by thread."""
+def _in_thread(action: Callable[[], T]) -> T:
+    """The result of the action, run in a new thread: Keras keeps names and pending weights per thread."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(action).result()
 
 
 def check_trainable(size: Size | None, optimizer: Any) -> None:
-    """Raises `ConfigError` for a model whose training cannot fit into the memory that is left.
+    """Raises `ConfigError` for a model whose training cannot fit into the free memory.
 
     Training holds the weights, a copy of those of the best epoch, and the optimizer's state.
     """
@@ -76,11 +76,11 @@ def check_trainable(size: Size | None, optimizer: Any) -> None:
 
 
 def state_share(optimizer: Any) -> float:
-    """Bytes that an optimizer keeps for a byte of weights, found on a small matrix: 2 for Adam, 0 for plain SGD."""
-    optimizer = type(optimizer).from_config(optimizer.get_config())  # one that is built serves no other weights
+    """Optimizer state in bytes per byte of weights, measured on a small matrix: 2 for Adam, 0 for plain SGD."""
+    optimizer = type(optimizer).from_config(optimizer.get_config())  # a built optimizer accepts no other weights
 
     def share() -> float:
         optimizer.build([keras.Variable(np.zeros((64, 64), "float32"))])
         return float(sum(math.prod(v.shape) for v in optimizer.variables if v.ndim)) / 64**2
 
-    return _aside(share)
+    return _in_thread(share)

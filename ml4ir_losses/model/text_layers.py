@@ -1,4 +1,4 @@
-"""Layers of the text encoders: token ids [N, T] to vectors [N, D]."""
+"""Layers of the text encoders, which map token ids [N, T] to embeddings [N, D]."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ml4ir_losses.ops.masking import lowest, safe_divide
 
 
 def pool(states: Tensor, valid: Tensor, pooling: str) -> Tensor:
-    """One vector of the states [N, T, D] of a text's tokens, [N, D]; 0 for a text without tokens."""
+    """Pools token states [N, T, D] into text embeddings [N, D]; 0 for a text without tokens."""
     if pooling == "cls":
         return ops.where(valid[:, :1], states[:, 0], 0.0)
     if pooling == "max":
@@ -25,9 +25,9 @@ def pool(states: Tensor, valid: Tensor, pooling: str) -> Tensor:
 
 
 class TextEncoder(layers.Layer):  # type: ignore[misc]
-    """Token ids [N, T], 0 being padding, to vectors [N, D] in float32.
+    """Maps token ids [N, T], padded with 0, to float32 embeddings [N, D].
 
-    A subclass makes its layers in `make` and turns vectors of words into states in `states`.
+    A subclass creates its layers in `make` and maps word embeddings to token states in `states`.
     """
 
     def __init__(
@@ -54,30 +54,30 @@ class TextEncoder(layers.Layer):  # type: ignore[misc]
         policy = self.dtype_policy
         self.words = layers.Embedding(vocabulary_size, embedding_dim, dtype=policy, name="words")
         self.dropout = self.make_dropout(dropout)
-        # float32 whatever the policy: narrow cosines tie.
+        # float32 under any dtype policy: cosines in half precision tie.
         self.projection = None if output_dim is None else layers.Dense(output_dim, dtype="float32", name="projection")
         self.make()
 
     def make_dropout(self, rate: float) -> Any:
-        """The layer that drops a share of the words' numbers in training."""
+        """The dropout layer for word embeddings."""
         return layers.Dropout(rate, dtype=self.dtype_policy, name="dropout")
 
     def make(self) -> None:
-        """Makes the layers between words and pooling."""
+        """Creates the layers between word embeddings and pooling."""
 
     def states(self, words: Tensor, valid: Tensor, training: bool | None) -> Tensor:
-        """States [N, T, D] of the words' vectors."""
+        """Token states [N, T, D] from word embeddings."""
         return words
 
     @property
     def width(self) -> int:
-        """Numbers of a state."""
+        """Dimension of a token state."""
         width: int = self.config["embedding_dim"]
         return width
 
     @property
     def output_width(self) -> int:
-        """D."""
+        """Embedding dimension D."""
         return self.config["output_dim"] or self.width
 
     def build(self, input_shape: Any) -> None:
@@ -89,7 +89,7 @@ class TextEncoder(layers.Layer):  # type: ignore[misc]
         self.built = True
 
     def build_states(self, shape: tuple[int | None, ...]) -> None:
-        """Builds what `make` made."""
+        """Builds the layers that `make` created."""
 
     def call(self, tokens: Tensor, training: bool | None = None) -> Tensor:
         valid = tokens != 0
@@ -97,11 +97,11 @@ class TextEncoder(layers.Layer):  # type: ignore[misc]
         return self.finish(self.pooled(self.states(words, valid, training), valid))
 
     def pooled(self, states: Tensor, valid: Tensor) -> Tensor:
-        """The vector of a text before the projection, [N, D]."""
+        """Text embeddings before the projection, [N, D]."""
         return pool(ops.cast(states, "float32"), valid, self.pooling)
 
     def finish(self, pooled: Tensor) -> Tensor:
-        """Projects, where there is a projection."""
+        """Applies the projection, if there is one."""
         return pooled if self.projection is None else self.projection(pooled)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -113,7 +113,7 @@ class TextEncoder(layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class WordDropout(layers.Layer):  # type: ignore[misc]
-    """Turns a share of the tokens into padding, in training."""
+    """Replaces random tokens by padding in training."""
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -124,21 +124,21 @@ class WordDropout(layers.Layer):  # type: ignore[misc]
     def call(self, tokens: Tensor, training: bool | None = None) -> Tensor:
         if not training or not self.rate:
             return tokens
-        return self.without(tokens, keras.random.uniform(ops.shape(tokens), dtype="float32", seed=self.seed_generator))
+        return self.remove(tokens, keras.random.uniform(ops.shape(tokens), dtype="float32", seed=self.seed_generator))
 
-    def without(self, tokens: Tensor, drawn: Tensor) -> Tensor:
-        """The tokens that stay, from a number of 0 to 1 that was drawn for each."""
-        return ops.where(drawn < self.rate, 0, tokens)
+    def remove(self, tokens: Tensor, uniform: Tensor) -> Tensor:
+        """Tokens with the removed ones set to 0, given a uniform random number in [0, 1] per token."""
+        return ops.where(uniform < self.rate, 0, tokens)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
 def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct tokens of each row [N, T] in order, and how often each comes; 0 fills up the tokens."""
+    """Sorted distinct tokens of each row [N, T], padded with 0, and the number of occurrences of each."""
     tokens = ops.sort(tokens, axis=1)
     last = ops.concatenate([tokens[:, 1:] != tokens[:, :-1], ops.ones_like(tokens[:, :1], dtype="bool")], axis=1)
-    # Where the runs of equal tokens end, moved together: the distance of two ends is the length of a run.
+    # Sorted end positions of the runs of equal tokens: the difference of two neighbours is the length of a run.
     ends = ops.sort(ops.where(last, ops.arange(ops.shape(tokens)[1], dtype=tokens.dtype), -1), axis=1)
     counts = ends - ops.concatenate([ops.full_like(ends[:, :1], -1), ends[:, :-1]], axis=1)
     return ops.where(counts > 0, ops.take_along_axis(tokens, ops.maximum(ends, 0), axis=1), 0), counts
@@ -146,18 +146,18 @@ def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class BagOfWords(TextEncoder):
-    """The mean of the words' vectors, by a trained weight of each word where `pooling` is `weighted`."""
+    """The mean of the word embeddings, with a trainable weight per word if `pooling` is `weighted`."""
 
     def make_dropout(self, rate: float) -> Any:
         return WordDropout(rate, name="dropout")
 
     def make(self) -> None:
-        # What older files do not say is what it was then.
+        # Models saved before these options existed used the defaults below.
         self.log_frequency = self.config.get("term_frequency", "raw") == "log"
         self.initial = self.config.get("initial", "random")
         self.importance = None
         if self.pooling == "weighted":
-            # A weight of the vocabulary is the softplus of a number; all start equal.
+            # The weight of a word is the softplus of a trainable scalar; all start equal.
             self.importance = layers.Embedding(
                 self.config["vocabulary_size"], 1, embeddings_initializer="zeros", dtype="float32", name="importance"
             )
@@ -184,7 +184,7 @@ class BagOfWords(TextEncoder):
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class ConvolutionalEncoder(TextEncoder):
-    """Convolutions with ReLU over neighbouring words; what is padded is 0 before each of them."""
+    """Convolutions with ReLU over neighbouring words; padding is set to 0 before each convolution."""
 
     def make(self) -> None:
         self.convolutions = [
@@ -209,7 +209,7 @@ class ConvolutionalEncoder(TextEncoder):
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class RecurrentEncoder(TextEncoder):
-    """A GRU that leaves out padding, from one end or both."""
+    """A unidirectional or bidirectional GRU that skips padding."""
 
     def make(self) -> None:
         policy = self.dtype_policy
@@ -229,7 +229,7 @@ class RecurrentEncoder(TextEncoder):
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class TransformerEncoder(TextEncoder):
-    """Pre-norm layers of attention and a dense part, with trained positions and a normalisation at the end."""
+    """A pre-norm transformer with learned positions and a final layer normalization."""
 
     def make(self) -> None:
         config, policy = self.config, self.dtype_policy
@@ -253,19 +253,21 @@ class TransformerEncoder(TextEncoder):
         return self.norm(self.layer_states(words, valid, training)[-1])
 
     def layer_states(self, words: Tensor, valid: Tensor, training: bool | None = None) -> list[Tensor]:
-        """The states behind every layer, before the last normalisation."""
-        length, most = words.shape[1], self.config["max_length"]
-        if length is not None and length > most:
-            raise UserError(f"The encoder has positions for max_length={most} tokens. Received: texts of {length}.")
+        """Token states after each layer, before the final normalization."""
+        length, max_length = words.shape[1], self.config["max_length"]
+        if length is not None and length > max_length:
+            raise UserError(
+                f"The encoder has positions for max_length={max_length} tokens. Received: texts of {length}."
+            )
         x = words + self.positions(ops.arange(ops.shape(words)[1]))
-        found = []
+        states = []
         for block in self.blocks:
             x = block(x, valid, training=training)
-            found.append(x)
-        return found
+            states.append(x)
+        return states
 
     def every_layer(self, tokens: Tensor, training: bool | None = None) -> Tensor:
-        """The pooled output of each layer, [N, layers, D]; the last one is what the encoder gives."""
+        """The pooled output of each layer, [N, layers, D]; the last one equals the encoder's output."""
         valid = tokens != 0
         words = self.dropout(self.words(tokens), training=training)
         pooled = [
@@ -276,7 +278,7 @@ class TransformerEncoder(TextEncoder):
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class TransformerBlock(layers.Layer):  # type: ignore[misc]
-    """Attention among the valid tokens and a dense part, each on normalised input and added to it."""
+    """Self-attention over valid tokens and a feed-forward block, both pre-norm with residual connections."""
 
     def __init__(self, size: int, num_heads: int, hidden_dim: int, dropout: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -301,13 +303,15 @@ class TransformerBlock(layers.Layer):  # type: ignore[misc]
         return self.transform(self.attend(x, valid[:, None, :], training=training), training)
 
     def attend(self, x: Tensor, mask: Tensor | None, causal: bool = False, training: bool | None = None) -> Tensor:
-        """Adds what each token sees of those in the mask [N, T or 1, T], of the later ones nothing if causal."""
-        normed = self.before_attention(x)
-        seen = self.attention(normed, normed, attention_mask=mask, use_causal_mask=causal, training=training)
-        return x + self.dropout(seen, training=training)
+        """Adds self-attention under the mask [N, T or 1, T], restricted to preceding tokens if causal."""
+        normalized = self.before_attention(x)
+        attended = self.attention(
+            normalized, normalized, attention_mask=mask, use_causal_mask=causal, training=training
+        )
+        return x + self.dropout(attended, training=training)
 
     def transform(self, x: Tensor, training: bool | None = None) -> Tensor:
-        """Adds the dense part."""
+        """Adds the feed-forward block."""
         return x + self.dropout(self.outer(self.inner(self.before_dense(x))), training=training)
 
     def get_config(self) -> dict[str, Any]:
@@ -316,6 +320,6 @@ class TransformerBlock(layers.Layer):  # type: ignore[misc]
 
 def check_positions(encoder: Any, length: int, source: str) -> None:
     """Raises `UserError` for an encoder that has fewer positions than its texts have tokens."""
-    most = getattr(encoder, "config", {}).get("max_length")
-    if most is not None and most < length:
-        raise UserError(f"the encoder's max_length must be at least {length}, that of {source}. Received: {most}.")
+    positions = getattr(encoder, "config", {}).get("max_length")
+    if positions is not None and positions < length:
+        raise UserError(f"the encoder's max_length must be at least {length}, that of {source}. Received: {positions}.")

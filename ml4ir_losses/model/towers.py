@@ -1,4 +1,4 @@
-"""Towers: the encoders of a bi-encoder, from the token ids of each column of texts to embeddings."""
+"""Towers: the encoders of a bi-encoder, which map the token ids of each text column to embeddings."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def column_names(columns: int) -> list[str]:
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class Towers(layers.Layer):  # type: ignore[misc]
-    """Token ids `{column: [B, T]}` to embeddings [B, C, D], or [B, C, L, D] of every layer.
+    """Maps token ids `{column: [B, T]}` to embeddings [B, C, D], or [B, C, L, D] of every layer.
 
     Args:
         encoders: one for all columns, or one for the anchors and one for the other columns.
-        every_layer: give the embeddings of each layer of the encoders.
+        every_layer: return the embeddings of every encoder layer.
     """
 
     def __init__(self, encoders: Sequence[Any], every_layer: bool = False, **kwargs: Any) -> None:
@@ -36,13 +36,13 @@ class Towers(layers.Layer):  # type: ignore[misc]
 
     @property
     def output_width(self) -> int:
-        """D."""
+        """Embedding dimension D."""
         width: int = self.encoders[0].output_width
         return width
 
     def build(self, input_shape: Any = None) -> None:
         for encoder in self.encoders:
-            if not encoder.built:  # one that was loaded is
+            if not encoder.built:  # a loaded encoder is built already
                 encoder.build((None, None))
         self.built = True
 
@@ -68,13 +68,13 @@ class Towers(layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class DenoisingTowers(Towers):
-    """An encoder that sees its texts with words deleted in training, and a decoder that rebuilds them.
+    """An encoder of texts with words deleted in training, and a decoder that reconstructs the texts.
 
     Args:
         encoders: one encoder.
         decoder: the parameters of `Decoder`.
-        deletion_rate: the probability of each word to be deleted.
-        tie: the decoder shares the vectors of the encoder's words.
+        deletion_rate: probability that a word is deleted.
+        tie: whether the decoder shares the encoder's word embeddings.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class DenoisingTowers(Towers):
         return super().encode(self.deletion(tokens, training=training), column, training)
 
     def decode(self, vectors: Tensor, tokens: Tensor, training: bool | None = None) -> Tensor:
-        """Logits [B, T, V] of the tokens [B, T] of the texts whose embeddings [B, D] are given."""
+        """Logits [B, T, V] of the tokens [B, T] given the text embeddings [B, D]."""
         return self.decoder(vectors, tokens, training=training)
 
     def get_config(self) -> dict[str, Any]:

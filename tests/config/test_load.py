@@ -88,7 +88,7 @@ def test_inputs_of_the_query_alone_cannot_rank(tmp_path):
     assert "at least one input must be of scope document" in error(tmp_path, features={"inputs": inputs})
 
 
-def test_overrides_reach_every_place(tmp_path):
+def test_overrides_reach_every_section(tmp_path):
     sets = [
         "model.loss.key=list_mle",  # the loss was given as a bare key
         "model.loss.temperature=5e-1",
@@ -106,7 +106,7 @@ def test_overrides_reach_every_place(tmp_path):
     assert loaded.data.options == {"delimiter": ";"}
 
 
-def test_features_and_model_may_be_files_of_their_own(tmp_path):
+def test_features_and_model_may_be_separate_files(tmp_path):
     whole = config(tmp_path)
     for section in ("features", "model"):
         (tmp_path / f"{section}.yaml").write_text(yaml.safe_dump(whole[section]))
@@ -124,7 +124,7 @@ def test_a_section_file_may_be_set_and_the_callers_mapping_stays(tmp_path):
 
 
 @pytest.mark.parametrize("propensity", [5, [1, "a"], {"key": ["power"]}, {"key": "table", "values": ["a"]}])
-def test_a_propensity_that_cannot_be_one(tmp_path, propensity):
+def test_invalid_propensity_is_rejected(tmp_path, propensity):
     loss = {"key": "list_mle", "propensity": propensity}
     assert "model.loss.propensity: " in error(tmp_path, model={"loss": loss}, features={"positions": "shown"})
 
@@ -146,7 +146,7 @@ def test_the_resolved_config_loads_as_itself(tmp_path):
         ("a: !!python/object/apply:os.system ['echo']\n", "could not determine a constructor"),
     ],
 )
-def test_a_file_that_is_no_config_gets_line_and_column(tmp_path, text, expected):
+def test_invalid_yaml_reports_line_and_column(tmp_path, text, expected):
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(ConfigError) as info:
         load_config(tmp_path / "bad.yaml")

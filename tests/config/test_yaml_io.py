@@ -49,7 +49,7 @@ def test_aliases_within_the_limit_are_read(tmp_path):
     assert raw == {"a": [1, 2], "b": {"x": 1, "y": [1, 2]}, "c": {"x": 1}}
 
 
-def test_an_alias_inside_of_itself_is_refused(tmp_path):
+def test_recursive_alias_is_refused(tmp_path):
     assert "stands inside of what it names" in refused(written(tmp_path, "a: &a [1, *a]"))
 
 
@@ -77,7 +77,7 @@ def test_utf8_with_a_byte_order_mark_is_read(tmp_path):
     assert read_yaml(written(tmp_path, "a: 1".encode("utf-8-sig"))) == {"a": 1}
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_non_file_is_refused(tmp_path):
     assert "cannot be read (Is a directory)" in refused(tmp_path)
     assert "cannot be read (No such file" in refused(tmp_path / "none.yaml")
     os.mkfifo(tmp_path / "pipe")

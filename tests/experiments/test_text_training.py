@@ -265,7 +265,7 @@ BAD = [
         r"data\.batch_size: .* at least 2\. Received: 1",
     ),
     ("triplet", {}, ConfigError, r"data\.columns: 'triplet' takes 3 columns of texts\. Received: anchor, positive"),
-    ("list_mle", {}, ConfigError, r"model\.loss: 'list_mle' is a loss of ranked documents"),
+    ("list_mle", {}, ConfigError, r"model\.loss: 'list_mle' is a ranking loss"),
     ("multiple_negatves_ranking", {}, ConfigError, "Did you mean 'multiple_negatives_ranking'"),
     (
         {"key": "pair_softmax", "num_labels": 2},

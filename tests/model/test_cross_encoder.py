@@ -105,7 +105,7 @@ def spied(encoder, monkeypatch):
     return seen
 
 
-def test_a_document_has_the_score_of_its_own_sequence(folder):
+def test_document_score_equals_score_of_its_sequence(folder):
     """Row by row through encoder and head, without the model's gathering."""
     model, (x, _), _ = build(folder)
     logit = outputs(model, x)["logit"]
@@ -116,7 +116,7 @@ def test_a_document_has_the_score_of_its_own_sequence(folder):
     assert type(model) is TextCrossEncoder
 
 
-def test_other_inputs_stand_beside_the_vector(folder):
+def test_other_inputs_are_concatenated_to_text_embedding(folder):
     model, (x, _), _ = build(folder, inputs=[PAIR, *OTHERS], encoder=WORDS, architecture={"hidden_units": [5]})
     features = values(model.encoder(x))
     logit = outputs(model, x)["logit"]
@@ -129,7 +129,7 @@ def test_other_inputs_stand_beside_the_vector(folder):
 
 
 @each_inputs
-def test_what_stands_in_padding_changes_nothing(folder, inputs):
+def test_padding_does_not_change_scores(folder, inputs):
     model, (x, y), _ = build(folder, inputs=inputs)
     padded = x["mask"] == 0
     other = {name: value.copy() for name, value in x.items()}
@@ -153,7 +153,7 @@ def test_only_real_documents_are_encoded(folder, monkeypatch):
 
 
 @TENSORFLOW
-def test_a_step_in_chunks_encodes_real_documents_alone_twice(folder, monkeypatch):
+def test_mini_batch_step_encodes_only_real_documents_twice(folder, monkeypatch):
     model, batch, _ = build(folder, loss={"key": "list_mle", "mini_batch_size": 7})
     model.compile("sgd", loss=model.relevance_loss.get_loss_fn(), run_eagerly=True)
     seen = spied(model.scorer.encoder, monkeypatch)
@@ -175,7 +175,7 @@ def test_a_step_in_chunks_encodes_real_documents_alone_twice(folder, monkeypatch
     ],
     ids=["pointwise", "pairwise", "listwise", "outputs", "dropout"],
 )
-def test_chunks_change_neither_loss_nor_gradients(folder, loss, encoder, inputs, size):
+def test_mini_batches_change_neither_loss_nor_gradients(folder, loss, encoder, inputs, size):
     """The step of SGD with rate 1 is the gradient; metrics, weights and auxiliary losses are as ever."""
     aux = {**(ORDINAL if loss is ORDINAL else {"key": "pairwise_hinge"}), "weight": 0.3, "label": "clicked"}
     logs, steps = [], []
@@ -204,7 +204,7 @@ def test_chunks_change_neither_loss_nor_gradients(folder, loss, encoder, inputs,
 
 
 @pytest.mark.parametrize("size", [None, 5])
-def test_a_batch_without_documents_teaches_nothing(folder, size):
+def test_batch_without_documents_does_not_change_weights(folder, size):
     model, (x, y), _ = build(folder, loss={"key": "list_mle", "mini_batch_size": size}, encoder=WORDS)
     before = model.get_weights()
     logs = model.train_on_batch({**x, "mask": np.zeros_like(x["mask"])}, y, return_dict=True)
@@ -213,7 +213,7 @@ def test_a_batch_without_documents_teaches_nothing(folder, size):
 
 
 @TENSORFLOW
-def test_the_smallest_size_of_a_weighted_sum_counts(folder):
+def test_weighted_sum_uses_smallest_mini_batch_size(folder):
     parts = [
         [{"key": "list_mle", "mini_batch_size": 9}, 0.5],
         [{"key": "pairwise_logistic", "mini_batch_size": 4}, 0.5],
@@ -224,7 +224,7 @@ def test_the_smallest_size_of_a_weighted_sum_counts(folder):
 
 
 @pytest.mark.backend("jax", "torch")
-def test_elsewhere_a_line_says_that_chunks_have_no_effect(folder, caplog):
+def test_mini_batch_size_warns_on_other_backends(folder, caplog):
     model, batch, _ = build(folder, loss={"key": "list_mle", "mini_batch_size": 4}, encoder=WORDS)
     assert [r.message for r in caplog.records if "mini_batch_size" in r.message] == [
         f"mini_batch_size has no effect on {keras.backend.backend()}: batches are taken whole"
@@ -257,7 +257,7 @@ def test_strings_give_the_same_scores_to_the_last_bit(folder, tmp_path, inputs):
     [pytest.param("list_mle", [PAIR], marks=pytest.mark.slow), (ORDINAL, [PAIR, *OTHERS])],
     ids=["list_mle", "ordinal"],
 )
-def test_a_saved_model_comes_back(folder, tmp_path, loss, inputs):
+def test_saved_model_keeps_scores(folder, tmp_path, loss, inputs):
     model, batch, _ = build(folder, loss=loss, inputs=inputs, encoder=WORDS)
     model.train_on_batch(*batch)
     model.save(tmp_path / "m.keras")
@@ -270,7 +270,7 @@ def test_a_saved_model_comes_back(folder, tmp_path, loss, inputs):
     loaded.train_on_batch(*batch)
 
 
-def test_pairs_of_texts_are_scored(folder):
+def test_score_pairs_returns_one_logit_per_pair(folder):
     model, (x, _), data = build(folder)
     texts = texts_of(folder, data)
     places = np.argwhere(x["mask"] > 0)
@@ -285,14 +285,14 @@ def test_pairs_of_texts_are_scored(folder):
         model.score_pairs(["a"], ["b", "c"])
 
 
-def test_only_a_model_of_texts_alone_is_a_cross_encoder_for_judges(folder):
+def test_only_text_only_model_scores_text_pairs(folder):
     plain = RelevanceModel.from_config(load_config(config(folder)))
     mixed, _, _ = build(folder, inputs=[PAIR, *OTHERS], encoder=WORDS)
     texts, _, _ = build(folder, encoder=WORDS)
     assert [isinstance(model, CrossEncoder) for model in (plain, mixed, texts)] == [False, False, True]
 
 
-def test_classes_of_pairs(folder):
+def test_categorical_cross_entropy_matches_numpy_on_text_pairs(folder):
     """One document a query, whose class is the label."""
     model, (x, y), _ = build(folder, loss="categorical_cross_entropy", architecture={"num_outputs": 4}, encoder=WORDS)
     x, y = {"pair": x["pair"][:, :1], "mask": x["mask"][:, :1]}, y["label"][:, :1]
@@ -302,7 +302,7 @@ def test_classes_of_pairs(folder):
     assert outputs(model, x)["outputs"].shape == (8, 1, 4)
 
 
-def test_margins_of_a_teacher(folder):
+def test_margin_mse_matches_numpy_on_teacher_scores(folder):
     """The first document is the positive, labels are the teacher's scores, negative ones too; the mask is padding."""
     model, (x, _), _ = build(folder, loss="margin_mse", encoder=WORDS)
     teacher = np.random.default_rng(0).normal(0, 9, x["mask"].shape).astype("float32")
@@ -345,7 +345,7 @@ def test_negatives_of_a_list_are_drawn():
 
 @TENSORFLOW
 @pytest.mark.graph
-def test_a_run_from_a_config(folder, tmp_path):
+def test_run_from_config_trains_cross_encoder(folder, tmp_path):
     """Training, evaluation and predicting."""
     from ml4ir_losses.experiments.evaluate import evaluate, predict
     from ml4ir_losses.experiments.train import train
@@ -381,13 +381,13 @@ def test_a_run_from_a_config(folder, tmp_path):
         ({"inputs": [{**PAIR, "query": "segmant"}]}, "no column 'segmant'.*Did you mean 'segment'"),
     ],
 )
-def test_what_cannot_be_built_is_said_in_one_line(folder, changes, message):
+def test_invalid_config_raises_one_line(folder, changes, message):
     with pytest.raises((ConfigError, DataError, UserError), match=message) as caught:
         build(folder, **changes)
     assert "\n" not in str(caught.value)
 
 
-def test_another_architecture_reads_no_pairs(folder):
+def test_other_architectures_reject_text_pairs(folder):
     given = sections()
     given["model"]["architecture"] = "dnn"
     with pytest.raises(ConfigError, match="'dnn' cannot read the input 'pair' of type text_pair; 'cross_encoder' does"):
@@ -395,7 +395,7 @@ def test_another_architecture_reads_no_pairs(folder):
 
 
 @TENSORFLOW
-def test_xla_cannot_know_how_many_documents_are_real(folder):
+def test_jit_compile_is_rejected_on_tensorflow(folder):
     with pytest.raises(ConfigError, match=r"training\.jit_compile: a cross-encoder on TensorFlow"):
         build(folder, encoder=WORDS, training={"jit_compile": True})
 
@@ -436,7 +436,7 @@ def preset(tmp_path_factory):
 
 
 @pytest.mark.graph
-def test_pairs_with_the_tokens_of_a_preset(folder, preset, tmp_path):
+def test_preset_tokenizer_encodes_pairs(folder, preset, tmp_path):
     """[CLS] query [SEP] document [SEP], ids of the preset plus one; the folder is not needed once a model is saved."""
     import shutil
 
@@ -462,7 +462,7 @@ def test_pairs_with_the_tokens_of_a_preset(folder, preset, tmp_path):
         np.testing.assert_array_equal(outputs(loaded, given)["score"], outputs(loaded, batch[0])["score"])
 
 
-def test_the_tokens_are_those_of_the_encoder(folder, preset):
+def test_tokenizer_preset_must_match_encoder(folder, preset):
     encoder = {"key": "keras_hub", "preset": str(preset), "max_length": 9}
     with pytest.raises(ConfigError, match="`preset` of the input of type text_pair must be that of the encoder"):
         build(folder, encoder=encoder)

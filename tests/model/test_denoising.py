@@ -34,7 +34,7 @@ def left(row):
     return row[row != 0].tolist()
 
 
-def test_deletion_keeps_the_order_and_moves_together():
+def test_deletion_keeps_order_and_closes_gaps():
     tokens = np.array([[4, 9, 2, 7, 1, 0, 0], [3, 0, 0, 0, 0, 0, 0], [0] * 7], dtype="int32")
     shorter = 0
     for row in deleted(tokens, 0.5, times=40).reshape(40, 3, 7):
@@ -48,7 +48,7 @@ def test_deletion_keeps_the_order_and_moves_together():
     assert shorter > 30
 
 
-def test_the_share_that_is_deleted():
+def test_deleted_share_equals_rate():
     tokens = np.tile(np.arange(1, 41, dtype="int32"), (200, 1))
     kept = (deleted(tokens, 0.6) != 0).sum(axis=1)
     # Binomial(40, 0.4): the mean of 200 rows has a standard error of 0.22.
@@ -56,13 +56,13 @@ def test_the_share_that_is_deleted():
     assert 7 < kept.var() < 13
 
 
-def test_the_last_one_to_stay_is_any_of_them():
+def test_last_kept_token_is_random():
     rows = deleted(np.tile(np.array([1, 2, 3, 4, 0], dtype="int32"), (2000, 1)), 1.0)
     assert ((rows != 0).sum(axis=1) == 1).all()
     assert (np.abs(np.bincount(rows[:, 0], minlength=5)[1:] - 500) < 100).all()
 
 
-def test_deletion_is_for_training_and_draws_anew():
+def test_deletion_applies_only_in_training_and_redraws():
     tokens = np.arange(1, 31, dtype="int32")[None]
     np.testing.assert_array_equal(values(WordDeletion(0.6)(tokens)), tokens)
     np.testing.assert_array_equal(deleted(tokens, 0.0), tokens)
@@ -73,7 +73,7 @@ def test_deletion_is_for_training_and_draws_anew():
 
 
 @pytest.mark.usefixtures("eager_steps")
-def test_deletion_in_a_model_comes_back(tmp_path):
+def test_saved_model_keeps_deletion(tmp_path):
     tokens = keras.Input((6,), dtype="int32")
     words = WordDeletion(0.3, seed=4)(tokens)
     assert "int32" in str(words.dtype)
@@ -87,12 +87,12 @@ def test_deletion_in_a_model_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.5, None, "half", float("nan")])
-def test_rates_that_cannot_be(rate):
+def test_invalid_rate_is_rejected(rate):
     with pytest.raises(UserError, match=r"`rate` must be a number from 0 to 1\. Received: rate="):
         WordDeletion(rate)
 
 
-def test_the_decoder_against_numpy():
+def test_decoder_matches_numpy():
     """Cross attention is written out with its softmax over the one vector, in float64."""
     layer = decoder(num_layers=2)
     vector, tokens = VECTORS[2].astype("float64"), TOKENS[2]
@@ -130,7 +130,7 @@ def test_the_decoder_against_numpy():
     np.testing.assert_allclose(values(layer(VECTORS[2:3], tokens[None]))[0], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_attention_to_one_vector_is_a_linear_map():
+def test_attention_to_one_vector_is_linear():
     attention = keras.layers.MultiHeadAttention(2, 4)
     query = np.random.default_rng(1).normal(size=(4, 6, 8)).astype("float32")
     seen = values(attention(query, VECTORS[:, None, :]))
@@ -140,7 +140,7 @@ def test_attention_to_one_vector_is_a_linear_map():
     np.testing.assert_allclose(seen, np.broadcast_to((VECTORS @ kernel + bias)[:, None], seen.shape), atol=1e-5)
 
 
-def test_a_token_is_told_from_those_before_it():
+def test_token_logits_depend_only_on_preceding_tokens():
     layer = decoder()
     logits = values(layer(VECTORS, TOKENS))
     assert logits.shape == (4, 6, 10)
@@ -152,7 +152,7 @@ def test_a_token_is_told_from_those_before_it():
         assert (changed[place + 1 :] > 1e-3).all()
 
 
-def test_what_is_padded_changes_nothing():
+def test_padding_does_not_change_logits():
     layer = decoder()
     logits = values(layer(VECTORS, TOKENS))
     for row, length in enumerate([4, 1, 6]):
@@ -160,7 +160,7 @@ def test_what_is_padded_changes_nothing():
         np.testing.assert_allclose(alone[0], logits[row, :length], rtol=1e-4, atol=1e-5)
 
 
-def test_every_place_sees_the_vector_of_its_own_text():
+def test_every_position_depends_on_embedding_of_its_text():
     layer = decoder()
     other = VECTORS.copy()
     other[1] += 1
@@ -169,7 +169,7 @@ def test_every_place_sees_the_vector_of_its_own_text():
     assert (changed[[0, 2, 3]] == 0).all()
 
 
-def test_words_may_be_shared():
+def test_decoder_shares_encoder_words():
     encoder = BagOfWords(10, 8, "mean")
     tied, own = Decoder(**SIZES, words=encoder.words), decoder()
     tied.build((None, 5), (None, None))  # before the encoder: its build makes no second table
@@ -184,7 +184,7 @@ def test_words_may_be_shared():
 
 
 @pytest.mark.slow_on("jax")
-def test_it_rebuilds_texts_from_their_vectors():
+def test_decoder_learns_to_reconstruct_texts():
     """The first token can be told from the vector alone, and words of the encoder's own only be trained through it."""
     keras.utils.set_random_seed(2)
     encoder = BagOfWords(10, 8, "mean")
@@ -205,7 +205,7 @@ def test_it_rebuilds_texts_from_their_vectors():
     np.testing.assert_array_equal(best[:, 0], TOKENS[:3, 0])
 
 
-def test_an_untied_decoder_comes_back(tmp_path):
+def test_saved_untied_decoder_keeps_logits(tmp_path):
     vectors, tokens = keras.Input((5,)), keras.Input((None,), dtype="int32")
     model = keras.Model([vectors, tokens], decoder(dropout=0.2, hidden_dim=7)(vectors, tokens))
     model.save(tmp_path / "model.keras")
@@ -213,7 +213,7 @@ def test_an_untied_decoder_comes_back(tmp_path):
     np.testing.assert_array_equal(values(again([VECTORS, TOKENS])), values(model([VECTORS, TOKENS])))
 
 
-def test_dropout_is_for_training():
+def test_dropout_applies_only_in_training():
     layer = decoder(dropout=0.4)
     np.testing.assert_array_equal(values(layer(VECTORS, TOKENS)), values(layer(VECTORS, TOKENS, training=False)))
     drawn = [values(layer(VECTORS, TOKENS, training=True)) for _ in range(2)]
@@ -239,12 +239,12 @@ def test_mixed_precision():
         ({"words": keras.layers.Embedding(9, 8)}, "`words` must have vocabulary_size=10 .* Received: 9 of 8"),
     ],
 )
-def test_decoders_that_cannot_be(params, message):
+def test_invalid_decoder_parameters_are_rejected(params, message):
     with pytest.raises(UserError, match=message) as caught:
         Decoder(**{**SIZES, **params})
     assert "\n" not in str(caught.value)
 
 
-def test_texts_longer_than_the_positions():
+def test_texts_longer_than_max_length_are_rejected():
     with pytest.raises(UserError, match=r"positions for max_length=6 tokens\. Received: texts of 7"):
         decoder()(VECTORS[:1], np.ones((1, 7), dtype="int32"))

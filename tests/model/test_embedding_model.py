@@ -75,7 +75,7 @@ def test_encoding_does_not_depend_on_the_batches(batch_size):
     ],
     ids=["pair_softmax", "proxy_anchor", "proxy_nca", "arc_face", "contrastive_tension_in_batch", "matryoshka"],
 )
-def test_trained_parts_are_trained_and_saved(loss, options, y, extra, tmp_path):
+def test_trainable_parts_are_trained_and_saved(loss, options, y, extra, tmp_path):
     model = make(loss, **options)
     towers = {v.path for v in model.towers.trainable_variables}
     own = [v for v in model.trainable_variables if v.path not in towers]
@@ -92,7 +92,7 @@ def test_trained_parts_are_trained_and_saved(loss, options, y, extra, tmp_path):
     np.testing.assert_allclose(train(loaded, x, y.astype("float32")), train(model, x, y.astype("float32")), rtol=1e-5)
 
 
-def test_the_head_of_a_pair_sees_what_the_loss_says():
+def test_pair_head_reads_blocks_selected_by_loss():
     parts = {f"concatenation_sent_{n}": n != "rep" for n in ("rep", "difference", "multiplication")}
     model = make({"key": "pair_softmax", "num_labels": 2, **parts}, architecture="pair_classifier")
     u, v = model.encode(TEXTS), model.encode(np.roll(TEXTS, 1), "positive")
@@ -128,7 +128,7 @@ def test_rows_of_the_last_batches_are_remembered_and_saved(tmp_path):
 
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("size", slow_except([5, 12, 50], 5), ids=str)
-def test_a_cached_step_is_the_step_of_the_whole_batch(size):
+def test_cached_step_equals_full_batch_step(size):
     """Plain gradient descent: equal weights after a step are equal gradients."""
     plain, cached = "multiple_negatives_ranking", "cached_multiple_negatives_ranking"
     models = [make(loss, {**TRANSFORMER, "dropout": 0.0}) for loss in (plain, {"key": cached, "mini_batch_size": size})]
@@ -142,14 +142,14 @@ def test_a_cached_step_is_the_step_of_the_whole_batch(size):
 
 @pytest.mark.backend("tensorflow")
 @pytest.mark.graph
-def test_a_cached_step_draws_anew_in_every_step():
+def test_cached_step_redraws_dropout_in_every_step():
     model = make({"key": "cached_multiple_negatives_ranking", "mini_batch_size": 4}, {**TRANSFORMER, "dropout": 0.5})
     model.optimizer.learning_rate.assign(0.0)
     assert len(set(train(model, epochs=3))) == 3
 
 
 @pytest.mark.backend("tensorflow")
-def test_strings_give_what_ids_give():
+def test_strings_and_ids_give_equal_embeddings():
     model = make("multiple_negatives_ranking", TRANSFORMER)
     strings = np.array([*TEXTS, "", "never seen"], dtype=object)
     out = model.predict({"anchor": strings}, verbose=0)["embedding"][:, 0]
@@ -170,7 +170,7 @@ def test_an_encoder_with_too_few_positions_is_refused():
         make("multiple_negatives_ranking", {**TRANSFORMER, "max_length": 4})
 
 
-def test_a_column_that_is_none_is_refused():
+def test_unknown_column_is_rejected():
     with pytest.raises(Exception, match="takes texts by column: anchor, positive"):
         make("multiple_negatives_ranking")({"query": IDS})
 

@@ -85,7 +85,7 @@ def ranking(embeddings):
 
 @each_encoder
 @pytest.mark.parametrize("size", slow_except([1, 4, 5, 16, 99], 5))
-def test_any_mini_batch_gives_the_gradients_of_the_whole(spec, size):
+def test_mini_batch_gradients_equal_full_batch_gradients(spec, size):
     encoder, encode = make(spec)
     tokens = pairs(16)
     variables = encoder.trainable_variables
@@ -98,7 +98,7 @@ def test_any_mini_batch_gives_the_gradients_of_the_whole(spec, size):
 
 @pytest.mark.parametrize("graph", [True, False])
 @each_encoder
-def test_dropout_is_drawn_once(spec, graph):
+def test_both_passes_use_same_dropout_draws(spec, graph):
     encoder, encode = make(spec, dropout=0.3)
     tokens, variables, generators = pairs(10), encoder.trainable_variables, generators_of(encoder)
     assert generators
@@ -112,7 +112,7 @@ def test_dropout_is_drawn_once(spec, graph):
         np.testing.assert_array_equal(values(generator.state), state)
 
 
-def test_variables_of_the_loss_get_their_gradient_too():
+def test_loss_variables_receive_gradients():
     encoder, encode = make(TRANSFORMER)
     scale = keras.Variable(np.float32(2.0), name="scale")
 

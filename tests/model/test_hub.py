@@ -59,7 +59,7 @@ def pair(folder, **params):
 
 
 @each_preset
-def test_the_encoder_against_the_backbone(presets, name):
+def test_encoder_matches_backbone(presets, name):
     """KerasHub's own preprocessor and backbone, and the mean in float64."""
     encoder, ids = pair(presets / name)
     tokenizer = hub.tokenizers.Tokenizer.from_preset(str(presets / name))
@@ -74,7 +74,7 @@ def test_the_encoder_against_the_backbone(presets, name):
 
 
 @each_preset
-def test_padding_changes_nothing(presets, name):
+def test_padding_does_not_change_embeddings(presets, name):
     loaded, ids = pair(presets / name)
     for pooling in ("mean", "max", "cls"):
         encoder = HubEncoder(loaded.backbone, loaded.config["pad_id"], pooling, max_length=8, output_dim=3)
@@ -102,7 +102,7 @@ def test_ids_are_those_of_the_preprocessor_plus_one(presets, name):
     assert tokenizer.padded([]).shape[0] == 0
 
 
-def test_ids_by_hand(presets):
+def test_ids_match_hand_computed_values(presets):
     tokenizer = HubTokenizer.from_preset(presets / "bert", 6)
     cls, sep, red, shoe, s, unknown = 3, 4, 6, 7, 8, 1
     assert tokenizer.ids("Red shoes") == [cls, red, shoe, s, sep]
@@ -118,13 +118,13 @@ def test_one_text_and_many_give_the_same_ids(presets):
     assert [tokenizer.ids(text) for text in texts] == [row[row != 0].tolist() for row in rows]
 
 
-def test_a_text_has_room(presets):
+def test_max_length_leaves_room_for_text(presets):
     assert HubTokenizer.from_preset(presets / "bert", 3).ids("red shoe") == [3, 6, 4]
     with pytest.raises(UserError, match=r"`max_length` must be a whole number of at least 3\. Received"):
         HubTokenizer.from_preset(presets / "bert", 2)
 
 
-def test_a_tokenizer_without_a_start_token():
+def test_tokenizer_without_start_token_is_supported():
     ids = HubTokenizer(hub.tokenizers.QwenTokenizer(**BYTES), 4).ids("red red red")
     assert len(ids) == 4
     assert ids[0] == BYTES["vocabulary"]["red"] + 1
@@ -133,7 +133,7 @@ def test_a_tokenizer_without_a_start_token():
 
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("name", slow_except(["bert", "gpt2"], "bert"))  # it traces for seconds
-def test_strings_in_a_graph(presets, name):
+def test_strings_are_tokenized_in_graph(presets, name):
     import tensorflow as tf
 
     tokenizer = HubTokenizer.from_preset(presets / name, 8)
@@ -180,7 +180,7 @@ def test_strings_to_vectors_without_the_preset(presets, name, tmp_path):
 
 
 @pytest.mark.parametrize("trainable", [True, False])
-def test_training(presets, trainable):
+def test_trainable_controls_backbone_training(presets, trainable):
     encoder, ids = pair(presets / "bert", output_dim=3, trainable=trainable)
     before = [values(weight) for weight in encoder.weights]
     tokens = keras.Input((None,), dtype="int32")
@@ -197,7 +197,7 @@ def test_training(presets, trainable):
     assert (np.abs(drawn[0] - drawn[1]).max() > 1e-4) == trainable
 
 
-def test_every_layer(presets):
+def test_every_layer_returns_all_layer_embeddings(presets):
     encoder, ids = pair(presets / "bert", output_dim=3)
     assert isinstance(encoder, LayeredHubEncoder)
     every = values(encoder.every_layer(ids))
@@ -217,7 +217,7 @@ def test_mixed_precision(presets):
     np.testing.assert_allclose(values(vectors), values(wide(ids)), atol=0.15)
 
 
-def test_a_folder_with_the_name_of_a_public_preset(presets, tmp_path, monkeypatch):
+def test_folder_named_like_public_preset_is_read(presets, tmp_path, monkeypatch):
     assert "bert_tiny_en_uncased" in hub.models.BertBackbone.presets
     shutil.copytree(presets / "bert", tmp_path / "bert_tiny_en_uncased")
     monkeypatch.chdir(tmp_path)
@@ -248,7 +248,7 @@ def test_nothing_is_downloaded(preset, load, monkeypatch):
         ("config.json", "{", "cannot be loaded: Expecting property name"),
     ],
 )
-def test_folders_that_are_no_presets(presets, tmp_path, file, content, message):
+def test_invalid_preset_folder_is_rejected(presets, tmp_path, file, content, message):
     folder = tmp_path / "preset"
     shutil.copytree(presets / "bert", folder)
     (folder / file).unlink() if content is None else (folder / file).write_text(content)
@@ -268,23 +268,23 @@ def test_folders_that_are_no_presets(presets, tmp_path, file, content, message):
         ({"trainable": "no"}, "`trainable` must be true or false"),
     ],
 )
-def test_what_cannot_be(presets, params, message):
+def test_invalid_parameters_are_rejected(presets, params, message):
     with pytest.raises(UserError, match=message):
         ENCODERS.create({"key": "keras_hub", "preset": str(presets / "bert"), **{"max_length": 8, **params}})
 
 
-def test_texts_that_are_too_long(presets):
+def test_texts_longer_than_max_length_are_rejected(presets):
     with pytest.raises(UserError, match=r"texts of max_length=8 tokens\. Received: texts of 9"):
         pair(presets / "bert")[0](np.ones((1, 9), dtype="int32"))
 
 
-def test_backbones_that_are_no_encoders():
+def test_backbone_without_token_inputs_is_rejected():
     bart = hub.models.BartBackbone(vocabulary_size=10, **SIZES)
     with pytest.raises(UserError, match=r"inputs token_ids and padding_mask\. Received: BartBackbone with decoder_"):
         HubEncoder(bart, max_length=8)
 
 
-def test_without_keras_hub(presets, monkeypatch):
+def test_missing_keras_hub_is_reported(presets, monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     with pytest.raises(UserError, match=r"pip install 'ml4ir-losses\[keras-hub\]'") as caught:
         hub_encoder(presets / "bert")

@@ -64,7 +64,7 @@ def test_the_loss_reads_every_logit_and_the_metrics_what_ranks(folder, loss, arc
 
 
 @LOSSES
-def test_a_saved_model_comes_back(folder, tmp_path, loss, architecture, width):
+def test_saved_model_keeps_outputs(folder, tmp_path, loss, architecture, width):
     model, batch, data = build(folder, loss=loss, architecture=architecture)
     model.train_on_batch(*batch)
     model.save(tmp_path / "m.keras")
@@ -110,7 +110,7 @@ def test_a_second_loss_shares_the_logits(folder):
         ({"loss": ORDINAL, "architecture": {"key": "dnn", "outputs": 2}}, "has no parameter 'outputs'"),
     ],
 )
-def test_what_does_not_fit_is_said_in_one_line(folder, model, message):
+def test_inconsistent_config_raises_one_line(folder, model, message):
     with pytest.raises(ConfigError, match=message) as caught:
         build(folder, **model)
     assert "\n" not in str(caught.value)
@@ -130,7 +130,7 @@ def test_an_architecture_of_one_logit_fits_the_other_losses(folder):
         del ARCHITECTURES._entries["narrow"], ARCHITECTURES._names["narrow"]
 
 
-def test_a_loss_of_ones_own_reads_every_logit(folder):
+def test_user_defined_loss_reads_every_logit(folder):
     model, (x, y), _ = build(folder, loss=ORDINAL)
     model.compile("sgd", loss=get_loss(ORDINAL | {"use_fraction_label": True}).get_loss_fn())
     expected = get_loss(ORDINAL).get_loss_fn()(y["label"], values(model(x)["outputs"]))

@@ -49,7 +49,7 @@ def test_loss_and_metrics_see_masked_logits(folder):
     assert set(logs) == {"loss", "ndcg_5", "mrr"}
 
 
-def test_what_stands_in_padding_changes_no_score(folder):
+def test_padding_does_not_change_scores(folder):
     model, (x, _), _ = build(folder)
     padded = x["mask"] == 0
     garbage = {**x, "price": x["price"].copy(), "brand": x["brand"].copy()}
@@ -122,7 +122,7 @@ def test_targets_may_be_one_array(folder):
     assert values(model, (x, y["label"])) == values(model, (x, y))
 
 
-def test_a_loss_of_ones_own_can_be_compiled(folder):
+def test_user_defined_loss_can_be_compiled(folder):
     model, (x, y), _ = build(folder)
     model.compile("sgd", loss=get_loss("list_mle").get_loss_fn())
     expected = get_loss("list_mle").get_loss_fn()(y["label"], logits(model, x))
@@ -145,7 +145,7 @@ def test_fit_learns_and_predict_takes_batches_of_any_length(folder):
 
 
 @pytest.mark.parametrize("precision", slow_except(["float32", "mixed_bfloat16"], "float32"))
-def test_a_saved_model_comes_back_compiled_with_the_same_scores_to_the_last_bit(folder, tmp_path, precision):
+def test_saved_model_is_compiled_and_keeps_scores_exactly(folder, tmp_path, precision):
     aux = [{"key": "sigmoid_cross_entropy", "weight": 0.25, "label": "clicked"}]
     model, batch, _ = build(folder, model={"aux_losses": aux}, training={"precision": precision})
     model.train_on_batch(*batch)
@@ -202,7 +202,7 @@ def test_the_cosine_schedule_lasts_for_the_whole_training(folder):
 
 
 @pytest.mark.parametrize("architecture", ["linear", {"key": "dnn", "hidden_units": [4], "layer_norm": True, "l2": 0.1}])
-def test_architectures(folder, architecture):
+def test_architecture_has_expected_weights(folder, architecture):
     model, batch, _ = build(folder, model={"architecture": architecture})
     model.train_on_batch(*batch)
     weights = [w.path for w in model.scorer.weights]
@@ -242,7 +242,7 @@ def test_missing_inputs_and_labels_are_named(folder):
         model.compute_loss(x, {"other": y["label"]}, model(x))
 
 
-def test_load_model_says_what_is_wrong(tmp_path):
+def test_load_model_reports_invalid_files(tmp_path):
     with pytest.raises(UserError, match="there is no such model"):
         load_model(tmp_path / "nope.keras")
     (tmp_path / "bad.keras").write_text("x")

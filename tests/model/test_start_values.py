@@ -44,7 +44,7 @@ def encoder(**params):
 
 
 @each_frequency
-def test_lsi_against_a_dense_decomposition(log_frequency):
+def test_lsi_matches_dense_decomposition(log_frequency):
     weights, idf = tf_idf(log_frequency)
     _, _, right = np.linalg.svd(weights)
     vectors, found_idf = lsi(IDS, SIZE, 3, log_frequency=log_frequency, seed=5)
@@ -73,7 +73,7 @@ def test_equal_seeds_give_equal_vectors():
         ([], 1, 0),
     ],
 )
-def test_more_dimensions_than_the_texts_have(documents, dims, most):
+def test_dims_above_rank_of_texts_are_rejected(documents, dims, most):
     with pytest.raises(UserError, match=rf"`embedding_dim` must be at most {most} .* Received: {dims}\."):
         lsi(documents, SIZE, dims)
     if most:
@@ -96,7 +96,7 @@ def test_the_encoder_starts_as_lsi(pooling, log_frequency):
         np.testing.assert_allclose(importance[2:], tf_idf(log_frequency)[1], rtol=1e-5)
 
 
-def test_towers_start_alike_and_others_as_they_were():
+def test_only_lsi_encoders_are_initialized_and_equally():
     first, second, random = encoder(), encoder(), encoder(initial="random")
     before = values(random.words.embeddings)
     start_encoders([first, second], IDS, seed=0)
@@ -107,7 +107,7 @@ def test_towers_start_alike_and_others_as_they_were():
     assert np.abs(values(first.words.embeddings) - before).max() > 0.01
 
 
-def test_texts_are_not_read_where_no_encoder_asks():
+def test_texts_are_not_read_without_lsi_encoder():
     start_encoders([encoder(initial="random")], (pytest.fail("read") for _ in range(1)), seed=0)
 
 
@@ -155,7 +155,7 @@ def spec(folder, columns=None, training=None, **encoder):
         ({"anchor": "a", "positive": "b", "label": "same"}, TEXTS),
     ],
 )
-def test_a_run_starts_from_its_texts(columns, expected, tmp_path):
+def test_run_initializes_encoder_from_its_texts(columns, expected, tmp_path):
     """An anchor and its positive are one document; what a label or a negative tells apart is not; each counts once."""
     from ml4ir_losses.data.text_sets import training_documents
     from ml4ir_losses.experiments.experiment import prepare

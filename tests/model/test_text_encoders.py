@@ -47,7 +47,7 @@ def test_every_encoder_is_tested():
 
 @pytest.mark.slow_on("jax")
 @each_pooling
-def test_padding_changes_nothing(key, pooling):
+def test_padding_does_not_change_embeddings(key, pooling):
     encoder = make(key, pooling=pooling)
     vectors = values(encoder(TOKENS))
     assert vectors.shape == (4, WIDTH[key])
@@ -59,13 +59,13 @@ def test_padding_changes_nothing(key, pooling):
 
 
 @each_encoder
-def test_a_text_does_not_see_the_others(key):
+def test_embedding_does_not_depend_on_other_texts(key):
     encoder = make(key)
     np.testing.assert_allclose(values(encoder(TOKENS[[2, 0]])), values(encoder(TOKENS))[[2, 0]], atol=1e-5)
 
 
 @each_encoder
-def test_the_order_of_words(key):
+def test_word_order_matters_except_for_bag_of_words(key):
     encoder = make(key)
     here, turned = values(encoder(TOKENS[2:3])), values(encoder(TOKENS[2:3, ::-1]))
     assert np.allclose(here, turned, atol=1e-6) == (key == "bag_of_words")
@@ -81,7 +81,7 @@ def test_the_weights_of_a_bag_of_words():
 
 
 @pytest.mark.parametrize("pooling", ["weighted", "mean"])
-def test_the_logarithm_of_the_frequency(pooling):
+def test_log_term_frequency_matches_formula(pooling):
     """A loop over the distinct words of each text, in float64."""
     encoder = make("bag_of_words", pooling=pooling, term_frequency="log")
     tokens = np.array(
@@ -128,14 +128,14 @@ def test_distinct_tokens(tokens):
         np.testing.assert_array_equal(counts[row][kept], expected_counts)
 
 
-def test_a_saved_bag_of_words_without_the_options_is_as_it_was():
+def test_saved_bag_of_words_without_options_uses_defaults():
     config = make("bag_of_words").get_config()
     del config["term_frequency"], config["initial"]
     encoder = BagOfWords.from_config(config)
     assert (encoder.log_frequency, encoder.initial) == (False, "random")
 
 
-def test_pooling_by_hand():
+def test_pooling_matches_hand_computed_values():
     encoder = make("cnn", pooling="mean")
     states = values(encoder.states(encoder.words(TOKENS), ops.convert_to_tensor(TOKENS != 0), False))
     np.testing.assert_allclose(values(encoder(TOKENS))[0], states[0, :3].mean(0), rtol=1e-5)
@@ -143,7 +143,7 @@ def test_pooling_by_hand():
     np.testing.assert_allclose(values(encoder(TOKENS))[0], states[0, :3].max(0), rtol=1e-5)
 
 
-def test_the_attention_of_a_transformer_by_hand():
+def test_transformer_attention_matches_numpy():
     """One layer, one head, in float64 NumPy from the formula."""
     encoder = make("transformer", num_layers=1, num_heads=1, dropout=0.0)
     block = encoder.blocks[0]
@@ -169,7 +169,7 @@ def test_the_attention_of_a_transformer_by_hand():
     np.testing.assert_allclose(values(encoder(TOKENS))[0], norm(x, encoder.norm).mean(0), rtol=1e-4, atol=1e-5)
 
 
-def test_every_layer_of_a_transformer():
+def test_every_layer_returns_all_transformer_layers():
     encoder = make("transformer", output_dim=3)
     every = values(encoder.every_layer(TOKENS))
     assert every.shape == (4, 2, 3)
@@ -178,7 +178,7 @@ def test_every_layer_of_a_transformer():
 
 
 @each_encoder
-def test_dropout_is_for_training(key):
+def test_dropout_applies_only_in_training(key):
     encoder = make(key, dropout=0.5)
     still = values(encoder(TOKENS))
     np.testing.assert_array_equal(values(encoder(TOKENS)), still)
@@ -189,7 +189,7 @@ def test_dropout_is_for_training(key):
 
 @pytest.mark.parametrize("key", slow_except(SMALL, "bag_of_words", "cnn"))
 @pytest.mark.usefixtures("eager_steps")
-def test_it_trains_and_comes_back(key, tmp_path):
+def test_encoder_trains_and_saved_model_keeps_embeddings(key, tmp_path):
     tokens = keras.Input((5,), dtype="int32")
     model = keras.Model(tokens, make(key, output_dim=3)(tokens))
     model.compile(keras.optimizers.Adam(0.05), loss="mse")
@@ -234,12 +234,12 @@ def test_mixed_precision(key):
         ("gruu", {}, "Unknown encoder 'gruu'. Did you mean 'gru'"),
     ],
 )
-def test_what_cannot_be(key, params, message):
+def test_invalid_parameters_are_rejected(key, params, message):
     with pytest.raises(UserError, match=message) as caught:
         ENCODERS.create({"key": key, **SMALL.get(key, {}), **params}, hidden={"vocabulary_size": 10})
     assert "\n" not in str(caught.value)
 
 
-def test_texts_longer_than_the_positions():
+def test_texts_longer_than_max_length_are_rejected():
     with pytest.raises(UserError, match=r"positions for max_length=12 tokens\. Received: texts of 13"):
         make("transformer")(np.ones((1, 13), dtype="int32"))

@@ -18,9 +18,9 @@ def bi_encoder(
     every_layer: bool = False,
     dtype: Any = None,
 ) -> Any:
-    """Texts to embeddings, each by itself: one encoder for all columns, or one for anchors and one for the others.
+    """Embeds each text independently, with one encoder for all columns or a separate one for anchors.
 
-    As `pair_classifier` it stands below the dense head on u, v, |u - v| and u·v that the loss `pair_softmax` asks for.
+    As `pair_classifier` it feeds the dense head on u, v, |u - v| and u·v that the loss `pair_softmax` needs.
 
     Args:
         encoder: key and parameters of the encoder.

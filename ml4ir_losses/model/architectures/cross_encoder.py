@@ -26,17 +26,17 @@ def cross_encoder(
     vocabulary_size: int = 2,
     dtype: Any = None,
 ) -> Any:
-    """An encoder of the query and the document as one text, and a multilayer perceptron on its vector.
+    """An encoder of the concatenated query and document, followed by a multilayer perceptron.
 
-    Other inputs than the one of type text_pair stand beside the vector.
+    Inputs other than the one of type text_pair are concatenated to the text embedding.
 
     Args:
         encoder: key and parameters of the encoder.
         hidden_units: width of each hidden layer.
         activation: a Keras activation.
-        dropout: share of the vector and of the hidden units that is dropped in training.
+        dropout: dropout rate of the text embedding and of the hidden units.
         layer_norm: normalise each hidden layer's output before its activation.
-        l2: factor of the squared weights of the perceptron in the loss.
+        l2: L2 regularization factor of the perceptron.
         num_outputs: scorers of the loss `mixture_em`, classes of `categorical_cross_entropy`; 2 when left out.
     """
     from ml4ir_losses.model.cross_encoder import CrossScorer

@@ -24,20 +24,20 @@ def denoising_auto_encoder(
     max_length: int = 256,
     dtype: Any = None,
 ) -> Any:
-    """TSDAE: an encoder of texts with words deleted, and a decoder that rebuilds each from its one vector.
+    """TSDAE: an encoder of texts with deleted words, and a decoder that reconstructs each text from its embedding.
 
     Args:
-        encoder: key and parameters of the encoder, which is what remains of the training.
-        deletion_rate: the probability of each word to be deleted.
-        num_layers: layers of the decoder.
-        num_heads: heads of each; they divide the width of a word's vector.
-        hidden_dim: width inside a layer's dense part; None: four times that width.
-        dropout: share of the decoder's numbers that is dropped in training.
+        encoder: key and parameters of the encoder, the part that is used after training.
+        deletion_rate: probability that a word is deleted.
+        num_layers: number of decoder layers.
+        num_heads: attention heads per layer; must divide the word embedding dimension.
+        hidden_dim: hidden width of each feed-forward block; None: 4 times the word embedding dimension.
+        dropout: dropout rate of the decoder.
     """
     from ml4ir_losses.model.towers import DenoisingTowers
 
     built = ENCODERS.create(encoder, hidden={"vocabulary_size": vocabulary_size, "dtype": dtype})
-    tie = tie and hasattr(built, "words")  # a pretrained backbone keeps its words to itself
+    tie = tie and hasattr(built, "words")  # a pretrained backbone does not expose its word embeddings
     decoder = {
         "vocabulary_size": vocabulary_size,
         "embedding_dim": built.words.output_dim if tie else built.output_width,

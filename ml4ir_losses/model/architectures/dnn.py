@@ -23,15 +23,15 @@ def dnn(
     outputs: int | None = 1,
     dtype: Any = None,
 ) -> Any:
-    """A multilayer perceptron that scores every document by itself.
+    """A multilayer perceptron that scores each document independently.
 
     Args:
         hidden_units: width of each hidden layer.
         activation: a Keras activation.
-        dropout: share of the hidden units that is dropped in training.
-        input_dropout: share of the features that is dropped in training.
+        dropout: dropout rate of the hidden units.
+        input_dropout: dropout rate of the features.
         layer_norm: normalise each hidden layer's output before its activation.
-        l2: factor of the squared weights in the loss.
+        l2: L2 regularization factor.
         num_outputs: scorers of the loss `mixture_em`, classes of `categorical_cross_entropy`; 2 when left out.
     """
     if num_outputs is not None and outputs is not None:

@@ -22,8 +22,8 @@ def linear(
     """One weight per feature and a bias: s = w·x + b.
 
     Args:
-        dropout: share of the features that is dropped in training.
-        l2: factor of the squared weights in the loss.
+        dropout: dropout rate of the features.
+        l2: L2 regularization factor.
         num_outputs: scorers of the loss `mixture_em`, classes of `categorical_cross_entropy`; 2 when left out.
     """
     return dnn(hidden_units=(), input_dropout=dropout, l2=l2, num_outputs=num_outputs, outputs=outputs, dtype=dtype)

@@ -1,9 +1,9 @@
 """Encoders by key, one module each: functions that name their parameters and build a Keras layer.
 
-The layer goes from token ids [N, T], 0 being padding, to one vector a text, [N, D]; its attribute `output_width` is D.
-Whatever is padded, or how far, changes no vector; a text without a token is the zero vector. A function gets those of
-`vocabulary_size` and `dtype` that it names.
+The layer maps token ids [N, T], padded with 0, to one vector per text, [N, D]; its attribute `output_width` is D. The
+amount of padding does not change a vector; a text without tokens yields the zero vector. A function receives
+`vocabulary_size` and `dtype` if it has parameters of these names.
 
-The trait `make_tokenizer`, `(parameters of the encoder, max_length) -> Tokenizer`, is for an encoder that reads the ids
-of a tokenizer of its own; the others read words of the training texts.
+The trait `make_tokenizer`, `(parameters of the encoder, max_length) -> Tokenizer`, is for an encoder with its own
+tokenizer; the other encoders use a word tokenizer that is fitted on the training texts.
 """

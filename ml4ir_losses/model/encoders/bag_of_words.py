@@ -22,16 +22,16 @@ def bag_of_words(
     vocabulary_size: int = 2,
     dtype: Any = None,
 ) -> Any:
-    """A vector per word, and their mean: no order, fast, and hard to beat on little data.
+    """The mean of the word embeddings: ignores word order, is fast, and is hard to beat on small data sets.
 
     Args:
-        embedding_dim: numbers of a word's vector.
-        pooling: `weighted`, by a trained weight above 0 per word; `mean`; `max`.
-        term_frequency: what a word that comes c times counts, `raw`: c; `log`: 1 + ln c.
-        initial: start of the words' vectors and weights, `random`, or `lsi`: latent semantic indexing of the training
+        embedding_dim: word embedding dimension.
+        pooling: `weighted`, by a trainable positive weight per word; `mean`; `max`.
+        term_frequency: weight of a word that occurs c times: `raw`: c; `log`: 1 + ln c.
+        initial: initial word embeddings and weights: `random`, or `lsi`: latent semantic indexing of the training
             texts (see `start_values`); a run that starts from `training.initial_model` takes over that model's.
-        dropout: share of the words that is dropped in training.
-        output_dim: D, by a dense layer behind the pooling; None: the vectors as they are.
+        dropout: probability that a word is dropped in training.
+        output_dim: embedding dimension D, by a dense layer after the pooling; None: no projection.
     """
     from ml4ir_losses.model.text_layers import BagOfWords
 

@@ -24,12 +24,12 @@ def cnn(
     """Convolutions over neighbouring words.
 
     Args:
-        embedding_dim: numbers of a word's vector.
-        filters: width of every convolution.
-        kernel_size: how many neighbouring words one of them sees.
+        embedding_dim: word embedding dimension.
+        filters: number of filters of each convolution.
+        kernel_size: kernel width in words.
         pooling: `max` or `mean` over the words.
-        dropout: share of the numbers that is dropped in training.
-        output_dim: D, by a dense layer behind the pooling; None: the width of the last convolution.
+        dropout: dropout rate.
+        output_dim: embedding dimension D, by a dense layer after the pooling; None: the width of the last convolution.
     """
     from ml4ir_losses.model.text_layers import ConvolutionalEncoder
 

@@ -24,12 +24,12 @@ def gru(
     """A recurrent network that reads the words in order.
 
     Args:
-        embedding_dim: numbers of a word's vector.
-        units: width of the network, of each direction.
+        embedding_dim: word embedding dimension.
+        units: number of units per direction.
         bidirectional: read from both ends.
         pooling: `mean` or `max` over the words.
-        dropout: share of the numbers that is dropped in training.
-        output_dim: D, by a dense layer behind the pooling; None: the width of the network.
+        dropout: dropout rate.
+        output_dim: embedding dimension D, by a dense layer after the pooling; None: the width of the network.
     """
     from ml4ir_losses.model.text_layers import RecurrentEncoder
 

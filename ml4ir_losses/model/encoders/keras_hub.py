@@ -27,13 +27,13 @@ def keras_hub(
     vocabulary_size: int | None = None,
     dtype: Any = None,
 ) -> Any:
-    """A pretrained KerasHub backbone of texts from a local folder: BERT, RoBERTa, DistilBERT, Gemma and others.
+    """A pretrained KerasHub text backbone from a local folder: BERT, RoBERTa, DistilBERT, Gemma and others.
 
     Args:
         preset: folder with a KerasHub preset; a saved model no longer needs it.
         pooling: `mean`, `max`, or `cls`, the first token.
-        max_length: how many tokens of a text are read, start and end included.
-        output_dim: D, by a dense layer behind the pooling; None: the backbone's width.
+        max_length: maximum number of tokens per text, start and end tokens included.
+        output_dim: embedding dimension D, by a dense layer after the pooling; None: the backbone's width.
         trainable: whether the backbone's weights are trained; the dense layer's always are.
     """
     from ml4ir_losses.model.hub import hub_encoder

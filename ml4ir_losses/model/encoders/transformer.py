@@ -27,14 +27,14 @@ def transformer(
     """A pre-norm transformer.
 
     Args:
-        embedding_dim: numbers of a word's vector and of every layer.
-        num_layers: how many layers of attention.
-        num_heads: heads of each; they divide `embedding_dim`.
-        hidden_dim: width inside a layer's dense part; None: four times `embedding_dim`.
-        max_length: how many words have a position; longer texts are an error.
+        embedding_dim: dimension of the word embeddings and of every layer.
+        num_layers: number of transformer layers.
+        num_heads: attention heads per layer; must divide `embedding_dim`.
+        hidden_dim: hidden width of each feed-forward block; None: 4 `embedding_dim`.
+        max_length: number of positions; a longer text is an error.
         pooling: `mean`, `max`, or `cls`, the first token.
-        dropout: share of the numbers that is dropped in training.
-        output_dim: D, by a dense layer behind the pooling; None: `embedding_dim`.
+        dropout: dropout rate.
+        output_dim: embedding dimension D, by a dense layer after the pooling; None: `embedding_dim`.
     """
     from ml4ir_losses.model.text_layers import TransformerEncoder
 
