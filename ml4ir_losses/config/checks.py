@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.explain import unknown
-from ml4ir_losses.config.schema import (
-    Config,
-    Spec,
-    pop_propensity,
-)
+from ml4ir_losses.config.schema import Config, pop_propensity
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.registry import ARCHITECTURES, ENCODERS, METRICS, READERS, split_spec
 from ml4ir_losses.losses.factory import get_loss

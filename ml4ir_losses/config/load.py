@@ -12,9 +12,7 @@ from pydantic import ValidationError
 
 from ml4ir_losses.config.checks import check_config
 from ml4ir_losses.config.explain import explain, path_of
-from ml4ir_losses.config.schema import (
-    Config,
-)
+from ml4ir_losses.config.schema import Config
 from ml4ir_losses.config.text_checks import check_text_config
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.config.yaml_io import apply_override, read_yaml

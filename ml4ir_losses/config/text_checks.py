@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.checks import check, check_architecture, check_encoder
-from ml4ir_losses.config.schema import Spec
 from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextModelConfig
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, READERS, Entry, split_spec

@@ -8,15 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from ml4ir_losses.config.schema import (
-    OptimizedModel,
-    Spec,
-    Strict,
-    TrainingConfig,
-    null_is_empty,
-    or_string,
-    reads_features,
-)
+from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
+from ml4ir_losses.config.schedules import OptimizedModel
+from ml4ir_losses.config.schema import TrainingConfig, reads_features
 from ml4ir_losses.config.spec_schema import keys_of
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, LOSSES, Entry

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ml4ir_losses.config.schema import DataConfig, FeatureConfig, ModelConfig, Spec
+from ml4ir_losses.config.base import Spec
+from ml4ir_losses.config.inputs import FeatureConfig
+from ml4ir_losses.config.schema import DataConfig, ModelConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.registry import METRICS, split_spec

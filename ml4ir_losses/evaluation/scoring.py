@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.checks import metric_name
-from ml4ir_losses.config.schema import Spec
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.names import PADDING_LABEL
 from ml4ir_losses.core.registry import METRICS, split_spec

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, PrivateAttr
 
-from ml4ir_losses.config.schema import Scope
+from ml4ir_losses.config.inputs import Scope
 from ml4ir_losses.features.pairs import pair_tokenizer
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ml4ir_losses.config.schema import FeatureConfig, InputConfig, NumericInput, TextInput, TextPairInput
+from ml4ir_losses.config.inputs import FeatureConfig, InputConfig, NumericInput, TextInput, TextPairInput
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.queries import EncodedRows
 from ml4ir_losses.data.table import Table

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.config.schema import ClipTransform
+from ml4ir_losses.config.inputs import ClipTransform
 from ml4ir_losses.core.arrays import Array
 
 

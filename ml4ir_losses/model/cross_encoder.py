@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from ml4ir_losses.config.schema import ModelConfig, Spec
+from ml4ir_losses.config.base import Spec
+from ml4ir_losses.config.schema import ModelConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError, check_whole, did_you_mean
 from ml4ir_losses.core.lazy import Tensor

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from ml4ir_losses.config.schema import Spec
+from ml4ir_losses.config.base import Spec
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from ml4ir_losses.config.schema import (
+from ml4ir_losses.config.schedules import (
     ConstantSchedule,
     CosineSchedule,
     CyclicSchedule,

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from ml4ir_losses.config.schema import ModelConfig, Spec, pop_propensity
+from ml4ir_losses.config.base import Spec
+from ml4ir_losses.config.schema import ModelConfig, pop_propensity
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import CONFIDENCE, MASK, POSITIONS

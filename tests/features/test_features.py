@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ml4ir_losses.config.schema import FeatureConfig, NumericInput
+from ml4ir_losses.config.inputs import FeatureConfig, NumericInput
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.table import Source, Table
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs

@@ -6,7 +6,7 @@ import string
 import numpy as np
 import pytest
 
-from ml4ir_losses.config.schema import FeatureConfig
+from ml4ir_losses.config.inputs import FeatureConfig
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.data.table import Source, Table
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
