@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from typing_extensions import TypeIs
 
 from ml4ir_losses.config.checks import check_config
 from ml4ir_losses.config.explain import explain, path_of
@@ -33,6 +34,15 @@ DATA_SOURCES = (
     "reranking",
 )
 """The keys of the data section that select which data are read."""
+
+
+CHECKS: dict[type[Any], Callable[[Any], None]] = {Config: check_config, TextConfig: check_text_config}
+"""What each kind of config is checked by, beyond the types of its values."""
+
+
+def reads_texts(config: AnyConfig) -> TypeIs[TextConfig]:
+    """True for the config of a text model: the one place that distinguishes the two tasks."""
+    return isinstance(config, TextConfig)
 
 
 def load_config(
@@ -72,10 +82,7 @@ def load_config(
             errors = [e for e in errors if not (e["type"] == "literal_error" and isinstance(e["input"], dict))]
         lines = {path_of(e["loc"]): explain(e, kind) for e in reversed(errors)}  # the first error of a union
         raise ConfigError("\n".join(reversed(lines.values()))) from None
-    if isinstance(config, TextConfig):
-        check_text_config(config)
-    else:
-        check_config(config)
+    CHECKS[kind](config)
     return config
 
 

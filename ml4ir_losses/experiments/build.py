@@ -8,9 +8,8 @@ from typing import Any
 
 import keras
 
-from ml4ir_losses.config.load import AnyConfig, load_config
+from ml4ir_losses.config.load import AnyConfig, load_config, reads_texts
 from ml4ir_losses.config.schema import Config
-from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.queries import read_split
@@ -34,7 +33,7 @@ def build_relevance_model(source: Source) -> RelevanceModel | EmbeddingModel:
         ConfigError, DataError: for a config or data that cannot be used.
     """
     config = load_config(source)
-    if isinstance(config, TextConfig):
+    if reads_texts(config):
         return build_embedding_model(config)
     table = read_split(config.data, "train")
     queries = len(set(table.strings(config.features.query_id)))
@@ -76,6 +75,6 @@ def build_embedding_model(source: Source) -> EmbeddingModel:
     from ml4ir_losses.experiments.text_experiment import TextExperiment
 
     config = load_config(source)
-    if not isinstance(config, TextConfig):
+    if not reads_texts(config):
         raise ConfigError("an embedding model reads columns of text: give data.columns.")
     return TextExperiment.prepare(config).model

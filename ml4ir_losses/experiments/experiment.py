@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from ml4ir_losses.config.load import AnyConfig
-from ml4ir_losses.config.text_schema import TextConfig
+from ml4ir_losses.config.load import AnyConfig, reads_texts
 from ml4ir_losses.experiments.run_folder import RunFolder
 
 
@@ -79,8 +78,8 @@ class Experiment(Protocol):
 
 
 def experiment_class(config: AnyConfig) -> type[Experiment]:
-    """The experiment of a config's task, documents with features or texts: the one place that distinguishes them."""
-    if isinstance(config, TextConfig):
+    """The experiment of a config's task, documents with features or texts."""
+    if reads_texts(config):
         from ml4ir_losses.experiments.text_experiment import TextExperiment
 
         return TextExperiment

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.config.load import AnyConfig, load_config
-from ml4ir_losses.config.text_schema import TextConfig
+from ml4ir_losses.config.load import AnyConfig, load_config, reads_texts
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError
 from ml4ir_losses.core.files import write_atomically, write_csv
@@ -138,7 +137,7 @@ def mine_negatives(
         ConfigError, DataError: one line for what is wrong; nothing was written.
     """
     checked = load_config(config, overrides)
-    if not isinstance(checked, TextConfig):
+    if not reads_texts(checked):
         raise ConfigError("mine-negatives reads pairs of texts: give data.columns.")
     _, text_set = checked.data.only_set()
     if not {"anchor", "positive"} <= set(text_set.columns):
