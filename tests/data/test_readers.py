@@ -197,7 +197,7 @@ def test_csv_lines_after_blank_lines_and_quoted_line_ends(tmp_path: Path) -> Non
         ('q,n\n"a\nb",1\n2\n', "line 4: 1 cell(s), the header has 2"),
         ('q,n\n1,2\n3,"4\n5,6\n7,8,9\n', "line 3: a quote is left open"),
         ('q,n\n1,2\n3,"4\n5,""6""\n\n', "line 3: a quote is left open"),
-        ("q,n,q\n1,2,3\n", "line 1: the column 'q' is there 2 times"),
+        ("q,n,q\n1,2,3\n", "line 1: the column 'q' occurs 2 times"),
         ("q,n\n", "has a header and no data rows"),
         ("\n\n", "has no header line"),
         ("", "is empty"),
