@@ -86,12 +86,8 @@ class Table:
     def require(self, name: str, path: str) -> None:
         """Raises `DataError` unless there is such a column, which the config names at `path`."""
         if name not in self:
-            names = self.names
-            more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
-            raise DataError(
-                f"{self.source}: no column {name!r} ({path}).{did_you_mean(name, names)} "
-                f"Columns: {', '.join(names[:_SHOWN_COLUMNS])}{more}."
-            )
+            hint = did_you_mean(name, self.names)
+            raise DataError(f"{self.source}: no column {name!r} ({path}).{hint} Columns: {self._name_list()}.")
 
     def locate(self, row: int) -> str:
         """`"FILE, line L"` of a row."""
@@ -206,12 +202,14 @@ class Table:
     def _column(self, name: str) -> Any:
         if name in self.columns:
             return self.columns[name]
+        hint = did_you_mean(name, self.names)
+        raise DataError(f"{self.source} has no column {name!r}.{hint} It has: {self._name_list()}.")
+
+    def _name_list(self) -> str:
+        """The first column names, for messages."""
         names = self.names
         more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
-        raise DataError(
-            f"{self.source} has no column {name!r}.{did_you_mean(name, names)} "
-            f"It has: {', '.join(names[:_SHOWN_COLUMNS])}{more}."
-        )
+        return ", ".join(names[:_SHOWN_COLUMNS]) + more
 
     def _feature(self, name: str) -> int | None:
         """The index of an svmlight feature, present in the file or not; None for any other name."""
