@@ -1,4 +1,4 @@
-"""A small data set on disk and a config for it, for the tests of the whole chain."""
+"""A small data set of features on disk and its config, for end-to-end tests."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ WORDS = ["red", "blue", "green", "shoe", "hat", "coat", "wool", "silk"]
 
 
 def write_csv(path: Path, queries: int = 24, seed: int = 0, start: int = 0) -> Path:
-    """Queries of 3 to 9 documents in which the label follows `price` and the colour."""
+    """Writes queries of 3 to 9 documents whose label follows `price` and the colour."""
     rng = np.random.default_rng(seed)
     lines = ["query_id,doc,label,clicked,price,brand,title,segment,shown,w"]
     for q in range(start, start + queries):
@@ -29,7 +29,7 @@ def write_csv(path: Path, queries: int = 24, seed: int = 0, start: int = 0) -> P
 
 
 def config(directory: Path, **sections: Any) -> dict[str, Any]:
-    """A config over train.csv, validation.csv and test.csv of a folder; sections are merged in."""
+    """A config that reads train.csv, validation.csv and test.csv of a folder, with `sections` merged into it."""
     base: dict[str, Any] = {
         "name": "small",
         "data": {
@@ -62,14 +62,14 @@ def config(directory: Path, **sections: Any) -> dict[str, Any]:
 
 
 def write_splits(directory: Path) -> Path:
-    """train.csv, validation.csv and test.csv."""
+    """Writes train.csv, validation.csv and test.csv."""
     for i, split in enumerate(("train", "validation", "test")):
         write_csv(directory / f"{split}.csv", queries=(40, 12, 12)[i], seed=i, start=100 * i)
     return directory
 
 
 def read_queries(config: Any, inputs: Any, split: str = "train", **options: Any) -> Any:
-    """The queries of a split of a checked config, encoded by its fitted inputs."""
+    """The queries of a split of a validated config, encoded by its fitted inputs."""
     table = read_split(config.data, split)
     roles = Roles.of(config.features, config.model)
     return make_queries(table, roles, encode_rows(inputs, table), **options)

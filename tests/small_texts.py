@@ -1,4 +1,4 @@
-"""Small data of texts on disk and configs for them, for the tests of the whole chain."""
+"""Small text data sets on disk and their configs, for end-to-end tests."""
 
 import csv
 from pathlib import Path
@@ -39,7 +39,7 @@ def sentence(rng, topic):
 
 
 def write_texts(folder: Path) -> Path:
-    """Triples of texts about a topic with labels of every kind, a corpus with questions and judgments."""
+    """Writes splits of text triples with labels of every kind, and a corpus with queries and judgments."""
     rng = np.random.default_rng(0)
     header = ["a", "b", "c", "score", "same", "topic", "t1", "t2"]
     for name, rows in (("train", 48), ("validation", 16), ("test", 16)):
@@ -52,8 +52,8 @@ def write_texts(folder: Path) -> Path:
         write(folder / f"{name}.csv", header, table)
     write(folder / "docs.csv", ["doc_id", "text"], [[d, sentence(rng, d % 8)] for d in range(40)])
     write(folder / "queries.csv", ["query_id", "text"], [[q, WORDS[q]] for q in range(6)])
-    grades = [[q, d, 1 + d % 3] for q in range(6) for d in range(40) if d % 8 == q]
-    write(folder / "qrels.csv", ["query_id", "doc_id", "grade"], grades)
+    judgments = [[q, d, 1 + d % 3] for q in range(6) for d in range(40) if d % 8 == q]
+    write(folder / "qrels.csv", ["query_id", "doc_id", "grade"], judgments)
     write(
         folder / "lists.csv",
         ["query", "document", "label"],

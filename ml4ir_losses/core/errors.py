@@ -26,14 +26,14 @@ class RunError(RuntimeError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`" Did you mean 'list_mle'?"`, or nothing when no known name is near."""
+    """`" Did you mean 'list_mle'?"`, or "" if no known name is similar."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
     return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
 def unknown_name(kind: str, name: object, known: Sequence[str]) -> str:
-    """One line that says that `name` is no known `kind`, with the nearest match and what is allowed."""
+    """The message that `name` is not a known `kind`, with the nearest match and the allowed names."""
     hint = did_you_mean(name, known) if isinstance(name, str) else ""
     return f"Unknown {kind} {name!r}.{hint} Allowed: {', '.join(known) or 'none'}."
 
@@ -59,11 +59,11 @@ def check_count(**arguments: int | None) -> None:
             raise UserError(f"`{name}` must be None or a whole number of at least 1. Received: {name}={value!r}.")
 
 
-def check_whole(least: int, **arguments: int) -> None:
-    """Raises `UserError` unless every argument is a whole number of at least `least`."""
+def check_whole(minimum: int, **arguments: int) -> None:
+    """Raises `UserError` unless every argument is a whole number of at least `minimum`."""
     for name, value in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UserError(f"`{name}` must be a whole number of at least {least}. Received: {name}={value!r}.")
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise UserError(f"`{name}` must be a whole number of at least {minimum}. Received: {name}={value!r}.")
 
 
 def check_fraction(**arguments: float) -> None:

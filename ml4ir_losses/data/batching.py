@@ -44,7 +44,7 @@ class Truncation:
 
 
 class BatchPlan:
-    """Which queries go into which batch, and which rows of them, epoch by epoch.
+    """The queries of each batch and their rows, epoch by epoch.
 
     Args:
         data: the queries.
@@ -53,8 +53,8 @@ class BatchPlan:
         shuffle: a new order of the queries in every epoch.
         bucketing: queries of similar length share a batch.
         seed: the seed of shuffling and truncation.
-        width_steps: lists are padded to one of so many widths between a power of two and the next, so that compilers
-            that fix shapes (XLA) see few of them; None: to the longest of the batch.
+        width_steps: number of widths between a power of two and the next to which lists are padded, so that compilers
+            of static shapes (XLA) see few of them; None: lists are padded to the longest of the batch.
     """
 
     def __init__(
@@ -136,10 +136,10 @@ def import_tensorflow() -> Any:
 
 
 def prefetched(dataset: Any) -> Any:
-    """The `tf.data.Dataset`, two batches ahead.
+    """The `tf.data.Dataset` with two batches prefetched, without autotuning.
 
-    Nothing of it is tuned. The thread that tunes now and then misses that an iterator is given up at the end of an
-    epoch, which then waits until that thread wakes: as long as the epoch took, a minute at most.
+    The autotuning thread sometimes misses that the iterator of a finished epoch is destroyed. The epoch then ends only
+    when that thread wakes up: after as long as the epoch took, at most a minute.
     """
     options = import_tensorflow().data.Options()
     options.autotune.enabled = False
@@ -147,7 +147,7 @@ def prefetched(dataset: Any) -> Any:
 
 
 def padded_width(longest: int, steps: int | None) -> int:
-    """The lowest of the widths 2^k · (1 + i / steps), i < steps, that holds a list; the list's own for None."""
+    """The smallest width 2^k · (1 + i / steps), i < steps, of at least `longest`; `longest` itself without `steps`."""
     if steps is None or longest == 1:
         return longest
     low: int = 2 ** ((longest - 1).bit_length() - 1)
@@ -157,13 +157,13 @@ def padded_width(longest: int, steps: int | None) -> int:
 
 def pad(values: Array, rows: Array, mask: Array, padding: float = 0.0) -> Array:
     """values[rows] with `padding` where the mask is false."""
-    taken: Array = np.take(values, rows, axis=0)
-    taken[~mask] = padding
-    return taken
+    padded: Array = np.take(values, rows, axis=0)
+    padded[~mask] = padding
+    return padded
 
 
 def make_inputs(data: Queries, batch: Array, rows: Array, mask: Array) -> dict[str, Array]:
-    """The model's inputs for the queries of a batch, the padding mask among them."""
+    """The model's inputs for the queries of a batch, with the padding mask."""
     x = {
         name: values[data.offsets[batch]] if name in data.query_scope else pad(values, rows, mask)
         for name, values in data.features.items()
@@ -173,7 +173,7 @@ def make_inputs(data: Queries, batch: Array, rows: Array, mask: Array) -> dict[s
 
 
 def make_batch(plan: BatchPlan, batch: Array) -> ListBatch:
-    """(inputs, labels, weights) of one batch; labels are -1 in padding, and the mask travels with the inputs."""
+    """(inputs, labels, weights) of one batch; labels are -1 in padding, and the mask is one of the inputs."""
     data = plan.data
     rows, mask = plan.rows(batch)
     x = make_inputs(data, batch, rows, mask)

@@ -10,7 +10,7 @@ from ml4ir_losses.config.text_schema import TextDataConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.texts import joined, read_texts
+from ml4ir_losses.data.texts import column_texts, read_texts
 
 
 @dataclass
@@ -48,8 +48,8 @@ def read_collection(data: TextDataConfig) -> Collection:
     judgments: dict[Hashable, dict[Hashable, float]] = {}
     qrels.require(retrieval.grade, f"{path}.grade")
     rows = zip(
-        joined(qrels, retrieval.query_id, f"{path}.query_id"),
-        joined(qrels, retrieval.document_id, f"{path}.document_id"),
+        column_texts(qrels, retrieval.query_id, f"{path}.query_id"),
+        column_texts(qrels, retrieval.document_id, f"{path}.document_id"),
         qrels.numeric(retrieval.grade, missing=False),
         strict=True,
     )
@@ -69,11 +69,11 @@ def by_id(table: Table, identity: str, column: Any, path: str) -> dict[Hashable,
     Raises:
         DataError: for a missing column, and a duplicate id, with its line.
     """
-    ids = joined(table, identity, f"{path}_id")
+    ids = column_texts(table, identity, f"{path}_id")
     texts: dict[Hashable, str] = {}
-    for row, (name, text) in enumerate(zip(ids, joined(table, column, path), strict=True)):
+    for row, (name, text) in enumerate(zip(ids, column_texts(table, column, path), strict=True)):
         if name in texts:
-            raise DataError(f"{table.locate(row)}, column {identity!r}: the id {name!r} stands twice.")
+            raise DataError(f"{table.locate(row)}, column {identity!r}: the id {name!r} occurs twice.")
         texts[name] = text
     return texts
 
@@ -88,11 +88,11 @@ def read_lists(data: TextDataConfig) -> Lists:
     if reranking is None:
         raise DataError("data.reranking is not given.")
     path, table = "data.reranking", read_texts(data, reranking.files)
-    queries = joined(table, reranking.query, f"{path}.query")
+    queries = column_texts(table, reranking.query, f"{path}.query")
     table.require(reranking.grade, f"{path}.grade")
     return Lists(
-        queries if reranking.query_id is None else joined(table, reranking.query_id, f"{path}.query_id"),
+        queries if reranking.query_id is None else column_texts(table, reranking.query_id, f"{path}.query_id"),
         queries,
-        joined(table, reranking.document, f"{path}.document"),
+        column_texts(table, reranking.document, f"{path}.document"),
         table.numeric(reranking.grade, missing=False),
     )

@@ -12,15 +12,15 @@ from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.inputs import FeatureConfig
 from ml4ir_losses.config.schema import DataConfig, ModelConfig
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.registry import METRICS, split_spec
-from ml4ir_losses.data.readers import read_table
+from ml4ir_losses.data.readers import read_files
 from ml4ir_losses.data.table import Table, group_by_query
 from ml4ir_losses.ops.gains import check_labels_fit_gain
 
 
 class EncodedRows(NamedTuple):
-    """The model's inputs of the rows of a table, [rows, ...] each, and which of them belong to the whole query."""
+    """The model's inputs for the rows of a table, [rows, ...] each, and the names of those with the scope `query`."""
 
     arrays: Mapping[str, Array]
     query_scope: frozenset[str] = frozenset()
@@ -33,13 +33,13 @@ class Queries:
     Attributes:
         ids: query ids, [Q].
         offsets: [Q + 1].
-        features: arrays of the model's inputs, [rows, ...]; inputs of the query are read from its first row.
+        features: arrays of the model's inputs, [rows, ...]; query inputs are read from the first row of their query.
         labels: label columns, [rows]; empty when the data have no labels.
         document_ids: [rows]; the document's 1-based position in its query where the data have no id.
         weight: document weights [rows], or None.
         query_weight: query weights [Q], or None.
         positions: 1-based shown ranks [rows], or None.
-        confidence: how sure each label is [rows], or None.
+        confidence: confidence of each label [rows], or None.
     """
 
     ids: Array
@@ -68,13 +68,8 @@ class Queries:
 
 
 def read_split(data: DataConfig, split: str) -> Table:
-    """The table of a split of the data, read whole."""
-    try:
-        return read_table(data.paths(split), data.format, **data.options)
-    except DataError:
-        raise
-    except (UserError, TypeError) as error:
-        raise ConfigError(f"data.options: {error}") from None
+    """The table of a split."""
+    return read_files(data.paths(split), data.format, data.options)
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,7 @@ class Roles:
         """The main label, then the others, each once."""
         return list(dict.fromkeys((self.label, *self.aux_labels.values())))
 
-    def check(self, table: Table, labels_required: bool = True) -> None:
+    def check_columns(self, table: Table, labels_required: bool = True) -> None:
         """Raises `DataError` unless the table has every column that has a role."""
         names = ["query_id", "document_id", *["label"][: int(labels_required)]]
         names += ["weight", "query_weight", "positions", "confidence"]
@@ -132,28 +127,28 @@ def make_queries(
     labels_required: bool = True,
     training: bool = False,
 ) -> Queries:
-    """Groups and checks a table whose rows are encoded already.
+    """Group the encoded rows of a table by query, and check labels and weights.
 
-    `labels_required=False` takes whatever labels there are.
+    With `labels_required=False`, label columns and cells may be missing.
 
     Raises:
         DataError: for a missing column, a label that is not a number, a query without documents, weights,
-            positions or confidences that cannot be, and for training labels that are all equal.
+            positions or confidences out of range, and for training labels that are all equal.
     """
-    roles.check(table, labels_required)
+    roles.check_columns(table, labels_required)
     names = [name for name in roles.labels if name in table]
     if not labels_required and roles.label not in names:
         names = []
-    labels = {name: _finite(table, name, table.numeric(name, missing=not labels_required)) for name in names}
+    labels = {name: _fits_float32(table, name, table.numeric(name, missing=not labels_required)) for name in names}
     ids = table.strings(roles.query_id)
     _check_ids(ids, table)
     order, offsets = group_by_query(ids)
     if labels_required:
         _check_labels(labels[roles.label], roles.min_label, table, ids, order, offsets, training)
-    weight = _role(table, roles.weight, 0.0, "a weight")
-    query_weight = _role(table, roles.query_weight, 0.0, "a weight")
-    positions = _role(table, roles.positions, 1.0, "a shown rank")
-    confidence = _role(table, roles.confidence, 0.0, "a confidence")
+    weight = _role_values(table, roles.weight, 0.0, "a weight")
+    query_weight = _role_values(table, roles.query_weight, 0.0, "a weight")
+    positions = _role_values(table, roles.positions, 1.0, "a shown rank")
+    confidence = _role_values(table, roles.confidence, 0.0, "a confidence")
     if roles.document_id is None:
         document_ids = (np.arange(len(order)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1).astype(str)
     else:
@@ -182,46 +177,46 @@ def _check_ids(ids: Array, table: Table) -> None:
 def _check_labels(
     y: Array, min_label: float, table: Table, ids: Array, order: Array, offsets: Array, training: bool
 ) -> None:
-    real = y >= min_label
-    documents = np.add.reduceat(real[order].astype(int), offsets[:-1])
+    valid = y >= min_label
+    documents = np.add.reduceat(valid[order].astype(int), offsets[:-1])
     if (documents == 0).any():
         row = int(order[offsets[:-1][int(np.argmax(documents == 0))]])
         raise DataError(
             f"{table.locate(row)}: query {ids[row]!r} has no documents: every label is below {min_label:g}, which "
             "marks padding."
         )
-    if training and (y[real] == y[real][0]).all():
+    if training and (y[valid] == y[valid][0]).all():
         raise DataError(
-            f"{table.source}: every label of the training split is {y[real][0]:g}; a ranking loss learns from "
+            f"{table.source}: every label of the training split is {y[valid][0]:g}; a ranking loss learns from "
             "labels that differ."
         )
 
 
-def _finite(table: Table, column: str, values: Array) -> Array:
-    """The values themselves, if float32 holds them."""
-    wrong = np.flatnonzero(np.abs(values) > np.finfo("float32").max)
-    if len(wrong):
-        row = int(wrong[0])
+def _fits_float32(table: Table, column: str, values: Array) -> Array:
+    """The values, after a check that float32 can hold them."""
+    invalid = np.flatnonzero(np.abs(values) > np.finfo("float32").max)
+    if len(invalid):
+        row = int(invalid[0])
         raise DataError(f"{table.locate(row)}, column {column!r}: {values[row]:g} is beyond float32.")
     return values
 
 
-def _role(table: Table, column: str | None, lowest: float, what: str) -> Array | None:
-    """The numbers of a column with a role; None when no column has it."""
+def _role_values(table: Table, column: str | None, lowest: float, name: str) -> Array | None:
+    """The numbers of a column, at least `lowest`; None if there is no column."""
     if column is None:
         return None
-    values = _finite(table, column, table.numeric(column, missing=False))
-    wrong = np.flatnonzero(values < lowest)
-    if len(wrong):
-        row = int(wrong[0])
+    values = _fits_float32(table, column, table.numeric(column, missing=False))
+    invalid = np.flatnonzero(values < lowest)
+    if len(invalid):
+        row = int(invalid[0])
         raise DataError(
-            f"{table.locate(row)}, column {column!r}: {what} must be at least {lowest:g}. Received: {values[row]:g}."
+            f"{table.locate(row)}, column {column!r}: {name} must be at least {lowest:g}. Received: {values[row]:g}."
         )
     return values.astype("float32")
 
 
 def check_gains(queries: Mapping[str, Queries], label: str, metrics: Sequence[Spec]) -> None:
-    """Raises `DataError` for labels beyond what a metric's gain can take."""
+    """Raises `DataError` for labels that are too large for the gain of a metric."""
     for spec in metrics:
         key, params = split_spec("metric", spec)
         defaults = METRICS[key].parameters

@@ -34,13 +34,14 @@ class Source:
 
 
 class Table:
-    """One row is one document; a column keeps its raw cells until a role asks for numbers or text.
+    """Rows of documents; columns keep their raw cells until they are read as numbers or text.
 
     Args:
         columns: cells by column name, as numpy or Arrow arrays; null, NaN and "" are missing.
         sources: the files of the rows, in row order.
         features: [rows, width] float32, dense svmlight features: column i is the feature named `f<i>`.
         first: the lowest feature index that counts as a column, 0 or 1.
+        origin: index of each row among the rows of `sources`; None: all rows in order.
     """
 
     def __init__(
@@ -85,12 +86,8 @@ class Table:
     def require(self, name: str, path: str) -> None:
         """Raises `DataError` unless there is such a column, which the config names at `path`."""
         if name not in self:
-            names = self.names
-            more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
-            raise DataError(
-                f"{self.source}: no column {name!r} ({path}).{did_you_mean(name, names)} "
-                f"Columns: {', '.join(names[:_SHOWN_COLUMNS])}{more}."
-            )
+            hint = did_you_mean(name, self.names)
+            raise DataError(f"{self.source}: no column {name!r} ({path}).{hint} Columns: {self._name_list()}.")
 
     def locate(self, row: int) -> str:
         """`"FILE, line L"` of a row."""
@@ -195,7 +192,7 @@ class Table:
         return cls(columns, sources, features, min(table.first for table in tables), origin)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Writes the table as CSV, all of it or nothing."""
+        """Writes the table as CSV, atomically."""
         cells = dict(self.columns)
         if self.features is not None:
             cells |= {f"f{i}": pa.array(self.features[:, i]) for i in range(self.first, self.features.shape[1])}
@@ -205,12 +202,14 @@ class Table:
     def _column(self, name: str) -> Any:
         if name in self.columns:
             return self.columns[name]
+        hint = did_you_mean(name, self.names)
+        raise DataError(f"{self.source} has no column {name!r}.{hint} It has: {self._name_list()}.")
+
+    def _name_list(self) -> str:
+        """The first column names, for messages."""
         names = self.names
         more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
-        raise DataError(
-            f"{self.source} has no column {name!r}.{did_you_mean(name, names)} "
-            f"It has: {', '.join(names[:_SHOWN_COLUMNS])}{more}."
-        )
+        return ", ".join(names[:_SHOWN_COLUMNS]) + more
 
     def _feature(self, name: str) -> int | None:
         """The index of an svmlight feature, present in the file or not; None for any other name."""
@@ -220,7 +219,7 @@ class Table:
         return int(match[1])
 
     def _dense(self, indices: list[int]) -> Array:
-        if self.features is None:  # `_feature` gives no index then
+        if self.features is None:  # not reached: `_feature` returns None then
             raise DataError(f"{self.source} has no svmlight features.")
         width = self.features.shape[1]
         start = indices[0] if indices else 0
@@ -253,9 +252,8 @@ def group_by_query(ids: Array | Sequence[Any]) -> tuple[Array, Array]:
 
     Queries come in the order of their first row, and the rows of a query in file order; they need not be adjacent.
     """
-    codes = (
-        pa.array(ids).dictionary_encode(null_encoding="encode").indices.to_numpy()
-    )  # numbered by first appearance; hashing, no sort
+    # hashing numbers the ids by first appearance, without a sort
+    codes = pa.array(ids).dictionary_encode(null_encoding="encode").indices.to_numpy()
     offsets = np.concatenate([[0], np.cumsum(np.bincount(codes))]).astype(np.int64)
     return np.argsort(codes, kind="stable"), offsets
 

@@ -1,4 +1,4 @@
-"""Batches of texts as a model takes them: token ids by column, targets, weights; one data set or several."""
+"""Batches of texts as model inputs: token ids by column, targets, weights; of one data set or several."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TextFeed:
     Attributes:
         plan: which rows make a batch.
         tokens: the ids of every text column.
-        target: from row numbers to what the loss reads as y_true.
+        target: the function from row numbers to the y_true of the loss.
         columns: the names of the model's inputs, in the order of `tokens`.
         multiple: the padded length is a multiple of it.
     """
@@ -54,17 +54,17 @@ class TextFeed:
         return (x, target) if weight is None else (x, target, weight[rows])
 
 
-def mixed(
+def mixed_batches(
     feeds: Mapping[str, TextFeed], examples: Mapping[str, TextBatch], sampling: str, seed: int, task: str
 ) -> Callable[[], Iterator[TextBatch]]:
-    """The batches of several data sets, one data set per batch, as one stream of one structure.
+    """A generator of the batches of several data sets, one data set per batch, all of the same structure.
 
-    `examples` holds a batch of every data set that the model knows. The input `task` [B] says which of them it is;
-    columns that it lacks are texts without tokens, and the targets of the others have no rows.
+    `examples` holds a batch of every data set that the model was built for. The input `task` [B] holds the number of
+    the batch's data set. Missing text columns have no tokens, and the targets of other data sets have no rows.
     """
     order = list(examples)
     columns = max((list(example[0]) for example in examples.values()), key=len)
-    nothing = {name: np.asarray(example[1])[:0] for name, example in examples.items()}
+    no_targets = {name: np.asarray(example[1])[:0] for name, example in examples.items()}
     weighted = any(len(example) == 3 for example in examples.values())
     epoch = 0
 
@@ -74,14 +74,14 @@ def mixed(
         epoch += 1
         sources = {name: feed.batches() for name, feed in feeds.items()}
         if sampling == "round_robin":
-            turns = round_robin(sources)
+            stream = round_robin(sources)
         else:
-            turns = proportional(sources, {name: feed.plan.steps for name, feed in feeds.items()}, rng)
-        for name, (x, target, *weight) in turns:
+            stream = proportional(sources, {name: feed.plan.steps for name, feed in feeds.items()}, rng)
+        for name, (x, target, *weight) in stream:
             rows = len(next(iter(x.values())))
             inputs = {column: x.get(column, np.zeros((rows, 1), "int32")) for column in columns}
             inputs[task] = np.full(rows, order.index(name), "int32")
-            targets = {**nothing, name: target}
+            targets = {**no_targets, name: target}
             yield (
                 (inputs, targets, weight[0] if weight else np.ones(rows, "float32")) if weighted else (inputs, targets)
             )
@@ -93,10 +93,10 @@ def text_dataset(generate: Callable[[], Iterator[TextBatch]]) -> Any:
     """A `tf.data.Dataset` of the batches, a fresh epoch at every iteration."""
     tf = import_tensorflow()
     example = next(generate())
-    signature = tf.nest.map_structure(lambda a: tf.TensorSpec([None, *_free(a)], a.dtype), example)
+    signature = tf.nest.map_structure(lambda a: tf.TensorSpec([None, *_inner_shape(a)], a.dtype), example)
     return prefetched(tf.data.Dataset.from_generator(generate, output_signature=signature))
 
 
-def _free(a: Array) -> list[int | None]:
-    """The sizes behind the rows: those of token ids differ from batch to batch."""
+def _inner_shape(a: Array) -> list[int | None]:
+    """The dimensions after the first: the width of token ids differs between batches."""
     return [None if a.dtype == np.int32 else n for n in a.shape[1:]]

@@ -1,4 +1,4 @@
-"""Text files as bytes, unzipped, and what messages show of them."""
+"""Text files as decompressed bytes, and their cells in messages."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ml4ir_losses.core.files import how_to_convert, wide_encoding
 
 @contextmanager
 def open_text(path: str, *, wide: bool = False) -> Iterator[Any]:
-    """The bytes of a text file, unzipped; `wide`: its characters may hold zero bytes.
+    """The decompressed bytes of a text file; `wide` allows zero bytes, as in UTF-16.
 
     Raises:
-        DataError: no such file, a directory, an empty, binary, damaged or forbidden file.
+        DataError: no such file, a directory, an empty, binary, damaged or unreadable file.
     """
     if os.path.isdir(path):
         raise DataError(f"{path} is a directory; name its files, for instance {os.path.join(path, '*.csv')!r}.")
@@ -37,7 +37,7 @@ def open_text(path: str, *, wide: bool = False) -> Iterator[Any]:
 
 
 def is_number(text: str) -> bool:
-    """True for what `float` reads."""
+    """True if `float` can parse the text."""
     try:
         float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Text data sets of a run: rows, classes, and the evaluators that their columns allow."""
+"""Text data sets of a run: config, loss, rows and classes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TextSet:
 
     @cached_property
     def classes(self) -> list[str]:
-        """The labels of the training rows in order, numbers by size, for losses of classes."""
+        """The class labels of the training rows, sorted (numbers by value); empty unless the loss predicts classes."""
         if self.loss.labels != "class":
             return []
         names = set(self.rows["train"].labels or ())
@@ -44,12 +44,12 @@ class TextSet:
 
     @property
     def task(self) -> TextTask:
-        """The task that the model needs: loss, number of columns, classes."""
+        """The loss, number of columns and classes for which the model is built."""
         return TextTask(loss=self.loss.get_config(), columns=self.columns, classes=self.classes)
 
 
 def training_documents(sets: Iterable[TextSet]) -> list[str]:
-    """The distinct training documents: anchor and positive joined, texts that a label may distinguish kept separate."""
+    """The distinct training documents: an unlabelled anchor and its positive joined, every other text on its own."""
     texts: list[str] = []
     for text_set in sets:
         rows = text_set.rows["train"]
@@ -78,7 +78,7 @@ def class_numbers(text_set: TextSet, rows: TextRows) -> Array:
 
 
 def check_pair_labels(text_set: TextSet) -> None:
-    """Raises `DataError` for labels that the loss does not take: inside `fit` their values are not seen."""
+    """Raises `DataError` for labels that the loss does not allow; `fit` cannot check the values of tensors."""
     loss = text_set.loss
     if text_set.batching.makes_pairs or loss.labels not in ("binary", "share", "number", "class"):
         return

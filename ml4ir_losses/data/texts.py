@@ -10,10 +10,10 @@ import numpy as np
 
 from ml4ir_losses.config.text_schema import Column, DatasetConfig, Paths, TextDataConfig, listed
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batchings.base import Batching, Pairs
-from ml4ir_losses.data.readers import read_table
+from ml4ir_losses.data.readers import read_files
 from ml4ir_losses.data.table import Table
 
 
@@ -58,24 +58,15 @@ class TextRows:
 
 
 def read_texts(data: TextDataConfig, paths: Paths) -> Table:
-    """The table of some files of the data section.
+    """The table of the files at paths of the data section."""
+    return read_files(data.paths(paths), data.format, data.options)
+
+
+def column_texts(table: Table, column: Column, path: str) -> list[str]:
+    """The texts of a column, or of several columns joined by a space.
 
     Raises:
-        ConfigError, DataError: for options or files that cannot be used.
-    """
-    try:
-        return read_table(data.paths(paths), data.format, **data.options)
-    except DataError:
-        raise
-    except (UserError, TypeError) as error:
-        raise ConfigError(f"data.options: {error}") from None
-
-
-def joined(table: Table, column: Column, path: str) -> list[str]:
-    """The texts of a column, or of several joined by a space.
-
-    Raises:
-        DataError: for a column that is not there, with the nearest config.
+        DataError: for a missing column, with the nearest column.
     """
     names = listed(column)
     for name in names:
@@ -91,10 +82,10 @@ def make_rows(table: Table, config: DatasetConfig, path: str = "data.columns") -
         DataError: for a missing column, weights or teacher values that are not numbers, and when no row is left.
     """
     columns = config.columns
-    texts = [joined(table, columns[role], f"{path}.{role}") for role in config.texts]
-    labels = joined(table, columns["label"], f"{path}.label") if "label" in columns else None
+    texts = [column_texts(table, columns[role], f"{path}.{role}") for role in config.texts]
+    labels = column_texts(table, columns["label"], f"{path}.label") if "label" in columns else None
     numbers = {
-        role: np.stack([_numbers(table, name, f"{path}.{role}") for name in listed(columns[role])], axis=1)
+        role: np.stack([_numeric_column(table, name, f"{path}.{role}") for name in listed(columns[role])], axis=1)
         for role in ("teacher", "weight")
         if role in columns
     }
@@ -118,7 +109,7 @@ def make_rows(table: Table, config: DatasetConfig, path: str = "data.columns") -
     )
 
 
-def _numbers(table: Table, name: str, path: str) -> Array:
+def _numeric_column(table: Table, name: str, path: str) -> Array:
     table.require(name, path)
     return table.numeric(name, missing=False)
 
@@ -137,33 +128,33 @@ class TokenRows:
 
     @classmethod
     def of(cls, texts: Sequence[str], ids: Callable[[str], list[int]]) -> TokenRows:
-        """The ids of texts; equal texts are looked up once."""
+        """The ids of texts; equal texts are tokenized once."""
         known: dict[str, Array] = {}
         rows = [known[t] if t in known else known.setdefault(t, np.array(ids(t), dtype="int32")) for t in texts]
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype("int64")
         return cls(np.concatenate(rows) if rows else np.zeros(0, "int32"), offsets)
 
     def padded(self, rows: Array, multiple: int = 1) -> Array:
-        """The ids of some texts, [B, T], filled up with 0 to a multiple, but not beyond the longest of all."""
+        """The ids of the texts `rows`, [B, T], padded with 0 to a multiple, but not beyond the longest of all texts."""
         starts, sizes = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
         width = min(-(-max(1, int(sizes.max(initial=0))) // multiple) * multiple, max(1, self.longest))
-        place = np.arange(width)[None, :]
-        inside = place < sizes[:, None]
+        position = np.arange(width)[None, :]
+        inside = position < sizes[:, None]
         if not len(self.ids):
             return np.zeros(inside.shape, dtype="int32")
-        return np.where(inside, self.ids[np.where(inside, starts[:, None] + place, 0)], 0).astype("int32")
+        return np.where(inside, self.ids[np.where(inside, starts[:, None] + position, 0)], 0).astype("int32")
 
 
 class TextPlan:
-    """Which rows of a data set go into which batch, epoch by epoch.
+    """The rows of each batch of a text data set, epoch by epoch.
 
     Args:
         rows: the data set.
-        batching: which rows make a batch.
+        batching: chooses the rows of each batch.
         batch_size: rows per batch.
         shuffle: a new order in every epoch.
-        seed: of the order.
-        min_rows: a batch of fewer rows is left out.
+        seed: random seed of the order.
+        min_rows: batches of fewer rows are left out.
     """
 
     def __init__(

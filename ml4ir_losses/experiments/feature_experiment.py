@@ -53,7 +53,7 @@ class FeatureExperiment:
         queries = {}
         for split, table in tables.items():
             named = roles.for_metrics() if split == "test" else roles
-            named.check(table)
+            named.check_columns(table)
             queries[split] = make_queries(table, named, encode_rows(inputs, table), training=split == "train")
         check_gains(queries, config.features.label, config.model.metrics)
         steps = -(-len(queries["train"]) // config.data.batch_size)
@@ -183,7 +183,7 @@ class FeatureExperiment:
         """A file's queries, with the columns that metrics read."""
         table = read_data(data, self.config.data.format, self.config.data.options)
         roles = Roles.of(self.config.features, self.config.model).for_metrics()
-        roles.check(table, labels_required)
+        roles.check_columns(table, labels_required)
         return make_queries(table, roles, encode_rows(self.model.fitted, table), labels_required=labels_required)
 
 

@@ -15,7 +15,7 @@ from ml4ir_losses.core.files import write_atomically, write_csv
 from ml4ir_losses.data.collection import by_id
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.texts import joined, make_rows, read_texts
+from ml4ir_losses.data.texts import column_texts, make_rows, read_texts
 from ml4ir_losses.evaluation.mining import MiningSummary, mine
 from ml4ir_losses.evaluation.nearest import Nearest
 from ml4ir_losses.model.embedding_model import EmbeddingModel
@@ -39,7 +39,7 @@ def encode(
         run: the run folder.
         data: a file of texts.
         output: the file that is written.
-        columns: text columns, joined; empty: the only text column.
+        columns: text columns, column_texts; empty: the only text column.
         column: which encoder to use: `positive` for documents, `anchor` for queries.
         progress: called with the number of embedded texts.
 
@@ -47,7 +47,7 @@ def encode(
         UserError, DataError: for an invalid run or invalid data.
     """
     model, table = load_encoder(run), read_table(data)
-    texts = joined(table, list(columns) or _text_column(table), "--column")
+    texts = column_texts(table, list(columns) or _text_column(table), "--column")
     shape = (len(texts), model.towers.output_width)
 
     def write(path: Path) -> None:
@@ -98,7 +98,7 @@ def search(
     model, table = load_encoder(run), read_table(data)
     column = list(columns) or _text_column(table)
     if identity is None:
-        texts = {str(row): text for row, text in enumerate(joined(table, column, "--column"), start=1)}
+        texts = {str(row): text for row, text in enumerate(column_texts(table, column, "--column"), start=1)}
     else:
         texts = {str(name): text for name, text in by_id(table, identity, column, "--column").items()}
     ids = list(texts)
@@ -151,7 +151,7 @@ def mine_negatives(
     rows = make_rows(read_texts(checked.data, text_set.train), pairs)
     corpus = None
     if settings.corpus is not None:
-        corpus = joined(read_texts(checked.data, settings.corpus), settings.document, "mining.document")
+        corpus = column_texts(read_texts(checked.data, settings.corpus), settings.document, "mining.document")
     rules = settings.model_dump(exclude={"run", "corpus", "document"})
     header, mined = mine(model, rows.texts[0], rows.texts[1], corpus, seed=checked.training.seed, **rules)
     write_csv(output, header, mined)

@@ -20,9 +20,9 @@ from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.text_batches import TextFeed, mixed, text_dataset
+from ml4ir_losses.data.text_batches import TextFeed, mixed_batches, text_dataset
 from ml4ir_losses.data.text_sets import TextSet, class_numbers
-from ml4ir_losses.data.texts import TextPlan, TextRows, TokenRows, joined, make_rows
+from ml4ir_losses.data.texts import TextPlan, TextRows, TokenRows, column_texts, make_rows
 from ml4ir_losses.evaluation.callback import EvaluationCallback
 from ml4ir_losses.evaluation.evaluators import (
     Evaluator,
@@ -148,7 +148,7 @@ class TextExperiment:
         if len(self.sets) == 1:
             return text_dataset(next(iter(feeds.values())).batches)
         examples = {name: next(feed.batches()) for name, feed in self.feeds["train"].items()}
-        return text_dataset(mixed(feeds, examples, self.config.data.sampling, self.config.training.seed, TASK))
+        return text_dataset(mixed_batches(feeds, examples, self.config.data.sampling, self.config.training.seed, TASK))
 
     def begin(self) -> None:
         """Logs the sizes of the data and the model, and evaluates the untrained model."""
@@ -250,7 +250,7 @@ class TextExperiment:
         if not {"anchor", "positive"} <= set(text_set.columns):
             raise UserError("predict scores pairs: this run has one column of texts. Use encode.")
         first, second = (
-            joined(table, text_set.columns[role], f"data.columns.{role}") for role in ("anchor", "positive")
+            column_texts(table, text_set.columns[role], f"data.columns.{role}") for role in ("anchor", "positive")
         )
         pair = [self.model.encode(texts, column) for texts, column in ((first, "anchor"), (second, "positive"))]
         columns: dict[str, Array] = {"cosine": (normalize_rows(pair[0]) * normalize_rows(pair[1])).sum(axis=1)}

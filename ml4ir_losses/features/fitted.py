@@ -1,4 +1,4 @@
-"""An input as the model holds it: its columns and what was learned from the training split."""
+"""Fitted inputs: the columns of each model input, with the values fitted on the training split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ml4ir_losses.features.pairs import pair_tokenizer
 
 
 class FittedInput(BaseModel):
-    """One input as the model holds it: its columns and what was learned from the training split."""
+    """A model input: its columns, and the values fitted on the training split."""
 
     name: str
     type: str
@@ -42,6 +42,6 @@ class FittedInput(BaseModel):
         self._tokenizer = tokenizer
 
 
-def fitted_from(config: Sequence[Mapping[str, Any] | FittedInput]) -> list[FittedInput]:
-    """Fitted inputs from their dumped form."""
+def load_fitted(config: Sequence[Mapping[str, Any] | FittedInput]) -> list[FittedInput]:
+    """Fitted inputs from their serialized form."""
     return [item if isinstance(item, FittedInput) else FittedInput.model_validate(item) for item in config]

@@ -1,4 +1,4 @@
-"""From the config's inputs and the training split to fitted inputs, and from rows to the arrays that a model takes."""
+"""Fitting of the config's inputs on the training split, and encoding of rows as model inputs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def fit_inputs(features: FeatureConfig, table: Table) -> list[FittedInput]:
     """Fits every input on the training table.
 
     Raises:
-        DataError: for a feature that the data lack, with the nearest column.
+        DataError: for a feature without a column in the data, with the nearest column.
     """
-    return [_fit(config, features, table) for config in features.inputs]
+    return [_fit_input(config, features, table) for config in features.inputs]
 
 
-def _fit(config: Any, features: FeatureConfig, table: Table) -> FittedInput:
+def _fit_input(config: Any, features: FeatureConfig, table: Table) -> FittedInput:
     columns = _columns(config, features, table)
     if isinstance(config, NumericInput):
         x = table.matrix(columns).astype("float64")
@@ -80,23 +80,23 @@ def _fit(config: Any, features: FeatureConfig, table: Table) -> FittedInput:
 
 
 def _columns(config: InputConfig, features: FeatureConfig, table: Table) -> list[str]:
-    wanted = config.columns if isinstance(config, TextPairInput) else [config.name]
+    names = config.columns if isinstance(config, TextPairInput) else [config.name]
     pattern = isinstance(config, NumericInput) and any(c in config.name for c in "*?[")
     if pattern and config.name not in table:
         texts = {column for i in features.inputs if isinstance(i, TextPairInput) for column in i.columns}
-        taken = features.roles | texts | {other.name for other in features.inputs}
-        columns = [n for n in table.names if fnmatch.fnmatchcase(n, config.name) and n not in taken]
+        used = features.roles | texts | {other.name for other in features.inputs}
+        columns = [n for n in table.names if fnmatch.fnmatchcase(n, config.name) and n not in used]
         if columns:
             return columns
-    for name in wanted:
+    for name in names:
         table.require(name, "features.inputs")
-    return wanted
+    return names
 
 
 def encode_rows(inputs: Sequence[FittedInput], table: Table) -> EncodedRows:
-    """The arrays that the model takes, one row per document: floats, or ids of categories and words.
+    """The model's inputs, one row per document: floats, or ids of categories and words.
 
-    Lookups run once per distinct value here, so that no string travels through training.
+    Strings are looked up here, once per distinct value, so that batches hold only numbers.
     """
     arrays = {fitted.name: _encode(fitted, table) for fitted in inputs}
     return EncodedRows(arrays, frozenset(fitted.name for fitted in inputs if fitted.scope == "query"))
@@ -113,7 +113,7 @@ def _encode(fitted: FittedInput, table: Table) -> Array:
 
 
 def lookup_ids(fitted: FittedInput, values: Sequence[str]) -> Array:
-    """Ids of distinct strings: 0 is padding (text) or missing and unknown values (vocabulary); hashes otherwise."""
+    """Ids of strings: 0 is padding of a text, or an empty or unknown category; hashed categories have no such id."""
     if fitted.type == "categorical" and fitted.num_buckets:
         from ml4ir_losses.features.lookup import string_lookup
 

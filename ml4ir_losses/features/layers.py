@@ -12,7 +12,7 @@ from keras import ops
 from ml4ir_losses.core.errors import DataError, did_you_mean
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import MASK
-from ml4ir_losses.features.fitted import FittedInput, fitted_from
+from ml4ir_losses.features.fitted import FittedInput, load_fitted
 from ml4ir_losses.features.lookup import string_lookup
 from ml4ir_losses.features.query_ranks import query_rank
 from ml4ir_losses.features.transforms import apply_transforms
@@ -26,17 +26,17 @@ def fill_missing(x: Tensor, fill: Any) -> Tensor:
 
     if keras.backend.backend() != "tensorflow":
         return filled()
-    # Most batches miss nothing, and a sum takes less time than to write them anew. No sum hides a NaN.
+    # Most batches have no missing values: a sum, NaN if any value is NaN, is cheaper than a copy of x.
     return ops.cond(ops.isnan(ops.sum(x)), filled, lambda: x)
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class NumericEncoder(keras.layers.Layer):  # type: ignore[misc]
-    """Missing cells filled, transforms applied, in float32 under any precision policy."""
+    """Fills missing cells and applies the transforms, in float32 under any precision policy."""
 
     def __init__(self, fitted: FittedInput | Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.fitted = fitted_from([fitted])[0]
+        self.fitted = load_fitted([fitted])[0]
         self.fill = np.asarray(self.fitted.fill, "float32")
 
     @property
@@ -66,7 +66,7 @@ class IdEncoder(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, fitted: FittedInput | Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.fitted = fitted_from([fitted])[0]
+        self.fitted = load_fitted([fitted])[0]
         text = self.fitted.type == "text"
         rows = self.fitted.num_buckets or max(len(self.fitted.vocabulary), 1) + (2 if text else 1)
         self.embedding = keras.layers.Embedding(rows, self.fitted.embedding_dim, dtype=self.dtype_policy)
@@ -107,7 +107,7 @@ class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, inputs: Sequence[FittedInput | Mapping[str, Any]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.inputs = fitted_from(inputs)
+        self.inputs = load_fitted(inputs)
         self.encoders = [
             NumericEncoder(i, name=f"input_{n}")
             if i.type == "numeric"
@@ -125,17 +125,19 @@ class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
             encoder.build()
 
     def raw(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What each input is before anything that is trained: transformed numbers, and ids of strings or ids.
+        """Each input before the trained layers: transformed numbers, or ids.
 
-        `embed` makes one tensor of them, also of some documents alone, [R, ...]: no input is then of the query.
+        `embed` turns them into features, also those of selected documents [R, ...] if no input has the scope `query`.
         """
         return {
-            fitted.name: self._one(fitted, encoder, x) if fitted.type == "numeric" else encoder.ids(_input(fitted, x))
+            fitted.name: self._encode(fitted, encoder, x)
+            if fitted.type == "numeric"
+            else encoder.ids(_input(fitted, x))
             for fitted, encoder in zip(self.inputs, self.encoders, strict=True)
         }
 
     def embed(self, raw: Mapping[str, Tensor]) -> Tensor:
-        """Features [R, F] of the inputs of R documents."""
+        """Features [R, F] of R documents, from their inputs as `raw` returns them."""
         parts = [
             raw[fitted.name] if fitted.type == "numeric" else encoder(raw[fitted.name])
             for fitted, encoder in zip(self.inputs, self.encoders, strict=True)
@@ -143,18 +145,18 @@ class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
         return ops.concatenate([ops.cast(part, self.compute_dtype) for part in parts], axis=-1)
 
     def call(self, x: Mapping[str, Tensor]) -> Tensor:
-        parts = [self._one(fitted, encoder, x) for fitted, encoder in zip(self.inputs, self.encoders, strict=True)]
+        parts = [self._encode(fitted, encoder, x) for fitted, encoder in zip(self.inputs, self.encoders, strict=True)]
         documents = [p for p, i in zip(parts, self.inputs, strict=True) if i.scope == "document"]
-        like = ops.ones_like(documents[0][..., :1])
+        ones = ops.ones_like(documents[0][..., :1])
         expanded = [
             ops.cast(
-                part if i.scope == "document" else part[:, None, :] * ops.cast(like, part.dtype), self.compute_dtype
+                part if i.scope == "document" else part[:, None, :] * ops.cast(ones, part.dtype), self.compute_dtype
             )
             for part, i in zip(parts, self.inputs, strict=True)
         ]
         return expanded[0] if len(expanded) == 1 else ops.concatenate(expanded, axis=-1)
 
-    def _one(self, fitted: FittedInput, encoder: Any, x: Mapping[str, Tensor]) -> Tensor:
+    def _encode(self, fitted: FittedInput, encoder: Any, x: Mapping[str, Tensor]) -> Tensor:
         value = _input(fitted, x)
         rank = (2 if fitted.scope == "document" else 1) + (fitted.type != "categorical")
         if fitted.type == "numeric" and len(value.shape) == rank - 1 and len(fitted.columns) == 1:

@@ -17,5 +17,5 @@ def string_lookup(fitted: FittedInput) -> Any:
         )
     if fitted.num_buckets:
         return keras.layers.Hashing(num_bins=fitted.num_buckets)
-    # No value of a column can be the token that stands for the unknown ones.
+    # The out-of-vocabulary token must not occur in the data.
     return keras.layers.StringLookup(vocabulary=fitted.vocabulary or ["[none]"], num_oov_indices=1, oov_token="\0")

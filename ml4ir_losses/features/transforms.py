@@ -26,13 +26,13 @@ def fit_transforms(x: Array, transforms: Sequence[Any]) -> list[dict[str, Any]]:
     """Fits each transform on the output of those before it; x [rows, columns] without missing cells."""
     fitted = []
     for transform in transforms:
-        state = _fit(x, transform)
+        state = _fit_transform(x, transform)
         x = apply_transforms(x, [state], np)
         fitted.append(state)
     return fitted
 
 
-def _fit(x: Array, transform: Any) -> dict[str, Any]:
+def _fit_transform(x: Array, transform: Any) -> dict[str, Any]:
     if isinstance(transform, ClipTransform):
         return {"key": "clip", "min": transform.min, "max": transform.max}
     if transform == "log1p":

@@ -15,7 +15,7 @@ from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import CONFIDENCE, MASK, POSITIONS
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
-from ml4ir_losses.features.fitted import FittedInput, fitted_from
+from ml4ir_losses.features.fitted import FittedInput, load_fitted
 from ml4ir_losses.features.layers import FeatureEncoder
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.losses.base import RelevanceLossBase
@@ -58,7 +58,7 @@ class RelevanceModel(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"name": "relevance_model", **kwargs, "dtype": precision, "autocast": False})
-        self.fitted = fitted_from(inputs)
+        self.fitted = load_fitted(inputs)
         self.model_config = model if isinstance(model, ModelConfig) else ModelConfig.model_validate(model)
         self.label, self.precision = label, precision
         main, propensity = self.model_config.loss_and_propensity()
@@ -124,7 +124,7 @@ class RelevanceModel(Trainer):
         spec = ModelConfig.model_validate(saved["model"]).architecture
         expected = model_class(spec)
         if issubclass(expected, RelevanceModel):
-            expected = expected.for_inputs(fitted_from(saved["inputs"]), spec)
+            expected = expected.for_inputs(load_fitted(saved["inputs"]), spec)
         if not issubclass(cls, expected):
             raise UserError(f"{cls.__name__}: the architecture {spec!r} belongs to a {expected.__name__}.")
         return cls(**saved)

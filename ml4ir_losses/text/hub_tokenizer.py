@@ -19,7 +19,7 @@ from ml4ir_losses.text.tokenizers import Tokenizer, pad_rows
 
 
 def import_keras_hub() -> Any:
-    """The module, or `UserError` with the line that installs it."""
+    """The module `keras_hub`; `UserError` with the install command if it is missing."""
     try:
         import keras_hub
     except ImportError as error:
@@ -40,9 +40,9 @@ def load_preset(kind: str, preset: str | Path, **arguments: Any) -> Any:
     hub = import_keras_hub()
     base = hub.models.Backbone if kind == "backbone" else hub.tokenizers.Tokenizer
     try:
-        # The whole path: a folder that bears the name of a public preset is not mistaken for it.
+        # An absolute path: KerasHub takes a folder with the name of a public preset for that preset.
         return base.from_preset(os.path.abspath(preset), **arguments)
-    except Exception as error:  # KerasHub's loaders and converters raise whatever the broken file made them raise
+    except Exception as error:  # KerasHub raises errors of many types for a broken preset
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{kind} of the preset {str(preset)!r} cannot be loaded: {reason}") from error
 
@@ -53,21 +53,21 @@ class HubTokenizer(Tokenizer):
 
     Args:
         tokenizer: a `keras_hub.tokenizers.Tokenizer`; its vocabulary is saved as an asset of the model.
-        max_length: how many tokens of a text are read, start and end included.
+        max_length: maximum number of tokens of a text, start and end tokens included.
     """
 
     def __init__(self, tokenizer: Any, max_length: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tokenizer, self.max_length = tokenizer, max_length
-        self._convert_input_args = False  # strings are TensorFlow's on every backend
+        self._convert_input_args = False  # string tensors are TensorFlow's on every backend
         self.built = True
 
     @classmethod
     def from_preset(cls, preset: str | Path, max_length: int) -> HubTokenizer:
-        """The tokenizer of a preset folder; `UserError` when there is none, or no room for a token of a text."""
-        made = cls(load_preset("tokenizer", preset), max_length)
-        check_whole(1 + sum(map(len, made.bounds)), max_length=max_length)
-        return made
+        """The tokenizer of a preset folder; `UserError` without a preset, or without room for a token of a text."""
+        tokenizer = cls(load_preset("tokenizer", preset), max_length)
+        check_whole(1 + sum(map(len, tokenizer.bounds)), max_length=max_length)
+        return tokenizer
 
     @property
     def vocabulary_size(self) -> int:
@@ -80,19 +80,19 @@ class HubTokenizer(Tokenizer):
         return pad_rows([self.bounded(row) for row in self.tokens(list(texts))])
 
     def tokens(self, texts: list[str]) -> Sequence[Array]:
-        """The tokens of every text, numbered as in the preset."""
+        """The tokens of every text, as the preset's own ids."""
         if not texts:
             return []
         word_piece = isinstance(self.tokenizer, import_keras_hub().tokenizers.WordPieceTokenizer)
         if not word_piece or importlib.util.find_spec("tensorflow_text") is None:
             return [np.asarray(row) for row in self.tokenizer(texts)]
-        import tensorflow as tf  # outside of its graphs WordPiece is pure Python, 20 times as slow
+        import tensorflow as tf  # outside of a TensorFlow graph WordPiece is pure Python, 20 times as slow
 
         ragged = tf.function(self.tokenizer)(tf.constant(texts))
         return np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1])
 
     def bounded(self, tokens: Array) -> Array:
-        """The ids of a text's tokens, cut to `max_length`."""
+        """The ids of a text with its start and end tokens, cut to `max_length`."""
         start, end = self.bounds
         room = self.max_length - len(start) - len(end)
         return np.array([*start, *tokens[:room], *end], dtype="int32") + 1
@@ -100,12 +100,12 @@ class HubTokenizer(Tokenizer):
     @property
     def bounds(self) -> tuple[list[int], list[int]]:
         """The tokens that KerasHub's preprocessors put before and behind a text; some models have only one of them."""
-        known = (getattr(self.tokenizer, name, None) for name in ("start_token_id", "end_token_id"))
-        start, end = ([] if number is None else [number] for number in known)
+        special = (getattr(self.tokenizer, name, None) for name in ("start_token_id", "end_token_id"))
+        start, end = ([] if number is None else [number] for number in special)
         return start, end
 
     def call(self, texts: Tensor) -> Tensor:
-        # Made here, since a loaded tokenizer knows its tokens only once its assets are there.
+        # Built here: a loaded tokenizer has its special tokens only after its assets are loaded.
         packer = import_keras_hub().layers.StartEndPacker(self.max_length, *self.bounds, pad_value=-1)
         packed = packer(self.tokenizer(texts)) + 1
         width = ops.max(ops.sum(ops.cast(packed != 0, "int32"), axis=1))

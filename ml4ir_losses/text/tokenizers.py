@@ -1,4 +1,4 @@
-"""Tokenizers: texts to ids, 0 being padding; in the model for serving, in NumPy for the training data."""
+"""Tokenizers: texts to ids, with 0 as padding; in NumPy for training data, in the TensorFlow graph for serving."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Tokenizer(layers.Layer):  # type: ignore[misc]
 
     @property
     def bounds(self) -> tuple[list[int], list[int]]:
-        """The start and end tokens of every text, as the tokenizer's own ids."""
+        """The start and end tokens of every text, numbered as in the preset, which `ids` shifts by one."""
         return [], []
 
     def ids(self, text: str) -> list[int]:
@@ -48,46 +48,46 @@ class Tokenizer(layers.Layer):  # type: ignore[misc]
         return pad_rows([np.array(self.ids(text), dtype="int32") for text in texts])
 
 
-def pad_rows(rows: Sequence[Array], least: int = 1) -> Array:
-    """Rows of ids in one array [N, T], filled up with 0."""
-    width = max([least, *map(len, rows)])
+def pad_rows(rows: Sequence[Array], min_width: int = 1) -> Array:
+    """Rows of ids in one array [N, T], padded with 0; T is at least `min_width`."""
+    width = max([min_width, *map(len, rows)])
     padded = np.zeros((len(rows), width), dtype="int32")
-    for place, row in enumerate(rows):
-        padded[place, : len(row)] = row
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = row
     return padded
 
 
-class _Breaks(dict[int, str]):
-    """Characters by number as `str.translate` reads them: a space where words end, else as they are.
+class _WordBreaks(dict[int, str]):
+    """A table for `str.translate`: a space for characters that end a word, other characters unchanged.
 
     Words end at punctuation, symbols, separators and control characters; a variation selector belongs to a symbol.
     """
 
     def __missing__(self, number: int) -> str:
-        letter = chr(number)
-        kind = unicodedata.category(letter)
-        ends = kind[0] in "PSZ" or kind in ("Cc", "Cf") or 0xFE00 <= number <= 0xFE0F
-        self[number] = " " if ends else letter
+        character = chr(number)
+        category = unicodedata.category(character)
+        ends_word = category[0] in "PSZ" or category in ("Cc", "Cf") or 0xFE00 <= number <= 0xFE0F
+        self[number] = " " if ends_word else character
         return self[number]
 
 
-_BREAKS, _BREAK = _Breaks(), r"[\p{P}\p{S}\p{Z}\p{Cc}\p{Cf}\x{FE00}-\x{FE0F}]"
+_WORD_BREAKS, _WORD_BREAK_PATTERN = _WordBreaks(), r"[\p{P}\p{S}\p{Z}\p{Cc}\p{Cf}\x{FE00}-\x{FE0F}]"
 
 
 def split_words(text: str, punctuation: str = "strip", prefix_length: int | None = None) -> list[str]:
     """The words of a text, lower-cased."""
-    words = tokenize(text) if punctuation == "strip" else text.translate(_BREAKS).lower().split()
+    words = tokenize(text) if punctuation == "strip" else text.translate(_WORD_BREAKS).lower().split()
     return words if prefix_length is None else [word[:prefix_length] for word in words]
 
 
 def split_strings(texts: Tensor, punctuation: str = "strip", prefix_length: int | None = None) -> Any:
-    """`split_words` of a TensorFlow tensor of strings [N], as a ragged tensor [N, T]."""
+    """`split_words` for a TensorFlow tensor of strings [N]: a ragged tensor [N, T]."""
     import tensorflow as tf
 
     if punctuation == "strip":
         texts = tf.strings.regex_replace(tf.strings.lower(texts), f"[{re.escape(string.punctuation)}]", "")
     else:
-        texts = tf.strings.lower(tf.strings.regex_replace(texts, _BREAK, " "), encoding="utf-8")
+        texts = tf.strings.lower(tf.strings.regex_replace(texts, _WORD_BREAK_PATTERN, " "), encoding="utf-8")
     words = tf.strings.split(texts)
     if prefix_length is None:
         return words
@@ -96,17 +96,17 @@ def split_strings(texts: Tensor, punctuation: str = "strip", prefix_length: int 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class WordTokenizer(Tokenizer):
-    """Words, lower-cased and without punctuation; 1 stands for words that are not in the vocabulary.
+    """Splits texts into lower-case words without punctuation; words outside the vocabulary have the id 1.
 
     Args:
         vocabulary: the words, whose ids start at 2.
-        max_length: how many words of a text are read.
-        punctuation: `strip` leaves ASCII punctuation out, "boundary-layer" being one word, and lower-cases ASCII
-            letters, as Keras' `TextVectorization` does; `split` ends words at punctuation and symbols of any script.
-        prefix_length: how many letters of each word are read, a cheap stemmer; None: all.
+        max_length: maximum number of words of a text.
+        punctuation: `strip` removes ASCII punctuation, so that "boundary-layer" is one word, and lower-cases ASCII
+            letters, like Keras' `TextVectorization`; `split` ends words at punctuation and symbols of any script.
+        prefix_length: number of leading letters of each word to keep, a cheap stemmer; None: all.
 
     Raises:
-        UserError: for another `punctuation`, and a `prefix_length` below 1.
+        UserError: for an unknown `punctuation`, or a `prefix_length` below 1.
     """
 
     def __init__(
@@ -121,58 +121,60 @@ class WordTokenizer(Tokenizer):
         check_choice(("strip", "split"), punctuation=punctuation)
         check_count(prefix_length=prefix_length)
         self.vocabulary, self.max_length = list(vocabulary), max_length
-        self.reading: dict[str, Any] = {"punctuation": punctuation, "prefix_length": prefix_length}
-        self.numbers = {word: number for number, word in enumerate(self.vocabulary, start=2)}
+        self.split_options: dict[str, Any] = {"punctuation": punctuation, "prefix_length": prefix_length}
+        self.word_ids = {word: i for i, word in enumerate(self.vocabulary, start=2)}
         self.lookup: Any = None
         if keras.backend.backend() == "tensorflow":
             self.lookup = layers.TextVectorization(
-                standardize=None, split=partial(split_strings, **self.reading), vocabulary=self.vocabulary or ["[none]"]
+                standardize=None,
+                split=partial(split_strings, **self.split_options),
+                vocabulary=self.vocabulary or ["[none]"],
             )
         self.built = True
 
     @classmethod
     def fit(
-        cls, texts: Iterable[str], max_vocabulary: int, max_length: int, *, min_count: int = 1, **reading: Any
+        cls, texts: Iterable[str], max_vocabulary: int, max_length: int, *, min_count: int = 1, **split_options: Any
     ) -> WordTokenizer:
-        """A tokenizer of the most frequent words of some texts, of those that occur in at least `min_count` texts."""
+        """A tokenizer of the most frequent words of the texts, among those that occur in at least `min_count` texts."""
         counts: Counter[str] = Counter()
         in_texts: Counter[str] = Counter()
         for text in texts:
-            words = Counter(split_words(text, **reading))
+            words = Counter(split_words(text, **split_options))
             counts.update(words)
             in_texts.update(words.keys())
-        kept = Counter({word: count for word, count in counts.items() if in_texts[word] >= min_count})
-        return cls(most_common(kept, max_vocabulary), max_length, **reading)
+        frequent = Counter({word: count for word, count in counts.items() if in_texts[word] >= min_count})
+        return cls(most_common(frequent, max_vocabulary), max_length, **split_options)
 
     @property
     def vocabulary_size(self) -> int:
         return len(self.vocabulary) + 2
 
     def ids(self, text: str) -> list[int]:
-        return [self.numbers.get(word, 1) for word in split_words(text, **self.reading)[: self.max_length]]
+        return [self.word_ids.get(word, 1) for word in split_words(text, **self.split_options)[: self.max_length]]
 
     def call(self, texts: Tensor) -> Tensor:
         return self.lookup(texts)[:, : self.max_length]
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "vocabulary": self.vocabulary, "max_length": self.max_length}
-        return {**config, **self.reading}
+        return {**config, **self.split_options}
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class PairTokenizer(layers.Layer):  # type: ignore[misc]
-    """Queries [N] and documents [N] to ids [N, T] of one sequence each: query, separator, document; 0 is padding.
+    """Encodes queries [N] and documents [N] as ids [N, T] of query, separator and document; 0 is padding.
 
-    Where the tokenizer ends a text with a token of its own, that is the separator, and the sequence starts and ends
-    as its texts do; else the separator is the id behind the vocabulary, and nothing stands around the sequence.
+    If the tokenizer has an end token, that is the separator, and the sequence has the tokenizer's start and end tokens;
+    else the separator is the id after the vocabulary, and the sequence has no start and end token.
 
     Args:
-        tokenizer: of both; it reads as many tokens of a text as `max_length` and its own start and end.
-        max_length: tokens of a sequence; the document is cut.
-        max_query_length: tokens of the query.
+        tokenizer: the tokenizer of both texts, with room for `max_length` tokens and its start and end tokens.
+        max_length: maximum number of tokens of the sequence; longer documents are cut.
+        max_query_length: maximum number of tokens of the query.
 
     Raises:
-        UserError: where no token of a document would be read.
+        UserError: if there is no room for a token of a document.
     """
 
     def __init__(self, tokenizer: Tokenizer | dict[str, Any], max_length: int, max_query_length: int, **kwargs: Any):
@@ -182,11 +184,11 @@ class PairTokenizer(layers.Layer):  # type: ignore[misc]
         )
         self.max_length, self.max_query_length = max_length, max_query_length
         self._convert_input_args = False  # strings are TensorFlow's on every backend
-        around = sum(map(len, self.tokenizer.bounds)) + max(1, len(self.tokenizer.bounds[1]))
-        if max_query_length + around >= max_length:
+        special = sum(map(len, self.tokenizer.bounds)) + max(1, len(self.tokenizer.bounds[1]))
+        if max_query_length + special >= max_length:
             raise UserError(
-                f"`max_query_length` must be at most {max_length - around - 1}: {around} of max_length={max_length} "
-                f"tokens stand around the texts. Received: max_query_length={max_query_length}."
+                f"`max_query_length` must be at most {max_length - special - 1}: {special} of max_length={max_length} "
+                f"tokens are start, separator and end. Received: max_query_length={max_query_length}."
             )
         self.built = True
 
@@ -197,10 +199,10 @@ class PairTokenizer(layers.Layer):  # type: ignore[misc]
 
     @property
     def frame(self) -> tuple[list[int], list[int], list[int]]:
-        """The ids before the query, between query and document, and behind the document."""
-        around, starts = self.tokenizer.ids(""), len(self.tokenizer.bounds[0])
-        end = around[starts:]
-        return around[:starts], end or [self.tokenizer.vocabulary_size], end
+        """The ids before the query, between query and document, and after the document."""
+        empty_text, starts = self.tokenizer.ids(""), len(self.tokenizer.bounds[0])
+        end = empty_text[starts:]
+        return empty_text[:starts], end or [self.tokenizer.vocabulary_size], end
 
     def ids(self, query: str, document: str) -> list[int]:
         """The ids of one pair, without padding."""
@@ -208,7 +210,7 @@ class PairTokenizer(layers.Layer):  # type: ignore[misc]
         return row
 
     def padded(self, queries: Sequence[str], documents: Sequence[str]) -> Array:
-        """The ids of several pairs, [N, T], as wide as the longest; equal texts are read once."""
+        """The ids of several pairs, [N, T], as wide as the longest; equal texts are tokenized once."""
         start, separator, end = self.frame
         texts = list(dict.fromkeys([*queries, *documents]))
         rows = self.tokenizer.padded(texts) if texts else []
@@ -227,19 +229,21 @@ class PairTokenizer(layers.Layer):  # type: ignore[misc]
 
         start, separator, end = self.frame
 
-        def words(texts: Any, most: Any) -> tuple[Any, Any]:
+        def words(texts: Any, max_words: Any) -> tuple[Any, Any]:
             ids = tf.cast(self.tokenizer(texts), tf.int32)
             count = tf.math.count_nonzero(ids, axis=1, dtype=tf.int32) - len(start) - len(end)
-            count = tf.minimum(count, most)
+            count = tf.minimum(count, max_words)
             return tf.RaggedTensor.from_tensor(ids[:, len(start) :], lengths=count), count
 
-        def each(ids: list[int]) -> Any:
+        def repeated(ids: list[int]) -> Any:
             return tf.tile(tf.constant([ids], tf.int32, shape=(1, len(ids))), [tf.shape(queries)[0], 1])
 
         query_ids, count = words(queries, self.max_query_length)
         room = self.max_length - len(start) - len(separator) - len(end)
         document_ids, _ = words(documents, room - count)
-        return tf.concat([each(start), query_ids, each(separator), document_ids, each(end)], axis=1).to_tensor()
+        return tf.concat(
+            [repeated(start), query_ids, repeated(separator), document_ids, repeated(end)], axis=1
+        ).to_tensor()
 
     def get_config(self) -> dict[str, Any]:
         return {

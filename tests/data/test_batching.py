@@ -1,4 +1,4 @@
-"""Queries and their batches."""
+"""Queries, and their truncated, bucketed and padded batches."""
 
 import numpy as np
 import pytest
@@ -27,8 +27,8 @@ def queries(columns, roles=None, **kwargs):
     return make_queries(data, Roles.of(config.features, config.model), encoded, **kwargs)
 
 
-def lengths(*sizes, labels=None):
-    """Queries of these sizes whose feature is the row number."""
+def queries_of_sizes(*sizes, labels=None):
+    """Queries of the given sizes whose feature is the row number."""
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     rows = int(offsets[-1])
     return Queries(
@@ -40,7 +40,7 @@ def lengths(*sizes, labels=None):
     )
 
 
-def test_rows_of_a_query_need_not_be_adjacent():
+def test_scattered_rows_of_a_query_are_grouped():
     data = queries({"query_id": ["b", "a", "b", "a", "c"], "label": [1.0, 0, 0, 2, 1], "x": [10.0, 20, 30, 40, 50]})
     assert data.ids.tolist() == ["b", "a", "c"]
     x, y = make_batch(BatchPlan(data, 3), np.arange(3))
@@ -49,13 +49,13 @@ def test_rows_of_a_query_need_not_be_adjacent():
     assert y["label"].tolist() == [[1, 0], [0, 2], [1, -1]]
 
 
-def test_document_ids_are_positions_where_the_data_have_none():
+def test_missing_document_ids_are_positions_in_the_query():
     columns = {"query_id": ["b", "a", "b"], "label": [1.0, 0, 0], "x": [1.0, 2, 3], "d": ["u", "v", "w"]}
     assert queries(columns).document_ids.tolist() == ["1", "2", "1"]
     assert queries(columns, {"document_id": "d"}).document_ids.tolist() == ["u", "w", "v"]
 
 
-def test_weights_and_positions_travel_with_their_documents():
+def test_weights_and_positions_stay_with_their_documents():
     columns = {"query_id": ["a", "b", "a"], "label": [1.0, 0, 0], "x": [1.0, 2, 3], "w": [5.0, 6, 7], "p": [2.0, 1, 1]}
     x, y, weight = make_batch(BatchPlan(queries(columns, {"weight": "w", "positions": "p"}), 2), np.arange(2))
     assert weight.tolist() == [[5, 7], [6, 0]]
@@ -79,13 +79,13 @@ def test_weights_and_positions_travel_with_their_documents():
         ({}, {"document_id": "doc"}, r"t.csv: no column 'doc' \(features.document_id\)"),
     ],
 )
-def test_data_that_cannot_be_used_get_one_line(change, roles, message):
+def test_invalid_rows_raise_a_located_error(change, roles, message):
     columns = {"query_id": ["a", "b", "a"], "label": [1.0, 0, 0], "x": [1.0, 2, 3], **change}
     with pytest.raises(DataError, match=message):
         queries(columns, roles, training=True)
 
 
-def test_prediction_needs_no_labels():
+def test_queries_without_labels_are_read_for_prediction():
     data = queries({"query_id": ["a", "a"], "x": [1.0, 2]}, labels_required=False)
     assert data.labels == {}
     assert make_batch(BatchPlan(data, 1), np.arange(1))[1] == {}
@@ -95,19 +95,19 @@ def epoch(plan):
     return [batch.tolist() for batch in plan.batches()]
 
 
-def test_every_query_occurs_once_per_epoch_in_seeded_order():
-    data = lengths(*np.random.default_rng(0).integers(1, 30, 103))
-    first, again = (BatchPlan(data, 10, shuffle=True, bucketing=True, seed=4) for _ in range(2))
-    one, two = epoch(first), epoch(first)
-    assert sorted(q for batch in one for q in batch) == list(range(103))
-    assert one != two
-    assert [one, two] == [epoch(again), epoch(again)]
-    assert one != epoch(BatchPlan(data, 10, shuffle=True, bucketing=True, seed=5))
-    assert len(first) == len(one) == 11
+def test_each_epoch_holds_every_query_once_in_a_seeded_order():
+    data = queries_of_sizes(*np.random.default_rng(0).integers(1, 30, 103))
+    plan, same_seed = (BatchPlan(data, 10, shuffle=True, bucketing=True, seed=4) for _ in range(2))
+    first, second = epoch(plan), epoch(plan)
+    assert sorted(q for batch in first for q in batch) == list(range(103))
+    assert first != second
+    assert [first, second] == [epoch(same_seed), epoch(same_seed)]
+    assert first != epoch(BatchPlan(data, 10, shuffle=True, bucketing=True, seed=5))
+    assert len(plan) == len(first) == 11
 
 
-def test_bucketing_puts_lists_of_like_length_together():
-    data = lengths(*np.random.default_rng(0).integers(1, 200, 512))
+def test_bucketing_batches_lists_of_similar_length():
+    data = queries_of_sizes(*np.random.default_rng(0).integers(1, 200, 512))
 
     def padded(bucketing):
         plan = BatchPlan(data, 16, shuffle=True, bucketing=bucketing, seed=1)
@@ -116,28 +116,28 @@ def test_bucketing_puts_lists_of_like_length_together():
     assert padded(True) < 1.1 * data.rows < 1.5 * data.rows < padded(False)
 
 
-def test_the_batch_of_fewer_queries_has_the_shortest_lists_of_its_pool():
-    data = lengths(*np.random.default_rng(0).integers(1, 200, 2 * 64 * 4 + 15))
+def test_bucketing_puts_the_shortest_lists_into_the_incomplete_batch():
+    data = queries_of_sizes(*np.random.default_rng(0).integers(1, 200, 2 * 64 * 4 + 15))
     batches = list(BatchPlan(data, 4, bucketing=True).batches())
-    (rest,) = (batch for batch in batches if len(batch) == 3)
+    (incomplete,) = (batch for batch in batches if len(batch) == 3)
     assert sorted(np.concatenate(batches)) == list(range(len(data)))
-    assert sorted(data.sizes[rest]) == sorted(data.sizes[-15:])[:3]  # the last 15 queries are a pool of their own
+    assert sorted(data.sizes[incomplete]) == sorted(data.sizes[-15:])[:3]  # the last 15 queries are a pool of their own
 
 
 def test_lists_are_padded_to_the_longest_of_the_batch():
-    rows, mask = BatchPlan(lengths(2, 5, 3), 3).rows(np.array([0, 2]))
+    rows, mask = BatchPlan(queries_of_sizes(2, 5, 3), 3).rows(np.array([0, 2]))
     assert mask.tolist() == [[True, True, False], [True, True, True]]
     assert rows.tolist() == [[0, 1, 0], [7, 8, 9]]
 
 
-def test_lists_are_padded_to_few_widths_where_shapes_are_compiled():
-    plan = BatchPlan(lengths(2, 5, 9), 1, width_steps=4)
+def test_width_steps_round_list_sizes_up():
+    plan = BatchPlan(queries_of_sizes(2, 5, 9), 1, width_steps=4)
     assert [plan.rows(np.array([q]))[1].shape[1] for q in range(3)] == [2, 5, 10]
     assert [plan.rows(np.array([q]))[1].sum() for q in range(3)] == [2, 5, 9]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
-def test_widths_are_few_and_near(steps):
+def test_padded_width_takes_few_values_close_to_the_list_size(steps):
     sizes = np.arange(1, 2049)
     widths = np.array([padded_width(int(n), steps) for n in sizes])
     assert (widths >= sizes).all()
@@ -151,8 +151,8 @@ def test_widths_are_few_and_near(steps):
     assert padded_width(1251, None) == 1251
 
 
-def test_truncation_keeps_the_first_reports_what_it_drops_and_never_drops_silently():
-    data = lengths(2, 6, 4)
+def test_truncation_keeps_the_first_documents_and_reports_the_dropped_ones():
+    data = queries_of_sizes(2, 6, 4)
     cut = Truncation(4)
     assert cut.report(data.sizes) == (
         "2 of 12 documents dropped from 1 queries longer than max_list_size 4 (truncation: first)"
@@ -163,27 +163,27 @@ def test_truncation_keeps_the_first_reports_what_it_drops_and_never_drops_silent
     assert mask.sum() == 10
 
 
-def test_random_truncation_draws_anew_and_keeps_the_order():
-    plan = BatchPlan(lengths(30), 1, truncation=Truncation(10, "random"), seed=2)
+def test_random_truncation_redraws_every_epoch_and_keeps_the_order():
+    plan = BatchPlan(queries_of_sizes(30), 1, truncation=Truncation(10, "random"), seed=2)
     draws = [plan.rows(batch)[0][0].tolist() for _ in range(5) for batch in plan.batches()]
     assert all(draw == sorted(draw) and len(set(draw)) == 10 for draw in draws)
     assert len({tuple(draw) for draw in draws}) == 5
 
 
-def test_keep_relevant_drops_irrelevant_documents_first():
+def test_keep_relevant_truncation_drops_irrelevant_documents_first():
     labels = np.zeros(30)
     labels[[3, 17, 25]] = [1, 2, 1]
-    plan = BatchPlan(lengths(30, labels=labels), 1, truncation=Truncation(5, "keep_relevant"))
+    plan = BatchPlan(queries_of_sizes(30, labels=labels), 1, truncation=Truncation(5, "keep_relevant"))
     for batch in plan.batches():
         assert {3, 17, 25} <= set(plan.rows(batch)[0][0].tolist())
-    plan = BatchPlan(lengths(30, labels=labels), 1, truncation=Truncation(1, "keep_relevant"))
+    plan = BatchPlan(queries_of_sizes(30, labels=labels), 1, truncation=Truncation(1, "keep_relevant"))
     for batch in plan.batches():
         assert plan.rows(batch)[0].tolist() == [[17]]
 
 
 @pytest.mark.backend("tensorflow")
 def test_dataset_yields_the_batches_of_the_plan():
-    data = lengths(2, 5, 3, 1)
+    data = queries_of_sizes(2, 5, 3, 1)
     dataset = list_dataset(BatchPlan(data, 2))
     assert dataset.cardinality().numpy() == 2
     (x, y), (x2, _) = dataset.as_numpy_iterator()
@@ -192,5 +192,5 @@ def test_dataset_yields_the_batches_of_the_plan():
     assert y["label"].tolist() == [[0, 0, -1, -1, -1], [0, 0, 0, 0, 0]]
 
 
-def test_datasets_are_not_autotuned():
-    assert list_dataset(BatchPlan(lengths(2, 5), 1)).options().autotune.enabled is False
+def test_dataset_autotuning_is_off():
+    assert list_dataset(BatchPlan(queries_of_sizes(2, 5), 1)).options().autotune.enabled is False

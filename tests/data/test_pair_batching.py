@@ -1,4 +1,4 @@
-"""Which rows make a batch."""
+"""Batchings of text rows, and the mixing of data sets."""
 
 from collections import Counter
 
@@ -18,7 +18,7 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def test_in_order_keeps_the_rows_in_order():
+def test_in_order_yields_every_row_once():
     assert [b.tolist() for b in in_order(5, 2)] == [[0, 1], [2, 3], [4]]
     shuffled = np.concatenate(list(in_order(50, 7, rng())))
     assert sorted(shuffled.tolist()) == list(range(50)) != shuffled.tolist()
@@ -29,7 +29,7 @@ def test_in_order_keeps_the_rows_in_order():
     batch_size=st.integers(1, 12),
     seed=st.none() | st.integers(0, 99),
 )
-def test_no_text_occurs_twice_in_a_batch_and_no_row_is_lost(rows, batch_size, seed):
+def test_no_duplicates_repeats_no_text_in_a_batch_and_loses_no_row(rows, batch_size, seed):
     texts = [(f"t{a}", f"t{b}") for a, b in rows]
     batches = list(no_duplicates(texts, batch_size, None if seed is None else rng(seed)))
     assert sorted(np.concatenate(batches).tolist() if batches else []) == list(range(len(rows)))
@@ -39,7 +39,7 @@ def test_no_text_occurs_twice_in_a_batch_and_no_row_is_lost(rows, batch_size, se
         assert not counts or max(counts.values()) == 1
 
 
-def test_rows_that_wait_come_next():
+def test_no_duplicates_puts_deferred_rows_first():
     texts = [("a", "b"), ("a", "c"), ("d", "e"), ("f", "g"), ("b", "h")]
     assert [b.tolist() for b in no_duplicates(texts, 2)] == [[0, 2], [1, 3], [4]]
 
@@ -50,7 +50,7 @@ def test_rows_that_wait_come_next():
     per_class=st.integers(2, 3),
     seed=st.none() | st.integers(0, 99),
 )
-def test_every_class_of_a_batch_has_at_least_two_rows(labels, batch_size, per_class, seed):
+def test_group_by_label_has_per_class_rows_of_every_class(labels, batch_size, per_class, seed):
     large = [label for label, count in Counter(labels).items() if count >= per_class]
     arguments = (labels, max(batch_size, 2 * per_class), None if seed is None else rng(seed), per_class)
     if len(large) < 2:
@@ -66,25 +66,25 @@ def test_every_class_of_a_batch_has_at_least_two_rows(labels, batch_size, per_cl
         assert len(batch) <= arguments[1] + per_class
 
 
-def test_classes_are_mixed():
+def test_group_by_label_mixes_classes():
     labels = np.repeat(np.arange(10), 8)
     batches = list(group_by_label(labels, 8, rng()))
     assert len(batches) == 10
     assert all(len(set(labels[batch].tolist())) >= 3 for batch in batches)
 
 
-def test_round_robin_stops_with_the_first():
+def test_round_robin_stops_when_one_data_set_is_exhausted():
     assert list(round_robin({"a": "123", "b": "xy"})) == [("a", "1"), ("b", "x"), ("a", "2"), ("b", "y"), ("a", "3")]
     assert list(round_robin({})) == []
 
 
-def test_proportional_gives_every_batch_in_the_proportion():
+def test_proportional_yields_every_batch_in_proportion_to_size():
     sizes = {"a": 300, "b": 100}
-    drawn = list(proportional({name: range(size) for name, size in sizes.items()}, sizes, rng()))
-    assert Counter(name for name, _ in drawn) == sizes
+    mixed = list(proportional({name: range(size) for name, size in sizes.items()}, sizes, rng()))
+    assert Counter(name for name, _ in mixed) == sizes
     for name in sizes:
-        assert [batch for other, batch in drawn if other == name] == list(range(sizes[name]))
-    first = Counter(name for name, _ in drawn[:200])
+        assert [batch for other, batch in mixed if other == name] == list(range(sizes[name]))
+    first = Counter(name for name, _ in mixed[:200])
     assert 120 < first["a"] < 180
 
 
@@ -98,6 +98,6 @@ def test_proportional_gives_every_batch_in_the_proportion():
         (lambda: group_by_label([0, 0, 0, 1], 4), r"two classes of at least 2 rows\. Received: 1 in 4 rows"),
     ],
 )
-def test_wrong_values_are_refused(make, message):
+def test_invalid_parameters_raise(make, message):
     with pytest.raises(UserError, match=message):
         list(make())

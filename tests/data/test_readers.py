@@ -1,4 +1,4 @@
-"""Readers: what they read, and the one line that they say of each kind of bad file."""
+"""Readers: accepted files, and the one-line message for each kind of invalid file."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def write(path: Path, text: str | bytes) -> str:
     return str(path)
 
 
-def fails(path: str, **options: object) -> str:
-    """The message of the `DataError`: one line that names the file."""
+def error_message(path: str, **options: object) -> str:
+    """The message of the `DataError`, after a check that it is one line and names the file."""
     with pytest.raises(DataError) as caught:
         read_table(path, **options)  # type: ignore[arg-type]
     message = str(caught.value)
@@ -39,7 +39,7 @@ def fails(path: str, **options: object) -> str:
 
 
 @pytest.mark.parametrize("ending", ["txt", "svm", "svmlight", "libsvm", "letor", "TXT"])
-def test_svmlight(tmp_path: Path, ending: str) -> None:
+def test_svmlight_columns_and_lines_are_read(tmp_path: Path, ending: str) -> None:
     table = read_table(write(tmp_path / f"a.{ending}", SVM))
     assert table.names == ["label", "qid", "document_id", "f1", "f2", "f3"]
     assert table.strings("qid").tolist() == ["10", "10", "abc"]
@@ -66,12 +66,12 @@ def test_svmlight_absent_features_are_zero(tmp_path: Path) -> None:
         table.matrix(["f1", "lable"])
 
 
-def test_svmlight_mixes_features_and_columns(tmp_path: Path) -> None:
+def test_svmlight_matrix_takes_features_and_columns_together(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "a.txt", SVM))
     np.testing.assert_array_equal(table.matrix(["f3", "label", "f7"]), [[-2, 2, 0], [0, 0, 0], [0, 1, 0]])
 
 
-def test_matrix_is_a_copy_of_the_columns(tmp_path: Path) -> None:
+def test_svmlight_matrix_is_a_copy(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "a.txt", SVM))
     table.matrix(["f1", "f2"])[:] = 9
     assert table.numeric("f1").tolist() == [0.5, 0, 0]
@@ -84,12 +84,12 @@ def test_svmlight_keeps_a_zero_based_index(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.matrix(["f0", "f1", "f2"]), [[5, 0, 7], [0, 6, 0]])
 
 
-def test_svmlight_document_ids_need_all_rows(tmp_path: Path) -> None:
+def test_svmlight_has_document_ids_only_if_every_row_names_one(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "a.txt", SVM.replace("# docid=GX-2", "# none")))
     assert "document_id" not in table
 
 
-def test_svmlight_byte_order_mark_crlf_and_gzip(tmp_path: Path) -> None:
+def test_svmlight_with_byte_order_mark_crlf_and_gzip_is_read(tmp_path: Path) -> None:
     text = b"\xef\xbb\xbf" + SVM.replace("# a comment\n\n", "").replace("\n", "\r\n").encode()
     table = read_table(write(tmp_path / "a.txt.gz", gzip.compress(text)))
     assert table.numeric("label", missing=False).tolist() == [2, 0, 1]
@@ -121,9 +121,9 @@ def test_svmlight_byte_order_mark_crlf_and_gzip(tmp_path: Path) -> None:
         ("1 qid:1 12345678901234:1", "line 4: feature index '12345678901234' is above 100000"),
     ],
 )
-def test_svmlight_says_which_line_is_wrong(tmp_path: Path, line: str, message: str) -> None:
+def test_svmlight_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     path = write(tmp_path / "a.txt", f"# comment\n0 qid:1 1:1 2:2 # docid=a\n\n{line}\n1 qid:2 1:3\n")
-    assert f"{path}, {message}" in fails(path)
+    assert f"{path}, {message}" in error_message(path)
 
 
 # CSV
@@ -140,49 +140,49 @@ def check_csv(path: str, **options: object) -> None:
     assert table.locate(2) == f"{path}, line 4"
 
 
-def test_csv(tmp_path: Path) -> None:
+def test_csv_is_read(tmp_path: Path) -> None:
     check_csv(write(tmp_path / "a.csv", CSV))
 
 
-def test_csv_crlf(tmp_path: Path) -> None:
+def test_csv_with_crlf_is_read(tmp_path: Path) -> None:
     check_csv(write(tmp_path / "a.csv", CSV.replace("\n", "\r\n")))
 
 
-def test_csv_byte_order_mark(tmp_path: Path) -> None:
+def test_csv_with_byte_order_mark_is_read(tmp_path: Path) -> None:
     check_csv(write(tmp_path / "a.csv", b"\xef\xbb\xbf" + CSV.encode()))
 
 
-def test_csv_gzip(tmp_path: Path) -> None:
+def test_gzipped_csv_is_read(tmp_path: Path) -> None:
     check_csv(write(tmp_path / "a.csv.gz", gzip.compress(CSV.encode())))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8", "UTF8", "utf-8-sig"])
-def test_csv_encoding(tmp_path: Path, encoding: str) -> None:
+def test_csv_encoding_is_an_option(tmp_path: Path, encoding: str) -> None:
     check_csv(write(tmp_path / "a.csv", CSV.encode(encoding)), encoding=encoding)
 
 
-def test_csv_latin_1(tmp_path: Path) -> None:
+def test_csv_in_latin_1_is_read(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "a.csv", "q,t\n1,é\n".encode("latin-1")), encoding="latin-1")
     assert table.strings("t").tolist() == ["é"]
 
 
-def test_csv_delimiter_and_format(tmp_path: Path) -> None:
+def test_csv_delimiter_and_format_are_options(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "a.data", "q;t\n1;x,y\n"), "csv", delimiter=";")
     assert table.strings("t").tolist() == ["x,y"]
 
 
-def test_tsv(tmp_path: Path) -> None:
+def test_tsv_is_split_at_tabs(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "a.tsv", 'q\tt\n1\tx,y\n2\t"a\tb"\n'))
     assert table.strings("t").tolist() == ["x,y", "a\tb"]
 
 
-def test_tsv_without_quotes(tmp_path: Path) -> None:
+def test_tsv_quotes_can_be_turned_off(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "a.tsv", 'q\tt\n1\t"open\n2\t5" screen\n'), quote="")
     assert table.strings("t").tolist() == ['"open', '5" screen']
     assert table.locate(1).endswith("line 3")
 
 
-def test_csv_lines_after_blank_lines_and_quoted_line_ends(tmp_path: Path) -> None:
+def test_csv_line_numbers_count_blank_lines_and_quoted_line_ends(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", '\nq,n\n\n1,"two\n\nlines"\n\n2,x\n')
     table = read_table(path)
     assert table.strings("n").tolist() == ["two\n\nlines", "x"]
@@ -197,7 +197,7 @@ def test_csv_lines_after_blank_lines_and_quoted_line_ends(tmp_path: Path) -> Non
         ('q,n\n"a\nb",1\n2\n', "line 4: 1 cell(s), the header has 2"),
         ('q,n\n1,2\n3,"4\n5,6\n7,8,9\n', "line 3: a quote is left open"),
         ('q,n\n1,2\n3,"4\n5,""6""\n\n', "line 3: a quote is left open"),
-        ("q,n,q\n1,2,3\n", "line 1: the column 'q' is there 2 times"),
+        ("q,n,q\n1,2,3\n", "line 1: the column 'q' occurs 2 times"),
         ("q,n\n", "has a header and no data rows"),
         ("\n\n", "has no header line"),
         ("", "is empty"),
@@ -205,17 +205,17 @@ def test_csv_lines_after_blank_lines_and_quoted_line_ends(tmp_path: Path) -> Non
         (b"\x89PNG\r\n\x00\x00\x1a", "is a binary file, not text"),
     ],
 )
-def test_csv_says_what_is_wrong(tmp_path: Path, text: str | bytes, message: str) -> None:
-    assert message in fails(write(tmp_path / "a.csv", text))
+def test_csv_malformed_file_is_explained(tmp_path: Path, text: str | bytes, message: str) -> None:
+    assert message in error_message(write(tmp_path / "a.csv", text))
 
 
-def test_csv_names_the_line_of_invalid_utf8(tmp_path: Path) -> None:
+def test_csv_undecodable_line_deep_in_a_file_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", b"q,n\n" + b"1,2\n" * 50_000 + b"1,\xe9\n" + b"1,2\n" * 50_000)
-    assert "line 50002: the text is not utf-8" in fails(path)
+    assert "line 50002: the text is not utf-8" in error_message(path)
 
 
-def test_csv_open_quote_is_hinted_at(tmp_path: Path) -> None:
-    message = fails(write(tmp_path / "a.csv", 'q,n,m\n1,2,3\n3,"4,1\n5,6,7\n'))
+def test_csv_wrong_cell_count_hints_at_an_open_quote(tmp_path: Path) -> None:
+    message = error_message(write(tmp_path / "a.csv", 'q,n,m\n1,2,3\n3,"4,1\n5,6,7\n'))
     assert "line 3: 2 cell(s), the header has 3; a quote may be left open" in message
 
 
@@ -226,12 +226,12 @@ def test_csv_may_end_with_a_quoted_line_end(tmp_path: Path, last: str) -> None:
 
 
 @pytest.mark.parametrize("options", [{"delimiter": "||"}, {"quote": "''"}, {"encoding": "utf-9"}])
-def test_csv_refuses_options(tmp_path: Path, options: dict[str, str]) -> None:
+def test_csv_invalid_options_raise(tmp_path: Path, options: dict[str, str]) -> None:
     with pytest.raises(DataError, match=next(iter(options))):
         read_table(write(tmp_path / "a.csv", CSV), **options)
 
 
-def test_unknown_option_is_refused(tmp_path: Path) -> None:
+def test_unknown_reader_option_names_the_nearest_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'csv' has no parameter 'delimeter'\. Did you mean 'delimiter'"):
         read_table(write(tmp_path / "a.csv", CSV), delimeter=";")
 
@@ -239,7 +239,7 @@ def test_unknown_option_is_refused(tmp_path: Path) -> None:
 # paths
 
 
-def test_globs_are_sorted_and_lists_keep_their_order(tmp_path: Path) -> None:
+def test_globs_are_sorted_and_lists_of_paths_keep_their_order(tmp_path: Path) -> None:
     for name in "bca":
         write(tmp_path / f"{name}.csv", f"q\n{name}\n")
     write(tmp_path / "d.txt", SVM)
@@ -251,15 +251,15 @@ def test_globs_are_sorted_and_lists_keep_their_order(tmp_path: Path) -> None:
     assert table.locate(2) == f"{tmp_path / 'b.csv'}, line 2"
 
 
-def test_file_name_that_looks_like_a_glob_is_read_as_a_file(tmp_path: Path) -> None:
+def test_existing_file_is_not_read_as_a_glob(tmp_path: Path) -> None:
     assert read_table(write(tmp_path / "a[1].csv", "q\nx\n")).strings("q").tolist() == ["x"]
 
 
-def test_missing_files(tmp_path: Path) -> None:
-    assert "does not exist" in fails(str(tmp_path / "none.csv"))
-    assert "does not exist" in fails(str(tmp_path / "none.txt"))
-    assert "No file matches" in fails(str(tmp_path / "*.none"))
-    assert "is a directory; name its files" in fails(str(tmp_path), format="csv")
+def test_missing_files_raise(tmp_path: Path) -> None:
+    assert "does not exist" in error_message(str(tmp_path / "none.csv"))
+    assert "does not exist" in error_message(str(tmp_path / "none.txt"))
+    assert "No file matches" in error_message(str(tmp_path / "*.none"))
+    assert "is a directory; name its files" in error_message(str(tmp_path), format="csv")
     with pytest.raises(DataError, match="empty"):
         read_table([])
     with pytest.raises(DataError, match="a path, a glob or a list"):
@@ -267,21 +267,21 @@ def test_missing_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["txt", "csv"])
-def test_damaged_files(tmp_path: Path, ending: str) -> None:
-    assert "is empty" in fails(write(tmp_path / f"empty.{ending}", b""))
-    assert "is a binary file" in fails(write(tmp_path / f"binary.{ending}", b"1 qid:1\n\x00\x01"))
-    assert "cannot be read" in fails(write(tmp_path / f"fake.{ending}.gz", b"1 qid:1 1:2\n"))
-    whole = gzip.compress(bytes(np.random.default_rng(0).integers(48, 58, 9000, np.uint8)))
-    assert "cannot be read" in fails(write(tmp_path / f"cut.{ending}.gz", whole[:-2000]))
+def test_damaged_files_raise(tmp_path: Path, ending: str) -> None:
+    assert "is empty" in error_message(write(tmp_path / f"empty.{ending}", b""))
+    assert "is a binary file" in error_message(write(tmp_path / f"binary.{ending}", b"1 qid:1\n\x00\x01"))
+    assert "cannot be read" in error_message(write(tmp_path / f"fake.{ending}.gz", b"1 qid:1 1:2\n"))
+    compressed = gzip.compress(bytes(np.random.default_rng(0).integers(48, 58, 9000, np.uint8)))
+    assert "cannot be read" in error_message(write(tmp_path / f"cut.{ending}.gz", compressed[:-2000]))
 
 
-def test_svmlight_without_rows(tmp_path: Path) -> None:
-    assert "has no data rows" in fails(write(tmp_path / "a.txt", "# nothing\n\n"))
+def test_svmlight_without_rows_raises(tmp_path: Path) -> None:
+    assert "has no data rows" in error_message(write(tmp_path / "a.txt", "# nothing\n\n"))
 
 
-def test_formats(tmp_path: Path) -> None:
+def test_unknown_format_lists_the_readers(tmp_path: Path) -> None:
     path = write(tmp_path / "a.xyz", SVM)
-    message = fails(path)
+    message = error_message(path)
     assert all(name in message for name in ("csv", "svmlight", "synthetic"))
     assert len(read_table(path, "svmlight")) == 3
     with pytest.raises(UserError, match="Did you mean 'svmlight'"):
@@ -290,6 +290,6 @@ def test_formats(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "text"), [("a.csv", CSV), ("a.tsv", CSV), ("a.txt", SVM), ("a.svmlight", SVM)])
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
-def test_wide_encodings_are_named(tmp_path: Path, name: str, text: str, encoding: str) -> None:
-    message = fails(write(tmp_path / name, text.encode(encoding)))
+def test_utf_16_and_utf_32_errors_name_the_encoding(tmp_path: Path, name: str, text: str, encoding: str) -> None:
+    message = error_message(write(tmp_path / name, text.encode(encoding)))
     assert f"is {encoding.upper()} text; save it as UTF-8, for instance with: iconv -f {encoding.upper()}" in message

@@ -1,4 +1,4 @@
-"""The synthetic log: equal for equal seeds, and a ranking task in which models differ."""
+"""The synthetic log: reproducible by seed, and a ranking task in which stronger models score higher."""
 
 from __future__ import annotations
 
@@ -58,30 +58,30 @@ def ndcg(table: Table, scores: Any, k: int = 10) -> float:
         rows = order[start:end]
         best = np.sort(gains[rows])[::-1][:k]
         if best[0] > 0:
-            found = gains[rows][np.argsort(-scores[rows], kind="stable")][:k]
-            values.append((found @ discounts[: len(found)]) / (best @ discounts[: len(best)]))
+            ranked = gains[rows][np.argsort(-scores[rows], kind="stable")][:k]
+            values.append((ranked @ discounts[: len(ranked)]) / (best @ discounts[: len(best)]))
     return float(np.mean(values))
 
 
 def test_equal_seeds_give_equal_tables(tmp_path: Path) -> None:
-    one = digest(tmp_path, "test", queries=100, seed=3)
-    assert one == digest(tmp_path, "test", queries=100, seed=3)
+    reference = digest(tmp_path, "test", queries=100, seed=3)
+    assert reference == digest(tmp_path, "test", queries=100, seed=3)
     others = [
         digest(tmp_path, "test", queries=100, seed=4),
         digest(tmp_path, "validation", queries=100, seed=3),
         digest(tmp_path, "test", queries=100, seed=3, noise=0.1),
     ]
-    assert len({one, *others}) == 4
+    assert len({reference, *others}) == 4
 
 
-def test_synthetic_log_does_not_change_between_versions() -> None:
-    """Measured numbers in docs and configs rest on it."""
+def test_first_row_does_not_change() -> None:
+    """Measured numbers in docs and configs depend on it."""
     table = read_table("train", "synthetic", queries=50)
     assert {name: table.strings(name)[0] for name in table.names} == FIRST_ROW
     assert table.numeric("label").sum() == 496
 
 
-def test_splits(splits: dict[str, Table]) -> None:
+def test_splits_have_the_documented_sizes(splits: dict[str, Table]) -> None:
     ids = {split: set(table.strings("query_id")) for split, table in splits.items()}
     assert {split: len(queries) for split, queries in ids.items()} == {"train": 1400, "validation": 300, "test": 300}
     assert len(set.union(*ids.values())) == 2000
@@ -89,7 +89,7 @@ def test_splits(splits: dict[str, Table]) -> None:
     assert texts["train"] != texts["test"] != texts["validation"]
 
 
-def test_columns(test_split: Table) -> None:
+def test_columns_have_the_expected_values(test_split: Table) -> None:
     table = test_split
     for name in table.names:
         if name in (*TEXTS, "category"):
@@ -117,7 +117,7 @@ def test_title_match_is_the_share_of_query_words_in_the_title(test_split: Table)
     np.testing.assert_allclose(test_split.numeric("title_match"), shares, atol=1e-4)
 
 
-def test_lists(test_split: Table) -> None:
+def test_query_columns_are_constant_and_list_sizes_vary(test_split: Table) -> None:
     ids = test_split.strings("query_id")
     order, offsets = group_by_query(ids)
     assert order.tolist() == list(range(len(ids)))  # documents of a query are adjacent
@@ -134,14 +134,14 @@ def test_lists(test_split: Table) -> None:
         assert (values == values[np.repeat(offsets[:-1], sizes)]).all()
 
 
-def test_sizes_are_options() -> None:
+def test_list_sizes_are_options() -> None:
     table = read_table("train", "synthetic", queries=40, min_documents=2, max_documents=3)
     sizes = np.diff(group_by_query(table.strings("query_id"))[1])
     assert len(sizes) == 28
     assert set(sizes) == {2, 3}
 
 
-def test_grades(splits: dict[str, Table]) -> None:
+def test_grades_have_the_documented_shares(splits: dict[str, Table]) -> None:
     for table in splits.values():
         label = table.numeric("label", missing=False)
         shares = np.bincount(label.astype(int)) / len(label)
@@ -167,7 +167,7 @@ def test_clicks_fall_with_the_rank_at_equal_grade(splits: dict[str, Table]) -> N
     assert all(b > 1.5 * a for a, b in itertools.pairwise(rates))
 
 
-def test_clicks_without_position_bias_do_not_fall_with_rank() -> None:
+def test_clicks_do_not_fall_with_the_rank_without_position_bias() -> None:
     flat = read_table("train", "synthetic", eta=0.0)
     top, bottom = click_rate(flat, (2,), 1, 5), click_rate(flat, (2,), 15, 60)
     assert abs(top - bottom) < 0.05
@@ -183,7 +183,7 @@ def inputs(table: Table) -> Any:
     return numbers, np.stack([table.strings(name) for name in CATEGORIES], axis=1)
 
 
-def test_synthetic_data_distinguish_models(splits: dict[str, Table]) -> None:
+def test_stronger_learners_reach_a_higher_ndcg(splits: dict[str, Table]) -> None:
     train, test = splits["train"], splits["test"]
     (numbers, texts), (test_numbers, test_texts) = inputs(train), inputs(test)
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1).fit(texts)
@@ -222,6 +222,6 @@ def test_synthetic_data_distinguish_models(splits: dict[str, Table]) -> None:
         ("train", {"max_documents": 101}, "`max_documents` must be a whole number from 1 to 100"),
     ],
 )
-def test_refused(split: str, options: dict[str, Any], message: str) -> None:
+def test_invalid_options_raise(split: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_table(split, "synthetic", **options)

@@ -1,4 +1,4 @@
-"""`Table`: typed views with located errors, joining, selecting, writing; grouping by query."""
+"""`Table`: numbers and strings with located errors, joining, selecting, writing; grouping by query."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def message(error: pytest.ExceptionInfo[DataError]) -> str:
 
 
 @pytest.mark.parametrize("cell", ["abc", "1,5", "0x10", "1_000", "1 2", "12abc", "NA", "null", "--1", "٣"])
-def test_text_is_no_number(tmp_path: Path, cell: str) -> None:
+def test_text_in_a_numeric_column_raises(tmp_path: Path, cell: str) -> None:
     table = csv_table(tmp_path, f'q,x\n1,1\n2,\n3,"{cell}"\n')
     for read in (table.numeric, lambda name: table.matrix([name])):
         with pytest.raises(DataError) as error:
@@ -40,7 +40,7 @@ def test_text_is_no_number(tmp_path: Path, cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", ["nan", "NaN", "inf", "-Infinity", "1e999"])
-def test_numbers_are_finite(tmp_path: Path, cell: str) -> None:
+def test_numbers_that_are_not_finite_raise(tmp_path: Path, cell: str) -> None:
     table = csv_table(tmp_path, f"q,x\n1,1\n2,{cell}\n")
     with pytest.raises(DataError) as error:
         table.numeric("x")
@@ -48,14 +48,14 @@ def test_numbers_are_finite(tmp_path: Path, cell: str) -> None:
     assert message(error).endswith(expected)
 
 
-def test_numbers_fit_into_float32(tmp_path: Path) -> None:
+def test_numbers_beyond_float32_raise(tmp_path: Path) -> None:
     table = csv_table(tmp_path, "q,x\n1,1\n2,-1e39\n")
     assert table.numeric("x")[1] == -1e39
     with pytest.raises(DataError, match="line 3, column 'x': '-1e39' is beyond float32"):
         table.matrix(["q", "x"])
 
 
-def test_numbers_in_all_spellings(tmp_path: Path) -> None:
+def test_all_spellings_of_numbers_are_read(tmp_path: Path) -> None:
     table = csv_table(tmp_path, 'x\n1\n-1.5\n+2\n.5\n3.\n1e3\n 7 \n"8"\n007\n')
     numbers = table.numeric("x")
     assert numbers.dtype == np.float64
@@ -63,7 +63,7 @@ def test_numbers_in_all_spellings(tmp_path: Path) -> None:
     assert table.strings("x").tolist()[-1] == "007"
 
 
-def test_missing_cells(tmp_path: Path) -> None:
+def test_missing_cells_are_nan_or_raise(tmp_path: Path) -> None:
     table = csv_table(tmp_path, 'q,x\na,1\nb,\nc,""\nd,  \n')
     np.testing.assert_array_equal(table.numeric("x"), [1, np.nan, np.nan, np.nan])
     assert table.strings("x").tolist() == ["1", "", "", "  "]
@@ -75,7 +75,7 @@ def test_missing_cells(tmp_path: Path) -> None:
     assert np.isnan(csv_table(tmp_path, "q,x\na,\nb,\n").numeric("x")).all()
 
 
-def test_unknown_column_gets_a_suggestion(tmp_path: Path) -> None:
+def test_unknown_column_names_the_nearest_one(tmp_path: Path) -> None:
     table = csv_table(tmp_path, "query,price,f1\n1,2,3\n")
     for read in (table.numeric, table.strings, lambda name: table.matrix([name])):
         with pytest.raises(DataError) as error:
@@ -85,13 +85,13 @@ def test_unknown_column_gets_a_suggestion(tmp_path: Path) -> None:
         table.matrix(["f1", "f2"])
 
 
-def test_many_columns_are_not_all_named() -> None:
+def test_unknown_column_message_shortens_many_columns() -> None:
     table = typed_table(**{f"column{i}": [1.0] for i in range(100)})
     with pytest.raises(DataError, match=r"column29 and 70 more\.$"):
         table.numeric("zzz")
 
 
-def test_typed_columns() -> None:
+def test_typed_columns_convert_to_numbers_and_strings() -> None:
     table = typed_table(
         i=np.array([1, 2]), x=np.array([0.5, np.nan]), b=[True, False], t=["a", None], n=pa.array([None, 3.0]),
         inf=[1.0, np.inf], day=pa.array([1, 2], pa.date32()), big=pa.array(["1", "2"], pa.large_string()),
@@ -110,15 +110,15 @@ def test_typed_columns() -> None:
         table.numeric("day")
 
 
-def test_columns_have_one_length() -> None:
+def test_columns_of_different_lengths_raise() -> None:
     with pytest.raises(DataError, match="column 'b' has 1 cells for 2 rows"):
         typed_table(a=[1, 2], b=[1])
 
 
-def test_take_and_concat_keep_the_place(tmp_path: Path) -> None:
-    one = csv_table(tmp_path, "q,x\na,1\nb,2\n", "one.csv")
-    two = csv_table(tmp_path, "x,q\n3,c\n\n4,d\noops,e\n", "two.csv")
-    table = Table.concat([one.take([1]), two.take([2, 1]), one])
+def test_take_and_concat_keep_file_and_line(tmp_path: Path) -> None:
+    first = csv_table(tmp_path, "q,x\na,1\nb,2\n", "one.csv")
+    second = csv_table(tmp_path, "x,q\n3,c\n\n4,d\noops,e\n", "two.csv")
+    table = Table.concat([first.take([1]), second.take([2, 1]), first])
     assert table.names == ["q", "x"]
     assert table.strings("q").tolist() == ["b", "e", "d", "a", "b"]
     places = ["one.csv, line 3", "two.csv, line 5", "two.csv, line 4", "one.csv, line 2", "one.csv, line 3"]
@@ -132,19 +132,19 @@ def test_take_and_concat_keep_the_place(tmp_path: Path) -> None:
     assert len(table.take([])) == 0
 
 
-def test_concat_wants_equal_columns(tmp_path: Path) -> None:
-    one = csv_table(tmp_path, "q,x\na,1\n", "one.csv")
-    two = csv_table(tmp_path, "q,y\na,1\n", "two.csv")
+def test_concat_of_different_columns_raises(tmp_path: Path) -> None:
+    first = csv_table(tmp_path, "q,x\na,1\n", "one.csv")
+    second = csv_table(tmp_path, "q,y\na,1\n", "two.csv")
     with pytest.raises(DataError, match=r"two\.csv has no column 'x', which .*one\.csv has"):
-        Table.concat([one, two])
+        Table.concat([first, second])
     with pytest.raises(DataError, match=r"one\.csv has no column 'y', which .*two\.csv has"):
-        Table.concat([one, Table({**two.columns, **one.columns}, two.sources)])
+        Table.concat([first, Table({**second.columns, **first.columns}, second.sources)])
     (tmp_path / "three.txt").write_text("1 qid:1 1:2\n")
     with pytest.raises(DataError, match="different formats"):
         read_table([tmp_path / "one.csv", tmp_path / "three.txt"])
 
 
-def test_concat_of_svmlight_files(tmp_path: Path) -> None:
+def test_concat_of_svmlight_files_fills_absent_features_with_zero(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("1 qid:1 1:2 # docid = x\n0 qid:1\n")
     (tmp_path / "b.txt").write_text("0 qid:2 0:5 3:4 # docid = y\n")
     table = read_table(tmp_path / "*.txt")
@@ -157,30 +157,30 @@ def test_concat_of_svmlight_files(tmp_path: Path) -> None:
     assert picked.locate(0) == f"{tmp_path / 'b.txt'}, line 1"
 
 
-def test_csv_round_trip(tmp_path: Path) -> None:
+def test_csv_round_trip_keeps_every_cell(tmp_path: Path) -> None:
     cells = ["plain", 'quo"te', "com,ma", "two\nlines", "ünï", "", " space "]
     table = typed_table(t=cells, x=[1.5, np.nan, 1e-7, 3.0, -2.0, 1e20, 0.1], i=range(7))
     path = tmp_path / "new" / "a.csv"
     table.to_csv(path)
     table.to_csv(path)  # over an existing file
-    again = read_table(path)
-    assert again.names == ["t", "x", "i"]
-    for name in again.names:
-        assert again.strings(name).tolist() == table.strings(name).tolist()
-    np.testing.assert_array_equal(again.numeric("x"), table.numeric("x"))
+    reread = read_table(path)
+    assert reread.names == ["t", "x", "i"]
+    for name in reread.names:
+        assert reread.strings(name).tolist() == table.strings(name).tolist()
+    np.testing.assert_array_equal(reread.numeric("x"), table.numeric("x"))
     assert [file.name for file in path.parent.iterdir()] == ["a.csv"]
 
 
-def test_svmlight_to_csv(tmp_path: Path) -> None:
+def test_svmlight_written_as_csv_keeps_every_feature(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("1 qid:1 1:0.1 3:7\n")
     table = read_table(tmp_path / "a.txt")
     table.to_csv(tmp_path / "a.csv")
-    again = read_table(tmp_path / "a.csv")
-    assert again.names == ["label", "qid", "f1", "f2", "f3"]
-    np.testing.assert_array_equal(again.matrix(["f1", "f2", "f3"]), table.matrix(["f1", "f2", "f3"]))
+    reread = read_table(tmp_path / "a.csv")
+    assert reread.names == ["label", "qid", "f1", "f2", "f3"]
+    np.testing.assert_array_equal(reread.matrix(["f1", "f2", "f3"]), table.matrix(["f1", "f2", "f3"]))
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
@@ -197,13 +197,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     "ids",
     [["b", "a", "b", "c", "a"], [2, 1, 2, 9, 1], np.array(["b", "a", "b", "c", "a"]), np.array([7, -1, 7, 3, -1])],
 )
-def test_group_by_query(ids: object) -> None:
+def test_group_by_query_keeps_first_appearance_order(ids: object) -> None:
     order, offsets = group_by_query(ids)  # type: ignore[arg-type]
     assert order.tolist() == [0, 2, 1, 4, 3]
     assert offsets.tolist() == [0, 2, 4, 5]
 
 
-def test_group_by_query_of_an_empty_table() -> None:
+def test_group_by_query_of_no_rows_is_empty() -> None:
     order, offsets = group_by_query([])
     assert (order.tolist(), offsets.tolist()) == ([], [0])
 

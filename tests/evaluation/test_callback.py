@@ -1,4 +1,4 @@
-"""Evaluation in `fit`: what later callbacks see."""
+"""Evaluation at the end of epochs, as later callbacks see it."""
 
 import keras
 import numpy as np
@@ -8,8 +8,8 @@ from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.evaluation.callback import EvaluationCallback
 
 
-class Counting:
-    """Gives how often it was asked, by the model it was asked for."""
+class CountingEvaluator:
+    """Records the models that it evaluates, and returns their number."""
 
     def __init__(self):
         self.models = []
@@ -19,7 +19,7 @@ class Counting:
         return {"ndcg_10": float(len(self.models)), "mrr_10": 0.5}
 
 
-class Seen(keras.callbacks.Callback):
+class LogRecorder(keras.callbacks.Callback):
     def __init__(self):
         super().__init__()
         self.logs = []
@@ -35,29 +35,29 @@ def fit(evaluation, *others, epochs=5, y=0.0):
     return model, history.history
 
 
-def test_later_callbacks_see_the_values_of_evaluated_epochs():
-    evaluator, seen = Counting(), Seen()
-    model, history = fit(EvaluationCallback({"dev": evaluator}, every=2), seen)
-    values = [{}, 1.0, {}, 2.0, 3.0]  # the last epoch is evaluated, too
-    assert seen.logs == [v and {"val_dev_ndcg_10": v, "val_dev_mrr_10": 0.5} for v in values]
+def test_later_callbacks_see_the_metrics_of_evaluated_epochs():
+    evaluator, recorder = CountingEvaluator(), LogRecorder()
+    model, history = fit(EvaluationCallback({"dev": evaluator}, every=2), recorder)
+    values = [{}, 1.0, {}, 2.0, 3.0]  # the last epoch is always evaluated
+    assert recorder.logs == [v and {"val_dev_ndcg_10": v, "val_dev_mrr_10": 0.5} for v in values]
     assert history["val_dev_ndcg_10"] == [1, 2, 3]
-    assert all(seen_model is model for seen_model in evaluator.models)
+    assert all(evaluated is model for evaluated in evaluator.models)
 
 
-def test_several_evaluators_and_early_stopping():
+def test_early_stopping_can_follow_one_of_several_evaluators():
     stop = keras.callbacks.EarlyStopping("val_b_mrr_10", mode="max", patience=1)
-    _, history = fit(EvaluationCallback({"a": Counting(), "b": Counting()}), stop)
+    _, history = fit(EvaluationCallback({"a": CountingEvaluator(), "b": CountingEvaluator()}), stop)
     assert history["val_a_ndcg_10"] == [1, 2]  # mrr_10 does not grow
     assert history["val_b_ndcg_10"] == [1, 2]
 
 
 def test_epoch_without_a_finite_loss_is_not_evaluated():
-    evaluator = Counting()
+    evaluator = CountingEvaluator()
     fit(EvaluationCallback({"dev": evaluator}), epochs=1, y=np.nan)
     assert evaluator.models == []
 
 
 @pytest.mark.parametrize("every", [0, None, 1.5])
-def test_wrong_parameters_are_refused(every):
+def test_invalid_every_raises(every):
     with pytest.raises(UserError, match="`every` must be"):
         EvaluationCallback({}, every=every)

@@ -1,10 +1,10 @@
-"""Nearest neighbours and hard negatives beside brute force."""
+"""Nearest neighbours and hard negatives compared with brute force."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from word_model import alike
+from word_model import vector_similarity
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.evaluation import nearest
@@ -13,8 +13,8 @@ from ml4ir_losses.evaluation.nearest import SIMILARITIES, compare_rows, hard_neg
 each_similarity = pytest.mark.parametrize("similarity", SIMILARITIES)
 
 
-def by_hand(queries, corpus, k, similarity):
-    scores = np.array([[alike(q, c, similarity) for c in corpus] for q in queries])
+def brute_force_top_k(queries, corpus, k, similarity):
+    scores = np.array([[vector_similarity(q, c, similarity) for c in corpus] for q in queries])
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, axis=1), order
 
@@ -26,21 +26,23 @@ def by_hand(queries, corpus, k, similarity):
     k=st.integers(1, 45),
     block=st.integers(1, 50),
 )
-def test_any_block_gives_the_nearest(similarity, seed, sizes, k, block):
+def test_top_k_matches_brute_force_for_any_block_size(similarity, seed, sizes, k, block):
     rng = np.random.default_rng(seed)
     queries, corpus = rng.normal(size=(sizes[0], sizes[2])), rng.normal(size=(sizes[1], sizes[2]))
     scores, rows = top_k(queries, corpus, k, similarity, block)
-    expected, order = by_hand(queries, corpus, k, similarity)
+    expected, order = brute_force_top_k(queries, corpus, k, similarity)
     np.testing.assert_allclose(scores, expected, atol=1e-4)
     assert rows.shape == order.shape
     assert (np.diff(scores) <= 0).all()
     assert all(len(set(row)) == len(row) for row in rows.tolist())
-    found = np.array([[alike(q, corpus[i], similarity) for i in row] for q, row in zip(queries, rows, strict=True)])
-    np.testing.assert_allclose(found, scores, atol=1e-4)
+    recomputed = np.array(
+        [[vector_similarity(q, corpus[i], similarity) for i in row] for q, row in zip(queries, rows, strict=True)]
+    )
+    np.testing.assert_allclose(recomputed, scores, atol=1e-4)
 
 
 @each_similarity
-def test_block_size_of_queries_does_not_change_the_result(similarity, monkeypatch):
+def test_query_block_size_does_not_change_top_k(similarity, monkeypatch):
     rng = np.random.default_rng(0)
     queries, corpus = rng.normal(size=(11, 4)), rng.normal(size=(30, 4))
     expected = top_k(queries, corpus, 5, similarity, 7)
@@ -51,41 +53,41 @@ def test_block_size_of_queries_does_not_change_the_result(similarity, monkeypatc
 
 
 @pytest.mark.parametrize("similarity", [*SIMILARITIES, "manhattan"])
-def test_row_with_row(similarity, monkeypatch):
+def test_compare_rows_matches_single_vectors(similarity, monkeypatch):
     monkeypatch.setattr(nearest, "BLOCK", 3)
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(8, 5)).astype("float32"), rng.normal(size=(8, 5)).astype("float32")
     a[2] = 0
-    expected = [alike(x, y, similarity) for x, y in zip(a, b, strict=True)]
+    expected = [vector_similarity(x, y, similarity) for x, y in zip(a, b, strict=True)]
     np.testing.assert_allclose(compare_rows(a, b, similarity), expected, atol=1e-12)
     assert compare_rows(a[:0], b[:0], similarity).shape == (0,)
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7])
-def test_equal_similarities_keep_the_order_of_the_corpus(block):
+def test_ties_keep_corpus_order(block):
     corpus = np.array([[0.0], [1.0], [1.0], [0.0], [1.0], [1.0]])
     scores, rows = top_k(np.array([[1.0]]), corpus, 3, "dot", block)
     assert rows.tolist() == [[1, 2, 4]]
     assert scores.tolist() == [[1.0, 1.0, 1.0]]
 
 
-def test_zero_vector_has_similarity_zero():
+def test_cosine_of_a_zero_vector_is_zero():
     scores, rows = top_k(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 0.0], [2.0, 0.0]]), 2)
     assert scores.tolist() == [[0.0, 0.0], [1.0, 0.0]]
     assert rows.tolist() == [[0, 1], [1, 0]]
 
 
 @pytest.mark.parametrize(
-    ("given_", "message"),
+    ("arguments", "message"),
     [
         ({"k": 0}, "`k` must be"),
         ({"similarity": "cos"}, "`similarity` must be one of cosine, dot, euclidean"),
         ({"corpus": np.ones((4, 3))}, r"one width, \[Q, D\] and \[M, D\]. Received: \[2, 2\] and \[4, 3\]"),
     ],
 )
-def test_wrong_parameters_are_refused(given_, message):
+def test_invalid_parameters_raise(arguments, message):
     with pytest.raises(UserError, match=message):
-        top_k(**{"queries": np.ones((2, 2)), "corpus": np.ones((4, 2)), "k": 1, **given_})
+        top_k(**{"queries": np.ones((2, 2)), "corpus": np.ones((4, 2)), "k": 1, **arguments})
 
 
 class TestHardNegatives:
@@ -96,36 +98,36 @@ class TestHardNegatives:
     def mine(self, **params):
         return hard_negatives(self.anchors, self.positives, self.corpus, self.known, **params)
 
-    def test_nearest_documents_leave_out_known_positives(self):
+    def test_negatives_are_the_nearest_unknown_rows(self):
         assert self.mine().tolist() == [[1, 3, 4], [7, 6, 10]]
         assert self.mine(num_negatives=1, range_min=2).tolist() == [[4], [10]]
 
-    def test_too_close_ones_are_left_out(self):
+    def test_rows_above_the_score_limits_are_left_out(self):
         closest = float(self.anchors[0] @ self.corpus[4])
         assert self.mine(num_negatives=2, max_score=closest + 1e-4).tolist() == [[4, 5], [4, 12]]
-        found = self.mine(num_negatives=1, relative_margin=0.05)
+        negatives = self.mine(num_negatives=1, relative_margin=0.05)
         own = (self.anchors * self.positives).sum(1)
-        scores = np.array([self.anchors[a] @ self.corpus[row[0]] for a, row in enumerate(found)])
+        scores = np.array([self.anchors[a] @ self.corpus[row[0]] for a, row in enumerate(negatives)])
         assert (scores <= 0.95 * own + 1e-6).all()
 
-    def test_fewer_neighbours_than_requested_are_marked(self):
+    def test_missing_negatives_are_minus_one(self):
         assert self.mine(num_negatives=3, range_max=2).tolist() == [[1, 3, -1], [7, 6, -1]]
         assert (self.mine(max_score=-1.0) == -1).all()
 
-    def test_another_choice(self):
+    def test_sampling_function_chooses_among_the_candidates(self):
         assert self.mine(num_negatives=2, range_max=4, sampling=lambda rows, n: rows[-n:]).tolist() == [[4, 5], [10, 5]]
 
-    def test_another_search(self):
-        asked = []
+    def test_search_function_replaces_exact_search(self):
+        calls = []
 
         def search(anchors, k):
-            asked.append((len(anchors), k))
+            calls.append((len(anchors), k))
             return np.array([[0.9, 0.8, -np.inf], [0.9, 0.8, 0.7]]), np.array([[2, 5, -1], [8, 6, 7]])
 
         assert self.mine(search=search).tolist() == [[5, -1, -1], [6, 7, -1]]
         assert self.mine(search=search, max_score=0.75).tolist() == [[-1, -1, -1], [7, -1, -1]]
         assert self.mine(search=search, num_negatives=1, sampling=lambda rows, n: rows[-n:]).tolist() == [[5], [7]]
-        assert asked == [(2, 5), (2, 32), (2, 12)]
+        assert calls == [(2, 5), (2, 32), (2, 12)]
 
     @pytest.mark.parametrize(
         ("params", "message"),
@@ -136,6 +138,6 @@ class TestHardNegatives:
             ({"max_score": "high"}, "`max_score` must be a number"),
         ],
     )
-    def test_wrong_parameters_are_refused(self, params, message):
+    def test_invalid_parameters_raise(self, params, message):
         with pytest.raises(UserError, match=message):
             self.mine(**params)

@@ -1,4 +1,4 @@
-"""A bi-encoder without weights: a text is the sum of the vectors of its words."""
+"""A bi-encoder without weights that sums word vectors, and a cross-encoder that counts shared words."""
 
 import zlib
 from functools import cache
@@ -8,12 +8,12 @@ import numpy as np
 
 @cache
 def word_vector(word, width):
-    """A vector drawn for a word, the same in every process."""
+    """The random vector of a word, the same in every process."""
     return np.random.default_rng(zlib.crc32(word.encode())).normal(size=width)
 
 
 class WordModel:
-    """Words to drawn vectors; keeps (column, number of texts) of each call."""
+    """A bi-encoder of random word vectors; records (column, number of texts) of each call."""
 
     def __init__(self, width=16, change=None):
         self.width, self.change, self.calls = width, change, []
@@ -34,19 +34,19 @@ class Collapsed(WordModel):
 
 
 class Overlap:
-    """A cross-encoder: how many words a query and a document share."""
+    """A cross-encoder: the number of words that a query and a document share."""
 
     def score_pairs(self, queries, documents, batch_size=256):
         return np.array([len({*q.split()} & {*d.split()}) for q, d in zip(queries, documents, strict=True)])
 
 
 def texts(count, seed=0, words=4):
-    """Different texts of a few of 40 words."""
+    """Distinct texts of `words` words from a vocabulary of 40."""
     rng = np.random.default_rng(seed)
     return [f"t{i} " + " ".join(f"w{w}" for w in rng.integers(0, 40, words)) for i in range(count)]
 
 
-def alike(a, b, similarity):
+def vector_similarity(a, b, similarity):
     """The similarity of two vectors in float64."""
     a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
     if similarity == "euclidean":

@@ -1,4 +1,4 @@
-"""Feature fitting and the feature encoder."""
+"""Fitting of features, and the feature encoder."""
 
 import keras
 import numpy as np
@@ -44,7 +44,7 @@ def run(fitted, x):
         (["log1p", "standardize"], lambda x: (lambda z: (z - z.mean()) / z.std())(np.sign(x) * np.log1p(np.abs(x)))),
     ],
 )
-def test_transforms_are_what_numpy_makes_of_the_training_column(transforms, expected):
+def test_transforms_match_numpy(transforms, expected):
     x = np.random.default_rng(0).normal(1, 20, 50)
     fitted = fit_inputs(features({"name": "x", "type": "numeric", "transforms": transforms}), table(x=x))
     encoded = run(fitted, encode_rows(fitted, table(x=x)).arrays)
@@ -53,21 +53,21 @@ def test_transforms_are_what_numpy_makes_of_the_training_column(transforms, expe
 
 @pytest.mark.parametrize("value", [3.0, 0.1, 1e8])
 @pytest.mark.parametrize("transform", ["standardise", "robust"])
-def test_a_constant_column_becomes_zero(transform, value):
+def test_constant_column_becomes_zero(transform, value):
     fitted = fit_inputs(
         features({"name": "x", "type": "numeric", "transforms": [transform]}), table(x=np.full(7, value))
     )
     np.testing.assert_allclose(run(fitted, encode_rows(fitted, table(x=np.full(7, value))).arrays), 0.0, atol=1e-6)
 
 
-def test_robust_scaling_of_a_mostly_constant_column_stays_bounded():
+def test_robust_scaling_of_a_mostly_constant_column_uses_the_standard_deviation():
     x = np.array([0.0] * 95 + [1.0] * 5)
     state = fit_transforms(x[:, None], ["robust"])[0]
     assert state["scale"] == [pytest.approx(x.std())]
 
 
 @pytest.mark.parametrize(("missing", "fill"), [("mean", 3.0), ("median", 2.0), ("zero", 0.0), (-7.5, -7.5)])
-def test_missing_cells_are_filled_from_the_training_split_and_marked(missing, fill):
+def test_missing_cells_are_filled_from_the_training_split_and_indicated(missing, fill):
     x = np.array([1.0, 2.0, NAN, 6.0])
     fitted = fit_inputs(
         features({"name": "x", "type": "numeric", "missing": missing, "missing_indicator": True}), table(x=x)
@@ -77,12 +77,12 @@ def test_missing_cells_are_filled_from_the_training_split_and_marked(missing, fi
     )
 
 
-def test_a_column_without_any_value_is_filled_with_zero():
+def test_column_without_values_is_filled_with_zero():
     assert fill_values(np.full((3, 1), NAN), "median") == [0.0]
     assert NumericInput(name="x", type="numeric").missing == "median"
 
 
-def test_a_glob_takes_the_columns_that_have_no_role_of_their_own():
+def test_glob_matches_only_columns_without_a_role():
     data = table(label=[0.0, 1.0], f1=[1.0, 2.0], f2=[3.0, 4.0], g=[5.0, 6.0])
     fitted = fit_inputs(features({"name": "*", "type": "numeric"}, {"name": "g", "type": "numeric"}), data)
     assert fitted[0].columns == ["f1", "f2"]
@@ -90,12 +90,12 @@ def test_a_glob_takes_the_columns_that_have_no_role_of_their_own():
 
 
 @pytest.mark.parametrize("kind", ["numeric", "categorical", "text"])
-def test_a_feature_that_the_data_lack_is_named_with_the_nearest_column(kind):
+def test_missing_feature_column_names_the_nearest_one(kind):
     with pytest.raises(DataError, match=r"t.csv: no column 'prize'.*Did you mean 'price'\?"):
         fit_inputs(features({"name": "prize", "type": kind}), table(price=[1.0, 2.0]))
 
 
-def test_categories_get_ids_by_frequency_and_unknown_ones_share_the_first():
+def test_category_ids_follow_frequency_and_unknown_categories_get_zero():
     data = table(x=["b", "a", "b", "", "c", "c", "b"])
     fitted = fit_inputs(features({"name": "x", "type": "categorical", "max_vocabulary": 2, "embedding_dim": 3}), data)
     assert fitted[0].vocabulary == ["b", "c"]
@@ -105,7 +105,7 @@ def test_categories_get_ids_by_frequency_and_unknown_ones_share_the_first():
     np.testing.assert_array_equal(embedded[0], embedded[3])
 
 
-def test_text_is_the_mean_of_its_words():
+def test_text_embedding_is_the_mean_of_its_words():
     data = table(x=["Red shoe", "red, hat!", "", "shoe"])
     fitted = fit_inputs(features({"name": "x", "type": "text", "embedding_dim": 5, "max_length": 3}), data)
     ids = encode_rows(fitted, table(x=["red", "shoe", "red shoe", "", "RED unknown"])).arrays["x"]
@@ -125,7 +125,7 @@ def test_text_is_the_mean_of_its_words():
         {"type": "text", "max_length": 4},
     ],
 )
-def test_strings_inside_the_model_give_what_ids_of_the_pipeline_give(config):
+def test_string_lookup_in_the_model_matches_pipeline_ids(config):
     import tensorflow as tf
 
     data = table(x=["Red shoe", "hat", "", "it's a café, isn't it?", "École A", "a\u00a0b", "[UNK]", "a b c d e f"])
@@ -137,7 +137,7 @@ def test_strings_inside_the_model_give_what_ids_of_the_pipeline_give(config):
     np.testing.assert_array_equal(by_id, by_string)
 
 
-def test_inputs_of_the_query_are_repeated_for_its_documents():
+def test_query_inputs_are_repeated_for_each_document():
     data = table(d=[1.0, 2.0], q=[7.0, 7.0])
     fitted = fit_inputs(
         features({"name": "d", "type": "numeric"}, {"name": "q", "type": "numeric", "scope": "query"}), data
@@ -146,7 +146,7 @@ def test_inputs_of_the_query_are_repeated_for_its_documents():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(encoder(fitted)(x))[0], [[1, 7], [2, 7]])
 
 
-def test_query_rank_is_the_middle_rank_among_real_documents():
+def test_query_rank_averages_ties_and_ignores_padding():
     from ml4ir_losses.features.query_ranks import query_rank
 
     rng = np.random.default_rng(0)
@@ -162,7 +162,7 @@ def test_query_rank_is_the_middle_rank_among_real_documents():
     np.testing.assert_allclose(ranks, expected, atol=1e-6)
 
 
-def test_query_rank_is_added_to_the_transformed_column():
+def test_query_rank_is_appended_to_the_transformed_column():
     inputs = features({"name": "x", "type": "numeric", "transforms": ["log1p"], "query_rank": True})
     data = table(x=[3.0, 1.0, 2.0, 1.0])
     encoded = run(fit_inputs(inputs, data), encode_rows(fit_inputs(inputs, data), data).arrays)

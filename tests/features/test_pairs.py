@@ -1,4 +1,4 @@
-"""Token ids of a query and a document in one sequence."""
+"""Text pair inputs: the token ids of a query and a document in one sequence."""
 
 import re
 import string
@@ -17,23 +17,23 @@ DOCUMENTS = ["red shoe, blue hat", "hat", "", "shoe " * 9, "unknown words red"]
 VOCABULARY = ["red", "shoe", "hat", "a", "blue", "c"]
 
 
-def oracle(query, document, vocabulary=VOCABULARY, longest=8, asked=3):
-    """Word by word: ids from 2, 1 for unknown words, the separator behind them all."""
+def oracle(query, document, vocabulary=VOCABULARY, length=8, query_length=3):
+    """The ids of a pair, word by word: from 2, 1 for unknown words, and the highest id for the separator."""
 
     def words(text):
         kept = "".join(c for c in text if c not in string.punctuation)
         kept = re.sub("[A-Z]", lambda match: match[0].lower(), kept)
         return [2 + vocabulary.index(word) if word in vocabulary else 1 for word in kept.split()]
 
-    row = [*words(query)[:asked], 2 + len(vocabulary)]
+    row = [*words(query)[:query_length], 2 + len(vocabulary)]
     for word in words(document):
-        if len(row) < longest:
+        if len(row) < length:
             row.append(word)
     return row
 
 
-def tokenizer(longest=8, asked=3):
-    return PairTokenizer(WordTokenizer(VOCABULARY, longest), longest, asked)
+def tokenizer(length=8, query_length=3):
+    return PairTokenizer(WordTokenizer(VOCABULARY, length), length, query_length)
 
 
 def table(**columns):
@@ -46,7 +46,7 @@ def features(**pair):
     return FeatureConfig.model_validate({"inputs": [pair]})
 
 
-def test_ids_against_the_oracle():
+def test_pair_ids_match_a_word_by_word_oracle():
     pairs = tokenizer()
     expected = [oracle(q, d) for q, d in zip(QUERIES, DOCUMENTS, strict=True)]
     assert [pairs.ids(q, d) for q, d in zip(QUERIES, DOCUMENTS, strict=True)] == expected
@@ -58,21 +58,21 @@ def test_ids_against_the_oracle():
 
 
 @pytest.mark.backend("tensorflow")
-@pytest.mark.parametrize(("longest", "asked"), [(8, 3), (4, 2), (30, 10)])
-def test_strings_in_a_graph_give_the_same_ids(longest, asked):
+@pytest.mark.parametrize(("length", "query_length"), [(8, 3), (4, 2), (30, 10)])
+def test_graph_ids_match_numpy_ids(length, query_length):
     import tensorflow as tf
 
-    pairs = tokenizer(longest, asked)
+    pairs = tokenizer(length, query_length)
     graph = tf.function(lambda q, d: pairs(q, d))
-    every = [(q, d) for q in QUERIES for d in DOCUMENTS]
-    queries, documents = map(list, zip(*every, strict=True))
-    found = graph(tf.constant(queries), tf.constant(documents)).numpy()
-    np.testing.assert_array_equal(found, pairs.padded(queries, documents))
-    assert found.shape[1] == max(len(oracle(q, d, longest=longest, asked=asked)) for q, d in every)
+    pairs_of_texts = [(q, d) for q in QUERIES for d in DOCUMENTS]
+    queries, documents = map(list, zip(*pairs_of_texts, strict=True))
+    ids = graph(tf.constant(queries), tf.constant(documents)).numpy()
+    np.testing.assert_array_equal(ids, pairs.padded(queries, documents))
+    assert ids.shape[1] == max(len(oracle(q, d, length=length, query_length=query_length)) for q, d in pairs_of_texts)
 
 
-def test_the_words_of_both_columns_are_fitted_on_the_training_split():
-    """Queries count once, however many documents they have."""
+def test_vocabulary_is_fitted_on_query_and_document_columns():
+    """A query counts once, whatever its number of documents."""
     data = table(q=["new hat"] * 4, title=["red", "red", "old", "x"], text=["coat", "coat y", "red", "coat z"])
     fitted = fit_inputs(features(max_vocabulary=4, max_length=9, max_query_length=2), data)
     assert fitted[0].vocabulary == ["coat", "red", "hat", "new"]
@@ -80,18 +80,18 @@ def test_the_words_of_both_columns_are_fitted_on_the_training_split():
     assert ids.tolist() == [[4, 1, 6, 3, 1, 2], [6, 4, 0, 0, 0, 0]]
 
 
-def test_a_glob_takes_no_column_of_text():
+def test_glob_does_not_match_text_columns():
     data = table(q=["a"], title=["b"], text=["c"], x=[1.0])
     inputs = [*features().inputs, {"name": "*", "type": "numeric"}]
     config = FeatureConfig.model_validate({"inputs": [i if isinstance(i, dict) else i.model_dump() for i in inputs]})
     assert [fitted.columns for fitted in fit_inputs(config, data)] == [["q", "title", "text"], ["x"]]
 
 
-@pytest.mark.parametrize("lacking", ["q", "title", "text"])
-def test_a_missing_column_is_named(lacking):
-    columns = {name: ["a", "b"] for name in ("q", "title", "text", "other") if name != lacking}
+@pytest.mark.parametrize("missing", ["q", "title", "text"])
+def test_missing_column_is_named(missing):
+    columns = {name: ["a", "b"] for name in ("q", "title", "text", "other") if name != missing}
     with pytest.raises(
-        DataError, match=rf"t.csv: no column '{lacking}' \(features.inputs\).*Columns: .*other\."
+        DataError, match=rf"t.csv: no column '{missing}' \(features.inputs\).*Columns: .*other\."
     ) as error:
         fit_inputs(features(), table(**columns))
     assert "\n" not in str(error.value)
@@ -107,23 +107,23 @@ def test_a_missing_column_is_named(lacking):
         ({"scope": "query"}, "scope"),
     ],
 )
-def test_invalid_config_is_refused(pair, message):
+def test_invalid_text_pair_config_raises(pair, message):
     with pytest.raises(ValueError, match=message):
         features(**pair)
 
 
-def test_single_pair_can_be_encoded():
+def test_second_text_pair_input_raises():
     pair = features().inputs[0].model_dump()
     with pytest.raises(ValueError, match="only one input can be of type text_pair"):
         FeatureConfig.model_validate({"inputs": [pair, {**pair, "name": "other"}]})
 
 
-def test_a_query_that_leaves_no_room_is_refused():
+def test_query_length_without_room_for_the_document_raises():
     with pytest.raises(UserError, match=r"`max_query_length` must be at most 6: 1 of max_length=8 .* Received: .*=7"):
         tokenizer(8, 7)
 
 
-def test_missing_preset_is_named(tmp_path):
+def test_missing_preset_raises(tmp_path):
     pytest.importorskip("keras_hub")
     data = table(q=["a"], title=["b"], text=["c"])
     fitted = fit_inputs(features(preset=str(tmp_path / "nowhere")), data)

@@ -1,1 +1,1 @@
-"""Batchings by key, one module each: classes that say which rows of a data set of texts make a batch."""
+"""Batchings, one module each: classes that choose the rows of each batch of a text data set."""

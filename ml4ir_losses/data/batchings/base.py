@@ -26,7 +26,7 @@ class Rows(Protocol):
 
 
 class Batching(ABC):
-    """Which rows of a data set make a batch; the parameters of `__init__` are those of the config.
+    """Chooses the rows of each batch of a data set; the parameters of `__init__` are those of the config.
 
     Attributes:
         needs_label: the rows must have labels.
@@ -42,7 +42,7 @@ class Batching(ABC):
         """The row numbers of each batch of an epoch, or its `Pairs`; `rng` draws the order; None: row order."""
 
     def count(self, rows: int) -> int:
-        """Rows or pairs of an epoch over so many rows of data."""
+        """Number of rows or pairs in an epoch over `rows` rows of data."""
         return rows
 
     def check_batch_size(self, size: int) -> None:

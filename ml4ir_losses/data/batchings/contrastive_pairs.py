@@ -21,7 +21,7 @@ def contrastive_pairs(
     Args:
         rows: number of texts, at least 2.
         batch_size: pairs of a batch; the last one may have fewer.
-        rng: draws the order and the other rows; None: their order, and the rows that follow.
+        rng: draws the order and the other rows; None: data order, and the rows that follow.
         negatives: pairs with another row for each pair with itself.
     """
     check_count(batch_size=batch_size, negatives=negatives)

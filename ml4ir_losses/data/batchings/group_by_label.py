@@ -21,17 +21,17 @@ def group_by_label(
 ) -> Iterator[Array]:
     """Batches in which every class that occurs has at least `per_class` rows, for losses that make triplets.
 
-    A class is split into groups of `per_class` rows, the last of which takes what is left over; a class of fewer rows
-    is left out. Groups are spread over the batches, of one class as far apart as can be.
+    A class is split into groups of at least `per_class` rows; a class with fewer rows is left out. The groups of one
+    class are spread over the batches.
 
     Args:
         labels: the class of every row.
         batch_size: rows of a batch, at least twice `per_class`; a batch may have a few more where groups are larger.
-        rng: draws the order of rows and groups; None: theirs.
+        rng: draws the order of rows and groups; None: data order.
         per_class: rows of a class in a batch, at least 2.
 
     Raises:
-        ValueError: where fewer than two classes have `per_class` rows, and for values that are not allowed.
+        UserError: if fewer than two classes have `per_class` rows, and for invalid parameters.
     """
     check_count(batch_size=batch_size, per_class=per_class)
     if per_class < 2 or batch_size < 2 * per_class:

@@ -13,7 +13,7 @@ from ml4ir_losses.data.batchings.base import Batching, Rng, Rows
 
 
 def in_order(rows: int, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[Array]:
-    """Every row once, in a random order, or in theirs for `rng=None`; the last batch may have fewer rows."""
+    """Every row once, in random order, or in data order for `rng=None`; the last batch may have fewer rows."""
     check_count(batch_size=batch_size)
     order = np.arange(rows) if rng is None else rng.permutation(rows)
     for start in range(0, rows, batch_size):

@@ -1,6 +1,6 @@
-"""Files to `Table`s by the readers of this folder: one function per format under its registry key.
+"""Readers of data files: one function per format, registered under its key, from a path to a `Table`.
 
-The trait `endings` of a reader says which files it reads when a config names no format; `.gz` may follow.
+The trait `endings` of a reader lists the file endings that it reads if no format is given; `.gz` may follow them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.registry import READERS, Entry
 from ml4ir_losses.data.table import Table
 
@@ -28,7 +28,7 @@ def read_table(
 
     Raises:
         UserError: unknown format or option.
-        DataError: no such file, a format that the ending does not tell, or content that cannot be read.
+        DataError: no such file, an ending that belongs to no format, or content that cannot be read.
     """
     tables = []
     for path in _expand(spec):
@@ -38,17 +38,32 @@ def read_table(
     return Table.concat(tables)
 
 
+def read_files(paths: Any, format: str | None, options: Mapping[str, Any]) -> Table:
+    """The table of the files of a config's data section.
+
+    Raises:
+        ConfigError: for an unknown format, or wrong options.
+        DataError: for files that cannot be read.
+    """
+    try:
+        return read_table(paths, format, **options)
+    except DataError:
+        raise
+    except (UserError, TypeError) as error:
+        raise ConfigError(f"data.options: {error}") from None
+
+
 def read_data(data: str, format: str | None, options: Mapping[str, Any]) -> Table:
-    """A file in the format of a config; where that reads no files, synthetic data, in the format of its ending."""
+    """The table of a file in the config's format, or by its ending if that format (`synthetic`) reads no files."""
     if format is not None and not READERS[format].trait("endings", ()) and reader_by_ending(data):
         return read_table(data)
     return read_table(data, format, **options)
 
 
 def reader_by_ending(path: str) -> Entry | None:
-    """The reader of a file's ending; None where no reader has it."""
+    """The reader for a file's ending; None if there is none."""
     ending = os.path.splitext(path.lower().removesuffix(".gz"))[1]
-    known = chain(READERS.own(), READERS)  # other packages are imported only for endings that are not known
+    known = chain(READERS.own(), READERS)  # other packages are imported only for unknown endings
     return next((entry for entry in known if ending in entry.trait("endings", ())), None)
 
 
@@ -61,7 +76,7 @@ def _reader_of(path: str) -> Entry:
 
 
 def _expand(spec: Any) -> list[str]:
-    """The paths of a spec; what is no glob stays as it is, so that its reader can say what is wrong with it."""
+    """The paths of a spec; a path without wildcards is not checked here, but by its reader."""
     items = [spec] if isinstance(spec, (str, os.PathLike)) else spec
     if not isinstance(items, Sequence) or not all(isinstance(item, (str, os.PathLike)) for item in items):
         raise DataError(f"Data is given as a path, a glob or a list of these. Received: {spec!r}.")
@@ -71,8 +86,8 @@ def _expand(spec: Any) -> list[str]:
         if not glob.has_magic(path) or os.path.exists(path):
             paths.append(path)
             continue
-        found = [match for match in sorted(glob.glob(path, recursive=True)) if os.path.isfile(match)]
-        if not found:
+        matches = [match for match in sorted(glob.glob(path, recursive=True)) if os.path.isfile(match)]
+        if not matches:
             raise DataError(f"No file matches {path!r}.")
-        paths += found
+        paths += matches
     return paths

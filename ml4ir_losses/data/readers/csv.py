@@ -23,13 +23,13 @@ _WIDE = ("utf-16", "utf-32")
 
 @register_reader("csv", aliases=("tsv",), endings=(".csv", ".tsv"))
 def read_csv(path: str, *, delimiter: str | None = None, quote: str = '"', encoding: str = "utf-8") -> Table:
-    """CSV with a header line; every cell is read as text, and becomes a number where a role asks for one.
+    """CSV with a header line; cells are read as text, and converted where numbers are needed.
 
     Args:
         path: the file.
         delimiter: one character; None: a tab for `.tsv`, else a comma.
-        quote: the character around cells that hold delimiters or line ends; "" for files that do not quote.
-        encoding: of the text.
+        quote: the character around cells that hold delimiters or line ends; "" for files without quoting.
+        encoding: the text encoding of the file, a Python codec.
 
     Raises:
         DataError: no rows, a duplicate column name, a line with a wrong number of cells, text in another encoding.
@@ -56,7 +56,7 @@ def read_csv(path: str, *, delimiter: str | None = None, quote: str = '"', encod
     except DataError:
         raise
     except (pa.ArrowInvalid, UnicodeError) as error:
-        raise records.fault(len(header), str(error).partition("\n")[0]) from None
+        raise records.parse_error(len(header), str(error).partition("\n")[0]) from None
     if not table.num_rows:
         raise DataError(f"{path} has a header and no data rows.")
     if "\n" in table.columns[-1][-1].as_py():
@@ -66,7 +66,7 @@ def read_csv(path: str, *, delimiter: str | None = None, quote: str = '"', encod
 
 
 class _CsvRecords:
-    """A slow second look at a CSV file: the header before the fast parse, and line numbers for messages after it."""
+    """A CSV file read by Python's slower parser, for the header and for the line numbers of messages."""
 
     def __init__(self, path: str, delimiter: str, quote: str, encoding: str) -> None:
         self.path = path
@@ -98,7 +98,7 @@ class _CsvRecords:
             raise DataError(f"{self.path} has no header line.")
         if len(set(names)) < len(names):
             name = max(names, key=names.count)
-            raise DataError(f"{self.path}, line {line}: the column {name!r} is there {names.count(name)} times")
+            raise DataError(f"{self.path}, line {line}: the column {name!r} occurs {names.count(name)} times")
         return names
 
     def line(self, row: int) -> int:
@@ -106,14 +106,14 @@ class _CsvRecords:
         return next(islice(self, row + 1, None))[0]
 
     def check_last_quote(self, rows: int) -> None:
-        """Raises `DataError` if the last cell has no end: an open quote swallows the rest of the file unseen."""
+        """Raises `DataError` if the last quote is never closed: pyarrow then reads the rest of the file as one cell."""
         with open_text(self.path, wide=self.wide) as stream, TextIOWrapper(stream, self.codec) as text:
             last = [line for line in text if line.strip()][-1].rstrip()
-        if (len(last) - len(last.rstrip(self.dialect["quotechar"]))) % 2 == 0:  # two of them are one in the text
+        if (len(last) - len(last.rstrip(self.dialect["quotechar"]))) % 2 == 0:  # a doubled quote is an escaped one
             raise DataError(f"{self.path}, line {self.line(rows - 1)}: a quote is left open")
 
-    def fault(self, width: int, reason: str) -> DataError:
-        """What the fast parse stumbled over."""
+    def parse_error(self, width: int, reason: str) -> DataError:
+        """The error of a file that pyarrow cannot parse, with its line."""
         try:
             for line, cells in self:
                 if len(cells) != width:
@@ -125,7 +125,7 @@ class _CsvRecords:
 
 
 def _undecodable(path: str, encoding: str) -> int:
-    """The first line that is not text in this encoding."""
+    """The number of the first line that cannot be decoded."""
     with open_text(path) as stream:
         for number, line in enumerate(stream, 1):
             try:

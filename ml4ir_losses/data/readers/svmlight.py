@@ -22,7 +22,7 @@ _BOM = b"\xef\xbb\xbf"
 def read_svmlight(path: str) -> Table:
     """svmlight/LETOR lines `label qid:7 1:0.5 3:2 #docid = X`: columns label, qid, document_id, f1, f2, ...
 
-    An absent feature is 0; `f<i>` is the index i of the file. `document_id` is there if every row names one.
+    An absent feature is 0; `f<i>` is the index i of the file. the column `document_id` exists if every row names one.
 
     Raises:
         DataError: a malformed line, a row without `qid:`, a label or feature that is not a finite number.
@@ -33,16 +33,16 @@ def read_svmlight(path: str) -> Table:
     with open_text(path) as stream:
         lines.stream = stream
         try:
-            # without query_id=True: it takes only integers, and copies the array of all ids once per row
+            # without query_id=True, which reads only integers, and copies the array of all ids once per row
             sparse, labels = load_svmlight_file(lines, dtype=np.float32, zero_based=True)
         except DataError:
             raise
         except (ValueError, OverflowError) as error:
-            reason = _svmlight_fault(lines.body) or f"it cannot be parsed: {error}"
+            reason = _line_error(lines.body) or f"it cannot be parsed: {error}"
             raise DataError(f"{path}, line {lines.number}: {reason}") from None
     if not lines.numbers:
         raise DataError(f"{path} has no data rows.")
-    _check_svmlight(path, lines, sparse, labels)
+    _check_values(path, lines, sparse, labels)
     columns: dict[str, Any] = {"label": lines.labels, "qid": lines.queries}
     if len(lines.documents) == len(lines.numbers):
         columns["document_id"] = lines.documents
@@ -54,7 +54,7 @@ def read_svmlight(path: str) -> Table:
 
 
 class _SvmlightLines:
-    """The data lines of a file for scikit-learn's parser, and what that leaves out: line numbers and ids."""
+    """The data lines of a file for scikit-learn's parser, with the line numbers and ids that the parser drops."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -67,7 +67,7 @@ class _SvmlightLines:
         self.documents: list[bytes] = []
 
     def read(self) -> bytes:
-        """Scikit-learn takes an object that has `read`, and iterates over it."""
+        """All lines; scikit-learn requires this method, but iterates over the object."""
         return b"".join(self)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -80,7 +80,7 @@ class _SvmlightLines:
             self.body = body
             query = parts[1] if len(parts) > 1 else b""
             if len(query) < 5 or not query.startswith(b"qid:"):
-                raise DataError(f"{self.path}, line {self.number}: {_svmlight_fault(body)}")
+                raise DataError(f"{self.path}, line {self.number}: {_line_error(body)}")
             self.numbers.append(self.number)
             self.labels.append(parts[0])
             self.queries.append(query[4:])
@@ -90,8 +90,8 @@ class _SvmlightLines:
             yield body
 
 
-def _svmlight_fault(body: bytes) -> str:
-    """What is wrong with a line, column by column; "" when nothing is found."""
+def _line_error(body: bytes) -> str:
+    """The first error of a line; "" if there is none."""
     label, *cells = body.decode("utf-8", "backslashreplace").split()
     if not is_number(label):
         return f"the label {short(label)} is not a number"
@@ -112,16 +112,16 @@ def _svmlight_fault(body: bytes) -> str:
     return ""
 
 
-def _check_svmlight(path: str, lines: _SvmlightLines, sparse: Any, labels: Any) -> None:
-    """Refuses what scikit-learn takes: labels and features that are not finite, and indices that fill the memory."""
-    wrong = ~np.isfinite(labels)
-    if wrong.any():
-        row = int(wrong.argmax())
+def _check_values(path: str, lines: _SvmlightLines, sparse: Any, labels: Any) -> None:
+    """Raises `DataError` for what scikit-learn accepts: non-finite values, and indices too high for a dense matrix."""
+    invalid = ~np.isfinite(labels)
+    if invalid.any():
+        row = int(invalid.argmax())
         label = short(lines.labels[row].decode())
         raise DataError(f"{path}, line {lines.numbers[row]}: the label {label} is not finite")
-    wrong = ~np.isfinite(sparse.data) | (sparse.indices > MAX_FEATURE)
-    if wrong.any():
-        at = int(wrong.argmax())
+    invalid = ~np.isfinite(sparse.data) | (sparse.indices > MAX_FEATURE)
+    if invalid.any():
+        at = int(invalid.argmax())
         row = int(np.searchsorted(sparse.indptr, at, side="right")) - 1
         index, value = int(sparse.indices[at]), float(sparse.data[at])
         reason = f"{value} is not finite in float32; leave out a feature that is 0 or missing"

@@ -1,4 +1,4 @@
-"""A seeded search log of a shop, for examples and tests: context, text, numbers, grades, and clicks that lie."""
+"""A synthetic, seeded search log of a shop with grades and position-biased clicks, for examples and tests."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SEGMENTS = ("budget", "family", "enthusiast", "premium")
 DEVICES = ("desktop", "mobile", "tablet", "app")
 GRADE_SHARES = (0.64, 0.17, 0.10, 0.06, 0.03)  # of grades 0 to 4 over all documents
 CLICK_SHARES = (0.03, 0.15, 0.35, 0.6, 0.9)  # of examined documents of grades 0 to 4
-ITEMS, BRANDS, MOST_DOCUMENTS = 5000, 200, 100
-SKIPPED = -1  # stands in word lists where there is no word
+ITEMS, BRANDS, MAX_DOCUMENTS = 5000, 200, 100
+NO_WORD = -1  # padding of word lists
 
 _NOUNS = {
     "audio": "headphones earbuds speaker amplifier turntable microphone soundbar radio",
@@ -54,11 +54,11 @@ _ONSETS, _NUCLEI, _CODAS = ("b br d f gl h k kr l m n p r s st t tr v z", "a e i
 
 @dataclass(frozen=True)
 class _World:
-    """What all splits share: the items of the shop, the tastes behind the grades, and the limits of the grades."""
+    """The catalogue that all splits share: words, brands, items, and the brand preferences behind the grades."""
 
     words: Array
     brands: Array
-    title: Array  # [items, words]: word numbers, SKIPPED at the end of short ones
+    title: Array  # [items, words]: word numbers, NO_WORD at the end of short ones
     brand: Array
     category: Array
     log_price: Array
@@ -74,7 +74,7 @@ class _World:
 
 @dataclass(frozen=True)
 class _Log:
-    """Queries and the documents that they got, row by row; `query` is the query's row in the [queries] arrays."""
+    """Queries, and one row per document of a query; `query` holds the index of each row's query."""
 
     text: Array
     length: Array
@@ -96,7 +96,7 @@ def synthetic(
     queries: Annotated[int, Ge(10)] = 2000,
     seed: Annotated[int, Ge(0)] = 7,
     min_documents: PositiveInt = 5,
-    max_documents: Annotated[int, Ge(1), Le(MOST_DOCUMENTS)] = 60,
+    max_documents: Annotated[int, Ge(1), Le(MAX_DOCUMENTS)] = 60,
     eta: NonNegative = 1.0,
     noise: NonNegative = 0.7,
 ) -> Table:
@@ -144,14 +144,14 @@ def _world(rng: np.random.Generator) -> _World:
     vocabulary = np.array([[number[word] for word in group] for group in nouns])
     modifiers = np.array([number[word] for word in _MODIFIERS.split()])
     category = rng.choice(len(nouns), ITEMS, p=_zipf(len(nouns), 0.5))
-    # a brand is at home in a few categories, and large brands in most
+    # a small brand sells in few categories, a large one in most
     presence = _zipf(BRANDS, 1.0)[:, None] * rng.gamma(0.3, size=(BRANDS, len(nouns)))
     steps = np.cumsum(presence / presence.sum(axis=0), axis=0)
     brand = (rng.random(ITEMS)[:, None] > steps[:, category].T).sum(axis=1).clip(max=BRANDS - 1)
     noun = vocabulary[category[:, None], rng.permuted(np.tile(np.arange(8), (ITEMS, 1)), axis=1)[:, :2]]
-    noun[rng.random(ITEMS) < 0.4, 1] = SKIPPED
+    noun[rng.random(ITEMS) < 0.4, 1] = NO_WORD
     modifier = modifiers[rng.permuted(np.tile(np.arange(len(modifiers)), (ITEMS, 1)), axis=1)[:, :4]]
-    modifier[np.arange(4) >= rng.integers(1, 5, ITEMS)[:, None]] = SKIPPED
+    modifier[np.arange(4) >= rng.integers(1, 5, ITEMS)[:, None]] = NO_WORD
     title = np.concatenate([noun, modifier], axis=1)
     quality = rng.normal(size=ITEMS)
     level = rng.normal(3.5, 0.8, len(nouns))
@@ -159,7 +159,7 @@ def _world(rng: np.random.Generator) -> _World:
     age_days = np.ceil(rng.exponential(400, ITEMS)).astype(int)
     popularity = np.floor(np.exp(1.5 + 0.8 * quality + 0.5 * np.log(age_days) + rng.normal(0, 1.2, ITEMS)))
     rating = np.clip(np.round(3.8 + 0.5 * quality + rng.normal(0, 0.5, ITEMS), 1), 1, 5)
-    counts = np.bincount(title[title != SKIPPED], minlength=len(words))
+    counts = np.bincount(title[title != NO_WORD], minlength=len(words))
     log_price = level[category] + prestige[brand] + 0.2 * quality + rng.normal(0, 0.6, ITEMS)
     return _World(
         words=np.array(words, object),
@@ -188,48 +188,50 @@ def _log(rng: np.random.Generator, world: _World, queries: int, sizes: tuple[int
     length = rng.choice([1, 2, 3, 4], queries, p=[0.25, 0.35, 0.25, 0.15])
     low, high = sizes
     documents = (low + np.floor((high - low + 1) * rng.beta(1.2, 1.6, queries))).astype(int).clip(low, high)
-    mood = rng.normal(0, 0.9, queries)  # how well the shop serves the query at all
+    offset = rng.normal(0, 0.9, queries)  # how well the whole shop fits the query
     members = [np.flatnonzero(world.category == c) for c in range(categories)]
-    text = np.full((queries, 4), SKIPPED)
+    text = np.full((queries, 4), NO_WORD)
     item = []
     for q in range(queries):
-        # the query is what a shopper recalls of an item that the shop may have
+        # the query holds the words that a shopper recalls of an item
         wanted = world.title[rng.choice(members[category[q]])]
-        recalled = np.concatenate([wanted[:1], rng.permutation(wanted[1:][wanted[1:] != SKIPPED])])[: length[q]]
+        recalled = np.concatenate([wanted[:1], rng.permutation(wanted[1:][wanted[1:] != NO_WORD])])[: length[q]]
         text[q, : len(recalled)] = recalled
-        here = members[category[q]]
-        overlap = np.isin(world.title[here], recalled).sum(axis=1)
-        near = here[np.argsort(-1.2 * overlap - rng.gumbel(size=len(here)), kind="stable")]
-        far = rng.choice(ITEMS, documents[q], replace=False)
-        far = far[world.category[far] != category[q]][: rng.binomial(documents[q], 0.12)]
-        found = np.concatenate([far, near[: documents[q] - len(far)]])
-        item.append(rng.permutation(found))
-    length = (text != SKIPPED).sum(axis=1)
-    rows = np.array([len(found) for found in item])
+        candidates = members[category[q]]
+        overlap = np.isin(world.title[candidates], recalled).sum(axis=1)
+        similar = candidates[np.argsort(-1.2 * overlap - rng.gumbel(size=len(candidates)), kind="stable")]
+        unrelated = rng.choice(ITEMS, documents[q], replace=False)
+        unrelated = unrelated[world.category[unrelated] != category[q]][: rng.binomial(documents[q], 0.12)]
+        retrieved = np.concatenate([unrelated, similar[: documents[q] - len(unrelated)]])
+        item.append(rng.permutation(retrieved))
+    length = (text != NO_WORD).sum(axis=1)
+    rows = np.array([len(retrieved) for retrieved in item])
     query, items = np.repeat(np.arange(queries), rows), np.concatenate(item)
-    hits = (world.title[items][:, :, None] == text[query][:, None, :]).any(axis=1) & (text[query] != SKIPPED)
+    hits = (world.title[items][:, :, None] == text[query][:, None, :]).any(axis=1) & (text[query] != NO_WORD)
     match = hits.sum(axis=1) / length[query]
-    fuller = (world.title[items] != SKIPPED).sum(axis=1) / 4
-    bm25 = (hits * world.rarity[text[query]]).sum(axis=1) * 2.2 / (1 + 1.2 * (0.25 + 0.75 * fuller))
+    title_length = (world.title[items] != NO_WORD).sum(axis=1) / 4
+    bm25 = (hits * world.rarity[text[query]]).sum(axis=1) * 2.2 / (1 + 1.2 * (0.25 + 0.75 * title_length))
     bm25 = np.maximum(bm25 + rng.normal(0, 0.8, len(items)), 0)
     utility = _utility(world, category[query], segment[query], device[query], length[query], items, match)
-    utility += mood[query] + rng.normal(0, noise, len(items))
+    utility += offset[query] + rng.normal(0, noise, len(items))
     return _Log(text, length, category, segment, device, hour, query, items, match, bm25, np.round(utility, 9))
 
 
 def _utility(
     world: _World, category: Array, segment: Array, device: Array, length: Array, item: Array, match: Array
 ) -> Array:
-    """What the shopper gets from the item, before mood and noise."""
+    """The utility of an item to the shopper, without the query's offset and the noise."""
     mean = np.array([world.log_price[world.category == c].mean() for c in range(len(_NOUNS))])
-    price = (world.log_price - mean[world.category])[item]  # dear or cheap for its category
-    aim = np.array([-0.8, -0.3, 0.3, 0.9])[segment]
-    keenness = np.array([1.0, 0.5, 0.5, 0.8])[segment]
+    price = (world.log_price - mean[world.category])[item]  # relative to its category
+    preferred_price = np.array([-0.8, -0.3, 0.3, 0.9])[segment]
+    price_sensitivity = np.array([1.0, 0.5, 0.5, 0.8])[segment]
     utility = (0.5 + 0.5 * length) * match
-    utility -= keenness * (price - aim) ** 2
+    utility -= price_sensitivity * (price - preferred_price) ** 2
     utility += 0.7 * world.brand_affinity[world.brand[item], category]
     utility += np.array([0.2, 0.5, 0.8, 0.5])[segment] * world.quality[item]
-    utility += np.where(device == 0, 0.05, 0.2) * np.log1p(world.popularity[item])  # on small screens the known sells
+    utility += np.where(device == 0, 0.05, 0.2) * np.log1p(
+        world.popularity[item]
+    )  # popular items sell better on small screens
     utility += np.where(segment == 2, 0.6, 0.0) * (world.age_days[item] < 120)
     utility -= 0.8 * (1 - world.in_stock[item])
     return np.asarray(utility - 2.5 * (world.category[item] != category))
@@ -246,10 +248,10 @@ def _columns(
     attractive = rng.random(rows) < np.array(CLICK_SHARES)[grade]
     names = np.array(list(_NOUNS), object)
     titles = [
-        " ".join([world.brands[b], *world.words[t[t != SKIPPED]]])
+        " ".join([world.brands[b], *world.words[t[t != NO_WORD]]])
         for b, t in zip(world.brand, world.title, strict=True)
     ]
-    queries = np.array([" ".join(world.words[t[t != SKIPPED]]) for t in log.text], object)
+    queries = np.array([" ".join(world.words[t[t != NO_WORD]]) for t in log.text], object)
     return {
         "query_id": np.array([f"q{start + q:06d}" for q in range(len(log.text))], object)[query],
         "document_id": np.array([f"d{i:05d}" for i in range(ITEMS)], object)[item],
@@ -279,7 +281,7 @@ def _columns(
 
 
 def _ranks(query: Array, score: Array) -> Array:
-    """The rank, from 1, of each row in its query by falling score; the rows of a query are adjacent."""
+    """The 1-based rank of each row in its query by descending score; the rows of a query are adjacent."""
     order = np.lexsort((-score, query))
     first = np.searchsorted(query, query)
     ranks = np.empty(len(query), int)
@@ -294,5 +296,5 @@ def _zipf(n: int, exponent: float) -> Array:
 
 def _brand_names(rng: np.random.Generator) -> Array:
     syllables = [a + b for a in _ONSETS.split() for b in _NUCLEI.split()]
-    names = [one + two + coda for one in syllables for two in syllables for coda in _CODAS.split()]
+    names = [first + second + coda for first in syllables for second in syllables for coda in _CODAS.split()]
     return np.array([names[i].capitalize() for i in rng.choice(len(names), BRANDS, replace=False)], object)
