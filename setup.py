@@ -9,6 +9,7 @@ RUNTIME = [
     "numpy>=2,<3",
     "PyYAML>=6,<7",
     "pydantic>=2.7,<3",
+    "typing_extensions>=4.10,<5",
     "typer>=0.15,<1",
     "rich>=13,<16",
     "lazy_loader>=0.4,<1",
