@@ -73,13 +73,6 @@ def check_fraction(**arguments: float) -> None:
             raise UserError(f"`{name}` must be a number from 0 to 1. Received: {name}={value!r}.")
 
 
-def check_flag(**arguments: bool) -> None:
-    """Raises `UserError` unless every argument is true or false."""
-    for name, value in arguments.items():
-        if not isinstance(value, bool):
-            raise UserError(f"`{name}` must be true or false. Received: {name}={value!r}.")
-
-
 def check_number(**arguments: float) -> None:
     """Raises `UserError` unless every argument is a number."""
     for name, value in arguments.items():
