@@ -16,7 +16,10 @@ RUNTIME = [
 ]
 DATA = ["scikit-learn>=1.4,<2", "pyarrow>=17,<27", "scipy>=1.13,<2"]
 TENSORFLOW = ["tensorflow>=2.21,<3"]
-TEST = ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "jsonschema>=4.20,<5", "ir-measures>=0.4,<0.5"]
+TEST = [
+    *["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "jsonschema>=4.20,<5", "ir-measures>=0.4,<0.5"],
+    *["pandas>=2.2,<4", "polars>=1.30,<3", "duckdb>=1.2,<3", "datasets>=4,<6"],
+]
 HUB = ["keras-hub>=0.32,<0.33"]
 SEARCH = ["bm25s>=0.2,<1", "faiss-cpu>=1.9,<2"]
 DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29,<2"]

@@ -16,6 +16,7 @@ import typer
 
 from ml4ir_losses.cli.output import say
 from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.log import LOGGER, TerminalHandler
 from ml4ir_losses.core.registry import COMMANDS
 
 
@@ -47,19 +48,9 @@ def _options(
     """Train, evaluate and use ranking and embedding models from a YAML config."""
 
 
-class _Terminal(logging.StreamHandler):  # type: ignore[type-arg]
-    """Log lines on stderr; tracebacks stay in the log file."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not getattr(record, "file_only", False)
-
-
 def _set_up() -> None:
-    logger = logging.getLogger("ml4ir_losses")
-    logger.setLevel(logging.INFO)
-    handler = _Terminal()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.addHandler(TerminalHandler())
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ml4ir_losses.core.errors import RunError
+from ml4ir_losses.core.log import progress_bar
 
 
 def say(text: str, error: bool = False) -> None:
@@ -58,22 +59,13 @@ def print_metrics(rows: dict[str, dict[str, float]], title: str) -> None:
 @contextmanager
 def counting(unit: str) -> Iterator[Any]:
     """A function that shows the number of processed items; None if stderr is no terminal."""
-    bar = progress()
+    bar = progress_bar()
     if bar is None:
         yield None
         return
     with bar:
         task = bar.add_task(unit, total=None)
         yield lambda done: bar.update(task, completed=done, description=f"{done:,} {unit}")
-
-
-def progress() -> Any:
-    if not sys.stderr.isatty():
-        return None
-    from rich.console import Console
-    from rich.progress import Progress
-
-    return Progress(console=Console(stderr=True), transient=True)
 
 
 def import_keras() -> None:

@@ -13,6 +13,7 @@ from typing_extensions import TypeIs
 
 from ml4ir_losses.config.checks import check_config
 from ml4ir_losses.config.explain import explain, path_of
+from ml4ir_losses.config.in_memory import place_data
 from ml4ir_losses.config.schema import Config
 from ml4ir_losses.config.text_checks import check_text_config
 from ml4ir_losses.config.text_schema import TextConfig
@@ -46,7 +47,10 @@ def reads_texts(config: AnyConfig) -> TypeIs[TextConfig]:
 
 
 def load_config(
-    source: str | Path | Mapping[str, Any] | AnyConfig, overrides: Iterable[str] = (), seed: int | None = None
+    source: str | Path | Mapping[str, Any] | AnyConfig,
+    overrides: Iterable[str] = (),
+    seed: int | None = None,
+    data: Any = None,
 ) -> AnyConfig:
     """The checked config of a YAML file or a mapping: a `TextConfig` if it names text columns, else a `Config`.
 
@@ -54,6 +58,7 @@ def load_config(
         source: a path, or the config itself.
         overrides: `a.b.c=value` strings, the value in YAML.
         seed: overrides `training.seed`.
+        data: data in memory in the place of the config's files, see `place_data`.
 
     Raises:
         ConfigError: one line per wrong key, with its path, what is allowed and the nearest match.
@@ -68,8 +73,10 @@ def load_config(
     for override in overrides:
         apply_override(raw, override)
         _include(raw, Path())
-    if raw.get("expected_metrics") and _replace_data(overrides):
-        LOGGER.info("expected_metrics: left out, since --set replaces the data that they were measured on")
+    if data is not None:
+        place_data(raw, data)
+    if raw.get("expected_metrics") and (data is not None or _replace_data(overrides)):
+        LOGGER.info("expected_metrics: left out, since the data that they were measured on are replaced")
         raw["expected_metrics"] = {}
     if seed is not None:
         raw["training"] = {**(raw.get("training") or {}), "seed": seed}

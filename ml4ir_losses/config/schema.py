@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
+from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
 from ml4ir_losses.config.inputs import FeatureConfig
 from ml4ir_losses.config.schedules import OptimizedModel
 from ml4ir_losses.config.spec_schema import keys_of, weighted_sums
 from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES, METRICS, Entry
 
-SPLITS = ("train", "validation", "test")
 _METRICS: tuple[Spec, ...] = ({"key": "ndcg", "topn": 10}, {"key": "mrr"})
 
 
@@ -42,9 +41,9 @@ class DataConfig(Strict):
         None, description="svmlight, csv, synthetic; inferred from the file extension if omitted"
     )
     directory: str | None = Field(None, description="folder to which the paths below are relative")
-    train: str | list[str] = Field(min_length=1, description="a path, a glob or a list")
-    validation: str | list[str] | None = None
-    test: str | list[str] | None = None
+    train: Paths = Field(description="a path, a glob or a list")
+    validation: Paths | None = None
+    test: Paths | None = None
     options: dict[str, Any] = Field(default_factory=dict, description="parameters of the reader")
     batch_size: int = Field(32, ge=1, description="queries per batch")
     max_list_size: int | None = Field(None, ge=1, description="maximum number of documents per query")
@@ -54,11 +53,9 @@ class DataConfig(Strict):
     shuffle: bool = True
     bucketing: bool = Field(True, description="batch queries of similar list length in training")
 
-    def paths(self, split: str) -> list[str]:
-        """The paths of a split, below `directory`; empty if the split is not given."""
-        value = getattr(self, split)
-        paths = [] if value is None else [value] if isinstance(value, str) else value
-        return [str(Path(self.directory, p)) for p in paths] if self.directory else list(paths)
+    def paths(self, split: str) -> list[str | InMemory]:
+        """The paths of a split, below `directory`, or its data in memory; empty if the split is not given."""
+        return listed_paths(getattr(self, split), self.directory)
 
 
 class AuxLoss(BaseModel):

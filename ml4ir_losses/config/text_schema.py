@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
+from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
 from ml4ir_losses.config.schedules import OptimizedModel
 from ml4ir_losses.config.schema import TrainingConfig, reads_features
 from ml4ir_losses.config.spec_schema import keys_of
@@ -16,7 +16,6 @@ from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, LOSSES, Entry
 from ml4ir_losses.metrics.retrieval import RETRIEVAL_METRICS
 
-Paths = str | list[str]
 Column = str | list[str]
 TEXT = re.compile(r"anchor|positive|negative(_\d+)?|text")
 _OTHER = ("label", "weight", "teacher")
@@ -28,7 +27,7 @@ def is_embedding_loss(entry: Entry) -> bool:
     return entry.loss_type == "embedding"
 
 
-def listed(value: Paths | None) -> list[str]:
+def listed(value: Column | None) -> list[str]:
     """One name or several as a list."""
     return [] if value is None else [value] if isinstance(value, str) else list(value)
 
@@ -36,7 +35,7 @@ def listed(value: Paths | None) -> list[str]:
 class DatasetConfig(Strict):
     """One data set: files, column roles, batching and loss."""
 
-    train: Paths = Field(min_length=1, description="a path, a glob or a list")
+    train: Paths = Field(description="a path, a glob or a list")
     validation: Paths | None = None
     test: Paths | None = None
     columns: dict[str, Column] = Field(
@@ -80,13 +79,13 @@ class DatasetConfig(Strict):
 class RetrievalConfig(Strict):
     """A corpus with queries and relevance judgments."""
 
-    corpus: Paths = Field(min_length=1)
+    corpus: Paths
     document_id: str = "doc_id"
     document: Column = Field("text", description="columns of the corpus, joined")
-    queries: Paths = Field(min_length=1)
+    queries: Paths
     query_id: str = "query_id"
     query: Column = Field("text", description="columns of the queries, joined")
-    qrels: Paths = Field(min_length=1, description="file of query_id, document_id and grade")
+    qrels: Paths = Field(description="file of query_id, document_id and grade")
     grade: str = "grade"
     gain: Literal["identity", "pow2_minus_1"] = Field("identity", description="gain of a grade in ndcg")
     metrics: list[Spec] = Field(
@@ -102,7 +101,7 @@ class RetrievalConfig(Strict):
 class RerankingConfig(Strict):
     """Queries, each with its own documents and their grades."""
 
-    files: Paths = Field(min_length=1)
+    files: Paths
     query_id: str | None = Field(None, description="the query text if omitted")
     query: Column = "query"
     document: Column = "document"
@@ -116,7 +115,7 @@ class TextDataConfig(Strict):
     format: str | None = Field(None, description="csv; inferred from the file extension if omitted")
     directory: str | None = Field(None, description="folder to which all paths of this section are relative")
     options: dict[str, Any] = Field(default_factory=dict, description="parameters of the reader")
-    train: Paths | None = Field(None, min_length=1, description="a path, a glob or a list")
+    train: Paths | None = Field(None, description="a path, a glob or a list")
     validation: Paths | None = None
     test: Paths | None = None
     columns: dict[str, Column] | None = None
@@ -186,9 +185,9 @@ class TextDataConfig(Strict):
             for name, dataset in self.datasets.items()
         }
 
-    def paths(self, value: Paths | None) -> list[str]:
-        """Paths below `directory`."""
-        return [str(Path(self.directory or "", path)) for path in listed(value)]
+    def paths(self, value: Paths | None) -> list[str | InMemory]:
+        """Paths below `directory`, or data in memory."""
+        return listed_paths(value, self.directory)
 
 
 class TokenizerConfig(Strict):

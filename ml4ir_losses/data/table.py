@@ -26,11 +26,19 @@ _SHOWN_COLUMNS = 30
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows came from: a file, its number of rows, and the line (from 1) of its i-th row."""
+    """Where rows came from: a file or an object, its number of rows, and the place of its i-th row there.
+
+    Attributes:
+        name: the file, or what the object is called.
+        rows: the number of rows.
+        line: the number of the i-th row's line in a file, counted from 1.
+        unit: what `line` counts.
+    """
 
     name: str
     rows: int
-    line: Callable[[int], int]
+    line: Callable[[int], int | str]
+    unit: str = "line"
 
 
 class Table:
@@ -94,7 +102,7 @@ class Table:
         index = int(self.origin[row])
         for source in self.sources:
             if index < source.rows:
-                return f"{source.name}, line {source.line(index)}"
+                return f"{source.name}, {source.unit} {source.line(index)}"
             index -= source.rows
         raise IndexError(row)
 
@@ -260,9 +268,22 @@ def group_by_query(ids: Array | Sequence[Any]) -> tuple[Array, Array]:
 
 def _chunked(cells: Any) -> Any:
     if isinstance(cells, (pa.Array, pa.ChunkedArray)):
-        column = cells if isinstance(cells, pa.ChunkedArray) else pa.chunked_array([cells])
+        column = _plain(cells if isinstance(cells, pa.ChunkedArray) else pa.chunked_array([cells]))
         return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
     return pa.chunked_array([pa.array(cells, from_pandas=True)])  # from_pandas: NaN is missing
+
+
+def _plain(column: Any) -> Any:
+    """Dictionaries, views and extension types as the values that they stand for."""
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(pc.cast(column, kind.storage_type))
+    if pa.types.is_dictionary(kind):
+        parts = [
+            _plain(pa.chunked_array([chunk.dictionary])).combine_chunks().take(chunk.indices) for chunk in column.chunks
+        ]
+        return pa.chunked_array(parts) if parts else pc.cast(column, pa.large_string())
+    return pc.cast(column, pa.large_string()) if pa.types.is_string_view(kind) else column
 
 
 def _is_text(kind: Any) -> bool:

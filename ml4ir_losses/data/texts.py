@@ -8,11 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
-from ml4ir_losses.config.text_schema import Column, DatasetConfig, Paths, TextDataConfig, listed
+from ml4ir_losses.config.in_memory import Paths
+from ml4ir_losses.config.text_schema import Column, DatasetConfig, TextDataConfig, listed
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batchings.base import Batching, Pairs
+from ml4ir_losses.data.memory import unnest
 from ml4ir_losses.data.readers import read_files
 from ml4ir_losses.data.table import Table
 
@@ -82,6 +84,7 @@ def make_rows(table: Table, config: DatasetConfig, path: str = "data.columns") -
         DataError: for a missing column, weights or teacher values that are not numbers, and when no row is left.
     """
     columns = config.columns
+    table = unnest(table, keep=listed(columns.get("teacher")))
     texts = [column_texts(table, columns[role], f"{path}.{role}") for role in config.texts]
     labels = column_texts(table, columns["label"], f"{path}.label") if "label" in columns else None
     numbers = {

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.arrays import Array, normalize_rows
 from ml4ir_losses.core.errors import DataError, check_choice, check_whole
 from ml4ir_losses.evaluation.encoding import DOCUMENT, QUERY, BiEncoder, check_lengths, encode
 from ml4ir_losses.evaluation.indices import INDICES, searcher
-from ml4ir_losses.evaluation.nearest import SIMILARITIES, compare, hard_negatives, normalize_rows
+from ml4ir_losses.evaluation.nearest import SIMILARITIES, compare, hard_negatives
 
 Row = tuple[Any, ...]
 SAMPLINGS = ("top", "random")

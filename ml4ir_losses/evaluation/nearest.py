@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.arrays import Array, normalize_rows
 from ml4ir_losses.core.errors import UserError, check_choice, check_count, check_number, check_whole
 
 BLOCK = 4096  # corpus rows compared at a time
@@ -113,13 +113,6 @@ def _compare_rows(a: Array, b: Array, similarity: str) -> Array:
     else:
         values = (a * b).sum(axis=-1)
     return values
-
-
-def normalize_rows(x: Array) -> Array:
-    """Rows scaled to unit length; zero rows stay zero."""
-    length = np.linalg.norm(x.astype("float64"), axis=-1, keepdims=True)
-    normalized: Array = np.divide(x, length, out=np.zeros_like(x), where=length > 0)
-    return normalized
 
 
 def _candidates(scores: Array, best: Array, k: int) -> tuple[Array, Array]:

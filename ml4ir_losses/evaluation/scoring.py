@@ -1,4 +1,4 @@
-"""Model scores, per-query metrics, and their means."""
+"""Per-query metrics of model scores, and their means."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ml4ir_losses.config.checks import metric_name
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.names import PADDING_LABEL
 from ml4ir_losses.core.registry import METRICS, split_spec
-from ml4ir_losses.data.batching import BatchPlan, make_inputs, pad
+from ml4ir_losses.data.batching import BatchPlan, pad
 from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.metrics.functional import LOWER_IS_BETTER
 
@@ -22,29 +22,6 @@ from ml4ir_losses.metrics.functional import LOWER_IS_BETTER
 def lower_is_better(name: str) -> bool:
     """True for a metric or loss for which lower is better: `arp`, `arp_10`, `val_loss`."""
     return name.removeprefix("val_").split("_")[0] in LOWER_IS_BETTER | {"loss"}
-
-
-@dataclass
-class Scored:
-    """Logits and scores per document, in row order; `kept` is False for documents dropped by truncation."""
-
-    logits: Array
-    scores: Array
-    kept: Array
-
-
-def score_queries(model: Any, plan: BatchPlan) -> Scored:
-    """Logits and activated scores of every document of an unshuffled plan."""
-    rows = plan.data.rows
-    scored = Scored(np.zeros(rows, "float32"), np.zeros(rows, "float32"), np.zeros(rows, bool))
-    for batch in plan.batches():
-        index, mask = plan.rows(batch)
-        output = model.predict_on_batch(make_inputs(plan.data, batch, index, mask))
-        chosen = index[mask]
-        scored.logits[chosen] = np.asarray(output["logit"])[mask]
-        scored.scores[chosen] = np.asarray(output["score"])[mask]
-        scored.kept[chosen] = True
-    return scored
 
 
 @dataclass
@@ -110,8 +87,14 @@ def compare_scores(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) ->
     ]
 
 
-def prediction_rows(data: Queries, scored: Scored, label: str) -> Iterator[list[Any]]:
-    """(query id, document id, label, logit, score, rank) of every kept document; ranks come from the logits."""
+def prediction_rows(data: Queries, scored: Any, label: str) -> Iterator[list[Any]]:
+    """(query id, document id, label, logit, score, rank) of every kept document; ranks come from the logits.
+
+    Args:
+        data: the queries.
+        scored: `logits`, `scores` and `kept`, [rows] each.
+        label: the label column.
+    """
     labels = data.labels.get(label)
     for q, query in enumerate(data.ids):
         start, end = data.offsets[q], data.offsets[q + 1]

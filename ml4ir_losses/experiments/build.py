@@ -24,15 +24,15 @@ from ml4ir_losses.model.size import check_trainable, size_of
 Source = str | Path | Mapping[str, Any] | AnyConfig
 
 
-def build_relevance_model(source: Source) -> RelevanceModel | EmbeddingModel:
+def build_relevance_model(source: Source, data: Any = None) -> RelevanceModel | EmbeddingModel:
     """The compiled model of a YAML file, a checked config or a mapping, fitted on the config's training split.
 
-    A text config gives an `EmbeddingModel`.
+    A text config gives an `EmbeddingModel`. `data`: data in memory in the place of the config's files.
 
     Raises:
         ConfigError, DataError: for a config or data that cannot be used.
     """
-    config = load_config(source)
+    config = load_config(source, data=data)
     if reads_texts(config):
         return build_embedding_model(config)
     table = read_split(config.data, "train")
@@ -50,7 +50,8 @@ def build_from_inputs(config: Config, inputs: Sequence[FittedInput], steps_per_e
     steps = steps_per_epoch * config.training.epochs
 
     def build() -> Any:
-        return kind(inputs, config.model, config.features.label, config.training.precision)
+        names = {"label": config.features.label, "query_id": config.features.query_id}
+        return kind(inputs, config.model, precision=config.training.precision, **names)
 
     try:
         check_trainable(size_of(build), make_optimizer(config.model, steps))
@@ -66,15 +67,17 @@ def build_from_inputs(config: Config, inputs: Sequence[FittedInput], steps_per_e
     return model
 
 
-def build_embedding_model(source: Source) -> EmbeddingModel:
+def build_embedding_model(source: Source, data: Any = None) -> EmbeddingModel:
     """The compiled model of a YAML file, a `TextConfig` or a mapping, its tokenizer fitted on the training texts.
+
+    `data`: data in memory in the place of the config's files.
 
     Raises:
         ConfigError, DataError: for a config or data that cannot be used.
     """
     from ml4ir_losses.experiments.text_experiment import TextExperiment
 
-    config = load_config(source)
+    config = load_config(source, data=data)
     if not reads_texts(config):
         raise ConfigError("an embedding model reads columns of text: give data.columns.")
     return TextExperiment.prepare(config).model

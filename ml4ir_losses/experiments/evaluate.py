@@ -25,8 +25,10 @@ def open_run(run: str | Path) -> Experiment:
     return experiment_class(config).of_run(config, load_model(path))
 
 
-def evaluate(run: str | Path, data: str) -> dict[str, float]:
-    """The metrics of a run on a file with labels; for a text run, `data` may also be `retrieval` or `reranking`.
+def evaluate(run: str | Path, data: Any) -> dict[str, float]:
+    """The metrics of a run on labelled data: a file, or data in memory as `train` takes them.
+
+    For a text run, `data` may also be `retrieval` or `reranking`.
 
     Raises:
         UserError, DataError: for a folder that is not a run, or invalid data.
@@ -34,11 +36,11 @@ def evaluate(run: str | Path, data: str) -> dict[str, float]:
     return open_run(run).evaluate(data)
 
 
-def predict(run: str | Path, data: str, output: str | Path) -> int:
+def predict(run: str | Path, data: Any, output: str | Path) -> int:
     """Writes `query_id,document_id,label,logit,score,rank` of every document; the label column may be missing.
 
-    Lists are not truncated. A run over pairs of texts writes `anchor,positive,cosine` and the probability of each class
-    where it has classes. Returns the number of rows.
+    `data` is a file or data in memory. Lists are not truncated. A run over pairs of texts writes
+    `anchor,positive,cosine` and the probability of each class where it has classes. Returns the number of rows.
 
     Raises:
         UserError, DataError: for a folder that is not a run, or invalid data.
@@ -47,11 +49,17 @@ def predict(run: str | Path, data: str, output: str | Path) -> int:
 
 
 def check(
-    config: str | Path | Mapping[str, Any] | AnyConfig, *, overrides: Iterable[str] = (), seed: int | None = None
+    config: str | Path | Mapping[str, Any] | AnyConfig,
+    *,
+    data: Any = None,
+    overrides: Iterable[str] = (),
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """Validates a config and its data without training: `{"parameters": n, "splits": {split: {...}}}`.
+
+    `data`: data in memory in the place of the config's files, as in `train`.
 
     Raises:
         ConfigError, DataError: one line for what is wrong.
     """
-    return prepare(load_config(config, overrides, seed)).summary()
+    return prepare(load_config(config, overrides, seed, data)).summary()

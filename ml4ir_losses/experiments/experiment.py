@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from ml4ir_losses.config.load import AnyConfig, reads_texts
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.experiments.run_folder import RunFolder
 
 
@@ -18,10 +19,12 @@ class Experiment(Protocol):
         model: the compiled model.
         steps: batches per epoch; an estimate if unknown.
         evaluated: the parts on which the trained model is evaluated, the most important one last.
+        sources: where the rows of each split came from, with a fingerprint.
     """
 
     config: Any
     model: Any
+    sources: dict[str, dict[str, Any]]
 
     @classmethod
     def prepare(cls, config: Any) -> Self:
@@ -62,15 +65,22 @@ class Experiment(Protocol):
     def summary(self) -> dict[str, Any]:
         """The sizes that `ml4ir-losses check` prints."""
 
-    def evaluate(self, data: str) -> dict[str, float]:
-        """The metrics on a file with labels.
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """The metrics on a file with labels, or on such data in memory.
 
         Raises:
             UserError, DataError: for data that cannot be used.
         """
 
-    def predict(self, data: str, output: str | Path) -> int:
-        """Writes the scores of a file's rows as CSV, and returns how many rows there are.
+    def predict(self, data: Any, output: str | Path) -> int:
+        """Writes the scores of the rows of a file or of data in memory as CSV, and returns how many rows there are.
+
+        Raises:
+            UserError, DataError: for data that cannot be used.
+        """
+
+    def predict_rows(self, data: Any) -> Array:
+        """The score of each row of a file or of data in memory, in their order.
 
         Raises:
             UserError, DataError: for data that cannot be used.

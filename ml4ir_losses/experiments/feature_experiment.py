@@ -11,13 +11,18 @@ import keras
 import numpy as np
 
 from ml4ir_losses.config.checks import metric_name
-from ml4ir_losses.config.schema import SPLITS, Config
+from ml4ir_losses.config.in_memory import SPLITS
+from ml4ir_losses.config.schema import Config
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, Truncation, list_dataset
+from ml4ir_losses.data.memory import unnest
+from ml4ir_losses.data.provenance import describe
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries, read_split
 from ml4ir_losses.data.readers import read_data
+from ml4ir_losses.data.table import Table
 from ml4ir_losses.evaluation.baselines import best_feature_baseline, random_baseline
 from ml4ir_losses.evaluation.scoring import (
     PREDICTION_HEADER,
@@ -25,13 +30,13 @@ from ml4ir_losses.evaluation.scoring import (
     lower_is_better,
     prediction_rows,
     query_metrics,
-    score_queries,
 )
 from ml4ir_losses.experiments.build import build_from_inputs
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
+from ml4ir_losses.model.scoring import score_queries
 
 
 @dataclass
@@ -41,6 +46,7 @@ class FeatureExperiment:
     config: Config
     model: RelevanceModel
     queries: dict[str, Queries] = field(default_factory=dict)
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, config: Config) -> Self:
@@ -62,7 +68,7 @@ class FeatureExperiment:
         if start is not None:
             _warm_start(model, start, config)
             LOGGER.info("inputs, transforms and vocabularies are those of %s", config.training.initial_model)
-        return cls(config, model, queries)
+        return cls(config, model, queries, {split: describe(table) for split, table in tables.items()})
 
     @classmethod
     def of_run(cls, config: Config, model: RelevanceModel) -> Self:
@@ -163,8 +169,8 @@ class FeatureExperiment:
             "splits": splits,
         }
 
-    def evaluate(self, data: str) -> dict[str, float]:
-        """The metrics on a file with labels."""
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """The metrics on data with labels."""
         queries = self._read(data)
         check_gains({"data": queries}, self.config.features.label, self.config.model.metrics)
         plan = BatchPlan(queries, self.config.data.batch_size, truncation=Truncation(self.config.data.max_list_size))
@@ -172,16 +178,23 @@ class FeatureExperiment:
             LOGGER.warning("%s", report)
         return query_metrics(self.metric_set, plan, score_queries(self.model, plan).logits).means()
 
-    def predict(self, data: str, output: str | Path) -> int:
-        """Writes the scores and ranks of a file's documents, of whole lists; the label column may be missing."""
+    def predict(self, data: Any, output: str | Path) -> int:
+        """Writes the scores and ranks of all documents, of whole lists; the label column may be missing."""
         queries = self._read(data, labels_required=False)
         scored = score_queries(self.model, BatchPlan(queries, self.config.data.batch_size))
         write_csv(output, PREDICTION_HEADER, prediction_rows(queries, scored, self.config.features.label))
         return queries.rows
 
-    def _read(self, data: str, labels_required: bool = True) -> Queries:
-        """A file's queries, with the columns that metrics read."""
-        table = read_data(data, self.config.data.format, self.config.data.options)
+    def predict_rows(self, data: Any) -> Array:
+        """The activated score of each row."""
+        return self.model.predict_rows(self._table(data), batch_size=self.config.data.batch_size)
+
+    def _table(self, data: Any) -> Table:
+        return unnest(read_data(data, self.config.data.format, self.config.data.options))
+
+    def _read(self, data: Any, labels_required: bool = True) -> Queries:
+        """The queries of a file or of data in memory, with the columns that metrics read."""
+        table = self._table(data)
         roles = Roles.of(self.config.features, self.config.model).for_metrics()
         roles.check_columns(table, labels_required)
         return make_queries(table, roles, encode_rows(self.model.fitted, table), labels_required=labels_required)

@@ -17,7 +17,7 @@ from ml4ir_losses.core.log import LOGGER
 
 
 class RunFolder:
-    """`config.yaml`, `metrics.json`, `history.csv`, `predictions.csv`, `per_query.csv`, `model.keras`, `log.txt`.
+    """The files of a run: `config.yaml`, `data.json`, `metrics.json`, `history.csv`, `model.keras`, `log.txt` and more.
 
     Raises:
         ConfigError: if the folder exists and is not empty.

@@ -18,6 +18,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.data.memory import unnest
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.text_batches import TextFeed, mixed_batches, text_dataset
@@ -30,11 +31,10 @@ from ml4ir_losses.evaluation.evaluators import (
     RetrievalEvaluator,
 )
 from ml4ir_losses.evaluation.from_config import COLLECTION_EVALUATORS, pair_evaluators
-from ml4ir_losses.evaluation.nearest import normalize_rows
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.experiments.text_preparation import build_model, load_optional, read_sets
 from ml4ir_losses.metrics.retrieval import metric_label
-from ml4ir_losses.model.embedding_model import TASK, EmbeddingModel
+from ml4ir_losses.model.embedding_model import TASK, EmbeddingModel, cosines
 from ml4ir_losses.model.towers import column_names
 
 
@@ -47,13 +47,15 @@ class TextExperiment:
     sets: dict[str, TextSet] = field(default_factory=dict)
     teacher: Any = None
     untrained: dict[str, dict[str, float]] = field(default_factory=dict)
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, config: TextConfig) -> Self:
         """Reads every data set, fits the tokenizer on the training texts and builds the compiled model."""
-        sets = read_sets(config)
+        sets, sources = read_sets(config)
         model = build_model(config, sets)
-        experiment = cls(config, model, sets, load_optional(config.data.teacher, "data.teacher"))
+        teacher = load_optional(config.data.teacher, "data.teacher")
+        experiment = cls(config, model, sets, teacher, sources=sources)
         experiment._check_batches()
         experiment.evaluators  # noqa: B018  reports invalid evaluation files before training
         return experiment
@@ -226,9 +228,9 @@ class TextExperiment:
         sizes = [len(self.model.tokenizer.ids(text)) for column in rows.texts for text in column[:10_000]]
         return {"shortest": min(sizes), "median": float(np.median(sizes)), "longest": max(sizes)}
 
-    def evaluate(self, data: str) -> dict[str, float]:
-        """The values of the evaluators that fit a file's columns, or those of the run's `retrieval` or `reranking`."""
-        if data in COLLECTION_EVALUATORS:
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """The values of the evaluators that fit the columns, or those of the run's `retrieval` or `reranking`."""
+        if isinstance(data, str) and data in COLLECTION_EVALUATORS:
             if getattr(self.config.data, data) is None:
                 raise ConfigError(f"data.{data}: is not given in the run's config.")
             return COLLECTION_EVALUATORS[data](self.config.data).evaluate(self.model)
@@ -244,24 +246,35 @@ class TextExperiment:
             )
         return _values(evaluators, self.model)
 
-    def predict(self, data: str, output: str | Path) -> int:
+    def predict(self, data: Any, output: str | Path) -> int:
         """Writes a row per pair: its texts, the cosine, and for a pair classifier the probability of each class."""
-        table, (name, text_set) = self._read(data), self.config.data.only_set()
+        first, second, columns = self._score_pairs(data)
+        write_csv(output, ["anchor", "positive", *columns], zip(first, second, *columns.values(), strict=True))
+        return len(first)
+
+    def predict_rows(self, data: Any) -> Array:
+        """The cosine of each pair; [rows, K], the probability of each class, for a pair classifier."""
+        _, _, columns = self._score_pairs(data)
+        classes = [values for name, values in columns.items() if name.startswith("class_")]
+        return np.stack(classes, axis=1) if classes else columns["cosine"]
+
+    def _score_pairs(self, data: Any) -> tuple[list[str], list[str], dict[str, Array]]:
+        """Anchors, positives, and the columns of scores."""
+        table, (name, text_set) = unnest(self._read(data)), self.config.data.only_set()
         if not {"anchor", "positive"} <= set(text_set.columns):
             raise UserError("predict scores pairs: this run has one column of texts. Use encode.")
         first, second = (
             column_texts(table, text_set.columns[role], f"data.columns.{role}") for role in ("anchor", "positive")
         )
-        pair = [self.model.encode(texts, column) for texts, column in ((first, "anchor"), (second, "positive"))]
-        columns: dict[str, Array] = {"cosine": (normalize_rows(pair[0]) * normalize_rows(pair[1])).sum(axis=1)}
+        pair = self.model.encode_pairs(first, second)
+        columns: dict[str, Array] = {"cosine": cosines(pair)}
         head = self.model.heads.get(name)
         if head is not None and self.model.relevance_losses[name].head == "pair":
-            scores = np.asarray(ops.convert_to_numpy(ops.softmax(head(np.stack(pair, axis=1)), axis=-1)))
+            scores = np.asarray(ops.convert_to_numpy(ops.softmax(head(pair), axis=-1)))
             columns |= {f"class_{label}": scores[:, k] for k, label in enumerate(self.model.tasks[name].classes)}
-        write_csv(output, ["anchor", "positive", *columns], zip(first, second, *columns.values(), strict=True))
-        return len(first)
+        return first, second, columns
 
-    def _read(self, data: str) -> Table:
+    def _read(self, data: Any) -> Table:
         return read_data(data, self.config.data.format, self.config.data.options)
 
     def _check_batches(self) -> None:

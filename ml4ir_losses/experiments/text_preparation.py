@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ml4ir_losses.config.checks import check, encoder_of
-from ml4ir_losses.config.schema import SPLITS
+from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.text_checks import batching_of, loss_of
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import ENCODERS, split_spec
+from ml4ir_losses.data.provenance import describe
 from ml4ir_losses.data.text_sets import TextSet, check_pair_labels, training_documents
 from ml4ir_losses.data.texts import make_rows, read_texts
 from ml4ir_losses.model.embedding_model import EmbeddingModel
@@ -20,25 +21,26 @@ from ml4ir_losses.model.start_values import start_encoders
 from ml4ir_losses.text.tokenizers import Tokenizer, WordTokenizer
 
 
-def read_sets(config: TextConfig) -> dict[str, TextSet]:
-    """The data sets by name: their rows, losses and batchings.
+def read_sets(config: TextConfig) -> tuple[dict[str, TextSet], dict[str, dict[str, Any]]]:
+    """The data sets by name: their rows, losses and batchings; and where the rows of each split came from.
 
     Raises:
         ConfigError, DataError: one line for what is wrong.
     """
     several = bool(config.data.datasets)
-    sets = {}
+    sets, sources = {}, {}
     for name, text_set in config.data.sets().items():
         where = f"data.datasets.{name}.columns" if several else "data.columns"
         loss = loss_of(config.model, text_set)
-        rows = {
-            split: make_rows(read_texts(config.data, paths), text_set, where)
-            for split in SPLITS
-            if (paths := getattr(text_set, split)) is not None
-        }
+        rows = {}
+        for split in SPLITS:
+            if (paths := getattr(text_set, split)) is not None:
+                table = read_texts(config.data, paths)
+                rows[split] = make_rows(table, text_set, where)
+                sources[f"{name} {split}" if several else split] = describe(table)
         sets[name] = TextSet(text_set, loss, batching_of(text_set, loss), rows)
         check_pair_labels(sets[name])
-    return sets
+    return sets, sources
 
 
 def build_model(config: TextConfig, sets: Mapping[str, TextSet]) -> EmbeddingModel:

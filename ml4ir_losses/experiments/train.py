@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ml4ir_losses.config.load import AnyConfig, dump_config, load_config
-from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.scoring import missed_metrics
 from ml4ir_losses.experiments.callbacks import BatchProgress, BestWeights, EpochLog
 from ml4ir_losses.experiments.experiment import Experiment, prepare
@@ -32,6 +33,7 @@ class Run:
         baselines: `{"random": {...}, "best feature (...)": {...}}`, on the last part of `metrics`.
         missed: one message per expected metric that was not reached.
         interrupted: true if Ctrl-C ended the training early.
+        experiment: the config and the model, for new data.
     """
 
     path: Path
@@ -40,15 +42,27 @@ class Run:
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     missed: list[str] = field(default_factory=list)
     interrupted: bool = False
+    experiment: Any = field(default=None, repr=False)
+
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """The metrics on labelled data, a file or data in memory, as the function `evaluate` gives them."""
+        values: dict[str, float] = self.experiment.evaluate(data)
+        return values
+
+    def predict(self, data: Any) -> Array:
+        """The score of each row of a file or of data in memory, in their order; labels are not needed."""
+        scores: Array = self.experiment.predict_rows(data)
+        return scores
 
 
 def train(
     config: str | Path | Mapping[str, Any] | AnyConfig,
     run_dir: str | Path | None = None,
     *,
+    data: Any = None,
     overrides: Iterable[str] = (),
     seed: int | None = None,
-    progress: Any = None,
+    progress: Any = True,
 ) -> Run:
     """Trains, evaluates and saves a model; the log goes to the logger `ml4ir_losses` and to `log.txt`.
 
@@ -57,19 +71,28 @@ def train(
     Args:
         config: a YAML file, a mapping or a validated config.
         run_dir: the run folder; `runs/<name>-<time>` by default. A non-empty folder is an error.
+        data: data in memory in the place of all files of the config: `{"train": X, "validation": X, "test": X}`, or
+            one X for training. X is a dict of columns, a data frame or table, or NumPy arrays: see
+            `ml4ir_losses.data.memory.memory_table`. A split may also be a path.
         overrides: `a.b.c=value` strings.
         seed: overrides `training.seed`.
-        progress: a `rich.progress.Progress` for the batches.
+        progress: True shows log lines and a progress bar on stderr, False nothing; or a `rich.progress.Progress`.
 
     Raises:
         ConfigError, DataError: one line for what is wrong; no run folder is left.
         RunError: the loss is no longer a number; the log is in `<run folder>.failed`.
     """
-    config = load_config(config, overrides, seed)
+    config = load_config(config, overrides, seed, data)
     folder = RunFolder.named(config.name, run_dir)
-    experiment = prepare(config)
+    with shown_log() if progress is True else nullcontext():
+        experiment = prepare(config)
+        return _run(experiment, folder, progress_bar() if progress is True else progress or None)
+
+
+def _run(experiment: Experiment, folder: RunFolder, progress: Any) -> Run:
     with folder.logging():
-        folder.write_text("config.yaml", dump_config(config))
+        folder.write_text("config.yaml", dump_config(experiment.config))
+        folder.write_json("data.json", experiment.sources)
         interrupted = _fit(experiment, folder, progress)
         return _finish(experiment, folder, interrupted)
 
@@ -112,7 +135,9 @@ def _fit(experiment: Experiment, folder: RunFolder, progress: Any) -> bool:
 
 def _finish(experiment: Experiment, folder: RunFolder, interrupted: bool) -> Run:
     """Saves the model, then evaluates it; a second Ctrl-C cuts the evaluation short."""
-    run = Run(folder.path, experiment.model, {}, interrupted=interrupted)
+    # Not the experiment itself, which holds the training data.
+    trained = type(experiment).of_run(experiment.config, experiment.model)
+    run = Run(folder.path, experiment.model, {}, interrupted=interrupted, experiment=trained)
     try:
         with uninterrupted():
             folder.save_model(experiment.model)

@@ -69,11 +69,12 @@ class CrossEncoderModel(RelevanceModel):
     """
 
     @classmethod
-    def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
+    def from_config(cls, config: Any, custom_objects: Any = None, *, data: Any = None) -> Any:
         """As `RelevanceModel.from_config`; a saved config must include tokenizer and scorer, and loads no preset."""
-        if isinstance(config, Mapping) and not {"tokenizer", "scorer"} <= set(config.get("parts") or ()):
+        saved = data is None and isinstance(config, Mapping)
+        if saved and not {"tokenizer", "scorer"} <= set(config.get("parts") or ()):
             raise UserError(f"{cls.__name__}: a saved config holds the parts tokenizer and scorer; they are missing.")
-        return super().from_config(config, custom_objects)
+        return super().from_config(config, custom_objects, data=data)
 
     @classmethod
     def for_inputs(cls, inputs: Sequence[FittedInput], architecture: Spec) -> type[RelevanceModel]:

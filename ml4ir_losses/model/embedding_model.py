@@ -11,10 +11,12 @@ from keras import ops
 
 from ml4ir_losses.config.checks import check_encoder
 from ml4ir_losses.config.text_schema import TextConfig, TextModelConfig, TextTask
-from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.arrays import Array, normalize_rows
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.registry import ARCHITECTURES
+from ml4ir_losses.data.memory import unnest
+from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.row_queue import RowQueue
 from ml4ir_losses.model.from_config import build_module, saved_config
@@ -127,18 +129,18 @@ class EmbeddingModel(Trainer):
         return model
 
     @classmethod
-    def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
+    def from_config(cls, config: Any, custom_objects: Any = None, *, data: Any = None) -> Any:
         """The compiled model of a YAML file or a `TextConfig`, its tokenizer fitted on the training texts.
 
-        A mapping must be a result of `get_config`, as in `RelevanceModel.from_config`.
+        Without `data`, data in memory, a mapping must be a result of `get_config`: see `RelevanceModel.from_config`.
 
         Raises:
             ConfigError, DataError: for a config or data that cannot be used.
             UserError: for any other mapping.
         """
-        if isinstance(config, Mapping):
+        if data is None and isinstance(config, Mapping):
             return cls(**saved_config(cls, config))
-        return build_module().build_embedding_model(config)
+        return build_module().build_embedding_model(config, data)
 
     def compile_from_spec(self, total_steps: int = 1, jit_compile: bool | str = "auto") -> None:
         """Compiles with the config's losses and optimizer."""
@@ -253,6 +255,25 @@ class EmbeddingModel(Trainer):
             embeddings[rows] = self._embed([ids[row] for row in rows], column, batch_size)
         return embeddings
 
+    def encode_pairs(self, anchors: Sequence[str], positives: Sequence[str]) -> Array:
+        """Embeddings [N, 2, D] of N pairs of texts."""
+        return np.stack([self.encode(anchors, "anchor"), self.encode(positives, "positive")], axis=1)
+
+    def predict_rows(self, data: Any, columns: tuple[str, str] = ("anchor", "positive")) -> Array:
+        """The cosine of the two texts of each row, [rows].
+
+        Args:
+            data: a file, or data in memory. Nested data give a cosine per item.
+            columns: the columns of the two texts.
+
+        Raises:
+            DataError: for a missing column.
+        """
+        table = unnest(read_table(data))
+        for name in columns:
+            table.require(name, "columns")
+        return cosines(self.encode_pairs(*(list(table.strings(name)) for name in columns)))
+
     def _embed(self, rows: list[Array], column: str, batch_size: int) -> Array:
         batch = pad_rows(rows)
         if keras.backend.backend() == "jax":  # JAX compiles every new shape
@@ -285,3 +306,10 @@ class EmbeddingModel(Trainer):
             "model": self.model_config.model_dump(mode="json"),
             "precision": self.precision,
         }
+
+
+def cosines(pairs: Array) -> Array:
+    """The cosine of each pair of embeddings [N, 2, D], [N]; 0 for a zero vector."""
+    unit = normalize_rows(pairs)
+    similarity: Array = (unit[:, 0] * unit[:, 1]).sum(axis=1)
+    return similarity

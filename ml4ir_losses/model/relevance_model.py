@@ -11,10 +11,13 @@ from keras import ops
 
 from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.schema import ModelConfig, pop_propensity
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import CONFIDENCE, MASK, POSITIONS
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
+from ml4ir_losses.data.memory import unnest
+from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.features.fitted import FittedInput, load_fitted
 from ml4ir_losses.features.layers import FeatureEncoder
 from ml4ir_losses.losses import keras_loss
@@ -24,6 +27,7 @@ from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.metrics.ranking import get_metric
 from ml4ir_losses.model.from_config import build_module, model_class, saved_config
 from ml4ir_losses.model.optimizers import make_optimizer
+from ml4ir_losses.model.scoring import score_table
 from ml4ir_losses.model.trainer import Trainer
 
 MAIN = "main"
@@ -46,6 +50,7 @@ class RelevanceModel(Trainer):
         label: the name of the main label column.
         precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
         parts: the layers of a saved model that cannot be rebuilt from its config.
+        query_id: the name of the column by which `predict_rows` groups rows.
     """
 
     def __init__(
@@ -55,12 +60,13 @@ class RelevanceModel(Trainer):
         label: str = "label",
         precision: str = "float32",
         parts: Mapping[str, Any] | None = None,
+        query_id: str = "query_id",
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"name": "relevance_model", **kwargs, "dtype": precision, "autocast": False})
         self.fitted = load_fitted(inputs)
         self.model_config = model if isinstance(model, ModelConfig) else ModelConfig.model_validate(model)
-        self.label, self.precision = label, precision
+        self.label, self.precision, self.query_id = label, precision, query_id
         main, propensity = self.model_config.loss_and_propensity()
         self.relevance_loss = _ranking_loss(MAIN, main)
         self.tasks = {MAIN: (self.relevance_loss, label, propensity, 1.0)}
@@ -107,19 +113,24 @@ class RelevanceModel(Trainer):
         return ARCHITECTURES.create(spec, hidden=hidden)
 
     @classmethod
-    def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
+    def from_config(cls, config: Any, custom_objects: Any = None, *, data: Any = None) -> Any:
         """The compiled model of a YAML file or a checked config, fitted on the config's training split.
 
         A text config gives an `EmbeddingModel`. A mapping must be a result of `get_config`: Keras loads models so,
         and a model file must not cause other files to be read. For an experiment in a mapping call
         `from_config(load_config(mapping))`.
 
+        Args:
+            config: the file or config.
+            custom_objects: not used; Keras passes it.
+            data: data in memory in the place of the config's files, as in `train`; the config may then be a mapping.
+
         Raises:
             ConfigError, DataError: for a config or data that cannot be used.
             UserError: for any other mapping.
         """
-        if not isinstance(config, Mapping):
-            return build_module().build_relevance_model(config)
+        if data is not None or not isinstance(config, Mapping):
+            return build_module().build_relevance_model(config, data)
         saved = saved_config(cls, config)
         spec = ModelConfig.model_validate(saved["model"]).architecture
         expected = model_class(spec)
@@ -216,6 +227,22 @@ class RelevanceModel(Trainer):
             [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=fill) for part in parts]
         )
 
+    def predict_rows(self, data: Any, *, logits: bool = False, batch_size: int = 32) -> Array:
+        """The activated score of each row of raw columns, [rows] in the order of the rows.
+
+        Args:
+            data: a file, or data in memory with the columns that the inputs read and the query id; rows of a query need
+                not be adjacent, cells may be missing. Nested data give a score per item.
+            logits: give the scores before the final activation.
+            batch_size: queries per batch.
+
+        Raises:
+            DataError: for a missing column, or cells that cannot be read.
+        """
+        table = unnest(read_table(data))
+        scored = score_table(self, self.fitted, table, self.query_id, batch_size)
+        return scored.logits if logits else scored.scores
+
     def _target(self, x: Any, y: Any, label: str) -> Tensor:
         """The labels of a column, with padding set below every `min_label`."""
         if isinstance(y, Mapping):
@@ -255,6 +282,7 @@ class RelevanceModel(Trainer):
             "model": self.model_config.model_dump(mode="json"),
             "label": self.label,
             "precision": self.precision,
+            "query_id": self.query_id,
         }
 
 

@@ -184,7 +184,7 @@ def test_expected_metrics_belong_to_the_data_of_the_file(tmp_path, caplog, overr
     with caplog.at_level("INFO"):
         assert load_config(config(tmp_path, **EXPECTED), [override]).expected_metrics == {}
     assert caplog.messages == [
-        "expected_metrics: left out, since --set replaces the data that they were measured on",
+        "expected_metrics: left out, since the data that they were measured on are replaced",
     ]
 
 

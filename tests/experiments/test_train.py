@@ -21,7 +21,8 @@ from ml4ir_losses.experiments.train import train
 from small import config, write_splits
 
 pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_steps")]
-FILES = {"config.yaml", "metrics.json", "history.csv", "predictions.csv", "per_query.csv", "model.keras", "log.txt"}
+TABLES = {"history.csv", "predictions.csv", "per_query.csv"}
+FILES = {"config.yaml", "data.json", "metrics.json", "model.keras", "log.txt"} | TABLES
 
 
 @pytest.fixture(scope="module")

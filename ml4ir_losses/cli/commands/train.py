@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ml4ir_losses.cli.options import ConfigPath, Overrides, Seed
-from ml4ir_losses.cli.output import import_keras, print_metrics, progress, say
+from ml4ir_losses.cli.output import import_keras, print_metrics, say
+from ml4ir_losses.core.log import progress_bar
 from ml4ir_losses.core.registry import register_command
 
 
@@ -26,7 +27,7 @@ def train(
     import_keras()
     from ml4ir_losses.experiments.train import train as run_training
 
-    run = run_training(checked, run_dir, progress=progress())
+    run = run_training(checked, run_dir, progress=progress_bar())
     if run.metrics:
         last = list(run.metrics)[-1]
         print_metrics({"model": run.metrics[last], **run.baselines}, f"{checked.name}: {last} metrics")

@@ -11,18 +11,18 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from ml4ir_losses.config.in_memory import InMemory, is_description
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.registry import READERS, Entry
+from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.data.table import Table
 
 
-def read_table(
-    spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], format: str | None = None, **options: Any
-) -> Table:
+def read_table(spec: Any, format: str | None = None, **options: Any) -> Table:
     """The rows of a file, of all files of a glob (sorted by name), or of a list of these (in its order).
 
     Args:
-        spec: a path, a glob or a list of them.
+        spec: a path, a glob or a list of them; or data in memory, see `memory_table`.
         format: the key of a reader; None: by the ending of each file.
         **options: parameters of the reader.
 
@@ -30,8 +30,13 @@ def read_table(
         UserError: unknown format or option.
         DataError: no such file, an ending that belongs to no format, or content that cannot be read.
     """
+    if not _is_paths(spec):
+        return memory_table(spec)
     tables = []
     for path in _expand(spec):
+        if isinstance(path, InMemory):
+            tables.append(memory_table(path.data, path.name))
+            continue
         entry = READERS[format] if format else _reader_of(path)
         entry.check_parameters(READERS.kind, options)
         tables.append(entry.target(path, **options))
@@ -53,9 +58,17 @@ def read_files(paths: Any, format: str | None, options: Mapping[str, Any]) -> Ta
         raise ConfigError(f"data.options: {error}") from None
 
 
-def read_data(data: str, format: str | None, options: Mapping[str, Any]) -> Table:
-    """The table of a file in the config's format, or by its ending if that format (`synthetic`) reads no files."""
-    if format is not None and not READERS[format].trait("endings", ()) and reader_by_ending(data):
+def read_data(data: Any, format: str | None, options: Mapping[str, Any]) -> Table:
+    """The table of data in memory, or of a file in the config's format.
+
+    If that format (`synthetic`) reads no files, the file's ending tells the format.
+    """
+    if (
+        isinstance(data, (str, os.PathLike))
+        and format is not None
+        and not READERS[format].trait("endings", ())
+        and reader_by_ending(os.fspath(data))
+    ):
         return read_table(data)
     return read_table(data, format, **options)
 
@@ -75,14 +88,22 @@ def _reader_of(path: str) -> Entry:
     return entry
 
 
-def _expand(spec: Any) -> list[str]:
+def _is_paths(spec: Any) -> bool:
+    """True for a path or a list of paths."""
+    kinds = (str, os.PathLike, InMemory)
+    return isinstance(spec, kinds) or (isinstance(spec, Sequence) and all(isinstance(item, kinds) for item in spec))
+
+
+def _expand(spec: Any) -> list[str | InMemory]:
     """The paths of a spec; a path without wildcards is not checked here, but by its reader."""
-    items = [spec] if isinstance(spec, (str, os.PathLike)) else spec
-    if not isinstance(items, Sequence) or not all(isinstance(item, (str, os.PathLike)) for item in items):
-        raise DataError(f"Data is given as a path, a glob or a list of these. Received: {spec!r}.")
-    paths: list[str] = []
-    for item in items:
+    paths: list[str | InMemory] = []
+    for item in spec if isinstance(spec, Sequence) and not isinstance(spec, str) else [spec]:
+        if isinstance(item, InMemory):
+            paths.append(item)
+            continue
         path = os.path.expanduser(os.fspath(item))
+        if is_description(path):
+            raise DataError(f"These data were {path}; a saved config does not hold them. Give them again: `data=`.")
         if not glob.has_magic(path) or os.path.exists(path):
             paths.append(path)
             continue

@@ -1,0 +1,39 @@
+"""Where the rows of a table came from, and a fingerprint of them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ml4ir_losses.data.table import Table
+
+
+def describe(table: Table) -> dict[str, Any]:
+    """Sources, number of rows, and a fingerprint of a table's rows."""
+    return {
+        "sources": [source.name for source in table.sources],
+        "rows": len(table),
+        "columns": len(table.names),
+        "sha256": fingerprint(table),
+    }
+
+
+def fingerprint(table: Table) -> str:
+    """The SHA-256 of names and cells, in the order of columns and rows.
+
+    Equal for equal rows of one kind of source; a number in a CSV file is text, and differs from that number in memory.
+    """
+    digest = hashlib.sha256()
+    for name, cells in table.columns.items():
+        digest.update(repr((name, str(cells.type), len(cells))).encode())
+        batch = pa.record_batch(
+            [pa.concat_arrays(cells.chunks)] if cells.num_chunks else [cells.combine_chunks()], [""]
+        )
+        digest.update(batch.serialize())
+    if table.features is not None:
+        digest.update(repr((table.first, table.features.shape)).encode())
+        digest.update(np.ascontiguousarray(table.features).data)
+    return digest.hexdigest()
