@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
 from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
@@ -19,6 +19,21 @@ from ml4ir_losses.metrics.retrieval import RETRIEVAL_METRICS
 Column = str | list[str]
 TEXT = re.compile(r"anchor|positive|negative(_\d+)?|text")
 _OTHER = ("label", "weight", "teacher")
+
+
+def _named_by_role(columns: Any) -> Any:
+    """Roles listed without columns: the columns have the names of their roles."""
+    return {str(role): role for role in columns} if isinstance(columns, list) else columns
+
+
+Columns = Annotated[
+    dict[str, Column],
+    BeforeValidator(_named_by_role, json_schema_input_type=dict[str, Column] | list[str]),
+    Field(
+        description="anchor, positive, negative_1, ... or text; label, weight, teacher; columns of a list are joined; "
+        "a list of roles if the columns are called so"
+    ),
+]
 _METRICS: list[Spec] = [{"key": key, "topn": topn} for key, topn in RETRIEVAL_METRICS]
 
 
@@ -38,9 +53,7 @@ class DatasetConfig(Strict):
     train: Paths = Field(description="a path, a glob or a list")
     validation: Paths | None = None
     test: Paths | None = None
-    columns: dict[str, Column] = Field(
-        description="anchor, positive, negative_1, ... or text; label, weight, teacher; columns of a list are joined"
-    )
+    columns: Columns
     loss: Spec | None = Field(
         None, description="model.loss if omitted", json_schema_extra=keys_of(LOSSES, is_embedding_loss)
     )
@@ -118,7 +131,7 @@ class TextDataConfig(Strict):
     train: Paths | None = Field(None, description="a path, a glob or a list")
     validation: Paths | None = None
     test: Paths | None = None
-    columns: dict[str, Column] | None = None
+    columns: Columns | None = None
     batch_size: int = Field(64, ge=1, description="rows per batch")
     batching: Spec | None = Field(
         None,

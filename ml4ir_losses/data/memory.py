@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
@@ -18,7 +17,6 @@ _FORMS = (
     "Hugging Face table, or NumPy arrays "
     "{'features': [rows, F], 'label': [rows], 'qid': [rows]}"
 )
-QUERY = "query_id"  # the column that numbers the rows of nested data, unless there is one of this name
 
 
 def memory_table(data: Any, name: str = "data") -> Table:
@@ -54,39 +52,6 @@ def memory_table(data: Any, name: str = "data") -> Table:
     if not rows:
         raise DataError(f"{name} has no rows.")
     return Table(cells, [_source(name, rows)])
-
-
-def unnest(table: Table, keep: Sequence[str] = ()) -> Table:
-    """The table with one row per item of its lists, such as the documents of a query; other cells are repeated.
-
-    A column `query_id` numbers the rows of the nested table, unless there is a column of this name.
-
-    Args:
-        table: a table whose list columns have lists of equal lengths in each row.
-        keep: list columns that stay as they are.
-
-    Raises:
-        DataError: for lists of different lengths in a row, or no items at all.
-    """
-    nested = {name: c for name, c in table.columns.items() if _is_list(c.type) and name not in keep}
-    if not nested:
-        return table
-    sizes = {name: pc.list_value_length(c).fill_null(0).to_numpy() for name, c in nested.items()}
-    first = next(iter(sizes))
-    for name, size in sizes.items():
-        if (size != sizes[first]).any():
-            row = int(np.argmax(size != sizes[first]))
-            raise DataError(
-                f"{table.locate(row)}: {name!r} has {size[row]} items and {first!r} has {sizes[first][row]}."
-            )
-    parents = np.repeat(np.arange(len(table)), sizes[first])
-    if not len(parents):
-        raise DataError(f"{table.source}: every list is empty.")
-    columns = {QUERY: pa.array(parents)} if QUERY not in table else {}
-    for name, cells in table.columns.items():
-        columns[name] = pc.list_flatten(cells) if name in nested else cells.take(pa.array(parents))
-    features = None if table.features is None else table.features[parents]
-    return Table(columns, table.sources, features, table.first, table.origin[parents])
 
 
 def _source(name: str, rows: int) -> Source:
@@ -221,7 +186,3 @@ def _check_shape(values: Array, shape: tuple[int, ...], where: str) -> None:
 
 def _dimensions(values: Any) -> int:
     return len(getattr(values, "shape", ()))
-
-
-def _is_list(kind: Any) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))

@@ -14,7 +14,7 @@ from ml4ir_losses.config.schema import DataConfig, ModelConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.registry import METRICS, split_spec
-from ml4ir_losses.data.memory import unnest
+from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_files
 from ml4ir_losses.data.table import Table, group_by_query
 from ml4ir_losses.ops.gains import check_labels_fit_gain

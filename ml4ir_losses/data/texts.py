@@ -14,7 +14,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batchings.base import Batching, Pairs
-from ml4ir_losses.data.memory import unnest
+from ml4ir_losses.data.nested import has_lists, unnest, vectors
 from ml4ir_losses.data.readers import read_files
 from ml4ir_losses.data.table import Table
 
@@ -26,7 +26,7 @@ class TextRows:
     Attributes:
         texts: strings [rows] of each column of y_pred.
         labels: [rows], strings as in the file, or None.
-        teacher: numbers of the teacher [rows, n], or None.
+        teacher: numbers of the teacher [rows, n] or, from nested lists, [rows, ...]; or None.
         weight: [rows], or None.
         source: the file, for messages.
         locate: the file and line of a row.
@@ -88,7 +88,7 @@ def make_rows(table: Table, config: DatasetConfig, path: str = "data.columns") -
     texts = [column_texts(table, columns[role], f"{path}.{role}") for role in config.texts]
     labels = column_texts(table, columns["label"], f"{path}.label") if "label" in columns else None
     numbers = {
-        role: np.stack([_numeric_column(table, name, f"{path}.{role}") for name in listed(columns[role])], axis=1)
+        role: _numbers(table, listed(columns[role]), f"{path}.{role}")
         for role in ("teacher", "weight")
         if role in columns
     }
@@ -112,9 +112,13 @@ def make_rows(table: Table, config: DatasetConfig, path: str = "data.columns") -
     )
 
 
-def _numeric_column(table: Table, name: str, path: str) -> Array:
-    table.require(name, path)
-    return table.numeric(name, missing=False)
+def _numbers(table: Table, names: Sequence[str], path: str) -> Array:
+    """The numbers of columns [rows, columns], or of one column of lists [rows, ...]."""
+    for name in names:
+        table.require(name, path)
+    if len(names) == 1 and has_lists(table, names[0]):
+        return vectors(table, names[0])
+    return np.stack([table.numeric(name, missing=False) for name in names], axis=1)
 
 
 @dataclass

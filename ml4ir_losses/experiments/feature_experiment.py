@@ -18,7 +18,7 @@ from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, Truncation, list_dataset
-from ml4ir_losses.data.memory import unnest
+from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.provenance import describe
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries, read_split
 from ml4ir_losses.data.readers import read_data

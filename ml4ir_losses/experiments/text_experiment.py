@@ -18,7 +18,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.data.memory import unnest
+from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.text_batches import TextFeed, mixed_batches, text_dataset

@@ -15,7 +15,7 @@ from ml4ir_losses.core.arrays import Array, normalize_rows
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.registry import ARCHITECTURES
-from ml4ir_losses.data.memory import unnest
+from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.row_queue import RowQueue

@@ -16,7 +16,7 @@ from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import CONFIDENCE, MASK, POSITIONS
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
-from ml4ir_losses.data.memory import unnest
+from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.features.fitted import FittedInput, load_fitted
 from ml4ir_losses.features.layers import FeatureEncoder

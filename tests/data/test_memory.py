@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.data.memory import memory_table, unnest
+from ml4ir_losses.data.memory import memory_table
+from ml4ir_losses.data.nested import unnest, vectors
 from ml4ir_losses.data.provenance import fingerprint
 from ml4ir_losses.data.readers import read_table
 
@@ -205,6 +206,37 @@ def test_empty_lists_are_no_data():
 def test_kept_lists_stay_one_cell():
     table = unnest(memory_table({"text": ["a", "b"], "teacher": np.ones((2, 3))}), keep=["teacher"])
     assert len(table) == 2
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.list_(pa.float32(), 2), pa.large_list(pa.int64())])
+def test_lists_of_numbers_are_vectors(kind):
+    table = memory_table({"teacher": pa.array([[1, 2], [3, 4], [5, 6]], kind)})
+    np.testing.assert_array_equal(vectors(table, "teacher"), [[1, 2], [3, 4], [5, 6]])
+
+
+def test_nested_lists_of_numbers_are_arrays():
+    values = np.arange(12.0).reshape(2, 3, 2)
+    np.testing.assert_array_equal(vectors(memory_table({"teacher": values.tolist()}), "teacher"), values)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([[1, 2], [3]], "data, row 1, column 'teacher': a list needs 2 numbers as in the first. Received: 1."),
+        ([[1, 2], None], "data, row 1, column 'teacher': a list needs 2 numbers as in the first. Received: 0."),
+        ([[], [1]], "data, row 0, column 'teacher': a list needs numbers. Received: 0."),
+        ([[1, 2], [3, None]], "data, row 1, column 'teacher': a number is missing or not finite"),
+        (
+            [[[1], [2]], [[3], [4, 5]]],
+            "data, row 1, column 'teacher': a list needs 1 numbers as in the first. Received: 2.",
+        ),
+        ([["a"], ["b"]], "data, column 'teacher': it holds lists of string, not of numbers."),
+    ],
+)
+def test_lists_that_are_no_vectors_name_the_row(cells, message):
+    with pytest.raises(DataError) as caught:
+        vectors(memory_table({"teacher": cells}), "teacher")
+    assert str(caught.value) == message
 
 
 def test_table_without_lists_is_returned_as_it_is():

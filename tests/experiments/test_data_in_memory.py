@@ -223,3 +223,25 @@ def test_nested_pairs_become_rows():
     nested = {"question": ["a", "b"], "answer": [["x", "y"], ["z"]]}
     assert check(TEXTS, data=nested)["splits"]["train"]["rows"] == 3
     assert isinstance(EmbeddingModel.from_config(TEXTS, data=nested), EmbeddingModel)
+
+
+def test_teacher_scores_may_be_lists_or_columns(tmp_path):
+    rows = {**PAIRS, "negative": PAIRS["answer"][::-1]}
+    raw = {
+        **TEXTS,
+        "data": {"columns": {"anchor": "question", "positive": "answer", "negative": "negative", "teacher": "scores"}},
+        "model": {**TEXTS["model"], "loss": "embedding_margin_mse"},
+    }
+    scores = np.random.default_rng(0).normal(size=(12, 2))
+    listed = train(raw, tmp_path / "lists", data={**rows, "scores": scores}, progress=False)
+    raw["data"]["columns"]["teacher"] = ["first", "second"]
+    columns = {**rows, "first": scores[:, 0], "second": scores[:, 1]}
+    separate = train(raw, tmp_path / "columns", data=columns, progress=False)
+    history = [(run.path / "history.csv").read_text().splitlines()[1].split(",")[1] for run in (listed, separate)]
+    assert history[0] == history[1]
+
+
+def test_roles_stand_for_columns_of_their_names():
+    raw = {**TEXTS, "data": {"columns": ["anchor", "positive"]}}
+    data = {"anchor": PAIRS["question"], "positive": PAIRS["answer"]}
+    assert check(raw, data=data)["splits"]["train"]["rows"] == 12

@@ -1,0 +1,86 @@
+"""Columns whose cells are lists: the documents of a query as rows, and vectors of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.data.table import Table
+
+QUERY = "query_id"  # the column that numbers the rows of nested data, unless there is one of this name
+
+
+def unnest(table: Table, keep: Sequence[str] = ()) -> Table:
+    """The table with one row per item of its lists, such as the documents of a query; other cells are repeated.
+
+    A column `query_id` numbers the rows of the nested table, unless there is a column of this name.
+
+    Args:
+        table: a table whose list columns have lists of equal lengths in each row.
+        keep: list columns that stay as they are.
+
+    Raises:
+        DataError: for lists of different lengths in a row, or no items at all.
+    """
+    nested = {name: c for name, c in table.columns.items() if _is_list(c.type) and name not in keep}
+    if not nested:
+        return table
+    sizes = {name: pc.list_value_length(c).fill_null(0).to_numpy() for name, c in nested.items()}
+    first = next(iter(sizes))
+    for name, size in sizes.items():
+        if (size != sizes[first]).any():
+            row = int(np.argmax(size != sizes[first]))
+            raise DataError(
+                f"{table.locate(row)}: {name!r} has {size[row]} items and {first!r} has {sizes[first][row]}."
+            )
+    parents = np.repeat(np.arange(len(table)), sizes[first])
+    if not len(parents):
+        raise DataError(f"{table.source}: every list is empty.")
+    columns = {QUERY: pa.array(parents)} if QUERY not in table else {}
+    for name, cells in table.columns.items():
+        columns[name] = pc.list_flatten(cells) if name in nested else cells.take(pa.array(parents))
+    features = None if table.features is None else table.features[parents]
+    return Table(columns, table.sources, features, table.first, table.origin[parents])
+
+
+def has_lists(table: Table, name: str) -> bool:
+    """True for a column of the table whose cells are lists."""
+    return name in table.columns and _is_list(table.columns[name].type)
+
+
+def vectors(table: Table, name: str) -> Array:
+    """A column of lists of numbers as float64 [rows, ...]; lists may be nested.
+
+    Raises:
+        DataError: for a missing or empty list, lists of different lengths, and cells that are not finite numbers.
+    """
+    cells, shape = table.columns[name], [len(table)]
+    while _is_list(cells.type):
+        sizes = pc.list_value_length(cells).fill_null(0).to_numpy()
+        wrong = (sizes != sizes[0]) | (sizes == 0)
+        if wrong.any():
+            at = int(wrong.argmax())
+            row = at // (len(sizes) // len(table))
+            expected = f"{sizes[0]} numbers as in the first" if sizes[0] else "numbers"
+            raise DataError(f"{table.locate(row)}, column {name!r}: a list needs {expected}. Received: {sizes[at]}.")
+        shape.append(int(sizes[0]))
+        cells = pc.list_flatten(cells)
+    try:
+        values: Array = pc.cast(cells, pa.float64()).to_numpy()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise DataError(f"{table.source}, column {name!r}: it holds lists of {cells.type}, not of numbers.") from None
+    invalid = ~np.isfinite(values)
+    if invalid.any():
+        row = int(invalid.argmax()) // (len(values) // len(table))
+        raise DataError(f"{table.locate(row)}, column {name!r}: a number is missing or not finite")
+    return values.reshape(shape)
+
+
+def _is_list(kind: Any) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
