@@ -101,15 +101,17 @@ from .losses.embedding.wrappers import (
     Matryoshka2dLoss as Matryoshka2dLoss,
     MatryoshkaLoss as MatryoshkaLoss,
 )
-from .losses.lambda_weights import (
+from .losses.lambda_weights.pairs import (
     DCGLambdaWeight as DCGLambdaWeight,
     LabelDiffLambdaWeight as LabelDiffLambdaWeight,
-    ListMLELambdaWeight as ListMLELambdaWeight,
     NDCGLambdaWeight as NDCGLambdaWeight,
     NDCGLambdaWeightV2 as NDCGLambdaWeightV2,
-    PListMLELambdaWeight as PListMLELambdaWeight,
     PrecisionLambdaWeight as PrecisionLambdaWeight,
     YetiDCGLambdaWeight as YetiDCGLambdaWeight,
+)
+from .losses.lambda_weights.positions import (
+    ListMLELambdaWeight as ListMLELambdaWeight,
+    PListMLELambdaWeight as PListMLELambdaWeight,
 )
 from .losses.listwise.candidates import (
     CachedCrossEncoderMultipleNegativesRankingLoss as CachedCrossEncoderMultipleNegativesRankingLoss,

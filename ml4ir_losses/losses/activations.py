@@ -95,8 +95,8 @@ INVERSES = {"sigmoid": sigmoid_logits, "softmax": softmax_logits, "classes": sof
 class MaskedActivation(keras.layers.Layer):  # type: ignore[misc]
     """Final activation of a relevance model, computed in float32 whatever the precision policy.
 
-    The mask travels as `valid`: Keras would attach an argument called `mask` to the output and multiply it into
-    the loss a second time.
+    The mask is passed as `valid`: Keras would attach an argument called `mask` to the output and multiply the loss by
+    it a second time.
     """
 
     def __init__(self, activation: str, **kwargs: Any) -> None:
@@ -108,7 +108,7 @@ class MaskedActivation(keras.layers.Layer):  # type: ignore[misc]
         return ACTIVATIONS[self.activation](logits, valid)
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> None:
-        """No mask leaves this layer."""
+        """None: the output has no mask."""
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "activation": self.activation}

@@ -39,9 +39,9 @@ class RelevanceLossBase(ABC):
     Args:
         loss_key: kept from ml4ir, no effect.
         scoring_type: kept from ml4ir, no effect.
-        min_label: documents whose label is below it are padding; None: none is.
-        mini_batch_size: documents that a cross-encoder scores at a time in training, on TensorFlow; None: all of the
-            batch. Never changes the value; ranking losses accept it, and only cross-encoders read it.
+        min_label: documents whose label is below it are padding; None: no document is padding.
+        mini_batch_size: number of documents that a cross-encoder scores at a time in training, on TensorFlow; None: the
+            whole batch. It never changes the value. Every ranking loss accepts it; only cross-encoders read it.
 
     Raises:
         ValueError: for a parameter that the loss does not have, or a value that it does not allow.
@@ -63,18 +63,22 @@ class RelevanceLossBase(ABC):
         super().__init_subclass__(**kwargs)
         if not hasattr(cls, "function"):
             return
-        taken = signature_of(cls.function).parameters
-        own = {name: p for name, p in taken.items() if p.kind is p.KEYWORD_ONLY and name not in _TENSORS}
-        cls._parameters = {name: p.default for name, p in own.items()}
+        function_parameters = signature_of(cls.function).parameters
+        keywords = {
+            name: p for name, p in function_parameters.items() if p.kind is p.KEYWORD_ONLY and name not in _TENSORS
+        }
+        cls._parameters = {name: p.default for name, p in keywords.items()}
         cls._parameters |= {"min_label": 0.0, **dict.fromkeys(cls.step_parameters), **cls.defaults}
-        kinds = {"min_label": MinLabel, "activation_fn": ActivationFunction | None, **cls.step_parameters}
-        kinds |= {name: p.annotation for name, p in own.items()}
-        takes = [_PARAMETER(name, _PARAMETER.POSITIONAL_OR_KEYWORD, default="") for name in cls._positional()]
-        takes += [
-            _PARAMETER(name, _PARAMETER.KEYWORD_ONLY, default=default, annotation=kinds.get(name, _PARAMETER.empty))
+        annotations = {"min_label": MinLabel, "activation_fn": ActivationFunction | None, **cls.step_parameters}
+        annotations |= {name: p.annotation for name, p in keywords.items()}
+        signature = [_PARAMETER(name, _PARAMETER.POSITIONAL_OR_KEYWORD, default="") for name in cls._positional()]
+        signature += [
+            _PARAMETER(
+                name, _PARAMETER.KEYWORD_ONLY, default=default, annotation=annotations.get(name, _PARAMETER.empty)
+            )
             for name, default in cls._parameters.items()
         ]
-        cls.__signature__ = inspect.Signature(takes)  # type: ignore[attr-defined]
+        cls.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
 
     @classmethod
     def _positional(cls) -> tuple[str, ...]:
@@ -102,13 +106,13 @@ class RelevanceLossBase(ABC):
         params = {name: p.item() if isinstance(p, np.generic) else from_config(p) for name, p in params.items()}
         check_values(type(self), params)
         self.params = {**self._parameters, **params}
-        self.trained_values: dict[str, Callable[[], Tensor]] = {}  # of parameters that a model trains
+        self.trained_values: dict[str, Callable[[], Tensor]] = {}  # the current values of trainable parameters
         if self.params.get("lambda_weight") is not None:
             check_family(self.key, self.params["lambda_weight"], self.lambda_weights)
 
     @property
     def pure_function(self) -> Callable[..., Tensor]:
-        """The function of the values, with the parameters that it was given."""
+        """The pure function that these parameters select."""
         return type(self).function
 
     @property
@@ -120,33 +124,33 @@ class RelevanceLossBase(ABC):
 
     @property
     def min_label(self) -> float | None:
-        """Documents whose label is below it are padding; None: none is."""
+        """Documents whose label is below it are padding; None: no document is padding."""
         limit: float | None = self.params["min_label"]
         return limit
 
     @property
     def seed(self) -> int | None:
-        """The seed of a loss that samples; None: none was given."""
+        """The seed of a loss that samples; None: unseeded."""
         seed: int | None = self.params.get("seed")
         return seed
 
     @property
     def samples(self) -> bool:
-        """True if values differ from call to call: a function of this loss then draws from a seed generator."""
+        """True if the value is random: the Keras loss then draws from a seed generator."""
         return self.stochastic or self.seed is not None
 
     @property
     def memory_size(self) -> int | None:
-        """Rows of earlier batches that a function of this loss keeps; None: none."""
+        """The number of rows of earlier batches that the Keras loss keeps; None: none."""
         return None
 
     @property
     def outputs(self) -> int | None:
-        """Logits of a document: 1 for y_pred [B, N], K for [B, N, K]; None: as many as the model gives."""
+        """Logits per document: 1 for y_pred [B, N], K for [B, N, K]; None: any number."""
         return 1
 
     def rank_scores(self, logits: Tensor) -> Tensor:
-        """Unbounded scores [B, N] by which the documents are ranked; the logits themselves where there is one."""
+        """Unbounded scores [B, N] by which documents are ranked; with one logit per document, the logits themselves."""
         return logits
 
     @property
@@ -178,7 +182,7 @@ class RelevanceLossBase(ABC):
         """
         from ml4ir_losses.losses.keras_loss import RelevanceLoss
 
-        if not isinstance(kwargs.get("name", ""), str):  # a metadata feature that happens to be called so
+        if not isinstance(kwargs.get("name", ""), str):  # a metadata feature called `name`
             del kwargs["name"]
         known = [name for name in inspect.signature(RelevanceLoss).parameters if name != "loss"]
         return RelevanceLoss(self, **{name: value for name, value in kwargs.items() if name in known})
@@ -202,7 +206,7 @@ class RelevanceLossBase(ABC):
         return final_activation
 
     def valid(self, y_true: Tensor, y_pred: Tensor) -> Tensor | None:
-        """The mask that the labels carry, true where label ≥ `min_label` (NaN is padding too); None: all count."""
+        """The mask that the labels imply, true where label ≥ `min_label` (NaN is padding too); None: all are valid."""
         if self.min_label is None:
             return ops.ones_like(y_true, dtype="bool")
         return as_float(y_true) >= self.min_label
@@ -215,9 +219,9 @@ class RelevanceLossBase(ABC):
         mask: Tensor | None = None,
         generator: Any = None,
     ) -> Tensor:
-        """The loss of every row, [B].
+        """Per-query loss values, [B].
 
-        `mask` overrides the mask that the labels carry; a seeded loss draws from `generator`, a
+        `mask` overrides the mask that the labels imply; a seeded loss draws from `generator`, a
         `keras.random.SeedGenerator`, where one is given.
         """
         params = self.arguments
@@ -250,7 +254,7 @@ class RelevanceLossBase(ABC):
             raise UserError(f"{self.key!r} takes labels from {low:g} to {high:g}. Received: {labels[wrong].flat[0]:g}.")
 
     def weight_shape(self, y_true: Shape, y_pred: Shape) -> tuple[int | None, ...]:
-        """The shape of document weights for labels and scores of these shapes: [B, N], or [B] without documents."""
+        """The shape of item weights for these shapes: [B, N], or [B] for rows without documents."""
         return tuple(y_true[:2])
 
     def __repr__(self) -> str:
@@ -259,21 +263,21 @@ class RelevanceLossBase(ABC):
 
 
 class PointwiseLossBase(RelevanceLossBase):
-    """A loss of single documents."""
+    """A loss of the documents one by one."""
 
     loss_type = "pointwise"
     step_parameters: ClassVar[Mapping[str, Any]] = CHUNKS
 
 
 class PairwiseLossBase(RelevanceLossBase):
-    """A loss of document pairs of a query."""
+    """A loss of the pairs of documents of a query."""
 
     loss_type = "pairwise"
     step_parameters: ClassVar[Mapping[str, Any]] = CHUNKS
 
 
 class ListwiseLossBase(RelevanceLossBase):
-    """A loss of a query's whole list."""
+    """A loss of the whole list of documents of a query."""
 
     loss_type = "listwise"
     step_parameters: ClassVar[Mapping[str, Any]] = CHUNKS

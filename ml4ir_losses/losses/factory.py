@@ -34,15 +34,14 @@ class WeightedSum(RelevanceLossBase):
                 raise UserError(f"The weight of loss {key!r} must be a number of at least 0. Received: {weight!r}.")
         self.losses = [(get_loss(spec), float(weight)) for spec, weight in pairs]
         first = self.losses[0][0]
-        limits = {loss.min_label for loss, _ in self.losses}
-        if len(limits) > 1:
-            raise UserError(
-                f"The losses of a weighted sum must have one `min_label`. Received: {sorted(map(str, limits))}."
-            )
+        min_labels = {loss.min_label for loss, _ in self.losses}
+        if len(min_labels) > 1:
+            received = ", ".join(sorted(map(str, min_labels)))
+            raise UserError(f"The losses of a weighted sum must have the same `min_label`. Received: {received}.")
         if len({loss.outputs for loss, _ in self.losses}) > 1:
             received = ", ".join(f"{loss.key} {loss.outputs or 'several'}" for loss, _ in self.losses)
             raise UserError(
-                f"The losses of a weighted sum must take one number of logits per document. Received: {received}."
+                f"The losses of a weighted sum must take the same number of logits per document. Received: {received}."
             )
         for loss, _ in self.losses:
             if loss.memory_size:
@@ -81,16 +80,16 @@ class WeightedSum(RelevanceLossBase):
         generator: Any = None,
     ) -> Tensor:
         def value(loss: RelevanceLossBase) -> Tensor:
-            plain = self.takes_confidence and not loss.takes_confidence and len(y_true.shape) == 3
-            return loss.per_query(y_true[..., 0] if plain else y_true, y_pred, item_weight, mask, generator)
+            labels_only = self.takes_confidence and not loss.takes_confidence and len(y_true.shape) == 3
+            return loss.per_query(y_true[..., 0] if labels_only else y_true, y_pred, item_weight, mask, generator)
 
         values = [weight * value(loss) for loss, weight in self.losses]
         return sum(values[1:], values[0])
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         for loss, _ in self.losses:
-            plain = self.takes_confidence and not loss.takes_confidence
-            loss.check_shapes(y_true[:2] if plain else y_true, y_pred)
+            labels_only = self.takes_confidence and not loss.takes_confidence
+            loss.check_shapes(y_true[:2] if labels_only else y_true, y_pred)
 
     def check_labels(
         self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None

@@ -47,17 +47,17 @@ class Loss(Protocol):
 class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
     """A relevance loss as `fn(y_true, y_pred, sample_weight=None) -> scalar` for `model.compile`.
 
-    Keras reduces the [B] values of the rows. Weights are scalar, [B] or [B, 1] per query (Keras multiplies them
-    in), or [B, N] per document (the loss itself takes them in), or both as `{"query": ..., "item": ...}`; another
-    shape is an error.
+    Keras reduces the per-query values [B]. Weights are scalar, [B] or [B, 1] per query (Keras multiplies the values
+    by them), or [B, N] per document (the loss applies them), or both as `{"query": ..., "item": ...}`; another shape
+    is an error.
 
     Args:
         loss: the loss.
         reduction: `sum_over_batch_size`, `sum` or `none`, as in Keras.
         from_logits: False if y_pred already went through the final activation (sigmoid and softmax only).
-        mask: [B, N], 1 = document, 0 = padding; overrides the padding that the labels carry.
+        mask: [B, N], 1 = document, 0 = padding; overrides the padding that the labels imply.
         positions: [B, N], 1-based ranks at which the documents were shown; the document weights are multiplied by
-            the inverse propensity. As `mask`, a concrete tensor: for direct calls, such a function is not saved.
+            the inverse propensity. Like `mask` it is a concrete tensor for direct calls; such a loss cannot be saved.
         propensity: the examination model, `{"key": "power", "eta": 1.0, "clip": 10}` or a table of probabilities.
 
     Raises:
@@ -89,7 +89,7 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         self.propensity = propensity
         # An attribute, so that a model can track it: on JAX only a tracked generator advances.
         self.seed_generator = keras.random.SeedGenerator(self.loss.seed) if self.loss.samples else None
-        # The same holds of the rows that a loss remembers.
+        # The same holds for the rows that a loss keeps.
         self.memory = RowQueue(self.loss.memory_size) if self.loss.memory_size else None
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
@@ -129,12 +129,12 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
             scores = INVERSES[self.loss.activation](scores)
         mask = target.get("mask")
         mask = None if mask is None else mask > 0
-        given = target["labels"], scores, target.get("item_weight"), mask, self.seed_generator
+        inputs = target["labels"], scores, target.get("item_weight"), mask, self.seed_generator
         if self.memory is None or not self.memory.active:
-            return self.loss.per_query(*given)
+            return self.loss.per_query(*inputs)
         rows = self.loss.to_remember(target["labels"], scores, mask)
         self.memory.prepare(rows[0], scores)
-        values = self.loss.per_query(*given, self.memory.rows())
+        values = self.loss.per_query(*inputs, self.memory.rows())
         self.memory.put(*rows)
         return values
 
@@ -143,7 +143,7 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
             if getattr(self, name) is not None:
                 raise UserError(
                     f"A loss function made with `{name}=` holds a tensor and cannot be saved. "
-                    f"Make it anew with get_loss_fn(), or let RelevanceModel read `{name}` from the data."
+                    f"Make a new one with get_loss_fn(), or let RelevanceModel read `{name}` from the data."
                 )
         return {
             "loss": self.loss.get_config(),
@@ -155,7 +155,7 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The function that `get_config` described."""
+        """The Keras loss that `get_config` described."""
         return cls(**{**config, "loss": LOSSES.create(config["loss"])})
 
     @staticmethod
@@ -176,5 +176,5 @@ def concrete(x: Tensor) -> np.ndarray[Any, Any] | None:
     """The values of an eager tensor; None while a graph is being traced."""
     try:
         return np.asarray(ops.convert_to_numpy(x))
-    except Exception:  # each backend raises an error of its own for a symbolic tensor
+    except Exception:  # each backend raises another error for a symbolic tensor
         return None

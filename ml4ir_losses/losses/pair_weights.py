@@ -1,4 +1,4 @@
-"""What lambda weights and weighting schemes share: how much a pair counts, by where the ranking puts its documents."""
+"""The base of lambda weights and weighting schemes: the weight of a pair from the ranks of its documents."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ml4ir_losses.ops.pairs import pair_differences
 class PairWeight:
     """A weight Λ of the pairs of documents of a ranking.
 
-    A subclass is a frozen dataclass: its fields are its parameters, and their annotations the rules of what they may
-    be. It gives `between`, with which losses need no memory of B·N², or full matrices.
+    A subclass is a frozen dataclass: its fields are its parameters, and their annotations say which values are
+    allowed. It defines `between`, with which losses need no memory of B·N², or returns full matrices.
     """
 
     key: ClassVar[str] = ""
-    decorator: ClassVar[str] = ""  # what gives a class its key
+    decorator: ClassVar[str] = ""  # the decorator that gives a class its key, for messages
     symmetric: ClassVar[bool] = False  # True: `between` is the same for (j, i) as for (i, j), and is called once
 
     def __post_init__(self) -> None:
@@ -32,13 +32,13 @@ class PairWeight:
 
     @property
     def is_elementwise(self) -> bool:
-        """True if the class defines `between`; else it gives full matrices."""
+        """True if the class defines `between`; else it returns full matrices."""
         return type(self).between is not PairWeight.between
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
-        """Λ of pairs, elementwise, from the facts of both documents and a table's entry for the distance of the ranks.
+        """Λ of pairs, elementwise, from the facts of both documents and the table's entry for their distance in rank.
 
-        Which facts these are, and which table, the kind of weight says.
+        The kind of weight defines the facts and the table.
         """
         raise UserError(f"{self.key or type(self).__name__!r} does not weigh pairs.")
 
@@ -66,7 +66,7 @@ class PairWeight:
 def normalised_gain(
     labels: Tensor, mask: Tensor, gain: GainSpec, discount: DiscountSpec, topn: int | None, floor: float = 0.0
 ) -> Tensor:
-    """Gains over the best DCG at `topn`, [B, N], which counts as at least `floor`; 0 in a query that has none."""
+    """Gains over the best DCG at `topn`, [B, N], where a best DCG below `floor` counts as `floor`; 0 without gains."""
     gains = relative_gain(labels, mask, gain)
     best = -ops.sort(-gains, axis=-1)[:, :topn]
     discounts = get_discount(discount)(rank_table(gains)[: None if topn is None else topn])

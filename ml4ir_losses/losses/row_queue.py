@@ -1,4 +1,4 @@
-"""The rows of earlier batches that a loss function keeps."""
+"""A queue of the rows of earlier batches, for losses with a memory."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class RowQueue(keras.layers.Layer):  # type: ignore[misc]
     """The last `size` rows that were put in; a layer, so that a model can track and save them.
 
     Args:
-        size: rows.
+        size: the number of rows to keep.
     """
 
-    active: bool = True  # False, as for an evaluation: the function remembers nothing and takes nothing in
+    active: bool = True  # False, as in evaluation: the loss neither reads nor adds rows
 
     def __init__(self, size: int, **kwargs: Any) -> None:
         super().__init__(**{"name": "memory", **kwargs, "dtype": "float32", "trainable": False})
         self.size = size
 
     def build(self, embeddings_shape: Any) -> None:
-        """Room for the rows of embeddings [B, C, D]."""
+        """Creates the variables for rows of embeddings [B, C, D]."""
 
         def rows(name: str, *shape: int) -> Any:
-            # Of the replicas of a distributed step the first one's rows are kept.
+            # In a distributed step only the rows of the first replica are kept.
             return self.add_weight(
                 (self.size, *shape), "zeros", name=name, trainable=False, aggregation="only_first_replica"
             )
@@ -40,11 +40,11 @@ class RowQueue(keras.layers.Layer):  # type: ignore[misc]
         self.filled = rows("filled")
 
     def rows(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Embeddings [size, C, D], labels [size], and which of the rows are filled, [size]; the newest come last."""
+        """Embeddings [size, C, D], labels [size], and a mask of the filled rows, [size]; the newest row is the last."""
         return ops.convert_to_tensor(self.embeddings), ops.convert_to_tensor(self.labels), self.filled > 0
 
     def prepare(self, embeddings: Tensor, scores: Tensor) -> None:
-        """Makes room at the first batch; `UserError` for one of another shape, or where nothing would be kept."""
+        """Creates the variables at the first batch; `UserError` for another shape, or where no row can be kept."""
         if not self.built:
             self.build(embeddings.shape)
         held = self.embeddings.shape
@@ -53,7 +53,7 @@ class RowQueue(keras.layers.Layer):  # type: ignore[misc]
                 f"A loss with a memory takes batches of one shape, here [B, {', '.join(map(str, held[1:]))}]. "
                 f"Received: {show(embeddings.shape)}."
             )
-        # A compiled JAX step changes nothing but what the model holds.
+        # A compiled JAX step can only update variables that the model tracks.
         if not is_backend("jax"):
             return
         import jax
@@ -66,7 +66,7 @@ class RowQueue(keras.layers.Layer):  # type: ignore[misc]
             )
 
     def put(self, embeddings: Tensor, labels: Tensor, valid: Tensor) -> None:
-        """Puts the rows of a batch behind those that are there, and drops as many of the first."""
+        """Appends the rows of a batch and drops as many of the oldest."""
         for kept, new in ((self.embeddings, embeddings), (self.labels, labels), (self.filled, valid)):
             kept.assign(ops.concatenate([kept, ops.cast(new, kept.dtype)])[-self.size :])
 

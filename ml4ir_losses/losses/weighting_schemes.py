@@ -1,4 +1,4 @@
-"""Weighting schemes of LambdaLoss: how much a pair counts, by the gains and the ranks of its documents."""
+"""Weighting schemes of LambdaLoss: the weight of a pair from the gains and ranks of its documents."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from ml4ir_losses.losses.serialization import from_config
 
 @dataclass(frozen=True)
 class BaseWeightingScheme(PairWeight):
-    """How much every pair of a ranking counts. Subclass it, or give the key of one of those below.
+    """The weight of every pair of a ranking. Subclass it, or give the key of one of those below.
 
     A subclass is a frozen dataclass whose fields are its parameters; `register_weighting_scheme` gives it a key.
-    With `all_pairs` every two documents make a pair, in both directions and with themselves; else those of
-    different labels do, the higher label first.
+    With `all_pairs` all (i, j) count, in both directions and with i = j; else only pairs with y_i > y_j.
     """
 
     decorator: ClassVar[str] = "register_weighting_scheme"
@@ -30,7 +29,7 @@ class BaseWeightingScheme(PairWeight):
     def forward(self, gain: Tensor, discount: Tensor, true_sorted: Tensor) -> Tensor:
         """The weight of every pair, [B, n, n], for documents in the order of their scores.
 
-        A subclass gives either `between`, with which the loss needs no memory of B·n², or this.
+        A subclass defines either `between`, with which the loss needs no memory of B·n², or this.
 
         Args:
             gain: (2^y - 1) over the best DCG, [B, n]; 0 for padding.
@@ -64,7 +63,7 @@ WeightingSchemeSpec = Annotated[
 @register_weighting_scheme("none")
 @dataclass(frozen=True)
 class NoWeightingScheme(BaseWeightingScheme):
-    """Every pair counts the same: RankNet."""
+    """1 for every pair: RankNet."""
 
     symmetric: ClassVar[bool] = True
 
@@ -75,7 +74,7 @@ class NoWeightingScheme(BaseWeightingScheme):
 @register_weighting_scheme("ndcg_loss1")
 @dataclass(frozen=True)
 class NDCGLoss1Scheme(BaseWeightingScheme):
-    """G_i / D(i), over every two documents, in both directions and with themselves."""
+    """G_i / D(i) over all (i, j), in both directions and with i = j."""
 
     all_pairs: ClassVar[bool] = True
 
@@ -97,7 +96,7 @@ class NDCGLoss2Scheme(BaseWeightingScheme):
 @register_weighting_scheme("lambda_rank")
 @dataclass(frozen=True)
 class LambdaRankScheme(BaseWeightingScheme):
-    """|1/D(i) - 1/D(j)|·|G_i - G_j|: what an exchange of the two changes in the NDCG."""
+    """|1/D(i) - 1/D(j)|·|G_i - G_j|: the change of NDCG when the two documents swap places."""
 
     symmetric: ClassVar[bool] = True
 

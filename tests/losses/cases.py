@@ -1,4 +1,4 @@
-"""What the suite knows of every key: its oracle, the parameters to try, and the properties that hold.
+"""The row of every key: its oracle, the parameters to test, and the properties that hold.
 
 A key of the registry that no family describes fails the suite (`case_of`), so a new loss brings its row.
 """
@@ -56,7 +56,7 @@ KEYS = [entry.key for entry in LOSSES if entry.target.__module__.startswith("ml4
 
 
 class Batch(NamedTuple):
-    """Float64 arrays: labels, scores, mask and weight in the shapes that the layout of the loss says."""
+    """Float64 arrays: labels, scores, mask and weight in the shapes of the loss's layout."""
 
     labels: Any
     scores: Any
@@ -71,7 +71,7 @@ def case_of(key: str) -> Case:
 
 
 def get_loss(spec: Any, **params: Any) -> RelevanceLossBase:
-    """The loss, of a key also without the parameters that it requires: those of its case stand in."""
+    """The loss; for a key, missing required parameters come from its case."""
     known = isinstance(spec, str) and spec in LOSSES and LOSSES[spec].key in CASES
     required = CASES[LOSSES[spec].key].required if known else {}
     return factory.get_loss(spec, **{**required, **params})
@@ -135,17 +135,17 @@ def make_batch(key: str, seed: int = 0, rows: int = 7, size: int = 6, padded: bo
 
 
 def keras_batch(key: str, rows: int = 7, size: int = 6) -> Batch:
-    """A random batch of float32 as a Keras model meets it: what is padding, the labels say or nothing does."""
+    """A random float32 batch for a Keras model: padding only where labels can mark it."""
     return float32(make_batch(key, rows=rows, size=size, padded=case_of(key).marked))
 
 
 def fill(x: Any, mask: Any, filler: Any) -> Any:
-    """The array with other numbers wherever the mask is false."""
+    """The array with other numbers where the mask is false."""
     return np.where(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x, filler)
 
 
 def pure(loss: RelevanceLossBase | str, batch: Batch, weighted: bool = True, /, **params: Any) -> Callable[[Any], Any]:
-    """scores -> row values by the pure function of the loss, labels, mask and weights being those of the batch."""
+    """scores -> per-row values of the loss, for the labels, mask and weights of the batch."""
     loss = get_loss(loss, **params) if isinstance(loss, str) else loss
     weight = batch.weight if weighted and case_of(loss.key).layout != "columns" else None
     call, both = compiled(loss) if BACKEND == "jax" else (loss.per_query, None)
@@ -162,7 +162,7 @@ _COMPILED: dict[Any, Any] = {}
 
 
 def compiled(loss: RelevanceLossBase) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """On JAX, `per_query` alone and with its gradient by the scores, each compiled once for every loss and shape.
+    """On JAX, `per_query` without and with its gradient by the scores, each compiled once for every loss and shape.
 
     Operation by operation takes ten times as long. A loss that samples has its gradient taken inside, which JAX cannot
     differentiate from outside a compiled function.
@@ -182,7 +182,7 @@ def compiled(loss: RelevanceLossBase) -> tuple[Callable[..., Any], Callable[...,
 
 
 def oracle(key: str, batch: Batch, scores: Any = None, weighted: bool = True, **params: Any) -> Any:
-    """The rows' values by the oracle of the key."""
+    """Per-row values by the oracle of the key."""
     case = case_of(key)
     weight = batch.weight if weighted and case.layout != "columns" else None
     return np.array(
@@ -192,18 +192,18 @@ def oracle(key: str, batch: Batch, scores: Any = None, weighted: bool = True, **
     )
 
 
-def rows_alone(key: str, params: Mapping[str, Any] = MappingProxyType({})) -> bool:
-    """True if a row is worth the same in every batch."""
+def rows_are_independent(key: str, params: Mapping[str, Any] = MappingProxyType({})) -> bool:
+    """True if the value of a row does not depend on the other rows of the batch."""
     case = case_of(key)
     return case.layout != "embeddings" and not case.pooled and params.get("normalization") != "batch"
 
 
 def oracle_slopes(key: str, batch: Batch, step: float = 1e-5, **params: Any) -> Any:
-    """d Σ oracle / d scores by central differences; what has no gradient is held."""
+    """d Σ oracle / d scores by central differences, with the parts without gradient held constant."""
     case = case_of(key)
     held = {"held": batch.scores} if case.held else {}
     return central_differences(
-        lambda s: oracle(key, batch, s, **params, **held), batch.scores, step, rows_alone(key, params)
+        lambda s: oracle(key, batch, s, **params, **held), batch.scores, step, rows_are_independent(key, params)
     )
 
 

@@ -8,7 +8,7 @@ from losses.cases import case_of, keras_batch
 
 @keras.saving.register_keras_serializable("ml4ir_losses_tests")
 class Scores(keras.layers.Layer):
-    """[B, N, 1] -> [B, N]; a mask travels through it."""
+    """[B, N, 1] -> [B, N]; it passes a mask on."""
 
     supports_masking = True
 
@@ -39,7 +39,7 @@ def start():
 
 
 def model_and_data(key, rows=7, size=6):
-    """A model for the loss, and (x, labels, the batch that the labels are of)."""
+    """A model for the loss, its inputs, and the batch of the labels."""
     batch = keras_batch(key, rows, size)
     rng = np.random.default_rng(8)
     case = case_of(key)

@@ -15,7 +15,7 @@ def values(tensor):
 
 
 def compiled_on_jax(function):
-    """The function, on JAX compiled: operation by operation it takes ten times as long, for every shape."""
+    """The function, compiled on JAX, where running operation by operation takes ten times as long for every shape."""
     if BACKEND != "jax":
         return function
     import jax
@@ -29,7 +29,7 @@ def gradient(function, x):
 
 
 def value_and_gradient(function, x):
-    """function(x) and d Σ function(x) / dx; on JAX by what a function brings to give both in one (`cases.pure`)."""
+    """function(x) and d Σ function(x) / dx; on JAX by `function.both`, if it exists (`cases.pure`)."""
     if BACKEND == "jax":
         both = getattr(function, "both", partial(with_slopes, function))
         return tuple(map(values, both(ops.convert_to_tensor(x))))
@@ -49,18 +49,18 @@ def value_and_gradient(function, x):
 
 
 def with_slopes(function, x):
-    """Both on JAX, also while it traces."""
+    """function(x) and its gradient on JAX, also while tracing."""
     import jax
 
     value, pull_back = jax.vjp(function, x)
     return value, pull_back(ops.ones_like(value))[0]
 
 
-def central_differences(function, x, step=1e-5, alone=False):
-    """d Σ function(x) / dx of a function on NumPy arrays; of one of rows that are worth the same `alone`, in less."""
-    if alone:
+def central_differences(function, x, step=1e-5, independent=False):
+    """d Σ function(x) / dx on NumPy arrays; with `independent` rows, one step moves all rows at once."""
+    if independent:
         slopes = np.zeros_like(x)
-        for place in np.ndindex(x.shape[1:]):  # of all rows at once
+        for place in np.ndindex(x.shape[1:]):  # all rows at once
             nudge = np.zeros_like(x)
             nudge[:, *place] = step
             slopes[:, *place] = (function(x + nudge) - function(x - nudge)) / (2 * step)

@@ -1,4 +1,4 @@
-"""On JAX every loss is compiled once for every shape: operation by operation it takes ten times as long."""
+"""On JAX every loss is compiled once for every shape: running operation by operation takes ten times as long."""
 
 from functools import partial
 from typing import Any
@@ -24,7 +24,7 @@ def compiled_once(key: Any, function: Any) -> Any:
 def per_query(
     self: Any, y_true: Any, y_pred: Any, item_weight: Any = None, mask: Any = None, generator: Any = None
 ) -> Any:
-    if self.samples:  # draws anew at each call
+    if self.samples:  # draws new values at every call
         return _PLAIN(self, y_true, y_pred, item_weight, mask, generator)
     return compiled_once((type(self), repr(self)), partial(_PLAIN, self))(y_true, y_pred, item_weight, mask)
 
@@ -42,7 +42,7 @@ def call(self: Any, target: Any, prediction: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def compiled(monkeypatch: Any) -> None:
-    """Of the losses that draw no samples."""
+    """Compiles the losses that draw no samples."""
     if BACKEND == "jax":
         monkeypatch.setattr(RelevanceLossBase, "per_query", per_query)
         monkeypatch.setattr(RelevanceLoss, "call", call)

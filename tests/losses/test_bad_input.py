@@ -1,4 +1,4 @@
-"""What no loss takes: every refusal is one line that names the argument, what came and what is allowed.
+"""Bad input: every error message is one line with the argument, the received value and what is allowed.
 
 Weights, masks, reductions and propensities of a wrong kind are in `test_loss_fn.py`, unknown keys in
 `test_registry.py`.
@@ -20,7 +20,7 @@ NAN, INFINITE = float("nan"), float("inf")
 
 
 class Bad(NamedTuple):
-    """What the message says is allowed, and values that are not."""
+    """The words of the message, and values that are refused."""
 
     allowed: str
     values: tuple
@@ -119,7 +119,7 @@ def refused(make, *pieces):
 
 
 def each_parameter_of(what):
-    """Over every key and each of its parameters whose name fits."""
+    """Parametrizes over every key and its parameters whose names fit."""
     rows = [(key, name) for key in KEYS for name in get_loss(key).params if what(name)]
     return pytest.mark.parametrize(("key", "name"), rows, ids=["-".join(row) for row in rows])
 
@@ -158,7 +158,7 @@ class TestParameters:
 
 
 class TestSpecs:
-    """Lambda weights and weighting schemes, in every loss that takes them and alone."""
+    """Lambda weights and weighting schemes, in every loss that takes them and by themselves."""
 
     @each_parameter_of(lambda name: name in SPECS)
     def test_unknown_spec_is_refused(self, key, name):
@@ -241,7 +241,7 @@ class TestShapes:
         for y_true, y_pred in WRONG_SHAPES[case.layout](case.width or case.dims or 6, case.outputs or case.columns):
             message = refused(lambda t=y_true, p=y_pred: fn(np.ones(t), np.ones(p)), repr(key), "y_pred", "[B")
             assert any(f"y_pred {shape}" in message for shape in (y_pred, list(y_pred))), message
-            if "num_negatives=" not in message:  # there the widths of y_pred alone are wrong
+            if "num_negatives=" not in message:  # that message is about the width of y_pred
                 assert any(f"y_true {shape}" in message for shape in (y_true, list(y_true))), message
 
     @each_loss(elsewhere="key")

@@ -20,7 +20,7 @@ def scores_of(rows, columns, seed=0):
 
 
 def lists(scores, columns):
-    """A row per query: own positive, everybody else's candidates, own hard negatives."""
+    """One row per query: its positive, the candidates of all other queries, its hard negatives."""
     rows = len(scores)
     for i, row in enumerate(scores):
         own = [c * rows + i for c in range(columns)]
@@ -58,10 +58,10 @@ GOLDEN = [
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: f"{case['id']}-{KEY}")
 def test_golden_values_and_gradients(case):
-    """sentence-transformers' own run, by the columns that it selected."""
+    """A run of sentence-transformers, with the columns that it drew."""
     scores, selected = np.array(case["inputs"]["scores"]), np.array(case["inputs"]["selected_columns"])
     params = {name: value for name, value in case["params"].items() if name in ("scale", "activation_fn")}
-    params["scale"] = params.get("scale", 10.0) or 1.0  # there 0 is no scaling
+    params["scale"] = params.get("scale", 10.0) or 1.0  # in sentence-transformers 0 means no scaling
     chosen = np.take_along_axis(scores, selected, axis=1)
     loss = get_loss(KEY, num_negatives=max(1, chosen.shape[1] - 1), **params)
 
@@ -81,7 +81,7 @@ def test_golden_values_and_gradients(case):
 
 
 def test_negatives_are_drawn_from_allowed_pairs_without_replacement():
-    """Every drawn logit adds exp(2^j): the value says which were drawn."""
+    """Every drawn logit adds exp(2^j), so that the value shows which were drawn."""
     rows, columns, count = 3, 2, 2
     scores = np.tile(np.log(2.0 ** np.arange(rows * columns)), (rows, 1))
     fn = get_loss(KEY, num_negatives=count, seed=1, **PLAIN).get_loss_fn(reduction="none")
@@ -183,7 +183,7 @@ def test_unknown_sizes_and_xla_equal_eager():
 
 
 def test_gradient_of_drawn_negatives():
-    """A row's slopes add to 0, and candidates that were not drawn have none."""
+    """The gradient of a row sums to 0, and is 0 for candidates that were not drawn."""
     scores = scores_of(6, 2)
     loss = get_loss(KEY, num_negatives=3, seed=5, **PLAIN)
     slopes = gradient(lambda s: loss.per_query(np.zeros(6), s), scores)

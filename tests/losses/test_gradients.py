@@ -1,4 +1,4 @@
-"""Gradients at any labels, scores, padding and weights; `test_oracle.py` has the fixed ones, of every variant."""
+"""Gradients for generated labels, scores, padding and weights; `test_oracle.py` has fixed batches for every variant."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,14 +28,14 @@ def batches(draw, key, rows=3):
 
 
 @each_loss(lambda case: case.smooth)
-@settings(max_examples=2 if BACKEND == "jax" else 3)  # JAX compiles anew for every variant
+@settings(max_examples=2 if BACKEND == "jax" else 3)  # JAX compiles every variant
 @given(data=st.data())
 def test_values_and_gradients_of_random_batches_match_the_oracle(key, data):
-    """d Σ loss / d scores by central differences of the float64 oracle; what has no gradient is held."""
+    """d Σ loss / d scores by central differences of the float64 oracle; parts without gradient are held constant."""
     batch = data.draw(batches(key))
     params = data.draw(st.sampled_from(case_of(key).variants))
     value, gradient = value_and_gradient(pure(key, batch, **params), batch.scores)
     assert_close(value, oracle(key, batch, **params))
-    # a small step: NeuralSort has kinks of |x| at ties, which bend the difference quotient by as much
+    # a small step: NeuralSort has kinks of |x| at ties, which change the difference quotient by that much
     slopes = oracle_slopes(key, batch, 1e-7, **params)
     assert_close(gradient, slopes, double=1e-6, single=2e-4)

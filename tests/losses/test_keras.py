@@ -28,7 +28,7 @@ def test_fit_evaluate_save_and_reload(key, tmp_path):
     before = model.evaluate(**data)
     assert before == pytest.approx(oracle_mean(key, batch, outputs(model, x)), rel=1e-4)
 
-    history = model.fit(**data, epochs=4, shuffle=False).history["loss"]  # known noise is known by row
+    history = model.fit(**data, epochs=4, shuffle=False).history["loss"]  # the fixed noise depends on the row
     after = model.evaluate(**data)
     assert history[0] == pytest.approx(before, rel=1e-4)
     assert after < before
@@ -44,7 +44,7 @@ def test_fit_evaluate_save_and_reload(key, tmp_path):
 @pytest.mark.usefixtures("eager_steps")
 @each_loss(quick="layout")
 def test_fit_takes_weights_of_every_shape(key):
-    """Weights pass through `fit` in every documented shape, and train as the oracle says."""
+    """`fit` takes weights of every documented shape, and trains on the loss of the oracle."""
     rng = np.random.default_rng(2)
     per_query = rng.uniform(0.5, 2, 7).astype("float32")
     forms = [(per_query, per_query, None), (per_query[:, None], per_query, None)]
@@ -62,7 +62,7 @@ def test_fit_takes_weights_of_every_shape(key):
 
 @pytest.mark.backend("tensorflow")
 def test_weights_of_another_rank_need_a_new_compile():
-    """TensorFlow then traces with a rank it does not know, in which [B] and [B, N] cannot be distinguished."""
+    """TensorFlow then traces with an unknown rank, for which [B] and [B, N] cannot be distinguished."""
     model, x, batch = model_and_data("list_mle")
     model.compile("sgd", loss=get_loss("list_mle").get_loss_fn())
     model.evaluate(x, batch.labels, sample_weight=np.ones(7), batch_size=7, verbose=0)
@@ -71,7 +71,7 @@ def test_weights_of_another_rank_need_a_new_compile():
 
 
 def test_one_step_of_fit_follows_the_oracle_gradient():
-    """One SGD step with document weights and padding lands where the oracle's gradient points."""
+    """One SGD step with document weights and padding moves the weights by the oracle's gradient."""
     key = "pairwise_logistic"
     model, x, batch = model_and_data(key)
     kernel, bias = (values(w) for w in model.get_weights())
@@ -89,7 +89,7 @@ def test_one_step_of_fit_follows_the_oracle_gradient():
 @pytest.mark.parametrize("size", [5, 7], ids=["B7N5", "B7N7"])
 @pytest.mark.parametrize("eager", [True, False])
 def test_keras_mask_on_the_output_does_not_change_the_loss(size, eager):
-    """Keras would multiply it into the [B] values: an error for B ≠ N, silently wrong for B = N."""
+    """Keras would multiply the values [B] by it: an error for B ≠ N, silently wrong for B = N."""
     key = "softmax_cross_entropy"
     batch = float32(make_batch(key, size=size))
     words = np.random.default_rng(3).integers(0, 4, (7, size))  # 0 is masked
@@ -137,7 +137,7 @@ def test_xla_equals_eager(key, params):
     scores = np.where(np.abs(batch.scores) < 0.5, np.float32(-0.0), batch.scores)
     labels = batch.labels.copy()
     some = labels[..., ::2]
-    some[some == 0] = -0.0  # ties with the zeros beside it
+    some[some == 0] = -0.0  # ties with 0.0
     fn = get_loss(key, **params).get_loss_fn()
     weight = batch.weight if case_of(key).documents else None
 
@@ -166,7 +166,7 @@ def test_fit_with_jit_compile_matches_the_oracle(key):
 @pytest.mark.backend("tensorflow")
 @each_loss(quick="family")
 def test_graph_of_unknown_sizes_matches_the_oracle(key):
-    """A graph whose B and N are known only when it runs."""
+    """A graph whose B and N are unknown until run time."""
     import tensorflow as tf
 
     fn = get_loss(key).get_loss_fn()

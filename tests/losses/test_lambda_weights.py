@@ -1,4 +1,4 @@
-"""Lambda weights without a loss, against the oracles by which `test_oracle.py` knows them within one."""
+"""Lambda weights by themselves, against the oracles that `test_oracle.py` uses for losses with them."""
 
 import itertools
 import math
@@ -27,8 +27,8 @@ def half_life(rank):
 
 
 @pytest.fixture(autouse=True)
-def known_functions(monkeypatch):
-    """The oracles know the same functions, by name."""
+def functions_in_oracles(monkeypatch):
+    """Adds the user-defined functions to the tables of the oracles."""
     monkeypatch.setitem(lambdas.GAINS, cube, lambda y: y**3)
     monkeypatch.setitem(lambdas.DISCOUNTS, half_life, lambda r: 2 ** (-r / 2))
     monkeypatch.setitem(lambdas.DISCOUNTS, "inverse_log1p", lambda r: 1 / math.log(1 + r))
@@ -36,7 +36,7 @@ def known_functions(monkeypatch):
 
 
 def ranked(seed=0, rows=7, size=6, padded=True):
-    """Labels, 1-based ranks and mask as tensors, and the batch that they are of."""
+    """Labels, 1-based ranks and mask as tensors, and their batch."""
     batch = make_batch("pairwise_logistic", seed, rows, size, padded)
     labels = np.where(batch.mask, batch.labels, 0.0)
     mask = ops.convert_to_tensor(batch.mask)
@@ -44,18 +44,18 @@ def ranked(seed=0, rows=7, size=6, padded=True):
 
 
 def each_query(batch):
-    """Row, places, labels and ranks of the real documents of every query."""
-    for b, real in enumerate(batch.mask):
-        places = np.flatnonzero(real)
+    """Row, places, labels and ranks of the valid documents of every query."""
+    for b, valid in enumerate(batch.mask):
+        places = np.flatnonzero(valid)
         yield b, places, batch.labels[b, places].tolist(), lambdas.ranks_of(batch.scores[b, places].tolist())
 
 
-def pair_matrix(batch, of_pair):
-    """[B, N, N] of a function (labels, ranks, i, j) over the pairs of two documents; 0 elsewhere."""
+def pair_matrix(batch, pair_value):
+    """[B, N, N] of a function (labels, ranks, i, j) over all pairs of documents; 0 elsewhere."""
     expected = np.zeros((*batch.mask.shape, batch.mask.shape[1]))
     for b, places, labels, at in each_query(batch):
         for i, j in itertools.permutations(range(len(places)), 2):
-            expected[b, places[i], places[j]] = of_pair(labels, at, i, j)
+            expected[b, places[i], places[j]] = pair_value(labels, at, i, j)
     return expected
 
 
@@ -71,8 +71,8 @@ def hits(shown, topn):
     return sum(y >= 1 for y in shown[:topn])
 
 
-def change_of(metric, topn):
-    """What the metric of a list changes when two of its documents change places."""
+def change_by_swap(metric, topn):
+    """The change of a metric when two documents of a list swap places."""
 
     def change(labels, at, i, j):
         shown = [labels[at.index(r)] for r in range(1, len(at) + 1)]
@@ -84,14 +84,14 @@ def change_of(metric, topn):
     return change
 
 
-OWN = {"gain": cube, "discount": half_life}
-SMOOTH = [{"smooth_fraction": 0.3}, {"smooth_fraction": 1.0, "topn": 2}, {"smooth_fraction": 0.3, "topn": 3, **OWN}]
+CUSTOM = {"gain": cube, "discount": half_life}
+SMOOTH = [{"smooth_fraction": 0.3}, {"smooth_fraction": 1.0, "topn": 2}, {"smooth_fraction": 0.3, "topn": 3, **CUSTOM}]
 PARAMS = [
-    *[{}, {"topn": 1}, {"topn": 3}, {"topn": 100}, {"normalized": True}, {"normalized": False, "topn": 2}, OWN],
+    *[{}, {"topn": 1}, {"topn": 3}, {"topn": 100}, {"normalized": True}, {"normalized": False, "topn": 2}, CUSTOM],
     *[{"discount": name} for name in ("inverse", "inverse_log1p", "identity")],
     {"gain": "identity", "discount": "log2_inverse", "normalized": True, "topn": 4},
 ]
-# How shapes are broadcast is the same on every backend, and JAX compiles every operation for each.
+# Broadcasting is the same on every backend, and JAX compiles every operation for each shape.
 SHAPES = [(7, 6), (6, 6), (3, 1), (2, 9)]
 QUICK = SHAPES[: 1 if BACKEND == "jax" else None]
 PAIR_SPECS = [
@@ -102,17 +102,17 @@ PAIR_SPECS = [
 ]
 
 
-def name_of(spec):
+def spec_id(spec):
     values = spec.values() if isinstance(spec, dict) else [spec]
     return "-".join(str(getattr(value, "__name__", value)) for value in values)
 
 
 class TestPairs:
-    @pytest.mark.parametrize("spec", PAIR_SPECS, ids=name_of)
+    @pytest.mark.parametrize("spec", PAIR_SPECS, ids=spec_id)
     @pytest.mark.parametrize("shape", slow_except(SHAPES, *QUICK), ids=str)
     def test_pair_weights_match_the_oracle(self, spec, shape):
-        given, batch = ranked(SHAPES.index(shape), *shape)
-        actual = values(get_lambda_weight(spec).pair_weights(*given))
+        tensors, batch = ranked(SHAPES.index(shape), *shape)
+        actual = values(get_lambda_weight(spec).pair_weights(*tensors))
         expected = pair_matrix(batch, lambda *pair: lambdas.pair_weight(spec, *pair))
         assert_close(actual, expected)
         np.testing.assert_array_equal(actual, actual.transpose(0, 2, 1))
@@ -121,40 +121,40 @@ class TestPairs:
 
     @pytest.mark.parametrize("topn", [None, 1, 3])
     def test_ndcg_weight_is_the_change_by_a_swap(self, topn):
-        """|ΔNDCG| of really swapping the two documents."""
-        given, batch = ranked()
+        """|ΔNDCG|, computed by swapping the two documents."""
+        tensors, batch = ranked()
         weight = get_lambda_weight({"key": "ndcg", "smooth_fraction": 1.0, "topn": topn})
-        assert_close(values(weight.pair_weights(*given)), pair_matrix(batch, change_of(ndcg, topn)))
+        assert_close(values(weight.pair_weights(*tensors)), pair_matrix(batch, change_by_swap(ndcg, topn)))
 
     @pytest.mark.parametrize("topn", [1, 3, 6])
     def test_precision_weight_is_the_change_by_a_swap(self, topn):
-        given, batch = ranked()
+        tensors, batch = ranked()
         weight = get_lambda_weight({"key": "precision", "topn": topn})
-        assert_close(values(weight.pair_weights(*given)), pair_matrix(batch, change_of(hits, topn)))
+        assert_close(values(weight.pair_weights(*tensors)), pair_matrix(batch, change_by_swap(hits, topn)))
 
     def test_lambda_rank_scheme_is_the_ndcg_change_by_a_swap(self):
         _, batch = ranked(padded=False)
         batch = batch._replace(scores=np.tile(np.arange(6.0, 0.0, -1.0), (7, 1)))
         gains = 2.0**batch.labels - 1
         best = [[lambdas.ideal_dcg(row, lambdas.DISCOUNTS["log2_inverse"], None) or 1.0] for row in gains]
-        given = (gains / best, np.log2(np.arange(2.0, 8.0))[None], batch.labels)
-        actual = get_weighting_scheme("lambda_rank").forward(*map(ops.convert_to_tensor, given))
-        assert_close(values(actual), pair_matrix(batch, change_of(ndcg, None)))
+        tensors = (gains / best, np.log2(np.arange(2.0, 8.0))[None], batch.labels)
+        actual = get_weighting_scheme("lambda_rank").forward(*map(ops.convert_to_tensor, tensors))
+        assert_close(values(actual), pair_matrix(batch, change_by_swap(ndcg, None)))
 
-    @pytest.mark.parametrize("params", [{}, {"topn": 2}, {"topn": 1, "normalized": True}, OWN], ids=name_of)
-    def test_yeti_weights_adjacent_ranks_only(self, params):
-        given, batch = ranked(padded=False)
+    @pytest.mark.parametrize("params", [{}, {"topn": 2}, {"topn": 1, "normalized": True}, CUSTOM], ids=spec_id)
+    def test_yeti_weight_of_adjacent_ranks_matches_the_oracle(self, params):
+        tensors, batch = ranked(padded=False)
         spec = {"key": "yeti_dcg", **params}
         weight = get_lambda_weight(spec)
-        order = np.argsort(values(given[1]), axis=1)
-        gains = values(weight.gains(given[0], given[2]))
+        order = np.argsort(values(tensors[1]), axis=1)
+        gains = values(weight.gains(tensors[0], tensors[2]))
         actual = values(weight.neighbour_weights(ops.convert_to_tensor(np.take_along_axis(gains, order, axis=1))))
         for b, _, labels, at in each_query(batch):
             pairs = zip(order[b], order[b, 1:], strict=False)
             assert_close(actual[b], [lambdas.pair_weight(spec, labels, at, i, j) for i, j in pairs])
 
-    def test_yeti_loss_uses_the_same_adjacent_pairs(self):
-        """A subclass takes the way over all pairs."""
+    def test_yeti_loss_over_adjacent_ranks_equals_the_loss_over_all_pairs(self):
+        """A subclass of `YetiDCGLambdaWeight` is computed over all pairs."""
 
         class Same(YetiDCGLambdaWeight):
             pass
@@ -170,17 +170,17 @@ class TestPairs:
 class TestDocuments:
     @pytest.mark.parametrize("spec", ["dcg", "ndcg", {"key": "ndcg", "topn": 2}, {"key": "dcg", "topn": 2}], ids=str)
     def test_document_weights_match_the_oracle(self, spec):
-        given, batch = ranked()
+        tensors, batch = ranked()
         expected = np.zeros(batch.mask.shape)
         for b, places, labels, at in each_query(batch):
             expected[b, places] = listwise.document_weights(spec, labels, at)
-        assert_close(values(get_lambda_weight(spec).document_weights(*given)), expected)
+        assert_close(values(get_lambda_weight(spec).document_weights(*tensors)), expected)
 
     @pytest.mark.parametrize("normalized", [True, False])
-    def test_python_functions_as_gain_and_discount(self, normalized):
-        given, batch = ranked()
-        weight = get_lambda_weight({"key": "dcg", "normalized": normalized, "topn": 2, **OWN})
-        actual = values(weight.document_weights(*given))
+    def test_python_gain_and_discount_match_the_formula(self, normalized):
+        tensors, batch = ranked()
+        weight = get_lambda_weight({"key": "dcg", "normalized": normalized, "topn": 2, **CUSTOM})
+        actual = values(weight.document_weights(*tensors))
         for b, places, labels, at in each_query(batch):
             gains = [y**3 for y in labels]
             best = (lambdas.ideal_dcg(gains, lambda r: 2 ** (-r / 2), 2) if normalized else 0) or 1
@@ -197,7 +197,7 @@ class TestPositions:
             "p_list_mle",
             *[{"key": "p_list_mle", "rank_discount_fn": d} for d in ("inverse", "identity", half_life)],
         ],
-        ids=name_of,
+        ids=spec_id,
     )
     @pytest.mark.parametrize("tabled", [True, False])
     def test_position_weights_match_the_oracle(self, spec, tabled):
@@ -218,12 +218,12 @@ class TestPositions:
         assert np.isfinite(weights).all()
 
 
-@pytest.mark.parametrize("spec", [{"key": e.key} for e in LAMBDA_WEIGHTS], ids=name_of)
-def test_unsupported_weights_raise(spec):
+@pytest.mark.parametrize("spec", [{"key": e.key} for e in LAMBDA_WEIGHTS], ids=spec_id)
+def test_weights_of_another_family_are_refused(spec):
     spec |= {"precision": {"topn": 1}, "list_mle": {"discount": "inverse"}}.get(spec["key"], {})
-    weight, (given, _) = get_lambda_weight(spec), ranked()
+    weight, (tensors, _) = get_lambda_weight(spec), ranked()
     unfit = {"pair": ["document", "position"], "dcg": ["position"], "position": ["pair", "document"]}[weight.family]
     for what in unfit:
         method = getattr(weight, f"{what}_weights")
         with pytest.raises(UserError, match=f"'{weight.key}' does not weigh {what}s"):
-            method(*given[: 2 if what == "position" else 3])
+            method(*tensors[: 2 if what == "position" else 3])

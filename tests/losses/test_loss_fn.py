@@ -1,4 +1,4 @@
-"""`get_loss_fn`: reductions, weights, masks, positions and logits, against values worked by hand."""
+"""`get_loss_fn`: reductions, weights, masks, positions and logits, against values computed by hand."""
 
 import math
 
@@ -62,7 +62,7 @@ class TestWeights:
 
     @pytest.mark.parametrize("shape", [(2,), (2, 1)])
     def test_query_weights_do_not_land_on_documents(self, shape):
-        """B = N: a weight [B] must not land on the columns."""
+        """B = N: a weight [B] must not be broadcast over the columns."""
         weight = np.array([5.0, 1.0]).reshape(shape)
         actual = values(pairwise(reduction="none")(LABELS, SCORES, weight))
         np.testing.assert_allclose(actual, [5 * FIRST, SECOND], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Seeds, configs and weighted sums: what a loss object keeps, and what comes back from a file."""
+"""Seeds, configs and weighted sums of loss objects."""
 
 import json
 import math
@@ -22,11 +22,11 @@ SCORES = np.array([[1.0, 0.0], [2.0, 0.0]], dtype="float32")
 
 
 class TestSeeds:
-    """All labels tie: every order of the documents is as good, and has another value."""
+    """All labels tie: every order of the documents is ideal, and the value depends on which is drawn."""
 
     LABELS, SCORES = np.ones((4, 3), dtype="float32"), np.tile(np.array([0.0, 1.0, 3.0], dtype="float32"), (4, 1))
 
-    def sequence(self, fn, calls=6 if BACKEND != "jax" else 3):  # eager there, and slow
+    def sequence(self, fn, calls=6 if BACKEND != "jax" else 3):  # eager on JAX, and slow
         return [values(fn(self.LABELS, self.SCORES)).tolist() for _ in range(calls)]
 
     def fn(self, **params):
@@ -75,8 +75,8 @@ class TestSeeds:
         with pytest.raises(UserError, match="seed"):
             get_loss("list_mle", seed=seed)
 
-    def test_every_step_of_fit_draws_anew(self, tmp_path):
-        """Every step draws anew; on JAX because the model tracks the generator."""
+    def test_every_step_of_fit_draws_new_values(self, tmp_path):
+        """On JAX because the model tracks the generator."""
         model, x, _ = model_and_data("list_mle", rows=4, size=3)
         fn = get_loss("list_mle", seed=7).get_loss_fn()
         model.loss_seed = fn.seed_generator

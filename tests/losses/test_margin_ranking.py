@@ -1,4 +1,4 @@
-"""Margin losses: the forms of their inputs, the documented API of prob-margin, and what confidences do."""
+"""Margin losses: input forms, the documented API of prob-margin, and the effect of confidences."""
 
 import keras
 import numpy as np
@@ -240,7 +240,7 @@ class TestConfidences:
         assert float(fn(packed, batch.scores, batch.weight)) == pytest.approx(np.mean(expected), rel=1e-5)
 
     def test_list_of_two_equals_a_pair(self):
-        """[M, 3] with [M, 2], and the same pairs as lists: the same values."""
+        """[M, 3] with [M, 2] gives the values of the same pairs as lists."""
         y, s = pairs()
         y[:, 0] = 1
         lists = np.stack([np.tile([1.0, 0.0], (6, 1)), y[:, 1:]], axis=-1)
@@ -269,11 +269,11 @@ class TestConfidences:
 
 
 def click_pairs(count, rng, noise):
-    """(query, positive, negative [count, 3] each, confidence): clicks follow a hidden map, but for a flipped share."""
-    hidden = np.array([[1.0, 0.5, 0.0], [-0.5, 1.0, 0.0], [0.0, 0.0, 0.0]])  # the third feature only sounds right
+    """(query, positive, negative [count, 3] each, confidence): clicks follow a hidden map, some are flipped."""
+    hidden = np.array([[1.0, 0.5, 0.0], [-0.5, 1.0, 0.0], [0.0, 0.0, 0.0]])  # the third feature is misleading
     query, one, other = (rng.normal(size=(count, 3)) for _ in range(3))
     better = ((query @ hidden) * (one - other)).sum(1) > 0
-    # Doubtful clicks are wrong in a systematic way: they follow the third feature of the items.
+    # Clicks of low confidence are wrong systematically: they follow the third feature of the items.
     doubtful = rng.random(count) < noise
     better = np.where(doubtful, one[:, 2] * query[:, 2] > other[:, 2] * query[:, 2], better)
     positive, negative = np.where(better[:, None], one, other), np.where(better[:, None], other, one)
@@ -281,7 +281,7 @@ def click_pairs(count, rng, noise):
 
 
 def trained_accuracy(confidences):
-    """Share of clean pairs in order after a map of the queries was trained on noisy clicks."""
+    """The share of clean pairs in the right order, after training a map of the queries on noisy clicks."""
     rng = np.random.default_rng(5)
     columns, confidence = click_pairs(600, rng, noise=0.6)
     clean, _ = click_pairs(1000, rng, noise=0.0)

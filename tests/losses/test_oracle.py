@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from losses.cases import Batch, case_of, make_batch, oracle, oracle_slopes, pure, rows_alone
+from losses.cases import Batch, case_of, make_batch, oracle, oracle_slopes, pure, rows_are_independent
 from losses.numeric import BACKEND, DOUBLE, assert_close, gradient, value_and_gradient, values
 from selection import each_loss, each_variant
 
@@ -39,7 +39,7 @@ def test_values_match_the_oracle(key, params, weighted):
 @each_variant(quick="key")
 @each_rare_shape
 def test_values_of_square_batches_and_of_single_lists(key, params, rows, weighted):
-    """B = N: a value broadcast along the wrong axis shows only where they differ, or only where they agree."""
+    """B = N: some broadcasts along the wrong axis fail only for B ≠ N, others are wrong only for B = N."""
     for seed in range(3 if rows == 1 else 1):
         check_values(key, params, weighted, rows, seed)
 
@@ -57,20 +57,20 @@ def test_values_and_gradients_match_the_oracle(key, params):
 @each_loss(lambda case: case.smooth and case.layout != "embeddings")
 @pytest.mark.parametrize("size", [6, 64], ids=["N6", "N64"])
 def test_gradients_at_equal_scores_match_the_oracle(key, size):
-    """Where training starts: max(x, 0) and logaddexp(x, x) have one-sided gradients there."""
+    """Training starts here, and max(x, 0) and logaddexp(x, x) have one-sided gradients."""
     batch = make_batch(key, seed=6, rows=2, size=size, padded=False)
     batch = batch._replace(scores=np.zeros_like(batch.scores))
     size = batch.scores.shape[1]
-    # a few documents stand for all: two oracle calls each, of their own row where it is worth the same alone
+    # a few documents are enough: two oracle calls each, of a single row where its value does not depend on others
     slopes = np.zeros_like(batch.scores)
     last = (0,) * (batch.scores.ndim - 2)
     chosen = [(*place, *last) for place in [(0, 0), (0, 3), (0, size // 2), (1, 1), (1, size - 1)]]
-    chosen = chosen[::2] if case_of(key).random else chosen  # samples, and so slow
+    chosen = chosen[::2] if case_of(key).random else chosen  # slow, because it samples
     for place in chosen:
         nudge = np.zeros_like(batch.scores)
         nudge[place] = 1e-5
-        first = 0 if case_of(key).random else place[0]  # noise is known by row
-        some = slice(first, place[0] + 1) if rows_alone(key) else slice(None)
+        first = 0 if case_of(key).random else place[0]  # the fixed noise depends on the row
+        some = slice(first, place[0] + 1) if rows_are_independent(key) else slice(None)
         part, nudge = Batch(*(x[some] for x in batch)), nudge[some]
         held = {"held": part.scores} if case_of(key).held else {}
         up, down = (expected(key, part, part.scores + sign * nudge, True, held) for sign in (1, -1))
@@ -90,18 +90,18 @@ def test_scores_far_apart_give_finite_and_exact_values(key):
         np.round(batch.scores) - 1e4,
         np.round(batch.scores) + 1e4,
     ]
-    if case_of(key).layout == "embeddings":  # long and short ones: about a far point float32 has no angle left
+    if case_of(key).layout == "embeddings":  # long and short ones: far from the origin float32 cannot resolve angles
         far = [np.float32(batch.scores * length).astype("float64") for length in (1e2, 1e-2)]
     parts = [(scores, batch) for scores in far]
-    if rows_alone(key):  # as one batch
+    if rows_are_independent(key):  # as one batch
         parts = [(np.concatenate(far), Batch(*(np.concatenate([x] * len(far)) for x in batch)))]
-    tolerance = 2 * SLOPE if case_of(key).random else SLOPE  # beside scores of 1e4 noise keeps steps of 1e-3
+    tolerance = 2 * SLOPE if case_of(key).random else SLOPE  # noise added to scores of 1e4 has a resolution of 1e-3
     for scores, several in parts:
         function = pure(key, several)
         found = value_and_gradient(function, scores.astype("float32"))
         wanted = expected(key, several, scores, True, {}), gradient(function, scores)
         assert np.isfinite(found[1]).all()
-        for start in range(0, len(scores), len(batch.scores)):  # each beside its own largest number
+        for start in range(0, len(scores), len(batch.scores)):  # each relative to its own largest number
             rows = slice(start, start + len(batch.scores))
             for actual, right, share in zip(found, wanted, (2e-6, tolerance), strict=True):
                 atol = share * max(1.0, np.abs(right[rows]).max())

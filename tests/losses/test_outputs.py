@@ -1,4 +1,4 @@
-"""Pointwise losses with something of their own: single rows, roots, several logits per document."""
+"""Pointwise losses: single rows, roots and several logits per document."""
 
 import math
 
@@ -54,7 +54,7 @@ def test_gradient_of_the_root_is_finite_at_zero_error(normalization):
 
 class TestOrdinal:
     def test_fractional_labels(self):
-        """Label 1.25 of 3 steps: 1, 0.25, 0; without fractions 1, 0, 0."""
+        """Targets of label 1.25 for K = 3: 1, 0.25, 0; without fractions 1, 0, 0."""
         scores = np.array([[[0.0, 1.0, -1.0]]])
         low, high = math.log1p(math.exp(-1)), math.log1p(math.exp(1))
         for fraction, second in ((True, 0.25 * low + 0.75 * high), (False, high)):
@@ -108,7 +108,7 @@ def test_mixture_of_one_equals_softmax_cross_entropy():
 
 
 def test_mixture_gradient_is_that_of_the_likelihood():
-    """With alpha = 1 the gradient is that of -ln Σ_m exp(-L_m): the step that EM promises."""
+    """With alpha = 1 the gradient is that of -ln Σ_m exp(-L_m): an exact EM step."""
     rng = np.random.default_rng(1)
     labels, scores = rng.integers(0, 2, (1, 5)).astype("float64"), rng.normal(size=(1, 5, 3))
     labels[0, 0] = 1.0
@@ -121,7 +121,7 @@ def test_mixture_gradient_is_that_of_the_likelihood():
 
 def test_weighted_sum_needs_members_of_equal_outputs():
     ordinal = {"key": "ordinal", "ordinal_size": 2}
-    with pytest.raises(UserError, match=r"one number of logits per document\. Received: click_em 2, list_mle 1"):
+    with pytest.raises(UserError, match=r"same number of logits per document\. Received: click_em 2, list_mle 1"):
         get_loss({"click_em": 1.0, "list_mle": 1.0})
     both = get_loss({"key": "weighted_sum", "losses": [[ordinal, 1.0], ["click_em", 0.5]]})
     assert both.outputs == 2

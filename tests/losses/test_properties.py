@@ -1,4 +1,4 @@
-"""What holds for every loss, whatever its formula."""
+"""Properties that every loss has, whatever its formula."""
 
 from functools import cache
 
@@ -15,18 +15,18 @@ from selection import each_loss, each_variant, slow_except
 
 
 def with_garbage(x, mask):
-    """The array with all sorts of numbers wherever the mask is false."""
+    """The array with arbitrary numbers where the mask is false."""
     return fill(x, mask, np.resize(np.array([np.nan, -7.0, np.inf, 1e30, -np.inf], x.dtype), x.shape))
 
 
 def both(key, batch, **params):
-    """Row values and gradient."""
+    """Per-row values and their gradient."""
     return value_and_gradient(pure(key, batch, **params), batch.scores)
 
 
 @cache
-def of_random_batch(key):
-    """Row values and gradient of `make_batch(key)`, with which most properties compare."""
+def random_batch_results(key):
+    """Per-row values and gradient of `make_batch(key)`, the reference of most properties."""
     return both(key, make_batch(key))
 
 
@@ -44,7 +44,7 @@ def test_permuted_documents_permute_the_gradient(key):
 def test_permuted_rows_permute_the_gradient(key):
     batch = make_batch(key)
     order = np.random.default_rng(1).permutation(7)
-    value, slopes = of_random_batch(key)
+    value, slopes = random_batch_results(key)
     moved_value, moved_slopes = both(key, type(batch)(*(x[order] for x in batch)))
     assert_close(moved_value, value[order])
     assert_close(moved_slopes, slopes[order])
@@ -55,7 +55,7 @@ def test_padding_is_ignored(key, params):
     batch = make_batch(key)
     value, slopes = both(key, batch, **params)
     dirty = batch._replace(scores=with_garbage(batch.scores, batch.mask), weight=with_garbage(batch.weight, batch.mask))
-    if case_of(key).layout != "classes":  # the mask given, the labels of the padding may be anything
+    if case_of(key).layout != "classes":  # with an explicit mask, labels of padding may be anything
         dirty = dirty._replace(labels=with_garbage(batch.labels, batch.mask))
     dirty_value, dirty_slopes = both(key, dirty, **params)
     np.testing.assert_allclose(dirty_value, value, rtol=1e-6)
@@ -63,10 +63,10 @@ def test_padding_is_ignored(key, params):
     assert (slopes[~batch.mask] == 0).all()
 
 
-@each_loss(lambda case: case.marked and not (case.random and BACKEND == "jax"))  # eager there, and slow
+@each_loss(lambda case: case.marked and not (case.random and BACKEND == "jax"))  # eager on JAX, and slow
 @pytest.mark.parametrize("from_logits", [True, False])
 def test_padding_by_label_is_ignored(key, from_logits):
-    """The same through the Keras loss, where labels alone tell the padding."""
+    """The same for the Keras loss, where only the labels mark padding."""
     loss = get_loss(key)
     if not (from_logits or loss.invertible):
         pytest.skip("its activation cannot be undone")
@@ -132,7 +132,7 @@ def test_weights_of_one_equal_none(key, params):
 @each_loss(lambda case: case.layout != "embeddings")
 def test_shifted_scores_give_the_same_value_where_declared(key):
     batch = make_batch(key)
-    value, _ = of_random_batch(key)
+    value, _ = random_batch_results(key)
     shifts = (np.arange(7.0) * 10).reshape((7,) + (1,) * (batch.scores.ndim - 1))
     moved, _ = both(key, batch._replace(scores=batch.scores + shifts))
     if case_of(key).shift_invariant:
@@ -147,8 +147,8 @@ def test_full_padding_gives_zero_value_and_gradient(key):
     value, slopes = both(key, batch._replace(mask=np.zeros_like(batch.mask)))
     assert (value == 0).all()
     assert (slopes == 0).all()
-    value, _ = of_random_batch(key)
-    assert value[1] == 0  # query 1 is all padding beside others that are not
+    value, _ = random_batch_results(key)
+    assert value[1] == 0  # query 1 is all padding, others are not
 
 
 @each_loss(lambda case: case.layout == "embeddings")
@@ -202,13 +202,13 @@ def test_integer_and_boolean_labels_equal_floats(key):
 
 
 def embeddings_from(case, numbers):
-    """Embeddings of the case's shape made of a few numbers a row."""
+    """Embeddings of the case's shape made of a few numbers per row."""
     shape = (len(numbers), *[number for number in (case.columns, case.layers) if number], case.dims or 4)
     return np.array([np.resize(row, shape[1:]) for row in numbers])
 
 
 def row_labels_from(case, numbers):
-    """Labels of the case's kind made of the numbers -1, 0, 0.25 and 1."""
+    """Labels of the case's kind from the numbers -1, 0, 0.25 and 1."""
     first = numbers[:, 0]
     return {
         "none": lambda: first,
@@ -224,7 +224,7 @@ def row_labels_from(case, numbers):
 finite = st.floats(-1e4, 1e4, width=32)
 
 
-@each_loss(lambda case: not (case.random and BACKEND == "jax"))  # eager there, and slow
+@each_loss(lambda case: not (case.random and BACKEND == "jax"))  # eager on JAX, and slow
 @settings(max_examples=4)
 @given(
     scores=arrays("float32", (12, 5), elements=finite),
@@ -234,7 +234,7 @@ finite = st.floats(-1e4, 1e4, width=32)
 )
 def test_finite_input_gives_finite_gradients(key, scores, labels, weight, variant):
     case = case_of(key)
-    if case.random and variant % 3:  # samples, and so slow
+    if case.random and variant % 3:  # slow, because it samples
         return
     if case.layout == "embeddings":
         scores, labels, weight = embeddings_from(case, scores), row_labels_from(case, labels), weight[:, 0]

@@ -1,4 +1,4 @@
-"""Metrics as losses: their limits, their noise, and user-defined metrics."""
+"""Losses made from metrics: limits, noise and user-defined metrics."""
 
 import inspect
 from functools import partial
@@ -99,7 +99,7 @@ def test_neural_ndcg_draws_only_if_stochastic():
 
 
 def success_at_half(labels, scores, mask=None, *, item_weight=None, rank_fn=None):
-    """A user-defined metric: the share of the relevance above rank 2.5, on a slope."""
+    """A user-defined metric: the share of the relevance above rank 2.5, with a smooth edge."""
     from ml4ir_losses.ops.soft_ranks import exact_ranks
 
     relevant = ops.where(mask, ops.cast(labels, scores.dtype), 0.0)
@@ -109,7 +109,7 @@ def success_at_half(labels, scores, mask=None, *, item_weight=None, rank_fn=None
 
 
 class SuccessLoss(ListwiseLossBase):
-    """The loss of a user-defined metric, on samples."""
+    """A sampled loss of a user-defined metric."""
 
     key = "success"
     function = staticmethod(gumbel(approx(success_at_half, temperature=0.5), sample_size=4))
@@ -151,7 +151,7 @@ def test_neural_sort_gradient_at_ties_is_the_mean_of_both_sides():
 
 
 def test_neural_sort_of_long_lists_is_exact():
-    """The terms of NeuralSort are 1e7 here, and cancel: float32 must see gaps of 0.1 between far scores."""
+    """NeuralSort's terms are 1e7 here and cancel: float32 must resolve gaps of 0.1 between distant scores."""
     rng = np.random.default_rng(0)
     scores = np.repeat(np.round(rng.uniform(-1e4, 1e4, (1, 500))), 2, axis=1)
     scores[:, 1::2] += 0.125

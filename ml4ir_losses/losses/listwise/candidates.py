@@ -1,4 +1,4 @@
-"""Cross-encoder losses over one positive and the candidates that it competes with."""
+"""Cross-encoder losses of a positive among its negatives."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ def cross_encoder_multiple_negatives_ranking(
 ) -> Tensor:
     """Per-query cross entropy of the positive, [B]: see `CrossEncoderMultipleNegativesRankingLoss`.
 
-    Of `labels` only the shape is read. `mask` and `item_weight` are [B], or the mask is [B, width of `scores`].
+    Only the shape of `labels` is read. `mask` and `item_weight` are [B], or the mask is [B, width of `scores`].
     `seed` may also be a `keras.random.SeedGenerator`.
     """
     labels, scores = ops.convert_to_tensor(labels), as_float(scores)
-    listed = already_sampled(labels.shape, scores.shape, num_negatives)
+    is_list = already_sampled(labels.shape, scores.shape, num_negatives)
     rows, width = ops.shape(scores)[0], ops.shape(scores)[1]
-    real = _columns(mask, scores, listed)
-    _, scores, real, _ = clean(scores, scores, real, temperature=temperature / scale)
+    valid = _valid_columns(mask, scores, is_list)
+    _, scores, valid, _ = clean(scores, scores, valid, temperature=temperature / scale)
 
-    if listed:
-        chosen, positive = real, ops.logical_and(real, ops.arange(width)[None, :] == 0)
+    if is_list:
+        chosen, positive = valid, ops.logical_and(valid, ops.arange(width)[None, :] == 0)
     else:
         column, row = ops.arange(width)[None, :], ops.arange(rows)[:, None]
-        # Tiled, not by a remainder: where sizes are known only when a graph runs, an odd width must not fit.
+        # `tile` instead of a remainder: with sizes unknown until run time, it fails for a width that does not fit.
         own = ops.tile(ops.arange(rows)[None, :] == row, (1, width // rows))
-        others = ops.logical_and(real, ops.logical_not(own))
+        others = ops.logical_and(valid, ops.logical_not(own))
         known = None not in tuple(scores.shape)
         if not (known and num_negatives is not None and num_negatives >= width - width // rows):
-            others = _drawn(others, num_negatives, seed)
-        chosen = ops.logical_or(others, ops.logical_and(real, own))
-        positive = ops.logical_and(real, column == row)
+            others = _sample(others, num_negatives, seed)
+        chosen = ops.logical_or(others, ops.logical_and(valid, own))
+        positive = ops.logical_and(valid, column == row)
     return _cross_entropy(scores, chosen, positive, item_weight)
 
 
@@ -66,15 +66,15 @@ def positive_among_list(
 
     The positive is the first document of the highest label, if that is above 0; negatives are those that are not.
     """
-    labels, scores, real, _ = clean(labels, scores, mask, temperature=temperature / scale)
-    relevant = ops.logical_and(real, labels > 0)
-    positive = ops.logical_and(relevant, ranks(labels, real) == 1)
-    negative = _drawn(ops.logical_and(real, ops.logical_not(relevant)), num_negatives, seed)
+    labels, scores, valid, _ = clean(labels, scores, mask, temperature=temperature / scale)
+    relevant = ops.logical_and(valid, labels > 0)
+    positive = ops.logical_and(relevant, ranks(labels, valid) == 1)
+    negative = _sample(ops.logical_and(valid, ops.logical_not(relevant)), num_negatives, seed)
     return _cross_entropy(scores, ops.logical_or(positive, negative), positive, item_weight)
 
 
-def _drawn(candidates: Tensor, count: int | None, seed: Any) -> Tensor:
-    """`count` of the candidates of each row, all where there are no more."""
+def _sample(candidates: Tensor, count: int | None, seed: Any) -> Tensor:
+    """A random mask of `count` candidates per row; all of them if there are no more."""
     if count is None:
         return candidates
     draw = keras.random.uniform(ops.shape(candidates), dtype="float32", seed=seed)
@@ -82,7 +82,7 @@ def _drawn(candidates: Tensor, count: int | None, seed: Any) -> Tensor:
 
 
 def _cross_entropy(scores: Tensor, chosen: Tensor, positive: Tensor, weight: Tensor | None) -> Tensor:
-    """Of each row's positive among those that are chosen, [B]; 0 for a row without one."""
+    """Cross entropy of each row's positive among the chosen columns, [B]; 0 for a row without a positive."""
     has_positive = ops.any(positive, axis=-1, keepdims=True)
     values = row_sum(ops.where(positive, surprisal(scores, ops.logical_and(chosen, has_positive)), 0.0))
     return values if weight is None else values * ops.cast(weight, values.dtype)
@@ -91,24 +91,24 @@ def _cross_entropy(scores: Tensor, chosen: Tensor, positive: Tensor, weight: Ten
 def already_sampled(
     labels: Sequence[int | None], scores: Sequence[int | None], num_negatives: int | None, key: str = ""
 ) -> bool:
-    """True if a row of y_pred is the positive and its negatives, False if it is all candidates; by shapes alone."""
+    """True if a row of y_pred is a positive with its negatives, False if it holds all candidates, by the shapes."""
     rows, width = scores
-    listed = num_negatives is not None and width == 1 + num_negatives
+    is_list = num_negatives is not None and width == 1 + num_negatives
     if rows is None or width is None:
-        return listed
+        return is_list
     whole = width % rows == 0
-    if listed and whole:  # either is possible: labels for every column are those of a list
+    if is_list and whole:  # ambiguous: labels for every column are those of a list
         return len(labels) == 2 and labels[1] == width
-    if not listed and not whole:
+    if not is_list and not whole:
         raise UserError(
             f"{key or 'The loss'!r} takes y_pred [B, 1 + num_negatives], the positive first, or all candidates "
             f"[B, a multiple of B]. Received: y_pred [{rows}, {width}], num_negatives={num_negatives}."
         )
-    return listed
+    return is_list
 
 
-def _columns(mask: Tensor | None, scores: Tensor, listed: bool) -> Tensor:
-    """Which columns of each row are real, [B, width], from a mask of rows or of columns."""
+def _valid_columns(mask: Tensor | None, scores: Tensor, is_list: bool) -> Tensor:
+    """Mask of the valid columns of each row, [B, width], from a mask of rows or of columns."""
     if mask is None:
         return ops.ones_like(scores, dtype="bool")
     mask = ops.cast(mask, "bool")
@@ -117,9 +117,9 @@ def _columns(mask: Tensor | None, scores: Tensor, listed: bool) -> Tensor:
     rows, width = ops.shape(scores)[0], ops.shape(scores)[1]
     mask = ops.reshape(mask, (-1, 1))
     both = ops.broadcast_to(mask, (rows, width))
-    if listed:
+    if is_list:
         return both
-    # The documents of a row that is padding are not candidates of any row.
+    # Documents of a padding row are not candidates of any row.
     return ops.logical_and(both, ops.tile(ops.reshape(mask, (1, -1)), (1, width // rows)))
 
 
@@ -132,15 +132,15 @@ class CrossEncoderMultipleNegativesRankingLoss(ListwiseLossBase):
 
     y_pred [B, B·C] holds all candidates: column c·B + j is the j-th row of candidate column c, so that row i's own
     positive is column i and its own hard negatives are c·B + i. `num_negatives` of the other rows' candidates are
-    drawn for every row, without replacement and anew at every call. Or y_pred is [B, 1 + num_negatives], already
-    sampled, the positive first. The width tells which: 1 + `num_negatives` is a list already sampled, another
-    multiple of B all candidates. Where it is both, y_true of y_pred's shape says that it is a list, and y_true
-    [B] or [B, 1] that it is all candidates. For other lists, such as with hard negatives, set `num_negatives` to
+    drawn for every row, without replacement and again at every call. Or y_pred is [B, 1 + num_negatives], already
+    sampled, the positive first. The width decides: 1 + `num_negatives` is an already sampled list, any other
+    multiple of B all candidates. Where both fit, y_true of y_pred's shape means a list, and y_true [B] or [B, 1]
+    means all candidates. For other lists, such as with hard negatives, set `num_negatives` to
     their width less 1. No labels: y_true is anything with B rows. In nats.
 
     With a number as `min_label`, as in every config, y_true [B, N] holds labels of lists of any width: the positive
     is the first document of the highest label, which must be above 0, and the negatives are drawn from the documents
-    that are not above 0. A list without a positive has the value 0.
+    that are not above 0. A list without a positive gives 0.
 
     Args:
         temperature: T, above 0.

@@ -52,19 +52,19 @@ def _rank_distil(
     temperature: float,
     topk: int | None,
 ) -> Tensor:
-    """The value of every sample, [S, B]."""
+    """Per-sample, per-query values, [S, B]."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     size = ops.shape(scores)[1]
     samples = ops.shape(noise)[0]
-    # Below their top first: beside teacher scores of 1e4 noise has few digits.
+    # Subtract the maximum first: added to teacher scores of 1e4, the noise would lose its precision.
     keys = ops.reshape(below_top(labels, mask)[None] + noise, (-1, size))
-    scores_of_all, mask_of_all = (ops.reshape(ops.repeat(x[None], samples, axis=0), (-1, size)) for x in (scores, mask))
-    order = descending_order(keys, mask_of_all)
-    last = row_sum(ops.cast(mask_of_all, scores.dtype))[:, None]
+    tiled_scores, tiled_mask = (ops.reshape(ops.repeat(x[None], samples, axis=0), (-1, size)) for x in (scores, mask))
+    order = descending_order(keys, tiled_mask)
+    last = row_sum(ops.cast(tiled_mask, scores.dtype))[:, None]
     if topk is not None:
         last = ops.where(last > topk, float(topk), last)
     counted = ops.cast(rank_table(scores)[None, :] <= last, scores.dtype)
-    values = plackett_luce(ops.where(mask_of_all, scores_of_all, lowest(scores)), order, counted)
+    values = plackett_luce(ops.where(tiled_mask, tiled_scores, lowest(scores)), order, counted)
     values = ops.reshape(values, (samples, -1))
     return list_weight(labels, mask, weight) * values
 
@@ -78,11 +78,11 @@ def adr_mse(
     temperature: Positive = 1.0,
     alpha: Positive = 1.0,
 ) -> Tensor:
-    """Row values of the ADR-MSE loss, [B], whose mean is its value: see `ADRMSELoss`."""
+    """Per-query ADR-MSE, [B], scaled so that the mean is the loss: see `ADRMSELoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     size = row_sum(ops.cast(mask, scores.dtype))
     lower, higher = (ops.cast(counts_below(x, x, mask), scores.dtype) for x in (labels, -labels))
-    rank = ops.where(mask, (1.0 + higher + size[:, None] - lower) / 2.0, 1.0)  # the mean of the ranks of its ties
+    rank = ops.where(mask, (1.0 + higher + size[:, None] - lower) / 2.0, 1.0)  # tied labels share their mean rank
     soft_rank = approx_ranks(1.0 / alpha)(scores, mask)(identity)
     terms = math.log(2.0) / ops.log1p(rank) * ops.square(rank - soft_rank)
     total = list_weight(labels, mask, weight) * row_sum(ops.where(mask, terms, 0.0))
@@ -98,12 +98,12 @@ class CoupledRankDistilLoss(ListwiseLossBase):
     with S draws of Gumbel noise G, so that π follows the teacher's Plackett-Luce model, and w̄ the label-weighted
     mean of the item weights.
 
-    In nats. Scores [B, N]; labels [B, N], the teacher's scores, on the scale of logits. Draws anew at every call.
+    In nats. Scores [B, N]; labels [B, N], the teacher's scores, on the scale of logits. Every call draws new samples.
 
     Args:
         temperature: T, above 0; the student's scores are divided by it.
-        sample_size: S, the number of orders drawn.
-        topk: k, how many first places count; None, or more than there are documents: all.
+        sample_size: S, the number of sampled orders.
+        topk: k, the number of leading positions that count; None: all.
         seed: equal seeds give equal sequences of draws.
         min_label: documents whose label is below it are padding; -1e9 for teachers with negative scores.
 
@@ -125,8 +125,8 @@ class ADRMSELoss(ListwiseLossBase):
     \rho_i = 1 + \sum_{j \ne i} \sigma\big(\alpha\,(s_j - s_i)/T\big)$$
     with r the ranks of the labels, tied labels sharing their mean rank, and n the number of documents of the batch.
 
-    The row values are scaled so that their mean is that sum over the batch; each query's part is multiplied by the
-    label-weighted mean of its item weights. In squared ranks. Scores and labels [B, N]; memory B·N.
+    The per-query values are scaled so that their mean is that sum over the batch; each is multiplied by the
+    label-weighted mean of the query's item weights. In squared ranks. Scores and labels [B, N]; memory B·N.
 
     Args:
         temperature: T, above 0; scores are divided by it.

@@ -73,14 +73,14 @@ class ListMLELoss(ListwiseLossBase):
     $$\bar w \sum_{r=1}^{n} c_r \Big[\ln\sum_{q \ge r} e^{s_{\pi(q)}/T} - s_{\pi(r)}/T\Big]$$
     with π the order of the labels, highest first, and w̄ the label-weighted mean of the item weights.
 
-    Exact at any spread of scores; padding takes no part. In nats. Scores and labels [B, N].
+    Exact for scores that are far apart; padding does not count. In nats. Scores and labels [B, N].
 
     Args:
         temperature: T, above 0; scores are divided by it.
         respect_input_order: take the documents' order as the ideal one and ignore the labels (but for padding);
             sentence-transformers does so by default.
         lambda_weight: c, `{key: list_mle, discount: ...}` by the rank in the ideal order; None is 1.
-        seed: None keeps tied labels in their order; a number breaks ties at random, anew at every call.
+        seed: None keeps tied labels in their order; a number breaks ties at random, in another way at every call.
         min_label: documents whose label is below it are padding.
         activation_fn: applied to the logits first.
 

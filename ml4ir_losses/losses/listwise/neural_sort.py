@@ -57,7 +57,7 @@ def neural_ndcg(
         return fn(labels, scores, mask, item_weight=weight)
 
     def sample(scores: Tensor, noise: Tensor) -> Tensor:
-        # Below their top first: beside scores of 1e4 noise has few digits.
+        # Subtract the maximum first: added to scores of 1e4, the noise would lose its precision.
         return fn(labels, below_top(scores, mask) + beta * noise, mask, item_weight=weight)
 
     return mean_over_samples(sample, scores, gumbel_noise(scores, n_samples, seed))
@@ -72,7 +72,7 @@ class NeuralSortCrossEntropyLoss(ListwiseLossBase):
     over the n valid documents, with w̄ the label-weighted mean of the item weights.
 
     The logarithm is exact, without a floor. In nats. A query without relevance gives 0. Scores and labels [B, N];
-    memory B·N and that of a stripe of the matrices.
+    memory B·N and one stripe of the matrices.
 
     Args:
         temperature: T, above 0; scores, not labels, are divided by it.
@@ -96,9 +96,9 @@ class NeuralSortNDCGLoss(ListwiseLossBase):
     P_{rk} = \mathrm{softmax}_k\big((n+1-2r)\,s_k/T - \textstyle\sum_j |s_k - s_j|/T\big)$$
     with g* the gains in their best order and w̄ the label-weighted mean of the item weights.
 
-    A share without a unit; tends to -NDCG as T → 0. Columns of P need not add up to 1, so that values a little below
-    -1 occur. A query without relevance gives 0. Scores and labels [B, N]; memory B·N and that
-    of a stripe of the matrix.
+    A share without a unit; tends to -NDCG as T → 0. Columns of P need not add up to 1, so values slightly
+    below -1 are possible. A query without relevance gives 0. Scores and labels [B, N]; memory B·N and one stripe of
+    the matrix.
 
     Args:
         temperature: T, above 0.
@@ -120,7 +120,7 @@ class GumbelNeuralSortCrossEntropyLoss(ListwiseLossBase):
 
     $$\frac{1}{S}\sum_{k=1}^{S} \mathrm{NeuralSortCrossEntropy}(\ln\mathrm{softmax}((s + G_k)/\beta))$$
 
-    In nats. Draws anew at every call. Scores and labels [B, N]; memory S·B·N.
+    In nats. Every call draws new noise. Scores and labels [B, N]; memory S·B·N.
 
     Args:
         temperature: T of NeuralSort, above 0.
@@ -145,7 +145,7 @@ class GumbelNeuralSortNDCGLoss(ListwiseLossBase):
 
     $$\frac{1}{S}\sum_{k=1}^{S} \mathrm{NeuralSortNDCG}(\ln\mathrm{softmax}((s + G_k)/\beta))$$
 
-    A share without a unit. Draws anew at every call. Scores and labels [B, N]; memory S·B·N.
+    A share without a unit. Every call draws new noise. Scores and labels [B, N]; memory S·B·N.
 
     Args:
         temperature: T of NeuralSort, above 0.
@@ -177,10 +177,10 @@ class NeuralNDCGLoss(ListwiseLossBase):
     Args:
         temperature: T of NeuralSort, above 0.
         k: the ranks that count; None: all.
-        stochastic: average over Gumbel noise on the scores, drawn anew at every call.
+        stochastic: average over Gumbel noise on the scores, drawn at every call.
         n_samples: samples per query, if stochastic.
         beta: scale of the noise, if stochastic.
-        max_iter: Sinkhorn iterations; all of them are made.
+        max_iter: the number of Sinkhorn iterations.
         seed: of the noise, if stochastic.
         min_label: documents whose label is below it are padding.
 
@@ -200,20 +200,20 @@ class NeuralNDCGLoss(ListwiseLossBase):
 
 @register_loss("neural_ndcg_transposed")
 class NeuralNDCGTransposedLoss(NeuralNDCGLoss):
-    r"""Minus NDCG, with the discount that each document expects under NeuralSort's matrix after Sinkhorn scaling.
+    r"""Minus NDCG, with the expected discount of each document under NeuralSort's matrix after Sinkhorn scaling.
 
     $$-\bar w\,\frac{\sum_i g_i \sum_{r \le k} P_{ri}/\log_2(1+r)}{\sum_{r \le k} g^*_r/\log_2(1+r)},\quad
     g_i = 2^{y_i}-1$$
 
-    The sums of `neural_ndcg` in the other order, and so the same value; units and shapes as there.
+    The sums of `neural_ndcg` in the other order, hence the same value; units and shapes are the same.
 
     Args:
         temperature: T of NeuralSort, above 0.
         k: the ranks that count; None: all.
-        stochastic: average over Gumbel noise on the scores, drawn anew at every call.
+        stochastic: average over Gumbel noise on the scores, drawn at every call.
         n_samples: samples per query, if stochastic.
         beta: scale of the noise, if stochastic.
-        max_iter: Sinkhorn iterations; all of them are made.
+        max_iter: the number of Sinkhorn iterations.
         seed: of the noise, if stochastic.
         min_label: documents whose label is below it are padding.
 

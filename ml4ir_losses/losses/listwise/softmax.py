@@ -52,7 +52,7 @@ def rank_one_listnet(
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     scores = below_top(scores, mask)
     surprise = surprisal(scores, mask)
-    # ln(1 - p) for the best document is the log of the others' share, which 1 - p would round away.
+    # For the best document ln(1 - p) is the log of the others' share: 1 - p would round to 0.
     size = ops.shape(scores)[1]
     best = ops.argmax(ops.where(mask, scores, float("-inf")), axis=-1)[:, None] == ops.arange(size)[None, :]
     others = ops.logical_and(mask, ops.logical_not(best))
@@ -104,7 +104,7 @@ class SoftmaxCrossEntropy(ListwiseLossBase):
     Args:
         temperature: T, above 0; scores are divided by it.
         normalize_labels: divide the weighted labels by their sum, so that every query weighs the same.
-        lambda_weight: `dcg` or `ndcg`: every document's gain, discounted at its present rank, replaces its
+        lambda_weight: `dcg` or `ndcg`: every document's gain, discounted by its rank by score, replaces its
             label.
         min_label: documents whose label is below it are padding.
 
@@ -151,7 +151,7 @@ class AuxOneHotCrossEntropy(ListwiseLossBase):
 
     $$-\frac{1}{|M|}\sum_{i \in M} w_i \ln\mathrm{softmax}(s/T)_i,\quad M = \{i: y_i = \max_j y_j\}$$
 
-    Only real documents take part in the maximum and in the ties. In nats. Scores and labels [B, N].
+    Padding takes part in neither the maximum nor the ties. In nats. Scores and labels [B, N].
 
     Args:
         temperature: T, above 0; scores are divided by it.

@@ -80,13 +80,13 @@ def unique_softmax(
     """Per-query unique softmax loss, [B]: see `UniqueSoftmaxLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     list_weights = list_weight(labels, mask, weight)
-    # By label, the rivals of a document are a tail of the list, the same for all that share its label.
+    # Sorted by label, the rivals of a document are a tail of the list, the same for equal labels.
     order = descending_order(labels, mask)
     labels, scores, mask = (gather_documents(x, order) for x in (labels, scores, mask))
     lower = ops.where(mask, counts_below(labels, labels, mask), 0)
     first = ops.where(lower > 0, ops.sum(ops.cast(mask, "int32"), axis=-1, keepdims=True) - lower, 0)
     tails = tail_sums(ops.where(mask, scores, lowest(scores)))
-    # ln(1 + e^d) with d = ln Σ e^(s_j - s_i): differences alone, no digits go to an offset that all scores share.
+    # ln(1 + e^d) with d = ln Σ e^(s_j - s_i): only differences, so that an offset of all scores costs no precision.
     rivals = ops.where(
         lower > 0, gather_documents(tails, first) + (gather_documents(scores, first) - scores), lowest(scores)
     )
@@ -114,7 +114,7 @@ class ListNetLoss(ListwiseLossBase):
 
     $$-\sum_i w_i\,\mathrm{softmax}(y/T_y)_i \ln\mathrm{softmax}(s/T)_i$$
 
-    A query whose labels are equal asks for equal scores. The entropy of the target, a constant, is not
+    Equal labels make the target uniform. The entropy of the target, a constant, is not
     subtracted. In nats. Scores and labels [B, N].
 
     Args:
@@ -140,7 +140,7 @@ class BinaryListNetLoss(ListwiseLossBase):
 
     $$-\sum_i \frac{w_i\,y_i}{\sum_j w_j\,y_j} \ln\mathrm{softmax}(s/T)_i$$
 
-    Every query with relevance weighs the same; one without gives 0. In nats. Scores and labels [B, N].
+    All queries with relevance weigh the same; a query without gives 0. In nats. Scores and labels [B, N].
 
     Args:
         temperature: T, above 0; scores are divided by it.
@@ -163,7 +163,7 @@ class CalibratedSoftmaxLoss(ListwiseLossBase):
 
     $$-\sum_i w_i\,y_i\,(s_i/T - L) + y_0 L,\quad L = \ln\Big(1 + \sum_j e^{s_j/T}\Big)$$
 
-    The virtual document has the query's weight, 1 beside document weights. A query without relevance pushes its
+    The virtual document has the query's weight, or 1 if documents have weights. A query without relevance pushes its
     scores down if y₀ is above 0. In nats. Scores and labels [B, N].
 
     Args:

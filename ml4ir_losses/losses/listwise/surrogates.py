@@ -1,4 +1,4 @@
-"""Losses made of metrics by smooth ranks, and losses of scores with Gumbel noise."""
+"""Losses made from metrics with smooth ranks, and losses averaged over Gumbel noise."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def gumbel(
 
         width = ops.shape(scores)[1]
 
-        def of_all(x: Tensor) -> Tensor:
+        def tiled(x: Tensor) -> Tensor:
             return ops.reshape(ops.repeat(x[None], size, axis=0), (-1, width))
 
         perturbed = ops.reshape(perturb(scores, mask, gumbel_noise(scores, size, source), beta), (-1, width))
-        values = loss_function(of_all(labels), perturbed, of_all(mask), item_weight=of_all(weight), **params)
+        values = loss_function(tiled(labels), perturbed, tiled(mask), item_weight=tiled(weight), **params)
         return ops.sum(ops.reshape(values, (size, -1)), axis=0) / size  # `ops.mean` narrows float64 on torch
 
-    # A loss class reads its parameters off the signature.
+    # A loss class reads its parameters from the signature.
     kinds = {"sample_size": PositiveInt, "gumbel_temperature": Positive, "seed": Seed}
     signature = signature_of(loss_function)
     inner = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD and p.name not in own]
@@ -101,8 +101,8 @@ def gumbel(
 def surrogate(metric: Metric | str, rank_fn: RankFn) -> LossFunction:
     """Minus the metric over the ranks of `rank_fn` (plus, where lower is better), times the weight of the list."""
     function: Metric = METRICS[metric].target if isinstance(metric, str) else metric
-    plain = getattr(function, "func", function)  # of a functools.partial
-    lower_is_better = any(METRICS[key].target is plain for key in LOWER_IS_BETTER)
+    undecorated = getattr(function, "func", function)  # the function of a functools.partial
+    lower_is_better = any(METRICS[key].target is undecorated for key in LOWER_IS_BETTER)
 
     def loss(
         labels: Tensor, scores: Tensor, mask: Tensor | None = None, *, item_weight: Tensor | None = None
@@ -205,7 +205,7 @@ class GumbelApproxNDCGLoss(ListwiseLossBase):
 
     $$\frac{1}{S}\sum_{k=1}^{S} \mathrm{ApproxNDCG}(\ln\mathrm{softmax}((s + G_k)/\beta))$$
 
-    From -1 to 0, a share without a unit. Draws anew at every call. Scores and labels [B, N]; memory S·B·N.
+    From -1 to 0, a share without a unit. Every call draws new noise. Scores and labels [B, N]; memory S·B·N.
 
     Args:
         temperature: T of the smooth ranks, above 0.

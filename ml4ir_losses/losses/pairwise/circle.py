@@ -27,7 +27,7 @@ def circle(
     push = gamma * ops.stop_gradient(ops.relu(similarity + margin)) * (similarity - margin)
     lower = counts_below(labels, labels, mask)
     paired = ops.logical_and(mask, lower > 0)
-    # In the order of the labels the documents below the i-th are a tail, so that no pair is looked at.
+    # Sorted by label, the documents below document i are a tail of the list, so no loop over pairs is needed.
     ordered = gather_documents(ops.where(mask, push, lowest(push)), descending_order(labels, mask))
     tails = tail_sums(ordered) + ordered
     first = ops.where(paired, ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True) - lower, 0)
@@ -39,11 +39,12 @@ def circle(
 
 @register_loss("circle", aliases=("circle_loss",))
 class CircleLoss(PairwiseLossBase):
-    r"""Circle loss: every pair is pulled apart the more the further its two scores are from 1 and 0.
+    r"""Circle loss: the further the scores of a pair are from 1 and 0, the stronger its gradient.
 
     $$\bar w \ln\Big(1 + \sum_{y_i > y_j} e^{\gamma\,[\alpha_i(1 - t_i - m) + \alpha_j'(t_j - m)]}\Big),\quad
     t = \mathrm{clip}(s/T, 0, 1)$$
-    with α_i = (1 - t_i + m)₊ and α'_j = (t_j + m)₊ as constants, and w̄ the mean weight of the pairs' higher documents.
+    with α_i = (1 - t_i + m)₊ and α'_j = (t_j + m)₊ treated as constants, and w̄ the mean
+    weight of the pairs' higher documents.
 
     Scores outside [0, 1] get no gradient. Exact at any γ; a query without a pair gives 0. In nats. Scores and
     labels [B, N].

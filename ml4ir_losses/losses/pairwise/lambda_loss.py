@@ -44,7 +44,7 @@ def lambda_loss(
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     scheme = get_weighting_scheme(weighting_scheme)
     gains = normalised_gain(labels, mask, "pow2_minus_1", "log2_inverse", k, eps)
-    # In the order of the scores all that depends on ranks is one table, and the top k are the first k.
+    # Sorted by score, the discounts are one table for all queries, and the top k are the first k.
     top = descending_order(scores, mask)[:, :k]
     labels, scores, mask, weight, gains = (gather_documents(x, top) for x in (labels, scores, mask, weight, gains))
     discount, both = _log2_discount(gains), scheme.all_pairs
@@ -54,8 +54,8 @@ def lambda_loss(
     else:
         facts = (gains, ops.ones_like(gains) / discount)
         pair_weights = PairWeights(scheme, facts, discount_steps(1.0 / discount[0]))
-    given = None if item_weight is None else weight
-    total = pair_sums(Logistic(), labels, sigma * scores, mask, given, pair_weights, both)
+    explicit_weight = None if item_weight is None else weight
+    total = pair_sums(Logistic(), labels, sigma * scores, mask, explicit_weight, pair_weights, both)
     pairs = all_pair_weight(mask, weight, with_itself=True) if both else ordered_pair_weight(labels, mask, weight)
     return normalise(total / LOG_BASE[reduction_log], pairs, normalization)
 
@@ -88,7 +88,7 @@ def _log2_discount(like: Tensor) -> Tensor:
 
 @register_loss("lambda_loss")
 class LambdaLoss(PairwiseLossBase):
-    r"""Pairwise logistic loss weighted by what each pair means to the NDCG, over the top k.
+    r"""Pairwise logistic loss weighted by the effect of each pair on NDCG.
 
     $$\frac{\sum_{(i,j)} w_i\,\Lambda_{ij} \log_2(1 + e^{-\sigma(s_i - s_j)/T})}{\sum_{(i,j)} w_i}$$
     over the pairs y_i > y_j of the whole batch, both documents among the k that score highest in their query. Λ is by
@@ -106,7 +106,7 @@ class LambdaLoss(PairwiseLossBase):
         k: only the k documents of the highest scores take part; None: all.
         sigma: σ, above 0, the steepness.
         reduction_log: `binary` or `natural`.
-        eps: at least 0; the best DCG of a query counts as no less, so that tiny labels do not count as full ones.
+        eps: at least 0; a best DCG below it counts as `eps`, so that gains of tiny labels stay tiny.
         min_label: documents whose label is below it are padding.
         activation_fn: applied to the logits first.
 

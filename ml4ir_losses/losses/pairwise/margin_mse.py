@@ -1,4 +1,4 @@
-"""MarginMSE: the margins of a teacher."""
+"""MarginMSE: a teacher's margins as regression targets."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ def margin_mse(
         mask = ops.cast(ops.convert_to_tensor(mask), "bool")[:, None] & ops.ones_like(labels, dtype="bool")
     mask = as_mask(mask, labels)
     labels = ops.where(mask, ops.cast(labels, scores.dtype), 0.0)
-    offset = ops.shape(labels)[1] + 1 - ops.shape(scores)[1]  # 1: the teacher's scores; 0: its margins
-    of_scores = ops.equal(offset, 1)
-    margins = ops.where(of_scores, labels[:, :1] - labels[:, offset:], labels[:, offset:])
-    valid = mask[:, offset:] & (mask[:, :1] | ops.logical_not(of_scores))
+    offset = (
+        ops.shape(labels)[1] + 1 - ops.shape(scores)[1]
+    )  # 1: labels are the teacher's scores; 0: they are its margins
+    labels_are_scores = ops.equal(offset, 1)
+    margins = ops.where(labels_are_scores, labels[:, :1] - labels[:, offset:], labels[:, offset:])
+    valid = mask[:, offset:] & (mask[:, :1] | ops.logical_not(labels_are_scores))
     error = ops.where(valid, scores[:, :1] - scores[:, 1:] - margins, 0.0)
     weight = ops.cast(valid, scores.dtype)
     if item_weight is not None:
@@ -51,7 +53,7 @@ class MarginMSELoss(PairwiseLossBase):
 
     y_pred [B, 1+n]: the score of the positive, then those of n negatives. y_true is one of: the teacher's scores
     [B, 1+n] in the same order (m_j = y_0 - y_j; for one negative [B, 2]), its margins m [B, n], or, for one negative,
-    [B]. The mean over the rows is the mean over all B·n margins. In squared units of the scores.
+    [B]. The mean of the per-row values is the mean over all B·n margins. In squared units of the scores.
 
     Args:
         temperature: T, above 0; scores are divided by it, labels are not.

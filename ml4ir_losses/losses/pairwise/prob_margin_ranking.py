@@ -1,4 +1,4 @@
-"""The probabilistic margin losses: a wrongly ordered pair costs its confidence."""
+"""Probabilistic margin losses: a pair in the wrong order costs its confidence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ml4ir_losses.core.parameters import Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, differ, same_shape, show
 from ml4ir_losses.losses.base import PairwiseLossBase, RelevanceLossBase
-from ml4ir_losses.losses.pairwise.prob_margin_terms import Near, NearSize, Shortfall, Trust
+from ml4ir_losses.losses.pairwise.prob_margin_terms import LowerConfidence, NearDifference, Nearness, Shortfall
 from ml4ir_losses.ops import as_float, clean, normalise, safe_divide
 from ml4ir_losses.ops.normalization import Normalization
 from ml4ir_losses.ops.pairs import PairWeights, Term, ordered_pair_weight, pair_sums
@@ -31,7 +31,7 @@ def prob_margin_ranking(
     base_margin: Positive = 1.0,
     do_fine_small_difference: bool = False,
 ) -> Tensor:
-    """Row values of the probabilistic margin loss, [B] or [M]: see `ProbMarginRankingLoss`."""
+    """Per-query or per-pair values of the probabilistic margin loss, [B] or [M]: see `ProbMarginRankingLoss`."""
     pairs = _pairs(labels, scores, mask, item_weight)
     value = pairs.mean(Shortfall(temperature, base_margin), normalization)
     if do_fine_small_difference:
@@ -50,7 +50,7 @@ def cosine_prob_margin_ranking(
     base_margin: Positive = 1.0,
     as_shipped: bool = False,
 ) -> Tensor:
-    """Row values of the steep form, [B] or [M]: see `CosineProbMarginRankingLoss`."""
+    """Per-query or per-pair values of the steep form, [B] or [M]: see `CosineProbMarginRankingLoss`."""
     steep = {} if as_shipped else {"scale": 400.0, "shift": 6.0}
     pairs = _pairs(labels, scores, mask, item_weight)
     return pairs.mean(Shortfall(temperature, base_margin, **steep), normalization)
@@ -64,8 +64,8 @@ class FineTuningFeatures:
         positive_ranks: similarity (or distance) of the positive to the query.
         negative_ranks: that of the negative.
         target: 1 where ranks are similarities, -1 where they are distances.
-        positive_confidences: how sure it is that the positive is one, 0 to 1.
-        negative_confidences: the same of the negative.
+        positive_confidences: confidence that the positive is relevant, 0 to 1.
+        negative_confidences: confidence that the negative is not relevant, 0 to 1.
 
     Raises:
         ValueError: unless all five are 1-D and of one length.
@@ -109,7 +109,7 @@ class ProbMarginRankingLoss(PairwiseLossBase, RankingLossInterface):
     gives 0. Two forms, which their shapes distinguish:
 
     * pairs: y_pred [M, 2] (positive, negative), y_true [M, 3] (target t, 1 for similarities and -1 for distances;
-      confidence of the positive; of the negative). The mean of the row values is the loss; weights are [M].
+      confidence of the positive; of the negative). The loss is the mean of the per-pair values; weights are [M].
     * ranking: y_pred [B, N], y_true [B, N] labels, or [B, N, 2] labels and confidences (1 where not given; in a config,
       `features.confidence`). Pairs are y_i > y_j with t = 1; a pair's weight is that of document i.
 
@@ -135,7 +135,7 @@ class ProbMarginRankingLoss(PairwiseLossBase, RankingLossInterface):
     takes_confidence = True
 
     def get_loss_fn(self, **kwargs: Any) -> Any:
-        """As every loss; the function keeps the margin that is set now."""
+        """See `RelevanceLossBase.get_loss_fn`; later calls of `set_margin` do not change the result."""
         return RelevanceLossBase.get_loss_fn(type(self)(**self.params), **kwargs)
 
     def __call__(self, features: FineTuningFeatures) -> Tensor:
@@ -164,7 +164,7 @@ class ProbMarginRankingLoss(PairwiseLossBase, RankingLossInterface):
         generator: Any = None,
     ) -> Tensor:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        if not _of_pairs(y_true.shape, y_pred.shape):
+        if not _is_pair_form(y_true.shape, y_pred.shape):
             return super().per_query(y_true, y_pred, item_weight, mask, generator)
         # No `min_label`: -1 is a target here.
         return type(self).function(y_true, y_pred, mask, item_weight=item_weight, **self.arguments)
@@ -173,7 +173,7 @@ class ProbMarginRankingLoss(PairwiseLossBase, RankingLossInterface):
         lists = len(y_pred) == 2 and (len(y_true) == 2 or (len(y_true) == 3 and y_true[2] in (2, None)))
         if (
             not lists
-            or not (_of_pairs(y_true, y_pred) or same_shape(y_true[:2], y_pred))
+            or not (_is_pair_form(y_true, y_pred) or same_shape(y_true[:2], y_pred))
             or differ(y_true[0], y_pred[0])
         ):
             raise UserError(
@@ -185,7 +185,7 @@ class ProbMarginRankingLoss(PairwiseLossBase, RankingLossInterface):
     def check_labels(
         self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
     ) -> None:
-        if labels.ndim == 2 and _of_pairs(labels.shape, y_pred):
+        if labels.ndim == 2 and _is_pair_form(labels.shape, y_pred):
             wrong = np.abs(labels[:, 0]) != 1
             if wrong.any():
                 raise UserError(
@@ -229,28 +229,28 @@ class _Pairs:
     mask: Tensor
     confidence: Tensor | None
     weight: Tensor | None
-    of_batch: bool
+    pair_form: bool
 
-    def sums(self, term: Term, trust: PairWeights | None = None) -> Tensor:
-        """Σ w·term(s_i - s_j), [B]; the term divides by T, so that the differences are exact at any offset."""
-        return pair_sums(term, self.labels, self.scores, self.mask, self.weight, trust)
+    def sums(self, term: Term, confidences: PairWeights | None = None) -> Tensor:
+        """Σ w·term(s_i - s_j), [B]; the term divides by T, so that an offset of all scores costs no precision."""
+        return pair_sums(term, self.labels, self.scores, self.mask, self.weight, confidences)
 
     def mean(self, term: Term, normalization: str) -> Tensor:
-        """The mean of confidence times term, by the pairs' weights."""
-        trust = None if self.confidence is None else PairWeights(Trust(), (self.confidence,))
+        """The weighted mean of confidence times term over the pairs."""
+        confidences = None if self.confidence is None else PairWeights(LowerConfidence(), (self.confidence,))
         weight = ops.cast(self.mask, self.scores.dtype) if self.weight is None else self.weight
         divisor = ordered_pair_weight(self.labels, self.mask, weight)
-        return normalise(self.sums(term, trust), divisor, normalization)
+        return normalise(self.sums(term, confidences), divisor, normalization)
 
 
 def _pairs(labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None) -> _Pairs:
     labels, scores = ops.convert_to_tensor(labels), ops.convert_to_tensor(scores)
-    of_batch = _of_pairs(labels.shape, scores.shape)
+    pair_form = _is_pair_form(labels.shape, scores.shape)
     confidence = None
-    if of_batch:
+    if pair_form:
         if mask is not None or item_weight is not None:
             raise UserError("Pairs (y_pred [M, 2], y_true [M, 3]) take weights [M], and no mask or document weights.")
-        # A list of two documents, of which the target says which is the higher.
+        # A list of two documents; the target says which has the higher label.
         confidence, target = labels[:, 1:], labels[:, :1]
         labels = ops.concatenate([target, ops.zeros_like(target)], axis=1)
     elif len(labels.shape) == 3:
@@ -258,18 +258,18 @@ def _pairs(labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Ten
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
     if confidence is not None:
         confidence = ops.where(mask, ops.cast(confidence, scores.dtype), 0.0)
-    return _Pairs(labels, scores, mask, confidence, None if item_weight is None else weight, of_batch)
+    return _Pairs(labels, scores, mask, confidence, None if item_weight is None else weight, pair_form)
 
 
 def _small_differences(pairs: _Pairs, normalization: str, base_margin: float, temperature: float) -> Tensor:
-    """The smooth mean of the differences below the margin; its weights have gradients too."""
+    """Smooth mean of the differences below the margin; its weights have gradients too."""
     shape = temperature, base_margin, int((1.0 / base_margin) * 100)
-    total, weight = pairs.sums(NearSize(*shape)), pairs.sums(Near(*shape))
-    if pairs.of_batch or normalization == "batch":
+    total, weight = pairs.sums(NearDifference(*shape)), pairs.sums(Nearness(*shape))
+    if pairs.pair_form or normalization == "batch":
         return ops.sum(ops.ones_like(total)) * total / (ops.sum(weight) + 1e-10)
     return total / (weight + 1e-10)
 
 
-def _of_pairs(y_true: Shape, y_pred: Shape) -> bool:
+def _is_pair_form(y_true: Shape, y_pred: Shape) -> bool:
     """True for labels [M, 3] of scores [M, 2]."""
     return len(y_true) == len(y_pred) == 2 and (y_true[1], y_pred[1]) == (3, 2)

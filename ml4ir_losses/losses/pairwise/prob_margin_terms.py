@@ -1,4 +1,4 @@
-"""What the probabilistic margin losses take of the score difference of a pair, with slopes, for `pair_sums`."""
+"""The terms of the probabilistic margin losses for `pair_sums`: functions of a score difference, with derivatives."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Shortfall:
 
 
 @dataclass(frozen=True)
-class Near:
-    """v = σ(steepness·(margin - |d|)) of the difference d = x/T: 1 for small ones."""
+class Nearness:
+    """v = σ(steepness·(margin - |d|)) of the difference d = x/T, near 1 for small differences."""
 
     temperature: float
     margin: float
@@ -42,8 +42,8 @@ class Near:
 
 
 @dataclass(frozen=True)
-class NearSize(Near):
-    """|d|·v."""
+class NearDifference(Nearness):
+    """|d|·v, the small differences themselves."""
 
     def by_size(self, size: Tensor) -> tuple[Tensor, Tensor]:
         value, slope = super().by_size(size)
@@ -51,7 +51,7 @@ class NearSize(Near):
 
 
 @dataclass(frozen=True)
-class Trust:
+class LowerConfidence:
     """The smaller confidence of the two documents."""
 
     symmetric: ClassVar[bool] = True

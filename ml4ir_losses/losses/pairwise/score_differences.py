@@ -1,4 +1,4 @@
-"""Pairwise losses."""
+"""Pairwise losses of the score difference."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ def lambda_sums(
     weight: Tensor | None,
     *,
     rank_by: Tensor,
-    both: bool = False,
+    all_pairs: bool = False,
 ) -> Tensor:
     """`pair_sums`, with Λ of a lambda weight in the ranking by `rank_by`."""
     if spec is None:
-        return pair_sums(term, labels, scores, mask, weight, all_pairs=both)
+        return pair_sums(term, labels, scores, mask, weight, all_pairs=all_pairs)
     scheme = get_lambda_weight(spec)
     if not scheme.is_elementwise:
         weights = ops.where(valid_pairs(mask), scheme.pair_weights(labels, ranks(rank_by, mask), mask), 0.0)
-        return pair_sums(term, labels, scores, mask, weight, given_weights(weights), both)
+        return pair_sums(term, labels, scores, mask, weight, given_weights(weights), all_pairs)
     order = descending_order(rank_by, mask)
     parts = scores if isinstance(scores, tuple) else (scores,)
     labels, mask, *ordered = (gather_documents(x, order) for x in (labels, mask, *parts))
     weight = None if weight is None else gather_documents(weight, order)
     facts = scheme.pair_facts(labels, rank_table(labels)[None, :] * ops.ones_like(labels), mask)
     pair_weights = PairWeights(scheme, facts, scheme.distance_table(labels), reach=scheme.reach)
-    return pair_sums(term, labels, tuple(ordered), mask, weight, pair_weights, both)
+    return pair_sums(term, labels, tuple(ordered), mask, weight, pair_weights, all_pairs)
 
 
 def _ordered(
@@ -71,19 +71,19 @@ def _ordered(
     temperature: float,
     normalization: str,
     lambda_weight: LambdaWeightSpec,
-    less_labels: bool = False,
+    subtract_labels: bool = False,
 ) -> Tensor:
     """Per-query mean of a term over the pairs y_i > y_j, [B]."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-    given = None if item_weight is None else weight
-    margins = _excess(labels, scores, mask) if less_labels else scores
-    total = lambda_sums(term, lambda_weight, labels, margins, mask, given, rank_by=scores)
+    explicit_weight = None if item_weight is None else weight
+    margins = _excess(labels, scores, mask) if subtract_labels else scores
+    total = lambda_sums(term, lambda_weight, labels, margins, mask, explicit_weight, rank_by=scores)
     return normalise(total, ordered_pair_weight(labels, mask, weight), normalization)
 
 
 def _excess(labels: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
-    """s - y but for a constant of the query, [B, N]: its differences are (s_i - s_j) - (y_i - y_j)."""
-    # Each below its top first: no digits go to an offset of scores or labels, such as that of prices.
+    """s - y up to a constant per query, [B, N]: its differences are (s_i - s_j) - (y_i - y_j)."""
+    # Subtract each maximum first: a large offset of scores or labels, such as that of prices, costs no precision.
     return below_top(scores, mask) - below_top(labels, mask)
 
 
@@ -146,8 +146,10 @@ def pairwise_mse(
     excess = _excess(labels, scores, mask)
     pairs = all_pair_weight(mask, weight)
     if lambda_weight is not None:
-        given = None if item_weight is None else weight
-        total = lambda_sums(Square(), lambda_weight, labels, excess, mask, given, rank_by=scores, both=True)
+        explicit_weight = None if item_weight is None else weight
+        total = lambda_sums(
+            Square(), lambda_weight, labels, excess, mask, explicit_weight, rank_by=scores, all_pairs=True
+        )
         return normalise(total, pairs, normalization)
     # With d of mean 0, Σ_ij w_i (d_i - d_j)² = n Σ w d² + Σ w Σ d²: no pairs are needed.
     size, weights = row_sum(ops.cast(mask, excess.dtype)), row_sum(weight)
@@ -172,7 +174,7 @@ def pairwise_quantile(
     """Per-query quantile loss of score differences, [B]: see `PairwiseQuantileLoss`."""
     term = Quantile(tau, squared)
     return _ordered(
-        term, labels, scores, mask, item_weight, temperature, normalization, lambda_weight, less_labels=True
+        term, labels, scores, mask, item_weight, temperature, normalization, lambda_weight, subtract_labels=True
     )
 
 
@@ -182,7 +184,7 @@ class PairwiseLogisticLoss(PairwiseLossBase):
 
     $$\frac{\sum_{y_i > y_j} w_i\,\Lambda_{ij} \ln(1 + e^{-(s_i - s_j)/T})}{\sum_{y_i > y_j} w_i}$$
 
-    Pairs of equal labels take no part; a query without a pair gives 0. In nats. Scores and labels [B, N].
+    Pairs of equal labels do not count; a query without a pair gives 0. In nats. Scores and labels [B, N].
 
     Args:
         temperature: T, above 0; scores are divided by it.
@@ -233,7 +235,7 @@ class PairwiseSoftZeroOneLoss(PairwiseLossBase):
 
     $$\frac{\sum_{y_i > y_j} w_i\,\Lambda_{ij}\,\sigma(-(s_i - s_j)/T)}{\sum_{y_i > y_j} w_i}$$
 
-    A query without a pair gives 0. A number from 0 to 1 where Λ is 1. Scores and labels [B, N].
+    A query without a pair gives 0. Between 0 and 1 where Λ is 1. Scores and labels [B, N].
 
     Args:
         temperature: T, above 0; scores are divided by it.
@@ -257,7 +259,7 @@ class PairwiseMSELoss(PairwiseLossBase):
 
     $$\frac{\sum_{i \ne j} w_i\,\Lambda_{ij}\,[(s_i - s_j)/T - (y_i - y_j)]^2}{\sum_{i \ne j} w_i}$$
 
-    Pairs of equal labels take part, and every pair counts in both directions, each with the weight of its first
+    Pairs of equal labels count too, and every pair counts in both directions, each with the weight of its first
     document. In squared units of the labels. Scores and labels [B, N].
 
     Args:

@@ -34,7 +34,7 @@ def yeti_logistic(
     scale = temperature * gumbel_temperature
 
     def sample(scores: Tensor, noise: Tensor) -> Tensor:
-        # Ranks apart, noise is added to differences alone: beside a score of 1e4 it would lose its digits.
+        # Except for ranking, noise is added to score differences: added to scores of 1e4 it would lose its precision.
         documents = (labels, scores, noise, scale, mask, weight)
         if type(scheme) is YetiDCGLambdaWeight:
             return _neighbours(scheme, *documents)
@@ -67,7 +67,7 @@ def _neighbours(
     mask: Tensor,
     weight: Tensor,
 ) -> Tensor:
-    """The same over the pairs of neighbouring ranks: no other pair counts, so no [B, N, N] is needed."""
+    """`_all_pairs` where only neighbouring ranks have weight, without [B, N, N]."""
     order = descending_order(below_top(scores, mask) + noise, mask)
     documents = (labels, scores, noise, mask, weight, scheme.gains(labels, mask))
     labels, scores, noise, mask, weight, gains = (gather_documents(x, order) for x in documents)
@@ -82,13 +82,13 @@ def _neighbours(
 
 @register_loss("yeti_logistic", aliases=("yeti_logistic_loss",))
 class YetiLogisticLoss(PairwiseLossBase):
-    r"""YetiRank: pairwise logistic loss of randomly perturbed rankings, by default of neighbours alone.
+    r"""YetiRank: pairwise logistic loss of randomly perturbed rankings, by default over neighbours in the ranking.
 
     $$\frac{1}{S}\sum_{t=1}^{S} \frac{\sum_{y_i > y_j} w_i\,\Lambda^t_{ij} \ln(1 + e^{-(z^t_i - z^t_j)})}
     {\sum_{y_i > y_j} w_i},\quad z^t = (s + G^t)/(T\,T_G)$$
     with standard Gumbel noise G, and Λ by the ranking of z.
 
-    Every call draws anew. A query without a pair gives 0. In nats. Scores and labels [B, N].
+    Every call draws new noise. A query without a pair gives 0. In nats. Scores and labels [B, N].
 
     Args:
         temperature: T, above 0; scores and noise are divided by it.

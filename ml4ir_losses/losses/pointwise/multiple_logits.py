@@ -26,8 +26,8 @@ def ordinal(
 ) -> Tensor:
     """Per-query ordinal loss of scores [B, N, K], [B]: see `OrdinalLoss`."""
     labels, scores, mask, weight = _clean(labels, scores, mask, item_weight)
-    steps = ops.arange(1, ordinal_size + 1, dtype=scores.dtype)[:, None, None]
-    reached = labels - steps + 1.0  # how much of step k the label climbed: 1 and above is all of it
+    levels = ops.arange(1, ordinal_size + 1, dtype=scores.dtype)[:, None, None]
+    reached = labels - levels + 1.0  # at least 1 if the label is at least k; between 0 and 1: the fraction of level k
     target = ops.clip(reached, 0.0, 1.0) if use_fraction_label else ops.cast(reached >= 1.0, scores.dtype)
     terms = ops.sum(binary_terms(target, scores), axis=0)
     return normalise(row_sum(weight * terms), row_sum(weight), normalization)
@@ -51,9 +51,9 @@ def click_em(
     def posterior(logit: Tensor, other: Tensor) -> Tensor:
         return ops.where(clicked, 1.0, ops.sigmoid(logit - softplus(other)))
 
-    held = ops.stop_gradient(exam), ops.stop_gradient(relevance)
-    terms = exam_loss_weight * binary_terms(posterior(*held), exam)
-    terms = terms + rel_loss_weight * binary_terms(posterior(*held[::-1]), relevance)
+    detached = ops.stop_gradient(exam), ops.stop_gradient(relevance)
+    terms = exam_loss_weight * binary_terms(posterior(*detached), exam)
+    terms = terms + rel_loss_weight * binary_terms(posterior(*detached[::-1]), relevance)
     return normalise(row_sum(weight * terms), row_sum(weight), normalization)
 
 
@@ -72,10 +72,10 @@ def mixture_em(
     relevant = ops.any(labels > 0, axis=-1, keepdims=True)
     weight = ops.where(relevant, weight, 0.0)
     likelihood = row_sum(weight * binary_terms(labels, scores))
-    # Term by term above the first component: the difference of two large sums would have lost its digits.
-    held = ops.stop_gradient(scores)
-    first = held[:1]
-    above = softplus(held) - softplus(first) - labels * (held - first)
+    # Subtract the first component term by term: the difference of two large sums would lose its precision.
+    detached = ops.stop_gradient(scores)
+    first = detached[:1]
+    above = softplus(detached) - softplus(first) - labels * (detached - first)
     share = ops.softmax(-alpha * row_sum(weight * above), axis=0)
     return normalise(ops.sum(ops.stop_gradient(share) * likelihood, axis=0), row_sum(weight), normalization)
 
@@ -83,9 +83,9 @@ def mixture_em(
 def _clean(
     labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`clean` for scores [B, N, K], which come back as [K, B, N]: compilers and Eigen like long inner dimensions.
+    """`clean` for scores [B, N, K], returned as [K, B, N]: loops over a long inner dimension are faster.
 
-    [B, N] are one output each.
+    Scores [B, N] are one output per document.
     """
     scores = as_float(scores)
     scores = scores[None] if len(scores.shape) == 2 else ops.moveaxis(scores, -1, 0)
@@ -95,7 +95,7 @@ def _clean(
 
 
 def mean_sigmoid_logit(logits: Tensor) -> Tensor:
-    """The logit of the mean of the sigmoids over the last axis: unbounded, so that large logits do not tie."""
+    """The logit of the mean of the sigmoids over the last axis, unbounded, so that large logits do not tie."""
     logits = as_float(logits)
     return ops.logsumexp(ops.log_sigmoid(logits), axis=-1) - ops.logsumexp(ops.log_sigmoid(-logits), axis=-1)
 
@@ -104,9 +104,9 @@ class _OutputsLoss(PointwiseLossBase):
     """A loss of y_pred [B, N, K]."""
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
-        alone = self.outputs == 1 and len(y_pred) == 2
-        fits = len(y_true) == 2 and (alone or len(y_pred) == 3)
-        sizes = [*zip(y_true, y_pred, strict=False), (self.outputs, 1 if alone else y_pred[-1] if y_pred else None)]
+        single = self.outputs == 1 and len(y_pred) == 2
+        fits = len(y_true) == 2 and (single or len(y_pred) == 3)
+        sizes = [*zip(y_true, y_pred, strict=False), (self.outputs, 1 if single else y_pred[-1] if y_pred else None)]
         if not fits or any(a is not None and b is not None and a != b for a, b in sizes):
             raise UserError(
                 f"{self.key!r} takes y_true [B, N] and y_pred {self._wanted()}. "
@@ -174,7 +174,7 @@ class ClickEMLoss(_OutputsLoss):
         min_label: documents whose label is below it are padding.
 
     Raises:
-        ValueError: for y_pred that has not two logits per document.
+        ValueError: for y_pred without two logits per document.
 
     Source: Wang et al., "Position bias estimation for unbiased learning to rank in personal search" (2018).
     """
@@ -192,18 +192,18 @@ class ClickEMLoss(_OutputsLoss):
 
 @register_loss("mixture_em", aliases=("mixture_em_loss",))
 class MixtureEMLoss(_OutputsLoss):
-    r"""One EM step of a mixture of M scorers, each query being explained by one of them.
+    r"""One EM step of a mixture of M scorers, one of which explains each query.
 
     $$\sum_m q_m L_m,\quad L_m = \sum_i w_i\,\mathrm{CE}(y_i, \sigma(s_{im}/T)),\quad q = \mathrm{softmax}(-\alpha L)$$
     divided by Σ w of the query's documents. CE is the binary cross entropy; no gradient flows through q, and a query
-    without a positive label is worth 0. In nats. Scores [B, N, M], labels [B, N]; the final activation is the mean
+    without a positive label gives 0. In nats. Scores [B, N, M], labels [B, N]; the final activation is the mean
     of the M sigmoids.
 
     Args:
         temperature: T, above 0; scores are divided by it.
-        alpha: α, above 0; how sharply a query goes to the scorer that explains it best.
-        normalization: `query`, divided by Σ w as above; `batch`, over all documents of the batch; `sum`, not divided.
-            q is the same in all three.
+        alpha: α, above 0; how sharply q prefers the scorer with the lowest L.
+        normalization: `query`, divided by Σ w as above; `batch`, divided by Σ w of the whole batch; `sum`, not
+            divided. q is the same in all three.
         min_label: documents whose label is below it are padding.
 
     Raises:
@@ -217,7 +217,7 @@ class MixtureEMLoss(_OutputsLoss):
 
     @property
     def outputs(self) -> None:
-        """As many as the model gives."""
+        """Any number of scorers."""
 
     def rank_scores(self, logits: Tensor) -> Tensor:
         return mean_sigmoid_logit(logits)

@@ -1,4 +1,4 @@
-"""Pointwise losses."""
+"""Pointwise losses of one logit per document."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ml4ir_losses.ops.normalization import Normalization
 
 
 def as_lists(*arguments: Tensor | None) -> list[Tensor | None]:
-    """What is [B] as [B, 1], lists of one document; the rest as it is."""
+    """Tensors [B] as [B, 1], lists of one document; the others unchanged."""
     tensors = [None if x is None else ops.convert_to_tensor(x) for x in arguments]
     return [x[:, None] if x is not None and len(x.shape) == 1 else x for x in tensors]
 
 
 def binary_terms(labels: Tensor, scores: Tensor, pos_weight: float | None = None) -> Tensor:
-    """-[p·y·ln σ(s) + (1-y)·ln(1-σ(s))] in a form that is exact at any score, with one exponential."""
+    """-[p·y·ln σ(s) + (1-y)·ln(1-σ(s))] exact at any score, with one exponential."""
     factor = 1.0 if pos_weight is None else pos_weight
 
     def terms(labels: Tensor, scores: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
@@ -32,7 +32,7 @@ def binary_terms(labels: Tensor, scores: Tensor, pos_weight: float | None = None
         of_positive, of_negative = ops.relu(-scores) + rest, ops.relu(scores) + rest  # -ln σ(s) and -ln(1 - σ(s))
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
-            # σ(s) and σ(-s), both times 1 + small
+            # σ(s) and σ(-s), both multiplied by 1 + small
             high, low = ops.where(scores > 0, 1.0, small), ops.where(scores > 0, small, 1.0)
             slope = ((1.0 - labels) * high - factor * labels * low) / (1.0 + small)
             return upstream * (factor * of_positive - of_negative), upstream * slope
@@ -100,7 +100,7 @@ def root_mean_squared_error(
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
     total = row_sum(weight * ops.square(no_of_levels * ops.sigmoid(scores) - labels))
     count = row_sum(weight)
-    if normalization == "batch":  # the share of each row in the root over the whole batch
+    if normalization == "batch":  # each query's share of the root over the whole batch
         whole = safe_sqrt(ops.sum(total)) * safe_sqrt(ops.sum(count))
         return safe_divide(ops.sum(ops.ones_like(total)) * total, whole * ops.ones_like(total))
     return safe_sqrt(normalise(total, count, normalization))
@@ -113,7 +113,7 @@ class SigmoidCrossEntropy(PointwiseLossBase):
     $$\ell_i = -[p\,y_i \ln\sigma(s_i) + (1-y_i)\ln(1-\sigma(s_i))]$$
     and the query's value is Σ w·ℓ / Σ w over its documents, in nats.
 
-    Labels are used as they are: a label above 1 has no lower bound. Scores and labels [B, N].
+    Labels are not clipped: with a label above 1 the loss has no lower bound. Scores and labels [B, N].
 
     Args:
         pos_weight: p, the factor of the positive term; None is 1.
@@ -135,8 +135,8 @@ class RowsOrLists(PointwiseLossBase):
     """A pointwise loss of lists [B, N], or of rows [B] that are queries of one document each."""
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
-        of_rows = len(y_true) == 1 and len(y_pred) == 2 and y_pred[1] == 1 and not differ(y_true[0], y_pred[0])
-        if len(y_pred) not in (1, 2) or not (of_rows or same_shape(y_true, y_pred)):
+        is_rows = len(y_true) == 1 and len(y_pred) == 2 and y_pred[1] == 1 and not differ(y_true[0], y_pred[0])
+        if len(y_pred) not in (1, 2) or not (is_rows or same_shape(y_true, y_pred)):
             raise UserError(
                 f"{self.key!r} takes y_true and y_pred of one shape, [B, N] (queries, documents) or [B], or y_true "
                 f"[B] with y_pred [B, 1]. Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
@@ -150,7 +150,7 @@ class BinaryCrossEntropyLoss(RowsOrLists):
     $$\ell_i = -[p\,y_i \ln\sigma(s_i) + (1-y_i)\ln(1-\sigma(s_i))]$$
     and the query's value is Σ w·ℓ / Σ w over its documents, in nats.
 
-    Scores and labels [B, N]; or labels [B] with scores [B] or [B, 1], as a `Dense(1)` gives them: then every row is a
+    Scores and labels [B, N]; or labels [B] with scores [B] or [B, 1], as a `Dense(1)` returns them: then every row is a
     query of one document, and weights are [B].
 
     Args:
@@ -200,7 +200,7 @@ class MeanSquaredErrorLoss(RowsOrLists):
 
 @register_loss("root_mean_squared_error", aliases=("pointwise_rmse",))
 class RootMeanSquaredErrorLoss(PointwiseLossBase):
-    r"""Root of the query's mean squared difference between L times the sigmoid of the score and the label.
+    r"""Root mean squared difference, per query, between L times the sigmoid of the score and the label.
 
     $$\sqrt{\frac{\sum_i w_i\,(L\,\sigma(s_i) - y_i)^2}{\sum_i w_i}}$$
 
@@ -208,8 +208,8 @@ class RootMeanSquaredErrorLoss(PointwiseLossBase):
 
     Args:
         no_of_levels: L, the highest label.
-        normalization: `query`, the root of the mean over the query's documents, as above; `batch`, row values whose
-            mean is the root of the mean over all documents of the batch; `sum`, the root of the query's sum.
+        normalization: `query`, the root of the mean over the query's documents, as above; `batch`, per-query values
+            whose mean is the root of the mean over all documents of the batch; `sum`, the root of the query's sum.
         min_label: documents whose label is below it are padding.
 
     Raises:

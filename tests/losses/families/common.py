@@ -1,4 +1,4 @@
-"""What the families share: the description of a key, and the parts that oracles are made of.
+"""The description of a key, and functions that oracles share.
 
 Every oracle is `oracle(labels, scores, mask, weight, **params) -> [value of each row]`, a float64 loop over documents
 written from the formula that shares no code with the library; `weight` may be None.
@@ -15,7 +15,7 @@ SHARP = {"temperature": 0.3}
 
 @dataclass(frozen=True)
 class Case:
-    """What the suite knows of a key.
+    """The oracle, test parameters and properties of a key.
 
     `layout` says what a row is: `list` (scores and labels [B, N]), `outputs` (scores [B, N, `outputs`], labels [B, N]),
     `classes` (scores [B, K], labels [B]), `columns` (scores and labels [B, N], every place with a meaning of its
@@ -27,41 +27,41 @@ class Case:
     variants: tuple[dict[str, Any], ...]
     layout: str = "list"
     outputs: int = 0
-    width: int = 0  # columns of a row, where the loss itself says how many
+    width: int = 0  # columns of a row, where the loss fixes their number
     columns: int = 0  # texts of a row of embeddings; 0: one text, [B, D]
-    layers: int = 0  # of every text one embedding a layer, [B, C, L, D]
-    dims: int = 0  # of an embedding; 0: as many as a test asks for
+    layers: int = 0  # one embedding per text and layer, [B, C, L, D]
+    dims: int = 0  # size of an embedding; 0: the test chooses
     teacher: tuple[int, ...] = ()  # the shape of a row's teacher labels
-    labels: str = "graded"  # graded, unit, binary or class; of embeddings none, class, binary, share, number,
-    # teacher or token
+    labels: str = "graded"  # graded, unit, binary, class; for embeddings none, class, binary, share, number,
+    # teacher, token
     shift_invariant: bool = True
-    constant_alone: bool = True  # a query of one document is worth 0 at any score
+    constant_alone: bool = True  # the value of a query of one document is 0 at any score
     smooth: bool = True  # differentiable at every score, ties included
-    steep: float = 1.0  # the largest slope of a term: a step of training is as much shorter
-    random: bool = False  # samples: the same documents in another place meet other noise
-    remembers: bool = False  # a function of it keeps rows from call to call
-    required: Mapping[str, Any] = field(default_factory=dict)  # parameters without which the loss is not made
+    steep: float = 1.0  # the largest slope of a term; the learning rate is divided by it
+    random: bool = False  # samples: the noise of a document depends on its place
+    remembers: bool = False  # its Keras loss keeps rows between calls
+    required: Mapping[str, Any] = field(default_factory=dict)  # values of required parameters
     held: bool = False  # has parts without gradient: the oracle takes `held`, the scores at which they are computed
-    pooled: bool = False  # normalised over the batch by default: a row is not worth the same in another batch
+    pooled: bool = False  # normalised over the batch by default: the value of a row depends on the others
 
     @property
     def documents(self) -> bool:
-        """True if rows are lists of documents: padding and document weights have a meaning."""
+        """True if rows are lists of documents: padding and document weights are defined."""
         return self.layout in ("list", "outputs")
 
     @property
     def marked(self) -> bool:
-        """True if the labels themselves say what is padding."""
+        """True if the labels can mark padding."""
         return self.layout not in ("columns", "embeddings")
 
 
 def documents(labels, scores, mask, weight):
-    """For every query the (label, score, weight) of its real documents."""
+    """For every query the (label, score, weight) of its valid documents."""
     for b, row in enumerate(mask):
         yield [
             (float(labels[b][i]), float(scores[b][i]), 1.0 if weight is None else float(weight[b][i]))
-            for i, real in enumerate(row)
-            if real
+            for i, valid in enumerate(row)
+            if valid
         ]
 
 
@@ -79,7 +79,7 @@ def log_softmax(xs):
 
 
 def pooled(queries, normalization):
-    """Row values from each query's list of (weight, term)."""
+    """Per-query values from each query's list of (weight, term)."""
     totals = [math.fsum(w * term for w, term in query) for query in queries]
     weights = [math.fsum(w for w, _ in query) for query in queries]
     if normalization == "query":
@@ -90,7 +90,7 @@ def pooled(queries, normalization):
     return totals
 
 
-def known_noise(sample, row, place):
-    """The Gumbel noise that `conftest.known_uniform` makes the library meet."""
+def fixed_noise(sample, row, place):
+    """The Gumbel noise that follows from `conftest.fixed_uniform`."""
     share = ((89 * sample + 57 * row + 31 * place + 7) % 256 + 0.5) / 256
     return -math.log(-math.log(share))

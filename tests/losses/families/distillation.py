@@ -2,7 +2,7 @@
 
 import math
 
-from losses.families.common import SHARP, Case, documents, known_noise, log_sigmoid, logsumexp
+from losses.families.common import SHARP, Case, documents, fixed_noise, log_sigmoid, logsumexp
 from losses.families.listwise import mean_weights
 
 
@@ -12,7 +12,7 @@ def coupled_rank_distil(labels, scores, mask, weight, temperature=1.0, sample_si
         real = [i for i, valid in enumerate(mask[b]) if valid]
         samples = []
         for sample in range(sample_size):
-            keys = {i: float(labels[b][i]) + known_noise(sample, b, i) for i in real}
+            keys = {i: float(labels[b][i]) + fixed_noise(sample, b, i) for i in real}
             drawn = [float(scores[b][i]) / temperature for i in sorted(real, key=keys.__getitem__, reverse=True)]
             samples.append(math.fsum(logsumexp(drawn[r:]) - drawn[r] for r in range(len(drawn))[:topk]))
         values.append(mean_weight * math.fsum(samples) / sample_size)

@@ -7,7 +7,7 @@ from losses.families.lambdas import DISCOUNTS, GAINS, ideal_dcg, ranks_of
 
 
 def cross_entropy(queries, temperature, target):
-    """-Σ target·ln softmax(s/T) with the targets that `target` makes of a query's [(y, w)]."""
+    """-Σ target·ln softmax(s/T) with `target` a function of a query's [(y, w)]."""
     values = []
     for query in queries:
         shares = target([(y, w) for y, _, w in query]) if query else []
@@ -34,7 +34,7 @@ def softmax_cross_entropy(
 
 
 def document_weights(spec, labels, ranks):
-    """The gain of every document, discounted at its rank: `dcg` as it is, `ndcg` over the best DCG."""
+    """The gain of every document, discounted by its rank; for `ndcg` divided by the best DCG."""
     params = {"key": spec} if isinstance(spec, str) else spec
     plain = params["key"] == "dcg"
     gain, discount = GAINS["identity" if plain else "pow2_minus_1"], DISCOUNTS["inverse" if plain else "log2_inverse"]
@@ -67,7 +67,7 @@ def rank_one_listnet(labels, scores, mask, weight, temperature=1.0):
         terms = []
         for i, (y, _, w) in enumerate(query):
             others = logits[:i] + logits[i + 1 :]
-            if others:  # the probability of the only document is the constant 1
+            if others:  # the probability of a single document is the constant 1
                 whole = logsumexp(logits)
                 terms.append(w * (y * (logits[i] - whole) + (1 - y) * (logsumexp(others) - whole)))
         values.append(-math.fsum(terms))
@@ -75,13 +75,13 @@ def rank_one_listnet(labels, scores, mask, weight, temperature=1.0):
 
 
 def plackett_luce(logits, factors=None):
-    """-ln of the probability that the documents are drawn in the given order; every step may have a factor."""
+    """-ln of the probability of drawing the documents in this order, with an optional factor per step."""
     factors = [1.0] * len(logits) if factors is None else factors
     return math.fsum(c * (logsumexp(logits[r:]) - logits[r]) for r, c in enumerate(factors))
 
 
 def mean_weights(labels, scores, mask, weight):
-    """Of every query the mean of its weights, by label where one is positive."""
+    """The mean weight of every query, weighted by labels if any is positive."""
     for query in documents(labels, scores, mask, weight):
         gain = math.fsum(max(y, 0.0) for y, _, _ in query)
         shares = [max(y, 0.0) / gain if gain else 1 / len(query) for y, _, _ in query]

@@ -55,7 +55,7 @@ def prob_margin_ranking(
     return [value + total / (share + 1e-10) for value, total, share in zip(values, totals, shares, strict=True)]
 
 
-# Ordinary scores are far beyond the steep part of the sigmoid: the suite sees them as hundredths.
+# Test scores are far beyond the steep part of the sigmoid: the tests divide them by 100.
 COSINE = {"temperature": 100.0, "base_margin": 0.01}
 
 

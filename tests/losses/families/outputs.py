@@ -13,7 +13,7 @@ def entropy(target, s):
 
 
 def lists(labels, scores, mask, weight, held=None):
-    """For every query the (label, scores, weight, held scores) of its real documents."""
+    """For every query the (label, scores, weight, held scores) of its valid documents."""
     for b, row in enumerate(mask):
         yield [
             (

@@ -8,7 +8,7 @@ from losses.families.common import (
     SHARP,
     Case,
     documents,
-    known_noise,
+    fixed_noise,
     log_sigmoid,
     log_softmax,
     logsumexp,
@@ -18,7 +18,7 @@ from losses.families.lambdas import pair_weight, ranks_of
 
 
 def pairwise(term, labels, scores, mask, weight, temperature, normalization, lambda_weight, held, ties=False):
-    """Rows of Σ w·Λ·term(s_i - s_j, y_i - y_j) over the pairs; Λ by the ranking of the `held` scores."""
+    """Per-query Σ w·Λ·term(s_i - s_j, y_i - y_j) over the pairs; Λ by the ranking of the `held` scores."""
     queries, divisors = [], []
     ranked = documents(labels, scores if held is None else held, mask, weight)
     for query, at in zip(documents(labels, scores, mask, weight), ranked, strict=True):
@@ -108,7 +108,7 @@ def yeti_logistic(
         rows = []
         for b, row in enumerate(scores):
             real = [i for i in range(len(row)) if mask[b][i]]
-            z = [(float(row[i]) + known_noise(sample, b, i)) / gumbel_temperature for i in real]
+            z = [(float(row[i]) + fixed_noise(sample, b, i)) / gumbel_temperature for i in real]
             values = dict(zip(real, log_softmax(z), strict=True)) if real else {}
             rows.append([values.get(i, 0.0) for i in range(len(row))])
         return rows
@@ -148,7 +148,7 @@ def circle(labels, scores, mask, weight, temperature=1.0, gamma=64.0, margin=0.2
     return values
 
 
-# Most ordinary scores lie outside [0, 1], where none has a gradient: the suite sees them as quarters.
+# Most test scores lie outside [0, 1], where the gradient is 0: the tests divide them by 4.
 QUARTERS = {"temperature": 4.0}
 
 

@@ -35,7 +35,7 @@ def root_mean_squared_error(labels, scores, mask, weight, no_of_levels=1, normal
     if normalization != "batch":
         return [math.sqrt(mean) for mean in pooled(queries, normalization)]
     whole = math.sqrt(pooled([[term for query in queries for term in query]], "query")[0])
-    shares = pooled(queries, "batch")  # their mean is the pooled mean square
+    shares = pooled(queries, "batch")  # their mean is the mean square of the batch
     return [share / whole if whole else 0.0 for share in shares]
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from losses.families.common import SHARP, Case, documents, known_noise
+from losses.families.common import SHARP, Case, documents, fixed_noise
 from losses.families.surrogates import GUMBEL_VARIANTS, best_dcg, list_weight, sampled
 
 
@@ -51,7 +51,7 @@ def neural_sort_ndcg(labels, scores, mask, weight, temperature=1.0):
 
 
 def scaled(matrix, iterations):
-    """Sinkhorn: columns and rows in turn divided by their sums."""
+    """Sinkhorn: columns and rows divided by their sums in turn."""
     for _ in range(iterations):
         matrix = matrix / matrix.sum(axis=0)
         matrix = matrix / matrix.sum(axis=1, keepdims=True)
@@ -66,13 +66,13 @@ def neural_ndcg(
     samples = n_samples if stochastic else 1
     for b, query in enumerate(documents(labels, scores, mask, weight)):
         for sample in range(samples):
-            noise = [beta * known_noise(sample, b, i) if stochastic else 0.0 for i in places[b]]
+            noise = [beta * fixed_noise(sample, b, i) if stochastic else 0.0 for i in places[b]]
             z = [(s + g) / temperature for (_, s, _), g in zip(query, noise, strict=True)]
             values[b] -= relaxed_ndcg(query, scaled(permutation(z), max_iter), k) / samples
     return values
 
 
-# The kinks of |x| at ties bend the finite differences of "ndcg": tests/losses/test_surrogates.py steps closer there.
+# |x| has kinks at ties, where finite differences need smaller steps: see tests/losses/test_surrogates.py.
 CASES = {
     "neural_sort_cross_entropy": Case(neural_sort_cross_entropy, ({}, SHARP)),
     "neural_sort_ndcg": Case(neural_sort_ndcg, ({}, SHARP), constant_alone=False, smooth=False),

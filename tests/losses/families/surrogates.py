@@ -1,8 +1,8 @@
-"""Losses made of metrics by smooth ranks."""
+"""Losses made from metrics with smooth ranks."""
 
 import math
 
-from losses.families.common import SHARP, Case, documents, known_noise, log_softmax
+from losses.families.common import SHARP, Case, documents, fixed_noise, log_softmax
 
 
 def list_weight(query):
@@ -44,7 +44,7 @@ def approx_mrr(labels, scores, mask, weight, temperature=0.1):
 
 
 def sampled(oracle, default_temperature):
-    """The mean of an oracle over lists with the known Gumbel noise."""
+    """The mean of an oracle over lists with the fixed Gumbel noise."""
 
     def mean(labels, scores, mask, weight, temperature=default_temperature, sample_size=8, gumbel_temperature=1.0):
         totals = [0.0] * len(mask)
@@ -52,7 +52,7 @@ def sampled(oracle, default_temperature):
             perturbed = [[0.0] * len(row) for row in mask]
             for b, row in enumerate(mask):
                 real = [i for i, valid in enumerate(row) if valid]
-                z = [(float(scores[b][i]) + known_noise(sample, b, i)) / gumbel_temperature for i in real]
+                z = [(float(scores[b][i]) + fixed_noise(sample, b, i)) / gumbel_temperature for i in real]
                 for i, log_p in zip(real, log_softmax(z) if real else [], strict=True):
                     perturbed[b][i] = log_p
             rows = oracle(labels, perturbed, mask, weight, temperature=temperature)
@@ -64,7 +64,7 @@ def sampled(oracle, default_temperature):
 
 GUMBEL_VARIANTS = ({}, {"sample_size": 2, "gumbel_temperature": 2.5, **SHARP})
 
-FLAT = 1e-6  # slopes of that size: at a temperature of 0.1 the scores of the suite are far apart
+FLAT = 1e-6  # slopes of that size: at a temperature of 0.1 the test scores are far apart
 
 CASES = {
     "approx_ndcg": Case(approx_ndcg, ({}, {"temperature": 1.0}), constant_alone=False, steep=FLAT),

@@ -1,103 +1,18 @@
-"""Lambda weights: how much a pair or a document counts, by where the ranking puts it."""
+"""Lambda weights of pairs and of documents."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import ClassVar
 
-from pydantic import PlainValidator, WithJsonSchema
-
-from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import Fraction, PositiveInt
-from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, register_lambda_weight
-from ml4ir_losses.losses.pair_weights import PairWeight, discount_steps, normalised_gain
-from ml4ir_losses.losses.serialization import from_config
-from ml4ir_losses.ops import rank_table, row_sum, safe_divide
-from ml4ir_losses.ops.gains import (
-    DiscountSpec,
-    GainSpec,
-    get_discount,
-    label_gain,
-)
-from ml4ir_losses.ops.pairs import valid_pairs
-
-
-@dataclass(frozen=True)
-class LambdaWeight(PairWeight):
-    """Weights of pairs or documents. Subclass it, or give the key of one of those below.
-
-    A subclass is a frozen dataclass whose fields are its parameters; `register_lambda_weight` gives it a key.
-    """
-
-    decorator: ClassVar[str] = "register_lambda_weight"
-    family: ClassVar[str] = "pair"  # pair: weighs pairs; dcg: pairs and documents; position: ranks of the ideal order
-
-    def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        """What `between` reads of each document, [B, N] each; at least 0 and finite where masked."""
-        raise UserError(f"The lambda weight {self.key!r} does not weigh pairs.")
-
-    def distance_table(self, like: Tensor) -> Tensor | None:
-        """A table by the distance of two ranks, [N]; None: `between` needs none."""
-        return None
-
-    @property
-    def reach(self) -> int | None:
-        """Λ is 0 where neither document is among the first `reach`; None: it may be more anywhere."""
-        return None
-
-    def pair_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
-        """Λ of every pair, [B, N, N], from labels [B, N], 1-based ranks [B, N] and mask [B, N].
-
-        A subclass gives either `pair_facts` and `between`, with which losses need no memory of B·N², or this.
-        """
-        labels, ranks = ops.convert_to_tensor(labels), ops.convert_to_tensor(ranks)
-        facts = self.pair_facts(labels, ops.cast(ranks, labels.dtype), mask)
-        weights = self.matrix(facts, self.distance_table(labels), ops.cast(ranks, "int32"))
-        return ops.where(valid_pairs(ops.cast(ops.convert_to_tensor(mask), "bool")), weights, 0.0)
-
-    def document_weights(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> Tensor:
-        """The weight of every document, [B, N]."""
-        raise UserError(f"The lambda weight {self.key!r} does not weigh documents.")
-
-    def position_weights(self, ranks: Tensor, sizes: Tensor) -> Tensor:
-        """The weight of every rank of the ideal order, [B, N], 0 behind the last document.
-
-        `ranks` holds the 1-based ranks, [1, N] or [B, N]; `sizes` the number of documents, [B, 1]; both are floats.
-        """
-        raise UserError(f"The lambda weight {self.key!r} does not weigh positions.")
-
-
-def get_lambda_weight(spec: str | Mapping[str, Any] | LambdaWeight) -> LambdaWeight:
-    """The lambda weight of a key, of `{key: ..., <params>}`, or as it is; `UserError` for an unknown one."""
-    if isinstance(spec, LambdaWeight):
-        return spec
-    if isinstance(spec, Mapping):
-        spec = {name: from_config(value) for name, value in spec.items()}
-    weight: LambdaWeight = LAMBDA_WEIGHTS.create(spec)
-    return weight
-
-
-LambdaWeightSpec = (
-    Annotated[
-        str | Mapping[str, Any] | LambdaWeight,
-        PlainValidator(get_lambda_weight),
-        WithJsonSchema({"type": ["string", "object"]}),
-    ]
-    | None
-)
-
-
-def check_family(key: str, spec: str | Mapping[str, Any] | LambdaWeight, families: tuple[str, ...]) -> None:
-    """Raises `UserError` unless the lambda weight is of a family that the loss `key` can use."""
-    weight = get_lambda_weight(spec)
-    if weight.family not in families:
-        fitting = [e.key for e in LAMBDA_WEIGHTS if getattr(e.target, "family", "") in families]
-        raise UserError(
-            f"`lambda_weight` of {key!r} must be one of {', '.join(fitting) or 'none'}. "
-            f"Received: {weight.key or type(weight).__name__!r}."
-        )
+from ml4ir_losses.core.registry import register_lambda_weight
+from ml4ir_losses.losses.lambda_weights.base import LambdaWeight
+from ml4ir_losses.losses.pair_weights import discount_steps, normalised_gain
+from ml4ir_losses.ops import rank_table
+from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, label_gain
 
 
 @register_lambda_weight("label_diff")
@@ -119,7 +34,7 @@ class LabelDiffLambdaWeight(LambdaWeight):
 
 @dataclass(frozen=True)
 class _GainWeight(LambdaWeight):
-    """What weights by gain and discount share. D depends on ranks alone, so it is a table over 1..N."""
+    """A weight made of gains and discounts. D depends on the rank alone, so it is a table over 1..N."""
 
     symmetric: ClassVar[bool] = True
     topn: PositiveInt | None = None
@@ -145,7 +60,7 @@ class _GainWeight(LambdaWeight):
 @register_lambda_weight("dcg")
 @dataclass(frozen=True)
 class DCGLambdaWeight(_GainWeight):
-    r"""How much the DCG depends on the order of a pair.
+    r"""The effect of the order of a pair on the DCG.
 
     $$\Lambda_{ij} = |g_i - g_j|\,[r_i \le K \lor r_j \le K]\,
     \{(1-a)\,|D(d) - D(d+1)| + a\,|\tilde D(r_i) - \tilde D(r_j)|\},\quad d = |r_i - r_j|$$
@@ -247,7 +162,7 @@ class NDCGLambdaWeightV2(_GainWeight):
 @register_lambda_weight("yeti_dcg")
 @dataclass(frozen=True)
 class YetiDCGLambdaWeight(NDCGLambdaWeightV2):
-    """`NDCGLambdaWeightV2` of neighbours in the ranking alone, |r_i - r_j| = 1, on plain gains.
+    """`NDCGLambdaWeightV2` restricted to neighbours in the ranking, |r_i - r_j| = 1, without normalising the gains.
 
     Args:
         topn, gain, discount, normalized: see `NDCGLambdaWeightV2`.
@@ -258,7 +173,7 @@ class YetiDCGLambdaWeight(NDCGLambdaWeightV2):
     normalized: bool = False
 
     def distance_table(self, like: Tensor) -> Tensor:
-        return ops.where(rank_table(like) == 2, super().distance_table(like), 0.0)  # d = 1 is the second
+        return ops.where(rank_table(like) == 2, super().distance_table(like), 0.0)  # entry 2 is d = 1
 
     def neighbour_weights(self, gains: Tensor) -> Tensor:
         """Λ of ranks r and r + 1, [B, N - 1], from the gains in the order of the ranking, [B, N]."""
@@ -269,7 +184,7 @@ class YetiDCGLambdaWeight(NDCGLambdaWeightV2):
 @register_lambda_weight("precision")
 @dataclass(frozen=True)
 class PrecisionLambdaWeight(LambdaWeight):
-    r"""1 for a pair whose exchange changes the precision at `topn`.
+    r"""1 for a pair that changes the precision at `topn` when its documents swap places.
 
     $$\Lambda_{ij} = |b_i - b_j|\,[r_i \le K \oplus r_j \le K],\quad b = [y \ge 1]$$
 
@@ -291,47 +206,3 @@ class PrecisionLambdaWeight(LambdaWeight):
     @property
     def reach(self) -> int:
         return self.topn
-
-
-@register_lambda_weight("list_mle")
-@dataclass(frozen=True)
-class ListMLELambdaWeight(LambdaWeight):
-    """The weight of every step of ListMLE: the discount of its rank in the ideal order.
-
-    Args:
-        discount: a function of the 1-based rank, by name (`log2_inverse`, …) or in Python.
-
-    Source: Lan et al., "Position-aware ListMLE" (2014).
-    """
-
-    family: ClassVar[str] = "position"
-    discount: DiscountSpec
-
-    def position_weights(self, ranks: Tensor, sizes: Tensor) -> Tensor:
-        return ops.where(ranks <= sizes, get_discount(self.discount)(ranks), 0.0)
-
-
-@register_lambda_weight("p_list_mle")
-@dataclass(frozen=True)
-class PListMLELambdaWeight(LambdaWeight):
-    r"""The weights of position-aware ListMLE; those of a list of n documents add to 1.
-
-    $$v_r = \frac{w_r}{\sum_{q=1}^{n} w_q},\quad w_r = 2^{n-r+1} - 1$$
-    from the first rank, r = 1, to the last, computed so that it is finite for any n.
-
-    Args:
-        rank_discount_fn: w, another function of the 1-based rank, by name or in Python.
-
-    Source: Lan et al., "Position-aware ListMLE" (2014).
-    """
-
-    family: ClassVar[str] = "position"
-    rank_discount_fn: DiscountSpec | None = None
-
-    def position_weights(self, ranks: Tensor, sizes: Tensor) -> Tensor:
-        if self.rank_discount_fn is None:
-            weights = ops.exp2(1.0 - ranks) - ops.exp2(-sizes)  # in units of 2^n: no power is large
-        else:
-            weights = get_discount(self.rank_discount_fn)(ranks)
-        weights = ops.where(ranks <= sizes, weights, 0.0)
-        return safe_divide(weights, row_sum(weights)[:, None] * ops.ones_like(weights))

@@ -1,4 +1,4 @@
-"""Lambda weights and weighting schemes of a user, and what a config and a file keep of any."""
+"""User-defined lambda weights and weighting schemes; configs and saved models with any of them."""
 
 import functools
 import itertools
@@ -83,7 +83,7 @@ class FirstSteps(LambdaWeight):
 
 @pytest.fixture
 def third_party():
-    """Registers the three, and forgets them."""
+    """Registers the three classes, and removes them after the test."""
     list(LAMBDA_WEIGHTS), list(WEIGHTING_SCHEMES)
     kept = [names for registry in (LAMBDA_WEIGHTS, WEIGHTING_SCHEMES) for names in (registry._entries, registry._names)]
     before = [dict(names) for names in kept]
@@ -99,14 +99,14 @@ def third_party():
 
 
 def weighted_pairs(batch, power, base=1.0):
-    """Σ |y_i - y_j|^power·ln(1 + e^-(s_i - s_j)) over the pairs, and their number, of every query."""
+    """Σ |y_i - y_j|^power·ln(1 + e^-(s_i - s_j)) over the pairs of every query, and the number of pairs."""
     for query in documents(batch.labels, batch.scores, batch.mask, None):
         pairs = [(a, b) for a, b in itertools.permutations(query, 2) if a[0] > b[0]]
         yield math.fsum((a[0] - b[0]) ** power * -log_sigmoid(a[1] - b[1]) / base for a, b in pairs), len(pairs)
 
 
-def through_a_file(loss, folder):
-    """The loss of a model compiled with it, equal to that of the model saved and loaded."""
+def saved_and_loaded(loss, folder):
+    """The value of the loss in a model, which must equal that of the saved and loaded model."""
     model, x, batch = model_and_data(loss.key)
     model.compile("sgd", loss=loss.get_loss_fn())
     value = model.evaluate(x, batch.labels, batch_size=7, verbose=0)
@@ -117,12 +117,12 @@ def through_a_file(loss, folder):
     return value
 
 
-OWN = {  # loss, name of the parameter, key, parameter of the weight
+CUSTOM = {  # loss, name of the parameter, key, parameter of the weight
     "pairwise_logistic": ("lambda_weight", "label_gap", LabelGap, {"power": 2.0}),
     "lambda_loss": ("weighting_scheme", "label_scheme", LabelScheme, {"power": 2.0}),
     "list_mle": ("lambda_weight", "first_steps", FirstSteps, {"steps": 2}),
 }
-each_own = pytest.mark.parametrize(("key", "name", "spec", "cls", "params"), [(k, *v) for k, v in OWN.items()])
+each_custom = pytest.mark.parametrize(("key", "name", "spec", "cls", "params"), [(k, *v) for k, v in CUSTOM.items()])
 
 
 @pytest.mark.usefixtures("third_party")
@@ -130,7 +130,7 @@ class TestRegistered:
     @pytest.mark.parametrize("power", [1.0, 2.0])
     @pytest.mark.parametrize("key", ["pairwise_logistic", "lambda_loss"])
     def test_loss_with_a_custom_weight_matches_the_oracle(self, key, power):
-        name, spec, cls, _ = OWN[key]
+        name, spec, cls, _ = CUSTOM[key]
         batch = float32(make_batch(key))
         base = math.log(2) if key == "lambda_loss" else 1.0
         totals = list(weighted_pairs(batch, power, base))
@@ -151,7 +151,7 @@ class TestRegistered:
         expected = math.log(1 + math.e + math.e**2) + second * math.log1p(math.exp(-1))
         assert values(get_loss("list_mle", lambda_weight=spec).per_query(labels, scores))[0] == pytest.approx(expected)
 
-    @each_own
+    @each_custom
     def test_config_and_saved_model_round_trip(self, key, name, spec, cls, params, tmp_path):
         loss = get_loss(key, **{name: cls(**params)})
         config = json.loads(json.dumps(loss.get_config()))
@@ -159,10 +159,10 @@ class TestRegistered:
         assert config[name]["key"] == spec
         again = get_loss(config)
         assert again.get_config() == config
-        plain = through_a_file(get_loss(key), tmp_path)
-        assert through_a_file(loss, tmp_path) != pytest.approx(plain, rel=1e-3)
+        plain = saved_and_loaded(get_loss(key), tmp_path)
+        assert saved_and_loaded(loss, tmp_path) != pytest.approx(plain, rel=1e-3)
 
-    @each_own
+    @each_custom
     def test_misspelled_name_gets_a_suggestion(self, key, name, spec, cls, params):
         with pytest.raises(UserError, match=f"Did you mean '{spec}'"):
             get_loss(key, **{name: spec[:-1]})
@@ -177,7 +177,7 @@ class TestRegistered:
 
 
 class TestUnregistered:
-    """They work in a loss that is not saved."""
+    """Unregistered classes and functions work in a loss that is not saved."""
 
     @pytest.mark.parametrize(
         ("key", "name", "weight", "decorator"),
@@ -230,7 +230,7 @@ SPECS = [  # the loss, its parameter, and what it is as an object
 
 @pytest.mark.parametrize(("key", "name", "spec", "built"), SPECS, ids=lambda value: str(value)[:20])
 class TestConfig:
-    """A key, a mapping and an object are one loss, which comes back from a config and from a file."""
+    """A key, a mapping and an object give the same loss, also after a config or a file."""
 
     def test_config_round_trip(self, key, name, spec, built):
         batch = make_batch(key)
@@ -249,4 +249,4 @@ class TestConfig:
             np.testing.assert_array_equal(row, rows[0])
 
     def test_saved_model_round_trip(self, key, name, spec, built, tmp_path):
-        through_a_file(get_loss(key, **{name: spec if isinstance(spec, dict) else built}), tmp_path)
+        saved_and_loaded(get_loss(key, **{name: spec if isinstance(spec, dict) else built}), tmp_path)
