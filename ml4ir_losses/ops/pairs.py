@@ -20,6 +20,7 @@ from ml4ir_losses.ops.kernels.logarithms import log1p_ratio
 from ml4ir_losses.ops.kernels.odds import odds, powers
 from ml4ir_losses.ops.kernels.stripes import Stripe, dense_sums, extents_of, stripe_sums
 from ml4ir_losses.ops.masking import row_sum
+from ml4ir_losses.ops.sorting import rank_table
 
 Term = Callable[[Tensor], tuple[Tensor, Tensor]]
 """A function of the margin of a pair, and its derivative. Hashable, and equal to others that do the same."""
@@ -212,9 +213,11 @@ class PairWeights(NamedTuple):
         steps: a table by distance of ranks, [N] or longer.
         given: Λ itself, [B, N, N].
         reach: Λ is 0 where neither document is among the first `reach`; None: no such limit.
+
+    Without `weighing` Λ is 1 within `reach`.
     """
 
-    weighing: Weighing
+    weighing: Weighing | None = None
     facts: tuple[Tensor, ...] = ()
     steps: Tensor | None = None
     given: Tensor | None = None
@@ -295,15 +298,32 @@ def _sums(
     return [ops.concatenate(parts, axis=1) for parts in zip(above, below, strict=True)]
 
 
-def ordered_pair_weight(labels: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
-    """Σ w_i over the pairs y_i > y_j, [B]."""
-    return row_sum(weight * ops.cast(counts_below(labels, labels, mask), weight.dtype))
+def ordered_pair_weight(labels: Tensor, mask: Tensor, weight: Tensor, reach: int | None = None) -> Tensor:
+    """Σ w_i over the pairs y_i > y_j, [B]; with `reach`, over those with a document among the first `reach`."""
+    partners = counts_below(labels, labels, mask)
+    if reach is not None:
+        within_reach = counts_below(labels, labels[:, :reach], mask[:, :reach])
+        partners = ops.where(rank_table(labels) <= reach, partners, within_reach)
+    return row_sum(weight * ops.cast(partners, weight.dtype))
 
 
-def all_pair_weight(mask: Tensor, weight: Tensor, with_itself: bool = False) -> Tensor:
-    """Σ w_i over all (i, j) of valid documents, [B], with (i, i) if `with_itself`."""
+def all_pair_weight(mask: Tensor, weight: Tensor, with_itself: bool = False, reach: int | None = None) -> Tensor:
+    """Σ w_i over all (i, j) of valid documents, [B], with (i, i) if `with_itself`.
+
+    With `reach`, over those with a document among the first `reach`; the valid documents then come first.
+    """
     size = row_sum(ops.cast(mask, weight.dtype))
-    return (size if with_itself else ops.relu(size - 1.0)) * row_sum(weight)
+    partners = size if with_itself else ops.relu(size - 1.0)
+    if reach is None:
+        return partners * row_sum(weight)
+    first = ops.where(size < reach, size, float(reach))  # not `minimum`: on torch it rounds float64 to float32
+    return row_sum(weight * ops.where(rank_table(weight) <= reach, partners[:, None], first[:, None]))
+
+
+def pairs_within(reach: int, like: Tensor) -> Tensor:
+    """True where a document of the pair (i, j) is among the first `reach`, [N, N]."""
+    first = rank_table(like) <= reach
+    return ops.logical_or(first[:, None], first[None, :])
 
 
 def valid_pairs(mask: Tensor) -> Tensor:

@@ -14,10 +14,7 @@ LN2, LN6 = math.log(2), math.log(6)
 # id -> (what our number is, a number, why). "is": our value; "less": the peer's value less the number;
 # "twin": the value of the case of that id; "finite": no more than that is known of value and gradient.
 PADDED_TAIL = "TF-Ranking's ListMLE sorts padding into the list: each of k padded documents adds to ln k!"
-PADDED_SUM = "sentence-transformers' ListMLE adds exp(0) to every sum for each padded place"
 NO_PAIR = "sentence-transformers divides 0 by 0 where no pair counts"
-CLAMPED = "sentence-transformers clamps probabilities at eps, where value and gradient stop"
-UNSHIFTED = "sentence-transformers does not shift exp: infinite where a score is above 709"
 MASK = "sentence-transformers' discount gets the mask: a list's weights are equal; ours gets ranks"
 REPAIRED = {
     "ml4ir-005": ("less", -1.1604944 / 5, "ml4ir shares a target among 2 documents and 3 padded places"),
@@ -31,12 +28,9 @@ REPAIRED = {
     "tfr-0838": ("less", LN6, PADDED_TAIL),
     "tfr-0839": ("is", 0.0, PADDED_TAIL),
     "tfr-0840": ("is", LN2, "TF-Ranking's padding has the score ln 1e-10: it takes mass from scores near -30"),
-    "ce.listmle/overflow": ("finite", 0, UNSHIFTED),
     "ce.listnet/default/one_empty_list": ("finite", 0, "sentence-transformers' empty list is NaN"),
     "ce.plistmle/docstring_discount/dense": ("finite", 0, MASK),
     "ce.plistmle/docstring_discount/ragged": ("finite", 0, MASK),
-    "ce.plistmle/log2_discount/ragged": ("finite", 0, PADDED_SUM),
-    "ce.plistmle/lambda_none/ragged": ("twin", "ce.listmle/respect_true/ragged/fixed", PADDED_SUM),
     "ce.mnrl/none_with_hard_negatives_error": (
         "twin",
         "ce.mnrl/none_with_hard_negatives/fixed",
@@ -44,28 +38,6 @@ REPAIRED = {
     ),
     "es.ProbMarginRankingLoss/extreme": ("gradient", 0, "embedding_studio's sigmoid has the gradient 0·inf"),
 }
-for name in ("listmle", "plistmle"):
-    for order in ("respect_true", "respect_false"):
-        case = f"ce.{name}/{order}/ragged"
-        REPAIRED[case] = ("twin", f"{case}/fixed", PADDED_SUM)
-for name in ("none", "no_weighting", "ndcg_loss2", "lambda_rank", "ndcg_loss2pp"):
-    for query in ("all_zero", "single_doc"):
-        REPAIRED[f"ce.lambda/{name}/{query}"] = ("is", 0.0, NO_PAIR)
-for query in ("all_zero", "single_doc"):
-    REPAIRED[f"ce.ranknet/default/{query}"] = ("is", 0.0, NO_PAIR)
-
-for name in ("lambda/none", "lambda/no_weighting", "ranknet/default"):
-    REPAIRED[f"ce.{name}/extreme"] = ("is", 470 / 6 / LN2, CLAMPED)
-for name in ("ndcg_loss1", "ndcg_loss2", "lambda_rank", "ndcg_loss2pp"):
-    REPAIRED[f"ce.lambda/{name}/extreme"] = ("finite", 0, CLAMPED)
-for shape in ("dense", "ragged"):
-    REPAIRED[f"ce.lambda/opt_eps1e-2/{shape}"] = ("twin", f"ce.lambda/opt_default/{shape}", CLAMPED)
-for order in ("respect_true", "respect_false"):  # the second list, of equal scores, has one padded place
-    sums = (math.log(4 / 3), math.log(3 / 2), math.log(2))
-    REPAIRED[f"ce.listmle/{order}/tied_logits"] = ("less", sum(sums) / 2, PADDED_SUM)
-    weighted = sum(w * x for w, x in zip((7, 3, 1), sums, strict=True)) / 11
-    REPAIRED[f"ce.plistmle/{order}/tied_logits"] = ("less", weighted / 2, PADDED_SUM)
-
 NEGATED = "sentence-transformers' euclidean and manhattan distances of TripletLoss are negative: it pulls negatives in"
 RELATIVE = "sentence-transformers' relative margin raises the limit where the guide's cosine is negative"
 ZERO = "sentence-transformers' gradient of a zero embedding is divided by eps; ours is 0"

@@ -115,7 +115,8 @@ def test_keras_serializes_it(obj):
 def test_config_holds_what_has_an_effect():
     assert cross_encoder.RankNetLoss(object(), eps=1e-3, mini_batch_size=4).get_config() == {
         **{"k": None, "sigma": 1.0, "reduction_log": "binary", "activation_fn": None},
-        **{"reduction": "sum_over_batch_size", "name": None, "normalization": "batch", "min_label": 0.0},
+        **{"reduction": "sum_over_batch_size", "name": None, "normalization": "batch", "top_k_pairs": "either"},
+        "min_label": 0.0,
     }
     assert tfr.ApproxNDCGLoss().get_config() == {"reduction": "sum_over_batch_size", "name": None, "temperature": 0.1}
 

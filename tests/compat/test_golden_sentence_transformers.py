@@ -1,4 +1,4 @@
-"""Numbers of sentence-transformers 5.1.2 and embedding_studio, values and gradients, reached through `compat`."""
+"""Numbers of sentence-transformers (6.2 over lists, else 5.1.2) and embedding_studio, reached through `compat`."""
 
 import keras
 import numpy as np

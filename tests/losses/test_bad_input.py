@@ -42,6 +42,7 @@ FLAG = Bad("must be true or false.", (0, 1, 1.0, "true", "", None, []))
 BAD = {
     "normalization": Bad("must be one of query, batch, sum.", ("mean", "Query", "", None, 1, ["sum"], True)),
     "reduction_log": Bad("must be one of binary, natural.", ("Binary", "ln", 2, None, ["binary"])),
+    "top_k_pairs": Bad("must be one of either, both.", ("Either", "any", "", None, 1, True)),
     "activation_fn": Bad(
         "must be one of sigmoid, tanh, relu, softplus, linear, or the name", ("relu6", "", 3, ["tanh"], abs)
     ),
@@ -143,9 +144,14 @@ class TestParameters:
             refused(lambda value=value: get_loss(key, **{name: value}), *pieces)
             refused(lambda value=value: get_loss({"key": key, **CASES[key].required, name: value}), *pieces)
 
-    @each_parameter_of(lambda name: name in ("normalization", "reduction_log", "activation_fn"))
+    @each_parameter_of(lambda name: name in ("normalization", "reduction_log", "activation_fn", "top_k_pairs"))
     def test_misspelled_choice_gets_a_suggestion(self, key, name):
-        meant = {"normalization": "query", "reduction_log": "natural", "activation_fn": "sigmoid"}[name]
+        meant = {
+            "normalization": "query",
+            "reduction_log": "natural",
+            "activation_fn": "sigmoid",
+            "top_k_pairs": "either",
+        }[name]
         for typo in (meant[:-1], meant.title()):
             refused(lambda typo=typo: get_loss(key, **{name: typo}), f"{name}={typo!r}. Did you mean {meant!r}?")
 

@@ -12,7 +12,7 @@ from losses.families import lambdas, listwise
 from losses.numeric import BACKEND, assert_close, values
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS
-from ml4ir_losses.losses.lambda_weights import YetiDCGLambdaWeight, get_lambda_weight
+from ml4ir_losses.losses.lambda_weights import PListMLELambdaWeight, YetiDCGLambdaWeight, get_lambda_weight
 from ml4ir_losses.losses.weighting_schemes import get_weighting_scheme
 from ml4ir_losses.ops import ranks
 from selection import slow_except
@@ -209,7 +209,16 @@ class TestPositions:
         expected = [[*listwise.position_weights(spec, n), *[0.0] * (5 - n)] for n in sizes]
         assert_close(values(weights), expected)
         if "p_list_mle" in str(spec):
-            assert_close(values(weights).sum(axis=1), [1, 1, 0, 1])
+            assert_close(values(weights).sum(axis=1), [1, 0 if spec == "p_list_mle" else 1, 0, 1])
+
+    def test_discount_function_of_ranks_and_sizes(self):
+        """2^(n - r) - 1 as a Python function is the default."""
+        places = np.tile(np.arange(1.0, 6.0), (4, 1))
+        tensors = ops.convert_to_tensor(places), ops.convert_to_tensor(np.array([[5.0], [1.0], [0.0], [3.0]]))
+        custom = PListMLELambdaWeight(rank_discount_fn=lambda ranks, sizes: ops.exp2(sizes - ranks) - 1.0)
+        expected = values(PListMLELambdaWeight().position_weights(*tensors))
+        assert_close(values(custom.position_weights(*tensors)), expected)
+        assert_close(expected[3], [0.75, 0.25, 0.0, 0.0, 0.0])
 
     def test_weights_of_long_lists_are_finite(self):
         places, sizes = ops.arange(1, 2001, dtype="float32")[None], ops.full((1, 1), 2000.0)

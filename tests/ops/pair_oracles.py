@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from losses.families.lambdas import DISCOUNTS, ideal_dcg, pair_weight, ranks_of, scheme_weight
+from losses.families.lambdas import DISCOUNTS, ideal_dcg, in_top_k, pair_weight, ranks_of, scheme_weight
 
 
 class Lists(NamedTuple):
@@ -66,9 +66,9 @@ TERMS = {
 }
 
 
-def over_pairs(term, y, s, weight, shares, ties=False):
-    """Σ w_i·Λ_ij·term over the pairs y_i > y_j, or over all where `ties`, and its gradient in s."""
-    pairs = (y[:, None] > y[None, :]) | ties
+def over_pairs(term, y, s, weight, shares, ties=False, counted=True):
+    """Σ w_i·Λ_ij·term over the counted pairs y_i > y_j, or over all where `ties`, and its gradient in s."""
+    pairs = ((y[:, None] > y[None, :]) | ties) & counted
     value, slope = term(s[:, None] - s[None, :], y[:, None] - y[None, :])
     factor = np.where(pairs, weight[:, None] * shares, 0.0)
     force = factor * slope
@@ -100,14 +100,15 @@ def yeti_logistic(y, s, weight, noise, lambda_weight, sample_size, gumbel_temper
     return value, slopes
 
 
-def lambda_loss(y, s, weight, weighting_scheme="ndcg_loss2pp", k=None, sigma=1.0):
-    order = np.argsort(ranks_of(list(s)))[:k]
+def lambda_loss(y, s, weight, weighting_scheme="ndcg_loss2pp", k=None, sigma=1.0, top_k_pairs="either"):
+    order = np.argsort(ranks_of(list(s)))
+    counted = np.array([[in_top_k(i, j, k, top_k_pairs) for j in range(1, len(s) + 1)] for i in range(1, len(s) + 1)])
     best = ideal_dcg(list(2**y - 1), DISCOUNTS["log2_inverse"], k)
     gains = (2 ** y[order] - 1) / best if best else np.zeros(len(order))
     ranks = range(1, len(order) + 1)
     shares = np.array([[scheme_weight(weighting_scheme, list(gains), i, j) for j in ranks] for i in ranks])
     every = weighting_scheme == "ndcg_loss1"
-    value, slope = over_pairs(logistic, y[order], sigma * s[order], weight[order], shares, ties=every)
+    value, slope = over_pairs(logistic, y[order], sigma * s[order], weight[order], shares, every, counted)
     slopes = np.zeros_like(s)
     slopes[order] = sigma * slope / math.log(2)
     return value / math.log(2), slopes

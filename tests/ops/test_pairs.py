@@ -26,6 +26,8 @@ CASES = [
     ("pairwise_mse", {"lambda_weight": {"key": "ndcg_v2", "topn": 3}}),
     *[("lambda_loss", {"weighting_scheme": key}) for key in (None, "ndcg_loss2", "lambda_rank", "ndcg_loss2pp")],
     ("lambda_loss", {"weighting_scheme": {"key": "ndcg_loss2pp", "mu": 3.0}, "k": 9, "sigma": 2.0}),
+    ("lambda_loss", {"weighting_scheme": None, "k": 3}),
+    ("lambda_loss", {"weighting_scheme": "lambda_rank", "k": 7, "top_k_pairs": "both"}),
     *[("pairwise_logistic", {"lambda_weight": key}) for key in ("label_diff", "dcg", "ndcg_v2")],
     ("pairwise_logistic", AT_5),
     *[
@@ -233,15 +235,17 @@ OWN = [
 ]
 
 
+@pytest.mark.parametrize("k", [None, 4])
 @pytest.mark.parametrize(("key", "name", "streamed", "whole"), OWN, ids=lambda x: x if isinstance(x, str) else "")
-def test_streamed_and_full_matrix_weights_agree(key, name, streamed, whole):
+def test_streamed_and_full_matrix_weights_agree(key, name, streamed, whole, k):
     """Pair by pair or as a matrix: the same, also where (i, j) does not weigh what (j, i) does."""
     lists = make_lists(3, 12)
     lists = lists._replace(scores=lists.scores + 0.01 * np.arange(12))  # no ties: a nudge changes no rank
     dtype = "float64" if DOUBLE else "float32"
     scores, found = lists.scores.astype(dtype), []
     for scheme in (streamed, whole):
-        function = rows_of(key, {name: scheme}, lists, dtype=dtype)
+        params = {name: scheme, "k": k} if key == "lambda_loss" else {name: scheme}
+        function = rows_of(key, params, lists, dtype=dtype)
         found.append((values(function(ops.convert_to_tensor(scores))), gradient(function, scores)))
     for one, other in zip(*found, strict=True):
         assert_close(one, other, double=1e-12, single=1e-5)

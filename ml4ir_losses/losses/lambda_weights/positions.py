@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.registry import register_lambda_weight
@@ -33,13 +35,14 @@ class ListMLELambdaWeight(LambdaWeight):
 @register_lambda_weight("p_list_mle")
 @dataclass(frozen=True)
 class PListMLELambdaWeight(LambdaWeight):
-    r"""The weights of position-aware ListMLE; those of a list of n documents add to 1.
+    r"""The weights of position-aware ListMLE; those of a list of n documents add up to 1.
 
-    $$v_r = \frac{w_r}{\sum_{q=1}^{n} w_q},\quad w_r = 2^{n-r+1} - 1$$
-    from the first rank, r = 1, to the last, computed so that it is finite for any n.
+    $$v_r = \frac{w_r}{\sum_{q=1}^{n} w_q},\quad w_r = 2^{n-r} - 1$$
+    from the first rank, r = 1, to the last, finite for any n. The only rank of a list of one document has the weight 0.
 
     Args:
-        rank_discount_fn: w, another function of the 1-based rank, by name or in Python.
+        rank_discount_fn: w, another function of the 1-based rank by name, or a Python function of the ranks, `f(r)`, or
+            of ranks and number of documents, `f(r, n)`.
 
     Source: Lan et al., "Position-aware ListMLE" (2014).
     """
@@ -49,8 +52,19 @@ class PListMLELambdaWeight(LambdaWeight):
 
     def position_weights(self, ranks: Tensor, sizes: Tensor) -> Tensor:
         if self.rank_discount_fn is None:
-            weights = ops.exp2(1.0 - ranks) - ops.exp2(-sizes)  # in units of 2^n: no power is large
+            weights = ops.exp2(-ranks) - ops.exp2(-sizes)  # in units of 2^n: no power is large
         else:
-            weights = get_discount(self.rank_discount_fn)(ranks)
+            function = get_discount(self.rank_discount_fn)
+            weights = function(ranks, sizes) if _takes_two(function) else function(ranks)
         weights = ops.where(ranks <= sizes, weights, 0.0)
         return safe_divide(weights, row_sum(weights)[:, None] * ops.ones_like(weights))
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    """True for a function with two required positional parameters."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # a builtin without a signature
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in positional and p.default is p.empty for p in parameters) == 2

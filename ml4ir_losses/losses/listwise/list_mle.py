@@ -100,7 +100,7 @@ class PListMLELoss(ListwiseLossBase):
     r"""ListMLE in which the first ranks count most: a weighted mean of its steps.
 
     $$\bar w \sum_{r=1}^{n} v_r \Big[\ln\sum_{q \ge r} e^{s_{\pi(q)}/T} - s_{\pi(r)}/T\Big],\quad
-    v_r = \frac{2^{n-r+1}-1}{\sum_{q=1}^{n} (2^{n-q+1}-1)}$$
+    v_r = \frac{2^{n-r}-1}{\sum_{q=1}^{n} (2^{n-q}-1)}$$
     with π the order of the labels, highest first, and w̄ the label-weighted mean of the item weights.
 
     In nats. Scores and labels [B, N].
@@ -108,7 +108,7 @@ class PListMLELoss(ListwiseLossBase):
     Args:
         temperature: T, above 0; scores are divided by it.
         lambda_weight: v; `{key: p_list_mle, rank_discount_fn: ...}` for the normalised weights of another function
-            of the 1-based rank; None is `list_mle`.
+            of the 1-based rank, or of rank and number of documents; None is `list_mle`.
         respect_input_order: take the documents' order as the ideal one and ignore the labels (but for padding);
             sentence-transformers does so by default.
         min_label: documents whose label is below it are padding.

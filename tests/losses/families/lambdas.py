@@ -71,6 +71,12 @@ def scheme_weight(scheme, gains, i, j):
     return step if name == "ndcg_loss2" else mu * step + rank_change
 
 
+def in_top_k(rank, other_rank, k, top_k_pairs):
+    """True for a pair of these ranks that counts."""
+    within = [k is None or r <= k for r in (rank, other_rank)]
+    return all(within) if top_k_pairs == "both" else any(within)
+
+
 def lambda_loss(
     labels,
     scores,
@@ -80,6 +86,7 @@ def lambda_loss(
     normalization="batch",
     weighting_scheme="ndcg_loss2pp",
     k=None,
+    top_k_pairs="either",
     sigma=1.0,
     reduction_log="binary",
     activation_fn=None,
@@ -95,12 +102,13 @@ def lambda_loss(
         best = max(ideal_dcg(gains, DISCOUNTS["log2_inverse"], k), eps)
         ranks = ranks_of([squash(s) for _, s, _ in fixed])
         order = sorted(range(len(query)), key=ranks.__getitem__)
-        shown = [query[i] for i in order][:k]
+        shown = [query[i] for i in order]
         gains = [gains[i] / best if best else 0.0 for i in order]
         terms = []
         for i, j in itertools.product(range(1, len(shown) + 1), repeat=2):
             (y, s, w), (other_y, other_s, _) = shown[i - 1], shown[j - 1]
-            if y > other_y or weighting_scheme == "ndcg_loss1":
+            pair = y > other_y or weighting_scheme == "ndcg_loss1"
+            if pair and in_top_k(i, j, k, top_k_pairs):
                 nats = -log_sigmoid(sigma * (squash(s) - squash(other_s)) / temperature)
                 terms.append((w, scheme_weight(weighting_scheme, gains, i, j) * nats / math.log(base)))
         queries.append(terms)
@@ -116,6 +124,7 @@ CASES = {
             {"weighting_scheme": "ndcg_loss1", "k": 3, "normalization": "query"},
             {"weighting_scheme": "ndcg_loss2", "sigma": 2.0, "eps": 6.0},
             {"weighting_scheme": "lambda_rank", "k": 2, "reduction_log": "natural"},
+            {"k": 2, "top_k_pairs": "both"},
             {"weighting_scheme": {"key": "ndcg_loss2pp", "mu": 3.0}, "activation_fn": "tanh", "normalization": "sum"},
         ),
         pooled=True,

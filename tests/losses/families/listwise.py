@@ -115,8 +115,8 @@ def position_weights(spec, size):
     if not isinstance(spec, str) and spec["key"] == "list_mle":
         return [DISCOUNTS[spec["discount"]](r) for r in ranks]
     name = None if isinstance(spec, str) else spec["rank_discount_fn"]
-    weights = [2 ** (size - r + 1) - 1 if name is None else DISCOUNTS[name](r) for r in ranks]
-    return [w / sum(weights) for w in weights]
+    weights = [2 ** (size - r) - 1 if name is None else DISCOUNTS[name](r) for r in ranks]
+    return [w / sum(weights) if sum(weights) else 0.0 for w in weights]
 
 
 def p_list_mle(*batch, lambda_weight="p_list_mle", **params):

@@ -14,7 +14,7 @@ from losses.families.common import (
     logsumexp,
     pooled,
 )
-from losses.families.lambdas import pair_weight, ranks_of
+from losses.families.lambdas import in_top_k, pair_weight, ranks_of
 
 
 def pairwise(term, labels, scores, mask, weight, temperature, normalization, lambda_weight, held, ties=False):
@@ -70,6 +70,7 @@ def ranknet(
     temperature=1.0,
     normalization="batch",
     k=None,
+    top_k_pairs="either",
     sigma=1.0,
     reduction_log="binary",
     activation_fn=None,
@@ -81,12 +82,13 @@ def ranknet(
     at = documents(labels, scores if held is None else held, mask, weight)
     for query, fixed in zip(documents(labels, scores, mask, weight), at, strict=True):
         ranks = ranks_of([squash(s) for _, s, _ in fixed])
-        shown = [document for document, rank in zip(query, ranks, strict=True) if k is None or rank <= k]
         queries.append(
             [
                 (w, -log_sigmoid(sigma * (squash(s) - squash(other_s)) / temperature) / math.log(base))
-                for (y, s, w), (other_y, other_s, _) in itertools.permutations(shown, 2)
-                if y > other_y
+                for ((y, s, w), rank), ((other_y, other_s, _), other_rank) in itertools.permutations(
+                    zip(query, ranks, strict=True), 2
+                )
+                if y > other_y and in_top_k(rank, other_rank, k, top_k_pairs)
             ]
         )
     return pooled(queries, normalization)
@@ -206,6 +208,7 @@ CASES = {
             {},
             {"normalization": "query", **SHARP},
             {"k": 3, "sigma": 2.0, "normalization": "query"},
+            {"k": 2, "top_k_pairs": "both"},
             {"reduction_log": "natural", "activation_fn": "tanh"},
         ),
         pooled=True,

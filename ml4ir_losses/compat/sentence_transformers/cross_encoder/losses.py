@@ -195,6 +195,7 @@ class LambdaLoss(CrossEncoderLoss, key="lambda_loss"):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         normalization: str = "batch",
+        top_k_pairs: str = "either",
         min_label: float | None = 0.0,
     ) -> None: ...
 
@@ -216,6 +217,7 @@ class RankNetLoss(CrossEncoderLoss, key="ranknet"):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         normalization: str = "batch",
+        top_k_pairs: str = "either",
         min_label: float | None = 0.0,
     ) -> None: ...
 
@@ -256,7 +258,7 @@ class ListMLELoss(CrossEncoderLoss, key="list_mle"):
 class PListMLELoss(CrossEncoderLoss, key="p_list_mle"):
     """sentence-transformers' cross-encoder PListMLELoss."""
 
-    notes = {"lambda_weight": "a `rank_discount_fn` gets 1-based ranks; None is plain ListMLE"}
+    notes = {"lambda_weight": "a `rank_discount_fn` gets 1-based ranks, or ranks and list sizes; None is plain ListMLE"}
 
     @peer_signature
     def __init__(
