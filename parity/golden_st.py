@@ -1,10 +1,9 @@
-"""Recomputes sentence-transformers' golden numbers over lists with the installed version.
+"""Recomputes sentence-transformers' golden numbers over lists, rows and classes with the installed version.
 
     .venv-parity-st/bin/python parity/golden_st.py tests/golden/st_losses.json
 
-Values and gradients of the cases of LambdaLoss, RankNetLoss, ListMLELoss, PListMLELoss and ListNetLoss are replaced;
-inputs and parameters stay. Cases with `top_k_pairs`, or of a "fixed" variant, are not sentence-transformers' own and
-stay as they are.
+Values and gradients of the cases of `NAMES` and `ROWS` are replaced; inputs and parameters stay. Cases with
+`top_k_pairs`, or of a "fixed" variant, are not sentence-transformers' own and stay as they are.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ from run_st import Scores, _module
 from sentence_transformers.cross_encoder import losses
 
 NAMES = ("LambdaLoss", "RankNetLoss", "ListMLELoss", "PListMLELoss", "ListNetLoss")
+ROWS = ("BinaryCrossEntropyLoss", "CrossEntropyLoss", "MSELoss")
+ACTIVATIONS = {"sigmoid": torch.nn.Sigmoid(), "tanh": torch.nn.Tanh(), "gelu": torch.nn.GELU(), "silu": torch.nn.SiLU()}
 
 
 def log2_discount(mask: torch.Tensor) -> torch.Tensor:
@@ -42,12 +43,28 @@ def make(case: dict[str, Any], model: Scores) -> Any:
         discount = log2_discount if "log2" in params["lambda_weight"] else docstring_discount
         params["lambda_weight"] = _module(losses.PListMLELoss).PListMLELambdaWeight(discount)
     if params.get("activation_fn"):
-        params["activation_fn"] = {"sigmoid": torch.nn.Sigmoid(), "tanh": torch.nn.Tanh()}[params["activation_fn"]]
+        params["activation_fn"] = ACTIVATIONS[params["activation_fn"]]
+    for name in ("weight", "pos_weight"):
+        if name in params:
+            params[name] = torch.tensor(params[name])
     return getattr(losses, case["loss"].partition(".")[2])(model, **params)
 
 
+def recompute_rows(case: dict[str, Any]) -> None:
+    """Puts the value and gradient of a loss of rows into the case."""
+    scores, labels = torch.tensor(case["inputs"]["logits"]), torch.tensor(case["inputs"]["labels"])
+    scores.requires_grad_(True)
+    rows = [str(b) for b in range(len(scores))]
+    value = make(case, Scores(scores[:, None]))([rows, ["0"] * len(rows)], labels)
+    case["expected_loss"] = plain(value.item()) if value.ndim == 0 else [plain(x) for x in value.tolist()]
+    slopes = torch.autograd.grad(value.sum(), scores)[0].tolist()
+    case["expected_grad"] = {
+        "logits": [[plain(x) for x in row] if isinstance(row, list) else plain(row) for row in slopes]
+    }
+
+
 def recompute(case: dict[str, Any]) -> None:
-    """Puts the peer's value and gradient into the case."""
+    """Puts the value and gradient of a loss of lists into the case."""
     logits, labels = case["inputs"]["logits"], case["inputs"]["labels"]
     table = torch.zeros(len(logits), max(map(len, logits)))
     for row, values in enumerate(logits):
@@ -74,8 +91,11 @@ def main(path: str) -> None:
     cases = json.loads(Path(path).read_text())
     for case in cases:
         own = case["variant"] == "as_shipped" and "top_k_pairs" not in case["params"]
-        if own and case["loss"].partition(".")[2] in NAMES:
+        name = case["loss"].partition(".")[2]
+        if own and name in NAMES:
             recompute(case)
+        elif own and name in ROWS:
+            recompute_rows(case)
     lines = ",\n".join(json.dumps(case) for case in cases)
     Path(path).write_text(f"[\n{lines}\n]\n")
 

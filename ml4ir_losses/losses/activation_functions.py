@@ -10,7 +10,12 @@ from pydantic import PlainValidator, WithJsonSchema
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.lazy import Tensor, keras
 
-ACTIVATION_FUNCTIONS = ("sigmoid", "tanh", "relu", "softplus", "linear")
+ACTIVATION_FUNCTIONS = (
+    *("linear", "sigmoid", "tanh", "relu", "softplus", "gelu", "silu", "swish", "elu", "selu", "celu", "leaky_relu"),
+    *("relu6", "mish", "softsign", "squareplus", "exponential", "log_sigmoid", "hard_sigmoid", "hard_tanh"),
+    *("hard_silu", "hard_swish", "tanh_shrink", "soft_shrink", "hard_shrink", "sparse_plus", "sparse_sigmoid"),
+)
+"""The elementwise activations of Keras, by name."""
 
 
 def activation_function(name: str) -> Callable[[Tensor], Tensor]:

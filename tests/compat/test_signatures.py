@@ -66,7 +66,7 @@ CROSS_ENCODER = {
     ),
 }
 FOR_TORCH = {
-    "BinaryCrossEntropyLoss": {"reduction"},
+    "BinaryCrossEntropyLoss": {"reduction", "weight"},
     "CrossEntropyLoss": {"weight", "ignore_index", "label_smoothing", "reduction"},
     "MSELoss": {"reduction"},
     "MarginMSELoss": {"reduction"},

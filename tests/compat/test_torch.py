@@ -41,8 +41,7 @@ class TestReduction:
         [
             ("MarginMSELoss", "none", "'mean' or 'sum'"),
             ("MarginMSELoss", None, "'mean' or 'sum'"),
-            ("CrossEntropyLoss", "sum", "'mean'"),
-            ("CrossEntropyLoss", "none", "'mean'"),
+            ("CrossEntropyLoss", "average", "'mean' or 'sum' or 'none'"),
             ("MSELoss", "average", "'mean' or 'sum' or 'none'"),
         ],
     )

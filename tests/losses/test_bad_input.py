@@ -44,7 +44,7 @@ BAD = {
     "reduction_log": Bad("must be one of binary, natural.", ("Binary", "ln", 2, None, ["binary"])),
     "top_k_pairs": Bad("must be one of either, both.", ("Either", "any", "", None, 1, True)),
     "activation_fn": Bad(
-        "must be one of sigmoid, tanh, relu, softplus, linear, or the name", ("relu6", "", 3, ["tanh"], abs)
+        "must be one of linear, sigmoid, tanh, relu, softplus, gelu, ", ("relu7", "softmax", "", 3, ["tanh"], abs)
     ),
     "class_weight": Bad(
         "must be None or a list of one weight of at least 0 per class.",
@@ -55,6 +55,10 @@ BAD = {
     "seed": Bad("must be None or a whole number of at least 0.", (-1, 1.5, NAN, *NO_NUMBER)),
     "label_smoothing": SHARE,
     "tau": FRACTION,
+    "weight": Bad(
+        "must be None, a number of at least 0 or a list of such numbers.",
+        (-1.0, NAN, [1.0, -1.0], [NAN], "ab", True, abs),
+    ),
     "pos_weight": NOT_NEGATIVE_OR_NONE,
     **dict.fromkeys(("temperature", "label_temperature", "gumbel_temperature", "sigma", "gamma"), POSITIVE),
     **dict.fromkeys(("alpha", "scale", "base_margin"), POSITIVE),

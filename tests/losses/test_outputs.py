@@ -31,6 +31,13 @@ class TestSingleRows:
         )
         assert_close(values(actual), 2 * np.array(self.TERMS))
 
+    def test_constant_weight_multiplies_rows_or_places(self):
+        weight = [2.0, 0.0, 1.0, 3.0]
+        rows = get_loss("binary_cross_entropy", weight=weight).per_query(self.LABELS, self.SCORES)
+        assert_close(values(rows), np.array(weight) * self.TERMS)
+        places = get_loss("binary_cross_entropy", weight=weight).per_query(self.LABELS[None], self.SCORES[None])
+        assert_close(values(places), [np.dot(weight, self.TERMS) / 3])
+
     @pytest.mark.parametrize(("y_true", "y_pred"), [((4,), (3,)), ((4, 2), (4, 3)), ((1, 4, 1),) * 2])
     def test_wrong_shapes_are_refused(self, y_true, y_pred):
         with pytest.raises(UserError, match=r"\[B, N\] .* or \[B\]"):

@@ -15,6 +15,7 @@ from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, differ, show
 from ml4ir_losses.losses.base import CHUNKS, RelevanceLossBase
 from ml4ir_losses.ops import as_float, normalise, row_sum
+from ml4ir_losses.ops.normalization import Normalization
 
 ClassWeight = Annotated[Sequence[NonNegative], Allowed("a list of one weight of at least 0 per class")]
 
@@ -28,6 +29,7 @@ def categorical_cross_entropy(
     label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0,
     class_weight: ClassWeight | None = None,
     ignore_index: int | None = None,
+    normalization: Normalization = "batch",
 ) -> Tensor:
     """Per-row cross entropy over K classes, [B]: see `CategoricalCrossEntropy`.
 
@@ -60,8 +62,8 @@ def categorical_cross_entropy(
     if item_weight is not None:
         weight = ops.where(counts, ops.cast(item_weight, scores.dtype), 0.0)
     if len(scores.shape) == 2:  # as Keras has it, the weight of a row multiplies its value
-        return weight * normalise(terms, shares, "batch")
-    return normalise(row_sum(weight * terms), row_sum(weight * shares), "batch")
+        return weight * normalise(terms, shares, normalization)
+    return normalise(row_sum(weight * terms), row_sum(weight * shares), normalization)
 
 
 @register_loss("categorical_cross_entropy", aliases=("cross_entropy_loss",))
@@ -70,7 +72,7 @@ class CategoricalCrossEntropy(RelevanceLossBase):
 
     $$-\sum_k v_k\,[(1-e)\,y_k + e/K] \ln\mathrm{softmax}(z)_k$$
 
-    The row values are scaled so that their mean is the mean over the rows that count, weighted by the weight of
+    The per-row values are scaled so that their mean is the mean over the rows that count, weighted by the weight of
     each row's class when `class_weight` is given. In nats. y_pred [B, K]; y_true [B] class numbers or [B, K]
     one-hot; the final activation is the softmax.
 
@@ -82,6 +84,8 @@ class CategoricalCrossEntropy(RelevanceLossBase):
         label_smoothing: e, from 0 to below 1.
         class_weight: v, one weight per class; None is 1.
         ignore_index: rows of this class number do not count.
+        normalization: `batch`, the mean over the rows or documents of the batch; `query`, the mean over the documents
+            of each list, or each row by itself; `sum`, no divisor (torch's `reduction="sum"` and `"none"`).
         min_label: rows or documents whose class number is below it are padding; one below 0 always is.
         activation_fn: applied to the logits first.
 

@@ -54,7 +54,7 @@ class PListMLELambdaWeight(LambdaWeight):
         if self.rank_discount_fn is None:
             weights = ops.exp2(-ranks) - ops.exp2(-sizes)  # in units of 2^n: no power is large
         else:
-            function = get_discount(self.rank_discount_fn)
+            function: Callable[..., Tensor] = get_discount(self.rank_discount_fn)
             weights = function(ranks, sizes) if _takes_two(function) else function(ranks)
         weights = ops.where(ranks <= sizes, weights, 0.0)
         return safe_divide(weights, row_sum(weights)[:, None] * ops.ones_like(weights))

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import numpy as np
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.core.parameters import NonNegative, PositiveInt
+from ml4ir_losses.core.parameters import Allowed, NonNegative, PositiveInt
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, differ, same_shape, show
 from ml4ir_losses.losses.base import PointwiseLossBase
-from ml4ir_losses.ops import clean, normalise, row_sum, safe_divide, safe_sqrt
+from ml4ir_losses.ops import as_float, clean, normalise, row_sum, safe_divide, safe_sqrt
 from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.logarithms import log1p_share
 from ml4ir_losses.ops.normalization import Normalization
+
+Factors = Annotated[
+    Sequence[NonNegative] | NonNegative | None, Allowed("None, a number of at least 0 or a list of such numbers")
+]
 
 
 def as_lists(*arguments: Tensor | None) -> list[Tensor | None]:
@@ -52,8 +59,21 @@ def sigmoid_cross_entropy(
     normalization: Normalization = "query",
 ) -> Tensor:
     """Per-query sigmoid cross entropy, [B]: see `SigmoidCrossEntropy`."""
+    return _cross_entropy(labels, scores, mask, item_weight, 1.0, pos_weight, normalization)
+
+
+def _cross_entropy(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None,
+    item_weight: Tensor | None,
+    factor: Tensor | float,
+    pos_weight: float | None,
+    normalization: Normalization,
+) -> Tensor:
+    """Per-query sigmoid cross entropy, [B]; the factor multiplies the terms and not the divisor."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
-    terms = weight * binary_terms(labels, scores, pos_weight)
+    terms = weight * factor * binary_terms(labels, scores, pos_weight)
     return normalise(row_sum(terms), row_sum(weight), normalization)
 
 
@@ -63,14 +83,17 @@ def binary_cross_entropy(
     mask: Tensor | None = None,
     *,
     item_weight: Tensor | None = None,
+    weight: Factors = None,
     pos_weight: NonNegative | None = None,
     normalization: Normalization = "query",
 ) -> Tensor:
     """Per-query binary cross entropy, [B]: see `BinaryCrossEntropyLoss`. Arguments may be [B] instead of [B, 1]."""
     labels, scores, mask, item_weight = as_lists(labels, scores, mask, item_weight)
-    return sigmoid_cross_entropy(
-        labels, scores, mask, item_weight=item_weight, pos_weight=pos_weight, normalization=normalization
-    )
+    factor: Tensor | float = 1.0
+    if weight is not None:
+        factor = ops.convert_to_tensor(np.asarray(weight), dtype=as_float(scores).dtype)
+        factor = factor[:, None] if len(factor.shape) == 1 and scores.shape[1] == 1 else factor
+    return _cross_entropy(labels, scores, mask, item_weight, factor, pos_weight, normalization)
 
 
 def mean_squared_error(
@@ -148,12 +171,14 @@ class BinaryCrossEntropyLoss(RowsOrLists):
     r"""Cross entropy of labels from 0 to 1 with the sigmoid of the score, for documents or single rows.
 
     $$\ell_i = -[p\,y_i \ln\sigma(s_i) + (1-y_i)\ln(1-\sigma(s_i))]$$
-    and the query's value is Σ w·ℓ / Σ w over its documents, in nats.
+    and the query's value is Σ w·f·ℓ / Σ w over its documents, in nats.
 
     Scores and labels [B, N]; or labels [B] with scores [B] or [B, 1], as a `Dense(1)` returns them: then every row is a
     query of one document, and weights are [B].
 
     Args:
+        weight: f, torch's constant weight: a number, one number per place of a list, or one per row of a batch of rows;
+            None is 1. Weights of examples, w, come with the data.
         pos_weight: p, the factor of the positive term; None is 1.
         normalization: `query`, the mean over the query's documents; `batch`, the mean over all documents of the
             batch; `sum`.

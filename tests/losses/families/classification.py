@@ -6,7 +6,15 @@ from losses.families.common import Case, log_softmax
 
 
 def categorical_cross_entropy(
-    labels, scores, mask, weight, label_smoothing=0.0, class_weight=None, ignore_index=None, activation_fn=None
+    labels,
+    scores,
+    mask,
+    weight,
+    label_smoothing=0.0,
+    class_weight=None,
+    ignore_index=None,
+    activation_fn=None,
+    normalization="batch",
 ):
     squash = {None: lambda s: s, "tanh": math.tanh}[activation_fn]
     classes = range(len(scores[0]))
@@ -15,6 +23,7 @@ def categorical_cross_entropy(
     for b, row in enumerate(scores):
         if not mask[b] or labels[b] == ignore_index:
             terms.append(0.0)
+            shares.append(0.0)
             continue
         one_hot = [float(k == labels[b]) for k in classes]
         log_p = log_softmax([squash(float(s)) for s in row])
@@ -22,8 +31,9 @@ def categorical_cross_entropy(
         terms.append(-math.fsum(v * t * lp for v, t, lp in zip(importance, smooth, log_p, strict=True)))
         shares.append(importance[int(labels[b])])
     pool = math.fsum(shares)
-    scale = len(terms) / pool if pool else 0.0
-    return [scale * t * (1.0 if weight is None else float(weight[b])) for b, t in enumerate(terms)]
+    divisors = {"batch": [pool / len(terms)] * len(terms), "query": shares, "sum": [1.0] * len(terms)}[normalization]
+    weights = [1.0] * len(terms) if weight is None else map(float, weight)
+    return [w * t / d if d else 0.0 for t, d, w in zip(terms, divisors, weights, strict=True)]
 
 
 CASES = {
@@ -35,6 +45,8 @@ CASES = {
             {"class_weight": [1.0, 0.5, 2.0, 0.0, 1.0, 3.0]},
             {"class_weight": [1.0, 0.5, 2.0, 0.0, 1.0, 3.0], "label_smoothing": 0.1},
             {"ignore_index": 2},
+            {"normalization": "sum", "class_weight": [1.0, 0.5, 2.0, 0.0, 1.0, 3.0]},
+            {"normalization": "query", "class_weight": [1.0, 0.5, 2.0, 0.0, 1.0, 3.0], "label_smoothing": 0.1},
             {"activation_fn": "tanh"},
         ),
         layout="classes",

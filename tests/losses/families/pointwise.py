@@ -22,9 +22,10 @@ def mean_squared_error(labels, scores, mask, weight, normalization="query", acti
     return pooled(queries, normalization)
 
 
-def binary_cross_entropy(labels, scores, mask, weight, activation_fn=None, **params):
+def binary_cross_entropy(labels, scores, mask, item_weight, activation_fn=None, weight=1.0, **params):
     squash = np.tanh if activation_fn == "tanh" else np.asarray
-    return sigmoid_cross_entropy(labels, squash(scores), mask, weight, **params)
+    values = sigmoid_cross_entropy(labels, squash(scores), mask, item_weight, **params)
+    return [weight * value for value in values]
 
 
 def root_mean_squared_error(labels, scores, mask, weight, no_of_levels=1, normalization="query"):
@@ -48,7 +49,7 @@ CASES = {
     ),
     "binary_cross_entropy": Case(
         binary_cross_entropy,
-        (*NORMALIZED, {"pos_weight": 3.0, "activation_fn": "tanh"}),
+        (*NORMALIZED, {"pos_weight": 3.0, "activation_fn": "tanh"}, {"weight": 0.5, "normalization": "batch"}),
         labels="unit",
         shift_invariant=False,
         constant_alone=False,

@@ -49,7 +49,23 @@ __all__ = [
 ]
 
 _REDUCTIONS = {"mean": "sum_over_batch_size"}
-_ACTIVATIONS = {"Identity": None, "Sigmoid": "sigmoid", "Tanh": "tanh", "ReLU": "relu", "Softplus": "softplus"}
+_ACTIVATIONS = {"Identity": None} | {
+    name: name.lower()
+    for name in (
+        "Sigmoid",
+        "Tanh",
+        "ReLU",
+        "ReLU6",
+        "Softplus",
+        "GELU",
+        "SiLU",
+        "ELU",
+        "SELU",
+        "CELU",
+        "Mish",
+        "Softsign",
+    )
+}
 _SCHEMES = {
     "NoWeightingScheme": "none",
     "NDCGLoss1Scheme": "ndcg_loss1",
@@ -116,6 +132,7 @@ class BinaryCrossEntropyLoss(TorchLoss, key="binary_cross_entropy"):
         model: Any = None,
         activation_fn: Any = None,
         pos_weight: Any = None,
+        weight: Any = None,
         reduction: str | None = "mean",
         *,
         name: str | None = None,
@@ -128,7 +145,6 @@ class CrossEntropyLoss(TorchLoss, key="categorical_cross_entropy"):
     """sentence-transformers' cross-encoder CrossEntropyLoss."""
 
     renamed = {"weight": "class_weight"}
-    reductions = ("mean",)  # ours always divides by the weights of the rows that count
 
     @peer_signature
     def __init__(
@@ -141,6 +157,7 @@ class CrossEntropyLoss(TorchLoss, key="categorical_cross_entropy"):
         reduction: str | None = "mean",
         *,
         name: str | None = None,
+        normalization: str | None = None,
     ) -> None: ...
 
 
