@@ -134,8 +134,6 @@ class FeatureConfig(Strict):
 
     @model_validator(mode="after")
     def _check_inputs(self) -> Self:
-        if self.weight and self.query_weight:
-            raise ValueError("give weight or query_weight, not both")
         names = [i.name for i in self.inputs]
         if "mask" in names:
             raise ValueError("an input cannot be called 'mask': the padding mask travels under that name")

@@ -26,10 +26,23 @@ class RunError(RuntimeError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`" Did you mean 'list_mle'?"`, or "" if no known name is similar."""
+    """`" Did you mean 'list_mle'?"`, or "" if no known name is similar.
+
+    A small misspelling comes first, then a name that contains the given words or has the given initials ("softmax" or
+    "sce" for "softmax_cross_entropy"), then the nearest name.
+    """
     by_lower = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
+    given = str(name).lower()
+    longer = sorted((c for c in by_lower if _abbreviates(given, c)), key=lambda c: (not c.startswith(given), len(c)))
+    near = difflib.get_close_matches(given, by_lower, n=1, cutoff=0.8) or longer
+    near = near or difflib.get_close_matches(given, by_lower, n=1, cutoff=0.5)
     return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def _abbreviates(given: str, name: str) -> bool:
+    """True for some of the words of a name, or for its initials."""
+    initials = "".join(word[:1] for word in name.split("_"))
+    return bool(given) and (f"_{given}_" in f"_{name}_" or (len(initials) > 1 and given == initials))
 
 
 def unknown_name(kind: str, name: object, known: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ from ml4ir_losses.data.queries import Queries
 
 _POOL = 64  # batches that are sorted by length together
 
-ListBatch = tuple[dict[str, Array], dict[str, Array]] | tuple[dict[str, Array], dict[str, Array], Array]
+Arrays = dict[str, Array]
+ListBatch = tuple[Arrays, Arrays] | tuple[Arrays, Arrays, Array | Arrays]
 
 
 @dataclass(frozen=True)
@@ -182,11 +183,12 @@ def make_batch(plan: BatchPlan, batch: Array) -> ListBatch:
         y[POSITIONS] = pad(data.positions, rows, mask)
     if data.confidence is not None:
         y[CONFIDENCE] = pad(data.confidence, rows, mask)
-    if data.weight is not None:
-        return x, y, pad(data.weight, rows, mask)
-    if data.query_weight is not None:
-        return x, y, data.query_weight[batch]
-    return x, y
+    item = None if data.weight is None else pad(data.weight, rows, mask)
+    query = None if data.query_weight is None else data.query_weight[batch]
+    if item is not None and query is not None:
+        return x, y, {"item": item, "query": query}
+    weight = query if item is None else item
+    return (x, y) if weight is None else (x, y, weight)
 
 
 def list_dataset(plan: BatchPlan) -> Any:

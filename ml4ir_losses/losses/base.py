@@ -13,7 +13,7 @@ from annotated_types import Ge
 from pydantic import AllowInfNan
 
 from ml4ir_losses.core.errors import UserError, did_you_mean
-from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.parameters import Allowed, PositiveInt, check_values, signature_of
 from ml4ir_losses.core.shapes import Shape, same_shape, show
 from ml4ir_losses.losses.activation_functions import ActivationFunction, activation_function
@@ -33,13 +33,14 @@ class RelevanceLossBase(ABC):
 
     A subclass sets `function`, a pure function `fn(labels, scores, mask, *, item_weight=None, **params) -> [B]`;
     the keyword-only parameters of that function are the parameters of the class. A loss that samples at every call
-    sets `stochastic`; one that takes lambda weights names the families that fit (`LambdaWeight.family`); one that
-    sets `takes_confidence` also takes y_true [B, N, 2], labels and their confidences.
+    sets `stochastic`; one whose labels may be negative (regression, a teacher's scores) sets `negative_labels`, which
+    makes `min_label` None by default; one that takes lambda weights names the families that fit
+    (`LambdaWeight.family`); one that sets `takes_confidence` also takes y_true [B, N, 2], labels and confidences.
 
     Args:
         loss_key: kept from ml4ir, no effect.
         scoring_type: kept from ml4ir, no effect.
-        min_label: documents whose label is below it are padding; None: no document is padding.
+        min_label: documents whose label is below it are padding, and those of the label NaN always; None: no limit.
         mini_batch_size: number of documents that a cross-encoder scores at a time in training, on TensorFlow; None: the
             whole batch. It never changes the value. Every ranking loss accepts it; only cross-encoders read it.
 
@@ -54,6 +55,7 @@ class RelevanceLossBase(ABC):
     defaults: ClassVar[Mapping[str, Any]] = {}
     label_range: ClassVar[tuple[float, float] | None] = None
     stochastic: ClassVar[bool] = False
+    negative_labels: ClassVar[bool] = False
     lambda_weights: ClassVar[tuple[str, ...]] = ()
     takes_confidence: ClassVar[bool] = False
     step_parameters: ClassVar[Mapping[str, Any]] = {}  # types of those that only a model's training step reads
@@ -68,7 +70,8 @@ class RelevanceLossBase(ABC):
             name: p for name, p in function_parameters.items() if p.kind is p.KEYWORD_ONLY and name not in _TENSORS
         }
         cls._parameters = {name: p.default for name, p in keywords.items()}
-        cls._parameters |= {"min_label": 0.0, **dict.fromkeys(cls.step_parameters), **cls.defaults}
+        min_label = None if cls.negative_labels else 0.0
+        cls._parameters |= {"min_label": min_label, **dict.fromkeys(cls.step_parameters), **cls.defaults}
         annotations = {"min_label": MinLabel, "activation_fn": ActivationFunction | None, **cls.step_parameters}
         annotations |= {name: p.annotation for name, p in keywords.items()}
         signature = [_PARAMETER(name, _PARAMETER.POSITIONAL_OR_KEYWORD, default="") for name in cls._positional()]
@@ -124,7 +127,7 @@ class RelevanceLossBase(ABC):
 
     @property
     def min_label(self) -> float | None:
-        """Documents whose label is below it are padding; None: no document is padding."""
+        """Documents whose label is below it, or NaN, are padding; None: no limit."""
         limit: float | None = self.params["min_label"]
         return limit
 
@@ -154,6 +157,11 @@ class RelevanceLossBase(ABC):
         return logits
 
     @property
+    def takes_lists(self) -> bool:
+        """True if y_pred is one score per document, [B, N], so that [B, N, 1] means the same."""
+        return self.outputs == 1 and self.loss_type != "embedding"
+
+    @property
     def invertible(self) -> bool:
         """True if the final activation can be undone, so that `from_logits=False` is offered."""
         return self.activation in ("sigmoid", "softmax", "classes")
@@ -166,6 +174,13 @@ class RelevanceLossBase(ABC):
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """The loss that `get_config` described."""
         return cls(**{name: value for name, value in config.items() if name != "key"})
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Raises `UserError`: Keras calls what `get_loss_fn` returns."""
+        raise UserError(
+            f"{self.key!r} is the description of a loss, not a Keras loss: compile with "
+            f"loss=get_loss({self.key!r}).get_loss_fn()."
+        )
 
     def get_loss_fn(self, **kwargs: Any) -> Any:
         """A `keras.losses.Loss` over this loss: see `ml4ir_losses.losses.keras_loss.RelevanceLoss`.
@@ -207,9 +222,8 @@ class RelevanceLossBase(ABC):
 
     def valid(self, y_true: Tensor, y_pred: Tensor) -> Tensor | None:
         """The mask that the labels imply, true where label ≥ `min_label` (NaN is padding too); None: all are valid."""
-        if self.min_label is None:
-            return ops.ones_like(y_true, dtype="bool")
-        return as_float(y_true) >= self.min_label
+        labels = as_float(y_true)
+        return labels == labels if self.min_label is None else labels >= self.min_label
 
     def per_query(
         self,
@@ -248,7 +262,7 @@ class RelevanceLossBase(ABC):
             return
         low, high = self.label_range
         if mask is None:
-            mask = np.ones_like(labels, dtype=bool) if self.min_label is None else labels >= self.min_label
+            mask = labels == labels if self.min_label is None else labels >= self.min_label
         wrong = mask & ~((labels >= low) & (labels <= high))
         if wrong.any():
             raise UserError(f"{self.key!r} takes labels from {low:g} to {high:g}. Received: {labels[wrong].flat[0]:g}.")

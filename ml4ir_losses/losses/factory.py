@@ -34,7 +34,8 @@ class WeightedSum(RelevanceLossBase):
                 raise UserError(f"The weight of loss {key!r} must be a number of at least 0. Received: {weight!r}.")
         self.losses = [(get_loss(spec), float(weight)) for spec, weight in pairs]
         first = self.losses[0][0]
-        min_labels = {loss.min_label for loss, _ in self.losses}
+        # A loss whose labels may be negative has no limit of its own: it follows the others.
+        min_labels = {loss.min_label for loss, _ in self.losses if not _follows(loss)}
         if len(min_labels) > 1:
             received = ", ".join(sorted(map(str, min_labels)))
             raise UserError(f"The losses of a weighted sum must have the same `min_label`. Received: {received}.")
@@ -50,7 +51,8 @@ class WeightedSum(RelevanceLossBase):
         self.activation = first.activation  # type: ignore[misc]
         self.takes_confidence = any(loss.takes_confidence for loss, _ in self.losses)  # type: ignore[misc]
         self.loss_key = self.scoring_type = ""
-        self.params = {"min_label": first.min_label}
+        self.params = {"min_label": next(iter(min_labels), None)}
+        self.negative_labels = not min_labels  # type: ignore[misc]
 
     @property
     def seed(self) -> int | None:
@@ -80,8 +82,11 @@ class WeightedSum(RelevanceLossBase):
         generator: Any = None,
     ) -> Tensor:
         def value(loss: RelevanceLossBase) -> Tensor:
-            labels_only = self.takes_confidence and not loss.takes_confidence and len(y_true.shape) == 3
-            return loss.per_query(y_true[..., 0] if labels_only else y_true, y_pred, item_weight, mask, generator)
+            with_confidence = self.takes_confidence and len(y_true.shape) == 3
+            labels = y_true[..., 0] if with_confidence else y_true
+            valid = self.valid(labels, y_pred) if mask is None and _follows(loss) else mask
+            target = y_true if loss.takes_confidence else labels
+            return loss.per_query(target, y_pred, item_weight, valid, generator)
 
         values = [weight * value(loss) for loss, weight in self.losses]
         return sum(values[1:], values[0])
@@ -123,6 +128,11 @@ def get_loss(spec: str | Mapping[str, Any] | RelevanceLossBase, **params: Any) -
         return WeightedSum(spec)
     loss: RelevanceLossBase = LOSSES.create(spec, **params)
     return loss
+
+
+def _follows(loss: RelevanceLossBase) -> bool:
+    """True for a loss that takes the `min_label` of the others in a weighted sum."""
+    return loss.negative_labels and loss.min_label is None
 
 
 def _is_number(value: object) -> bool:

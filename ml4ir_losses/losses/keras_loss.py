@@ -27,6 +27,8 @@ class Loss(Protocol):
     activation: ClassVar[str]
 
     @property
+    def takes_lists(self) -> bool: ...
+    @property
     def invertible(self) -> bool: ...
     @property
     def seed(self) -> int | None: ...
@@ -81,6 +83,14 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
                 f"`from_logits=False` needs a loss whose final activation is sigmoid or softmax; "
                 f"that of {self.loss.key!r} is {self.loss.activation}. Pass logits instead."
             )
+        for argument, value in (("mask", mask), ("positions", positions)):
+            if isinstance(value, keras.KerasTensor):
+                raise UserError(
+                    f"`{argument}` is a symbolic tensor of a functional model, which a loss never gets: Keras passes "
+                    "labels and scores alone. Mark padding in the labels (below 0, or NaN where they may be negative), "
+                    f"pass document weights as `sample_weight`, or use RelevanceModel, which reads `{argument}` from "
+                    f"the data; `{argument}=` takes concrete tensors, for direct calls."
+                )
         if propensity is not None:
             propensity = check_propensity(propensity)
         self.from_logits = from_logits
@@ -97,6 +107,8 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
 
     def _checked(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> Tensor:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        if self.loss.takes_lists:
+            y_true, y_pred = without_last_axis(y_true), without_last_axis(y_pred)
         true_shape, pred_shape = tuple(y_true.shape), tuple(y_pred.shape)
         self.loss.check_shapes(true_shape, pred_shape)
         shape = self.loss.weight_shape(true_shape, pred_shape)
@@ -170,6 +182,11 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         if labels is not None:
             mask = None if self.mask is None else np.asarray(ops.convert_to_numpy(self.mask)) > 0
             self.loss.check_labels(labels, y_pred.shape, mask)
+
+
+def without_last_axis(x: Tensor) -> Tensor:
+    """[B, N, 1] as [B, N], the output of a `Dense(1)` over documents; another shape as it is."""
+    return ops.squeeze(x, axis=-1) if len(x.shape) == 3 and x.shape[-1] == 1 else x
 
 
 def concrete(x: Tensor) -> np.ndarray[Any, Any] | None:

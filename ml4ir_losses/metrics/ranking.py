@@ -66,6 +66,7 @@ class RankingMetric(keras.metrics.Metric):  # type: ignore[misc]
         """Adds a batch."""
         y_pred = ops.cast(ops.convert_to_tensor(y_pred), "float32")
         y_true = ops.cast(ops.convert_to_tensor(y_true), "float32")
+        y_true, y_pred = (x[..., 0] if len(x.shape) == 3 and x.shape[-1] == 1 else x for x in (y_true, y_pred))
         if len(y_pred.shape) != 2 or not same_shape(y_true.shape, y_pred.shape):
             raise UserError(
                 f"The metric {self.name!r} takes y_true and y_pred of one shape [B, N] (queries, documents). "

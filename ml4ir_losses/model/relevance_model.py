@@ -243,22 +243,23 @@ class RelevanceModel(Trainer):
         scored = score_table(self, self.fitted, table, self.query_id, batch_size)
         return scored.logits if logits else scored.scores
 
-    def _target(self, x: Any, y: Any, label: str) -> Tensor:
-        """The labels of a column, with padding set below every `min_label`."""
+    def _target(self, x: Any, y: Any, label: str, padding: float | None = None) -> Tensor:
+        """The labels of a column; those of padding are `padding`, by default a label below every `min_label`."""
         if isinstance(y, Mapping):
             if label not in y:
                 raise UserError(f"The targets lack the label {label!r}. Received: {', '.join(map(str, y))}.")
             y = y[label]
         if isinstance(x, Mapping) and MASK in x:
             y = ops.cast(y, "float32")
-            y = ops.where(ops.cast(x[MASK], "float32") > 0, y, self.padding_label)
+            y = ops.where(ops.cast(x[MASK], "float32") > 0, y, self.padding_label if padding is None else padding)
         return y
 
     def _confidence_target(self, x: Any, y: Any, label: str, function: Any) -> Tensor:
         """The labels [B, N]; with the data's confidences, [B, N, 2], for a loss function that reads them."""
-        target = self._target(x, y, label)
-        takes = isinstance(function, keras_loss.RelevanceLoss) and function.loss.takes_confidence
-        if not takes or not isinstance(y, Mapping) or CONFIDENCE not in y:
+        ours = isinstance(function, keras_loss.RelevanceLoss)
+        unlimited = ours and function.loss.min_label is None  # a loss that the user compiled: only NaN is padding
+        target = self._target(x, y, label, float("nan") if unlimited else None)
+        if not (ours and function.loss.takes_confidence) or not isinstance(y, Mapping) or CONFIDENCE not in y:
             return target
         return ops.stack([ops.cast(target, "float32"), ops.cast(y[CONFIDENCE], "float32")], axis=-1)
 
@@ -271,9 +272,12 @@ class RelevanceModel(Trainer):
         item = propensity_weight(y[POSITIONS], propensity)
         if sample_weight is None:
             return {"item": item}
-        if len(sample_weight.shape) == 2 and sample_weight.shape[-1] != 1:
-            return {"item": item * ops.cast(sample_weight, item.dtype)}
-        return {"item": item, "query": sample_weight}
+        if not isinstance(sample_weight, Mapping):
+            per_document = len(sample_weight.shape) == 2 and sample_weight.shape[-1] != 1
+            sample_weight = {"item" if per_document else "query": sample_weight}
+        if "item" in sample_weight:
+            item = item * ops.cast(sample_weight["item"], item.dtype)
+        return {**sample_weight, "item": item}
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -61,7 +61,7 @@ def test_configs_of_the_repository_are_valid(path):
         ("model.loss={key: weighted_sum, losses: 5}", "model.loss: A weighted sum takes"),
         (
             "model.loss={key: weighted_sum, losses: [[list_mle, 1], [{key: softmax_loss, min_label: -5}, 1]]}",
-            "must have one `min_label`",
+            "must have the same `min_label`",
         ),
         ("training.seed=99999999999", "training.seed: input should be less than"),
         ("data.train=[]", "data.train: "),

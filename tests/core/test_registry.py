@@ -101,7 +101,11 @@ class TestKeys:
 class TestErrors:
     @pytest.mark.parametrize(
         ("key", "nearest"),
-        [("list_mel", "list_mle"), ("softmax_cross_entropi", "softmax_cross_entropy"), ("list-mle", "list_mle")],
+        [
+            *[("list_mel", "list_mle"), ("softmax_cross_entropi", "softmax_cross_entropy"), ("list-mle", "list_mle")],
+            *[("softmax", "softmax_cross_entropy"), ("hinge", "pairwise_hinge"), ("BCE", "binary_cross_entropy")],
+            *[("mnr", "multiple_negatives_ranking")],
+        ],
     )
     def test_unknown_key_gets_a_suggestion(self, key, nearest):
         with pytest.raises(UserError, match=f"Unknown loss '{key}'. Did you mean '{nearest}'") as caught:
@@ -130,7 +134,7 @@ class TestErrors:
         [
             ("list_mle", "temperature", [0, -1.0, float("nan"), float("inf"), "1", None, True]),
             ("list_mle", "respect_input_order", [1, None, "yes"]),
-            ("list_mle", "activation_fn", ["relu6", 3]),
+            ("list_mle", "activation_fn", ["relu7", 3]),
             ("list_mle", "min_label", ["0", float("nan"), True]),
             ("softmax_cross_entropy", "normalize_labels", [0, "true"]),
             ("pairwise_logistic", "normalization", ["mean", None, 1]),

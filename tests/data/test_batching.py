@@ -62,6 +62,8 @@ def test_weights_and_positions_stay_with_their_documents():
     assert y[POSITIONS].tolist() == [[2, 1], [1, 0]]
     *_, weight = make_batch(BatchPlan(queries(columns, {"query_weight": "w"}), 2), np.arange(2))
     assert weight.tolist() == [5, 6]
+    *_, weight = make_batch(BatchPlan(queries(columns, {"weight": "w", "query_weight": "w"}), 2), np.arange(2))
+    assert {name: x.tolist() for name, x in weight.items()} == {"item": [[5, 7], [6, 0]], "query": [5, 6]}
     assert POSITIONS not in x
 
 

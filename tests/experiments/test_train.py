@@ -283,7 +283,8 @@ def test_labels_that_the_loss_does_not_take_are_found_before_training(folder, tm
     assert not (tmp_path / "run").exists()
 
 
-def test_negative_labels_are_documents_where_min_label_says_so(folder, tmp_path):
+@pytest.mark.parametrize("limit", [{}, {"min_label": -100.0}], ids=["default", "min-label"])
+def test_negative_labels_of_a_teacher_are_documents(folder, tmp_path, limit):
     """Labels shifted by -5 with the gain of y: the same order of documents, so the same reciprocal ranks."""
     shifted = tmp_path / "shifted"
     shifted.mkdir()
@@ -292,7 +293,7 @@ def test_negative_labels_are_documents_where_min_label_says_so(folder, tmp_path)
         cells = [line.split(",") for line in lines]
         moved = [",".join([*c[:2], str(int(c[2]) - 5), *c[3:]]) for c in cells]
         (shifted / f"{split}.csv").write_text("\n".join([header, *moved]) + "\n")
-    loss = {"key": "aux_softmax_cross_entropy", "min_label": -100.0}
+    loss = {"key": "aux_softmax_cross_entropy", **limit}
     metrics = [{"key": "mrr", "relevance_threshold": -4.0}]
     run = train(config(shifted, model={"loss": loss, "metrics": metrics}), tmp_path / "run")
     loss = {"key": "aux_softmax_cross_entropy"}

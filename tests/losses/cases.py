@@ -131,7 +131,8 @@ def make_batch(key: str, seed: int = 0, rows: int = 7, size: int = 6, padded: bo
         mask[0, 0] = True
         if rows > 2:
             mask[1], mask[2] = False, np.arange(size) == size // 2
-    return Batch(np.where(mask, labels, -1.0), scores, mask, rng.uniform(0.2, 3.0, (rows, size)))
+    padding = np.nan if LOSSES[key].target.negative_labels else -1.0
+    return Batch(np.where(mask, labels, padding), scores, mask, rng.uniform(0.2, 3.0, (rows, size)))
 
 
 def keras_batch(key: str, rows: int = 7, size: int = 6) -> Batch:

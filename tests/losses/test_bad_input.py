@@ -55,6 +55,7 @@ BAD = {
     "seed": Bad("must be None or a whole number of at least 0.", (-1, 1.5, NAN, *NO_NUMBER)),
     "label_smoothing": SHARE,
     "tau": FRACTION,
+    "gain": Bad("Allowed: identity, pow2_minus_1", ("pow2", 3, ["identity"])),
     "weight": Bad(
         "must be None, a number of at least 0 or a list of such numbers.",
         (-1.0, NAN, [1.0, -1.0], [NAN], "ab", True, abs),
@@ -107,6 +108,7 @@ BAD_IN_SPECS = {
     "discount": DISCOUNT | [None],
     "rank_discount_fn": DISCOUNT,
     "normalized": FLAG,
+    "light_discount": FLAG,
     "smooth_fraction": FRACTION,
     "mu": NOT_NEGATIVE,
 }
@@ -145,6 +147,7 @@ class TestParameters:
         bad = BAD_OF_ONE_LOSS.get((key, name), BAD[name])
         for value in (value for value in bad.values if value not in allowed):
             pieces = (f"`{name}` ", bad.allowed, f"Received: {name}={value!r}")
+            pieces = (f"Unknown gain {value!r}", bad.allowed) if name == "gain" else pieces
             refused(lambda value=value: get_loss(key, **{name: value}), *pieces)
             refused(lambda value=value: get_loss({"key": key, **CASES[key].required, name: value}), *pieces)
 
@@ -225,13 +228,13 @@ class TestSpecs:
 WRONG_SHAPES = {
     "list": lambda n, k: (
         *[((7, n - 1), (7, n)), ((6, n), (7, n)), ((7,), (7, n)), ((7, n), (7,)), ((), (7, n))],
-        *[((7, n), (7, n, 1)), ((7, n, 1), (7, n)), ((7, n, 2, 1), (7, n))],
+        *[((7, n), (7, n, 2)), ((7, n, 3), (7, n)), ((7, n, 2, 1), (7, n))],
     ),
     "outputs": lambda n, k: (
         *[((7, n - 1), (7, n, k)), ((6, n), (7, n, k)), ((7,), (7, n, k)), ((), (7, n, k))],
         *[((7, n, k), (7, n, k)), ((7, n), (7, n)), ((7, n), (7, n, k, 1)), ((7, n), (7,))],
     ),
-    "columns": lambda n, k: (((6, n), (7, n)), ((7, 4), (7, 6)), ((7, n), (7,)), ((7, n), (7, n, 1))),
+    "columns": lambda n, k: (((6, n), (7, n)), ((7, 4), (7, 6)), ((7, n), (7,)), ((7, n), (7, n, 2))),
     "classes": lambda n, k: (
         *[((6,), (7, n)), ((7, n - 1), (7, n)), ((7, n, 1), (7, n)), ((), (7, n))],
         *[((7,), (7,)), ((7,), (7, n, 1, 1))],

@@ -203,6 +203,14 @@ def test_losses_on_two_outputs():
     assert model.evaluate(x, labels, batch_size=7, verbose=0)[0] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("key", ["list_mle", "prob_margin_ranking"])
+def test_compiled_loss_object_names_get_loss_fn(key):
+    model, x, batch = model_and_data(key)
+    model.compile("sgd", loss=get_loss(key))
+    with pytest.raises(ValueError, match=rf"get_loss\('{key}'\)\.get_loss_fn\(\)"):
+        model.fit(x, batch.labels, batch_size=7, verbose=0)
+
+
 def test_fit_names_wrong_shapes():
     model, x, batch = (ranker(), *model_and_data("list_mle")[1:])
     model.compile("sgd", loss=get_loss("list_mle").get_loss_fn())

@@ -1,7 +1,9 @@
 """Lambda weights by themselves, against the oracles that `test_oracle.py` uses for losses with them."""
 
 import itertools
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from keras import ops
 
 from losses.cases import get_loss, make_batch
 from losses.families import lambdas, listwise
-from losses.numeric import BACKEND, assert_close, values
+from losses.numeric import BACKEND, assert_close, value_and_gradient, values
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS
 from ml4ir_losses.losses.lambda_weights import PListMLELambdaWeight, YetiDCGLambdaWeight, get_lambda_weight
@@ -99,6 +101,7 @@ PAIR_SPECS = [
     *[{"key": "precision", "topn": topn} for topn in (1, 3, 100)],
     *[{"key": key, **params} for key in ("dcg", "ndcg") for params in PARAMS + SMOOTH],
     *[{"key": key, **params} for key in ("ndcg_v2", "yeti_dcg") for params in PARAMS],
+    *[{"key": key, "light_discount": True, "topn": 3} for key in ("ndcg_v2", "yeti_dcg")],
 ]
 
 
@@ -141,7 +144,9 @@ class TestPairs:
         actual = get_weighting_scheme("lambda_rank").forward(*map(ops.convert_to_tensor, tensors))
         assert_close(values(actual), pair_matrix(batch, change_by_swap(ndcg, None)))
 
-    @pytest.mark.parametrize("params", [{}, {"topn": 2}, {"topn": 1, "normalized": True}, CUSTOM], ids=spec_id)
+    @pytest.mark.parametrize(
+        "params", [{}, {"topn": 2}, {"topn": 1, "normalized": True}, {"light_discount": True}, CUSTOM], ids=spec_id
+    )
     def test_yeti_weight_of_adjacent_ranks_matches_the_oracle(self, params):
         tensors, batch = ranked(padded=False)
         spec = {"key": "yeti_dcg", **params}
@@ -236,3 +241,28 @@ def test_weights_of_another_family_are_refused(spec):
         method = getattr(weight, f"{what}_weights")
         with pytest.raises(UserError, match=f"'{weight.key}' does not weigh {what}s"):
             method(*tensors[: 2 if what == "position" else 3])
+
+
+RAX = json.loads((Path(__file__).parents[1] / "golden" / "rax_losses.json").read_text())
+
+
+@pytest.mark.parametrize("case", RAX["dcg2_lambdaweight"], ids=lambda case: spec_id(case["params"]))
+def test_ndcg_v2_weights_match_rax(case):
+    labels, scores = (ops.convert_to_tensor([RAX[name]]) for name in ("labels", "scores"))
+    mask = ops.ones_like(scores, dtype="bool")
+    weight = get_lambda_weight({"key": "ndcg_v2", **case["params"]})
+    assert_close(values(weight.pair_weights(labels, ranks(scores, mask), mask))[0], case["expected"], double=1e-6)
+
+
+@pytest.mark.parametrize("case", RAX["unique_softmax"], ids=lambda case: str(case["gain"]))
+def test_unique_softmax_with_gain_matches_rax(case):
+    loss, labels = get_loss("unique_softmax", gain=case["gain"]), np.array([RAX["labels"]], "float32")
+    value, slopes = value_and_gradient(lambda s: loss.per_query(labels, s), np.array([RAX["scores"]], "float32"))
+    np.testing.assert_allclose(value, [case["expected_loss"]], rtol=1e-5)
+    np.testing.assert_allclose(slopes, [case["expected_grad"]], rtol=1e-4, atol=1e-6)
+
+
+def test_unique_softmax_takes_a_python_gain():
+    batch = make_batch("unique_softmax")
+    found = [get_loss("unique_softmax", gain=g).per_query(*batch[:2], mask=batch.mask) for g in (cube, "identity")]
+    assert values(found[0]).sum() > values(found[1]).sum() > 0

@@ -2,10 +2,11 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 
-from losses.cases import case_of, fill, float32, get_loss, make_batch, oracle
+from losses.cases import case_of, fill, float32, get_loss, keras_batch, make_batch, oracle
 from losses.families.classification import categorical_cross_entropy
 from losses.families.listwise import softmax_cross_entropy
 from losses.numeric import gradient, value_and_gradient, values
@@ -91,9 +92,17 @@ class TestWeights:
 
 
 class TestShapes:
+    @each_loss(lambda case: case.layout in ("list", "columns") and not case.random)
+    def test_scores_of_one_output_per_document_are_lists(self, key):
+        """The output of a `Dense(1)` over documents, [B, N, 1]."""
+        batch, fn = keras_batch(key), get_loss(key).get_loss_fn()
+        expected = values(fn(batch.labels, batch.scores))
+        assert values(fn(batch.labels, batch.scores[..., None])) == expected
+        assert values(fn(batch.labels[..., None], batch.scores[..., None])) == expected
+
     @pytest.mark.parametrize(
         ("labels", "scores"),
-        [((7, 5), (7, 6)), ((7,), (7, 6)), ((7, 6), (7, 6, 1)), ((6, 6), (7, 6)), ((7, 6), (7,))],
+        [((7, 5), (7, 6)), ((7,), (7, 6)), ((7, 6), (7, 6, 2)), ((6, 6), (7, 6)), ((7, 6), (7,))],
         ids=str,
     )
     def test_wrong_list_shapes_are_refused(self, labels, scores):
@@ -174,6 +183,11 @@ class TestMask:
         expected = softmax_cross_entropy(labels, batch.scores, mask, None)
         fn = get_loss("softmax_cross_entropy", min_label=min_label).get_loss_fn(reduction="none")
         np.testing.assert_allclose(values(fn(labels, batch.scores)), expected, rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize("argument", ["mask", "positions"])
+    def test_symbolic_tensor_is_refused_at_once(self, argument):
+        with pytest.raises(UserError, match=f"`{argument}` is a symbolic tensor.* RelevanceModel"):
+            get_loss("pairwise_logistic").get_loss_fn(**{argument: keras.Input((6,), name=argument)})
 
     def test_other_metadata_is_ignored(self):
         extra = {"query_id": ["a", "b"], "loss": 7, "batch_size": 2, "is_aux_loss": True}

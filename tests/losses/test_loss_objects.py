@@ -158,10 +158,20 @@ class TestWeightedSum:
         again = keras.saving.load_model(tmp_path / "model.keras")
         assert again.evaluate(x, batch.labels, batch_size=7, verbose=0) == pytest.approx(loss_value, rel=1e-5)
 
+    def test_losses_without_a_limit_follow_the_others(self):
+        """-1 is padding for the softmax loss, and then for the squared error too; alone it is a label."""
+        labels, scores = np.array([[1.0, 0.0, -1.0]]), np.array([[0.5, 0.25, 9.0]])
+        alone = get_loss({"mean_squared_error": 1.0, "pairwise_mse": 1.0})
+        mixed = get_loss({"mean_squared_error": 1.0, "softmax_cross_entropy": 0.0})
+        assert (alone.min_label, mixed.min_label) == (None, 0.0)
+        assert values(mixed.per_query(labels, scores))[0] == pytest.approx((0.25 + 0.0625) / 2)
+        assert values(alone.per_query(labels, scores))[0] > 30
+
     @pytest.mark.parametrize(
         ("spec", "message"),
         [
             ({}, "at least one"),
+            ({"key": "weighted_sum", "losses": [["list_mle", 1], [{"key": "listnet", "min_label": -1.0}, 1]]}, "same"),
             ({"list_mle": -1.0}, "weight of loss 'list_mle'"),
             ({"list_mle": float("nan")}, "weight of loss"),
             ({"list_mle": True}, "weight of loss"),

@@ -38,7 +38,7 @@ class TestSingleRows:
         places = get_loss("binary_cross_entropy", weight=weight).per_query(self.LABELS[None], self.SCORES[None])
         assert_close(values(places), [np.dot(weight, self.TERMS) / 3])
 
-    @pytest.mark.parametrize(("y_true", "y_pred"), [((4,), (3,)), ((4, 2), (4, 3)), ((1, 4, 1),) * 2])
+    @pytest.mark.parametrize(("y_true", "y_pred"), [((4,), (3,)), ((4, 2), (4, 3)), ((1, 4, 2),) * 2])
     def test_wrong_shapes_are_refused(self, y_true, y_pred):
         with pytest.raises(UserError, match=r"\[B, N\] .* or \[B\]"):
             get_loss("binary_cross_entropy").get_loss_fn()(np.ones(y_true), np.ones(y_pred))

@@ -73,13 +73,26 @@ def test_padding_by_label_is_ignored(key, from_logits):
     fn = RelevanceLoss(loss, from_logits=from_logits, reduction="none")
     batch = float32(make_batch(key))
     scores = batch.scores if from_logits else 1 / (1 + np.exp(-batch.scores))
-    labels = fill(batch.labels, batch.mask, np.resize(np.float32([-1.0, -0.5, np.nan]), batch.labels.shape))
+    padding = np.float32([np.nan] if loss.negative_labels else [-1.0, -0.5, np.nan])
+    labels = fill(batch.labels, batch.mask, np.resize(padding, batch.labels.shape))
     value, slopes = value_and_gradient(lambda s: fn(labels, s), scores)
     dirty_value, dirty_slopes = value_and_gradient(lambda s: fn(labels, s), with_garbage(scores, batch.mask))
     np.testing.assert_allclose(dirty_value, value, rtol=1e-6)
     np.testing.assert_allclose(dirty_slopes, slopes, rtol=1e-6)
     assert np.isfinite(value).all()
     assert (slopes[~batch.mask] == 0).all()
+
+
+@each_loss(lambda case: case.documents and not case.random)
+def test_negative_labels_are_labels_where_declared(key):
+    """Regression targets and a teacher's scores below 0 count, unless `min_label` says that they are padding."""
+    labels, scores = np.array([[-2.5, 1.0, -0.5]], "float32"), make_batch(key, rows=1, size=3, padded=False).scores
+    loss = get_loss(key)
+    assert loss.min_label == (None if loss.negative_labels else 0.0)
+    whole = values(loss.per_query(labels, scores, mask=np.ones((1, 3), dtype=bool)))
+    first = values(loss.per_query(labels, scores, mask=labels >= 0))
+    assert_close(values(loss.per_query(labels, scores)), whole if loss.negative_labels else first)
+    assert_close(values(get_loss(key, min_label=0.0).per_query(labels, scores)), first)
 
 
 @each_variant(lambda case: case.documents and not case.random, quick="key")

@@ -150,7 +150,7 @@ def test_half_precision_sums_are_exact():
     [
         ((3,), (3,), None, r"\[B, N\] .* Received: y_true \[3\], y_pred \[3\]"),
         ((2, 3), (2, 4), None, r"Received: y_true \[2, 3\], y_pred \[2, 4\]"),
-        ((2, 3), (2, 3, 1), None, r"y_pred \[2, 3, 1\]"),
+        ((2, 3), (2, 3, 2), None, r"y_pred \[2, 3, 2\]"),
         ((2,), (2, 3), None, r"y_true \[2\], y_pred \[2, 3\]"),
         ((2, 3), (2, 3), (3,), r"Received: shape \(3,\)"),
         ((2, 3), (2, 3), (1, 3), r"Received: shape \(1, 3\)"),

@@ -6,6 +6,7 @@ import pytest
 
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, UserError
+from ml4ir_losses.core.names import POSITIONS
 from ml4ir_losses.data.batching import BatchPlan, list_dataset, make_batch
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
@@ -71,6 +72,24 @@ def test_several_losses_are_summed_with_their_weights_and_labels(folder):
     assert values(model, (x, y))["loss"] == pytest.approx(float(main) + 0.25 * float(clicks), rel=1e-5)
 
 
+@pytest.mark.parametrize("propensity", [None, {"key": "power", "eta": 0.5}])
+def test_document_and_query_weights_of_the_data_combine(folder, propensity):
+    roles = {"weight": "w", "query_weight": "w", "positions": "shown"}
+    loss = {"key": "pairwise_logistic", **({"propensity": propensity} if propensity else {})}
+    model, (x, y, w), data = build(folder, features=roles, model={"loss": loss})
+    assert (w["item"].ndim, w["query"].ndim) == (2, 1)
+    fn = get_loss("pairwise_logistic").get_loss_fn(
+        positions=y[POSITIONS] if propensity else None, propensity=propensity
+    )
+    expected = fn(y["label"], logits(model, x), w)
+    assert values(model, (x, y, w))["loss"] == pytest.approx(float(expected), rel=1e-5)
+    for part in w.values():
+        assert float(expected) != pytest.approx(float(fn(y["label"], logits(model, x), part)), rel=1e-3)
+    plan = BatchPlan(data, 8)
+    history = model.fit((make_batch(plan, batch) for batch in plan.batches()), epochs=1, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
 @pytest.mark.parametrize("weight", ["weight", "query_weight"])
 def test_weights_of_the_data_reach_the_loss(folder, weight):
     model, (x, y, w), _ = build(folder, features={weight: "w"}, model={"loss": "pairwise_logistic"})
@@ -99,12 +118,18 @@ def test_position_bias_from_yaml_is_inverse_propensity(folder, weight):
     assert values(model, batch)["loss"] == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_negative_labels_are_real_documents_where_min_label_says_so(folder):
-    loss = {"key": "aux_softmax_cross_entropy", "min_label": -100.0}
+@pytest.mark.parametrize(
+    "loss",
+    [{"key": "listnet", "min_label": -100.0}, {"key": "mean_squared_error"}, {"key": "aux_softmax_cross_entropy"}],
+)
+def test_negative_labels_are_documents_where_the_loss_or_min_label_says_so(folder, loss):
     model, (x, y), _ = build(folder, model={"loss": loss})
     y = {**y, "label": y["label"] - 50.0}
-    expected = get_loss("aux_softmax_cross_entropy").get_loss_fn(mask=x["mask"])(y["label"], logits(model, x))
+    expected = get_loss(loss["key"]).get_loss_fn(mask=x["mask"])(y["label"], logits(model, x))
     assert values(model, (x, y))["loss"] == pytest.approx(float(expected), rel=1e-4)
+    if "min_label" not in loss:
+        model.compile("sgd", loss=get_loss(loss).get_loss_fn())
+        assert values(model, (x, y))["loss"] == pytest.approx(float(expected), rel=1e-4)
 
 
 @pytest.mark.parametrize("loss", [{"key": "list_mle", "min_label": None}, {"list_mle": 0.4, "pairwise_logistic": 0.6}])

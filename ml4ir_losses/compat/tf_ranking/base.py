@@ -37,6 +37,9 @@ class TFRankingLoss(PeerLoss):
     only = {"ragged": False}
     translate = TRANSLATE
 
+    def _build(self, params: dict[str, Any]) -> None:
+        super()._build({"min_label": 0.0, **params})  # labels below 0 are padding, also of regression losses
+
 
 class IgnoredLambdaWeight(TFRankingLoss):
     """A loss that ignores its lambda weight in TF-Ranking; here one is refused."""

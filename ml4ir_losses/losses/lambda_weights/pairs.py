@@ -128,15 +128,25 @@ class NDCGLambdaWeightV2(_GainWeight):
     r"""The tighter bound of NDCG at a cut-off (LambdaLoss@K).
 
     $$\Lambda_{ij} = |g_i - g_j|\,|D(d) - D(d+1)|\,\mu_{ij},\quad d = |r_i - r_j|$$
-    with μ = 1 / (1 - D(max(r_i, r_j))) where the lower of the two is below rank K, else 1.
+    with μ = 1 / (1 - D(max(r_i, r_j))) where the lower of the two is below rank K, else 1. The light discount is D(d)
+    in place of the difference.
 
     Args:
         topn: K; None: every rank.
         gain, discount: as in `DCGLambdaWeight`; a pair below K needs a discount below 1.
         normalized: divide the gains by the best DCG at K.
+        light_discount: |D(d)| instead of |D(d) - D(d+1)|, so that distant pairs weigh more (Rax).
 
     Source: Jagerman et al., "On optimizing top-K metrics for neural ranking models" (2022).
     """
+
+    light_discount: bool = False
+
+    def distance_table(self, like: Tensor) -> Tensor:
+        if not self.light_discount:
+            return super().distance_table(like)
+        table = ops.abs(self.discounts(like))
+        return ops.concatenate([ops.zeros_like(table[:1]), table[:-1]], axis=0)  # d = 0, ..., N - 1
 
     def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         gains = self.gains(labels, mask)
@@ -165,7 +175,7 @@ class YetiDCGLambdaWeight(NDCGLambdaWeightV2):
     """`NDCGLambdaWeightV2` restricted to neighbours in the ranking, |r_i - r_j| = 1, without normalising the gains.
 
     Args:
-        topn, gain, discount, normalized: see `NDCGLambdaWeightV2`.
+        topn, gain, discount, normalized, light_discount: see `NDCGLambdaWeightV2`.
 
     Source: Lyzhin et al., "Which tricks are important for learning to rank?" (2023).
     """
@@ -178,7 +188,8 @@ class YetiDCGLambdaWeight(NDCGLambdaWeightV2):
     def neighbour_weights(self, gains: Tensor) -> Tensor:
         """Λ of ranks r and r + 1, [B, N - 1], from the gains in the order of the ranking, [B, N]."""
         table = self.discounts(gains, last=1)
-        return ops.abs(gains[:, :-1] - gains[:, 1:]) * ops.abs(table[0] - table[1]) * self.rescaling(gains)[1:]
+        step = ops.abs(table[0] - (0.0 if self.light_discount else table[1]))
+        return ops.abs(gains[:, :-1] - gains[:, 1:]) * step * self.rescaling(gains)[1:]
 
 
 @register_lambda_weight("precision")

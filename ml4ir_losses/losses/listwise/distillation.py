@@ -105,7 +105,7 @@ class CoupledRankDistilLoss(ListwiseLossBase):
         sample_size: S, the number of sampled orders.
         topk: k, the number of leading positions that count; None: all.
         seed: equal seeds give equal sequences of draws.
-        min_label: documents whose label is below it are padding; -1e9 for teachers with negative scores.
+        min_label: documents whose label is below it are padding; None: negative scores of the teacher count.
 
     Raises:
         ValueError: for a `sample_size` or `topk` below 1.
@@ -114,6 +114,7 @@ class CoupledRankDistilLoss(ListwiseLossBase):
     """
 
     function = staticmethod(coupled_rank_distil)
+    negative_labels = True
     stochastic = True
 
 
@@ -131,7 +132,7 @@ class ADRMSELoss(ListwiseLossBase):
     Args:
         temperature: T, above 0; scores are divided by it.
         alpha: α, above 0: how sharp the soft ranks are.
-        min_label: documents whose label is below it are padding.
+        min_label: documents whose label is below it are padding; None: negative labels are labels.
         activation_fn: applied to the logits first.
 
     Raises:
@@ -142,4 +143,5 @@ class ADRMSELoss(ListwiseLossBase):
     """
 
     function = staticmethod(adr_mse)
+    negative_labels = True
     defaults = {"activation_fn": None}

@@ -155,7 +155,7 @@ class AuxOneHotCrossEntropy(ListwiseLossBase):
 
     Args:
         temperature: T, above 0; scores are divided by it.
-        min_label: documents whose label is below it are padding; set it below your lowest auxiliary label.
+        min_label: documents whose label is below it are padding; None: negative labels are labels.
 
     Raises:
         ValueError: for values or shapes that it does not take.
@@ -164,6 +164,7 @@ class AuxOneHotCrossEntropy(ListwiseLossBase):
     """
 
     function = staticmethod(aux_one_hot_cross_entropy)
+    negative_labels = True
     activation = "softmax"
 
 
@@ -177,7 +178,7 @@ class AuxSoftmaxCrossEntropy(ListwiseLossBase):
 
     Args:
         temperature: T, above 0; scores, not labels, are divided by it.
-        min_label: documents whose label is below it are padding; set it below your lowest auxiliary label.
+        min_label: documents whose label is below it are padding; None: negative labels are labels.
 
     Raises:
         ValueError: for values or shapes that it does not take.
@@ -186,4 +187,5 @@ class AuxSoftmaxCrossEntropy(ListwiseLossBase):
     """
 
     function = staticmethod(aux_softmax_cross_entropy)
+    negative_labels = True
     activation = "softmax"

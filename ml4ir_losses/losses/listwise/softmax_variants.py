@@ -19,7 +19,7 @@ from ml4ir_losses.ops import (
     tail_sums,
 )
 from ml4ir_losses.ops.counting import counts_below
-from ml4ir_losses.ops.gains import label_gain
+from ml4ir_losses.ops.gains import GainSpec, label_gain
 
 
 def listnet(
@@ -76,6 +76,7 @@ def unique_softmax(
     *,
     item_weight: Tensor | None = None,
     temperature: Positive = 1.0,
+    gain: GainSpec | None = "pow2_minus_1",
 ) -> Tensor:
     """Per-query unique softmax loss, [B]: see `UniqueSoftmaxLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
@@ -90,7 +91,8 @@ def unique_softmax(
     rivals = ops.where(
         lower > 0, gather_documents(tails, first) + (gather_documents(scores, first) - scores), lowest(scores)
     )
-    return list_weights * row_sum(label_gain(labels, mask, "pow2_minus_1") * ops.softplus(rivals))
+    gains = ops.cast(mask, scores.dtype) if gain is None else label_gain(labels, mask, gain)
+    return list_weights * row_sum(gains * ops.softplus(rivals))
 
 
 def poly1_softmax(
@@ -185,13 +187,14 @@ class CalibratedSoftmaxLoss(ListwiseLossBase):
 class UniqueSoftmaxLoss(ListwiseLossBase):
     r"""Softmax loss in which every document competes only with those of a lower label.
 
-    $$\bar w \sum_i (2^{y_i}-1)\,\ln\Big(1 + \sum_{j:\,y_j<y_i} e^{(s_j-s_i)/T}\Big)$$
+    $$\bar w \sum_i g(y_i)\,\ln\Big(1 + \sum_{j:\,y_j<y_i} e^{(s_j-s_i)/T}\Big)$$
     with w̄ the label-weighted mean of the item weights.
 
-    A label above 100 counts as 100. In nats. Scores and labels [B, N]; memory B·N.
+    With the default gain, 2^y - 1, a label above 100 counts as 100. In nats. Scores and labels [B, N]; memory B·N.
 
     Args:
         temperature: T, above 0; scores are divided by it.
+        gain: g: `pow2_minus_1`, `identity`, or a Python function of the labels; None is 1.
         min_label: documents whose label is below it are padding.
 
     Raises:

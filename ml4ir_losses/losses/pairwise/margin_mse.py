@@ -69,7 +69,8 @@ class MarginMSELoss(PairwiseLossBase):
     """
 
     function = staticmethod(margin_mse)
-    defaults = {"activation_fn": None, "min_label": None}
+    negative_labels = True
+    defaults = {"activation_fn": None}
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         width = y_pred[1] if len(y_pred) == 2 else 0

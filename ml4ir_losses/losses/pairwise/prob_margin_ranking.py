@@ -138,7 +138,9 @@ class ProbMarginRankingLoss(PairwiseLossBase, RankingLossInterface):
         """See `RelevanceLossBase.get_loss_fn`; later calls of `set_margin` do not change the result."""
         return RelevanceLossBase.get_loss_fn(type(self)(**self.params), **kwargs)
 
-    def __call__(self, features: FineTuningFeatures) -> Tensor:
+    def __call__(self, features: FineTuningFeatures, *others: Any, **kwargs: Any) -> Tensor:
+        if others or kwargs:  # labels and scores, from Keras
+            return super().__call__(features, *others, **kwargs)
         return self.forward(features)
 
     def forward(self, features: FineTuningFeatures) -> Tensor:

@@ -266,7 +266,7 @@ class PairwiseMSELoss(PairwiseLossBase):
         temperature: T, above 0; scores, not labels, are divided by it.
         normalization: `query`, `batch` or `sum`: see `PairwiseLogisticLoss`.
         lambda_weight: Λ: see `PairwiseLogisticLoss`.
-        min_label: documents whose label is below it are padding.
+        min_label: documents whose label is below it are padding; None: negative labels are labels.
 
     Raises:
         ValueError: for a lambda weight that does not weigh pairs.
@@ -275,6 +275,7 @@ class PairwiseMSELoss(PairwiseLossBase):
     """
 
     function = staticmethod(pairwise_mse)
+    negative_labels = True
     lambda_weights = ("pair", "dcg")
 
 
@@ -293,7 +294,7 @@ class PairwiseQuantileLoss(PairwiseLossBase):
         tau: the quantile, from 0 to 1; above 0.5 too small a difference costs more than too large a one.
         squared: square both sides (expectile regression).
         lambda_weight: Λ: see `PairwiseLogisticLoss`.
-        min_label: documents whose label is below it are padding.
+        min_label: documents whose label is below it are padding; None: negative labels are labels.
 
     Raises:
         ValueError: for a lambda weight that does not weigh pairs.
@@ -302,4 +303,5 @@ class PairwiseQuantileLoss(PairwiseLossBase):
     """
 
     function = staticmethod(pairwise_quantile)
+    negative_labels = True
     lambda_weights = ("pair", "dcg")

@@ -210,7 +210,7 @@ class MeanSquaredErrorLoss(RowsOrLists):
     Args:
         normalization: `query`, the mean over the query's documents; `batch`, the mean over all documents of the
             batch; `sum`.
-        min_label: documents whose label is below it are padding; set it below your lowest label, or to None.
+        min_label: documents whose label is below it are padding; None: negative labels are labels.
         activation_fn: applied to the logits first.
 
     Raises:
@@ -220,6 +220,7 @@ class MeanSquaredErrorLoss(RowsOrLists):
     """
 
     function = staticmethod(mean_squared_error)
+    negative_labels = True
     defaults = {"activation_fn": None}
 
 

@@ -40,7 +40,7 @@ def pair_weight(spec, labels, ranks, i, j):
         best = ideal_dcg(gains, discount, topn)
         gains = [g / best if best else 0.0 for g in gains]
     apart = abs(first - second)
-    step = abs(discount(apart) - discount(apart + 1))
+    step = abs(discount(apart) - (0.0 if params.get("light_discount") else discount(apart + 1)))
     if key in ("dcg", "ndcg"):
         if first > topn and second > topn:
             return 0.0

@@ -147,14 +147,15 @@ def calibrated_softmax(labels, scores, mask, weight, temperature=1.0, virtual_la
     return values
 
 
-def unique_softmax(labels, scores, mask, weight, temperature=1.0):
+def unique_softmax(labels, scores, mask, weight, temperature=1.0, gain="pow2_minus_1"):
     values = []
     queries = documents(labels, scores, mask, weight)
     for query, mean_weight in zip(queries, mean_weights(labels, scores, mask, weight), strict=True):
         terms = []
         for y, s, _ in query:
             rivals = [other / temperature for lower, other, _ in query if lower < y]
-            terms.append((2**y - 1) * (logsumexp([s / temperature, *rivals]) - s / temperature))
+            factor = 1.0 if gain is None else GAINS[gain](y)
+            terms.append(factor * (logsumexp([s / temperature, *rivals]) - s / temperature))
         values.append(mean_weight * math.fsum(terms))
     return values
 
@@ -194,7 +195,7 @@ CASES = {
         shift_invariant=False,
         constant_alone=False,
     ),
-    "unique_softmax": Case(unique_softmax, ({}, SHARP)),
+    "unique_softmax": Case(unique_softmax, ({}, SHARP, {"gain": "identity"}, {"gain": None})),
     "poly1_softmax": Case(poly1_softmax, ({}, {"epsilon": 2.0, **SHARP}, {"epsilon": 0.0})),
     "list_mle": Case(
         list_mle,
