@@ -1,4 +1,4 @@
-"""Losses of embeddings: what they refuse, and values that can be said by hand."""
+"""Embedding losses: refused inputs, and values computed by hand."""
 
 import math
 
@@ -100,7 +100,7 @@ class TestLabels:
 
 @pytest.mark.parametrize("key", [*MINED, "batch_hard_soft_margin_triplet"])
 class TestBatchesWithoutAPair:
-    """No two rows of a class: the losses of positive pairs are 0; those of the hardest rows push all rows apart."""
+    """No two rows share a class: losses over positive pairs are 0; losses over hardest rows push all rows apart."""
 
     def test_value_and_gradient_are_finite(self, key):
         x, loss = RNG.normal(size=(4, 8)).astype("float32"), get_loss(key).get_loss_fn()
@@ -110,11 +110,11 @@ class TestBatchesWithoutAPair:
         if key in ("batch_all_triplet", "batch_semi_hard_triplet"):
             assert value == 0.0
             assert not slopes.any()
-        masked = get_loss(key).get_loss_fn(mask=np.array([1, 0, 1, 0]))  # the second row of each class does not count
+        masked = get_loss(key).get_loss_fn(mask=np.array([1, 0, 1, 0]))  # masks the second row of each class
         assert np.isfinite(values(masked(np.array([0, 0, 1, 1]), x)))
 
-    def test_fit_goes_on(self, key):
-        """The first batch has no pair, the second one has."""
+    def test_fit_continues(self, key):
+        """The first batch has no pair, the second has."""
         x, labels = RNG.normal(size=(8, 5)).astype("float32"), np.array([0, 1, 2, 3, 0, 0, 1, 1], "float32")
         model = keras.Sequential([keras.layers.Input((5,)), keras.layers.Dense(3)])
         model.compile(optimizer="sgd", loss=get_loss(key).get_loss_fn())
@@ -156,12 +156,12 @@ class TestParameters:
         x, y = RNG.normal(size=(5, 2, 4)), RNG.normal(size=5)
         expected = values(get_loss("cosine_similarity").per_query(y, x))
         actual = get_loss("cosine_similarity", loss_fct=keras.losses.mean_squared_error).per_query(y, x)
-        assert_close(values(actual), expected, double=1e-6)  # on torch Keras' mean is of float32
+        assert_close(values(actual), expected, double=1e-6)  # Keras' mean is float32 on torch
 
 
 class TestByHand:
     def test_contrastive_sum_and_mean(self):
-        """Rows at distances 0 and √2·... of unit vectors: 1 - cosine is 0, 1 and 2."""
+        """1 - cosine of the rows is 0, 1 and 2."""
         x = np.array([[[1.0, 0], [2, 0]], [[1, 0], [0, 3]], [[1, 0], [-1, 0]]])
         y = np.array([1.0, 1.0, 1.0])
         terms = 0.5 * np.array([0.0, 1.0, 4.0])
@@ -172,7 +172,7 @@ class TestByHand:
             assert_close(masked, np.array([0.0, 1.5 if size_average else 3.0, 0.0]) * terms)
 
     def test_online_contrastive_with_one_pair_of_each_kind(self):
-        """Alike at 1 - cosine = 1, different at 0.2: both are on the wrong side of the other."""
+        """The similar pair is at distance 1, the dissimilar one at 0.2: both are hard."""
         x = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.8, 0.6]]])
         rows = values(get_loss("online_contrastive").per_query(np.array([1.0, 0.0]), x))
         assert_close(rows, np.array([1.0, 0.3**2]))
@@ -186,8 +186,8 @@ class TestByHand:
         assert not slopes.any()
 
     @pytest.mark.parametrize("key", MINED)
-    def test_batch_of_one_class(self, key):
-        """Without a negative there is nothing to push away; semi-hard triplets still pull together."""
+    def test_values_of_a_batch_of_one_class(self, key):
+        """Without negatives nothing is pushed apart; semi-hard triplets still pull positives together."""
         x, y = RNG.normal(size=(4, 6)), np.zeros(4)
         loss = get_loss(key, margin=2.0)
         rows, slopes = value_and_gradient(lambda z: loss.per_query(y, z), x)
@@ -200,8 +200,8 @@ class TestByHand:
         assert_close(rows, expected, double=1e-7)
         assert (np.abs(slopes).max() > 0.1) == (key == "batch_semi_hard_triplet")
 
-    def test_arc_face_margin(self):
-        """At 60° a margin of 30° takes the cosine to 0; beyond 150° it goes on falling."""
+    def test_arc_face_margin_widens_the_angle(self):
+        """At 60° a margin of 30° gives cosine 0; beyond 150° the function keeps decreasing."""
         x = np.array([[0.5, 0.0], [-1.0, 0.0]])
         rows = values(get_loss("arc_face", margin=30.0, scale=1.0).per_query(np.zeros(2), x))
         expected = [math.log(2), math.log1p(math.exp(1 + math.pi / 12))]

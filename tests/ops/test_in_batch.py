@@ -1,4 +1,4 @@
-"""Log-sum-exp over candidates in blocks is that of the whole matrix, and so are its gradients."""
+"""Log-sum-exp over candidates in blocks, value and gradient, against the whole matrix."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ SHAPES = pytest.mark.parametrize(
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Losses stream blocks of two rows and more."""
+    """Losses compute blocks of two or more rows."""
     monkeypatch.setattr(in_batch, "_ROWS", 2)
     monkeypatch.setattr(in_batch, "_BLOCK", 4)
 
@@ -35,8 +35,8 @@ def random(rows, columns, dims, dtype, masked=True):
     rng = np.random.default_rng(rows)
     a, b = (2 * rng.normal(size=(size, dims)).astype(dtype) for size in (rows, columns))
     real = [rng.random(size) < (0.7 if masked else 2) for size in (rows, columns)]
-    facts = [(ops.arange(len(x)), ops.convert_to_tensor(x)) for x in real]
-    return a, b, *facts, rng.normal(size=rows + columns).astype(dtype)
+    fields = [(ops.arange(len(x)), ops.convert_to_tensor(x)) for x in real]
+    return a, b, *fields, rng.normal(size=rows + columns).astype(dtype)
 
 
 @SHAPES
@@ -108,7 +108,7 @@ KEYS = (
 
 
 def row_values(key, batch):
-    """As `pure`, which on JAX compiles a loss once, whatever the blocks."""
+    """Unlike `pure`, which on JAX compiles a loss only once, it follows the patched block size."""
     return lambda scores: get_loss(key).per_query(batch.labels, scores, batch.weight, batch.mask)
 
 
@@ -127,7 +127,7 @@ def test_losses_in_blocks_equal_losses_of_the_whole_batch(key, rows, small_block
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("xla", slow_except([False, True], False))
 def test_losses_in_blocks_inside_a_graph_equal_eager_ones(key, xla, small_blocks):
-    """Of a known and an unknown number of rows, and when it is compiled."""
+    """For static and dynamic numbers of rows, with and without XLA."""
     import tensorflow as tf
 
     batch = make_batch(key, padded=False)
@@ -163,7 +163,7 @@ def test_losses_in_compiled_blocks_equal_eager_ones(key, small_blocks):
 
 @pytest.mark.backend("tensorflow")
 def test_step_needs_the_memory_of_one_block():
-    """Value and gradient of 6000 rows, whose matrix has 144 MB, grow the process by less than half of that."""
+    """Value and gradient of 6000 rows, whose matrix takes 144 MB, need less than half of that."""
     program = """
 import resource, numpy as np, tensorflow as tf
 from ml4ir_losses.functional import multiple_negatives_symmetric_ranking as loss
@@ -185,7 +185,7 @@ print(peak() - before)
     assert float(ran.stdout.split()[-1]) < 72
 
 
-def test_gathering_from_one_device_does_nothing():
+def test_gathering_from_one_device_returns_its_own_rows():
     x = ops.ones((3, 2, 4))
     with pytest.warns(UserWarning, match="`gather_across_devices` has no effect: there is one device"):
         (same,), before = replicas.gather_rows(x)
@@ -194,8 +194,8 @@ def test_gathering_from_one_device_does_nothing():
 
 
 @pytest.mark.backend("tensorflow")
-def test_gathering_from_two_replicas():
-    """Two replicas, of 3 rows and of 1, have together the loss and the gradient of all 4 rows."""
+def test_two_replicas_have_the_loss_and_gradient_of_all_rows():
+    """With 3 rows on one replica and 1 on the other."""
     program = """
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]

@@ -1,4 +1,4 @@
-"""Losses of pairs of embeddings, and of embeddings against a teacher."""
+"""Losses of embedding pairs, and distillation losses of embeddings."""
 
 import math
 
@@ -45,7 +45,7 @@ SIMILARITY = {
 
 
 def rows_of(terms, mask, weight, scaled=True):
-    """Row values of the terms (or of one number) of the rows that count; `scaled` spreads them over all rows."""
+    """Per-row values from the terms (or one number) of valid rows; `scaled`: by all rows / valid rows."""
     count = sum(map(bool, mask))
     scale = len(mask) / count if scaled and count else 1.0
     terms = terms if isinstance(terms, list) else [terms] * len(mask)

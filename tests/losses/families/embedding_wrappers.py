@@ -1,4 +1,4 @@
-"""Losses around another loss of embeddings."""
+"""Losses that wrap an embedding loss."""
 
 import math
 
@@ -9,7 +9,7 @@ from losses.families.in_batch import multiple_negatives_ranking, symmetric
 
 
 def batch_hard_triplet(labels, scores, mask, weight):
-    """Of the first column."""
+    """The flops oracle of the first column."""
     return embedding_triplets.batch_hard_triplet(labels, [row[0] for row in scores], mask, weight)
 
 
@@ -28,7 +28,7 @@ def unit(x):
 
 
 def inner(spec):
-    """The oracle of a loss, with its parameters."""
+    """The oracle of a loss with its parameters."""
     params = {"key": spec} if isinstance(spec, str) else dict(spec)
     oracle = INNER[params.pop("key")]
     return lambda *batch: oracle(*batch, **params)
@@ -91,7 +91,7 @@ def matryoshka_2d(
 
 
 def cross_batch_memory(labels, scores, mask, weight, loss, memory_size=1024):
-    """Of the first batch, which meets an empty memory; what comes after is in `test_memory`."""
+    """The first batch, with an empty memory; later batches are tested in `test_memory`."""
     return inner(loss)(labels, scores, mask, weight)
 
 

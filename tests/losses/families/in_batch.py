@@ -1,4 +1,4 @@
-"""Losses whose negatives are the other rows of the batch, and losses of all pairs of rows with classes."""
+"""Losses with in-batch negatives, and metric-learning losses with classes."""
 
 import math
 
@@ -6,24 +6,24 @@ from losses.families.common import Case, logsumexp
 from losses.families.embedding_pairs import SIMILARITY, cosine, rows_of
 
 
-def real_rows(mask):
-    return [i for i, real in enumerate(mask) if real]
+def valid_rows(mask):
+    return [i for i, is_valid in enumerate(mask) if is_valid]
 
 
 def multiple_negatives_ranking(
     labels, scores, mask, weight, scale=20.0, similarity="cosine", symmetric=False, **of_a_step
 ):
-    real, terms = real_rows(mask), [0.0] * len(mask)
+    valid, terms = valid_rows(mask), [0.0] * len(mask)
 
     def scaled(x, y):
         return scale * SIMILARITY[similarity](x, y)
 
-    for i in real:
+    for i in valid:
         anchor, positive = scores[i][:2]
         own = scaled(anchor, positive)
-        terms[i] = logsumexp([scaled(anchor, text) for j in real for text in scores[j][1:]]) - own
+        terms[i] = logsumexp([scaled(anchor, text) for j in valid for text in scores[j][1:]]) - own
         if symmetric:
-            terms[i] = (terms[i] + logsumexp([scaled(scores[j][0], positive) for j in real]) - own) / 2
+            terms[i] = (terms[i] + logsumexp([scaled(scores[j][0], positive) for j in valid]) - own) / 2
     return rows_of(terms, mask, weight)
 
 
@@ -32,9 +32,9 @@ def symmetric(*batch, **params):
 
 
 def mega_batch_margin(labels, scores, mask, weight, positive_margin=0.8, negative_margin=0.3, mini_batch_size=50):
-    real, terms = real_rows(mask), [0.0] * len(mask)
-    for i in real:
-        others = [cosine(scores[i][0], scores[j][1]) for j in real if j != i]
+    valid, terms = valid_rows(mask), [0.0] * len(mask)
+    for i in valid:
+        others = [cosine(scores[i][0], scores[j][1]) for j in valid if j != i]
         push = max(0.0, max(others) - negative_margin) if others else 0.0
         terms[i] = max(0.0, positive_margin - cosine(*scores[i])) + push
     return rows_of(terms, mask, weight)
@@ -53,15 +53,15 @@ def gist_embed(
     as_shipped=False,
     **of_a_step,
 ):
-    real, terms = real_rows(mask), [0.0] * len(mask)
-    for i in real:
-        likeness = cosine(labels[i][0], labels[i][1])
-        share = likeness if as_shipped else abs(likeness)
-        limit = likeness - margin * (share if margin_strategy == "relative" else 1.0)
-        pairs = [((i, 0), (j, 1)) for j in real if j != i]
-        pairs += [((i, 0), (j, 0)) for j in real if j != i and contrast_anchors]
-        pairs += [((i, 1), (j, 1)) for j in real if j != i and contrast_positives]
-        pairs += [((i, 0), (j, text)) for j in real for text in range(2, len(scores[i]))]
+    valid, terms = valid_rows(mask), [0.0] * len(mask)
+    for i in valid:
+        guide_score = cosine(labels[i][0], labels[i][1])
+        share = guide_score if as_shipped else abs(guide_score)
+        limit = guide_score - margin * (share if margin_strategy == "relative" else 1.0)
+        pairs = [((i, 0), (j, 1)) for j in valid if j != i]
+        pairs += [((i, 0), (j, 0)) for j in valid if j != i and contrast_anchors]
+        pairs += [((i, 1), (j, 1)) for j in valid if j != i and contrast_positives]
+        pairs += [((i, 0), (j, text)) for j in valid for text in range(2, len(scores[i]))]
         logits = [cosine(scores[i][0], scores[i][1]) / temperature]
         for (row, text), (other, candidate) in pairs:
             if cosine(labels[row][text], labels[other][candidate]) <= limit:
@@ -71,15 +71,15 @@ def gist_embed(
 
 
 def cosines(labels, scores, mask):
-    """For every real row its number, and the cosines with the others of its class and with those of other classes."""
-    real = real_rows(mask)
-    for i in real:
-        positives = [cosine(scores[i], scores[j]) for j in real if j != i and labels[j] == labels[i]]
-        yield i, positives, [cosine(scores[i], scores[j]) for j in real if labels[j] != labels[i]]
+    """For each valid row: its number, the cosines with its positives, and those with its negatives."""
+    valid = valid_rows(mask)
+    for i in valid:
+        positives = [cosine(scores[i], scores[j]) for j in valid if j != i and labels[j] == labels[i]]
+        yield i, positives, [cosine(scores[i], scores[j]) for j in valid if labels[j] != labels[i]]
 
 
 def shares(terms, count, mask, weight):
-    """Rows whose mean is Σ terms / count."""
+    """Per-row values whose mean is Σ terms / count."""
     values = [len(mask) * terms.get(i, 0.0) / count if count else 0.0 for i in range(len(mask))]
     return rows_of(values, mask, weight, scaled=False)
 
