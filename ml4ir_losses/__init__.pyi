@@ -65,8 +65,11 @@ from .losses.embedding.cosent import AnglELoss as AnglELoss, CoSENTLoss as CoSEN
 from .losses.embedding.cosine_similarity import CosineSimilarityLoss as CosineSimilarityLoss
 from .losses.embedding.denoising import DenoisingAutoEncoderLoss as DenoisingAutoEncoderLoss
 from .losses.embedding.distill_kl_div import DistillKLDivLoss as DistillKLDivLoss
+from .losses.embedding.embed_distill import EmbedDistillLoss as EmbedDistillLoss, EmbeddingMSELoss as EmbeddingMSELoss
 from .losses.embedding.embedding_margin_mse import EmbeddingMarginMSELoss as EmbeddingMarginMSELoss
-from .losses.embedding.embedding_mse import EmbeddingMSELoss as EmbeddingMSELoss
+from .losses.embedding.global_orthogonal_regularization import (
+    GlobalOrthogonalRegularizationLoss as GlobalOrthogonalRegularizationLoss,
+)
 from .losses.embedding.guided import CachedGISTEmbedLoss as CachedGISTEmbedLoss, GISTEmbedLoss as GISTEmbedLoss
 from .losses.embedding.heads import (
     ArcFaceLoss as ArcFaceLoss,

@@ -10,8 +10,11 @@ from .losses.embedding.cosent import angle as angle, cosent as cosent
 from .losses.embedding.cosine_similarity import cosine_similarity as cosine_similarity
 from .losses.embedding.denoising import denoising_auto_encoder as denoising_auto_encoder
 from .losses.embedding.distill_kl_div import distill_kl_div as distill_kl_div
+from .losses.embedding.embed_distill import embed_distill as embed_distill, embedding_mse as embedding_mse
 from .losses.embedding.embedding_margin_mse import embedding_margin_mse as embedding_margin_mse
-from .losses.embedding.embedding_mse import embedding_mse as embedding_mse
+from .losses.embedding.global_orthogonal_regularization import (
+    global_orthogonal_regularization as global_orthogonal_regularization,
+)
 from .losses.embedding.guided import gist_embed as gist_embed
 from .losses.embedding.heads import (
     arc_face as arc_face,

@@ -54,7 +54,7 @@ def retrieval_metrics(specs: list[Spec]) -> list[tuple[str, int | None]]:
 
 def supports_head(architecture: Entry, head: str) -> bool:
     """True if an architecture supports the head of a loss; without the trait `heads`, all heads but the decoder."""
-    return head in architecture.trait("heads", ("", "cosine", "squared_distance", "pair"))
+    return head in architecture.trait("heads", ("", "cosine", "squared_distance", "pair", "projection"))
 
 
 def _check_head(architecture: Spec, loss: Any) -> None:
@@ -114,7 +114,7 @@ def _check_dataset(config: TextConfig, where: str, path: str, dataset: DatasetCo
             f"{where}.columns: {loss.key!r} takes {count} column{'s' * (count != '1')} of texts. "
             f"Received: {', '.join(texts)}."
         )
-    needs_label = loss.labels in ("class", "binary", "share", "number") and not batching.makes_pairs
+    needs_label = loss.needs_labels(len(texts)) and not batching.makes_pairs
     if (needs_label or batching.needs_label) and "label" not in dataset.columns:
         raise ConfigError(f"{where}.columns.label: is missing; {loss.key!r} reads a label of each row.")
     if loss.labels == "teacher":

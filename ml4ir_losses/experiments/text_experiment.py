@@ -124,8 +124,8 @@ class TextExperiment:
         if loss.labels == "teacher":
             values = rows.teacher if rows.teacher is not None else self._teacher_embeddings(loss, rows)
             return lambda batch: values[batch]
-        if loss.labels == "none" or text_set.batching.makes_pairs:
-            return lambda batch: np.zeros(len(batch), "float32")
+        if loss.labels == "none" or text_set.batching.makes_pairs or rows.labels is None:
+            return lambda batch: np.ones(len(batch), "float32")
         labels = class_numbers(text_set, rows) if loss.labels == "class" else rows.numbers()
         return lambda batch: labels[batch]
 

@@ -14,89 +14,108 @@ from ml4ir_losses.ops.masking import lowest
 from ml4ir_losses.ops.similarity import dot_matrix
 
 Fields = tuple[Tensor, ...]
-Allowed = Callable[..., Tensor]
+
+
+class Candidates(NamedTuple):
+    """Which columns are candidates of which rows.
+
+    Args:
+        allowed: returns the boolean mask [R, M] of candidates, from the fields of R rows, then those of all columns.
+        row_fields: tensors [B, ...] without a gradient.
+        column_fields: tensors [M, ...] without a gradient.
+        is_hard: returns a boolean mask [R, M] from the same fields, of the logits that are raised; None: none is.
+        hardness: h; h times itself is added to a logit that is raised, without a gradient.
+    """
+
+    allowed: Callable[..., Tensor]
+    row_fields: Fields
+    column_fields: Fields
+    is_hard: Callable[..., Tensor] | None = None
+    hardness: Any = 0.0
+
+    def logits(self, rows: Tensor, columns: Tensor, row_fields: Fields, valid_rows: Tensor | None = None) -> Tensor:
+        """Dot products [R, M] of R rows with their fields; very low where a column is not a candidate."""
+        return self.masked(dot_matrix(rows, columns), row_fields, valid_rows)
+
+    def masked(self, logits: Tensor, row_fields: Fields, valid_rows: Tensor | None = None) -> Tensor:
+        """Logits [R, M], raised where they are hard, and very low where a column is not a candidate."""
+        fields = (*row_fields, *self.column_fields)
+        mask = self.allowed(*fields)
+        if valid_rows is not None:
+            mask = ops.logical_and(mask, valid_rows[:, None])
+        if self.is_hard is not None:
+            logits = logits + ops.where(self.is_hard(*fields), self.hardness * ops.stop_gradient(logits), 0.0)
+        return ops.where(mask, logits, lowest(logits))
+
 
 _BLOCK = 2**22  # entries of a block of the matrix; a matrix up to this size is computed at once
 _ROWS = 64  # at least so many rows in a block: fewer are slow, and 64 take about as much memory as the candidates
 
 
-def logsumexp_of_dots(
-    rows: Tensor, columns: Tensor, allowed: Allowed, row_fields: Fields, column_fields: Fields, block: int | None = None
-) -> Tensor:
-    """ln Σ_j exp(rows_i·columns_j) over the allowed columns j of row i, [B]; very low, but finite, if none is allowed.
+def logsumexp_of_dots(rows: Tensor, columns: Tensor, candidates: Candidates, block: int | None = None) -> Tensor:
+    """ln Σ_j exp(rows_i·columns_j) over the candidates j of row i, [B]; very low, but finite, without candidates.
 
     Args:
         rows: [B, D].
         columns: [M, D].
-        allowed: returns the boolean mask [R, M] of allowed pairs, from the fields of R rows, then those of all columns.
-        row_fields: tensors [B, ...] without a gradient.
-        column_fields: tensors [M, ...] without a gradient.
-        block: R; None: chosen by the sizes. Memory is R·M beside B·D and M·D, forward and backward: the backward pass
-            recomputes the dot products.
+        candidates: which columns are candidates.
+        block: R, rows of a block; None: chosen by the sizes. Memory is R·M beside B·D and M·D, forward and backward:
+            the backward pass recomputes the dot products.
     """
     block = _rows_of_a_block(rows, columns) if block is None else block
     if block is None:
-        return ops.logsumexp(_masked_dots(rows, columns, allowed(*row_fields, *column_fields)), axis=-1)
-    return _streamed(rows, columns, allowed, row_fields, column_fields, block, both=False)
+        return ops.logsumexp(candidates.logits(rows, columns, candidates.row_fields), axis=-1)
+    return _streamed(rows, columns, candidates, block, both=False)
 
 
 def logsumexp_both_ways(
-    rows: Tensor, columns: Tensor, allowed: Allowed, row_fields: Fields, column_fields: Fields, block: int | None = None
+    rows: Tensor, columns: Tensor, candidates: Candidates, block: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """`logsumexp_of_dots` over the columns of every row, [B], and over the rows of every column, [M], in one pass."""
     block = _rows_of_a_block(rows, columns) if block is None else block
     if block is None:
-        dots = _masked_dots(rows, columns, allowed(*row_fields, *column_fields))
-        return ops.logsumexp(dots, axis=1), ops.logsumexp(dots, axis=0)
-    values = _streamed(rows, columns, allowed, row_fields, column_fields, block, both=True)
+        logits = candidates.logits(rows, columns, candidates.row_fields)
+        return ops.logsumexp(logits, axis=1), ops.logsumexp(logits, axis=0)
+    values = _streamed(rows, columns, candidates, block, both=True)
     count = ops.shape(rows)[0]
     return values[:count], values[count:]
 
 
-def hardest_columns(
-    rows: Tensor, columns: Tensor, allowed: Allowed, row_fields: Fields, column_fields: Fields, block: int
-) -> Tensor:
-    """The allowed column that has the largest dot product with each row, [B] int32; no gradient.
+def hardest_columns(rows: Tensor, columns: Tensor, candidates: Candidates, block: int) -> Tensor:
+    """The candidate with the largest dot product with each row, [B] int32; no gradient.
 
-    The first of equal ones; the first column if none is allowed. Arguments as in `logsumexp_of_dots`.
+    The first of equal ones; the first column if there is no candidate. Arguments as in `logsumexp_of_dots`.
     """
     rows, columns = ops.stop_gradient(rows), ops.stop_gradient(columns)
     split = _Blocks.of(ops.shape(rows)[0], block)
 
     def hardest(carry: Fields, block_rows: Tensor, *fields: Tensor) -> tuple[Fields, Tensor]:
-        dots = _masked_dots(block_rows, columns, allowed(*fields, *column_fields))
-        return carry, ops.cast(ops.argmax(dots, axis=-1), "int32")
+        return carry, ops.cast(ops.argmax(candidates.logits(block_rows, columns, fields), axis=-1), "int32")
 
-    blocks = split(rows), *(split(field) for field in row_fields)
+    blocks = split(rows), *(split(field) for field in candidates.row_fields)
     like = ops.zeros_like(blocks[0][0, :, 0], dtype="int32")
     return split.join(scan_blocks(hardest, blocks, like)[1])
 
 
-def _streamed(
-    rows: Tensor, columns: Tensor, allowed: Allowed, row_fields: Fields, column_fields: Fields, block: Any, both: bool
-) -> Tensor:
+def _streamed(rows: Tensor, columns: Tensor, candidates: Candidates, block: Any, both: bool) -> Tensor:
     """The log-sum-exp of the rows, [B]; with `both` followed by that of the columns, [B + M]."""
     count = ops.shape(rows)[0]
     split = _Blocks.of(count, block)
-
-    def masked_dots(block_rows: Tensor, columns: Tensor, valid_rows: Tensor, fields: Fields) -> Tensor:
-        mask = allowed(*fields, *column_fields)
-        return _masked_dots(block_rows, columns, ops.logical_and(mask, valid_rows[:, None]) if both else mask)
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def streamed(rows: Tensor, columns: Tensor) -> tuple[Tensor, Any]:
         rows, columns = detached(rows), detached(columns)
         row_blocks = split(rows)
-        fields = (split(ops.ones_like(rows[:, 0], dtype="bool")), *(split(field) for field in row_fields))
+        fields = (split(ops.ones_like(rows[:, 0], dtype="bool")), *(split(field) for field in candidates.row_fields))
         zeros = ops.zeros_like(columns[:, 0], dtype=columns.dtype)  # without dtype it would be float32 on torch
 
         def forward(carry: Fields, block_rows: Tensor, valid_rows: Tensor, *fields: Tensor) -> tuple[Fields, Tensor]:
-            dots = masked_dots(block_rows, columns, valid_rows, fields)
+            logits = candidates.logits(block_rows, columns, fields, valid_rows if both else None)
             if both:
-                top = ops.max(dots, axis=0)
+                top = ops.max(logits, axis=0)
                 top = ops.where(top > carry[0], top, carry[0])  # `ops.maximum` narrows float64 on torch
-                carry = top, carry[1] * ops.exp(carry[0] - top) + ops.sum(ops.exp(dots - top), axis=0)
-            return carry, ops.logsumexp(dots, axis=-1)
+                carry = top, carry[1] * ops.exp(carry[0] - top) + ops.sum(ops.exp(logits - top), axis=0)
+            return carry, ops.logsumexp(logits, axis=-1)
 
         start = (zeros + lowest(columns), zeros) if both else ()
         columns_end, row_values = scan_blocks(forward, (row_blocks, *fields), row_blocks[0, :, 0], *start)
@@ -109,10 +128,10 @@ def _streamed(
             def backward(
                 carry: Fields, block_rows: Tensor, value: Tensor, slope: Tensor, valid_rows: Tensor, *fields: Tensor
             ) -> tuple[Fields, Tensor]:
-                dots = masked_dots(block_rows, columns, valid_rows, fields)
-                share, slope = ops.exp(dots - _or_zero(value)[:, None]), slope[:, None]
+                logits = candidates.logits(block_rows, columns, fields, valid_rows if both else None)
+                share, slope = ops.exp(logits - _or_zero(value)[:, None]), slope[:, None]
                 if both:
-                    share = slope * share + column_slope * ops.exp(dots - _or_zero(column_values))
+                    share = slope * share + column_slope * ops.exp(logits - _or_zero(column_values))
                     return (carry[0] + _product("ij,id->jd", share, block_rows),), _product("ij,jd->id", share, columns)
                 to_columns = carry[0] + _product("ij,id->jd", share, slope * block_rows)
                 return (to_columns,), slope * _product("ij,jd->id", share, columns)
@@ -126,10 +145,6 @@ def _streamed(
         return ops.concatenate([values, column_values]) if both else values, gradient
 
     return streamed(rows, columns)
-
-
-def _masked_dots(rows: Tensor, columns: Tensor, mask: Tensor) -> Tensor:
-    return ops.where(mask, dot_matrix(rows, columns), lowest(rows))
 
 
 def _product(equation: str, a: Tensor, b: Tensor) -> Tensor:

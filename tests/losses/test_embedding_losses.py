@@ -13,7 +13,7 @@ from ml4ir_losses.ops.counting import counts_below
 
 RNG = np.random.default_rng(3)
 PAIRS, MINED = (
-    ("contrastive", "cosent", "angle"),
+    ("contrastive", "cosent", "cosine_similarity"),
     ("batch_all_triplet", "batch_hard_triplet", "batch_semi_hard_triplet"),
 )
 
@@ -47,6 +47,9 @@ class TestShapes:
     def test_triplets_need_three_columns(self, columns):
         assert "C = 3 columns of embeddings" in shape_error("triplet", (4,), (4, columns, 8))
 
+    def test_angle_needs_two_columns_or_more(self):
+        assert "C of at least 2 columns" in shape_error("angle", (4,), (4, 1, 8))
+
     def test_odd_embedding_size_is_refused(self):
         assert "an even size D" in shape_error("angle", (4,), (4, 2, 7))
 
@@ -58,9 +61,10 @@ class TestShapes:
             ("embedding_margin_mse", (4, 4), (4, 4, 8), r"[B, 1+n] teacher scores"),
             ("embedding_margin_mse", (4, 2, 1), (4, 4, 8), r"[B, 1+n] teacher scores"),
             ("embedding_margin_mse", (4, 1), (4, 2, 8), "C of at least 3"),
-            ("embedding_mse", (4, 7), (4, 2, 8), "[B, D], a teacher's embedding"),
-            ("embedding_mse", (4,), (4, 8), "[B, D], a teacher's embedding"),
-            ("embedding_mse", (4, 2, 8), (4, 2, 8), "[B, D], a teacher's embedding"),
+            ("embedding_mse", (4, 7), (4, 2, 8), "[B, D] or [B, C, D], a teacher's embedding"),
+            ("embedding_mse", (4,), (4, 8), "[B, D] or [B, C, D], a teacher's embedding"),
+            ("embedding_mse", (4, 3, 8), (4, 2, 8), "[B, D] or [B, C, D], a teacher's embedding"),
+            ("embed_distill", (4, 2, 7), (4, 2, 8), "[B, D] or [B, C, D], a teacher's embedding"),
             ("distill_kl_div", (4, 4), (4, 4, 8), "[B, n], the teacher's scores"),
             ("distill_kl_div", (4,), (4, 4, 8), "[B, n], the teacher's scores"),
         ],
@@ -134,6 +138,7 @@ class TestParameters:
             ("cosine_similarity", {"loss_fct": "mea"}, "`loss_fct` must be one of mse, mae, huber"),
             ("cosine_similarity", {"cos_score_transformation": 3}, "`cos_score_transformation`"),
             ("proxy_nca", {"softmax_scale": -1}, "`softmax_scale`"),
+            ("global_orthogonal_regularization", {"mean_weight": None, "second_moment_weight": 0.0}, "must be above 0"),
             ("pair_softmax", {"num_labels": 0}, "`num_labels`"),
             ("pair_softmax", {}, "needs the parameter 'num_labels'"),
             (
@@ -184,6 +189,25 @@ class TestByHand:
         value, slopes = value_and_gradient(lambda z: loss.per_query(np.ones(4), z), x)
         assert not value.any()
         assert not slopes.any()
+
+    @pytest.mark.parametrize("labels", [None, [0.9, 0.2, 0.5]])
+    def test_angle_of_n_tuples_equals_angle_of_their_pairs(self, labels):
+        """A negative is a pair with the anchor, whose label is 1 minus that of the positive."""
+        x, y = RNG.normal(size=(3, 4, 6)), np.ones(3) if labels is None else np.array(labels)
+        pairs = np.stack([np.tile(x[:, :1], (1, 3, 1)), x[:, 1:]], axis=2).transpose(1, 0, 2, 3).reshape(9, 2, 6)
+        loss = get_loss("angle", scale=3.0)
+        pair_labels = np.concatenate([y, 1 - y, 1 - y])
+        expected, pair_slopes = value_and_gradient(lambda z: loss.per_query(pair_labels, z), pairs)
+        given = None if labels is None else y
+        rows, slopes = value_and_gradient(lambda z: loss.pure_function(given, z, scale=3.0), x)
+        assert_close(rows, expected[:3])
+        pair_slopes = pair_slopes.reshape(3, 3, 2, 6)
+        expected_slopes = np.concatenate([pair_slopes[:, :, 0].sum(0)[:, None], pair_slopes[:, :, 1].swapaxes(0, 1)], 1)
+        assert_close(slopes, expected_slopes / 3, double=1e-8)
+
+    def test_regulariser_is_zero_for_orthogonal_embeddings(self):
+        value = get_loss("global_orthogonal_regularization").get_loss_fn()(np.zeros(4), np.eye(4)[:, None, :])
+        assert_close(values(value), 0.0)
 
     @pytest.mark.parametrize("key", MINED)
     def test_values_of_a_batch_of_one_class(self, key):

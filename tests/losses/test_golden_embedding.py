@@ -1,4 +1,4 @@
-"""Values and gradients of sentence-transformers 5.1.2 (through `compat`) and pytorch-metric-learning 2.9.0."""
+"""Values and gradients of sentence-transformers 5.1.2 and 6.2 (through `compat`) and pytorch-metric-learning 2.9.0."""
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.ops.similarity import cosine_matrix, squared_euclidean_matrix, unit_vectors
 
 ST, PML = load("st_embedding_losses.json"), load("pml_losses.json")
+ST6 = load("st_6_losses.json")  # written by parity/golden.py
 BY_ID = {case["id"]: case for case in ST}
 PML_KEYS = {
     "ArcFaceLoss": "arc_face",
@@ -94,6 +95,20 @@ def compare(case, value, slopes):
 def test_values_and_gradients_match_sentence_transformers(case):
     x, y, loss_fn = columns(case), targets(case), make(case)
     compare(case, *value_and_gradient(lambda z: loss_fn(y, z), x))
+
+
+@pytest.mark.slow_on("jax")
+@each_case(ST6["cases"], lambda case: True)
+def test_values_and_gradients_match_sentence_transformers_6(case):
+    x = np.array(ST6["inputs"]["layers" if case["columns"] == "layers" else "texts"], dtype="float32")
+    x = x if case["columns"] == "layers" else x[:, : case["columns"]]
+    params = dict(case["params"])
+    if "loss" in params:
+        params["loss"] = getattr(losses, params["loss"])()
+    loss_fn, y = getattr(losses, name_of(case))(**params), np.array(ST6["inputs"][case["labels"]], dtype="float32")
+    value, slopes = value_and_gradient(lambda z: loss_fn(y, z), x)
+    near(value, case["value"])
+    near(slopes, np.reshape(case["gradient"], x.shape))
 
 
 @each_case(ST, lambda case: name_of(case) == "SoftmaxLoss")

@@ -12,7 +12,7 @@ from losses.families.in_batch import gist_embed, multiple_negatives_ranking
 from losses.numeric import DOUBLE, gradient, values
 from ml4ir_losses import functional
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.losses.embedding.in_batch import in_batch_cross_entropy
+from ml4ir_losses.losses.embedding.in_batch import AllRows, in_batch_cross_entropy
 
 GOLDEN = {case["id"]: case for case in load("st_embedding_losses.json")}
 EXACT = 1e-10 if DOUBLE else 1e-4
@@ -32,9 +32,9 @@ def test_two_ranks_match_sentence_transformers(symmetric):
     def rank(all_rows, number):
         all_rows = ops.convert_to_tensor(all_rows)
         own = all_rows[number * half :][:half]
-        real = ops.ones(len(x), dtype="bool")
-        both = in_batch_cross_entropy(own, all_rows, real, number * half, 20.0, "cosine", symmetric)
-        return (both[0] + both[1]) / 2
+        rows = AllRows(all_rows, ops.ones(len(x), dtype="bool"), number * half)
+        directions = ("query_to_doc", "doc_to_query") if symmetric else ("query_to_doc",)
+        return in_batch_cross_entropy(own, rows, 20.0, "cosine", directions, "per_direction")
 
     for number in (0, 1):
         found = values(rank(x, number)).mean()
@@ -146,6 +146,30 @@ def test_hard_negatives_of_all_rows_are_candidates():
 def test_wrong_value_is_refused(key, params, message):
     with pytest.raises(UserError, match=message):
         get_loss(key, **params)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"directions": ["doc_to_query"]}, "must contain 'query_to_doc'"),
+        (
+            {"directions": ["query_to_doc", "doc_to_doc"], "partition_mode": "per_direction"},
+            "`partition_mode` of .* must be 'joint' with 'doc_to_doc'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("key", ["multiple_negatives_ranking", "cached_multiple_negatives_ranking"])
+def test_directions_without_a_positive_are_refused(key, params, message):
+    with pytest.raises(UserError, match=message):
+        get_loss(key, **params)
+
+
+def test_both_directions_equal_the_symmetric_loss():
+    batch = make_batch("multiple_negatives_ranking")
+    both = {"directions": ["query_to_doc", "doc_to_query"], "partition_mode": "per_direction"}
+    found = values(functional.multiple_negatives_ranking(None, batch.scores, batch.mask, **both))
+    expected = values(functional.multiple_negatives_symmetric_ranking(None, batch.scores, batch.mask))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_guide_with_other_columns_is_refused():

@@ -10,7 +10,7 @@ from keras import ops
 from losses.cases import get_loss, make_batch, oracle
 from losses.numeric import DOUBLE, assert_close, gradient, values
 from ml4ir_losses.ops import in_batch, replicas
-from ml4ir_losses.ops.in_batch import hardest_columns, logsumexp_both_ways, logsumexp_of_dots
+from ml4ir_losses.ops.in_batch import Candidates, hardest_columns, logsumexp_both_ways, logsumexp_of_dots
 from selection import slow_except
 
 # rows, columns, dimensions, rows of a block: whole blocks, blocks with an end, one block, one row
@@ -51,9 +51,9 @@ def test_sums_over_blocks_equal_the_whole_matrix(rows, columns, dims, block, dty
     def weighted(a, b, block):
         a, b = ops.convert_to_tensor(a), ops.convert_to_tensor(b)
         if both:
-            found = ops.concatenate(logsumexp_both_ways(a, b, keep, of_rows, of_columns, block))
+            found = ops.concatenate(logsumexp_both_ways(a, b, Candidates(keep, of_rows, of_columns), block))
         else:
-            found = logsumexp_of_dots(a, b, keep, of_rows, of_columns, block)
+            found = logsumexp_of_dots(a, b, Candidates(keep, of_rows, of_columns), block)
         assert dtype in str(found.dtype)
         return ops.where(found > -1e30, found, 0.0) * ops.convert_to_tensor(weight[: found.shape[0]])
 
@@ -71,17 +71,18 @@ def test_sums_over_blocks_equal_the_whole_matrix(rows, columns, dims, block, dty
 @SHAPES
 def test_whole_matrix_matches_numpy(rows, columns, dims, block):
     a, b, of_rows, of_columns, _ = random(rows, columns, dims, "float32")
+    candidates = Candidates(keep, of_rows, of_columns)
     kept = values(keep(*of_rows, *of_columns)) > 0
     dots = np.where(kept, a.astype("float64") @ b.T.astype("float64"), -np.inf)
     with np.errstate(divide="ignore"):
         expected = np.log(np.exp(dots).sum(axis=1))
     for size in (None, block):
-        found = values(logsumexp_of_dots(*map(ops.convert_to_tensor, (a, b)), keep, of_rows, of_columns, size))
+        found = values(logsumexp_of_dots(*map(ops.convert_to_tensor, (a, b)), candidates, size))
         some = kept.any(axis=1)
         np.testing.assert_allclose(found[some], expected[some], rtol=1e-5, atol=1e-5)
         assert (found[~some] < -1e30).all()
         assert np.isfinite(found).all()
-        hardest = values(hardest_columns(*map(ops.convert_to_tensor, (a, b)), keep, of_rows, of_columns, block))
+        hardest = values(hardest_columns(*map(ops.convert_to_tensor, (a, b)), candidates, block))
         np.testing.assert_array_equal(hardest[some], dots.argmax(axis=1)[some])
 
 
@@ -91,7 +92,7 @@ def test_large_and_small_embeddings_give_exact_values(size):
     a = a * np.float32(size)
 
     def both(x, block):
-        found = logsumexp_both_ways(x, ops.convert_to_tensor(b), keep, of_rows, of_columns, block)
+        found = logsumexp_both_ways(x, ops.convert_to_tensor(b), Candidates(keep, of_rows, of_columns), block)
         return ops.where(found[0] > -1e30, found[0], 0.0) + ops.where(found[1] > -1e30, found[1], 0.0)
 
     expected, slopes = (values(both(ops.convert_to_tensor(a), None)), gradient(lambda x: both(x, None), a))
@@ -107,18 +108,22 @@ KEYS = (
 )
 
 
-def row_values(key, batch):
+def row_values(key, batch, **params):
     """Unlike `pure`, which on JAX compiles a loss only once, it follows the patched block size."""
-    return lambda scores: get_loss(key).per_query(batch.labels, scores, batch.weight, batch.mask)
+    return lambda scores: get_loss(key, **params).per_query(batch.labels, scores, batch.weight, batch.mask)
 
 
-@pytest.mark.parametrize("key", KEYS)
+HARD = {"hardness_mode": "in_batch_negatives", "hardness_strength": 3.0}
+DIRECTED = {"directions": ["query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"], **HARD}
+
+
+@pytest.mark.parametrize(("key", "params"), [*((key, {}) for key in KEYS), (KEYS[0], DIRECTED)], ids=str)
 @pytest.mark.parametrize("rows", [7, 1])
-def test_losses_in_blocks_equal_losses_of_the_whole_batch(key, rows, small_blocks, request):
+def test_losses_in_blocks_equal_losses_of_the_whole_batch(key, params, rows, small_blocks, request):
     batch = make_batch(key, rows=rows)
-    function = row_values(key, batch)
+    function = row_values(key, batch, **params)
     slopes = gradient(function, batch.scores)
-    assert_close(values(function(batch.scores)), oracle(key, batch))
+    assert_close(values(function(batch.scores)), oracle(key, batch, **params))
     request.getfixturevalue("monkeypatch").undo()
     assert_close(slopes, gradient(function, batch.scores), single=1e-4)
 

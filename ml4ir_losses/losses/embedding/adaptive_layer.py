@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 from ml4ir_losses.core.errors import UserError
@@ -18,6 +19,8 @@ from ml4ir_losses.losses.embedding.wrappers import EmbeddingWrapper, PartsPerSte
 from ml4ir_losses.losses.factory import LossSpec, get_loss
 from ml4ir_losses.ops import as_float
 
+LayerWeighting = Literal["uniform", "log", "linear"] | Callable[[int], float]
+
 
 def adaptive_layer(
     labels: Tensor,
@@ -31,7 +34,7 @@ def adaptive_layer(
     prior_layers_weight: NonNegative = 1.0,
     kl_div_weight: NonNegative = 1.0,
     kl_temperature: NonNegative = 0.3,
-    layer_decay: Literal["none", "linear", "log"] = "none",
+    layer_weighting: LayerWeighting = "uniform",
     seed: Seed = None,
 ) -> Tensor:
     """Per-row values of a loss on every layer, [B]: see `AdaptiveLayerLoss`."""
@@ -53,7 +56,7 @@ def adaptive_layer(
 
     def prior(layer: int) -> Tensor:
         states = embeddings[..., layer - 1, :]
-        total = prior_layers_weight * decay(layer, layer_decay) / some * value(states)
+        total = prior_layers_weight * layer_weight(layer - 1, layer_weighting) / some * value(states)
         return total + kl_temperature * kl_div_weight * divergence(states) if kl_temperature else total
 
     total = last_layer_weight * value(last)
@@ -64,9 +67,11 @@ def adaptive_layer(
     return total
 
 
-def decay(layer: int, layer_decay: str) -> float:
-    """The factor δ_k of the prior layer k, 1-based."""
-    return {"none": 1.0, "linear": 1.0 / layer, "log": 1.0 / (1.0 + math.log(layer))}[layer_decay]
+def layer_weight(index: int, layer_weighting: LayerWeighting) -> float:
+    """The weight δ of a prior layer by its index, 0 for the first one."""
+    if not isinstance(layer_weighting, str):
+        return layer_weighting(index)
+    return {"uniform": 1.0, "linear": 1.0 / (1 + index), "log": 1.0 / (1.0 + math.log(1 + index))}[layer_weighting]
 
 
 @register_loss("adaptive_layer")
@@ -87,7 +92,8 @@ class AdaptiveLayerLoss(EmbeddingWrapper):
         prior_layers_weight: v.
         kl_div_weight: u.
         kl_temperature: T; 0: no divergence.
-        layer_decay: δ_k: `none`, 1; `linear`, 1/k (sentence-transformers up to 5.1); `log`, 1/(1 + ln k).
+        layer_weighting: δ_k for k from 1: `uniform`, 1; `linear`, 1/k; `log`, 1/(1 + ln k); or in Python a function of
+            the index k - 1, registered with Keras.
         seed: equal seeds give equal sequences of draws.
         min_label: no effect.
 

@@ -129,7 +129,7 @@ class EmbeddingLossBase(RelevanceLossBase):
     loss_type = "embedding"
     columns: ClassVar[tuple[int, int | None]] = (2, None)  # fewest and most columns; None: no limit
     labels: ClassVar[str] = "none"  # a key of _LABELS
-    head: ClassVar[str] = ""  # the head between embeddings and y_pred, a key of model/heads.HEADS; empty: none
+    head: str = ""  # the head between embeddings and y_pred, a key of model/heads.HEADS; empty: none
     in_batch: ClassVar[bool] = False  # the other rows of the batch are the negatives
     cached: ClassVar[bool] = False  # an `EmbeddingModel` embeds the texts in mini-batches (GradCache)
     every_layer: ClassVar[bool] = False  # y_pred holds the embeddings of every layer
@@ -149,6 +149,10 @@ class EmbeddingLossBase(RelevanceLossBase):
         """Number of rows that a model embeds at a time; None: the whole batch at once."""
         size: int | None = self.params["mini_batch_size"] if self.cached else None
         return size
+
+    def needs_labels(self, columns: int) -> bool:
+        """True if data with so many columns of texts must have a label; without a label y_true is 1."""
+        return self.labels in ("class", "binary", "share", "number")
 
     def default_batching(self, labelled: bool) -> str:
         """The key of the default batching for data with or without a label column."""
@@ -195,7 +199,7 @@ class EmbeddingLossBase(RelevanceLossBase):
     ) -> None:
         if self.in_batch and tuple(y_pred[:2]) == (1, 2):
             # No error: the last batch of an epoch may have one row.
-            warnings.warn(f"{self.key!r}: a batch of one row has no negatives and no gradient.", stacklevel=4)
+            warnings.warn(f"{self.key!r}: a batch of one row has no negatives.", stacklevel=4)
         if self.labels not in ("class", "binary", "share"):
             return
         values = labels.reshape(-1) if mask is None else labels.reshape(-1)[mask.reshape(-1)]

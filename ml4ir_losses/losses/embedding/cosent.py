@@ -7,7 +7,7 @@ from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, show
-from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, labelled_pairs, row_values
+from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, labelled_pairs, row_labels, row_values
 from ml4ir_losses.ops import lowest
 from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY, Similarity, absolute, paired_dot, unit_vectors
 
@@ -35,12 +35,21 @@ def angle(
     scale: Positive = 20.0,
 ) -> Tensor:
     """Per-row values of AnglE, [B], the same number in all rows: see `AnglELoss`."""
-    y, (u, v), valid = labelled_pairs(labels, embeddings, mask)
+    x, valid = clean_rows(embeddings, mask)
+    y = ops.ones_like(x[:, 0, 0]) if labels is None else ops.where(valid, row_labels(labels, x), 0.0)
+    texts = x.shape[1] - 1
+    # The pairs of the anchor with the positive, then with each negative, whose labels are the opposite.
+    pair_labels = ops.concatenate([y, *[1.0 - y] * (texts - 1)])
+    similarities = ops.concatenate([_angle_similarity(x[:, 0], x[:, 1 + text]) for text in range(texts)])
+    value = _order_loss(pair_labels, scale * similarities, ops.tile(valid, (texts,)))
+    return row_values(value, valid, item_weight)
+
+
+def _angle_similarity(u: Tensor, v: Tensor) -> Tensor:
     u, v = unit_vectors(u), unit_vectors(v)
     half = u.shape[-1] // 2
     a, b, c, d = u[:, :half], u[:, half:], v[:, :half], v[:, half:]
-    similarity = absolute(paired_dot(u, v) + paired_dot(b, c) - paired_dot(a, d))
-    return row_values(_order_loss(y, scale * similarity, valid), valid, item_weight)
+    return absolute(paired_dot(u, v) + paired_dot(b, c) - paired_dot(a, d))
 
 
 def _order_loss(y: Tensor, scores: Tensor, valid: Tensor) -> Tensor:
@@ -83,7 +92,9 @@ class AnglELoss(EmbeddingLossBase):
     \qquad u = (a, b),\ v = (c, d)$$
 
     The two halves of an embedding are the real and the imaginary part; the loss of the similarities is that of
-    `CoSENTLoss`. A zero embedding has the similarity 0. y_pred [B, 2, D] with an even D; y_true [B].
+    `CoSENTLoss`. A zero embedding has the similarity 0. y_pred [B, 2, D] with an even D; y_true [B]. Or y_pred [B, C,
+    D]: anchor, positive, C - 2 negatives. Then every negative is one more pair with the anchor, with the label 1 - y,
+    and y is 1 for unlabelled data.
 
     Args:
         scale: λ, above 0.
@@ -95,7 +106,6 @@ class AnglELoss(EmbeddingLossBase):
     """
 
     function = staticmethod(angle)
-    columns = (2, 2)
     labels = "number"
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:

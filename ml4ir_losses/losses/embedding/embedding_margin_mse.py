@@ -6,7 +6,7 @@ from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.embedding.base import row_values
-from ml4ir_losses.losses.embedding.teacher import TeacherLossBase, scores_of_candidates, teacher_values
+from ml4ir_losses.losses.embedding.teacher import TeacherLossBase, scores_of_candidates, teacher_scores
 from ml4ir_losses.losses.pairwise.margin_mse import margin_mse
 from ml4ir_losses.ops.similarity import Similarity
 
@@ -21,7 +21,7 @@ def embedding_margin_mse(
 ) -> Tensor:
     """Per-row squared error of margins, [B]: see `EmbeddingMarginMSELoss`."""
     scores, valid = scores_of_candidates(embeddings, mask, similarity)
-    return row_values(margin_mse(teacher_values(labels, valid, scores), scores), valid, item_weight)
+    return row_values(margin_mse(teacher_scores(labels, valid, scores), scores), valid, item_weight)
 
 
 @register_loss("embedding_margin_mse")
@@ -47,8 +47,8 @@ class EmbeddingMarginMSELoss(TeacherLossBase):
     columns = (3, None)
     wanted = "[B, 1+n] teacher scores or [B, n] margins of the n negatives, or [B] margins where n is 1"
 
-    def widths(self, y_pred: Shape) -> tuple[int | None, ...]:
+    def label_shapes(self, y_pred: Shape) -> tuple[Shape, ...]:
         columns = y_pred[1]
         if columns is None:
-            return (None,)
-        return (columns - 1, columns - 2, *([0] if columns == 3 else []))
+            return ((None,), ())
+        return ((columns - 1,), (columns - 2,), *([()] if columns == 3 else []))

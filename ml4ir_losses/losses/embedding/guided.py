@@ -12,7 +12,7 @@ from ml4ir_losses.core.parameters import NonNegative, Positive
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.embedding.base import CACHED, CACHED_DEFAULTS, EmbeddingLossBase, clean_rows, row_values
-from ml4ir_losses.ops.in_batch import logsumexp_of_dots
+from ml4ir_losses.ops.in_batch import Candidates, logsumexp_of_dots
 from ml4ir_losses.ops.similarity import dot_matrix, paired_dot, unit_vectors
 
 
@@ -49,11 +49,13 @@ def gist_embed(
         ops.tile(valid, (len(columns),)),
         ops.concatenate([guide[:, column] for column in columns]),
     )
-    anchors, candidates = x[:, 0] / temperature, ops.concatenate([x[:, column] for column in columns])
-    negatives = logsumexp_of_dots(anchors, candidates, _is_negative, (index, limit, guide[:, 0]), candidate_fields)
+    anchors, texts = x[:, 0] / temperature, ops.concatenate([x[:, column] for column in columns])
+    negatives = logsumexp_of_dots(
+        anchors, texts, Candidates(_is_negative, (index, limit, guide[:, 0]), candidate_fields)
+    )
     if contrast_positives:
-        row_fields, candidate_fields = (index, limit, guide[:, 1]), (index, valid, guide[:, 1])
-        positives = logsumexp_of_dots(x[:, 1] / temperature, x[:, 1], _is_negative, row_fields, candidate_fields)
+        positive_pairs = Candidates(_is_negative, (index, limit, guide[:, 1]), (index, valid, guide[:, 1]))
+        positives = logsumexp_of_dots(x[:, 1] / temperature, x[:, 1], positive_pairs)
         negatives = ops.logsumexp(ops.stack([negatives, positives], axis=-1), axis=-1)
     target = paired_dot(anchors, x[:, 1])
     return row_values(-ops.log_sigmoid(target - negatives), valid, item_weight)

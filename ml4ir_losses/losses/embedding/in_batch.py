@@ -1,83 +1,148 @@
-"""Cross entropy of each row's positive among the rows of the batch."""
+"""Cross entropy of each row's positive among the texts of the batch, in one direction or in several."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+from annotated_types import MinLen
 
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import Allowed
 from ml4ir_losses.losses.embedding.base import Memory, with_memory
-from ml4ir_losses.ops import lowest
-from ml4ir_losses.ops.in_batch import logsumexp_both_ways, logsumexp_of_dots
+from ml4ir_losses.ops.in_batch import Candidates, logsumexp_both_ways, logsumexp_of_dots
 from ml4ir_losses.ops.replicas import gather_rows
 from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY, SIMILARITY_MATRIX, unit_vectors
 
+Direction = Literal["query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"]
+Directions = Annotated[
+    Sequence[Direction],
+    MinLen(1),
+    Allowed("a list of query_to_doc, query_to_query, doc_to_query, doc_to_doc"),
+]
+PartitionMode = Literal["joint", "per_direction"]
+HardnessMode = Literal["in_batch_negatives", "hard_negatives", "all_negatives"]
 
-def in_batch_cross_entropy(
-    x: Tensor, others: Tensor, real: Tensor, before: Any, scale: Any, similarity: str, symmetric: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Cross entropy of every row's positive among the candidates, and of its anchor among the anchors, [B] each.
+
+class AllRows(NamedTuple):
+    """The rows whose texts are candidates: those of the batch, of other replicas and of the memory.
 
     Args:
-        x: [B, C, D], the rows whose loss it is.
-        others: [A, C, D], all rows, those of `x` among them, whose positives and negatives are the candidates.
-        real: [A], which of all rows count.
-        before: how many of all rows stand before those of `x`.
-        scale: what similarities are multiplied with.
-        similarity: a key of `SIMILARITY_MATRIX`.
-        symmetric: False: the second result is the first again.
+        embeddings: [A, C, D].
+        valid: mask [A].
+        first: the index of the batch's first row.
     """
-    rows, count, texts = ops.shape(x)[0], ops.shape(others)[0], x.shape[1] - 1
-    own = ops.arange(rows, dtype="int32") + before
-    index = ops.arange(count, dtype="int32")
-    candidates = ops.concatenate([others[:, column + 1] for column in range(texts)])
-    # Own positives are left out of the sum and compared with it: no digits are lost where the loss is near 0.
-    number = ops.arange(count * texts, dtype="int32")
-    real_texts = ops.tile(real, (texts,))
-    anchors, positives, all_anchors = x[:, 0], x[:, 1], others[:, 0]
+
+    embeddings: Tensor
+    valid: Tensor
+    first: Any = 0
+
+
+def all_rows(x: Tensor, valid: Tensor, memory: Memory | None, gather: bool) -> AllRows:
+    """The rows x [B, C, D] with mask [B]; if asked for, of all replicas; then those of the memory."""
+    (embeddings, valid), first = gather_rows(x, valid) if gather else ((x, valid), 0)
+    if memory is not None:
+        embeddings, _, valid = with_memory(memory, embeddings, ops.zeros_like(embeddings[:, 0, 0]), valid)
+    return AllRows(embeddings, valid, first)
+
+
+def in_batch_cross_entropy(
+    x: Tensor,
+    rows: AllRows,
+    scale: Any,
+    similarity: str,
+    directions: Sequence[str] = ("query_to_doc",),
+    partition_mode: str = "joint",
+    hardness_mode: str | None = None,
+    hardness_strength: float = 0.0,
+) -> Tensor:
+    """Per-row cross entropy of the positive, [B]: see `MultipleNegativesRankingLoss`; x [B, C, D] are the rows."""
     scale = scale if isinstance(scale, (int, float)) else ops.cast(scale, x.dtype)
-    target = scale * PAIRED_SIMILARITY[similarity](anchors, positives)
-    if similarity in ("cosine", "dot"):
-        if similarity == "cosine":
-            anchors, positives, all_anchors, candidates = (
-                unit_vectors(part) for part in (anchors, positives, all_anchors, candidates)
-            )
-        anchors, positives = scale * anchors, scale * positives
-        if symmetric and others is x:
-            forward, back = logsumexp_both_ways(anchors, candidates, _real_others, (own, real), (number, real_texts))
-            return _cross_entropy(forward, target), _cross_entropy(back[:rows], target)
-        forward = logsumexp_of_dots(anchors, candidates, is_candidate, (own,), (number, real_texts))
-        if not symmetric:
-            return _cross_entropy(forward, target), _cross_entropy(forward, target)
-        back = logsumexp_of_dots(positives, all_anchors, is_candidate, (own,), (index, real))
-        return _cross_entropy(forward, target), _cross_entropy(back, target)
-
-    def logsumexp(a: Tensor, b: Tensor, kept: Tensor) -> Tensor:
-        return ops.logsumexp(ops.where(kept, scale * SIMILARITY_MATRIX[similarity](a, b), lowest(a)), axis=-1)
-
-    forward = back = _cross_entropy(logsumexp(anchors, candidates, is_candidate(own, number, real_texts)), target)
-    if symmetric:
-        back = _cross_entropy(logsumexp(positives, all_anchors, is_candidate(own, index, real)), target)
-    return forward, back
+    target = scale * PAIRED_SIMILARITY[similarity](x[:, 0], x[:, 1])
+    hard = (_IS_HARD[hardness_mode], hardness_strength / scale) if hardness_mode and hardness_strength else ()
+    # The own positive is not in these sums but added to them: no digits are lost where the loss is near 0.
+    sums = _sums_of_negatives(x, rows, scale, similarity, directions, hard)
+    if partition_mode == "per_direction":
+        return sum(_cross_entropy(negatives, target) for negatives in sums.values()) / len(sums)
+    # The joint sum has the positive pair in each of its two directions.
+    terms = [*sums.values(), target] if "doc_to_query" in sums else [*sums.values()]
+    return _cross_entropy(terms[0] if len(terms) == 1 else ops.logsumexp(ops.stack(terms, axis=-1), axis=-1), target)
 
 
-def candidates(x: Tensor, valid: Tensor, memory: Memory | None, gather: bool) -> tuple[Tensor, Tensor, Any]:
-    """All rows, [A, C, D], which of them count, [A], and how many of them stand before those of `x`."""
-    (others, real), before = gather_rows(x, valid) if gather else ((x, valid), 0)
-    if memory is None:
-        return others, real, before
-    others, _, real = with_memory(memory, others, ops.zeros_like(others[:, 0, 0]), real)
-    return others, real, before
+def is_candidate(own: Tensor, index: Tensor, valid: Tensor) -> Tensor:
+    """Boolean mask [R, M]: the valid columns whose index is not the row's own."""
+    return ops.logical_and(own[:, None] != index[None, :], valid[None, :])
 
 
-def is_candidate(own: Tensor, index: Tensor, real: Tensor) -> Tensor:
-    """Every real candidate but the row's own positive."""
-    return ops.logical_and(own[:, None] != index[None, :], real[None, :])
+def _sums_of_negatives(
+    x: Tensor,
+    rows: AllRows,
+    scale: Any,
+    similarity: str,
+    directions: Sequence[str],
+    hard: tuple[Any, ...],
+) -> dict[str, Tensor]:
+    """Log-sum-exp of each row's negatives by direction, [B] each; `hard`: `is_hard` and `hardness` of `Candidates`."""
+    by_dots = similarity in ("cosine", "dot")
+    alone = rows.embeddings is x
+    if similarity == "cosine":
+        rows = rows._replace(embeddings=unit_vectors(rows.embeddings))
+        x = rows.embeddings if alone else unit_vectors(x)
+    count, texts = ops.shape(rows.embeddings)[0], x.shape[1] - 1
+    queries, docs = rows.embeddings[:, 0], ops.concatenate([rows.embeddings[:, text + 1] for text in range(texts)])
+    own, index = ops.arange(ops.shape(x)[0], dtype="int32") + rows.first, ops.arange(count, dtype="int32")
+    doc_number, doc_row = ops.arange(count * texts, dtype="int32"), ops.tile(index, (texts,))
+    doc_valid = ops.tile(rows.valid, (texts,))
+    # By direction: the rows, the columns, and what is excluded: the own positive, query, query, documents.
+    pairs = {
+        "query_to_doc": (x[:, 0], docs, Candidates(_is_other_doc, (own,), (doc_number, doc_row, doc_valid), *hard)),
+        "query_to_query": (x[:, 0], queries, Candidates(is_candidate, (own,), (index, rows.valid))),
+        "doc_to_query": (x[:, 1], queries, Candidates(is_candidate, (own,), (index, rows.valid))),
+        "doc_to_doc": (x[:, 1], docs, Candidates(is_candidate, (own,), (doc_row, doc_valid))),
+    }
+
+    def logsumexp(queries: Tensor, columns: Tensor, candidates: Candidates) -> Tensor:
+        if by_dots:
+            return logsumexp_of_dots(scale * queries, columns, candidates)
+        logits = scale * SIMILARITY_MATRIX[similarity](queries, columns)
+        return ops.logsumexp(candidates.masked(logits, candidates.row_fields), axis=-1)
+
+    sums = {}
+    if by_dots and alone and not hard and "doc_to_query" in directions:
+        # Both directions in one pass: column i of the documents is the positive of row i.
+        valid_pairs = Candidates(_is_other_doc_of_valid_row, (own, rows.valid), (doc_number, doc_row, doc_valid))
+        forward, back = logsumexp_both_ways(scale * x[:, 0], docs, valid_pairs)
+        sums = {"query_to_doc": forward, "doc_to_query": back[:count]}
+    return sums | {name: logsumexp(*pairs[name]) for name in directions if name not in sums}
 
 
-def _real_others(own: Tensor, row_is_real: Tensor, index: Tensor, real: Tensor) -> Tensor:
-    return ops.logical_and(is_candidate(own, index, real), row_is_real[:, None])
+def _is_other_doc(own: Tensor, doc_number: Tensor, doc_row: Tensor, valid: Tensor) -> Tensor:
+    return is_candidate(own, doc_number, valid)
 
 
-def _cross_entropy(others: Tensor, target: Tensor) -> Tensor:
-    """ln(e^others + e^target) - target."""
-    return -ops.log_sigmoid(target - others)
+def _is_other_doc_of_valid_row(
+    own: Tensor, valid_row: Tensor, doc_number: Tensor, doc_row: Tensor, valid: Tensor
+) -> Tensor:
+    return ops.logical_and(is_candidate(own, doc_number, valid), valid_row[:, None])
+
+
+def _is_of_other_row(own: Tensor, doc_number: Tensor, doc_row: Tensor, valid: Tensor) -> Tensor:
+    return own[:, None] != doc_row[None, :]
+
+
+def _is_own_hard_negative(own: Tensor, doc_number: Tensor, doc_row: Tensor, valid: Tensor) -> Tensor:
+    own_doc = own[:, None] == doc_row[None, :]
+    return ops.logical_and(own_doc, doc_number[None, :] != doc_row[None, :])  # the positives are numbered first
+
+
+# Which documents a hardness mode raises; the own positive is no candidate.
+_IS_HARD: dict[str, Callable[..., Tensor]] = {
+    "in_batch_negatives": _is_of_other_row,
+    "hard_negatives": _is_own_hard_negative,
+    "all_negatives": _is_other_doc,
+}
+
+
+def _cross_entropy(negatives: Tensor, target: Tensor) -> Tensor:
+    """ln(e^negatives + e^target) - target."""
+    return -ops.log_sigmoid(target - negatives)

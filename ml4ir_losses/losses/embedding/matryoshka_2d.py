@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, keras
 from ml4ir_losses.core.parameters import NonNegative, Seed
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape
-from ml4ir_losses.losses.embedding.adaptive_layer import AdaptiveLayerLoss, adaptive_layer
+from ml4ir_losses.losses.embedding.adaptive_layer import AdaptiveLayerLoss, LayerWeighting, adaptive_layer
 from ml4ir_losses.losses.embedding.matryoshka import Dims, MatryoshkaLoss, Weights
 from ml4ir_losses.losses.embedding.wrappers import PartsPerStep
 from ml4ir_losses.losses.factory import LossSpec
@@ -29,7 +29,7 @@ def matryoshka_2d(
     prior_layers_weight: NonNegative = 1.0,
     kl_div_weight: NonNegative = 1.0,
     kl_temperature: NonNegative = 0.3,
-    layer_decay: Literal["none", "linear", "log"] = "none",
+    layer_weighting: LayerWeighting = "uniform",
     seed: Seed = None,
 ) -> Tensor:
     """Per-row values of a loss over leading dimensions and layers, [B]: see `Matryoshka2dLoss`."""
@@ -46,7 +46,7 @@ def matryoshka_2d(
         prior_layers_weight=prior_layers_weight,
         kl_div_weight=kl_div_weight,
         kl_temperature=kl_temperature,
-        layer_decay=layer_decay,
+        layer_weighting=layer_weighting,
         seed=seed,
     )
 
@@ -71,7 +71,7 @@ class Matryoshka2dLoss(AdaptiveLayerLoss):
         prior_layers_weight: v.
         kl_div_weight: u.
         kl_temperature: T; 0: no divergence.
-        layer_decay: δ_k, as in `AdaptiveLayerLoss`.
+        layer_weighting: δ_k, as in `AdaptiveLayerLoss`.
         seed: equal seeds give equal sequences of draws.
         min_label: no effect.
 

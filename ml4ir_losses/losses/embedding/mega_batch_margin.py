@@ -7,7 +7,7 @@ from ml4ir_losses.core.parameters import PositiveInt
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
 from ml4ir_losses.losses.embedding.in_batch import is_candidate
-from ml4ir_losses.ops.in_batch import hardest_columns
+from ml4ir_losses.ops.in_batch import Candidates, hardest_columns
 from ml4ir_losses.ops.similarity import paired_cosine, unit_vectors
 
 
@@ -28,7 +28,7 @@ def mega_batch_margin(
     x, valid = clean_rows(embeddings, mask)
     anchors, positives = unit_vectors(x[:, 0]), unit_vectors(x[:, 1])
     index = ops.arange(ops.shape(x)[0], dtype="int32")
-    hardest = hardest_columns(anchors, positives, is_candidate, (index,), (index, valid), mini_batch_size)
+    hardest = hardest_columns(anchors, positives, Candidates(is_candidate, (index,), (index, valid)), mini_batch_size)
     negative = paired_cosine(anchors, ops.take(positives, hardest, axis=0))
     pull = ops.relu(positive_margin - paired_cosine(anchors, positives))
     push = ops.relu(negative - negative_margin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.core.shapes import Shape, show
+from ml4ir_losses.core.shapes import Shape, differ, show
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows
 from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY
 
@@ -15,18 +15,19 @@ class TeacherLossBase(EmbeddingLossBase):
     labels = "teacher"
     wanted = ""
 
-    def widths(self, y_pred: Shape) -> tuple[int | None, ...]:
-        """The allowed sizes of the second axis of y_true; 0: y_true [B] has no second axis, None: any size."""
+    def label_shapes(self, y_pred: Shape) -> tuple[Shape, ...]:
+        """The allowed shapes of a row of y_true; None stands for any size."""
         raise NotImplementedError
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         super().check_shapes(y_true, y_pred)
-        width = 0 if len(y_true) == 1 else y_true[1]
-        allowed = self.widths(y_pred)
-        if len(y_true) > 2 or (width is not None and None not in allowed and width not in allowed):
-            raise UserError(
-                f"{self.key!r} takes y_true {self.wanted}. Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
-            )
+        row = tuple(y_true[1:])
+        for allowed in self.label_shapes(y_pred):
+            if len(row) == len(allowed) and not any(differ(a, b) for a, b in zip(row, allowed, strict=True)):
+                return
+        raise UserError(
+            f"{self.key!r} takes y_true {self.wanted}. Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
+        )
 
 
 def scores_of_candidates(embeddings: Tensor, mask: Tensor | None, similarity: str) -> tuple[Tensor, Tensor]:
@@ -35,8 +36,8 @@ def scores_of_candidates(embeddings: Tensor, mask: Tensor | None, similarity: st
     return PAIRED_SIMILARITY[similarity](x[:, :1], x[:, 1:]), valid
 
 
-def teacher_values(labels: Tensor, valid: Tensor, like: Tensor) -> Tensor:
-    """The teacher's values [B, n], 0 in masked rows; [B] becomes [B, 1]."""
+def teacher_scores(labels: Tensor, valid: Tensor, like: Tensor) -> Tensor:
+    """The teacher's scores [B, n], 0 in masked rows; [B] becomes [B, 1]."""
     labels = ops.convert_to_tensor(labels)
     labels = labels[:, None] if len(labels.shape) == 1 else labels
     return ops.where(valid[:, None], ops.cast(labels, like.dtype), 0.0)

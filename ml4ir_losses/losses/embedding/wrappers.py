@@ -41,6 +41,9 @@ class EmbeddingWrapper(EmbeddingLossBase):
     def cached_batch_size(self) -> int | None:
         return self.inner.cached_batch_size
 
+    def needs_labels(self, columns: int) -> bool:
+        return self.inner.needs_labels(columns)
+
     def default_batching(self, labelled: bool) -> str:
         return self.inner.default_batching(labelled)
 

@@ -2,6 +2,8 @@
 
 import math
 
+import keras
+
 from losses.families import embedding_triplets
 from losses.families.common import Case, log_softmax
 from losses.families.embedding_pairs import cosent, embedding_mse, length, rows_of
@@ -43,6 +45,14 @@ def matryoshka(labels, scores, mask, weight, loss, dims, weights=None, n_dims_pe
     return total
 
 
+WEIGHTING = {"uniform": lambda i: 1.0, "linear": lambda i: 1 / (1 + i), "log": lambda i: 1 / (1 + math.log(1 + i))}
+
+
+@keras.saving.register_keras_serializable("tests")
+def twice_the_second(index):
+    return 2.0 if index == 1 else 1.0
+
+
 def adaptive_layer(
     labels,
     scores,
@@ -54,7 +64,7 @@ def adaptive_layer(
     prior_layers_weight=1.0,
     kl_div_weight=1.0,
     kl_temperature=0.3,
-    layer_decay="none",
+    layer_weighting="uniform",
     seed=None,
     held=None,
     value=None,
@@ -65,7 +75,7 @@ def adaptive_layer(
     at = [[[text[k] for text in row] for row in scores] for k in range(layers)]
     total = [last_layer_weight * v for v in value(labels, at[-1], mask, weight)]
     for k in range(1, layers):
-        factor = {"none": 1.0, "linear": 1 / k, "log": 1 / (1 + math.log(k))}[layer_decay] / (layers - 1)
+        factor = WEIGHTING.get(layer_weighting, layer_weighting)(k - 1) / (layers - 1)
         values = value(labels, at[k - 1], mask, weight)
         terms = []
         for row, other in zip(fixed, scores, strict=True):
@@ -152,9 +162,10 @@ CASES = {
         adaptive_layer,
         (
             {**LOSS, **ALL},
-            {**LOSS, **ALL, "layer_decay": "linear", "kl_temperature": 0.7, "prior_layers_weight": 2.0},
-            {**LOSS, **ALL, "layer_decay": "log", "kl_temperature": 0.0, "last_layer_weight": 0.5},
+            {**LOSS, **ALL, "layer_weighting": "linear", "kl_temperature": 0.7, "prior_layers_weight": 2.0},
+            {**LOSS, **ALL, "layer_weighting": "log", "kl_temperature": 0.0, "last_layer_weight": 0.5},
             {"loss": {"key": "cosent", "scale": 2.0}, **ALL, "kl_div_weight": 0.3, "kl_temperature": 1.0},
+            {**LOSS, **ALL, "layer_weighting": twice_the_second},
         ),
         layout="embeddings",
         columns=2,
