@@ -108,6 +108,9 @@ class AnglELoss(EmbeddingLossBase):
     function = staticmethod(angle)
     labels = "number"
 
+    def needs_labels(self, columns: int) -> bool:
+        return columns == 2
+
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         super().check_shapes(y_true, y_pred)
         if y_pred[-1] is None or y_pred[-1] % 2:
