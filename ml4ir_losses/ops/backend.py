@@ -103,6 +103,18 @@ def no_slope(x: Tensor) -> Tensor | None:
     return ops.zeros_like(x) if is_backend("jax") else None
 
 
+@contextmanager
+def without_gradient() -> Iterator[None]:
+    """Inside, torch records no operations; the other backends record only where they are told to."""
+    if not is_backend("torch"):
+        yield
+        return
+    import torch
+
+    with torch.no_grad():
+        yield
+
+
 def value_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """function(x), [B], and d Σ function(x) / dx."""
     if is_backend("tensorflow"):
