@@ -40,8 +40,8 @@ class RelevanceLossBase(ABC):
         loss_key: kept from ml4ir, no effect.
         scoring_type: kept from ml4ir, no effect.
         min_label: documents whose label is below it are padding; None: none is.
-        mini_batch_size: documents that a cross-encoder scores at a time in training, on TensorFlow; None: all of the
-            batch. Never changes the value; ranking losses accept it, and only cross-encoders read it.
+        mini_batch_size: documents that a cross-encoder scores at a time in training; None: all of the batch. Never
+            changes the value; ranking losses accept it, and only cross-encoders read it.
 
     Raises:
         ValueError: for a parameter that the loss does not have, or a value that it does not allow.
