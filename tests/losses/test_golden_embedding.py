@@ -100,12 +100,12 @@ def test_values_and_gradients_match_sentence_transformers(case):
 @pytest.mark.slow_on("jax")
 @each_case(ST6["cases"], lambda case: True)
 def test_values_and_gradients_match_sentence_transformers_6(case):
-    x = np.array(ST6["inputs"]["layers" if case["columns"] == "layers" else "texts"], dtype="float32")
-    x = x if case["columns"] == "layers" else x[:, : case["columns"]]
+    inputs = {name: np.reshape(ST6["inputs"][name], shape).astype("float32") for name, shape in ST6["shapes"].items()}
+    x = inputs["texts"][:, : case["columns"]] if case["columns"] else inputs["layers"]
     params = dict(case["params"])
     if "loss" in params:
         params["loss"] = getattr(losses, params["loss"])()
-    loss_fn, y = getattr(losses, name_of(case))(**params), np.array(ST6["inputs"][case["labels"]], dtype="float32")
+    loss_fn, y = getattr(losses, name_of(case))(**params), inputs[case["labels"]]
     value, slopes = value_and_gradient(lambda z: loss_fn(y, z), x)
     near(value, case["value"])
     near(slopes, np.reshape(case["gradient"], x.shape))
