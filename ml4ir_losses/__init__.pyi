@@ -74,7 +74,6 @@ from .losses.embedding.guided import CachedGISTEmbedLoss as CachedGISTEmbedLoss,
 from .losses.embedding.heads import (
     ArcFaceLoss as ArcFaceLoss,
     CosFaceLoss as CosFaceLoss,
-    PairSoftmaxLoss as PairSoftmaxLoss,
     ProxyAnchorLoss as ProxyAnchorLoss,
     ProxyNCALoss as ProxyNCALoss,
 )
@@ -93,6 +92,7 @@ from .losses.embedding.multiple_negatives_ranking import (
     MultipleNegativesRankingLoss as MultipleNegativesRankingLoss,
     MultipleNegativesSymmetricRankingLoss as MultipleNegativesSymmetricRankingLoss,
 )
+from .losses.embedding.pair_softmax import PairSoftmaxLoss as PairSoftmaxLoss
 from .losses.embedding.sparse import FlopsLoss as FlopsLoss, SpladeLoss as SpladeLoss
 from .losses.embedding.triplets import (
     BatchAllTripletLoss as BatchAllTripletLoss,

@@ -19,7 +19,6 @@ from .losses.embedding.guided import gist_embed as gist_embed
 from .losses.embedding.heads import (
     arc_face as arc_face,
     cos_face as cos_face,
-    pair_softmax as pair_softmax,
     proxy_anchor as proxy_anchor,
     proxy_nca as proxy_nca,
 )
@@ -36,6 +35,7 @@ from .losses.embedding.multiple_negatives_ranking import (
     multiple_negatives_ranking as multiple_negatives_ranking,
     multiple_negatives_symmetric_ranking as multiple_negatives_symmetric_ranking,
 )
+from .losses.embedding.pair_softmax import pair_softmax as pair_softmax
 from .losses.embedding.sparse import flops as flops, splade as splade
 from .losses.embedding.triplets import (
     batch_all_triplet as batch_all_triplet,

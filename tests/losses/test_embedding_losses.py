@@ -224,6 +224,20 @@ class TestByHand:
         assert_close(rows, expected, double=1e-7)
         assert (np.abs(slopes).max() > 0.1) == (key == "batch_semi_hard_triplet")
 
+    def test_pair_softmax_of_class_probabilities_matches_numpy(self):
+        logits, mask = RNG.normal(size=(5, 3)), np.array([1, 1, 0, 1, 1], bool)
+        target = RNG.dirichlet(np.ones(3), 5)
+        log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        loss = get_loss("pair_softmax", num_labels=3)
+        found = values(loss.per_query(target, logits, mask=mask))
+        assert_close(found, np.where(mask, -(target * log_p).sum(1) * 5 / 4, 0.0))
+        one_hot = np.eye(3)[[0, 2, 1, 1, 0]]
+        assert_close(
+            values(loss.get_loss_fn()(one_hot, logits)), values(loss.get_loss_fn()(np.array([0, 2, 1, 1, 0]), logits))
+        )
+        with pytest.raises(UserError, match="add up to 1"):
+            loss.get_loss_fn()(2 * target, logits)
+
     def test_arc_face_margin_widens_the_angle(self):
         """At 60° a margin of 30° gives cosine 0; beyond 150° the function keeps decreasing."""
         x = np.array([[0.5, 0.0], [-1.0, 0.0]])

@@ -1,4 +1,4 @@
-"""Losses on the outputs of a trained head: class logits, or similarities to class vectors (proxies)."""
+"""Losses on a head's similarities to class vectors (proxies), and what all losses on a head share."""
 
 from __future__ import annotations
 
@@ -9,28 +9,12 @@ import numpy as np
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.core.parameters import NonNegative, Positive, PositiveInt
+from ml4ir_losses.core.parameters import NonNegative, Positive
 from ml4ir_losses.core.registry import register_loss
-from ml4ir_losses.core.shapes import Shape, show
+from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.classification.categorical_cross_entropy import categorical_cross_entropy
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_labels, row_values
 from ml4ir_losses.ops import lowest, safe_sqrt
-
-
-def pair_softmax(
-    labels: Tensor,
-    embeddings: Tensor,
-    mask: Tensor | None = None,
-    *,
-    item_weight: Tensor | None = None,
-    num_labels: PositiveInt,
-    concatenation_sent_rep: bool = True,
-    concatenation_sent_difference: bool = True,
-    concatenation_sent_multiplication: bool = False,
-) -> Tensor:
-    """Per-row cross entropy of the classes of pairs, [B]: see `PairSoftmaxLoss`."""
-    logits, _, valid = _outputs(labels, embeddings, mask)
-    return _cross_entropy(labels, logits, valid, item_weight)
 
 
 def proxy_anchor(
@@ -62,7 +46,7 @@ def proxy_nca(
 ) -> Tensor:
     """Per-row values of the proxy-NCA loss, [B]: see `ProxyNCALoss`."""
     squares, _, valid = _outputs(labels, embeddings, mask)
-    return _cross_entropy(labels, -softmax_scale * squares, valid, item_weight)
+    return class_cross_entropy(labels, -softmax_scale * squares, valid, item_weight)
 
 
 def arc_face(
@@ -80,7 +64,7 @@ def arc_face(
     # cos(θ + m) decreases up to θ = π - m only; beyond, a linear continuation is used.
     widened = math.cos(m) * cosines - math.sin(m) * safe_sqrt(1.0 - ops.square(cosines))
     target = ops.where(cosines < -math.cos(m), cosines - m * math.sin(m), widened)
-    return _cross_entropy(labels, scale * ops.where(is_own_class, target, cosines), valid, item_weight)
+    return class_cross_entropy(labels, scale * ops.where(is_own_class, target, cosines), valid, item_weight)
 
 
 def cos_face(
@@ -94,7 +78,7 @@ def cos_face(
 ) -> Tensor:
     """Per-row values of CosFace, [B]: see `CosFaceLoss`."""
     cosines, is_own_class, valid = _outputs(labels, embeddings, mask)
-    return _cross_entropy(labels, scale * ops.where(is_own_class, cosines - margin, cosines), valid, item_weight)
+    return class_cross_entropy(labels, scale * ops.where(is_own_class, cosines - margin, cosines), valid, item_weight)
 
 
 def _outputs(labels: Tensor, embeddings: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,7 +89,7 @@ def _outputs(labels: Tensor, embeddings: Tensor, mask: Tensor | None) -> tuple[T
     return outputs, y[:, None] == ops.arange(outputs.shape[-1], dtype=outputs.dtype)[None, :], valid
 
 
-def _cross_entropy(labels: Tensor, logits: Tensor, valid: Tensor, item_weight: Tensor | None) -> Tensor:
+def class_cross_entropy(labels: Tensor, logits: Tensor, valid: Tensor, item_weight: Tensor | None) -> Tensor:
     """Per-row cross entropy, scaled so that its mean over all rows is the mean over the valid rows."""
     labels = ops.where(valid, row_labels(labels, logits), 0.0)
     return row_values(categorical_cross_entropy(labels, logits, valid), valid, item_weight, scaled=False)
@@ -117,7 +101,7 @@ def _log1p_sum(x: Tensor, included: Tensor) -> Tensor:
     return -ops.log_sigmoid(-total)
 
 
-class _HeadLossBase(EmbeddingLossBase):
+class HeadLossBase(EmbeddingLossBase):
     """A loss with class numbers as labels and one head output per class, y_pred [B, K]."""
 
     columns = (1, 1)
@@ -140,56 +124,8 @@ class _HeadLossBase(EmbeddingLossBase):
         return "[B, K], one output of the head per class,"
 
 
-@register_loss("pair_softmax")
-class PairSoftmaxLoss(_HeadLossBase):
-    r"""Cross entropy of the class of a pair, predicted by a linear head on its two embeddings.
-
-    $$-\ln\mathrm{softmax}(W [u, v, |u - v|] + b)_y$$
-
-    The head is part of the model: it concatenates the features chosen by the parameters, in their order, and computes
-    y_pred [B, num_labels]. y_true [B] class numbers. The final activation is the softmax. In nats.
-
-    Args:
-        num_labels: number of classes.
-        concatenation_sent_rep: u and v are features.
-        concatenation_sent_difference: |u - v| is a feature.
-        concatenation_sent_multiplication: the elementwise product u·v is a feature.
-
-    Raises:
-        ValueError: for shapes that do not fit, a head without features, and in direct calls for class numbers beyond
-            `num_labels`.
-
-    Source: Reimers, Gurevych, "Sentence-BERT: sentence embeddings using Siamese BERT-networks" (2019).
-    """
-
-    function = staticmethod(pair_softmax)
-    head = "pair"
-    activation = "classes"
-
-    @property
-    def text_columns(self) -> tuple[int, int]:
-        return (2, 2)
-
-    def __init__(self, *args: str, **params: Any) -> None:
-        super().__init__(*args, **params)
-        parts = ("rep", "difference", "multiplication")
-        if not any(self.params[f"concatenation_sent_{part}"] for part in parts):
-            raise UserError(
-                f"One of {', '.join(f'`concatenation_sent_{part}`' for part in parts)} of {self.key!r} must be true. "
-                "Received: all false."
-            )
-
-    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
-        super().check_shapes(y_true, y_pred)
-        if y_pred[-1] not in (None, self.params["num_labels"]):
-            raise UserError(
-                f"{self.key!r} takes y_pred [B, num_labels], with num_labels={self.params['num_labels']}. "
-                f"Received: y_pred {show(y_pred)}."
-            )
-
-
 @register_loss("proxy_anchor")
-class ProxyAnchorLoss(_HeadLossBase):
+class ProxyAnchorLoss(HeadLossBase):
     r"""Proxy-anchor loss: the vector of each class is an anchor, close to the rows of its class, far from the others.
 
     $$\frac{1}{K^+} \sum_k \ln\Big(1 + \sum_{i: y_i = k} e^{-\alpha (s_{ik} - m)}\Big)
@@ -213,7 +149,7 @@ class ProxyAnchorLoss(_HeadLossBase):
 
 
 @register_loss("proxy_nca")
-class ProxyNCALoss(_HeadLossBase):
+class ProxyNCALoss(HeadLossBase):
     r"""Proxy-NCA: cross entropy of a row's class with the softmax of the negative squared distances to class vectors.
 
     $$-\ln\mathrm{softmax}(-\lambda d^2)_y$$
@@ -235,7 +171,7 @@ class ProxyNCALoss(_HeadLossBase):
 
 
 @register_loss("arc_face")
-class ArcFaceLoss(_HeadLossBase):
+class ArcFaceLoss(HeadLossBase):
     r"""ArcFace: cross entropy over cosines to class vectors, with a margin added to the angle of the own class.
 
     $$-\ln\mathrm{softmax}(\lambda z)_y, \qquad z_y = \cos(\theta_y + m),\ z_{k \ne y} = \cos\theta_k$$
@@ -258,7 +194,7 @@ class ArcFaceLoss(_HeadLossBase):
 
 
 @register_loss("cos_face")
-class CosFaceLoss(_HeadLossBase):
+class CosFaceLoss(HeadLossBase):
     r"""CosFace: cross entropy over cosines to class vectors, with a margin subtracted from that of the own class.
 
     $$-\ln\mathrm{softmax}(\lambda z)_y, \qquad z_y = \cos\theta_y - m,\ z_{k \ne y} = \cos\theta_k$$

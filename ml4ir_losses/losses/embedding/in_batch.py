@@ -39,7 +39,7 @@ class AllRows(NamedTuple):
 
 
 def all_rows(x: Tensor, valid: Tensor, memory: Memory | None, gather: bool) -> AllRows:
-    """The rows x [B, C, D] with mask [B]; if asked for, of all replicas; then those of the memory."""
+    """The rows x [B, C, D] with mask [B], with `gather` those of all replicas, followed by those of the memory."""
     (embeddings, valid), first = gather_rows(x, valid) if gather else ((x, valid), 0)
     if memory is not None:
         embeddings, _, valid = with_memory(memory, embeddings, ops.zeros_like(embeddings[:, 0, 0]), valid)
@@ -60,11 +60,11 @@ def in_batch_cross_entropy(
     scale = scale if isinstance(scale, (int, float)) else ops.cast(scale, x.dtype)
     target = scale * PAIRED_SIMILARITY[similarity](x[:, 0], x[:, 1])
     hard = (_IS_HARD[hardness_mode], hardness_strength / scale) if hardness_mode and hardness_strength else ()
-    # The own positive is not in these sums but added to them: no digits are lost where the loss is near 0.
+    # The own positive is added to these sums last, so that no digits are lost where the loss is near 0.
     sums = _sums_of_negatives(x, rows, scale, similarity, directions, hard)
     if partition_mode == "per_direction":
         return sum(_cross_entropy(negatives, target) for negatives in sums.values()) / len(sums)
-    # The joint sum has the positive pair in each of its two directions.
+    # The positive pair is in the sum of both of its directions.
     terms = [*sums.values(), target] if "doc_to_query" in sums else [*sums.values()]
     return _cross_entropy(terms[0] if len(terms) == 1 else ops.logsumexp(ops.stack(terms, axis=-1), axis=-1), target)
 
@@ -83,17 +83,17 @@ def _sums_of_negatives(
     hard: tuple[Any, ...],
 ) -> dict[str, Tensor]:
     """Log-sum-exp of each row's negatives by direction, [B] each; `hard`: `is_hard` and `hardness` of `Candidates`."""
-    by_dots = similarity in ("cosine", "dot")
-    alone = rows.embeddings is x
+    uses_dots = similarity in ("cosine", "dot")
+    is_whole_batch = rows.embeddings is x  # no replicas, no memory
     if similarity == "cosine":
         rows = rows._replace(embeddings=unit_vectors(rows.embeddings))
-        x = rows.embeddings if alone else unit_vectors(x)
+        x = rows.embeddings if is_whole_batch else unit_vectors(x)
     count, texts = ops.shape(rows.embeddings)[0], x.shape[1] - 1
     queries, docs = rows.embeddings[:, 0], ops.concatenate([rows.embeddings[:, text + 1] for text in range(texts)])
     own, index = ops.arange(ops.shape(x)[0], dtype="int32") + rows.first, ops.arange(count, dtype="int32")
     doc_number, doc_row = ops.arange(count * texts, dtype="int32"), ops.tile(index, (texts,))
     doc_valid = ops.tile(rows.valid, (texts,))
-    # By direction: the rows, the columns, and what is excluded: the own positive, query, query, documents.
+    # The rows, columns and candidates of each direction; excluded are the own positive, query, query and documents.
     pairs = {
         "query_to_doc": (x[:, 0], docs, Candidates(_is_other_doc, (own,), (doc_number, doc_row, doc_valid), *hard)),
         "query_to_query": (x[:, 0], queries, Candidates(is_candidate, (own,), (index, rows.valid))),
@@ -102,13 +102,13 @@ def _sums_of_negatives(
     }
 
     def logsumexp(queries: Tensor, columns: Tensor, candidates: Candidates) -> Tensor:
-        if by_dots:
+        if uses_dots:
             return logsumexp_of_dots(scale * queries, columns, candidates)
         logits = scale * SIMILARITY_MATRIX[similarity](queries, columns)
         return ops.logsumexp(candidates.masked(logits, candidates.row_fields), axis=-1)
 
     sums = {}
-    if by_dots and alone and not hard and "doc_to_query" in directions:
+    if uses_dots and is_whole_batch and not hard and "doc_to_query" in directions:
         # Both directions in one pass: column i of the documents is the positive of row i.
         valid_pairs = Candidates(_is_other_doc_of_valid_row, (own, rows.valid), (doc_number, doc_row, doc_valid))
         forward, back = logsumexp_both_ways(scale * x[:, 0], docs, valid_pairs)
