@@ -52,42 +52,47 @@ __version__: str
 
 # Generated from the registries by `make generate`; do not edit below.
 from .losses.classification.categorical_cross_entropy import CategoricalCrossEntropy as CategoricalCrossEntropy
+from .losses.embedding.adaptive_layer import AdaptiveLayerLoss as AdaptiveLayerLoss
+from .losses.embedding.contrastive import (
+    ContrastiveLoss as ContrastiveLoss,
+    OnlineContrastiveLoss as OnlineContrastiveLoss,
+)
+from .losses.embedding.contrastive_tension import (
+    ContrastiveTensionInBatchLoss as ContrastiveTensionInBatchLoss,
+    ContrastiveTensionLoss as ContrastiveTensionLoss,
+)
+from .losses.embedding.cosent import AnglELoss as AnglELoss, CoSENTLoss as CoSENTLoss
+from .losses.embedding.cosine_similarity import CosineSimilarityLoss as CosineSimilarityLoss
 from .losses.embedding.denoising import DenoisingAutoEncoderLoss as DenoisingAutoEncoderLoss
-from .losses.embedding.distillation import (
-    DistillKLDivLoss as DistillKLDivLoss,
-    EmbeddingMSELoss as EmbeddingMSELoss,
-    EmbeddingMarginMSELoss as EmbeddingMarginMSELoss,
+from .losses.embedding.distill_kl_div import DistillKLDivLoss as DistillKLDivLoss
+from .losses.embedding.embed_distill import EmbedDistillLoss as EmbedDistillLoss, EmbeddingMSELoss as EmbeddingMSELoss
+from .losses.embedding.embedding_margin_mse import EmbeddingMarginMSELoss as EmbeddingMarginMSELoss
+from .losses.embedding.global_orthogonal_regularization import (
+    GlobalOrthogonalRegularizationLoss as GlobalOrthogonalRegularizationLoss,
 )
 from .losses.embedding.guided import CachedGISTEmbedLoss as CachedGISTEmbedLoss, GISTEmbedLoss as GISTEmbedLoss
 from .losses.embedding.heads import (
     ArcFaceLoss as ArcFaceLoss,
     CosFaceLoss as CosFaceLoss,
-    PairSoftmaxLoss as PairSoftmaxLoss,
     ProxyAnchorLoss as ProxyAnchorLoss,
     ProxyNCALoss as ProxyNCALoss,
 )
-from .losses.embedding.in_batch import (
-    CachedMultipleNegativesRankingLoss as CachedMultipleNegativesRankingLoss,
-    CachedMultipleNegativesSymmetricRankingLoss as CachedMultipleNegativesSymmetricRankingLoss,
-    ContrastiveTensionInBatchLoss as ContrastiveTensionInBatchLoss,
-    MegaBatchMarginLoss as MegaBatchMarginLoss,
-    MultipleNegativesRankingLoss as MultipleNegativesRankingLoss,
-    MultipleNegativesSymmetricRankingLoss as MultipleNegativesSymmetricRankingLoss,
-)
+from .losses.embedding.matryoshka import MatryoshkaLoss as MatryoshkaLoss
+from .losses.embedding.matryoshka_2d import Matryoshka2dLoss as Matryoshka2dLoss
+from .losses.embedding.mega_batch_margin import MegaBatchMarginLoss as MegaBatchMarginLoss
 from .losses.embedding.memory import CrossBatchMemoryLoss as CrossBatchMemoryLoss
 from .losses.embedding.metric_learning import (
     MultiSimilarityLoss as MultiSimilarityLoss,
     NTXentLoss as NTXentLoss,
     SupConLoss as SupConLoss,
 )
-from .losses.embedding.pairs import (
-    AnglELoss as AnglELoss,
-    CoSENTLoss as CoSENTLoss,
-    ContrastiveLoss as ContrastiveLoss,
-    ContrastiveTensionLoss as ContrastiveTensionLoss,
-    CosineSimilarityLoss as CosineSimilarityLoss,
-    OnlineContrastiveLoss as OnlineContrastiveLoss,
+from .losses.embedding.multiple_negatives_ranking import (
+    CachedMultipleNegativesRankingLoss as CachedMultipleNegativesRankingLoss,
+    CachedMultipleNegativesSymmetricRankingLoss as CachedMultipleNegativesSymmetricRankingLoss,
+    MultipleNegativesRankingLoss as MultipleNegativesRankingLoss,
+    MultipleNegativesSymmetricRankingLoss as MultipleNegativesSymmetricRankingLoss,
 )
+from .losses.embedding.pair_softmax import PairSoftmaxLoss as PairSoftmaxLoss
 from .losses.embedding.sparse import FlopsLoss as FlopsLoss, SpladeLoss as SpladeLoss
 from .losses.embedding.triplets import (
     BatchAllTripletLoss as BatchAllTripletLoss,
@@ -95,11 +100,6 @@ from .losses.embedding.triplets import (
     BatchHardTripletLoss as BatchHardTripletLoss,
     BatchSemiHardTripletLoss as BatchSemiHardTripletLoss,
     TripletLoss as TripletLoss,
-)
-from .losses.embedding.wrappers import (
-    AdaptiveLayerLoss as AdaptiveLayerLoss,
-    Matryoshka2dLoss as Matryoshka2dLoss,
-    MatryoshkaLoss as MatryoshkaLoss,
 )
 from .losses.lambda_weights.pairs import (
     DCGLambdaWeight as DCGLambdaWeight,

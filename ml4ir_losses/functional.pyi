@@ -1,39 +1,41 @@
 # Generated from the registries by `make generate`; do not edit below.
 from .losses.classification.categorical_cross_entropy import categorical_cross_entropy as categorical_cross_entropy
+from .losses.embedding.adaptive_layer import adaptive_layer as adaptive_layer
+from .losses.embedding.contrastive import contrastive as contrastive, online_contrastive as online_contrastive
+from .losses.embedding.contrastive_tension import (
+    contrastive_tension as contrastive_tension,
+    contrastive_tension_in_batch as contrastive_tension_in_batch,
+)
+from .losses.embedding.cosent import angle as angle, cosent as cosent
+from .losses.embedding.cosine_similarity import cosine_similarity as cosine_similarity
 from .losses.embedding.denoising import denoising_auto_encoder as denoising_auto_encoder
-from .losses.embedding.distillation import (
-    distill_kl_div as distill_kl_div,
-    embedding_margin_mse as embedding_margin_mse,
-    embedding_mse as embedding_mse,
+from .losses.embedding.distill_kl_div import distill_kl_div as distill_kl_div
+from .losses.embedding.embed_distill import embed_distill as embed_distill, embedding_mse as embedding_mse
+from .losses.embedding.embedding_margin_mse import embedding_margin_mse as embedding_margin_mse
+from .losses.embedding.global_orthogonal_regularization import (
+    global_orthogonal_regularization as global_orthogonal_regularization,
 )
 from .losses.embedding.guided import gist_embed as gist_embed
 from .losses.embedding.heads import (
     arc_face as arc_face,
     cos_face as cos_face,
-    pair_softmax as pair_softmax,
     proxy_anchor as proxy_anchor,
     proxy_nca as proxy_nca,
 )
-from .losses.embedding.in_batch import (
-    contrastive_tension_in_batch as contrastive_tension_in_batch,
-    mega_batch_margin as mega_batch_margin,
-    multiple_negatives_ranking as multiple_negatives_ranking,
-    multiple_negatives_symmetric_ranking as multiple_negatives_symmetric_ranking,
-)
+from .losses.embedding.matryoshka import matryoshka as matryoshka
+from .losses.embedding.matryoshka_2d import matryoshka_2d as matryoshka_2d
+from .losses.embedding.mega_batch_margin import mega_batch_margin as mega_batch_margin
 from .losses.embedding.memory import cross_batch_memory as cross_batch_memory
 from .losses.embedding.metric_learning import (
     multi_similarity as multi_similarity,
     nt_xent as nt_xent,
     sup_con as sup_con,
 )
-from .losses.embedding.pairs import (
-    angle as angle,
-    contrastive as contrastive,
-    contrastive_tension as contrastive_tension,
-    cosent as cosent,
-    cosine_similarity as cosine_similarity,
-    online_contrastive as online_contrastive,
+from .losses.embedding.multiple_negatives_ranking import (
+    multiple_negatives_ranking as multiple_negatives_ranking,
+    multiple_negatives_symmetric_ranking as multiple_negatives_symmetric_ranking,
 )
+from .losses.embedding.pair_softmax import pair_softmax as pair_softmax
 from .losses.embedding.sparse import flops as flops, splade as splade
 from .losses.embedding.triplets import (
     batch_all_triplet as batch_all_triplet,
@@ -41,11 +43,6 @@ from .losses.embedding.triplets import (
     batch_hard_triplet as batch_hard_triplet,
     batch_semi_hard_triplet as batch_semi_hard_triplet,
     triplet as triplet,
-)
-from .losses.embedding.wrappers import (
-    adaptive_layer as adaptive_layer,
-    matryoshka as matryoshka,
-    matryoshka_2d as matryoshka_2d,
 )
 from .losses.listwise.candidates import (
     cross_encoder_multiple_negatives_ranking as cross_encoder_multiple_negatives_ranking,

@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 from cases import Case
+from embeddings import EmbeddingCase, random_batch
 
 Batch = dict[str, Any]
 
 
 def batches(count: int, seed: int) -> list[Batch]:
     """Batches with padding anywhere, tied labels, lists of zeros and lists of padding."""
-    rng = np.random.default_rng(seed)
-    return [_batch(rng, i) for i in range(count)]
+    rng, of_embeddings = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    return [
+        _batch(rng, i) | {"embeddings": random_batch(of_embeddings, int(of_embeddings.integers(2, 7)))}
+        for i in range(count)
+    ]
 
 
 def _batch(rng: np.random.Generator, i: int) -> Batch:
@@ -39,8 +43,10 @@ def _batch(rng: np.random.Generator, i: int) -> Batch:
     }
 
 
-def taken(case: Case, batch: Batch) -> Batch | None:
+def taken(case: Case | EmbeddingCase, batch: Batch) -> Batch | None:
     """y_true, y_pred, weight and temperature of a case; None: the batch is left out."""
+    if isinstance(case, EmbeddingCase):
+        return {**case.taken(batch["embeddings"]), "weight": None, "temperature": None}
     y_true = batch["labels"]
     y_pred = batch["scores"][..., : case.outputs] if case.outputs else batch["scores"][..., 0]
     if case.inputs == "whole":

@@ -6,6 +6,8 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
+from embeddings import EMBEDDINGS
+
 
 @dataclass(frozen=True)
 class Case:
@@ -138,4 +140,4 @@ ST_LOSSES = [
     Case("MultipleNegativesRankingLoss", {"num_negatives": None}, inputs="candidates"),
     Case("CachedMultipleNegativesRankingLoss", {"num_negatives": None, "mini_batch_size": 3}, inputs="candidates"),
 ]
-CASES = {"tfr": [*TFR_LOSSES, *TFR_METRICS], "st": ST_LOSSES}
+CASES = {"tfr": [*TFR_LOSSES, *TFR_METRICS], "st": [*ST_LOSSES, *EMBEDDINGS]}

@@ -10,15 +10,19 @@ import numpy as np
 import tensorflow as tf
 from batches import batches, taken
 from cases import CASES, TFR_METRICS, Case
+from embeddings import EmbeddingCase
 
 from ml4ir_losses.compat import tf_ranking
-from ml4ir_losses.compat.sentence_transformers import cross_encoder
+from ml4ir_losses.compat.sentence_transformers import cross_encoder, losses
 
 LIMIT = 2e-4  # float32 on either side: sums of a few hundred terms, and temperatures down to 0.1
 
 
-def make(peer: str, case: Case, temperature: float | None) -> Any:
+def make(peer: str, case: Case | EmbeddingCase, temperature: float | None) -> Any:
     params = dict(case.params)
+    if isinstance(case, EmbeddingCase):
+        params |= {"loss": getattr(losses, params["loss"])()} if "loss" in params else {}
+        return getattr(losses, case.name)(**params)
     if temperature is not None:
         params["temperature"] = temperature
     if peer == "st":
@@ -35,19 +39,19 @@ def make(peer: str, case: Case, temperature: float | None) -> Any:
     return getattr(tf_ranking, case.name)(reduction="sum", **params)
 
 
-def ours(peer: str, case: Case, inputs: dict[str, Any]) -> tuple[float, np.ndarray | None]:
+def ours(peer: str, case: Case | EmbeddingCase, inputs: dict[str, Any]) -> tuple[float, np.ndarray | None]:
     y_true, y_pred, made = inputs["y_true"], inputs["y_pred"], make(peer, case, inputs["temperature"])
     if isinstance(made, keras.metrics.Metric):
         made.update_state(y_true, y_pred, sample_weight=inputs["weight"])
         return float(made.result()), None
-    if case.inputs == "rows":
+    if isinstance(case, Case) and case.inputs == "rows":
         y_true, y_pred = y_true[:, None], y_pred[:, None]
     weight = None if peer == "st" else inputs["weight"]
     scores = tf.constant(y_pred)
     with tf.GradientTape() as tape:
         tape.watch(scores)
         value = made(y_true, scores, weight)
-    factor = y_true.shape[1] if case.factor == "N" else 1
+    factor = y_true.shape[1] if isinstance(case, Case) and case.factor == "N" else 1
     return float(value) * factor, tape.gradient(value, scores).numpy().reshape(inputs["y_pred"].shape) * factor
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from batches import batches, taken
-from cases import ST_LOSSES, Case
+from cases import CASES, Case
+from embeddings import EmbeddingCase
 from sentence_transformers.cross_encoder import CrossEncoder, losses
+from st_embeddings import value_of as value_of_embeddings
 from torch import nn
 
 
@@ -75,12 +77,15 @@ def value_of(case: Case, y_true: np.ndarray, table: torch.Tensor) -> torch.Tenso
 def main(count: int, seed: int, path: str) -> None:
     results = {}
     for i, batch in enumerate(batches(count, seed)):
-        for case in ST_LOSSES:
+        for case in CASES["st"]:
             inputs = taken(case, batch)
             if inputs is None:
                 continue
             table = torch.tensor(inputs["y_pred"], requires_grad=True)
-            value = value_of(case, inputs["y_true"], table)
+            if isinstance(case, EmbeddingCase):
+                value = value_of_embeddings(case, torch.tensor(inputs["y_true"]), table)
+            else:
+                value = value_of(case, inputs["y_true"], table)
             value.backward()
             results[f"{case.id}|{i}|value"] = value.detach().numpy()
             results[f"{case.id}|{i}|gradient"] = np.zeros(1) if table.grad is None else table.grad.numpy()

@@ -54,7 +54,7 @@ def retrieval_metrics(specs: list[Spec]) -> list[tuple[str, int | None]]:
 
 def supports_head(architecture: Entry, head: str) -> bool:
     """True if an architecture supports the head of a loss; without the trait `heads`, all heads but the decoder."""
-    return head in architecture.trait("heads", ("", "cosine", "squared_distance", "pair"))
+    return head in architecture.trait("heads", ("", "cosine", "squared_distance", "pair", "projection"))
 
 
 def _check_head(architecture: Spec, loss: Any) -> None:
@@ -114,14 +114,11 @@ def _check_dataset(config: TextConfig, where: str, path: str, dataset: DatasetCo
             f"{where}.columns: {loss.key!r} takes {count} column{'s' * (count != '1')} of texts. "
             f"Received: {', '.join(texts)}."
         )
-    needs_label = loss.labels in ("class", "binary", "share", "number") and not batching.makes_pairs
+    needs_label = loss.needs_labels(len(texts)) and not batching.makes_pairs
     if (needs_label or batching.needs_label) and "label" not in dataset.columns:
         raise ConfigError(f"{where}.columns.label: is missing; {loss.key!r} reads a label of each row.")
     if loss.labels == "teacher":
-        if loss.teacher_embeddings and config.data.teacher is None:
-            raise ConfigError(f"data.teacher: is missing; {loss.key!r} learns from the embeddings of a run's encoder.")
-        if not loss.teacher_embeddings and "teacher" not in dataset.columns:
-            raise ConfigError(f"{where}.columns.teacher: is missing; {loss.key!r} reads the teacher's scores.")
+        _check_teacher(config, where, dataset, loss)
     size = dataset.batch_size or 1
     if size < 2 and loss.in_batch:
         raise ConfigError(
@@ -129,3 +126,21 @@ def _check_dataset(config: TextConfig, where: str, path: str, dataset: DatasetCo
             f"Received: {size}."
         )
     check(f"{where}.batch_size", lambda: batching.check_batch_size(size))
+
+
+def _check_teacher(config: TextConfig, where: str, dataset: DatasetConfig, loss: Any) -> None:
+    """Raises `ConfigError` unless the teacher's values come from one place, and for every split that needs them."""
+    if dataset.teacher and "teacher" in dataset.columns:
+        raise ConfigError(f"{where}.teacher: {where}.columns.teacher gives the teacher's values too; give one of them.")
+    missing = [split for split in ("train", "validation") if getattr(dataset, split) and split not in dataset.teacher]
+    if dataset.teacher and missing:
+        raise ConfigError(f"{where}.teacher: has no file for {missing[0]}. Received: {', '.join(dataset.teacher)}.")
+    if dataset.teacher or "teacher" in dataset.columns:
+        return
+    if not loss.teacher_embeddings:
+        raise ConfigError(f"{where}.columns.teacher: is missing; {loss.key!r} reads the teacher's scores.")
+    if config.data.teacher_run is None:
+        raise ConfigError(
+            f"data.teacher: is missing; {loss.key!r} learns from the embeddings of a teacher: give a run folder, .npy "
+            "files, or columns.teacher."
+        )

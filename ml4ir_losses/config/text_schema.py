@@ -17,6 +17,7 @@ from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, LOSSES, Entry
 from ml4ir_losses.metrics.retrieval import RETRIEVAL_METRICS
 
 Column = str | list[str]
+TeacherFiles = dict[Literal["train", "validation", "test"], str]
 TEXT = re.compile(r"anchor|positive|negative(_\d+)?|text")
 _OTHER = ("label", "weight", "teacher")
 
@@ -59,6 +60,7 @@ class DatasetConfig(Strict):
     )
     batch_size: int | None = Field(None, ge=1, description="data.batch_size if omitted")
     batching: Spec | None = Field(None, description="data.batching if omitted", json_schema_extra=keys_of(BATCHINGS))
+    teacher: TeacherFiles = Field(default_factory=dict, description="a .npy file of teacher values for each split")
 
     @field_validator("columns")
     @classmethod
@@ -145,7 +147,9 @@ class TextDataConfig(Strict):
     sampling: Literal["round_robin", "proportional"] = Field(
         "proportional", description="order of batches from several data sets"
     )
-    teacher: str | None = Field(None, description="run folder whose encoder gives the teacher's embeddings")
+    teacher: str | TeacherFiles | None = Field(
+        None, description="run folder whose encoder gives the teacher's embeddings, or a .npy file for each split"
+    )
     retrieval: RetrievalConfig | None = None
     reranking: RerankingConfig | None = None
 
@@ -159,6 +163,8 @@ class TextDataConfig(Strict):
             if self.columns is None:
                 raise ValueError("columns is missing: it says which columns are anchor, positive, label, ...")
             self.single()
+        if self.datasets and isinstance(self.teacher, dict):
+            raise ValueError("teacher: files belong to a data set: datasets.<name>.teacher")
         invalid = next((n for n in self.datasets if not re.fullmatch(r"\w+", n)), None)
         if invalid is not None:
             raise ValueError(f"the name of a data set is letters, digits and _. Received: {invalid!r}")
@@ -173,7 +179,13 @@ class TextDataConfig(Strict):
             columns=self.columns or {},
             batch_size=self.batch_size,
             batching=self.batching,
+            teacher=self.teacher if isinstance(self.teacher, dict) else {},
         )
+
+    @property
+    def teacher_run(self) -> str | None:
+        """The run folder whose encoder is the teacher, if there is one."""
+        return self.teacher if isinstance(self.teacher, str) else None
 
     def only_set(self) -> tuple[str, DatasetConfig]:
         """Name and settings of the only data set; `UserError` where there are several."""

@@ -17,6 +17,7 @@ from ml4ir_losses.data.batchings.base import Batching, Pairs
 from ml4ir_losses.data.nested import has_lists, unnest, vectors
 from ml4ir_losses.data.readers import read_files
 from ml4ir_losses.data.table import Table
+from ml4ir_losses.data.teacher import teacher_values
 
 
 @dataclass
@@ -77,8 +78,16 @@ def column_texts(table: Table, column: Column, path: str) -> list[str]:
     return cells[0] if len(cells) == 1 else [" ".join(filter(None, row)) for row in zip(*cells, strict=True)]
 
 
-def make_rows(table: Table, config: DatasetConfig, path: str = "data.columns") -> TextRows:
+def make_rows(
+    table: Table, config: DatasetConfig, path: str = "data.columns", teacher_file: str | None = None
+) -> TextRows:
     """The rows of a table, without those where a text is empty; the number of skipped rows is logged.
+
+    Args:
+        table: a row per row of texts, or lists of texts.
+        config: the columns.
+        path: where the config names the columns, for messages.
+        teacher_file: a .npy file with the teacher's values of each row, [rows, ...]; None: columns hold them, or none.
 
     Raises:
         DataError: for a missing column, weights or teacher values that are not numbers, and when no row is left.
@@ -92,6 +101,8 @@ def make_rows(table: Table, config: DatasetConfig, path: str = "data.columns") -
         for role in ("teacher", "weight")
         if role in columns
     }
+    if teacher_file is not None:
+        numbers["teacher"] = teacher_values(teacher_file, len(table))
     if "weight" in numbers and (numbers["weight"] < 0).any():
         row = int(np.argmax((numbers["weight"] < 0).any(axis=1)))
         raise DataError(f"{table.locate(row)}: a weight must be at least 0. Received: {numbers['weight'][row, 0]:g}.")

@@ -54,7 +54,7 @@ class TextExperiment:
         """Reads every data set, fits the tokenizer on the training texts and builds the compiled model."""
         sets, sources = read_sets(config)
         model = build_model(config, sets)
-        teacher = load_optional(config.data.teacher, "data.teacher")
+        teacher = load_optional(config.data.teacher_run, "data.teacher")
         experiment = cls(config, model, sets, teacher, sources=sources)
         experiment._check_batches()
         experiment.evaluators  # noqa: B018  reports invalid evaluation files before training
@@ -124,8 +124,8 @@ class TextExperiment:
         if loss.labels == "teacher":
             values = rows.teacher if rows.teacher is not None else self._teacher_embeddings(loss, rows)
             return lambda batch: values[batch]
-        if loss.labels == "none" or text_set.batching.makes_pairs:
-            return lambda batch: np.zeros(len(batch), "float32")
+        if loss.labels == "none" or text_set.batching.makes_pairs or rows.labels is None:
+            return lambda batch: np.ones(len(batch), "float32")
         labels = class_numbers(text_set, rows) if loss.labels == "class" else rows.numbers()
         return lambda batch: labels[batch]
 
@@ -294,7 +294,7 @@ class TextExperiment:
             try:
                 text_set.loss.check_shapes(target.shape, model.output(name, model(x)["embedding"], target, False).shape)
             except UserError as error:
-                where = "columns.teacher" if text_set.loss.labels == "teacher" else "loss"
+                where = "columns.teacher" if "teacher" in text_set.config.columns else "loss"
                 raise ConfigError(f"{where}: {error}") from None
 
 

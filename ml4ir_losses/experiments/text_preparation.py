@@ -36,7 +36,8 @@ def read_sets(config: TextConfig) -> tuple[dict[str, TextSet], dict[str, dict[st
         for split in SPLITS:
             if (paths := getattr(text_set, split)) is not None:
                 table = read_texts(config.data, paths)
-                rows[split] = make_rows(table, text_set, where)
+                teacher = str(config.data.paths(text_set.teacher[split])[0]) if split in text_set.teacher else None
+                rows[split] = make_rows(table, text_set, where, teacher)
                 sources[f"{name} {split}" if several else split] = describe(table)
         sets[name] = TextSet(text_set, loss, batching_of(text_set, loss), rows)
         check_pair_labels(sets[name])

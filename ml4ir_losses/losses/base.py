@@ -108,7 +108,10 @@ class RelevanceLossBase(ABC):
         self.loss_key, self.scoring_type = legacy.get("loss_key", ""), legacy.get("scoring_type", "")
         params = {name: p.item() if isinstance(p, np.generic) else from_config(p) for name, p in params.items()}
         check_values(type(self), params)
-        self.params = {**self._parameters, **params}
+        self.params: dict[str, Any] = {  # lists, not tuples, as a config has them
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in {**self._parameters, **params}.items()
+        }
         self.trained_values: dict[str, Callable[[], Tensor]] = {}  # the current values of trainable parameters
         if self.params.get("lambda_weight") is not None:
             check_family(self.key, self.params["lambda_weight"], self.lambda_weights)

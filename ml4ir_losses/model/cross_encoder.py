@@ -63,7 +63,7 @@ class CrossEncoderModel(RelevanceModel):
 
     In place of the pair's token ids [B, N, T] it takes, on TensorFlow, strings under the names of their columns: the
     query's [B] and the documents' [B, N]. Only real documents are encoded (on JAX, which fixes shapes, all). With
-    `mini_batch_size` in a loss, a training step on TensorFlow encodes that many documents at a time, with the same loss
+    `mini_batch_size` in a loss, a training step encodes that many documents at a time, with the same loss
     and gradients. A loss whose `min_label` is None takes every label, negative ones included: only the mask marks
     padding. `margin_mse` reads the first document of a query as its positive, and the labels as a teacher's scores.
     """

@@ -1,4 +1,4 @@
-"""Trainable layers between embeddings and the losses that read class outputs; saved with the model."""
+"""Trainable layers between the embeddings and the loss; saved with the model."""
 
 from __future__ import annotations
 
@@ -94,5 +94,6 @@ HEADS: dict[str, Callable[[Any, int], Any]] = {
     "pair": _pair,
     "cosine": lambda loss, classes: ClassVectors(classes, "cosine"),
     "squared_distance": lambda loss, classes: ClassVectors(classes, "squared_distance"),
+    "projection": lambda loss, classes: layers.Dense(loss.params["projection_dim"], dtype="float32"),
 }
 """The head of a loss, from the loss and the number of classes in the training data."""

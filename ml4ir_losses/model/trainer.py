@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.losses import keras_loss
-from ml4ir_losses.model.grad_cache import cached_gradients
+from ml4ir_losses.model.grad_cache import Variables, cached_gradients, jax_cached_gradients
+from ml4ir_losses.ops.backend import is_backend, without_gradient
 
 
 class Trainer(keras.Model):  # type: ignore[misc]
     """A Keras model that holds the random state of its losses and can encode its rows in mini-batches.
 
-    With `mini_batch_size` a training step (on TensorFlow) holds one mini-batch of rows in memory: see
-    `cached_gradients`. A subclass defines the rows in `split_rows`.
+    With `mini_batch_size` a training step holds one mini-batch of rows in memory: see `cached_gradients`. A subclass
+    defines the rows in `split_rows`.
     """
 
     loss_seeds: Mapping[str, Any] = {}
@@ -41,8 +42,6 @@ class Trainer(keras.Model):  # type: ignore[misc]
         for name, function in self.functions(kwargs.get("loss")).items():
             if isinstance(function, keras_loss.RelevanceLoss):
                 self.adopt(name, function)
-        if self.mini_batch_size is not None and keras.backend.backend() != "tensorflow":
-            LOGGER.warning("mini_batch_size has no effect on %s: batches are taken whole", keras.backend.backend())
         super().compile(*args, **kwargs)
 
     def adopt(self, name: str, function: keras_loss.RelevanceLoss) -> None:
@@ -57,10 +56,10 @@ class Trainer(keras.Model):  # type: ignore[misc]
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the Keras training step, or the one in mini-batches."""
-        if self.mini_batch_size is None or keras.backend.backend() != "tensorflow":
+        if self.mini_batch_size is None:
             return super().train_step(*args, **kwargs)
-        import tensorflow as tf
-
+        if is_backend("jax"):
+            return self._jax_step(args[0], args[1], self.mini_batch_size)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(args[0])
         rows, encode, assemble = self.split_rows(x)
         cache: dict[str, Any] = {}
@@ -72,6 +71,49 @@ class Trainer(keras.Model):  # type: ignore[misc]
 
         draws = [v for layer in self.row_layers for v in layer.non_trainable_variables if "seed_generator" in v.path]
         _, gradients, _ = cached_gradients(encode, loss, rows, self.mini_batch_size, self.trainable_variables, draws)
-        self._loss_tracker.update_state(cache["loss"], sample_weight=tf.shape(tf.nest.flatten(x)[0])[0])
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        self._loss_tracker.update_state(cache["loss"], sample_weight=_batch_size(x))
+        with without_gradient():
+            self.optimizer.apply(gradients, self.trainable_variables)
         return self.compute_metrics(x, y, cache["y_pred"], sample_weight)
+
+    def _jax_step(self, state: tuple[Variables, ...], data: Any, mini_batch_size: int) -> tuple[Any, tuple[Any, ...]]:
+        """The training step in mini-batches as a function of the values of all variables."""
+        trained, others, optimizer_variables, metrics_variables = state
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        rows, encode, assemble = self.split_rows(x)
+
+        def stateless_encode(trained: Variables, others: Variables, part: Any) -> tuple[Tensor, Variables]:
+            with self._scope(trained, others) as scope:
+                output = encode(part)
+            return output, _current_values(scope, self.non_trainable_variables)
+
+        def stateless_loss(trained: Variables, others: Variables, outputs: Tensor) -> tuple[Tensor, Any]:
+            with self._scope(trained, others):
+                y_pred = assemble(outputs)
+            loss, (_, others, metrics) = self.stateless_compute_loss(
+                trained, others, metrics_variables, x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True
+            )
+            with keras.StatelessScope(list(zip(self.optimizer.variables, optimizer_variables, strict=True))):
+                return self.optimizer.scale_loss(loss), (loss, y_pred, others, metrics)
+
+        _, (loss, y_pred, others, metrics), gradients = jax_cached_gradients(
+            stateless_encode, stateless_loss, rows, mini_batch_size, trained, others
+        )
+        trained, optimizer_variables = self.optimizer.stateless_apply(optimizer_variables, gradients, trained)
+        with keras.StatelessScope(list(zip(self.metrics_variables, metrics, strict=True))) as scope:
+            self._loss_tracker.update_state(loss, sample_weight=_batch_size(x))
+            logs = self.compute_metrics(x, y, y_pred, sample_weight)
+        return logs, (trained, others, optimizer_variables, _current_values(scope, self.metrics_variables))
+
+    def _scope(self, trained: Variables, others: Variables) -> Any:
+        """Inside, the model's variables have these values."""
+        variables = [*self.trainable_variables, *self.non_trainable_variables]
+        return keras.StatelessScope(list(zip(variables, [*trained, *others], strict=True)))
+
+
+def _batch_size(x: Any) -> Any:
+    return ops.shape(keras.tree.flatten(x)[0])[0]
+
+
+def _current_values(scope: Any, variables: Sequence[Any]) -> Variables:
+    return [scope.get_current_value(variable) for variable in variables]

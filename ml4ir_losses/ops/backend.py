@@ -1,4 +1,4 @@
-"""What differs between TensorFlow, JAX and torch: one named helper for each difference."""
+"""Differences between TensorFlow, JAX and torch, one named helper for each."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def compiled_by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_compiled() -> bool:
-    """True in code that XLA compiles for certain, where a chain of elementwise operations becomes one loop."""
+    """True in code that XLA certainly compiles, which fuses elementwise operations into one loop."""
     return is_backend("jax") or _inside_kernel.get()
 
 
 def is_eager(x: Tensor) -> bool:
-    """True if x holds numbers; False while a graph is traced."""
+    """True in eager execution; False while a graph is traced."""
     if is_backend("tensorflow"):
         import tensorflow as tf
 
@@ -79,7 +79,7 @@ def is_eager(x: Tensor) -> bool:
 
 
 def without_autograph(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, which TensorFlow's AutoGraph does not rewrite: that takes seconds, and nothing here needs it."""
+    """The function, excluded from TensorFlow's AutoGraph, whose rewriting takes seconds and is not needed here."""
     if not is_backend("tensorflow"):
         return function
     import tensorflow as tf
@@ -91,16 +91,28 @@ def without_autograph(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def detached(x: Tensor) -> Tensor:
-    """x for the body of a custom gradient: TensorFlow's tapes record in there too, and keep every intermediate."""
+    """x for the body of a custom gradient, where TensorFlow's tapes would record and keep every intermediate."""
     if not is_backend("tensorflow"):
         return x
-    # Not `stop_gradient`, which tapes record; they do not follow integers.
+    # Not `stop_gradient`, which tapes record; tapes do not follow integers.
     return bitcast(bitcast(x, "int64" if keras.backend.standardize_dtype(x.dtype) == "float64" else "int32"), x.dtype)
 
 
 def no_slope(x: Tensor) -> Tensor | None:
-    """The gradient of an argument of a custom gradient that has none: JAX wants zeros, the others None."""
+    """The gradient of a constant argument of a custom gradient: zeros for JAX, None for the others."""
     return ops.zeros_like(x) if is_backend("jax") else None
+
+
+@contextmanager
+def without_gradient() -> Iterator[None]:
+    """Inside, torch records no operations; the other backends record only where they are told to."""
+    if not is_backend("torch"):
+        yield
+        return
+    import torch
+
+    with torch.no_grad():
+        yield
 
 
 def value_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,7 +124,7 @@ def value_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple
             tape.watch(x)
             value = function(x)
         slope = tape.gradient(value, x)
-        slope.set_shape(x.shape)  # the state of a loop must not lose its static shape
+        slope.set_shape(x.shape)  # loop states must keep their static shape
         return value, slope
     if is_backend("jax"):
         import jax
@@ -134,7 +146,7 @@ def value_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple
 def loop(step: Callable[..., State], start: Any, stop: Any, state: State) -> State:
     """state = step(index, *state) for index = start .. stop - 1; no gradient. The bounds may be tensors.
 
-    Not `ops.fori_loop`: TensorFlow runs up to ten iterations of that at a time, with ten times the memory.
+    Not `ops.fori_loop`, of which TensorFlow runs up to ten iterations in parallel, with ten times the memory.
     """
     if is_backend("tensorflow"):
         import tensorflow as tf
@@ -160,9 +172,9 @@ def loop_bound(number: Tensor) -> Any:
 def scan_blocks(
     step: Callable[..., tuple[State, Tensor]], blocks: State, like: Tensor, *carry: Tensor
 ) -> tuple[State, Tensor]:
-    """carry, output = step(carry, block b of each tensor) for b = 0, 1, ...; the last carry and the stacked outputs.
+    """carry, output = step(carry, block b of each tensor) for b = 0, 1, ...; the final carry and the stacked outputs.
 
-    For use inside a custom gradient, or where no gradient is needed. `like` has the dtype and shape of an output.
+    Only inside a custom gradient, or where no gradient is needed. `like` has the dtype and shape of an output.
     """
     if blocks[0].shape[0] == 1:
         carry, output = step(carry, *(x[0] for x in blocks))
@@ -199,7 +211,7 @@ def scan_blocks(
 
 @contextmanager
 def exact_products() -> Iterator[None]:
-    """Matrix products of float32 in float32: on accelerators JAX rounds their factors to 10 bits."""
+    """float32 matrix products in full precision: on accelerators JAX rounds their factors to 10 bits."""
     if not is_backend("jax"):
         yield
         return
@@ -230,7 +242,7 @@ def bitcast(x: Tensor, dtype: Any) -> Tensor:
 
 
 def cumulative_sum(x: Tensor) -> Tensor:
-    """Sums along the last axis up to and including each place; `ops.cumsum` narrows float64 on torch."""
+    """Inclusive cumulative sum along the last axis; `ops.cumsum` narrows float64 on torch."""
     return x.cumsum(-1) if is_backend("torch") else ops.cumsum(x, axis=-1)
 
 
@@ -239,7 +251,7 @@ def gather_documents(x: Tensor, order: Tensor) -> Tensor:
     if is_backend("tensorflow"):
         import tensorflow as tf
 
-        return tf.gather(x, order, batch_dims=1)  # one operation; `ops.take_along_axis` makes a dozen of it
+        return tf.gather(x, order, batch_dims=1)  # one operation; `ops.take_along_axis` is a dozen
     return ops.take_along_axis(x, order, axis=-1)
 
 
@@ -248,7 +260,7 @@ def inverse_permutation(places: Tensor) -> Tensor:
     if is_backend("tensorflow"):
         import tensorflow as tf
 
-        return tf.math.invert_permutation(places)  # many times faster there than a scatter
+        return tf.math.invert_permutation(places)  # many times faster than a scatter
     size = ops.shape(places)[0]
     return scattered(places, ops.arange(size, dtype="int32"), (size,))
 
@@ -256,7 +268,7 @@ def inverse_permutation(places: Tensor) -> Tensor:
 def scattered(places: Tensor, rows: Tensor, size: Any) -> Tensor:
     """Zeros of the shape `size` [M, ...] with rows[k] at places[k], which are distinct.
 
-    Not `ops.scatter`, which takes one row after another on torch.
+    Not `ops.scatter`, which loops over rows on torch.
     """
     return ops.scatter_update(ops.zeros(size, dtype=rows.dtype), places[:, None], rows)
 

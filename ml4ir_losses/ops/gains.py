@@ -28,7 +28,7 @@ def identity(x: Tensor) -> Tensor:
 
 def pow2_minus_1(labels: Tensor) -> Tensor:
     """2^y - 1."""
-    return ops.expm1(math.log(2.0) * labels)  # exp2(y) - 1 would have no digits near 0
+    return ops.expm1(math.log(2.0) * labels)  # exp2(y) - 1 would lose digits near 0
 
 
 def inverse(ranks: Tensor) -> Tensor:
@@ -81,15 +81,15 @@ DiscountSpec = Annotated[str | Function, PlainValidator(get_discount), WithJsonS
 
 
 def label_gain(labels: Tensor, mask: Tensor, gain: GainSpec) -> Tensor:
-    """Gains, [B, N]; at least 0, and 0 where masked. A label above the gain's highest one counts as that one."""
+    """Gains, [B, N]; at least 0, and 0 where masked. Labels are capped at the gain's highest label."""
     function, top = get_gain(gain)
-    # Not `minimum`: beside a Python number it makes float64 float32 on torch.
+    # Not `minimum`, which with a Python number turns float64 into float32 on torch.
     gains = function(labels if top == math.inf else ops.where(labels > top, top, labels))
-    return ops.where(ops.logical_and(mask, gains > 0), gains, 0.0)  # a NaN is not above 0 either
+    return ops.where(ops.logical_and(mask, gains > 0), gains, 0.0)  # false for NaN too
 
 
 def relative_gain(labels: Tensor, mask: Tensor, gain: GainSpec) -> Tensor:
-    """Gains over the query's highest gain, [B, N], from 0 to 1: where only ratios count, no label is too large."""
+    """Gains divided by the query's highest gain, [B, N], from 0 to 1: finite for labels of any size."""
     if gain == "pow2_minus_1":
         top = ops.max(ops.where(ops.logical_and(mask, labels > 0), labels, 0.0), axis=-1, keepdims=True)
         labels = ops.where(ops.logical_and(mask, labels > 0), labels, 0.0)

@@ -1,6 +1,6 @@
-"""Log-sum-exp of the dot products of all rows of a batch with all candidates, without their matrix in memory.
+"""Log-sum-exp over the dot products of rows with candidates, in blocks instead of the whole matrix.
 
-For small batches the functions compute the matrix; that code is also what the blocks compute.
+Small batches compute the whole matrix, which is also the dense reference of the blocks.
 """
 
 from __future__ import annotations
@@ -13,111 +13,130 @@ from ml4ir_losses.ops.backend import detached, exact_products, scan_blocks
 from ml4ir_losses.ops.masking import lowest
 from ml4ir_losses.ops.similarity import dot_matrix
 
-Facts = tuple[Tensor, ...]
-Keep = Callable[..., Tensor]
-
-_BLOCK = 2**22  # numbers of a block of the matrix; a matrix up to this size is computed at once
-_ROWS = 64  # rows of a block at least: fewer are slow, and 64 take about the memory of the candidates themselves
+Fields = tuple[Tensor, ...]
 
 
-def logsumexp_of_dots(
-    rows: Tensor, columns: Tensor, keep: Keep, row_facts: Facts, column_facts: Facts, block: int | None = None
-) -> Tensor:
-    """ln Σ_j exp(rows_i·columns_j) over the allowed columns j of row i, [B]; very low, but finite, if there is none.
+class Candidates(NamedTuple):
+    """Which columns are candidates of which rows.
+
+    Args:
+        allowed: returns the boolean mask [R, M] of candidates, from the fields of R rows, then those of all columns.
+        row_fields: tensors [B, ...] without a gradient.
+        column_fields: tensors [M, ...] without a gradient.
+        is_hard: returns a boolean mask [R, M] from the same fields, of the logits that are raised; None: none is.
+        hardness: h; h times itself is added to a logit that is raised, without a gradient.
+    """
+
+    allowed: Callable[..., Tensor]
+    row_fields: Fields
+    column_fields: Fields
+    is_hard: Callable[..., Tensor] | None = None
+    hardness: Any = 0.0
+
+    def logits(self, rows: Tensor, columns: Tensor, row_fields: Fields, valid_rows: Tensor | None = None) -> Tensor:
+        """Dot products [R, M] of R rows with their fields; very low where a column is not a candidate."""
+        return self.masked(dot_matrix(rows, columns), row_fields, valid_rows)
+
+    def masked(self, logits: Tensor, row_fields: Fields, valid_rows: Tensor | None = None) -> Tensor:
+        """Logits [R, M], raised where they are hard, and very low where a column is not a candidate."""
+        fields = (*row_fields, *self.column_fields)
+        mask = self.allowed(*fields)
+        if valid_rows is not None:
+            mask = ops.logical_and(mask, valid_rows[:, None])
+        if self.is_hard is not None:
+            logits = logits + ops.where(self.is_hard(*fields), self.hardness * ops.stop_gradient(logits), 0.0)
+        return ops.where(mask, logits, lowest(logits))
+
+
+_BLOCK = 2**22  # entries of a block of the matrix; a matrix up to this size is computed at once
+_ROWS = 64  # at least so many rows in a block: fewer are slow, and 64 take about as much memory as the candidates
+
+
+def logsumexp_of_dots(rows: Tensor, columns: Tensor, candidates: Candidates, block: int | None = None) -> Tensor:
+    """ln Σ_j exp(rows_i·columns_j) over the candidates j of row i, [B]; very low, but finite, without candidates.
 
     Args:
         rows: [B, D].
         columns: [M, D].
-        keep: a boolean mask [R, M] of allowed pairs, from the facts of R of the rows and then those of all columns.
-        row_facts: tensors [B, ...], which get no gradient.
-        column_facts: tensors [M, ...], which get no gradient.
-        block: R; None: chosen by the sizes. Memory is R·M beside B·D and M·D, forward and backward: the backward pass
-            computes the dot products anew.
+        candidates: which columns are candidates.
+        block: R, rows of a block; None: chosen by the sizes. Memory is R·M beside B·D and M·D, forward and backward:
+            the backward pass recomputes the dot products.
     """
     block = _rows_of_a_block(rows, columns) if block is None else block
     if block is None:
-        return ops.logsumexp(_kept_dots(rows, columns, keep(*row_facts, *column_facts)), axis=-1)
-    return _streamed(rows, columns, keep, row_facts, column_facts, block, both=False)
+        return ops.logsumexp(candidates.logits(rows, columns, candidates.row_fields), axis=-1)
+    return _streamed(rows, columns, candidates, block, both=False)
 
 
 def logsumexp_both_ways(
-    rows: Tensor, columns: Tensor, keep: Keep, row_facts: Facts, column_facts: Facts, block: int | None = None
+    rows: Tensor, columns: Tensor, candidates: Candidates, block: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """`logsumexp_of_dots` over the columns of every row, [B], and over the rows of every column, [M], in one pass."""
     block = _rows_of_a_block(rows, columns) if block is None else block
     if block is None:
-        dots = _kept_dots(rows, columns, keep(*row_facts, *column_facts))
-        return ops.logsumexp(dots, axis=1), ops.logsumexp(dots, axis=0)
-    values = _streamed(rows, columns, keep, row_facts, column_facts, block, both=True)
+        logits = candidates.logits(rows, columns, candidates.row_fields)
+        return ops.logsumexp(logits, axis=1), ops.logsumexp(logits, axis=0)
+    values = _streamed(rows, columns, candidates, block, both=True)
     count = ops.shape(rows)[0]
     return values[:count], values[count:]
 
 
-def hardest_columns(
-    rows: Tensor, columns: Tensor, keep: Keep, row_facts: Facts, column_facts: Facts, block: int
-) -> Tensor:
-    """The allowed column that has the largest dot product with each row, [B] int32; no gradient.
+def hardest_columns(rows: Tensor, columns: Tensor, candidates: Candidates, block: int) -> Tensor:
+    """The candidate with the largest dot product with each row, [B] int32; no gradient.
 
-    The first one of equals, and the first column if none is allowed. Arguments as in `logsumexp_of_dots`.
+    The first of equal ones; the first column if there is no candidate. Arguments as in `logsumexp_of_dots`.
     """
     rows, columns = ops.stop_gradient(rows), ops.stop_gradient(columns)
     split = _Blocks.of(ops.shape(rows)[0], block)
 
-    def hardest(carry: Facts, some: Tensor, *facts: Tensor) -> tuple[Facts, Tensor]:
-        dots = _kept_dots(some, columns, keep(*facts, *column_facts))
-        return carry, ops.cast(ops.argmax(dots, axis=-1), "int32")
+    def hardest(carry: Fields, block_rows: Tensor, *fields: Tensor) -> tuple[Fields, Tensor]:
+        return carry, ops.cast(ops.argmax(candidates.logits(block_rows, columns, fields), axis=-1), "int32")
 
-    blocks = split(rows), *(split(fact) for fact in row_facts)
+    blocks = split(rows), *(split(field) for field in candidates.row_fields)
     like = ops.zeros_like(blocks[0][0, :, 0], dtype="int32")
     return split.join(scan_blocks(hardest, blocks, like)[1])
 
 
-def _streamed(
-    rows: Tensor, columns: Tensor, keep: Keep, row_facts: Facts, column_facts: Facts, block: Any, both: bool
-) -> Tensor:
-    """The values of the rows, [B], or of the rows and then of the columns, [B + M]."""
+def _streamed(rows: Tensor, columns: Tensor, candidates: Candidates, block: Any, both: bool) -> Tensor:
+    """The log-sum-exp of the rows, [B]; with `both` followed by that of the columns, [B + M]."""
     count = ops.shape(rows)[0]
     split = _Blocks.of(count, block)
-
-    def kept_dots(some: Tensor, columns: Tensor, valid_rows: Tensor, facts: Facts) -> Tensor:
-        kept = keep(*facts, *column_facts)
-        return _kept_dots(some, columns, ops.logical_and(kept, valid_rows[:, None]) if both else kept)
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def streamed(rows: Tensor, columns: Tensor) -> tuple[Tensor, Any]:
         rows, columns = detached(rows), detached(columns)
         row_blocks = split(rows)
-        facts = (split(ops.ones_like(rows[:, 0], dtype="bool")), *(split(fact) for fact in row_facts))
-        nothing = ops.zeros_like(columns[:, 0], dtype=columns.dtype)  # without dtype it would be float32 on torch
+        fields = (split(ops.ones_like(rows[:, 0], dtype="bool")), *(split(field) for field in candidates.row_fields))
+        zeros = ops.zeros_like(columns[:, 0], dtype=columns.dtype)  # without dtype it would be float32 on torch
 
-        def forward(carry: Facts, some: Tensor, valid_rows: Tensor, *facts: Tensor) -> tuple[Facts, Tensor]:
-            dots = kept_dots(some, columns, valid_rows, facts)
+        def forward(carry: Fields, block_rows: Tensor, valid_rows: Tensor, *fields: Tensor) -> tuple[Fields, Tensor]:
+            logits = candidates.logits(block_rows, columns, fields, valid_rows if both else None)
             if both:
-                top = ops.max(dots, axis=0)
+                top = ops.max(logits, axis=0)
                 top = ops.where(top > carry[0], top, carry[0])  # `ops.maximum` narrows float64 on torch
-                carry = top, carry[1] * ops.exp(carry[0] - top) + ops.sum(ops.exp(dots - top), axis=0)
-            return carry, ops.logsumexp(dots, axis=-1)
+                carry = top, carry[1] * ops.exp(carry[0] - top) + ops.sum(ops.exp(logits - top), axis=0)
+            return carry, ops.logsumexp(logits, axis=-1)
 
-        start = (nothing + lowest(columns), nothing) if both else ()
-        columns_end, row_values = scan_blocks(forward, (row_blocks, *facts), row_blocks[0, :, 0], *start)
-        column_values = columns_end[0] + ops.log(columns_end[1]) if both else nothing
+        start = (zeros + lowest(columns), zeros) if both else ()
+        columns_end, row_values = scan_blocks(forward, (row_blocks, *fields), row_blocks[0, :, 0], *start)
+        column_values = columns_end[0] + ops.log(columns_end[1]) if both else zeros
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, Tensor]:
             upstream = args[0] if upstream is None else upstream
             column_slope = upstream[count:]
 
             def backward(
-                carry: Facts, some: Tensor, value: Tensor, slope: Tensor, valid_rows: Tensor, *facts: Tensor
-            ) -> tuple[Facts, Tensor]:
-                dots = kept_dots(some, columns, valid_rows, facts)
-                share, slope = ops.exp(dots - _or_zero(value)[:, None]), slope[:, None]
+                carry: Fields, block_rows: Tensor, value: Tensor, slope: Tensor, valid_rows: Tensor, *fields: Tensor
+            ) -> tuple[Fields, Tensor]:
+                logits = candidates.logits(block_rows, columns, fields, valid_rows if both else None)
+                share, slope = ops.exp(logits - _or_zero(value)[:, None]), slope[:, None]
                 if both:
-                    share = slope * share + column_slope * ops.exp(dots - _or_zero(column_values))
-                    return (carry[0] + _product("ij,id->jd", share, some),), _product("ij,jd->id", share, columns)
-                to_columns = carry[0] + _product("ij,id->jd", share, slope * some)
+                    share = slope * share + column_slope * ops.exp(logits - _or_zero(column_values))
+                    return (carry[0] + _product("ij,id->jd", share, block_rows),), _product("ij,jd->id", share, columns)
+                to_columns = carry[0] + _product("ij,id->jd", share, slope * block_rows)
                 return (to_columns,), slope * _product("ij,jd->id", share, columns)
 
-            state = (row_blocks, row_values, split(upstream[:count]), *facts)
+            state = (row_blocks, row_values, split(upstream[:count]), *fields)
             start = ops.zeros_like(columns, dtype=columns.dtype)
             (to_columns,), to_rows = scan_blocks(backward, state, row_blocks[0], start)
             return split.join(to_rows), to_columns
@@ -128,22 +147,18 @@ def _streamed(
     return streamed(rows, columns)
 
 
-def _kept_dots(rows: Tensor, columns: Tensor, kept: Tensor) -> Tensor:
-    return ops.where(kept, dot_matrix(rows, columns), lowest(rows))
-
-
 def _product(equation: str, a: Tensor, b: Tensor) -> Tensor:
     with exact_products():
         return ops.einsum(equation, a, b)
 
 
 def _or_zero(value: Tensor) -> Tensor:
-    """value, but 0 where no pair was allowed: exp(lowest) is 0, exp(lowest - value) would not be."""
+    """The value, but 0 where no pair is allowed, so that exp(lowest - value) is 0 there."""
     return ops.where(value > lowest(value) / 2, value, 0.0)
 
 
 def _rows_of_a_block(rows: Tensor, columns: Tensor) -> Any:
-    """The number of rows of a block; None if all of the matrix is computed at once."""
+    """The number of rows of a block; None: compute the whole matrix at once."""
     count, width = ops.shape(rows)[0], ops.shape(columns)[0]
     if isinstance(count, int) and isinstance(width, int) and count * width <= _BLOCK:
         return None
@@ -151,7 +166,7 @@ def _rows_of_a_block(rows: Tensor, columns: Tensor) -> Any:
 
 
 class _Blocks(NamedTuple):
-    """Splits [B, ...] into [blocks, size, ...], padded with zeros, and joins it again."""
+    """Splits [B, ...] into [blocks, size, ...], padded with zeros, and joins it."""
 
     count: Any
     blocks: Any
@@ -159,7 +174,7 @@ class _Blocks(NamedTuple):
 
     @classmethod
     def of(cls, count: Any, at_most: Any) -> _Blocks:
-        """Blocks of nearly the same size."""
+        """Blocks of nearly equal size, with at most `at_most` rows."""
         blocks = _at_least(1, -(-count // at_most))
         return cls(count, blocks, _at_least(1, -(-count // blocks)))
 
@@ -174,5 +189,5 @@ class _Blocks(NamedTuple):
 
 
 def _at_least(low: int, number: Any) -> Any:
-    """max(low, number), also of a tensor."""
+    """max(low, number) of a Python number or a tensor."""
     return max(low, number) if isinstance(number, int) else ops.maximum(low, number)

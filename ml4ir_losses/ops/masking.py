@@ -25,16 +25,16 @@ def as_mask(mask: Tensor | None, like: Tensor) -> Tensor:
 
 
 def lowest(x: Tensor) -> float:
-    """A finite number in place of minus infinity, from which one can subtract in the dtype of `x`.
+    """A finite substitute for minus infinity: subtracting from it does not overflow in the dtype of `x`.
 
-    Never outside of the range of float32, to which torch casts Python numbers, also beside float64.
+    Always within the range of float32, to which torch casts Python numbers even next to float64.
     """
     dtype = keras.backend.standardize_dtype(x.dtype)
     return float(np.finfo("float32" if dtype == "float64" else dtype).min) / 4
 
 
 class Cleaned(NamedTuple):
-    """Labels, scores and document weights, [B, N] of one float dtype and 0 where masked, with their mask."""
+    """Labels, scores, mask and document weights, [B, N] of one float dtype; 0 where masked."""
 
     labels: Tensor
     scores: Tensor
@@ -47,7 +47,7 @@ def clean(
 ) -> Cleaned:
     """Labels, scores / temperature, mask and document weights (1 by default), 0 where masked.
 
-    `where` comes before any arithmetic, so that a NaN in padding reaches neither value nor gradient.
+    `where` comes before any arithmetic, so that a NaN in padding affects neither value nor gradient.
     """
     scores = as_float(scores)
     mask = as_mask(mask, scores)
@@ -65,7 +65,7 @@ def row_sum(x: Tensor) -> Tensor:
 
 
 def without_nan(x: Tensor, key: Tensor | None = None) -> Tensor:
-    """x, but 0 where it is NaN. Where `key` is NaN exactly where x is, comparing that instead may be cheaper."""
+    """x, but 0 where it is NaN; `key`, if given, is NaN in the same places and may be cheaper to compare."""
     if has_slow_selects():
         return nan_to_zero(x)
     key = x if key is None else key
@@ -75,7 +75,7 @@ def without_nan(x: Tensor, key: Tensor | None = None) -> Tensor:
 def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     """numerator / denominator, and 0 with a zero gradient where the denominator is 0.
 
-    Subnormal denominators count as 0, as TensorFlow and XLA round them: on torch their quotients are infinite.
+    Subnormal denominators count as 0, to which TensorFlow and XLA flush them; on torch the quotient would be infinite.
     """
     numerator, denominator = ops.convert_to_tensor(numerator), ops.convert_to_tensor(denominator)
     smallest = float(np.finfo(keras.backend.standardize_dtype(denominator.dtype)).tiny)
@@ -84,18 +84,18 @@ def safe_divide(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def safe_sqrt(x: Tensor) -> Tensor:
-    """√x, and 0 with a zero gradient where x is not above 0."""
+    """√x, and 0 with a zero gradient where x ≤ 0."""
     positive = x > 0
     return ops.where(positive, ops.sqrt(ops.where(positive, x, 1.0)), 0.0)
 
 
 def masked_logsumexp(scores: Tensor, mask: Tensor) -> Tensor:
-    """log Σ exp(scores) over the valid documents, [B, 1]; very low, but finite, where none is valid."""
+    """log Σ exp(scores) over the valid documents, [B, 1]; very low, but finite, if none is valid."""
     return ops.logsumexp(ops.where(mask, scores, lowest(scores)), axis=-1, keepdims=True)
 
 
 def below_top(scores: Tensor, mask: Tensor) -> Tensor:
-    """scores - their valid maximum, 0 where masked: no common offset costs digits."""
+    """scores minus their maximum over valid documents, 0 where masked: a common offset costs no digits."""
     top = ops.max(ops.where(mask, scores, lowest(scores)), axis=-1, keepdims=True)
     return ops.where(mask, scores - ops.stop_gradient(top), 0.0)
 
@@ -113,15 +113,15 @@ def surprisal(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def _below_log_total(scores: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """scores - max scores, very low where masked, and the log Σ exp of that, [B, 1]: at least 0."""
+    """scores minus their maximum (very low where masked), and the log Σ exp of these, [B, 1], at least 0."""
     low = lowest(scores)
     top = ops.stop_gradient(ops.max(ops.where(mask, scores, low), axis=-1, keepdims=True))
     below = ops.where(mask, scores - top, low)
     total = ops.sum(ops.exp(below), axis=-1, keepdims=True)
-    return below, ops.log(ops.where(total > 0, total, 1.0))  # 0 in lists of padding
+    return below, ops.log(ops.where(total > 0, total, 1.0))  # 0 for lists without a valid document
 
 
 def where_finite(function: Callable[[Tensor], Tensor], x: Tensor, filler: float = 0.0) -> Tensor:
-    """function(x), but x itself where x is NaN or infinite, so that the gradient is finite there."""
+    """function(x) where x is finite, else x itself; the function sees `filler` there, so that gradients are finite."""
     finite = ops.isfinite(x)
     return ops.where(finite, function(ops.where(finite, x, filler)), x)

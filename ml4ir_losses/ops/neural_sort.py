@@ -1,7 +1,7 @@
-"""NeuralSort's relaxed permutation matrix P, [B, N, N]: row r distributes rank r over the documents.
+"""NeuralSort's relaxed permutation matrix P, [B, N, N]: row r is a distribution of rank r over the documents.
 
-P is computed as in `dense_neural_sort`, but so that scores of any scale keep their digits. Sums over P are taken in
-stripes of ranks, without all of P in memory; their gradients are sums over the ranks of each document again.
+P is that of `dense_neural_sort`, without its rounding errors for scores of a large scale. Sums over P are computed in
+stripes of ranks, without storing P; their gradients are again sums over ranks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ml4ir_losses.ops.sorting import descending_order, rank_table
 
 Documents = Sequence[Tensor]
 
-_RANK, _DOCUMENT = 3, 5  # the numbers of fields of a rank and of a document that make a logit
+_RANK, _DOCUMENT = 3, 5  # number of fields of a rank, and of a document, from which a logit is computed
 
 
 def dense_neural_sort(scores: Tensor, mask: Tensor) -> Tensor:
@@ -36,9 +36,9 @@ def dense_neural_sort(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def neural_sort_ranks(temperature: float, sinkhorn_iterations: int = 0) -> RankFn:
-    """Expected values under the NeuralSort matrix P: Σ_r P_ri f(r); memory B·N and that of a stripe.
+    """Expected values under the NeuralSort matrix P: Σ_r P_ri f(r); memory B·N plus one stripe.
 
-    With `sinkhorn_iterations` P is scaled by Sinkhorn first, which needs all of it: memory B·N².
+    With `sinkhorn_iterations` P is first scaled by Sinkhorn iterations, which takes memory B·N².
     """
 
     def rank_fn(scores: Tensor, mask: Tensor) -> AtRank:
@@ -52,7 +52,7 @@ def neural_sort_ranks(temperature: float, sinkhorn_iterations: int = 0) -> RankF
 
 
 def neural_sort_matrix(scores: Tensor, mask: Tensor) -> Tensor:
-    """P, [B, N, N]; 0 where the rank does not exist or the document is padding."""
+    """P, [B, N, N]; 0 for ranks beyond the number of valid documents, and for padding."""
 
     def matrix(scores: Tensor, mask: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         sort = _NeuralSort(scores, mask > 0)
@@ -70,7 +70,7 @@ def neural_sort_matrix(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def neural_sort_entropy(labels: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
-    """-Σ_rk P(labels)_rk·ln P(scores)_rk, [B]; memory B·N and that of a stripe. Labels get no gradient."""
+    """-Σ_rk P(labels)_rk·ln P(scores)_rk, [B]; memory B·N plus one stripe. Labels get no gradient."""
 
     def entropy(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         sort, target = _NeuralSort(scores, mask > 0), _NeuralSort(labels, mask > 0)
@@ -103,18 +103,18 @@ def _expected_values(at_rank: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
 
 
 class _NeuralSort:
-    """The fields of ranks and of documents that make the logits of P, [B, N] each; NaN in padding.
+    """The fields of ranks and documents from which the logits of P are computed, [B, N] each; NaN in padding.
 
     Let v be the scores below their maximum and l_k = Σ_j sign(v_k - v_j). A logit is then
     (f_r - l_k)·v_k + Σ_j sign(v_k - v_j)·v_j, less the largest logit of rank r, that of the r-th document. These terms
-    cancel: at v = 1e4 and n = 1000 they are 1e7, of which float32 loses the digits that matter. So v is split into an
-    integer multiple of a step, for which all sums are exact, and a remainder.
+    cancel: for v = 1e4 and n = 1000 they are about 1e7, where float32 loses the digits that matter. So v is split into
+    an integer multiple of a step, for which all sums are exact, and a remainder.
     """
 
     def __init__(self, scores: Tensor, mask: Tensor) -> None:
         values = below_top(scores, mask)
-        # By the scores, not by v: compilers may compute v twice, with different rounding, and the search must find
-        # equal numbers. Where two v are equal and their scores are not, the terms are 0 either way.
+        # Compares scores, not v: a compiler may compute v twice with different rounding, and equal scores must compare
+        # equal. Where v are equal although the scores differ, the terms are 0 either way.
         scores = ops.where(mask, scores, 0.0)
         keys = ops.where(scores == 0, 0.0, -scores)  # no -0.0
         size = row_sum(ops.cast(mask, values.dtype))[:, None]
@@ -127,7 +127,7 @@ class _NeuralSort:
         factor = ops.where(rank <= size, size + 1.0 - 2.0 * rank, float("nan"))
         self.ranks, self.documents = [factor], [ops.where(mask, lead, float("nan"))]
 
-        # Adding and subtracting a number 4n times as large rounds v to multiples of a power of 2, with 22 bits for n·v.
+        # Adding and subtracting a number 4n times as large rounds v to multiples of a power of 2; n·v has 22 bits.
         large = 4.0 * size * ops.max(-values, axis=-1, keepdims=True)
         coarse = (values + large) - large
         surplus = factor - gather_documents(lead, self.order)  # 0 except at ties
@@ -137,11 +137,11 @@ class _NeuralSort:
             self.ranks.append(surplus * gather_documents(part, self.order) + gather_documents(sums, self.order))
 
     def gradient(self, to_value: Tensor, to_distance: Tensor) -> Tensor:
-        """The gradient in the scores from Σ_r (f_r - l_k)·g_rk and Σ_r g_rk, where g is the gradient in the logits."""
+        """The gradient in the scores from Σ_r (f_r - l_k)·g_rk and Σ_r g_rk, with g the gradient in the logits."""
         return ops.where(self.mask, to_value - self._signed_sums(to_distance), 0.0)
 
     def _signed_sums(self, x: Tensor) -> Tensor:
-        """Σ_j sign(v_k - v_j)·x_j; the sign at ties is 0, the mean of both sides."""
+        """Σ_j sign(v_k - v_j)·x_j, where the sign of a tie is 0."""
         ordered = gather_documents(ops.where(self.mask, x, 0.0), self.order)
         sums = cumulative_sum(ordered)
         sums = ops.concatenate([ops.zeros_like(sums[:, :1]), sums], axis=-1)
@@ -184,7 +184,7 @@ class _EntropyStripe(Stripe):
 
 
 def _softmax(rank: Documents, document: Documents) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits below the largest of their rank, their powers [G, T, W], and 1 / Σ_k powers, [G, T, 1]; 0 in padding."""
+    """Logits minus the largest of their rank, their exponentials, and 1 / their sums, [G, T, 1]; 0 in padding."""
     factor, top, top_rest = rank[:_RANK]
     lead, value, sums, rest, sums_rest = document[:_DOCUMENT]
     distance = factor - lead
@@ -197,7 +197,8 @@ def _softmax(rank: Documents, document: Documents) -> tuple[Tensor, Tensor, Tens
 def _slope_sums(rank: Documents, document: Documents, weights: Documents, x: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Σ_r (f_r - l_k)·weight_r·x_rk and Σ_r weight_r·x_rk of each weight.
 
-    Where x is large, f_r - l_k is small, and so is f_r less the f of the stripe's first rank: no digits are lost.
+    f_r is taken relative to the stripe's first rank: where x_rk is large, that difference is small and keeps its
+    digits.
     """
     factor, first, lead = rank[0], without_nan(rank[0][:, 0]), without_nan(document[0][:, 0])
     sums = _over_ranks([*weights, *((factor - first[:, :, None]) * weight for weight in weights)], x)
@@ -208,8 +209,8 @@ def _slope_sums(rank: Documents, document: Documents, weights: Documents, x: Ten
 def _over_ranks(weights: Documents, x: Tensor) -> list[Tensor]:
     """Σ_r weight_r·x_rk for each of the weights [G, T, 1], [G, W]."""
     if has_accelerator() and not is_backend("torch"):
-        # Not as a product: TensorFlow and JAX round its factors to 10 bits there.
+        # Not as a matrix product, whose factors TensorFlow and JAX round to 10 bits there.
         return [ops.sum(without_nan(weight) * x, axis=1) for weight in weights]
-    # `@`: `ops.matmul` of float64 is float32 on torch.
+    # Not `ops.matmul`, which narrows float64 on torch.
     sums = ops.swapaxes(without_nan(ops.concatenate(weights, axis=-1)), 1, 2) @ x
     return [sums[:, i] for i in range(len(weights))]

@@ -12,9 +12,9 @@ NORMALIZATIONS: tuple[str, ...] = get_args(Normalization)
 
 
 def normalise(total: Tensor, weight: Tensor, normalization: str) -> Tensor:
-    """One value per query from the query's weighted sum of terms and its sum of weights, both [B].
+    """One value per query, [B], from its weighted sum of terms and its sum of weights, [B] each.
 
-    `query`: total / weight. `batch`: B · total / Σ_batch weight, whose mean over the rows is the pooled mean.
+    `query`: total / weight. `batch`: B · total / Σ_batch weight, whose mean is the mean over all terms of the batch.
     `sum`: total. 0 / 0 is 0.
     """
     if normalization == "query":

@@ -1,11 +1,10 @@
-"""Sums of a function of score differences over the pairs of documents of a query, value and gradient in one pass.
+"""Sums over the document pairs of a query, with value and gradient in one pass.
 
-`pair_sums` computes `dense_pair_sums` with the memory of one stripe of pairs.
+`pair_sums` computes `dense_pair_sums`, but keeps only one stripe of the pair matrix in memory.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -16,14 +15,11 @@ from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.backend import has_slow_selects, nan_to_zero
 from ml4ir_losses.ops.counting import counts_below
 from ml4ir_losses.ops.kernels.gradients import with_gradient
-from ml4ir_losses.ops.kernels.logarithms import log1p_ratio
 from ml4ir_losses.ops.kernels.odds import odds, powers
 from ml4ir_losses.ops.kernels.stripes import Stripe, dense_sums, extents_of, stripe_sums
 from ml4ir_losses.ops.masking import row_sum
+from ml4ir_losses.ops.pair_terms import OddsTerm, Term
 from ml4ir_losses.ops.sorting import rank_table
-
-Term = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""A function of the margin of a pair, and its derivative. Hashable, and equal to others that do the same."""
 
 
 def dense_pair_sums(
@@ -42,191 +38,124 @@ class Weighing(Protocol):
     """True if Λ_ij = Λ_ji."""
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
-        """Λ of the pair (row, column) from its fields and from the table's entry for the distance of their ranks."""
-
-
-class OddsTerm(ABC):
-    """A term that is a function of e^-x, which kernels compute without an exponential per pair."""
-
-    @abstractmethod
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The term at x and its derivative."""
-
-    @abstractmethod
-    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The term at x and its derivatives at x and at -x, given x and odds = e^-x, float32."""
-
-
-@dataclass(frozen=True)
-class Logistic(OddsTerm):
-    """ln(1 + e^(-x))."""
-
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return -ops.log_sigmoid(x), -ops.sigmoid(-x)
-
-    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        share = 1.0 / (1.0 + odds)
-        return log1p_ratio(ops.minimum(odds, 1.0), ops.maximum(odds, 1.0)) + ops.relu(-x), -odds * share, -share
-
-
-@dataclass(frozen=True)
-class SoftZeroOne(OddsTerm):
-    """σ(-x)."""
-
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        value = ops.sigmoid(-x)
-        return value, -value * ops.sigmoid(x)
-
-    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        share = 1.0 / (1.0 + odds)
-        value = odds * share
-        slope = -value * share
-        return value, slope, slope
-
-
-@dataclass(frozen=True)
-class Hinge:
-    """max(0, margin - x)."""
-
-    margin: float = 1.0
-
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        missing = self.margin - x
-        return ops.relu(missing), ops.where(missing > 0, -1.0, ops.zeros_like(x))
-
-
-@dataclass(frozen=True)
-class Square:
-    """x²."""
-
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return ops.square(x), 2.0 * x
-
-
-@dataclass(frozen=True)
-class Quantile:
-    """τ·max(0, -x) + (1 - τ)·max(0, x), or of the squares."""
-
-    tau: float = 0.5
-    squared: bool = False
-
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        # No `where` of two Python numbers, which is float32 on torch, also beside float64.
-        factor = (1.0 - self.tau) * ops.cast(x > 0, x.dtype) - self.tau * ops.cast(x < 0, x.dtype)
-        if self.squared:
-            return ops.abs(factor) * ops.square(x), 2.0 * ops.abs(factor) * x
-        return factor * x, factor
+        """Λ of the pair (row, column), from the fields of both documents and `distance_table[|i - j|]` (or None)."""
 
 
 @dataclass(frozen=True)
 class _PairStripe(Stripe):
-    """Σ_j Λ_ij·term of each row i, and the derivative of all its pairs, also as their second document, by s_i."""
+    """For each row i: Σ_j Λ_ij·term, and the derivative in s_i of all pairs (i, j) and (j, i)."""
 
     term: Term
-    parts: int
+    num_scores: int  # scores of a document: those of a pair are differences, which are added
     weighted: bool
     all_pairs: bool
     weighing: Weighing | None
-    fields: int
+    num_fields: int  # fields of a document that `weighing` reads
 
     def prepare(self, documents: Sequence[Tensor]) -> Sequence[Tensor]:
         if not isinstance(self.term, OddsTerm):
             return documents
-        each = [powers(x) for x in documents[1 : self.parts + 1]]
-        if not each[0]:
+        all_powers = [powers(x) for x in documents[1 : self.num_scores + 1]]
+        if not all_powers[0]:
             return documents
-        fraction, inverse = (reduce(multiply, (x[i] for x in each)) for i in (0, 1))
-        return [*documents, fraction, inverse, sum(x[2] for x in each)]
+        fraction, inverse = (reduce(multiply, (x[i] for x in all_powers)) for i in (0, 1))
+        return [*documents, fraction, inverse, sum(x[2] for x in all_powers)]
 
     def __call__(
         self, rows: Sequence[Tensor], columns: Sequence[Tensor], at_distance: Tensor | None
     ) -> tuple[tuple[Tensor, Tensor], tuple[()]]:
-        (label, *row), (other, *column) = rows, columns
+        (row_label, *row), (column_label, *column) = rows, columns
         difference = row[0] - column[0]
-        for part, other_part in zip(row[1 : self.parts], column[1 : self.parts], strict=True):
-            difference = difference + (part - other_part)
-        row, column = row[self.parts :], column[self.parts :]
+        for row_score, column_score in zip(row[1 : self.num_scores], column[1 : self.num_scores], strict=True):
+            difference = difference + (row_score - column_score)
+        row, column = row[self.num_scores :], column[self.num_scores :]
         weights = (row.pop(0), column.pop(0)) if self.weighted else ()
-        first, second = _flags(label, other, self.all_pairs)
-        if isinstance(self.term, OddsTerm) and len(row) > self.fields:
-            ratio = odds(row[self.fields :], column[self.fields :])
-            value, slope, back = self.term.of_odds(difference, ratio)
+        is_pair, is_reverse = _pair_masks(row_label, column_label, self.all_pairs)
+        # `slope` is the derivative of the term of (i, j), `reverse` that of the term of (j, i).
+        if isinstance(self.term, OddsTerm) and len(row) > self.num_fields:
+            ratio = odds(row[self.num_fields :], column[self.num_fields :])
+            value, slope, reverse = self.term.of_odds(difference, ratio)
         elif self.all_pairs:
             value, slope = self.term(difference)
-            _, back = self.term(-difference)
+            _, reverse = self.term(-difference)
         else:
-            value, slope = self.term(_better_less_worse(first, second, difference))
-            back = slope
+            value, slope = self.term(_better_minus_worse(is_pair, is_reverse, difference))
+            reverse = slope
         if weights:
-            slope, back = weights[0] * slope, weights[1] * back
+            slope, reverse = weights[0] * slope, weights[1] * reverse
         if self.weighing is not None:
-            factor = self.weighing.between(row[: self.fields], column[: self.fields], at_distance)
+            row, column = row[: self.num_fields], column[: self.num_fields]
+            factor = self.weighing.between(row, column, at_distance)
             value, slope = factor * value, factor * slope
             if not self.weighing.symmetric:
                 if at_distance is not None and len(at_distance.shape) == 3:  # Λ itself
                     at_distance = ops.swapaxes(at_distance, 1, 2)
-                factor = self.weighing.between(column[: self.fields], row[: self.fields], at_distance)
-            back = factor * back
-        slopes = _where_pair(first, slope - back) if self.all_pairs else _either(first, slope, second, -back)
-        return (row_sum(_where_pair(first, value)), row_sum(slopes)), ()
+                factor = self.weighing.between(column, row, at_distance)
+            reverse = factor * reverse
+        if self.all_pairs:
+            slopes = _where_pair(is_pair, slope - reverse)
+        else:
+            slopes = _where_either(is_pair, slope, is_reverse, -reverse)
+        return (row_sum(_where_pair(is_pair, value)), row_sum(slopes)), ()
 
 
-def _flags(label: Tensor, other: Tensor, all_pairs: bool) -> tuple[Tensor, Tensor]:
+def _pair_masks(row_label: Tensor, column_label: Tensor, all_pairs: bool) -> tuple[Tensor, Tensor]:
     """Where (i, j) is a pair, and where (j, i) is: booleans, or 1, 0 and NaN where selects are slow."""
-    numbers = has_slow_selects()
+    as_numbers = has_slow_selects()
     if all_pairs:
-        known = [ops.cast(x == x, x.dtype) if numbers else x == x for x in (label, other)]  # not NaN
-        valid = known[0] * known[1] if numbers else ops.logical_and(*known)
-        return valid, valid
-    if numbers:
-        sign = ops.sign(label - other)
+        valid = [ops.cast(x == x, x.dtype) if as_numbers else x == x for x in (row_label, column_label)]  # not NaN
+        both = valid[0] * valid[1] if as_numbers else ops.logical_and(*valid)
+        return both, both
+    if as_numbers:
+        sign = ops.sign(row_label - column_label)
         return ops.relu(sign), ops.relu(-sign)
-    return label > other, label < other
+    return row_label > column_label, row_label < column_label
 
 
-def _where_pair(flag: Tensor, x: Tensor) -> Tensor:
-    """x where the flag marks a pair, else 0, also where x is NaN."""
+def _where_pair(is_pair: Tensor, x: Tensor) -> Tensor:
+    """x where the mask is true, else 0, even if x is NaN there."""
     if has_slow_selects():
-        return nan_to_zero(flag * x, in_place=True)
-    return ops.where(flag, x, 0.0)
+        return nan_to_zero(is_pair * x, in_place=True)
+    return ops.where(is_pair, x, 0.0)
 
 
-def _either(first: Tensor, x: Tensor, second: Tensor, y: Tensor) -> Tensor:
-    """x where the first flag marks a pair, y where the second does, else 0."""
+def _where_either(is_pair: Tensor, x: Tensor, is_reverse: Tensor, y: Tensor) -> Tensor:
+    """x where the first mask is true, y where the second is, else 0."""
     if has_slow_selects():
-        return _where_pair(first, x) + _where_pair(second, y)
-    return ops.where(first, x, ops.where(second, y, 0.0))
+        return _where_pair(is_pair, x) + _where_pair(is_reverse, y)
+    return ops.where(is_pair, x, ops.where(is_reverse, y, 0.0))
 
 
-def _better_less_worse(first: Tensor, second: Tensor, difference: Tensor) -> Tensor:
-    """The score of the document with the higher label less that of the other; arbitrary where they are no pair."""
+def _better_minus_worse(is_pair: Tensor, is_reverse: Tensor, difference: Tensor) -> Tensor:
+    """Score of the document with the higher label minus that of the other; arbitrary where they form no pair."""
     if has_slow_selects():
-        return (first - second) * difference
-    return ops.where(second, -difference, difference)
+        return (is_pair - is_reverse) * difference
+    return ops.where(is_reverse, -difference, difference)
 
 
 class PairWeights(NamedTuple):
-    """Λ of the pairs of documents: the arguments of `weighing.between`.
+    """Weights Λ of the pairs: a function of two documents, and what it reads.
 
     Args:
-        facts: fields of each document, [B, N].
-        steps: a table by distance of ranks, [N] or longer.
-        given: Λ itself, [B, N, N].
-        reach: Λ is 0 where neither document is among the first `reach`; None: no such limit.
+        weighing: the function.
+        fields: numbers per document that the function reads, [B, N] each.
+        distance_table: numbers by the distance |i - j| of two documents, [N] or longer.
+        matrix: Λ itself, [B, N, N].
+        reach: Λ is 0 unless one of the two documents is among the first `reach`; None: no such limit.
 
     Without `weighing` Λ is 1 within `reach`.
     """
 
     weighing: Weighing | None = None
-    facts: tuple[Tensor, ...] = ()
-    steps: Tensor | None = None
-    given: Tensor | None = None
+    fields: tuple[Tensor, ...] = ()
+    distance_table: Tensor | None = None
+    matrix: Tensor | None = None
     reach: int | None = None
 
 
 @dataclass(frozen=True)
-class _Given:
-    """Λ itself, [B, N, N]."""
+class _Matrix:
+    """Returns Λ from a matrix [B, N, N]."""
 
     symmetric: ClassVar[bool] = False
 
@@ -236,7 +165,7 @@ class _Given:
 
 def given_weights(weights: Tensor) -> PairWeights:
     """User-defined pair weights Λ as a full tensor, [B, N, N]."""
-    return PairWeights(_Given(), given=ops.stop_gradient(weights))
+    return PairWeights(_Matrix(), matrix=ops.stop_gradient(weights))
 
 
 def pair_sums(
@@ -248,30 +177,27 @@ def pair_sums(
     pair_weights: PairWeights | None = None,
     all_pairs: bool = False,
 ) -> Tensor:
-    """Σ w_i·Λ_ij·term(s_i - s_j) over the pairs y_i > y_j, [B]; memory B·N and that of a stripe.
+    """Σ w_i·Λ_ij·term(s_i - s_j) over the pairs y_i > y_j, [B]; memory B·N plus one stripe.
 
     Value and gradient come from one pass. Labels and Λ get no gradient.
 
     Args:
-        scores: [B, N]; of a tuple the differences are added, not the scores, so that no digits are lost.
+        scores: [B, N]; or a tuple, whose differences s_i - s_j are added instead of the scores, to keep all digits.
         weight: w, [B, N]; None: 1.
-        pair_weights: Λ; None: 1. Where it depends on ranks, the documents are in the order of their ranks.
-        all_pairs: sum over all (i, j) of valid documents, with (j, i) and (i, i), instead of y_i > y_j.
+        pair_weights: Λ; None: 1. If Λ depends on ranks, the documents must be sorted by rank.
+        all_pairs: sum over all (i, j) of valid documents, including (i, i), instead of y_i > y_j.
     """
     parts = scores if isinstance(scores, tuple) else (scores,)
     inputs = parts if weight is None else (*parts, weight)
     key = ops.where(mask, ops.stop_gradient(labels), float("nan"))
-    facts, steps, given, reach = (), None, None, None
-    if pair_weights is not None:
-        facts, steps, given, reach = pair_weights[1:]
-    weighing = pair_weights and pair_weights.weighing
-    stripe = _PairStripe(term, len(parts), weight is not None, all_pairs, weighing, len(facts))
-    tables = [x for x in (steps, given) if x is not None]
+    weighing, fields, distance_table, matrix, reach = pair_weights or (None, (), None, None, None)
+    stripe = _PairStripe(term, len(parts), weight is not None, all_pairs, weighing, len(fields))
+    tables = [x for x in (distance_table, matrix) if x is not None]
 
     def total(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         key, *others = tensors[len(inputs) :]
-        documents = [key, *tensors[: len(inputs)], *others[: len(facts)]]
-        values, slopes = _sums(stripe, documents, others[len(facts) :], given is not None, reach)
+        documents = [key, *tensors[: len(inputs)], *others[: len(fields)]]
+        values, slopes = _stripe_sums(stripe, documents, others[len(fields) :], matrix is not None, reach)
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
             upstream = upstream[:, None]
@@ -280,21 +206,21 @@ def pair_sums(
 
         return row_sum(values if weight is None else tensors[len(parts)] * values), pull_back
 
-    return with_gradient(total, inputs, (key, *facts, *tables))
+    return with_gradient(total, inputs, (key, *fields, *tables))
 
 
-def _sums(
-    stripe: _PairStripe, documents: list[Tensor], tables: list[Tensor], given: bool, reach: int | None
+def _stripe_sums(
+    stripe: _PairStripe, documents: list[Tensor], tables: list[Tensor], has_matrix: bool, reach: int | None
 ) -> list[Tensor]:
-    if given:
+    if has_matrix:
         return dense_sums(stripe, documents, documents, tables[0])
-    extents, steps = extents_of(documents[0] == documents[0]), tables[0] if tables else None
+    extents, table = extents_of(documents[0] == documents[0]), tables[0] if tables else None
     if reach is None or reach >= (documents[0].shape[1] or reach + 1):
-        return stripe_sums(stripe, (2, 0), documents, documents, extents, distance_table=steps)
-    # The first `reach` documents against all, and all others against these: other pairs have no weight.
+        return stripe_sums(stripe, (2, 0), documents, documents, extents, distance_table=table)
+    # The first `reach` documents with all, and all others with these: other pairs have no weight.
     first, others = [x[:, :reach] for x in documents], [x[:, reach:] for x in documents]
-    above = stripe_sums(stripe, (2, 0), first, documents, extents, distance_table=steps)
-    below = stripe_sums(stripe, (2, 0), others, first, extents, first_row=reach, distance_table=steps)
+    above = stripe_sums(stripe, (2, 0), first, documents, extents, distance_table=table)
+    below = stripe_sums(stripe, (2, 0), others, first, extents, first_row=reach, distance_table=table)
     return [ops.concatenate(parts, axis=1) for parts in zip(above, below, strict=True)]
 
 
@@ -308,7 +234,7 @@ def ordered_pair_weight(labels: Tensor, mask: Tensor, weight: Tensor, reach: int
 
 
 def all_pair_weight(mask: Tensor, weight: Tensor, with_itself: bool = False, reach: int | None = None) -> Tensor:
-    """Σ w_i over all (i, j) of valid documents, [B], with (i, i) if `with_itself`.
+    """Σ w_i over all (i, j) of valid documents, [B], including (i, i) if `with_itself`.
 
     With `reach`, over those with a document among the first `reach`; the valid documents then come first.
     """
@@ -327,15 +253,10 @@ def pairs_within(reach: int, like: Tensor) -> Tensor:
 
 
 def valid_pairs(mask: Tensor) -> Tensor:
-    """True where both documents are valid, [B, N, N]; a document makes a pair with itself too."""
+    """True where both documents are valid, [B, N, N]; includes (i, i)."""
     return ops.logical_and(mask[:, :, None], mask[:, None, :])
 
 
 def pair_differences(x: Tensor) -> Tensor:
     """x_i - x_j, [B, N] → [B, N, N]."""
     return x[:, :, None] - x[:, None, :]
-
-
-def logistic(margins: Tensor) -> Tensor:
-    """ln(1 + e^-x)."""
-    return -ops.log_sigmoid(margins)

@@ -10,15 +10,15 @@ from ml4ir_losses.ops.backend import is_backend
 
 
 def gather_rows(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Any]:
-    """The rows of all replicas, of each tensor [B, ...], and the number of those before the rows of this replica.
+    """Each tensor [B, ...] with the rows of all replicas, and the index of the first row of this replica.
 
-    The gradient flows back to every replica. Under a `tf.distribute` strategy; elsewhere the tensors themselves and 0.
+    The gradient flows back to every replica. Without a `tf.distribute` strategy: the tensors themselves and 0.
     """
     if is_backend("tensorflow"):
         import tensorflow as tf
 
         context = tf.distribute.get_replica_context()
-        if context is None:  # Keras builds the model: nothing runs yet
+        if context is None:  # Keras is building the model
             return tensors, 0
         if tf.distribute.has_strategy():
             if context.num_replicas_in_sync == 1:
@@ -31,7 +31,7 @@ def gather_rows(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Any]:
                 for x in tensors
             ]
             return tuple(gathered), before
-    elif keras.distribution.distribution() is not None:  # there a loss sees the batch of all devices
+    elif keras.distribution.distribution() is not None:  # there the loss already sees the batch of all devices
         return tensors, 0
     warnings.warn("`gather_across_devices` has no effect: there is one device.", stacklevel=2)
     return tensors, 0

@@ -1,4 +1,4 @@
-"""Means over samples, one sample in memory at a time."""
+"""Means over random samples, with one sample in memory at a time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def mean_over_samples(function: Callable[[Tensor, Tensor], Tensor], scores: Tens
         function: maps scores [B, N] and one sample to values [B]; a row's value depends on that row's scores only.
         samples: [S, ...], S static.
 
-    The gradient of each sample is taken in the forward pass, right after its value, so that nothing of the size of
-    a pair matrix is kept for the backward pass, and the samples run one after another.
+    The gradient of each sample is computed in the forward pass, right after its value, so that no pair matrix is kept
+    for the backward pass.
     """
     size = int(samples.shape[0])
 

@@ -1,4 +1,4 @@
-"""Gumbel noise, with which documents are sampled from a softmax."""
+"""Gumbel noise, for sampling rankings from a softmax."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.masking import below_top, masked_log_softmax
 
-_LEAST = 1e-37  # a normal float32, so that ln 0 does not occur
+_LEAST = 1e-37  # a normal float32: avoids ln 0
 
 
 def gumbel_noise(like: Tensor, sample_size: int, seed: Any = None) -> Tensor:
     """`sample_size` draws of standard Gumbel noise of the shape and dtype of `like`: [B, N] → [S, B, N].
 
-    `seed` is a number, a `keras.random.SeedGenerator`, or None for Keras' global generator. What is drawn is float32,
-    so that float64 scores get the same noise.
+    `seed` is a number, a `keras.random.SeedGenerator`, or None for Keras' global generator. Noise is drawn in
+    float32, so that float64 scores get the same noise.
     """
     uniform = keras.random.uniform((sample_size, *ops.shape(like)), minval=_LEAST, dtype="float32", seed=seed)
     return -ops.log(-ops.log(ops.cast(uniform, like.dtype)))
@@ -25,5 +25,5 @@ def perturb(scores: Tensor, mask: Tensor, noise: Tensor, gumbel_temperature: flo
 
     Scores and mask [B, N], noise [B, N] or [S, B, N]; the result has the shape of the noise.
     """
-    perturbed = below_top(scores, mask) + noise  # below their top first: beside scores of 1e4 noise has few digits
+    perturbed = below_top(scores, mask) + noise  # added to scores of 1e4 the noise would lose digits
     return masked_log_softmax(perturbed / gumbel_temperature, mask)

@@ -1,4 +1,4 @@
-"""Similarities and distances of embeddings, in pairs and as matrices; finite gradients at zero vectors and equal ones.
+"""Similarities and distances of embeddings, paired and as matrices; gradients are finite for zero and equal vectors.
 
 `PAIRED_SIMILARITY[name](a, b)` compares row by row, [..., D] with [..., D] to [...]; `SIMILARITY_MATRIX[name](a, b)`
 every row with every row, [B, D] with [M, D] to [B, M]. The similarity of a distance is its negative.
@@ -14,14 +14,14 @@ from ml4ir_losses.ops.backend import exact_products
 from ml4ir_losses.ops.masking import safe_divide, safe_sqrt
 
 Compare = Callable[[Tensor, Tensor], Tensor]
-_SHORTEST = 1e-30  # the gradient at shorter vectors overflows
-_CHUNK = 16  # dimensions at a time where a matrix needs their differences one by one
+_SHORTEST = 1e-30  # shorter vectors would have an infinite gradient
+_CHUNK = 16  # dimensions at a time, where a matrix needs elementwise differences
 
 
 def unit_vectors(x: Tensor) -> Tensor:
-    """Rows of length 1, [..., D]; a zero row stays 0, with a zero gradient, and so does one of no entry above 1e-30."""
-    # Divided by the largest entry first, so that squares neither overflow nor underflow. That factor cancels in the
-    # result, so it needs no gradient.
+    """Rows normalised to length 1, [..., D]; a row without an entry above 1e-30 becomes 0, with a zero gradient."""
+    # First divided by the largest entry, so that squares neither overflow nor underflow. This factor cancels in the
+    # result and needs no gradient.
     scale = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
     scale = ops.where(scale > _SHORTEST, scale, 0.0)
     x = safe_divide(x, scale * ops.ones_like(x))
@@ -34,7 +34,7 @@ def paired_dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def paired_cosine(a: Tensor, b: Tensor) -> Tensor:
-    """The cosine; 0 with a zero vector."""
+    """The cosine; 0 if one vector is zero."""
     return paired_dot(unit_vectors(a), unit_vectors(b))
 
 
@@ -54,20 +54,20 @@ def paired_manhattan(a: Tensor, b: Tensor) -> Tensor:
 
 
 def dot_matrix(a: Tensor, b: Tensor) -> Tensor:
-    """Σ_d a·b of all rows."""
-    # Not `ops.matmul`: on torch that narrows float64.
+    """Σ_d a·b of all pairs of rows."""
+    # Not `ops.matmul`, which narrows float64 on torch.
     with exact_products():
         return ops.einsum("id,jd->ij", a, b)
 
 
 def cosine_matrix(a: Tensor, b: Tensor) -> Tensor:
-    """The cosine of all rows; 0 with a zero vector."""
+    """The cosine of all pairs of rows; 0 if one vector is zero."""
     return dot_matrix(unit_vectors(a), unit_vectors(b))
 
 
 def squared_euclidean_matrix(a: Tensor, b: Tensor) -> Tensor:
-    """Σ_d (a - b)² of all rows, without their differences: B·M numbers, not B·M·D."""
-    # Relative to their mean, so that points far from 0 keep their digits.
+    """Σ_d (a - b)² of all pairs of rows, from dot products: memory B·M, not B·M·D."""
+    # Centred, so that points far from 0 keep their digits.
     centre = ops.stop_gradient(ops.mean(b, axis=0, keepdims=True))
     a, b = a - centre, b - centre
     squares = ops.sum(ops.square(a), axis=-1)[:, None] + ops.sum(ops.square(b), axis=-1)[None, :]
@@ -75,12 +75,12 @@ def squared_euclidean_matrix(a: Tensor, b: Tensor) -> Tensor:
 
 
 def euclidean_matrix(a: Tensor, b: Tensor) -> Tensor:
-    """√Σ_d (a - b)² of all rows."""
+    """√Σ_d (a - b)² of all pairs of rows."""
     return safe_sqrt(squared_euclidean_matrix(a, b))
 
 
 def manhattan_matrix(a: Tensor, b: Tensor) -> Tensor:
-    """Σ_d |a - b| of all rows."""
+    """Σ_d |a - b| of all pairs of rows."""
     total = 0.0
     for first in range(0, a.shape[-1], _CHUNK):
         part = slice(first, first + _CHUNK)

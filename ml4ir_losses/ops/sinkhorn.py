@@ -1,4 +1,4 @@
-"""Sinkhorn scaling whose backward pass keeps vectors, not matrices; `dense_sinkhorn` is what it computes."""
+"""Sinkhorn scaling whose backward pass stores vectors, not matrices; computes `dense_sinkhorn`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ml4ir_losses.ops.masking import safe_divide
 
 
 def dense_sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
-    """Divides columns, then rows, by their sums, `iterations` times; the backward pass keeps every matrix."""
+    """Divides columns, then rows, by their sums, `iterations` times; the backward pass stores every matrix."""
     for _ in range(iterations):
         for axis in (1, 2):
             matrix = safe_divide(matrix, ops.sum(matrix, axis=axis, keepdims=True) * ops.ones_like(matrix))
@@ -22,9 +22,9 @@ def dense_sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
 def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
     """Divides columns, then rows, by their sums, `iterations` times: [B, N, N] → nearly doubly stochastic.
 
-    Rows and columns of zeros stay zeros. Every other column must hold an entry well above 0, as NeuralSort's do.
-    The matrix after every iteration is diag(r)·K·diag(c), so that the backward pass needs only r and c of each: memory
-    B·N·iterations beside the matrix.
+    Rows and columns of zeros stay 0. Every other column must have an entry well above 0, as those of NeuralSort do.
+    The matrix after each iteration is diag(r)·K·diag(c), so that the backward pass needs only r and c of each
+    iteration: memory B·N·iterations beside the matrix.
     """
 
     def scale(matrix: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
@@ -63,7 +63,7 @@ def sinkhorn(matrix: Tensor, iterations: int) -> Tensor:
 
 
 def _put(stack: Tensor, index: Any, x: Tensor) -> Tensor:
-    """The stack with x at the index."""
+    """The stack with x in place of the entry at the index."""
     return ops.where((ops.arange(stack.shape[0]) == index)[:, None, None], x, stack)
 
 
@@ -71,7 +71,7 @@ def _inverse(x: Tensor) -> Tensor:
     return safe_divide(ops.ones_like(x, dtype=x.dtype), x)
 
 
-# `@`: `ops.matmul` of float64 is float32 on torch.
+# `@`, not `ops.matmul`, which narrows float64 on torch.
 def _left(vector: Tensor, matrix: Tensor) -> Tensor:
     with exact_products():
         return (vector[:, None, :] @ matrix)[:, 0, :]

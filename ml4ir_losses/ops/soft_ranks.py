@@ -1,8 +1,9 @@
 """Rank functions: from scores to the ranks of documents, exact or smooth.
 
 A rank function turns scores and mask, [B, N], into `at_rank`: given an elementwise function of 1-based ranks,
-`at_rank(function)` is its value, or expected value, at each document, [B, N]. Of a metric that is written in terms of
-`at_rank`, smooth surrogates follow without further code. `approx_ranks` computes `dense_approx_ranks` in stripes.
+`at_rank(function)` is its value, or expected value, at the rank of each document, [B, N]. A metric written in terms of
+`at_rank` becomes a smooth surrogate with a smooth rank function. `approx_ranks` computes `dense_approx_ranks` in
+stripes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.odds import odds, powers
 from ml4ir_losses.ops.kernels.stripes import Stripe, extents_of, stripe_sums
 from ml4ir_losses.ops.masking import row_sum, without_nan
-from ml4ir_losses.ops.pairs import SoftZeroOne, valid_pairs
+from ml4ir_losses.ops.pair_terms import SoftZeroOne
+from ml4ir_losses.ops.pairs import valid_pairs
 from ml4ir_losses.ops.sorting import ranks
 
 AtRank = Callable[[Callable[[Tensor], Tensor]], Tensor]
@@ -37,17 +39,17 @@ def exact_ranks(scores: Tensor, mask: Tensor) -> AtRank:
 
 
 def approx_ranks(temperature: float) -> RankFn:
-    """ρ_i = 1/2 + Σ_j σ((s_j - s_i)/T) over the valid documents j, 1/2 where masked; memory B·N and a stripe."""
+    """ρ_i = 1/2 + Σ_j σ((s_j - s_i)/T) over the valid documents j, 1/2 where masked; memory B·N plus one stripe."""
 
     def positions(scores: Tensor, mask: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         documents = (ops.where(mask > 0, scores, float("nan")),)
-        (above,) = stripe_sums(_RankStripe(temperature), (1, 0), documents, documents, extents_of(mask > 0))
+        (documents_above,) = stripe_sums(_RankStripe(temperature), (1, 0), documents, documents, extents_of(mask > 0))
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
             fields = (*documents, detached(upstream))
             return tuple(stripe_sums(_RankSlopeStripe(temperature), (1, 0), fields, fields, extents_of(mask > 0)))
 
-        return 0.5 + above, pull_back
+        return 0.5 + documents_above, pull_back
 
     def rank_fn(scores: Tensor, mask: Tensor) -> AtRank:
         position = with_gradient(positions, (scores,), (ops.cast(mask, scores.dtype),))
@@ -68,8 +70,8 @@ class _LagStripe(Stripe):
     def lag(self, rows: Documents, columns: Documents) -> Tensor:
         return (rows[0] - columns[0]) / self.temperature
 
-    def shares(self, lag: Tensor, rows: Documents, columns: Documents, fields: int) -> tuple[Tensor, Tensor]:
-        """σ((s_j - s_i)/T) and minus its derivative, from the powers that follow the fields if there are any."""
+    def probabilities(self, lag: Tensor, rows: Documents, columns: Documents, fields: int) -> tuple[Tensor, Tensor]:
+        """σ((s_j - s_i)/T) and its derivative in (s_i - s_j)/T; from the powers that `prepare` appended, if any."""
         if len(rows) == fields:
             return SoftZeroOne()(lag)
         return SoftZeroOne().of_odds(lag, odds(rows[fields:], columns[fields:]))[:2]
@@ -80,7 +82,7 @@ class _RankStripe(_LagStripe):
 
     def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
         lag = self.lag(rows, columns)
-        above, _ = self.shares(lag, rows, columns, 1)
+        above, _ = self.probabilities(lag, rows, columns, 1)
         return (row_sum(without_nan(above, lag)),), ()
 
 
@@ -89,6 +91,6 @@ class _RankSlopeStripe(_LagStripe):
 
     def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
         lag = self.lag(rows, columns)
-        _, slope = self.shares(lag, rows, columns, 2)
+        _, slope = self.probabilities(lag, rows, columns, 2)
         change = slope * (rows[1] - columns[1]) / self.temperature
         return (row_sum(without_nan(change, lag)),), ()

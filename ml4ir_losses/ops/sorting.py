@@ -7,14 +7,14 @@ from ml4ir_losses.ops.backend import inverse_permutation
 
 
 def descending_order(keys: Tensor, mask: Tensor) -> Tensor:
-    """Indices, [B, N], that sort `keys` in descending order; ties keep their order, masked documents come last."""
-    # XLA sorts -0.0 before 0.0, which would break ties, and folds x + 0.0 to x.
+    """Indices [B, N] that sort `keys` in descending order; ties keep their order, masked documents come last."""
+    # XLA sorts -0.0 before 0.0, which would reorder ties, and simplifies x + 0.0 to x.
     ascending = ops.where(mask, ops.where(keys == 0, 0.0, -keys), float("inf"))
     return ops.argsort(ops.stop_gradient(ascending), axis=-1)
 
 
 def inverse_order(order: Tensor) -> Tensor:
-    """The place of each document in an order, [B, N] int32 from 0: the inverse permutation of each row."""
+    """The inverse permutation of each row: the 0-based place of each document in the order, [B, N] int32."""
     rows, size = ops.shape(order)
     first = size * ops.arange(rows, dtype="int32")[:, None]
     places = ops.reshape(ops.cast(order, "int32") + first, (-1,))

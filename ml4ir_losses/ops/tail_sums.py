@@ -1,6 +1,7 @@
-"""Exact sums over the tails of a list, and the Plackett-Luce likelihood of an order, which consists of them.
+"""Log-sum-exp over the tails of a list, and the Plackett-Luce likelihood of an order.
 
-`tail_sums` computes `dense_tail_sums` in N log N and at any spread of x; `plackett_luce` sums them with weights.
+`tail_sums` computes `dense_tail_sums` in N log N, exactly for any range of x; `plackett_luce` is a weighted sum of
+them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ml4ir_losses.ops.kernels.compiling import compiled, kernel_shape, padded
 from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.masking import lowest, row_sum
 
-_SMALL = 2**12  # up to so many numbers a compilation does not pay
+_SMALL = 2**12  # up to so many entries compilation does not pay off
 
 
 def dense_tail_sums(x: Tensor) -> Tensor:
@@ -25,11 +26,11 @@ def dense_tail_sums(x: Tensor) -> Tensor:
 
 
 def tail_sums(x: Tensor) -> Tensor:
-    """log Σ_{j≥i} exp(x_j - x_i) for every i, [B, N] → [B, N], exact at any spread of x.
+    """log Σ_{j≥i} exp(x_j - x_i) for every i, [B, N] → [B, N], exact for any range of x.
 
-    With one shift per list the sums of some tails would underflow or overflow. Here each tail is summed relative to its
-    own maximum m_i: t_i = exp(x_i - m_i) + exp(m_{i+1} - m_i)·t_{i+1}. Only differences of x enter, so that a common
-    offset costs no digits.
+    With one shift per list some tail sums would underflow or overflow. So each tail is summed relative to its own
+    maximum m_i: t_i = exp(x_i - m_i) + exp(m_{i+1} - m_i)·t_{i+1}. Only differences of x occur, so that a
+    common offset costs no digits.
     """
 
     def summed(x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
@@ -47,10 +48,10 @@ def plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> Tensor:
 
     Args:
         scores: [B, N], very low where masked.
-        order: [B, N], the document at each rank, the masked ones last.
-        weight: [B, N], of the ranks, 0 where masked.
+        order: [B, N], the document at each rank, masked ones last.
+        weight: [B, N], the weight of each rank, 0 where masked.
 
-    The gradient is computed with the value, for which the scores are in order.
+    The gradient is computed together with the value, while the scores are sorted.
     """
 
     def summed(scores: Tensor, order: Tensor, weight: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
@@ -77,21 +78,21 @@ def _kernel(function: Any, x: Tensor) -> Any:
 
 
 def _shape(x: Tensor) -> tuple[Any, Any]:
-    """The shape that the kernel takes x in."""
+    """The shape to which x is padded for the kernel."""
     rows, size = ops.shape(x)
     return (rows, size) if _is_small(x) else kernel_shape(rows, size, x)
 
 
 class _Tails(NamedTuple):
     sums: Tensor  # log Σ_{j≥i} exp(x_j - x_i)
-    shares: Tensor  # of i in the tail from i: exp(x_i) / Σ_{j≥i} exp(x_j)
-    shrinks: Tensor  # of the tail from i + 1 in that from i: 1 - share, without its rounding
+    shares: Tensor  # share of i in the tail from i: exp(x_i) / Σ_{j≥i} exp(x_j)
+    shrinks: Tensor  # share of the tail from i + 1 in the tail from i: 1 - share, without rounding errors
 
 
 def _tail_sums(x: Tensor) -> _Tails:
     top = _largest_of_tails(x)
     own = ops.exp(x - top)
-    # Behind the last place the tail is empty: exp(lowest - m) is 0.
+    # The tail behind the last place is empty: exp(lowest - m) is 0.
     shrink = ops.exp(_from(top, 1, lowest(x)) - top)
     totals = _weighted_tails(own, shrink)
     return _Tails(top - x + ops.log(totals), own / totals, shrink * _from(totals, 1, 0.0) / totals)
@@ -115,7 +116,7 @@ def _plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> tuple[Tenso
 
 
 def _largest_of_tails(x: Tensor) -> Tensor:
-    """max_{j≥i} x_j, [B, N], by doubling the length of the tail that is summed."""
+    """max_{j≥i} x_j, [B, N], by doubling the number of places covered."""
 
     def step(level: Tensor, top: Tensor) -> tuple[Tensor]:
         further = _from(top, 2**level, lowest(x))
@@ -125,7 +126,7 @@ def _largest_of_tails(x: Tensor) -> Tensor:
 
 
 def _weighted_tails(x: Tensor, factor: Tensor) -> Tensor:
-    """t_i = x_i + factor_i·t_{i+1}, [B, N], by doubling the length of the tail that is summed."""
+    """t_i = x_i + factor_i·t_{i+1}, [B, N], by doubling the number of terms summed."""
 
     def step(level: Tensor, total: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
         reach = 2**level
@@ -141,7 +142,7 @@ def _from(x: Tensor, first: Any, filler: float) -> Tensor:
 
 
 def _levels(x: Tensor) -> Any:
-    """The number of doublings from 1 to at least the width of x."""
+    """Number of doublings from 1 up to the width of x."""
     size = ops.shape(x)[1]
     if isinstance(size, int):
         return (size - 1).bit_length()

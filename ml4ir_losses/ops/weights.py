@@ -15,8 +15,8 @@ def split_weights(weight: Tensor | None, labels_shape: Shape) -> tuple[Tensor | 
     shape = weight.shape
     if getattr(shape, "rank", 0) is None:
         raise UserError(
-            "The rank of `sample_weight` is unknown: TensorFlow re-uses the graph of a model for weights of another "
-            "rank. Give one compiled model weights of one rank, or compile it again in between."
+            "The rank of `sample_weight` is unknown: TensorFlow reuses the graph of a model for weights of another "
+            "rank. Use weights of one rank with a compiled model, or compile it again in between."
         )
     rows = labels_shape[:1]
     if len(shape) == 0 or (len(shape) == 1 and same_shape(shape, rows)):

@@ -7,7 +7,7 @@ import pytest
 
 from losses.numeric import values
 from ml4ir_losses.compat import tf_ranking
-from ml4ir_losses.compat.sentence_transformers import cross_encoder
+from ml4ir_losses.compat.sentence_transformers import cross_encoder, losses
 
 PLACED = ("reduction", "name", "ragged")
 LISTED = ("reduction", "name", "lambda_weight", "temperature", "ragged")
@@ -65,6 +65,51 @@ CROSS_ENCODER = {
         *("mini_batch_size", "show_progress_bar"),
     ),
 }
+SCALED = ("model", "scale", "similarity_fct")
+MINI_BATCH = ("mini_batch_size", "mini_batch_num_tokens")
+DIRECTED, HARDNESS = ("directions", "partition_mode"), ("hardness_mode", "hardness_strength")
+DEVICES, PROGRESS = "gather_across_devices", "show_progress_bar"
+GUIDED = ("margin_strategy", "margin", "contrast_anchors", "contrast_positives", DEVICES)
+LAYERED = ("last_layer_weight", "prior_layers_weight", "kl_div_weight", "kl_temperature", "layer_weighting")
+DIMS = ("model", "loss", "matryoshka_dims", "matryoshka_weights")
+DISTANCE = ("model", "distance_metric")
+EMBEDDING = {
+    "AdaptiveLayerLoss": ("model", "loss", "n_layers_per_step", *LAYERED),
+    "AnglELoss": ("model", "scale"),
+    **dict.fromkeys([f"Batch{kind}TripletLoss" for kind in ("All", "Hard", "SemiHard")], (*DISTANCE, "margin")),
+    "BatchHardSoftMarginTripletLoss": DISTANCE,
+    "CachedGISTEmbedLoss": ("model", "guide", "temperature", *MINI_BATCH, PROGRESS, *GUIDED),
+    "CachedMultipleNegativesRankingLoss": (*SCALED, *MINI_BATCH, DEVICES, *DIRECTED, PROGRESS, *HARDNESS),
+    "CachedMultipleNegativesSymmetricRankingLoss": (*SCALED, *MINI_BATCH, DEVICES, PROGRESS),
+    "CoSENTLoss": SCALED,
+    "ContrastiveLoss": (*DISTANCE, "margin", "size_average"),
+    "ContrastiveTensionLoss": ("model",),
+    "ContrastiveTensionLossInBatchNegatives": SCALED,
+    "CosineSimilarityLoss": ("model", "loss_fct", "cos_score_transformation"),
+    "DenoisingAutoEncoderLoss": ("model", "decoder_name_or_path", "tie_encoder_decoder"),
+    "DistillKLDivLoss": ("model", "similarity_fct", "temperature", "student_temperature", "teacher_temperature"),
+    "EmbedDistillLoss": (*DISTANCE, "projection_dim"),
+    "GISTEmbedLoss": ("model", "guide", "temperature", *GUIDED),
+    "GlobalOrthogonalRegularizationLoss": (
+        *("model", "similarity_fct", "mean_weight", "second_moment_weight", "aggregation"),
+    ),
+    "MSELoss": ("model", "projection_dim"),
+    "MarginMSELoss": ("model", "similarity_fct"),
+    "Matryoshka2dLoss": (*DIMS, "n_layers_per_step", "n_dims_per_step", *LAYERED),
+    "MatryoshkaLoss": (*DIMS, "n_dims_per_step"),
+    "MegaBatchMarginLoss": (
+        *("model", "positive_margin", "negative_margin", "use_mini_batched_version"),
+        *(*MINI_BATCH, PROGRESS),
+    ),
+    "MultipleNegativesRankingLoss": (*SCALED, DEVICES, *DIRECTED, *HARDNESS),
+    "MultipleNegativesSymmetricRankingLoss": (*SCALED, DEVICES),
+    "OnlineContrastiveLoss": (*DISTANCE, "margin"),
+    "SoftmaxLoss": (
+        *("model", "embedding_dimension", "num_labels", "concatenation_sent_rep", "concatenation_sent_difference"),
+        *("concatenation_sent_multiplication", "loss_fct"),
+    ),
+    "TripletLoss": (*DISTANCE, "triplet_margin"),
+}
 FOR_TORCH = {
     "BinaryCrossEntropyLoss": {"reduction", "weight"},
     "CrossEntropyLoss": {"weight", "ignore_index", "label_smoothing", "reduction"},
@@ -90,6 +135,11 @@ def test_positional_parameters_of_cross_encoder_losses(name):
     places = len(CROSS_ENCODER[name])
     assert parameters[:places] == CROSS_ENCODER[name]
     assert set(parameters[places:]) == FOR_TORCH.get(name, set())
+
+
+@pytest.mark.parametrize("name", EMBEDDING)
+def test_positional_parameters_of_embedding_losses(name):
+    assert positional(getattr(losses, name)) == EMBEDDING[name]
 
 
 CALLS = {

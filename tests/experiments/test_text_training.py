@@ -54,6 +54,7 @@ CASES = {
         "architecture": "pair_classifier",
     },
     "flops": {},
+    "global_orthogonal_regularization": {},
     "splade": {"params": {"document_regularizer_weight": 0.01}},
     "matryoshka": {"params": {"dims": [8, 4], **INNER}},
     "adaptive_layer": {"params": INNER, "encoder": TRANSFORMER},
@@ -65,7 +66,8 @@ CASES = {
         "architecture": "denoising_auto_encoder",
         "architecture_": {"num_heads": 2},
     },
-    # those that learn from another run: below
+    # those that learn from a teacher's embeddings: below
+    "embed_distill": None,
     "embedding_mse": None,
     "gist_embed": None,
     "cached_gist_embed": None,
@@ -115,6 +117,47 @@ def test_learns_from_the_encoder_of_another_run(key, folder, teacher, tmp_path):
     run = train(config(folder, key, data={"teacher": str(teacher)}, training={"epochs": 3}), tmp_path / "run")
     losses = [float(row["loss"]) for row in csv.DictReader((run.path / "history.csv").open())]
     assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("size", [(5,), (2, 5)], ids=["of_rows", "of_texts"])
+def test_learns_from_teacher_embeddings_in_files(size, folder, tmp_path):
+    """Embeddings of another size than the student's, which a saved projection maps to it."""
+    from ml4ir_losses.experiments.evaluate import open_run
+    from ml4ir_losses.experiments.train import train
+
+    rng, files = np.random.default_rng(0), {}
+    for split, rows in (("train", 48), ("validation", 16)):
+        files[split] = str(tmp_path / f"{split}.npy")
+        np.save(files[split], rng.normal(size=(rows, *size)))
+    loss = {"key": "embed_distill", "distance": "mse", "projection_dim": 5}
+    data = {"teacher": files, "validation": "validation.csv"}
+    run = train(config(folder, loss, data=data, training={"epochs": 3}), tmp_path / "run")
+    losses = [float(row["loss"]) for row in csv.DictReader((run.path / "history.csv").open())]
+    assert losses[-1] < losses[0]
+    (head,) = open_run(run.path).model.heads.values()
+    assert head.kernel.shape == (8, 5)
+    np.testing.assert_array_equal(head.kernel, run.model.heads["main"].kernel)
+
+
+def test_learns_from_a_column_of_teacher_embeddings(folder, tmp_path):
+    from ml4ir_losses.experiments.train import train
+
+    rows = list(csv.DictReader((folder / "train.csv").open()))
+    teacher = np.random.default_rng(0).normal(size=(len(rows), 8))
+    columns = {"a": [row["a"] for row in rows], "b": [row["b"] for row in rows], "teacher": list(teacher)}
+    raw = config(folder, "embedding_mse", columns=PAIR | {"teacher": "teacher"}, training={"epochs": 3})
+    del raw["data"]["train"]
+    run = train(raw, tmp_path / "run", data={"train": columns}, progress=False)
+    losses = [float(row["loss"]) for row in csv.DictReader((run.path / "history.csv").open())]
+    assert losses[-1] < losses[0]
+
+
+def test_angle_trains_on_unlabelled_triplets(folder, tmp_path):
+    from ml4ir_losses.experiments.train import train
+
+    run = train(config(folder, "angle", columns=TRIPLET, training={"epochs": 3}), tmp_path / "run")
+    losses = [float(row["loss"]) for row in csv.DictReader((run.path / "history.csv").open())]
     assert losses[-1] < losses[0]
 
 
@@ -310,6 +353,20 @@ BAD = [
     ("distill_kl_div", {"columns": TRIPLET}, ConfigError, r"data\.columns\.teacher: is missing"),
     ("gist_embed", {}, ConfigError, r"data\.teacher: is missing; 'gist_embed' learns from the embeddings"),
     ("gist_embed", {"data": {"teacher": "nowhere"}}, ConfigError, r"data\.teacher: .*there is no such model"),
+    ("embedding_mse", {"data": {"teacher": {"train": "t.npy"}}}, DataError, r"t\.npy: there is no such file"),
+    (
+        "embedding_mse",
+        {"data": {"teacher": {"train": "t.npy"}, "validation": "validation.csv"}},
+        ConfigError,
+        r"data\.teacher: has no file for validation\. Received: train",
+    ),
+    (
+        "embedding_mse",
+        {"columns": PAIR | {"teacher": "t1"}, "data": {"teacher": {"train": "t.npy"}}},
+        ConfigError,
+        r"data\.columns\.teacher gives the teacher's values too",
+    ),
+    ("angle", {"columns": PAIR}, ConfigError, r"data\.columns\.label: is missing; 'angle' reads a label"),
     (
         "contrastive",
         {"columns": PAIR | {"label": "topic"}},

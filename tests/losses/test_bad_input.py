@@ -33,6 +33,7 @@ NO_NUMBER = ("1", "high", "", [1.0], {"key": 1.0}, 1j, True)
 POSITIVE = Bad("must be a number above 0.", (0, 0.0, -1.0, NAN, INFINITE, -INFINITE, None, *NO_NUMBER))
 NOT_NEGATIVE = Bad("must be a number of at least 0.", (-1, -1e-9, NAN, INFINITE, -INFINITE, None, *NO_NUMBER))
 NOT_NEGATIVE_OR_NONE = Bad("must be None or a number of at least 0.", (-1, NAN, INFINITE, *NO_NUMBER))
+POSITIVE_OR_NONE = Bad("must be None or a number above 0.", (0, -1.0, NAN, INFINITE, *NO_NUMBER))
 FRACTION = Bad("must be a number from 0 to 1.", (-0.1, 1.001, NAN, INFINITE, -INFINITE, None, *NO_NUMBER))
 SHARE = Bad("must be a number from 0 to below 1.", (-0.1, 1.0, NAN, INFINITE, None, *NO_NUMBER))
 COUNT_OR_NONE = Bad("a whole number of at least 1.", (0, -1, 1.0, 2.5, NAN, INFINITE, *NO_NUMBER))
@@ -78,7 +79,20 @@ BAD = {
     "softmax_scale": POSITIVE,
     "dims": Bad("must be a list of whole numbers of at least 1.", ([], [0], [2.0], [True], 4, None, "4")),
     "weights": Bad("`weights`", (1.0, "ab", {"a": 1.0}, [1.0, 2.0, 3.0, 4.0])),
-    "layer_decay": Bad("must be one of none, linear, log.", ("exp", "", None, 1)),
+    "layer_weighting": Bad("must be one of uniform, log, linear or a function.", ("none", "", None, 1)),
+    "directions": Bad(
+        "must be a list of query_to_doc, query_to_query, doc_to_query, doc_to_doc.",
+        ([], ["doc"], "query_to_doc", None, 1),
+    ),
+    "partition_mode": Bad("must be one of joint, per_direction.", ("Joint", "", None, 1)),
+    "hardness_mode": Bad(
+        "must be None or one of in_batch_negatives, hard_negatives, all_negatives.", ("hard", "", 1, True)
+    ),
+    "aggregation": Bad("must be one of mean, sum.", ("Mean", "", None, 1)),
+    "projection_dim": COUNT_OR_NONE,
+    **dict.fromkeys(("student_temperature", "teacher_temperature"), POSITIVE_OR_NONE),
+    **dict.fromkeys(("mean_weight", "second_moment_weight"), NOT_NEGATIVE_OR_NONE),
+    "hardness_strength": NOT_NEGATIVE,
     "threshold": COUNT_OR_NONE,
     "tie_encoder_decoder": FLAG,
     "pad_token_id": Bad("must be a whole number of at least 0.", (-1, 1.5, None, *NO_NUMBER)),
@@ -95,7 +109,10 @@ BAD = {
     **dict.fromkeys(("contrast_anchors", "contrast_positives"), FLAG),
     **dict.fromkeys(("stochastic", "do_fine_small_difference", "as_shipped"), FLAG),
 }
-BAD_OF_ONE_LOSS = {("multi_similarity", "beta"): POSITIVE}
+BAD_OF_ONE_LOSS = {
+    ("multi_similarity", "beta"): POSITIVE,
+    ("embed_distill", "distance"): Bad("must be one of cosine, euclidean, mse.", ("l2", "manhattan", "", None, 1)),
+}
 SPECS = {
     "lambda_weight": ("lambda weight", LAMBDA_WEIGHTS),
     "weighting_scheme": ("weighting scheme", WEIGHTING_SCHEMES),

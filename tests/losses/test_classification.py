@@ -1,4 +1,4 @@
-"""Classes of rows, in every form of the target, and classes of the documents of a list."""
+"""Categorical cross entropy: all forms of the target, and lists whose documents have classes."""
 
 import numpy as np
 import pytest
@@ -32,17 +32,17 @@ def test_soft_targets_match_the_oracle():
     assert_close(values(categorical_cross_entropy(target, batch.scores)), -(target * log_p).sum(-1))
 
 
-def test_nan_and_negative_class_numbers_are_dropped():
+def test_rows_with_nan_or_negative_class_numbers_are_ignored():
     batch = rows()
-    for nothing in (-1.0, -100.0, np.nan):
-        labels = np.where(np.arange(7) == 2, nothing, batch.labels)
+    for missing in (-1.0, -100.0, np.nan):
+        labels = np.where(np.arange(7) == 2, missing, batch.labels)
         actual = values(get_loss(KEY).per_query(labels, batch.scores))
-        dropped = Batch(labels, batch.scores, np.arange(7) != 2, None)
-        assert_close(actual, oracle(KEY, dropped, weighted=False))
+        without_row = Batch(labels, batch.scores, np.arange(7) != 2, None)
+        assert_close(actual, oracle(KEY, without_row, weighted=False))
 
 
 def lists():
-    """Documents of four classes: labels, logits [B, N, 4], mask and weights."""
+    """Lists of documents with four classes: labels, logits [B, N, 4], mask and weights."""
     rng = np.random.default_rng(3)
     mask = rng.random((7, 5)) < 0.7
     mask[1] = False
@@ -61,7 +61,7 @@ def test_documents_of_lists_equal_rows(params, weighted):
     actual = values(get_loss(KEY, **params).per_query(batch.labels, batch.scores, weight, batch.mask))
     rows = Batch(batch.labels.ravel(), batch.scores.reshape(-1, 4), batch.mask.ravel(), batch.weight.ravel())
     expected = oracle(KEY, rows, weighted=weighted, **params)
-    if weighted:  # the weights of documents are in the divisor too
+    if weighted:  # document weights are in the divisor too
         share = np.array(params.get("class_weight", [1] * 4))[rows.labels.astype(int)] * rows.mask
         share[rows.labels == params.get("ignore_index", -1)] = 0
         expected *= share.sum() / (share * rows.weight).sum()
@@ -90,8 +90,8 @@ def test_documents_are_ranked_by_expected_class():
     np.testing.assert_allclose(values(loss.get_final_activation_op("score")(logits)), expected, rtol=1e-5)
     ranks = values(loss.rank_scores(logits))
     np.testing.assert_allclose(3 / (1 + np.exp(-ranks)), expected, rtol=1e-5)
-    sure = np.stack([np.arange(5.0) * 1e3 * (k == 3) for k in range(4)], axis=-1)[None]
-    assert (np.diff(values(loss.rank_scores(sure))) > 0).all()
+    confident = np.stack([np.arange(5.0) * 1e3 * (k == 3) for k in range(4)], axis=-1)[None]
+    assert (np.diff(values(loss.rank_scores(confident))) > 0).all()
 
 
 def test_class_numbers_of_lists_are_checked():

@@ -1,4 +1,4 @@
-"""Numbers of sentence-transformers 5.1.2 (through `compat`) and pytorch-metric-learning 2.9.0, values and gradients."""
+"""Values and gradients of sentence-transformers 5.1.2 and 6.2 (through `compat`) and pytorch-metric-learning 2.9.0."""
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.ops.similarity import cosine_matrix, squared_euclidean_matrix, unit_vectors
 
 ST, PML = load("st_embedding_losses.json"), load("pml_losses.json")
+ST6 = load("st_6_losses.json")  # written by parity/golden.py
 BY_ID = {case["id"]: case for case in ST}
 PML_KEYS = {
     "ArcFaceLoss": "arc_face",
@@ -34,7 +35,7 @@ def each_case(cases, what, id_of_case=lambda case: id_of(case, losses)):
 
 
 def columns(case, prefix="embeddings"):
-    """[B, C, D], or [B, D] of one column."""
+    """Embeddings [B, C, D], or [B, D] if there is one column."""
     inputs = case["inputs"]
     if prefix in inputs:
         return np.array(inputs[prefix], dtype="float32")
@@ -66,17 +67,19 @@ def make(case):
     if params.get("distance_metric") in distances:
         params["distance_metric"] = distances[params["distance_metric"]]
     if case["loss"] == "sparse.SparseCoSENTLoss":
-        del params["similarity_fct"]  # the matrix of the default is repaired
+        del params["similarity_fct"]  # the default's similarity matrix is fixed
     return getattr(losses, name_of(case))(**params)
 
 
 def compare(case, value, slopes):
-    """The value and the gradient against the case's, or against those that the table has for it."""
+    """Compares value and gradient with the case, or with its entry in the table of exceptions."""
     assert np.isfinite(slopes).all()
     kind, other, _ = REPAIRED.get(case["id"], ("", "", ""))
-    expected = np.mean(np.array(case["expected_loss"], dtype="float64"))  # of the ranks that hold parts of the batch
+    expected = np.mean(
+        np.array(case["expected_loss"], dtype="float64")
+    )  # mean over the ranks, each with a part of the batch
     if kind == "twin":
-        assert abs(value - expected) > 1e-3, "take it off the table"
+        assert abs(value - expected) > 1e-3, "remove it from the table"
         case = BY_ID[other]
         near(value, case["expected_loss"])
     else:
@@ -89,14 +92,28 @@ def compare(case, value, slopes):
 
 @pytest.mark.slow_on("jax")
 @each_case(ST, lambda case: name_of(case) != "SoftmaxLoss")
-def test_sentence_transformers(case):
+def test_values_and_gradients_match_sentence_transformers(case):
     x, y, loss_fn = columns(case), targets(case), make(case)
     compare(case, *value_and_gradient(lambda z: loss_fn(y, z), x))
 
 
+@pytest.mark.slow_on("jax")
+@each_case(ST6["cases"], lambda case: True)
+def test_values_and_gradients_match_sentence_transformers_6(case):
+    inputs = {name: np.reshape(ST6["inputs"][name], shape).astype("float32") for name, shape in ST6["shapes"].items()}
+    x = inputs["texts"][:, : case["columns"]] if case["columns"] else inputs["layers"]
+    params = dict(case["params"])
+    if "loss" in params:
+        params["loss"] = getattr(losses, params["loss"])()
+    loss_fn, y = getattr(losses, name_of(case))(**params), inputs[case["labels"]]
+    value, slopes = value_and_gradient(lambda z: loss_fn(y, z), x)
+    near(value, case["value"])
+    near(slopes, np.reshape(case["gradient"], x.shape))
+
+
 @each_case(ST, lambda case: name_of(case) == "SoftmaxLoss")
-def test_sentence_transformers_heads(case):
-    """The features of the pair, and the linear layer, are the model's: made here."""
+def test_softmax_loss_with_a_linear_head_matches_sentence_transformers(case):
+    """The pair features and the linear layer belong to the model, so that the test computes them."""
     x, y, loss_fn = columns(case), targets(case), make(case)
     weight, bias = (np.array(case["inputs"][f"classifier.{name}"], dtype="float32") for name in ("weight", "bias"))
     has = loss_fn.loss.params
@@ -117,27 +134,27 @@ def test_sentence_transformers_heads(case):
 
 @pytest.mark.slow_on("jax")
 @each_case(PML, lambda case: name_of(case) in PML_KEYS, lambda case: f"{case['id']}-{PML_KEYS[name_of(case)]}")
-def test_pytorch_metric_learning(case):
+def test_values_and_gradients_match_pytorch_metric_learning(case):
     key, y = PML_KEYS[name_of(case)], np.array(case["inputs"]["labels"])
     x = np.array(case["inputs"]["embeddings"], dtype="float32")
-    (held,) = [name for name in ("W", "proxies") if name in case["inputs"]] or [None]
-    vectors = None if held is None else np.array(case["inputs"][held], dtype="float32")
+    (parameter,) = [name for name in ("W", "proxies") if name in case["inputs"]] or [None]
+    vectors = None if parameter is None else np.array(case["inputs"][parameter], dtype="float32")
 
     def loss(x, vectors):
-        if held is None:
+        if parameter is None:
             return get_loss(key).get_loss_fn()(y, x)
-        vectors = ops.transpose(vectors) if held == "W" else vectors
+        vectors = ops.transpose(vectors) if parameter == "W" else vectors
         if key == "proxy_nca":
-            closeness = squared_euclidean_matrix(unit_vectors(x), unit_vectors(vectors))
+            outputs = squared_euclidean_matrix(unit_vectors(x), unit_vectors(vectors))
         else:
-            closeness = cosine_matrix(x, vectors)
-        return get_loss(key).get_loss_fn()(y, closeness)
+            outputs = cosine_matrix(x, vectors)
+        return get_loss(key).get_loss_fn()(y, outputs)
 
     value, slopes = value_and_gradient(lambda z: loss(z, vectors), x)
     near(value, case["expected_loss"])
     near(slopes, case["expected_grad"]["embeddings"])
-    if held is not None:
-        near(gradient(lambda z: loss(x, z), vectors), case["expected_grad"][held])
+    if parameter is not None:
+        near(gradient(lambda z: loss(x, z), vectors), case["expected_grad"][parameter])
 
 
 def test_every_golden_case_is_tested():

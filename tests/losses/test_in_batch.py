@@ -1,4 +1,4 @@
-"""In-batch negatives: candidates of other replicas, a trained scale, and what a guide takes for too alike."""
+"""In-batch losses: candidates of other replicas, a trained scale, negatives that a guide finds too similar."""
 
 import warnings
 
@@ -12,7 +12,7 @@ from losses.families.in_batch import gist_embed, multiple_negatives_ranking
 from losses.numeric import DOUBLE, gradient, values
 from ml4ir_losses import functional
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.losses.embedding.in_batch import in_batch_cross_entropy
+from ml4ir_losses.losses.embedding.in_batch import AllRows, in_batch_cross_entropy
 
 GOLDEN = {case["id"]: case for case in load("st_embedding_losses.json")}
 EXACT = 1e-10 if DOUBLE else 1e-4
@@ -25,16 +25,16 @@ def columns(case, of="inputs", prefix="embeddings"):
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_two_ranks_match_sentence_transformers(symmetric):
-    """Either rank has the loss of sentence-transformers there, and the gradients of both are its gradient."""
+    """Each rank has the loss of sentence-transformers on that rank; the gradients of both add up to its gradient."""
     case = GOLDEN[f"st.MultipleNegatives{'Symmetric' * symmetric}RankingLoss/gather_2_ranks"]
     x, half = columns(case), len(columns(case)) // 2
 
     def rank(all_rows, number):
         all_rows = ops.convert_to_tensor(all_rows)
         own = all_rows[number * half :][:half]
-        real = ops.ones(len(x), dtype="bool")
-        both = in_batch_cross_entropy(own, all_rows, real, number * half, 20.0, "cosine", symmetric)
-        return (both[0] + both[1]) / 2
+        rows = AllRows(all_rows, ops.ones(len(x), dtype="bool"), number * half)
+        directions = ("query_to_doc", "doc_to_query") if symmetric else ("query_to_doc",)
+        return in_batch_cross_entropy(own, rows, 20.0, "cosine", directions, "per_direction")
 
     for number in (0, 1):
         found = values(rank(x, number)).mean()
@@ -62,21 +62,21 @@ def test_gradient_by_the_scale_matches_the_golden_value():
         "CachedGISTEmbedLoss/triplets/rel_margin_mb3",
     ],
 )
-def test_relative_margin_differs_only_where_the_guide_is_negative(name):
+def test_relative_margin_differs_from_the_peer_only_for_negative_guide_scores(name):
     case = GOLDEN[f"st.{name}"]
     x, guide = columns(case), columns(case, prefix="guide_embeddings")
     params = {"temperature": 0.2, "margin": 0.3, "margin_strategy": "relative"}
     shipped = gist_embed(guide, x, np.ones(len(x)), None, **params, as_shipped=True)
     assert np.mean(shipped) == pytest.approx(case["expected_loss"], rel=1e-9)
     ours = values(functional.gist_embed(guide, x, **params))
-    likeness = np.sum(guide[:, 0] * guide[:, 1], axis=-1)
-    assert (likeness < 0).any()
-    np.testing.assert_allclose(ours[likeness > 0], np.array(shipped)[likeness > 0], rtol=1e-5)
+    guide_score = np.sum(guide[:, 0] * guide[:, 1], axis=-1)
+    assert (guide_score < 0).any()
+    np.testing.assert_allclose(ours[guide_score > 0], np.array(shipped)[guide_score > 0], rtol=1e-5)
     assert (np.abs(ours - shipped) > 1e-3).any()
 
 
-def test_own_positive_is_no_negative_for_a_certain_guide():
-    """Anchors equal their positives: the diagonals among anchors and among positives are no negatives."""
+def test_row_is_never_its_own_negative():
+    """The guide's anchors equal its positives: the diagonals among anchors and among positives are excluded."""
     guide = np.random.default_rng(1).normal(size=(6, 1, 5)).repeat(2, axis=1).astype("float32")
     x = np.random.default_rng(2).normal(size=(6, 2, 3)).astype("float32")
     expected = gist_embed(guide, x, np.ones(6), None, temperature=0.1, margin=-1e-9)
@@ -84,12 +84,12 @@ def test_own_positive_is_no_negative_for_a_certain_guide():
 
 
 def test_equal_positives_count_as_negatives():
-    """Whatever the rounding of the guide's cosines, which ties the copy with the row's own positive."""
+    """Regardless of rounding: the guide scores the copy exactly as high as the row's own positive."""
     rng = np.random.default_rng(3)
     guide, x = rng.normal(size=(2, 40, 2, 7)).astype("float32")
     guide[20:, 1], x[20:, 1] = guide[:20, 1], x[:20, 1]
     kept = values(functional.gist_embed(guide, x, temperature=1.0, contrast_anchors=False, contrast_positives=False))
-    assert (kept > np.log(2) - 1e-6).all()  # the copy alone adds as much as the positive
+    assert (kept > np.log(2) - 1e-6).all()  # the copy contributes as much as the positive
 
 
 def test_small_loss_keeps_its_precision():
@@ -121,7 +121,7 @@ def test_mini_batch_size_is_kept_and_does_not_change_the_value(key):
     )
 
 
-def test_negatives_of_all_rows_count():
+def test_hard_negatives_of_all_rows_are_candidates():
     batch = make_batch("multiple_negatives_ranking", rows=4, padded=False)
     with_negatives = multiple_negatives_ranking(None, batch.scores, batch.mask, None)
     without = multiple_negatives_ranking(None, batch.scores[:, :2], batch.mask, None)
@@ -146,6 +146,30 @@ def test_negatives_of_all_rows_count():
 def test_wrong_value_is_refused(key, params, message):
     with pytest.raises(UserError, match=message):
         get_loss(key, **params)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"directions": ["doc_to_query"]}, "must contain 'query_to_doc'"),
+        (
+            {"directions": ["query_to_doc", "doc_to_doc"], "partition_mode": "per_direction"},
+            "`partition_mode` of .* must be 'joint' with 'doc_to_doc'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("key", ["multiple_negatives_ranking", "cached_multiple_negatives_ranking"])
+def test_directions_without_a_positive_are_refused(key, params, message):
+    with pytest.raises(UserError, match=message):
+        get_loss(key, **params)
+
+
+def test_both_directions_equal_the_symmetric_loss():
+    batch = make_batch("multiple_negatives_ranking")
+    both = {"directions": ["query_to_doc", "doc_to_query"], "partition_mode": "per_direction"}
+    found = values(functional.multiple_negatives_ranking(None, batch.scores, batch.mask, **both))
+    expected = values(functional.multiple_negatives_symmetric_ranking(None, batch.scores, batch.mask))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_guide_with_other_columns_is_refused():

@@ -1,4 +1,4 @@
-"""`cross_batch_memory`: batches one after another against float64 loops, gradients, state in `fit`, refusals."""
+"""`cross_batch_memory`: sequences of batches against float64 loops, gradients, state in `fit`, refused inputs."""
 
 import math
 from functools import partial
@@ -22,12 +22,12 @@ from selection import slow_except
 EXACT = 1e-5
 FITTING = [entry.key for entry in LOSSES if getattr(entry.target, "takes_memory", False)]
 SIZES = [7, 3, 100]
-if BACKEND == "jax":  # it compiles every operation anew for every shape
+if BACKEND == "jax":  # it compiles every operation for every shape
     FITTING, SIZES = FITTING[::3], SIZES[:1]
 
 
 def share(terms):
-    """Row values of (sum, count) of each row, as a mean of all that is counted."""
+    """Per-row values from each row's (sum, count), whose mean is the pooled mean."""
     count = sum(counted for _, counted in terms)
     return [len(terms) * total / count if count else 0.0 for total, _ in terms]
 
@@ -61,7 +61,7 @@ def semi_hard(y, x, rows):
 
 
 def own_rows(oracle):
-    """Of a loss whose rows have a value each: those of the batch among all."""
+    """Oracle of a loss with one value per row: the rows of the batch, among all rows."""
     return lambda y, x, rows: oracle(y, x, [1] * len(x), None)[:rows]
 
 
@@ -99,7 +99,7 @@ def remembering(key, size, **kwargs):
 @pytest.mark.parametrize("inner", FITTING)
 @pytest.mark.parametrize("size", SIZES)
 def test_values_over_several_batches_match_the_oracle(inner, size):
-    """The memory fills, is overwritten from its oldest rows on, and also holds less than one batch."""
+    """The memory fills up, then overwrites its oldest rows; it may also be smaller than one batch."""
     fn, oracle, kept_y, kept_x = remembering(inner, size, reduction="none"), oracle_of(inner), [], []
     for y, x in batches(inner, (5, 4, 5, 5)):
         expected = oracle([*y, *kept_y], [*x.astype("float64"), *kept_x], len(y))
@@ -131,7 +131,7 @@ def test_remembered_rows_get_no_gradient(inner):
     def value(batch, rows):
         return functional.cross_batch_memory(y, batch, memory=(rows, classes, filled), loss=inner)
 
-    connected = gradient(lambda rows: value(x, rows) + 0.0 * ops.sum(rows), kept)  # else TensorFlow gives None
+    connected = gradient(lambda rows: value(x, rows) + 0.0 * ops.sum(rows), kept)  # otherwise TensorFlow returns None
     assert (connected == 0).all()
     if DOUBLE:
         expected = central_differences(lambda batch: values(value(batch, kept)), x)
@@ -154,7 +154,7 @@ def test_masked_rows_are_not_remembered():
 
 @pytest.mark.parametrize("inner", ["multiple_negatives_ranking", "sup_con"])
 def test_fit_and_saved_model_keep_the_memory(inner, tmp_path):
-    """In `fit` every step meets the rows of the steps before; a model that holds the memory tracks it."""
+    """In `fit` every step sees the rows of earlier steps; a model with the memory as attribute tracks it."""
     (y, x), *_ = batches(inner, (24,))
     fn = remembering(inner, 10)
     inputs = keras.Input(x.shape[1:])
@@ -190,7 +190,7 @@ def test_untracked_memory_is_refused():
 
 
 @pytest.mark.backend("tensorflow")
-def test_unknown_batch_sizes():
+def test_dynamic_batch_sizes_equal_static_ones():
     import tensorflow as tf
 
     fn, eager = remembering("nt_xent", 7), remembering("nt_xent", 7)
@@ -205,7 +205,9 @@ def test_positives_may_come_from_the_memory():
     y, x = np.arange(4.0), np.eye(4, dtype="float32")
     fn = remembering("batch_hard_triplet", 4, reduction="none")
     assert (values(fn(y, x)) > 0).all()
-    np.testing.assert_allclose(values(fn(y, x)), 5 - math.sqrt(2), rtol=1e-5)  # the positive is the row of before
+    np.testing.assert_allclose(
+        values(fn(y, x)), 5 - math.sqrt(2), rtol=1e-5
+    )  # the positive is the row of the previous batch
     with pytest.raises(UserError, match="whole class numbers"):
         fn(y + 0.5, x)
 
@@ -218,7 +220,7 @@ def test_positives_may_come_from_the_memory():
         ({"loss": "arc_face"}, "'arc_face' reads the outputs of a head"),
         ({"loss": "sup_con", "memory_size": 0}, "`memory_size` must be a whole number of at least 1"),
         ({"loss": "sup_con", "memory_size": None}, "`memory_size` must be a whole number of at least 1"),
-        ({"loss": {"key": "cross_batch_memory", "loss": "sup_con"}}, "'cross_batch_memory' keeps rows of its own"),
+        ({"loss": {"key": "cross_batch_memory", "loss": "sup_con"}}, "'cross_batch_memory' has a memory of its own"),
         ({}, "needs the parameter 'loss'"),
     ],
     ids=str,
@@ -232,7 +234,7 @@ def test_wrong_parameters_are_refused(spec, message):
 
 def test_memory_inside_another_loss_is_refused():
     inner = {"key": "cross_batch_memory", "loss": "sup_con"}
-    with pytest.raises(UserError, match="'cross_batch_memory' keeps rows of its own"):
+    with pytest.raises(UserError, match="'cross_batch_memory' has a memory of its own"):
         get_loss("matryoshka", loss=inner, dims=[2])
     with pytest.raises(UserError, match="cannot be part of a weighted sum"):
         get_loss({"key": "weighted_sum", "losses": [[inner, 1.0], ["sup_con", 1.0]]})

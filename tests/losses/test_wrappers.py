@@ -1,4 +1,4 @@
-"""Losses around another loss of embeddings: sentence-transformers' numbers, draws, and what they refuse."""
+"""Losses that wrap an embedding loss: sentence-transformers' numbers, sampling, and refused inputs."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ from ml4ir_losses.losses.factory import get_loss
 
 GOLDEN = load("st_wrapped_losses.json")
 IDS = [case["id"] for case in GOLDEN]
-TEACHER = [i for i in IDS if "AdaptiveLayerLoss" in i and "no_kl" not in i]  # theirs has a gradient of its own
+TEACHER = [i for i in IDS if "AdaptiveLayerLoss" in i and "no_kl" not in i]  # there the teacher gets a gradient too
 
 
 def inner(text):
-    """`Name(parameter=number)` as a loss."""
+    """The loss written as `Name(parameter=number)`."""
     name, _, parameters = text.rstrip(")").partition("(")
     given = dict(part.split("=") for part in parameters.split(",") if part)
     return getattr(losses, name)(**{key: int(number) for key, number in given.items()})
@@ -36,7 +36,7 @@ def batch_of(case):
 
 
 def pooled(states):
-    """Of [layers, texts, tokens, D], anchors before positives, the layers after the first, [B, 2, L, D]."""
+    """[layers, texts, tokens, D] as [B, 2, L, D]: mean over tokens, anchors before positives, first layer left out."""
     layers = states[1:].mean(axis=2)
     return np.stack([layers[:, :3], layers[:, 3:]], axis=1).transpose(2, 1, 0, 3)
 
@@ -55,9 +55,11 @@ def slopes_of(case):
 def test_golden_values_and_gradients(case):
     name = case["loss"].partition(".")[2]
     params = {**case["params"]}
-    params.pop("pad_token_id", None)  # of the tokenizer there; 0, the default here
+    params.pop("pad_token_id", None)  # the tokenizer's number; 0, which is our default
     if "loss" in params:
         params["loss"] = inner(params["loss"])
+    if name == "AdaptiveLayerLoss":
+        params["layer_weighting"] = "linear"  # what version 5 has
     fn = getattr(losses, name)(**params)
     y_true, y_pred = batch_of(case)
     value, slopes = value_and_gradient(lambda x: fn(y_true, x), y_pred)
@@ -75,7 +77,7 @@ def numbers(*shape):
     return np.random.default_rng(0).normal(size=shape).astype("float32")
 
 
-def test_last_layer_as_teacher_gets_no_gradient():
+def test_last_layer_gets_no_gradient_from_the_divergence():
     loss = get_loss("adaptive_layer", loss=INNER, last_layer_weight=0.0, prior_layers_weight=0.0, n_layers_per_step=-1)
     slopes = gradient(lambda x: loss.per_query(np.zeros(4), x), numbers(4, 2, 3, 6))
     assert (slopes[:, :, -1] == 0).all()
@@ -83,7 +85,7 @@ def test_last_layer_as_teacher_gets_no_gradient():
 
 
 def parts_of(key, name, count, y_pred, **params):
-    """The values of single draws, and the values that subsets of one part may have."""
+    """The values of `count` steps that sample one part each."""
     loss = get_loss(key, loss=INNER, seed=3, **{name: 1}, **params)
     fn = loss.get_loss_fn(reduction="none")
     return [values(fn(np.zeros(len(y_pred)), y_pred)).mean() for _ in range(count)]

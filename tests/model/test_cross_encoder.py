@@ -163,7 +163,6 @@ def test_mini_batch_step_encodes_only_real_documents_twice(folder, monkeypatch):
     assert seen == once * 2
 
 
-@TENSORFLOW
 @pytest.mark.parametrize(
     ("loss", "encoder", "inputs", "size"),
     [
@@ -212,7 +211,6 @@ def test_batch_without_documents_does_not_change_weights(folder, size):
     assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
 
 
-@TENSORFLOW
 def test_weighted_sum_uses_smallest_mini_batch_size(folder):
     parts = [
         [{"key": "list_mle", "mini_batch_size": 9}, 0.5],
@@ -220,15 +218,6 @@ def test_weighted_sum_uses_smallest_mini_batch_size(folder):
     ]
     model, batch, _ = build(folder, loss={"key": "weighted_sum", "losses": parts}, encoder=WORDS)
     assert model.mini_batch_size == 4
-    model.train_on_batch(*batch)
-
-
-@pytest.mark.backend("jax", "torch")
-def test_mini_batch_size_warns_on_other_backends(folder, caplog):
-    model, batch, _ = build(folder, loss={"key": "list_mle", "mini_batch_size": 4}, encoder=WORDS)
-    assert [r.message for r in caplog.records if "mini_batch_size" in r.message] == [
-        f"mini_batch_size has no effect on {keras.backend.backend()}: batches are taken whole"
-    ]
     model.train_on_batch(*batch)
 
 

@@ -126,7 +126,6 @@ def test_rows_of_the_last_batches_are_remembered_and_saved(tmp_path):
     np.testing.assert_array_equal(values(load_model(tmp_path / "m.keras").memories["main"].embeddings), held)
 
 
-@pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("size", slow_except([5, 12, 50], 5), ids=str)
 def test_cached_step_equals_full_batch_step(size):
     """Plain gradient descent: equal weights after a step are equal gradients."""
@@ -140,7 +139,6 @@ def test_cached_step_equals_full_batch_step(size):
         np.testing.assert_allclose(parts - start, whole - start, rtol=0, atol=1e-4 * np.abs(whole - start).max() + 1e-7)
 
 
-@pytest.mark.backend("tensorflow")
 @pytest.mark.graph
 def test_cached_step_redraws_dropout_in_every_step():
     model = make({"key": "cached_multiple_negatives_ranking", "mini_batch_size": 4}, {**TRANSFORMER, "dropout": 0.5})

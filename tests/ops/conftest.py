@@ -1,4 +1,4 @@
-"""Stripes so small that lists of a few documents take several levels, groups and stripes."""
+"""Fixtures: stripes so small that short lists need several levels, groups and stripes."""
 
 from contextlib import contextmanager
 
@@ -10,7 +10,7 @@ from ml4ir_losses.ops.kernels.compiling import compiled
 
 @contextmanager
 def stripes_of(pairs, dense=0, narrow=8):
-    """Stripes of about so many pairs, of all batches of more than `dense` pairs; of lists up to `narrow` no levels."""
+    """Stripes of about `pairs` pairs for batches of more than `dense` pairs; one level for lists up to `narrow`."""
     compiled.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stripes, "_DENSE", dense)

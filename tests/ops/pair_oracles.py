@@ -1,4 +1,4 @@
-"""Losses over pairs of documents, value and gradient, in float64 NumPy from the formulas of the docstrings."""
+"""Oracles of pair losses, value and gradient, in float64 NumPy, from the formulas of the docstrings."""
 
 import math
 from typing import Any, NamedTuple
@@ -19,9 +19,9 @@ class Lists(NamedTuple):
 
 
 def make_lists(rows, size, spread=1.0, seed=0):
-    """Lists of all lengths with padding anywhere; of three and more the second is padding, the third one document.
+    """Lists of various lengths with padding anywhere; of three or more the second is empty, the third has one document.
 
-    Scores are eighths, so that some tie and their differences are exact also in float32.
+    Scores are multiples of 1/8, so that some tie and differences are exact in float32.
     """
     rng = np.random.default_rng((seed, rows, size))
     lengths = rng.choice([size, size // 2 + 1, size // 4 + 1, size // 8 + 1], rows)
@@ -66,9 +66,9 @@ TERMS = {
 }
 
 
-def over_pairs(term, y, s, weight, shares, ties=False, counted=True):
-    """Σ w_i·Λ_ij·term over the counted pairs y_i > y_j, or over all where `ties`, and its gradient in s."""
-    pairs = ((y[:, None] > y[None, :]) | ties) & counted
+def over_pairs(term, y, s, weight, shares, all_pairs=False, counted=True):
+    """Σ w_i·Λ_ij·term over the counted pairs y_i > y_j, or over all with `all_pairs`, and its gradient in s."""
+    pairs = ((y[:, None] > y[None, :]) | all_pairs) & counted
     value, slope = term(s[:, None] - s[None, :], y[:, None] - y[None, :])
     factor = np.where(pairs, weight[:, None] * shares, 0.0)
     force = factor * slope
@@ -76,7 +76,7 @@ def over_pairs(term, y, s, weight, shares, ties=False, counted=True):
 
 
 def shares_of(spec, y, by):
-    """Λ of a lambda weight in the ranking by the numbers `by`."""
+    """Λ of a lambda weight, [N, N], in the ranking by the numbers `by`."""
     if spec is None:
         return np.ones((len(y), len(y)))
     at = ranks_of(list(by))
@@ -88,27 +88,27 @@ def pairwise(key, y, s, weight, lambda_weight=None, **params):
     def term(d, dy):
         return TERMS[key](d, dy, **params)
 
-    return over_pairs(term, y, s, weight, shares_of(lambda_weight, y, s), ties=key == "pairwise_mse")
+    return over_pairs(term, y, s, weight, shares_of(lambda_weight, y, s), all_pairs=key == "pairwise_mse")
 
 
 def yeti_logistic(y, s, weight, noise, lambda_weight, sample_size, gumbel_temperature):
     value, slopes = 0.0, np.zeros_like(s)
-    for one in noise:
-        z, shares = (s + one) / gumbel_temperature, shares_of(lambda_weight, y, s + one)
-        more, slope = over_pairs(logistic, y, z, weight, shares)
-        value, slopes = value + more / sample_size, slopes + slope / gumbel_temperature / sample_size
+    for sample in noise:
+        z, shares = (s + sample) / gumbel_temperature, shares_of(lambda_weight, y, s + sample)
+        sample_value, slope = over_pairs(logistic, y, z, weight, shares)
+        value, slopes = value + sample_value / sample_size, slopes + slope / gumbel_temperature / sample_size
     return value, slopes
 
 
 def lambda_loss(y, s, weight, weighting_scheme="ndcg_loss2pp", k=None, sigma=1.0, top_k_pairs="either"):
     order = np.argsort(ranks_of(list(s)))
     counted = np.array([[in_top_k(i, j, k, top_k_pairs) for j in range(1, len(s) + 1)] for i in range(1, len(s) + 1)])
-    best = ideal_dcg(list(2**y - 1), DISCOUNTS["log2_inverse"], k)
-    gains = (2 ** y[order] - 1) / best if best else np.zeros(len(order))
+    ideal = ideal_dcg(list(2**y - 1), DISCOUNTS["log2_inverse"], k)
+    gains = (2 ** y[order] - 1) / ideal if ideal else np.zeros(len(order))
     ranks = range(1, len(order) + 1)
     shares = np.array([[scheme_weight(weighting_scheme, list(gains), i, j) for j in ranks] for i in ranks])
-    every = weighting_scheme == "ndcg_loss1"
-    value, slope = over_pairs(logistic, y[order], sigma * s[order], weight[order], shares, every, counted)
+    all_pairs = weighting_scheme == "ndcg_loss1"
+    value, slope = over_pairs(logistic, y[order], sigma * s[order], weight[order], shares, all_pairs, counted)
     slopes = np.zeros_like(s)
     slopes[order] = sigma * slope / math.log(2)
     return value / math.log(2), slopes
@@ -120,40 +120,40 @@ def approximate(key, y, s, weight, temperature=0.1):
     rank, push = 0.5 + expit(lead).sum(axis=1), expit(lead) * expit(-lead) / temperature
     if key == "approx_mrr":
         gain, value, slope = y, 1 / rank, -1 / rank**2
-        best = gain.sum()
+        ideal = gain.sum()
     else:
         gain, value = 2**y - 1, 1 / np.log2(1 + rank)
         slope = -(value**2) / (1 + rank) / math.log(2)
-        best = ideal_dcg(list(gain), DISCOUNTS["log2_inverse"], None)
-    if not best:
+        ideal = ideal_dcg(list(gain), DISCOUNTS["log2_inverse"], None)
+    if not ideal:
         return 0.0, np.zeros_like(s)
-    share = -(weight * y).sum() / y.sum() / best
+    share = -(weight * y).sum() / y.sum() / ideal
     by_rank = share * gain * slope
     return share * (gain * value).sum(), by_rank @ push - by_rank * push.sum(axis=1)
 
 
 def expected(key, lists, weighted, params, noise=None):
-    """Values [B] and slopes [B, N] of a loss by its key, normalisation `sum`."""
+    """Values [B] and gradients [B, N] of a loss by key, with normalisation `sum`."""
     values, slopes = np.zeros(len(lists.mask)), np.zeros(lists.mask.shape)
-    for b, real in enumerate(lists.mask):
-        if not real.any():
+    for b, valid in enumerate(lists.mask):
+        if not valid.any():
             continue
-        y, s = lists.labels[b, real], lists.scores[b, real]
-        weight = lists.weight[b, real] if weighted else np.ones(real.sum())
+        y, s = lists.labels[b, valid], lists.scores[b, valid]
+        weight = lists.weight[b, valid] if weighted else np.ones(valid.sum())
         if key == "lambda_loss":
             found = lambda_loss(y, s, weight, **params)
         elif key.startswith("approx"):
             found = approximate(key, y, s, weight, **params)
         elif key == "yeti_logistic":
-            found = yeti_logistic(y, s, weight, noise[:, b, real], **params)
+            found = yeti_logistic(y, s, weight, noise[:, b, valid], **params)
         else:
             found = pairwise(key, y, s, weight, **params)
-        values[b], slopes[b, real] = found
+        values[b], slopes[b, valid] = found
     return values, slopes
 
 
 def graph_of_unknown_shapes(function, dtypes, jit):
-    """A graph of a function of labels, scores and more, of unknown shapes: its value and slopes by the scores."""
+    """A graph with unknown shapes that returns a function's value and its gradient in the scores."""
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], dtype) for dtype in dtypes], jit_compile=jit)

@@ -1,4 +1,4 @@
-"""The widths that kernels take, and how often XLA compiles one, as TensorFlow's own log tells it."""
+"""Kernel widths, and how often XLA compiles a kernel, according to TensorFlow's log."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ for key in sys.argv[1:]:
 
 @pytest.mark.backend("tensorflow")
 def test_batches_of_similar_widths_share_one_compilation():
-    """Ragged data give every batch other list lengths: a kernel compiled for each would cost a second a step."""
+    """List lengths differ between batches: compiling a kernel for each would cost a second per step."""
     keys = ["pairwise_logistic", "lambda_loss", "list_mle"]  # pairs, pairs with distances, tails
     log = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "device_compilation_profiler=1"}
     ran = subprocess.run(
@@ -62,7 +62,7 @@ def test_batches_of_similar_widths_share_one_compilation():
     firsts = [count for call, count in compiled.items() if call.startswith("call first")]
     later = {call: count for call, count in compiled.items() if call.startswith("call later")}
     assert len(firsts) == len(later) == 2 * len(keys)
-    assert all(firsts)  # the log is there
+    assert all(firsts)  # the log is not empty
     assert not any(later.values()), later
 
 
@@ -124,7 +124,7 @@ KEYS = ("pairwise_logistic", "lambda_loss", "approx_ndcg", "neural_sort_ndcg", "
 @pytest.mark.parametrize("key", slow_except(KEYS, "lambda_loss", "list_mle"))
 @pytest.mark.parametrize("known", slow_except([True, False], False), ids=["known", "unknown"])
 def test_widths_between_kernel_widths_match_the_dense_sums(key, known):
-    """Also where the width of the scores is known and that of their gradient is not: after a kernel's second width."""
+    """Also if the width of the scores is known and that of their gradient is not (after a kernel's second width)."""
     import tensorflow as tf
 
     rng = np.random.default_rng(0)

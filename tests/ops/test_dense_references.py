@@ -1,4 +1,4 @@
-"""What is computed in stripes, by sorting or in float bits, against the dense reference that its module opens with."""
+"""Computations in stripes, by sorting or on float bits, against the dense reference in their module."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from keras import ops
 from losses.numeric import gradient, values
 from ml4ir_losses.ops.kernels.odds import dense_odds, odds, powers
 from ml4ir_losses.ops.neural_sort import dense_neural_sort, neural_sort_matrix, neural_sort_ranks
-from ml4ir_losses.ops.pairs import Hinge, Logistic, dense_pair_sums, given_weights, pair_sums
+from ml4ir_losses.ops.pair_terms import Hinge, Logistic
+from ml4ir_losses.ops.pairs import dense_pair_sums, given_weights, pair_sums
 from ml4ir_losses.ops.sinkhorn import dense_sinkhorn, sinkhorn
 from ml4ir_losses.ops.soft_ranks import approx_ranks, dense_approx_ranks
 from ml4ir_losses.ops.tail_sums import dense_tail_sums, tail_sums

@@ -1,4 +1,4 @@
-"""Log-sum-exp over candidates in blocks is that of the whole matrix, and so are its gradients."""
+"""Log-sum-exp over candidates in blocks, value and gradient, against the whole matrix."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from keras import ops
 from losses.cases import get_loss, make_batch, oracle
 from losses.numeric import DOUBLE, assert_close, gradient, values
 from ml4ir_losses.ops import in_batch, replicas
-from ml4ir_losses.ops.in_batch import hardest_columns, logsumexp_both_ways, logsumexp_of_dots
+from ml4ir_losses.ops.in_batch import Candidates, hardest_columns, logsumexp_both_ways, logsumexp_of_dots
 from selection import slow_except
 
 # rows, columns, dimensions, rows of a block: whole blocks, blocks with an end, one block, one row
@@ -21,7 +21,7 @@ SHAPES = pytest.mark.parametrize(
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Losses stream blocks of two rows and more."""
+    """Losses compute blocks of two or more rows."""
     monkeypatch.setattr(in_batch, "_ROWS", 2)
     monkeypatch.setattr(in_batch, "_BLOCK", 4)
 
@@ -35,8 +35,8 @@ def random(rows, columns, dims, dtype, masked=True):
     rng = np.random.default_rng(rows)
     a, b = (2 * rng.normal(size=(size, dims)).astype(dtype) for size in (rows, columns))
     real = [rng.random(size) < (0.7 if masked else 2) for size in (rows, columns)]
-    facts = [(ops.arange(len(x)), ops.convert_to_tensor(x)) for x in real]
-    return a, b, *facts, rng.normal(size=rows + columns).astype(dtype)
+    fields = [(ops.arange(len(x)), ops.convert_to_tensor(x)) for x in real]
+    return a, b, *fields, rng.normal(size=rows + columns).astype(dtype)
 
 
 @SHAPES
@@ -51,9 +51,9 @@ def test_sums_over_blocks_equal_the_whole_matrix(rows, columns, dims, block, dty
     def weighted(a, b, block):
         a, b = ops.convert_to_tensor(a), ops.convert_to_tensor(b)
         if both:
-            found = ops.concatenate(logsumexp_both_ways(a, b, keep, of_rows, of_columns, block))
+            found = ops.concatenate(logsumexp_both_ways(a, b, Candidates(keep, of_rows, of_columns), block))
         else:
-            found = logsumexp_of_dots(a, b, keep, of_rows, of_columns, block)
+            found = logsumexp_of_dots(a, b, Candidates(keep, of_rows, of_columns), block)
         assert dtype in str(found.dtype)
         return ops.where(found > -1e30, found, 0.0) * ops.convert_to_tensor(weight[: found.shape[0]])
 
@@ -71,17 +71,18 @@ def test_sums_over_blocks_equal_the_whole_matrix(rows, columns, dims, block, dty
 @SHAPES
 def test_whole_matrix_matches_numpy(rows, columns, dims, block):
     a, b, of_rows, of_columns, _ = random(rows, columns, dims, "float32")
+    candidates = Candidates(keep, of_rows, of_columns)
     kept = values(keep(*of_rows, *of_columns)) > 0
     dots = np.where(kept, a.astype("float64") @ b.T.astype("float64"), -np.inf)
     with np.errstate(divide="ignore"):
         expected = np.log(np.exp(dots).sum(axis=1))
     for size in (None, block):
-        found = values(logsumexp_of_dots(*map(ops.convert_to_tensor, (a, b)), keep, of_rows, of_columns, size))
+        found = values(logsumexp_of_dots(*map(ops.convert_to_tensor, (a, b)), candidates, size))
         some = kept.any(axis=1)
         np.testing.assert_allclose(found[some], expected[some], rtol=1e-5, atol=1e-5)
         assert (found[~some] < -1e30).all()
         assert np.isfinite(found).all()
-        hardest = values(hardest_columns(*map(ops.convert_to_tensor, (a, b)), keep, of_rows, of_columns, block))
+        hardest = values(hardest_columns(*map(ops.convert_to_tensor, (a, b)), candidates, block))
         np.testing.assert_array_equal(hardest[some], dots.argmax(axis=1)[some])
 
 
@@ -91,7 +92,7 @@ def test_large_and_small_embeddings_give_exact_values(size):
     a = a * np.float32(size)
 
     def both(x, block):
-        found = logsumexp_both_ways(x, ops.convert_to_tensor(b), keep, of_rows, of_columns, block)
+        found = logsumexp_both_ways(x, ops.convert_to_tensor(b), Candidates(keep, of_rows, of_columns), block)
         return ops.where(found[0] > -1e30, found[0], 0.0) + ops.where(found[1] > -1e30, found[1], 0.0)
 
     expected, slopes = (values(both(ops.convert_to_tensor(a), None)), gradient(lambda x: both(x, None), a))
@@ -107,18 +108,22 @@ KEYS = (
 )
 
 
-def row_values(key, batch):
-    """As `pure`, which on JAX compiles a loss once, whatever the blocks."""
-    return lambda scores: get_loss(key).per_query(batch.labels, scores, batch.weight, batch.mask)
+def row_values(key, batch, **params):
+    """Unlike `pure`, which on JAX compiles a loss only once, it follows the patched block size."""
+    return lambda scores: get_loss(key, **params).per_query(batch.labels, scores, batch.weight, batch.mask)
 
 
-@pytest.mark.parametrize("key", KEYS)
+HARD = {"hardness_mode": "in_batch_negatives", "hardness_strength": 3.0}
+DIRECTED = {"directions": ["query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"], **HARD}
+
+
+@pytest.mark.parametrize(("key", "params"), [*((key, {}) for key in KEYS), (KEYS[0], DIRECTED)], ids=str)
 @pytest.mark.parametrize("rows", [7, 1])
-def test_losses_in_blocks_equal_losses_of_the_whole_batch(key, rows, small_blocks, request):
+def test_losses_in_blocks_equal_losses_of_the_whole_batch(key, params, rows, small_blocks, request):
     batch = make_batch(key, rows=rows)
-    function = row_values(key, batch)
+    function = row_values(key, batch, **params)
     slopes = gradient(function, batch.scores)
-    assert_close(values(function(batch.scores)), oracle(key, batch))
+    assert_close(values(function(batch.scores)), oracle(key, batch, **params))
     request.getfixturevalue("monkeypatch").undo()
     assert_close(slopes, gradient(function, batch.scores), single=1e-4)
 
@@ -127,7 +132,7 @@ def test_losses_in_blocks_equal_losses_of_the_whole_batch(key, rows, small_block
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("xla", slow_except([False, True], False))
 def test_losses_in_blocks_inside_a_graph_equal_eager_ones(key, xla, small_blocks):
-    """Of a known and an unknown number of rows, and when it is compiled."""
+    """For static and dynamic numbers of rows, with and without XLA."""
     import tensorflow as tf
 
     batch = make_batch(key, padded=False)
@@ -163,7 +168,7 @@ def test_losses_in_compiled_blocks_equal_eager_ones(key, small_blocks):
 
 @pytest.mark.backend("tensorflow")
 def test_step_needs_the_memory_of_one_block():
-    """Value and gradient of 6000 rows, whose matrix has 144 MB, grow the process by less than half of that."""
+    """Value and gradient of 6000 rows, whose matrix takes 144 MB, need less than half of that."""
     program = """
 import resource, numpy as np, tensorflow as tf
 from ml4ir_losses.functional import multiple_negatives_symmetric_ranking as loss
@@ -185,7 +190,7 @@ print(peak() - before)
     assert float(ran.stdout.split()[-1]) < 72
 
 
-def test_gathering_from_one_device_does_nothing():
+def test_gathering_from_one_device_returns_its_own_rows():
     x = ops.ones((3, 2, 4))
     with pytest.warns(UserWarning, match="`gather_across_devices` has no effect: there is one device"):
         (same,), before = replicas.gather_rows(x)
@@ -194,8 +199,8 @@ def test_gathering_from_one_device_does_nothing():
 
 
 @pytest.mark.backend("tensorflow")
-def test_gathering_from_two_replicas():
-    """Two replicas, of 3 rows and of 1, have together the loss and the gradient of all 4 rows."""
+def test_two_replicas_have_the_loss_and_gradient_of_all_rows():
+    """With 3 rows on one replica and 1 on the other."""
     program = """
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]

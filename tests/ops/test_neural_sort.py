@@ -1,4 +1,4 @@
-"""NeuralSort in compiled stripes against float64 NumPy of whole matrices, values and gradients."""
+"""NeuralSort in compiled stripes, values and gradients, against float64 NumPy with full matrices."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def log_shares(v):
 
 
 def slopes_of(factor, sign, slopes):
-    """By the values, from those by the logits."""
+    """Gradients in the values from gradients in the logits."""
     to_distance = -slopes.sum(axis=0)
     return factor @ slopes + sign.sum(axis=1) * to_distance + sign @ to_distance
 
@@ -46,7 +46,7 @@ def expected(at_rank, upstream, scores):
 
 
 def per_list(function, lists, *facts):
-    """function of the valid documents of every list, and the slopes where they stand, else 0."""
+    """The function of the valid documents of each list, and its gradient, 0 in padding."""
     found, slopes = [], np.zeros(lists.mask.shape)
     for row, mask in enumerate(lists.mask):
         value, slope = function(*(x[row, mask] for x in (*facts, lists.scores))) if mask.any() else (0.0, ())
@@ -128,7 +128,7 @@ def test_stripe_size_does_not_change_the_value(check, stripe_size):
 @each_check
 @pytest.mark.parametrize("shape", [(3, 24), (2, 400)], ids=str)
 def test_default_stripes_match_numpy(check, shape, stripe_size):
-    """Stripes of the usual size: of one whole matrix, and in the kernel."""
+    """With default stripes: the whole matrix at once, and the kernel."""
     with stripe_size(2**18, dense=2**16):
         check(shape, 3.0, tolerance=1e-4)
 
@@ -141,7 +141,7 @@ def test_sums_used_on_accelerators_match_numpy(check, stripe_size, monkeypatch):
 
 
 def test_matrix_and_its_gradient_match_numpy():
-    """Rows that exist are shares of the valid documents; the gradient is that of the sums in stripes."""
+    """Rows sum to 1 over the valid documents; the gradient equals that of the sums in stripes."""
     lists = make_lists(6, 24)
     mask, scores = ops.convert_to_tensor(lists.mask), np.where(lists.mask, lists.scores, 0.0).astype("float32")
     shares = values(neural_sort_matrix(ops.convert_to_tensor(scores), mask))
@@ -160,7 +160,7 @@ def test_matrix_and_its_gradient_match_numpy():
     assert_near(gradient(whole, scores), gradient(summed, scores), ROUNDED)
 
 
-def test_gumbel_samples_go_through_the_stripes():
+def test_gumbel_samples_in_stripes_match_numpy():
     lists = make_lists(6, 24)
     labels, mask = ops.convert_to_tensor(lists.labels.astype("float32")), ops.convert_to_tensor(lists.mask)
     scores = ops.convert_to_tensor(np.where(lists.mask, lists.scores, 0.0).astype("float32"))
@@ -185,7 +185,7 @@ def test_dynamic_shapes_equal_static_shapes(stripe_size):
         return value, tape.gradient(value, scores)
 
     with stripe_size(160, dense=100):
-        for shape in ((2, 5), (6, 24)):  # as one matrix, and in stripes
+        for shape in ((2, 5), (6, 24)):  # as a full matrix, and in stripes
             lists = make_lists(*shape)
             given = [np.where(lists.mask, x, 0.0).astype("float32") for x in (lists.labels, lists.scores)]
             wanted = per_list(entropy, lists, lists.labels)

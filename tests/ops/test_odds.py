@@ -1,4 +1,4 @@
-"""e^(x_j - x_i) from one exponential per document, and the terms made of it, against float64 NumPy."""
+"""e^(x_j - x_i) from one exponential per document, and the terms computed from it, against float64 NumPy."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from scipy.special import expit
 from losses.numeric import DOUBLE, values
 from ml4ir_losses.ops.kernels.compiling import compiled
 from ml4ir_losses.ops.kernels.odds import odds, powers
-from ml4ir_losses.ops.pairs import Logistic, SoftZeroOne
+from ml4ir_losses.ops.pair_terms import Logistic, SoftZeroOne
 
 TERMS = {
     Logistic(): lambda x: (np.logaddexp(0, -x), -expit(-x), -expit(x)),
@@ -21,12 +21,12 @@ each_term = pytest.mark.parametrize("term", TERMS, ids=lambda term: type(term)._
 
 @pytest.fixture(autouse=True)
 def as_on_processors(monkeypatch):
-    """Accelerators have exponentials in hardware, and so no powers."""
+    """Makes `powers` compute, as on a CPU: on accelerators it returns ()."""
     monkeypatch.setattr("ml4ir_losses.ops.kernels.odds.has_accelerator", lambda: False)
 
 
 def of_pairs(x, unit=1.0):
-    """odds of all pairs of x [N], compiled."""
+    """The odds of all pairs of x [N], in a compiled function."""
 
     def every(x):
         each = powers(x, unit)
@@ -36,7 +36,7 @@ def of_pairs(x, unit=1.0):
 
 
 def assert_near(found, x, unit, tolerance):
-    """Relatively where |log2| is below 100; beyond, about that far."""
+    """Relative error where |log2| < 100; beyond, odds are at least about 2^±100."""
     x = np.asarray(x, "float64")
     expected = np.exp(np.clip((x[None, :] - x[:, None]) / unit, -MOST * np.log(2), MOST * np.log(2)))
     inside = np.abs(np.log2(expected)) < MOST - 2
@@ -66,7 +66,7 @@ def test_largest_scores_give_finite_odds():
     assert all(np.isfinite(values(y)).all() for y in powers(ops.convert_to_tensor(x), 0.1))
     found = of_pairs(x)
     assert np.isfinite(found).all()
-    assert (found[3:6, 6:] > 1e29).all()  # as far apart as can be told
+    assert (found[3:6, 6:] > 1e29).all()  # at the limit of the odds
     assert (found[6:, 3:6] < 1e-29).all()
 
 
@@ -100,7 +100,7 @@ def test_terms_match_numpy(term, dtype):
         pytest.skip("JAX computes in float32")
     x = X.astype(dtype)
     found = [values(y) for y in term(ops.convert_to_tensor(x))]
-    # e^-x is right to |x| times the last digit.
+    # e^-x has an error of |x| units in the last place.
     tolerance, least = (4e-6, 1e-37) if dtype == "float32" else (1e-14, 1e-300)
     assert_right(found, TERMS[term](x.astype("float64")), tolerance, least)
 

@@ -1,4 +1,4 @@
-"""Masked tensor maths: exact tail sums, orders, safe division, normalisation."""
+"""Masked tensor maths: tail sums, orders, safe division, normalisation, masks."""
 
 import math
 
@@ -12,12 +12,12 @@ from ml4ir_losses.ops.sorting import inverse_order
 from ml4ir_losses.ops.tail_sums import plackett_luce
 from selection import slow_except
 
-# JAX compiles anew for every length.
+# JAX compiles for every length.
 LENGTHS = [*range(1, 101), 1000] if BACKEND != "jax" else [1, 2, 31, 32, 33, 64, 65, 100, 1000]
 
 
 def tail_sums(x):
-    """log Σ_{j≥i} exp(x_j - x_i) by a loop, each tail by its own maximum."""
+    """log Σ_{j≥i} exp(x_j - x_i) by a loop, each tail relative to its own maximum."""
     out = np.empty(x.shape)
     for place in np.ndindex(x.shape):
         tail = x[place[0], place[1] :].astype("float64")
@@ -36,14 +36,14 @@ class TestTailSums:
     @pytest.mark.parametrize("size", [1, 31, 32, 33, 64, 65, 100])
     @pytest.mark.parametrize("direction", [1, -1])
     def test_steep_scores_give_exact_tail_sums(self, size, direction):
-        """exp of the whole list's shift would underflow in one direction."""
+        """With one shift per list exp would underflow in one direction."""
         x = (direction * np.linspace(-1e4, 1e4, size)[None]).astype("float32")
         np.testing.assert_allclose(values(ops.tail_sums(x)), tail_sums(x), rtol=3e-7, atol=3e-6)
 
     @pytest.mark.parametrize("size", [1, 5, 32, 64, 70])
     @pytest.mark.parametrize("constant", [True, False])
     def test_gradient_matches_numpy(self, size, constant):
-        """Also where all scores are equal: there the sum of a block equals the sum of the blocks behind it."""
+        """Also for equal scores, where the sum of a block equals the sum of the blocks behind it."""
         rng = np.random.default_rng(1)
         x = np.zeros((1, size)) if constant else rng.normal(size=(1, size))
         factor = rng.normal(size=(1, size))
@@ -86,7 +86,7 @@ class TestPlackettLuce:
         x = x.astype("float32").astype("float64")  # the same numbers in both
         ordered = np.take_along_axis(x, order, axis=1)
         expected = (weight * tail_sums(ordered)).sum(axis=1)
-        # share[b, r, q]: of the document at rank q in what is left at rank r
+        # share[b, r, q]: share of the document at rank q among those from rank r on
         share = np.exp(np.minimum(ordered[:, None, :] - (tail_sums(ordered) + ordered)[:, :, None], 0.0))
         share *= np.arange(size)[None, :] >= np.arange(size)[:, None]
         slopes = np.zeros_like(x)
@@ -160,7 +160,7 @@ class TestDivision:
         assert_close(gradient(lambda n: ops.safe_divide(n, denominator), numerator), [0.5, 0, 0])
         assert_close(gradient(lambda d: ops.safe_divide(K.convert_to_tensor(numerator), d), denominator), [-0.75, 0, 0])
 
-    def test_a_nan_is_not_hidden(self):
+    def test_nan_is_kept(self):
         assert np.isnan(values(ops.safe_divide(np.array([np.nan]), np.array([1.0])))).all()
 
 
@@ -193,7 +193,7 @@ class TestMasking:
 
     @pytest.mark.parametrize("offset", [0.0, 1e4, -1e4, 1e6])
     def test_log_softmax_does_not_depend_on_an_offset(self, offset):
-        """Whole scores are exact in float32 at all these offsets, and so must be their softmax."""
+        """Integer scores are exact in float32 at all these offsets, so their softmax must be too."""
         x, mask = np.array([[3.0, 1.0, 50.0, 0.0]], dtype="float32"), np.array([[True, True, False, True]])
         expected = np.array([3.0, 1.0, 0.0]) - math.log(math.exp(3) + math.e + 1)
         actual = values(ops.masked_log_softmax(K.convert_to_tensor(x + np.float32(offset)), K.convert_to_tensor(mask)))

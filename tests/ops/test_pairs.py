@@ -1,4 +1,4 @@
-"""Losses over pairs in compiled stripes against float64 NumPy, and the two ways to write user-defined weights."""
+"""Pair losses in compiled stripes against float64 NumPy, and both kinds of user-defined weights."""
 
 from dataclasses import dataclass
 
@@ -55,7 +55,7 @@ pytestmark = pytest.mark.usefixtures("one_level")
 
 
 def rows_of(key, params, lists, weighted=True, dtype="float32"):
-    """scores -> values of the rows."""
+    """A function from scores to per-query values."""
     loss = get_loss(key, normalization="sum", **params)
     labels, weight = (ops.convert_to_tensor(x.astype(dtype)) for x in (lists.labels, lists.weight))
     mask = ops.convert_to_tensor(lists.mask)
@@ -71,7 +71,7 @@ def known_noise(rows, size):
 
 
 def assert_right(found, lists, key, weighted, params, tolerance):
-    """Both within the tolerance times the largest number, and nothing in padding."""
+    """Both within the tolerance times the largest number; the gradient is 0 in padding."""
     noise = known_noise(*lists.mask.shape) if key == "yeti_logistic" else None
     for actual, number in zip(found, expected(key, lists, weighted, params, noise), strict=True):
         np.testing.assert_allclose(actual, number, rtol=0, atol=tolerance * max(1e-3, np.abs(number).max()))
@@ -92,7 +92,7 @@ def noise(monkeypatch):
 
 @each_case
 def test_values_and_gradients_match_numpy(key, params):
-    for seed, spread in enumerate((1.0, 100.0, 1e4)):  # the shape stays, so that one kernel does for all
+    for seed, spread in enumerate((1.0, 100.0, 1e4)):  # one shape, so that all share a kernel
         check(key, params, spread=spread, seed=seed)
 
 
@@ -139,12 +139,12 @@ def test_bfloat16_scores_give_float32_values(key, params):
     function = rows_of(key, params, lists)
 
     def rounded(scores):
-        return function(ops.cast(scores, "bfloat16"))  # which holds these scores as they are
+        return function(ops.cast(scores, "bfloat16"))  # these scores are exact in bfloat16
 
     scores = lists.scores.astype("float32")
     found = value_and_gradient(rounded, scores)
     assert_right((found[0], gradient(function, scores)), lists, key, True, params, 1e-5)
-    assert_right(found, lists, key, True, params, 5e-3)  # the slopes themselves are rounded on their way back
+    assert_right(found, lists, key, True, params, 5e-3)  # gradients are rounded to bfloat16
 
 
 @pytest.mark.backend("tensorflow")
@@ -177,7 +177,7 @@ def asymmetric(row, column, near):
 
 @dataclass(frozen=True)
 class Streamed(LambdaWeight):
-    """Of the label and the rank of the one and the other, and of the distance of the ranks."""
+    """A function of the labels and ranks of both documents, and of the distance of their ranks."""
 
     def pair_facts(self, labels, ranks, mask):
         return labels, ranks
@@ -190,8 +190,8 @@ class Streamed(LambdaWeight):
 
 
 @dataclass(frozen=True)
-class Whole(LambdaWeight):
-    """The same as a matrix."""
+class FullMatrix(LambdaWeight):
+    """The same weight as a full matrix."""
 
     def pair_weights(self, labels, ranks, mask):
         ranks = ops.cast(ranks, labels.dtype)
@@ -211,7 +211,7 @@ class StreamedSchemeOfAll(StreamedScheme):
 
 
 @dataclass(frozen=True)
-class WholeScheme(BaseWeightingScheme):
+class FullMatrixScheme(BaseWeightingScheme):
     def forward(self, gain, discount, true_sorted):
         shares = 1.0 / discount
         places = np.arange(gain.shape[1])
@@ -223,24 +223,24 @@ class WholeScheme(BaseWeightingScheme):
 
 
 @dataclass(frozen=True)
-class WholeSchemeOfAll(WholeScheme):
+class FullMatrixSchemeOfAll(FullMatrixScheme):
     all_pairs = True
 
 
 OWN = [
-    ("pairwise_logistic", "lambda_weight", Streamed(), Whole()),
-    ("pairwise_mse", "lambda_weight", Streamed(), Whole()),
-    ("lambda_loss", "weighting_scheme", StreamedScheme(), WholeScheme()),
-    ("lambda_loss", "weighting_scheme", StreamedSchemeOfAll(), WholeSchemeOfAll()),
+    ("pairwise_logistic", "lambda_weight", Streamed(), FullMatrix()),
+    ("pairwise_mse", "lambda_weight", Streamed(), FullMatrix()),
+    ("lambda_loss", "weighting_scheme", StreamedScheme(), FullMatrixScheme()),
+    ("lambda_loss", "weighting_scheme", StreamedSchemeOfAll(), FullMatrixSchemeOfAll()),
 ]
 
 
 @pytest.mark.parametrize("k", [None, 4])
 @pytest.mark.parametrize(("key", "name", "streamed", "whole"), OWN, ids=lambda x: x if isinstance(x, str) else "")
 def test_streamed_and_full_matrix_weights_agree(key, name, streamed, whole, k):
-    """Pair by pair or as a matrix: the same, also where (i, j) does not weigh what (j, i) does."""
+    """Also if the weights of (i, j) and (j, i) differ."""
     lists = make_lists(3, 12)
-    lists = lists._replace(scores=lists.scores + 0.01 * np.arange(12))  # no ties: a nudge changes no rank
+    lists = lists._replace(scores=lists.scores + 0.01 * np.arange(12))  # no ties, so that small steps change no rank
     dtype = "float64" if DOUBLE else "float32"
     scores, found = lists.scores.astype(dtype), []
     for scheme in (streamed, whole):
@@ -259,7 +259,7 @@ def test_streamed_and_full_matrix_weights_agree(key, name, streamed, whole, k):
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("rows", [3, 0])
 def test_long_lists_in_batches_of_unknown_size_have_no_branch_for_short_lists(rows):
-    """Whose tables, [N, N], TensorFlow works out before it knows that none will need them."""
+    """TensorFlow would compute its tables [N, N] although no list needs them."""
     import tensorflow as tf
 
     fn = get_loss("lambda_loss").get_loss_fn(reduction="sum")

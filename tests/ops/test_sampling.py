@@ -1,4 +1,4 @@
-"""Gumbel noise: its distribution, its seeds, and that it is finite."""
+"""Gumbel noise: distribution, seeds, finiteness."""
 
 import math
 
@@ -11,7 +11,7 @@ from losses.numeric import DOUBLE, values
 from ml4ir_losses.ops.sampling import gumbel_noise
 
 LIKE = np.zeros((40, 50), dtype="float32")
-SAMPLES = 100  # 200,000 draws: the mean is then known to 0.003, the variance to 0.008
+SAMPLES = 100  # 200,000 draws determine the mean to 0.003, the variance to 0.008
 
 
 def draw(seed=3, like=LIKE, samples=SAMPLES):
@@ -19,14 +19,14 @@ def draw(seed=3, like=LIKE, samples=SAMPLES):
 
 
 class TestDistribution:
-    def test_mean_and_variance(self):
+    def test_mean_and_variance_match_the_formula(self):
         noise = draw()
         assert noise.shape == (SAMPLES, 40, 50)
         assert noise.mean() == pytest.approx(np.euler_gamma, abs=0.015)
         assert noise.var() == pytest.approx(math.pi**2 / 6, abs=0.04)
 
     def test_distribution_function_matches_the_formula(self):
-        """exp(-exp(-x)), to 0.004: the bound of Kolmogorov and Smirnov is 0.0036 at 1 in 100."""
+        """exp(-exp(-x)), to 0.004: the Kolmogorov-Smirnov bound at 1% is 0.0036."""
         noise = np.sort(draw().ravel())
         share = np.arange(1, noise.size + 1) / noise.size
         assert np.abs(share - np.exp(-np.exp(-noise))).max() < 0.004
@@ -48,7 +48,7 @@ class TestDistribution:
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     @pytest.mark.parametrize("share", ["least", "most"])
     def test_ends_of_the_uniform_draw_give_finite_noise(self, monkeypatch, dtype, share):
-        """ln 0 never comes up, though uniform draws include their lower end."""
+        """ln 0 never occurs, although uniform draws include their lower end."""
         if dtype == "float64" and not DOUBLE:
             pytest.skip("JAX computes in float32")
 
@@ -73,7 +73,7 @@ class TestTypes:
         assert dtype in str(noise.dtype)
         assert np.isfinite(values(noise)).all()
 
-    def test_float64_scores_meet_the_noise_of_float32(self):
+    def test_float64_scores_get_the_same_noise_as_float32(self):
         np.testing.assert_allclose(draw(like=LIKE.astype("float64")), draw(), rtol=1e-4, atol=1e-6)
 
     @pytest.mark.backend("tensorflow")

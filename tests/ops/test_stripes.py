@@ -1,4 +1,4 @@
-"""Stripes of rows: a stripe function by hand against NumPy, smooth ranks against float64 NumPy."""
+"""Stripes of rows: a handwritten stripe function and smooth ranks against float64 NumPy."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Moments(Stripe):
 
 
 def moments(rows, columns, first_row, steps):
-    """The same for NumPy arrays with NaN in padding, one list after another."""
+    """The same sums in NumPy, list by list; NaN marks padding."""
     height, width = rows.shape[1], columns.shape[1]
     found = [np.zeros(rows.shape) for _ in range(2)] + [np.zeros(columns.shape) for _ in range(3)]
     for b, (one, other) in enumerate(zip(rows, columns, strict=True)):
@@ -115,7 +115,7 @@ class TestByHand:
             assert_equal(*by_hand(SHAPE, 5, tabled=False))
 
     def test_padding_behind_the_extents_is_not_read(self):
-        """Documents beyond are left out, and cost nothing."""
+        """Documents beyond the extents are skipped."""
         given = [ops.convert_to_tensor(x) for x in np.ones((2, 4, 24), "float32")]
         extents = ops.convert_to_tensor(np.array([24, 6, 0, 3], "int32"))
         near = ops.convert_to_tensor(np.ones(24, "float32"))

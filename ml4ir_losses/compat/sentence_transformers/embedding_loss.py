@@ -1,8 +1,9 @@
-"""What the embedding losses of sentence-transformers share, and its names of distances."""
+"""The base class of sentence-transformers' embedding losses, and its names of distances."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, ClassVar
 
 from ml4ir_losses.compat.peer import PeerLoss, function_name
 
@@ -24,10 +25,11 @@ class TripletDistanceMetric:
 
 
 class BatchHardTripletLossDistanceFunction:
-    """Distances of the losses that find their triplets in the batch."""
+    """Distances of the losses that form their triplets in the batch."""
 
     cosine_distance = "cosine"
-    eucledian_distance = "euclidean"
+    euclidean_distance = "euclidean"
+    eucledian_distance = "euclidean"  # the spelling of 5.x
 
 
 _DISTANCES = {
@@ -36,6 +38,7 @@ _DISTANCES = {
     "EUCLIDEAN": "euclidean",
     "MANHATTAN": "manhattan",
     "cosine_distance": "cosine",
+    "euclidean_distance": "euclidean",
     "eucledian_distance": "euclidean",
 }
 _SIMILARITIES = {
@@ -53,7 +56,7 @@ _TRANSFORMS = {"Identity": "identity", "Sigmoid": "sigmoid", "Tanh": "tanh", "Re
 
 
 def _module(names: dict[str, str]) -> Any:
-    """Turns a torch module of default parameters, or its name, into the name of ours; anything else stays itself."""
+    """Turns a torch module with default parameters, or its name, into our name; returns anything else as it is."""
 
     def translated(value: Any) -> Any:
         name = value if isinstance(value, str) else type(value).__name__
@@ -67,7 +70,7 @@ _TRANSLATE = {
     "similarity_fct": function_name(_SIMILARITIES),
     "loss_fct": _module(_LOSSES),
     "cos_score_transformation": _module(_TRANSFORMS),
-    "loss": lambda loss: getattr(loss, "loss", loss),  # of a Keras loss the loss behind it
+    "loss": lambda loss: getattr(loss, "loss", loss),  # the loss inside a Keras loss
 }
 
 
@@ -82,5 +85,13 @@ class EmbeddingLoss(PeerLoss):
         "matryoshka_dims": "dims",
         "matryoshka_weights": "weights",
     }
-    no_effect = ("model", "guide", "decoder_name_or_path", "sentence_embedding_dimension", "use_mini_batched_version")
+    no_effect: ClassVar[Collection[str]] = (
+        "model",
+        "guide",
+        "decoder_name_or_path",
+        "embedding_dimension",
+        "sentence_embedding_dimension",
+        "use_mini_batched_version",
+        "mini_batch_num_tokens",
+    )
     translate = _TRANSLATE

@@ -1,8 +1,8 @@
 """sentence-transformers' embedding losses by their class names, as Keras losses on embeddings.
 
-The model's embeddings come as y_pred [B, C, D], one column per text of a row ([B, D] where one column is read); labels
-as y_true. `model` is ignored, a `guide` too: the guide's embeddings come as y_true. Losses that the peer sums over the
-batch have `reduction="sum"`. `TripletLoss` has the distance that it documents, not minus the distance.
+y_pred [B, C, D] are the model's embeddings, one column per text of a row ([B, D] where one column is read); y_true are
+the labels, for a `guide` its embeddings. `model` and `guide` are ignored. Losses that the peer sums over the batch have
+`reduction="sum"`. Signatures and defaults are those of version 6.2.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from ml4ir_losses.compat.sentence_transformers.pairs import (
     CoSENTLoss,
     CosineSimilarityLoss,
     DistillKLDivLoss,
+    EmbedDistillLoss,
+    GlobalOrthogonalRegularizationLoss,
     MarginMSELoss,
     MSELoss,
     OnlineContrastiveLoss,
@@ -76,8 +78,10 @@ __all__ = [
     "CosineSimilarityLoss",
     "DenoisingAutoEncoderLoss",
     "DistillKLDivLoss",
+    "EmbedDistillLoss",
     "FlopsLoss",
     "GISTEmbedLoss",
+    "GlobalOrthogonalRegularizationLoss",
     "MSELoss",
     "MarginMSELoss",
     "Matryoshka2dLoss",

@@ -1,10 +1,10 @@
-"""sentence-transformers' losses of embedding pairs and triplets, and of a teacher's embeddings."""
+"""sentence-transformers' losses of embedding pairs and triplets, its distillation losses and its regulariser."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.compat.peer import peer_signature
+from ml4ir_losses.compat.peer import function_name, peer_signature
 from ml4ir_losses.compat.sentence_transformers.embedding_loss import (
     BatchHardTripletLossDistanceFunction,
     EmbeddingLoss,
@@ -18,7 +18,7 @@ class _BatchTripletLoss(EmbeddingLoss):
     def __init__(
         self,
         model: Any = None,
-        distance_metric: Any = BatchHardTripletLossDistanceFunction.eucledian_distance,
+        distance_metric: Any = BatchHardTripletLossDistanceFunction.euclidean_distance,
         margin: float = 5.0,
         *,
         reduction: str | None = "sum_over_batch_size",
@@ -45,7 +45,7 @@ class BatchHardSoftMarginTripletLoss(EmbeddingLoss, key="batch_hard_soft_margin_
     def __init__(
         self,
         model: Any = None,
-        distance_metric: Any = BatchHardTripletLossDistanceFunction.eucledian_distance,
+        distance_metric: Any = BatchHardTripletLossDistanceFunction.euclidean_distance,
         *,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
@@ -159,19 +159,20 @@ class SoftmaxLoss(EmbeddingLoss, key="pair_softmax"):
     """sentence-transformers' SoftmaxLoss."""
 
     only = {"loss_fct": None}
-    notes = {"num_labels": "required"}
+    notes = {"num_labels": "required", "sentence_embedding_dimension": "the name of `embedding_dimension` in 5.x"}
 
     @peer_signature
     def __init__(
         self,
         model: Any = None,
-        sentence_embedding_dimension: int | None = None,
+        embedding_dimension: int | None = None,
         num_labels: int | None = None,
         concatenation_sent_rep: bool = True,
         concatenation_sent_difference: bool = True,
         concatenation_sent_multiplication: bool = False,
         loss_fct: Any = None,
         *,
+        sentence_embedding_dimension: int | None = None,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
     ) -> None: ...
@@ -191,13 +192,34 @@ class MarginMSELoss(EmbeddingLoss, key="embedding_margin_mse"):
     ) -> None: ...
 
 
-class MSELoss(EmbeddingLoss, key="embedding_mse"):
-    """sentence-transformers' MSELoss."""
+class EmbedDistillLoss(EmbeddingLoss, key="embed_distill"):
+    """sentence-transformers' EmbedDistillLoss."""
+
+    translate = {**EmbeddingLoss.translate, "distance_metric": function_name({"l2": "euclidean"})}
+    notes = {"projection_dim": "the projection is a layer of the model, y_pred its output"}
 
     @peer_signature
     def __init__(
         self,
         model: Any = None,
+        distance_metric: str = "cosine",
+        projection_dim: int | None = None,
+        *,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ) -> None: ...
+
+
+class MSELoss(EmbeddingLoss, key="embedding_mse"):
+    """sentence-transformers' MSELoss."""
+
+    notes = EmbedDistillLoss.notes
+
+    @peer_signature
+    def __init__(
+        self,
+        model: Any = None,
+        projection_dim: int | None = None,
         *,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
@@ -213,6 +235,25 @@ class DistillKLDivLoss(EmbeddingLoss, key="distill_kl_div"):
         model: Any = None,
         similarity_fct: Any = "pairwise_dot_score",
         temperature: float = 1.0,
+        student_temperature: float | None = None,
+        teacher_temperature: float | None = None,
+        *,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ) -> None: ...
+
+
+class GlobalOrthogonalRegularizationLoss(EmbeddingLoss, key="global_orthogonal_regularization"):
+    """sentence-transformers' GlobalOrthogonalRegularizationLoss, the sum of its two terms."""
+
+    @peer_signature
+    def __init__(
+        self,
+        model: Any = None,
+        similarity_fct: Any = "cos_sim",
+        mean_weight: float | None = 1.0,
+        second_moment_weight: float | None = 1.0,
+        aggregation: str = "mean",
         *,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,

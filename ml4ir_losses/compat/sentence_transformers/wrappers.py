@@ -1,11 +1,11 @@
-"""sentence-transformers' losses around another loss of embeddings, and its denoising auto-encoder.
+"""sentence-transformers' losses that wrap an embedding loss, and its denoising auto-encoder.
 
-Parameters that the peer requires stand behind `model`, which is optional here: their None is refused.
+Parameters that the peer requires follow `model`, which is optional here: their None is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ml4ir_losses.compat.peer import peer_signature
@@ -34,7 +34,7 @@ class MatryoshkaLoss(EmbeddingLoss, key="matryoshka"):
 class AdaptiveLayerLoss(EmbeddingLoss, key="adaptive_layer"):
     """sentence-transformers' AdaptiveLayerLoss."""
 
-    notes = {"loss": "required", "layer_decay": "5.1 divides by the number of the layer"}
+    notes = {"loss": "required", "layer_weighting": "5.x has `linear`"}
 
     @peer_signature
     def __init__(
@@ -46,8 +46,8 @@ class AdaptiveLayerLoss(EmbeddingLoss, key="adaptive_layer"):
         prior_layers_weight: float = 1.0,
         kl_div_weight: float = 1.0,
         kl_temperature: float = 0.3,
+        layer_weighting: str | Callable[[int], float] = "uniform",
         *,
-        layer_decay: str = "linear",
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
     ) -> None: ...
@@ -71,8 +71,8 @@ class Matryoshka2dLoss(EmbeddingLoss, key="matryoshka_2d"):
         prior_layers_weight: float = 1.0,
         kl_div_weight: float = 1.0,
         kl_temperature: float = 0.3,
+        layer_weighting: str | Callable[[int], float] = "uniform",
         *,
-        layer_decay: str = "linear",
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
     ) -> None: ...

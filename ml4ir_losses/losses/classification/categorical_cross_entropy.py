@@ -39,54 +39,54 @@ def categorical_cross_entropy(
     classes, rows = scores.shape[-1], ops.shape(scores)[:-1]
     if _one_hot(labels.shape, scores.shape):
         target = ops.cast(labels, scores.dtype)
-        counts = ops.ones_like(scores[..., 0], dtype="bool")
+        valid = ops.ones_like(scores[..., 0], dtype="bool")
     else:
         index = ops.cast(ops.where(labels >= 0, labels, -1), "int32")  # NaN: -1
         index = ops.reshape(index, rows)
         target = ops.cast(index[..., None] == ops.arange(classes, dtype="int32"), scores.dtype)
-        counts = index >= 0
+        valid = index >= 0
         if ignore_index is not None:
-            counts = ops.logical_and(counts, index != ignore_index)
+            valid = ops.logical_and(valid, index != ignore_index)
     if mask is not None:
-        counts = ops.logical_and(counts, ops.reshape(ops.cast(mask, "bool"), rows))
-    importance = 1.0
+        valid = ops.logical_and(valid, ops.reshape(ops.cast(mask, "bool"), rows))
+    class_weights = 1.0
     if class_weight is not None:
-        importance = ops.convert_to_tensor(np.asarray(class_weight), dtype=scores.dtype)
-    smooth = (1.0 - label_smoothing) * target + label_smoothing / classes
-    logs = ops.log_softmax(ops.where(counts[..., None], scores, 0.0), axis=-1)
-    terms = ops.where(counts, -ops.sum(smooth * importance * logs, axis=-1), 0.0)
-    shares = ops.cast(counts, scores.dtype)
+        class_weights = ops.convert_to_tensor(np.asarray(class_weight), dtype=scores.dtype)
+    smoothed = (1.0 - label_smoothing) * target + label_smoothing / classes
+    logs = ops.log_softmax(ops.where(valid[..., None], scores, 0.0), axis=-1)
+    terms = ops.where(valid, -ops.sum(smoothed * class_weights * logs, axis=-1), 0.0)
+    shares = ops.cast(valid, scores.dtype)
     if class_weight is not None:
-        shares = ops.where(counts, ops.sum(target * importance, axis=-1), 0.0)
-    weight = ops.cast(counts, scores.dtype)
+        shares = ops.where(valid, ops.sum(target * class_weights, axis=-1), 0.0)
+    weight = ops.cast(valid, scores.dtype)
     if item_weight is not None:
-        weight = ops.where(counts, ops.cast(item_weight, scores.dtype), 0.0)
-    if len(scores.shape) == 2:  # as Keras has it, the weight of a row multiplies its value
+        weight = ops.where(valid, ops.cast(item_weight, scores.dtype), 0.0)
+    if len(scores.shape) == 2:  # as in Keras, the weight of a row multiplies its value
         return weight * normalise(terms, shares, normalization)
     return normalise(row_sum(weight * terms), row_sum(weight * shares), normalization)
 
 
 @register_loss("categorical_cross_entropy", aliases=("cross_entropy_loss",))
 class CategoricalCrossEntropy(RelevanceLossBase):
-    r"""Cross entropy of a row's class with the softmax of its K logits.
+    r"""Cross entropy of the class of a row with the softmax of its K logits.
 
     $$-\sum_k v_k\,[(1-e)\,y_k + e/K] \ln\mathrm{softmax}(z)_k$$
 
-    The per-row values are scaled so that their mean is the mean over the rows that count, weighted by the weight of
-    each row's class when `class_weight` is given. In nats. y_pred [B, K]; y_true [B] class numbers or [B, K]
+    The row values are scaled so that their mean is the mean over the valid rows, weighted by the weights of their
+    classes if `class_weight` is given. In nats. y_pred [B, K]; y_true [B] class numbers or [B, K]
     one-hot; the final activation is the softmax.
 
-    Or every document of a list has a class, such as its grade: y_pred [B, N, K], y_true [B, N] class numbers. The
-    mean is then over the documents of the batch, by their weights, and the documents are ranked by the expected class
+    Lists of documents that each have a class, such as a grade: y_pred [B, N, K], y_true [B, N] class numbers. The
+    mean is then the weighted mean over all documents of the batch, and documents are ranked by the expected class
     Σ_k k·softmax(z)_k, the final activation.
 
     Args:
         label_smoothing: e, from 0 to below 1.
-        class_weight: v, one weight per class; None is 1.
-        ignore_index: rows of this class number do not count.
+        class_weight: v, one weight per class; None: 1.
+        ignore_index: rows of this class number are ignored.
         normalization: `batch`, the mean over the rows or documents of the batch; `query`, the mean over the documents
             of each list, or each row by itself; `sum`, no divisor (torch's `reduction="sum"` and `"none"`).
-        min_label: rows or documents whose class number is below it are padding; one below 0 always is.
+        min_label: rows or documents with a class number below it are padding; numbers below 0 always are.
         activation_fn: applied to the logits first.
 
     Raises:
@@ -109,20 +109,20 @@ class CategoricalCrossEntropy(RelevanceLossBase):
 
     @property
     def outputs(self) -> None:
-        """As many as the model gives."""
+        """None: as many as the model has."""
 
     def rank_scores(self, logits: Tensor) -> Tensor:
-        """The logit of the expected class over K - 1: unbounded, so that sure documents do not tie."""
+        """The logit of (expected class) / (K - 1): unbounded, so that confident documents do not tie."""
         if len(logits.shape) != 3:
             return logits
-        share = ops.log_softmax(as_float(logits), axis=-1)
-        steps = ops.log(ops.arange(1, share.shape[-1], dtype=share.dtype))
-        return ops.logsumexp(share[..., 1:] + steps, axis=-1) - ops.logsumexp(
-            share[..., :-1] + ops.flip(steps, axis=0), axis=-1
+        log_p = ops.log_softmax(as_float(logits), axis=-1)
+        log_k = ops.log(ops.arange(1, log_p.shape[-1], dtype=log_p.dtype))
+        return ops.logsumexp(log_p[..., 1:] + log_k, axis=-1) - ops.logsumexp(
+            log_p[..., :-1] + ops.flip(log_k, axis=0), axis=-1
         )
 
     def valid(self, y_true: Tensor, y_pred: Tensor) -> Tensor | None:
-        """The rows that count; one-hot rows all do."""
+        """The mask of the valid rows; None: all one-hot rows are valid."""
         if _one_hot(ops.shape(y_true), ops.shape(y_pred)):
             return None
         return ops.reshape(super().valid(y_true, y_pred), ops.shape(y_pred)[:-1])
@@ -151,13 +151,13 @@ class CategoricalCrossEntropy(RelevanceLossBase):
         if classes is None or _one_hot(labels.shape, y_pred):
             return
         labels = labels.reshape(-1)
-        counts = (labels >= 0) & (labels != self.params["ignore_index"])
-        wrong = counts & ((labels >= classes) | (labels != np.floor(labels)))
+        valid = (labels >= 0) & (labels != self.params["ignore_index"])
+        wrong = valid & ((labels >= classes) | (labels != np.floor(labels)))
         if mask is not None:
             wrong &= mask.reshape(-1)
         if wrong.any():
             raise UserError(
-                f"{self.key!r} takes class numbers from 0 to {classes - 1}, as many as there are logits in y_pred "
+                f"{self.key!r} takes class numbers from 0 to {classes - 1}, one logit of y_pred for each "
                 f"(`num_outputs` of the architecture). Received: {labels[wrong][0]:g}."
             )
 

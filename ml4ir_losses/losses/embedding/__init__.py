@@ -1,1 +1,1 @@
-"""Embedding losses: y_pred holds the embeddings of a row's texts, [B, C, D]."""
+"""Embedding losses: y_pred holds the embeddings of the texts of a row, [B, C, D]."""

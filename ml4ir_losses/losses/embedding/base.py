@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import PositiveInt
 from ml4ir_losses.core.shapes import Shape, differ, show
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.ops import as_float, safe_divide
 
 _LABELS = {
-    "none": "y_true with B rows, which are not read",
+    "none": "any y_true with B rows (its values are ignored)",
     "class": "y_true [B] class numbers",
     "binary": "y_true [B] of 0 and 1",
     "share": "y_true [B] from 0 to 1",
@@ -25,13 +26,13 @@ _LABELS = {
 
 
 def embeddings_of(y_pred: Tensor) -> Tensor:
-    """Embeddings [B, C, D] of at least float32; [B, D] are one column."""
+    """Embeddings [B, C, D], at least float32; [B, D] becomes [B, 1, D]."""
     y_pred = as_float(y_pred)
     return y_pred[:, None, :] if len(y_pred.shape) == 2 else y_pred
 
 
 def row_mask(mask: Tensor | None, like: Tensor) -> Tensor:
-    """The rows that count, [B], as booleans; None: all. `like` is any tensor with B rows."""
+    """Boolean mask [B] of the valid rows; None: all rows of `like`, a tensor with B rows."""
     if mask is None:
         return ops.ones_like(ops.sum(ops.reshape(like, (ops.shape(like)[0], -1)), axis=-1), dtype="bool")
     return ops.reshape(ops.cast(mask, "bool"), (-1,))
@@ -43,22 +44,25 @@ def row_labels(labels: Tensor, like: Tensor) -> Tensor:
 
 
 def clean_rows(embeddings: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Embeddings [B, C, D], 0 in rows that do not count, and the rows that do, [B]."""
+    """Embeddings [B, C, D], 0 in masked rows, and the boolean mask [B] of the valid rows."""
     embeddings = embeddings_of(embeddings)
     valid = row_mask(mask, embeddings)
     return ops.where(valid[:, None, None], embeddings, 0.0), valid
 
 
-Memory = tuple[Tensor, Tensor, Tensor]  # rows of earlier batches: embeddings [M, C, D], labels [M], which count [M]
+CACHED: Mapping[str, Any] = {"mini_batch_size": PositiveInt, "show_progress_bar": bool}  # of losses that are `cached`
+CACHED_DEFAULTS: Mapping[str, Any] = {"min_label": None, "mini_batch_size": 32, "show_progress_bar": False}
+Memory = tuple[Tensor, Tensor, Tensor]
+"""Rows of earlier batches: embeddings [M, C, D], labels [M], and the mask [M] of the valid ones."""
 
 
 class ClassRows(NamedTuple):
-    """Rows [B, D] as anchors, candidates [A, D], the rows themselves first, and masks [B, A] of their pairs.
+    """Anchors [B, D], candidates [A, D] (the anchors, then the memory), and boolean masks [B, A] of their pairs.
 
-    A positive is another row of the anchor's class, a negative one of another class; `valid` [B]: the rows that count.
+    A positive is another row of the anchor's class, a negative a row of another class; `valid` [B] masks the anchors.
     """
 
-    rows: Tensor
+    anchors: Tensor
     candidates: Tensor
     positive: Tensor
     negative: Tensor
@@ -66,134 +70,147 @@ class ClassRows(NamedTuple):
 
 
 def with_memory(memory: Memory | None, x: Tensor, y: Tensor, valid: Tensor) -> Memory:
-    """Embeddings [B, C, D], labels [B] and the rows that count, [B], with those of the memory behind them."""
+    """Embeddings [B, C, D], labels [B] and mask [B] of the batch, with those of the memory appended."""
     if memory is None:
         return x, y, valid
-    kept, labels, filled = memory
+    embeddings, labels, filled = memory
     return (
-        ops.concatenate([x, ops.cast(kept, x.dtype)]),
+        ops.concatenate([x, ops.cast(embeddings, x.dtype)]),
         ops.concatenate([y, ops.cast(labels, y.dtype)]),
         ops.concatenate([valid, ops.cast(filled, "bool")]),
     )
 
 
 def class_rows(labels: Tensor, embeddings: Tensor, mask: Tensor | None, memory: Memory | None = None) -> ClassRows:
-    """The first column of embeddings [B, C, D] with class numbers [B], among itself and the memory."""
+    """Pairs of rows by class: the first column of embeddings [B, C, D], with class numbers [B], and the memory."""
     x, valid = clean_rows(embeddings, mask)
     y = ops.where(valid, row_labels(labels, x), 0.0)
-    candidates, classes, real = with_memory(memory, x, y, valid)
-    both = ops.logical_and(valid[:, None], real[None, :])
-    same = y[:, None] == classes[None, :]
-    another = ops.arange(ops.shape(y)[0])[:, None] != ops.arange(ops.shape(classes)[0])[None, :]
-    positive = ops.logical_and(ops.logical_and(both, same), another)
-    negative = ops.logical_and(both, ops.logical_not(same))
+    candidates, classes, valid_candidates = with_memory(memory, x, y, valid)
+    both_valid = ops.logical_and(valid[:, None], valid_candidates[None, :])
+    same_class = y[:, None] == classes[None, :]
+    different_rows = ops.arange(ops.shape(y)[0])[:, None] != ops.arange(ops.shape(classes)[0])[None, :]
+    positive = ops.logical_and(ops.logical_and(both_valid, same_class), different_rows)
+    negative = ops.logical_and(both_valid, ops.logical_not(same_class))
     return ClassRows(x[:, 0], candidates[:, 0], positive, negative, valid)
 
 
 def row_values(terms: Tensor, valid: Tensor, item_weight: Tensor | None, scaled: bool = True) -> Tensor:
-    """Terms [B], or one number of the whole batch, as the values of the rows, times their weights.
+    """Per-row loss values [B] from terms [B], or from one number of the whole batch, times the weights of the rows.
 
-    Rows that do not count are 0; `scaled` makes up for them, so that the mean over all B rows is that over the rows
-    that count.
+    Masked rows have the value 0. With `scaled` the values are scaled up by all rows / valid rows, so that their mean
+    over all B rows is the mean over the valid rows.
     """
-    counted = ops.cast(valid, terms.dtype)
+    weight = ops.cast(valid, terms.dtype)
     if scaled:
         # Not `ops.mean`, which narrows float64 on torch.
-        every = ops.cast(ops.ones_like(valid), terms.dtype)
-        terms = safe_divide(ops.sum(every) * terms * counted, ops.sum(counted) * every)
+        ones = ops.cast(ops.ones_like(valid), terms.dtype)
+        terms = safe_divide(ops.sum(ones) * terms * weight, ops.sum(weight) * ones)
     if item_weight is not None:
-        counted = ops.where(valid, ops.cast(ops.reshape(item_weight, (-1,)), terms.dtype), 0.0)
-    return terms * counted
+        weight = ops.where(valid, ops.cast(ops.reshape(item_weight, (-1,)), terms.dtype), 0.0)
+    return terms * weight
+
+
+def labelled_pairs(
+    labels: Tensor, embeddings: Tensor, mask: Tensor | None
+) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+    """Labels [B], the embeddings of the two texts, [B, D] each, and the mask [B]; 0 in masked rows."""
+    x, valid = clean_rows(embeddings, mask)
+    return ops.where(valid, row_labels(labels, x), 0.0), (x[:, 0], x[:, 1]), valid
 
 
 class EmbeddingLossBase(RelevanceLossBase):
     """An embedding loss, y_pred [B, C, D]: the columns are anchor, positive, negative 1, and so on.
 
-    A subclass says how many columns it takes and what its labels are. Every row has a value, and the mean over the
-    rows is the loss; where the loss is one number of the whole batch, every row carries it. Rows that `mask` [B]
-    leaves out have the value 0 and are no other row's candidates.
+    A subclass declares how many columns it takes and what its labels are. The loss is the mean of the per-row values;
+    where the loss is one number of the whole batch, every row has that value. Rows that `mask` [B] excludes have the
+    value 0 and are not candidates of other rows.
     """
 
     loss_type = "embedding"
-    columns: ClassVar[tuple[int, int | None]] = (2, None)  # at least, at most
+    columns: ClassVar[tuple[int, int | None]] = (2, None)  # fewest and most columns; None: no limit
     labels: ClassVar[str] = "none"  # a key of _LABELS
-    head: ClassVar[str] = ""  # what stands between embeddings and y_pred: a key of model/heads.HEADS, or nothing
+    head: str = ""  # the head between embeddings and y_pred, a key of model/heads.HEADS; empty: none
     in_batch: ClassVar[bool] = False  # the other rows of the batch are the negatives
-    cached: ClassVar[bool] = False  # a model of the builder embeds its rows in mini-batches
+    cached: ClassVar[bool] = False  # an `EmbeddingModel` embeds the texts in mini-batches (GradCache)
     every_layer: ClassVar[bool] = False  # y_pred holds the embeddings of every layer
-    trained: ClassVar[tuple[str, ...]] = ()  # parameters above 0 that a model of the builder trains
-    takes_memory: ClassVar[bool] = False  # every term has one row as its anchor, so that others may be remembered
-    teacher_embeddings: ClassVar[str] = ""  # y_true holds a teacher's embeddings: of the "first" column, or of "all"
-    labels_share_dimensions: ClassVar[bool] = False  # y_true [B, D] lies in the space of the embeddings
-    defaults = {"min_label": None}
+    trained: ClassVar[tuple[str, ...]] = ()  # positive parameters that an `EmbeddingModel` trains
+    takes_memory: ClassVar[bool] = False  # every term has one anchor, so that rows of earlier batches can be candidates
+    teacher_embeddings: ClassVar[str] = ""  # y_true holds a teacher's embeddings of the "first" or of "all" columns
+    labels_share_dimensions: ClassVar[bool] = False  # y_true [B, D] is in the same space as the embeddings
+    defaults: ClassVar[Mapping[str, Any]] = {"min_label": None}
 
     @property
     def text_columns(self) -> tuple[int, int | None]:
-        """How many columns of texts it needs: at least, at most (None: any number)."""
+        """The fewest and the most columns of texts that the loss takes (None: any number)."""
         return self.columns
 
     @property
     def cached_batch_size(self) -> int | None:
-        """Rows that a model embeds at a time; None: all of the batch at once."""
+        """Number of rows that a model embeds at a time; None: the whole batch at once."""
         size: int | None = self.params["mini_batch_size"] if self.cached else None
         return size
 
+    def needs_labels(self, columns: int) -> bool:
+        """True if data with so many columns of texts must have a label; without a label y_true is 1."""
+        return self.labels in ("class", "binary", "share", "number")
+
     def default_batching(self, labelled: bool) -> str:
-        """The key of the batching that suits the loss, for data with or without a label column."""
+        """The key of the default batching for data with or without a label column."""
         if self.labels == "class" and not self.head:
             return "group_by_label"
         return "no_duplicates" if self.in_batch else "in_order"
 
     @property
     def trained_parameters(self) -> dict[str, float]:
-        """The parameters that a model of the builder trains, with their first values."""
+        """The parameters that an `EmbeddingModel` trains, with their initial values."""
         return {name: self.params[name] for name in self.trained}
 
     def train_parameter(self, name: str, value: Callable[[], Tensor]) -> None:
-        """Reads one of `trained_parameters` from now on from `value`, which a model trains."""
+        """Makes the loss read one of `trained_parameters` from `value`, a variable of the model."""
         self.trained_values[name] = value
 
     def valid(self, y_true: Tensor, y_pred: Tensor) -> None:
-        """Every row counts: labels say nothing of padding."""
+        """None, all rows are valid: labels do not mark padding."""
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
-        low, high = self.columns
+        fewest, most = self.columns
         columns = 1 if len(y_pred) == 2 else y_pred[1] if len(y_pred) == 3 else 0
-        fits = len(y_pred) in (2, 3) and (columns is None or (low <= columns and (high is None or columns <= high)))
-        rows = len(y_true) >= 1 and len(y_pred) >= 1 and not differ(y_true[0], y_pred[0])
+        fits = len(y_pred) in (2, 3) and (columns is None or (fewest <= columns and (most is None or columns <= most)))
+        labels_fit = len(y_true) >= 1 and len(y_pred) >= 1 and not differ(y_true[0], y_pred[0])
         if self.labels not in ("none", "teacher"):
-            rows = rows and (len(y_true) == 1 or (len(y_true) == 2 and y_true[1] in (1, None)))
-        if not fits or not rows:
+            labels_fit = labels_fit and (len(y_true) == 1 or (len(y_true) == 2 and y_true[1] in (1, None)))
+        if not fits or not labels_fit:
             raise UserError(
                 f"{self.key!r} takes y_pred {self._wanted()} and {_LABELS[self.labels]}. "
                 f"Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
 
     def _wanted(self) -> str:
-        low, high = self.columns
-        if low == 1:
-            return "[B, D]" if high == 1 else "[B, C, D] (C columns of embeddings) or [B, D]"
+        fewest, most = self.columns
+        if fewest == 1:
+            return "[B, D]" if most == 1 else "[B, C, D] (C columns of embeddings) or [B, D]"
         names = "anchor, positive, negatives"
-        count = f"C = {low}" if high == low else f"C of at least {low}" if high is None else f"C from {low} to {high}"
+        count = f"C of at least {fewest}" if most is None else f"C from {fewest} to {most}"
+        count = f"C = {fewest}" if most == fewest else count
         return f"[B, C, D] with {count} columns of embeddings ({names})"
 
     def check_labels(
         self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
     ) -> None:
         if self.in_batch and tuple(y_pred[:2]) == (1, 2):
-            # No error: the last batch of an epoch may be so.
-            warnings.warn(f"{self.key!r}: a batch of one row has no negatives and teaches nothing.", stacklevel=4)
+            # No error: the last batch of an epoch may have one row.
+            warnings.warn(f"{self.key!r}: a batch of one row has no negatives.", stacklevel=4)
         if self.labels not in ("class", "binary", "share"):
             return
         values = labels.reshape(-1) if mask is None else labels.reshape(-1)[mask.reshape(-1)]
-        right = {
+        is_valid = {
             "class": values % 1 == 0,
             "binary": (values == 0) | (values == 1),
             "share": (values >= 0) & (values <= 1),
         }[self.labels]
-        if not right.all():
+        if not is_valid.all():
             wanted = {"class": "whole class numbers", "binary": "labels 0 and 1", "share": "labels from 0 to 1"}
-            raise UserError(f"{self.key!r} takes {wanted[self.labels]}. Received: {values[~right][0]:g}.")
+            raise UserError(f"{self.key!r} takes {wanted[self.labels]}. Received: {values[~is_valid][0]:g}.")
 
     def weight_shape(self, y_true: Shape, y_pred: Shape) -> tuple[int | None, ...]:
         return tuple(y_true[:1])

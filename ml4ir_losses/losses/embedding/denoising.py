@@ -1,4 +1,4 @@
-"""TSDAE: a decoder that rebuilds a text from its embedding alone."""
+"""TSDAE: a decoder reconstructs a text from the embedding of its noisy form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def denoising_auto_encoder(
     item_weight: Tensor | None = None,
     pad_token_id: Annotated[int, Ge(0)] = 0,
 ) -> Tensor:
-    """Row values of the cross entropy of tokens, [B]: see `DenoisingAutoEncoderLoss`.
+    """Per-row values of the cross entropy of tokens, [B]: see `DenoisingAutoEncoderLoss`.
 
     `embeddings` are the decoder's logits [B, T, V], `labels` the tokens [B, T].
     """
@@ -31,30 +31,30 @@ def denoising_auto_encoder(
     rows = row_mask(mask, logits)
     valid = ops.logical_and(tokens != pad_token_id, rows[:, None])
     logs = ops.log_softmax(ops.where(valid[..., None], logits, 0.0), axis=-1)
-    own = tokens[..., None] == ops.arange(logits.shape[-1], dtype="int32")
-    terms = ops.where(valid, -ops.sum(ops.where(own, logs, 0.0), axis=-1), 0.0)
+    is_token = tokens[..., None] == ops.arange(logits.shape[-1], dtype="int32")
+    terms = ops.where(valid, -ops.sum(ops.where(is_token, logs, 0.0), axis=-1), 0.0)
     values = normalise(row_sum(terms), row_sum(ops.cast(valid, logits.dtype)), "batch")
     return row_values(values, rows, item_weight, scaled=False)
 
 
 @register_loss("denoising_auto_encoder")
 class DenoisingAutoEncoderLoss(EmbeddingLossBase):
-    r"""Cross entropy of the tokens of a text that a decoder predicts from the embedding of its noisy form (TSDAE).
+    r"""TSDAE: cross entropy of the tokens of a text, which a decoder predicts from the embedding of its noisy form.
 
     $$-\frac{1}{n}\sum_{i,t} \ln\mathrm{softmax}(z_{it})_{x_{it}}$$
-    over the n tokens x of the batch that are not padding.
+    over the n tokens x of the batch other than padding.
 
-    y_pred [B, T, V]: the decoder's logits z of the vocabulary, for the tokens after the first; y_true [B, T]: those
+    y_pred [B, T, V]: the decoder's logits z over the vocabulary for the tokens after the first; y_true [B, T]: these
     tokens. The row values are scaled so that their mean is the mean over the tokens. In nats.
 
     Args:
-        tie_encoder_decoder: whether the decoder that a model builder makes shares the encoder's weights; no effect on
+        tie_encoder_decoder: whether the decoder of an `EmbeddingModel` shares the encoder's weights; does not change
             the value.
-        pad_token_id: tokens of this number do not count.
+        pad_token_id: the number of the padding token, which is ignored.
         min_label: no effect.
 
     Raises:
-        ValueError: for shapes that do not fit, and in direct calls for tokens beyond V.
+        ValueError: for shapes that do not fit, and in direct calls for token numbers outside 0 to V - 1.
 
     Source: Wang, Reimers, Gurevych, "TSDAE: using transformer-based sequential denoising auto-encoder for unsupervised
     sentence embedding learning" (2021).
@@ -74,7 +74,7 @@ class DenoisingAutoEncoderLoss(EmbeddingLossBase):
         fits = len(y_pred) == 3 and len(y_true) == 2
         if not fits or any(differ(a, b) for a, b in zip(y_true, y_pred, strict=False)):
             raise UserError(
-                f"{self.key!r} takes y_pred [B, T, V], logits of tokens, and y_true [B, T], the tokens. "
+                f"{self.key!r} takes y_pred [B, T, V], logits over the vocabulary, and y_true [B, T], token numbers. "
                 f"Received: y_true {show(y_true)}, y_pred {show(y_pred)}."
             )
 
@@ -87,5 +87,6 @@ class DenoisingAutoEncoderLoss(EmbeddingLossBase):
             wrong &= mask.reshape(-1, 1)
         if wrong.any():
             raise UserError(
-                f"{self.key!r} takes tokens from 0 to below V = {size}. Received: {labels[wrong].flat[0]:g}."
+                f"{self.key!r} takes token numbers from 0 to V - 1, with V = {size}. "
+                f"Received: {labels[wrong].flat[0]:g}."
             )

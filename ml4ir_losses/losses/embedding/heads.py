@@ -1,4 +1,4 @@
-"""Losses of the outputs of a trained head: class logits, or similarities to class vectors."""
+"""Losses on a head's similarities to class vectors (proxies), and what all losses on a head share."""
 
 from __future__ import annotations
 
@@ -9,28 +9,12 @@ import numpy as np
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.core.parameters import NonNegative, Positive, PositiveInt
+from ml4ir_losses.core.parameters import NonNegative, Positive
 from ml4ir_losses.core.registry import register_loss
-from ml4ir_losses.core.shapes import Shape, show
+from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.classification.categorical_cross_entropy import categorical_cross_entropy
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_labels, row_values
 from ml4ir_losses.ops import lowest, safe_sqrt
-
-
-def pair_softmax(
-    labels: Tensor,
-    embeddings: Tensor,
-    mask: Tensor | None = None,
-    *,
-    item_weight: Tensor | None = None,
-    num_labels: PositiveInt,
-    concatenation_sent_rep: bool = True,
-    concatenation_sent_difference: bool = True,
-    concatenation_sent_multiplication: bool = False,
-) -> Tensor:
-    """Row values of the cross entropy of pairs, [B]: see `PairSoftmaxLoss`."""
-    logits, _, valid = _outputs(labels, embeddings, mask)
-    return _cross_entropy(labels, logits, valid, item_weight)
 
 
 def proxy_anchor(
@@ -42,11 +26,11 @@ def proxy_anchor(
     margin: NonNegative = 0.1,
     alpha: Positive = 32.0,
 ) -> Tensor:
-    """Row values of the proxy-anchor loss, [B], all the same number: see `ProxyAnchorLoss`."""
-    cosines, own, valid = _outputs(labels, embeddings, mask)
-    pull = _log1p_sum(-alpha * (cosines - margin), own)
-    push = _log1p_sum(alpha * (cosines + margin), ops.logical_and(valid[:, None], ops.logical_not(own)))
-    present = ops.cast(ops.any(own, axis=0), cosines.dtype)
+    """Per-row values of the proxy-anchor loss, [B], all the same number: see `ProxyAnchorLoss`."""
+    cosines, is_own_class, valid = _outputs(labels, embeddings, mask)
+    pull = _log1p_sum(-alpha * (cosines - margin), is_own_class)
+    push = _log1p_sum(alpha * (cosines + margin), ops.logical_and(valid[:, None], ops.logical_not(is_own_class)))
+    present = ops.cast(ops.any(is_own_class, axis=0), cosines.dtype)
     count = ops.sum(present)
     value = ops.sum(pull) / ops.where(count > 0, count, 1.0) + ops.sum(push) / cosines.shape[-1]
     return row_values(value, valid, item_weight)
@@ -60,9 +44,9 @@ def proxy_nca(
     item_weight: Tensor | None = None,
     softmax_scale: Positive = 1.0,
 ) -> Tensor:
-    """Row values of the proxy-NCA loss, [B]: see `ProxyNCALoss`."""
+    """Per-row values of the proxy-NCA loss, [B]: see `ProxyNCALoss`."""
     squares, _, valid = _outputs(labels, embeddings, mask)
-    return _cross_entropy(labels, -softmax_scale * squares, valid, item_weight)
+    return class_cross_entropy(labels, -softmax_scale * squares, valid, item_weight)
 
 
 def arc_face(
@@ -74,13 +58,13 @@ def arc_face(
     margin: NonNegative = 28.6,
     scale: Positive = 64.0,
 ) -> Tensor:
-    """Row values of ArcFace, [B]: see `ArcFaceLoss`."""
-    cosines, own, valid = _outputs(labels, embeddings, mask)
+    """Per-row values of ArcFace, [B]: see `ArcFaceLoss`."""
+    cosines, is_own_class, valid = _outputs(labels, embeddings, mask)
     m = math.radians(margin)
-    # cos(θ + m) falls until θ = π - m; a line goes on from there.
-    turned = math.cos(m) * cosines - math.sin(m) * safe_sqrt(1.0 - ops.square(cosines))
-    target = ops.where(cosines < -math.cos(m), cosines - m * math.sin(m), turned)
-    return _cross_entropy(labels, scale * ops.where(own, target, cosines), valid, item_weight)
+    # cos(θ + m) decreases up to θ = π - m only; beyond, a linear continuation is used.
+    widened = math.cos(m) * cosines - math.sin(m) * safe_sqrt(1.0 - ops.square(cosines))
+    target = ops.where(cosines < -math.cos(m), cosines - m * math.sin(m), widened)
+    return class_cross_entropy(labels, scale * ops.where(is_own_class, target, cosines), valid, item_weight)
 
 
 def cos_face(
@@ -92,33 +76,33 @@ def cos_face(
     margin: NonNegative = 0.35,
     scale: Positive = 64.0,
 ) -> Tensor:
-    """Row values of CosFace, [B]: see `CosFaceLoss`."""
-    cosines, own, valid = _outputs(labels, embeddings, mask)
-    return _cross_entropy(labels, scale * ops.where(own, cosines - margin, cosines), valid, item_weight)
+    """Per-row values of CosFace, [B]: see `CosFaceLoss`."""
+    cosines, is_own_class, valid = _outputs(labels, embeddings, mask)
+    return class_cross_entropy(labels, scale * ops.where(is_own_class, cosines - margin, cosines), valid, item_weight)
 
 
 def _outputs(labels: Tensor, embeddings: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """The head's outputs [B, K], where they are of the row's own class, and the rows that count."""
+    """The head's outputs [B, K], the boolean mask [B, K] of each row's own class, and the mask [B]."""
     x, valid = clean_rows(embeddings, mask)
     outputs = x[:, 0]
     y = ops.where(valid, row_labels(labels, outputs), -1.0)
     return outputs, y[:, None] == ops.arange(outputs.shape[-1], dtype=outputs.dtype)[None, :], valid
 
 
-def _cross_entropy(labels: Tensor, logits: Tensor, valid: Tensor, item_weight: Tensor | None) -> Tensor:
-    """The row's cross entropy, scaled so that the mean over all rows is that over the rows that count."""
+def class_cross_entropy(labels: Tensor, logits: Tensor, valid: Tensor, item_weight: Tensor | None) -> Tensor:
+    """Per-row cross entropy, scaled so that its mean over all rows is the mean over the valid rows."""
     labels = ops.where(valid, row_labels(labels, logits), 0.0)
     return row_values(categorical_cross_entropy(labels, logits, valid), valid, item_weight, scaled=False)
 
 
-def _log1p_sum(x: Tensor, counted: Tensor) -> Tensor:
-    """ln(1 + Σ exp x) over the rows that count, [B, K] → [K]; 0 without one."""
-    total = ops.logsumexp(ops.where(counted, x, lowest(x)), axis=0)
+def _log1p_sum(x: Tensor, included: Tensor) -> Tensor:
+    """ln(1 + Σ exp x) over the included rows, [B, K] → [K]; 0 without one."""
+    total = ops.logsumexp(ops.where(included, x, lowest(x)), axis=0)
     return -ops.log_sigmoid(-total)
 
 
-class _HeadLossBase(EmbeddingLossBase):
-    """A loss of class numbers and one output per class, y_pred [B, K]."""
+class HeadLossBase(EmbeddingLossBase):
+    """A loss with class numbers as labels and one head output per class, y_pred [B, K]."""
 
     columns = (1, 1)
     labels = "class"
@@ -127,76 +111,28 @@ class _HeadLossBase(EmbeddingLossBase):
         self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
     ) -> None:
         super().check_labels(labels, y_pred, mask)
-        counted = labels.reshape(-1) if mask is None else labels.reshape(-1)[mask.reshape(-1)]
+        numbers = labels.reshape(-1) if mask is None else labels.reshape(-1)[mask.reshape(-1)]
         classes = y_pred[-1]
-        wrong = (counted < 0) | (counted >= (math.inf if classes is None else classes))
+        wrong = (numbers < 0) | (numbers >= (math.inf if classes is None else classes))
         if wrong.any():
             raise UserError(
-                f"{self.key!r} takes class numbers from 0 to K - 1 for y_pred [B, K], here K = {classes}. "
-                f"Received: {counted[wrong][0]:g}."
+                f"{self.key!r} takes class numbers from 0 to K - 1 for y_pred [B, K], with K = {classes}. "
+                f"Received: {numbers[wrong][0]:g}."
             )
 
     def _wanted(self) -> str:
         return "[B, K], one output of the head per class,"
 
 
-@register_loss("pair_softmax")
-class PairSoftmaxLoss(_HeadLossBase):
-    r"""Cross entropy of a pair's class, from a linear head on its two embeddings.
-
-    $$-\ln\mathrm{softmax}(W [u, v, |u - v|] + b)_y$$
-
-    The head is part of the model: it puts together what the parameters say, in their order, and gives y_pred
-    [B, num_labels]. y_true [B] class numbers. The final activation is the softmax. In nats.
-
-    Args:
-        num_labels: number of classes.
-        concatenation_sent_rep: the head sees u and v.
-        concatenation_sent_difference: the head sees |u - v|.
-        concatenation_sent_multiplication: the head sees u·v, entry by entry.
-
-    Raises:
-        ValueError: for shapes that do not fit, a head that sees nothing, and in direct calls for class numbers beyond
-            `num_labels`.
-
-    Source: Reimers, Gurevych, "Sentence-BERT: sentence embeddings using Siamese BERT-networks" (2019).
-    """
-
-    function = staticmethod(pair_softmax)
-    head = "pair"
-    activation = "classes"
-
-    @property
-    def text_columns(self) -> tuple[int, int]:
-        return (2, 2)
-
-    def __init__(self, *args: str, **params: Any) -> None:
-        super().__init__(*args, **params)
-        parts = ("rep", "difference", "multiplication")
-        if not any(self.params[f"concatenation_sent_{part}"] for part in parts):
-            raise UserError(
-                f"One of {', '.join(f'`concatenation_sent_{part}`' for part in parts)} of {self.key!r} must be true. "
-                "Received: all false."
-            )
-
-    def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
-        super().check_shapes(y_true, y_pred)
-        if y_pred[-1] not in (None, self.params["num_labels"]):
-            raise UserError(
-                f"{self.key!r} takes y_pred [B, num_labels], with num_labels={self.params['num_labels']}. "
-                f"Received: y_pred {show(y_pred)}."
-            )
-
-
 @register_loss("proxy_anchor")
-class ProxyAnchorLoss(_HeadLossBase):
-    r"""Every class's vector is an anchor: near to the rows of its class, far from the others.
+class ProxyAnchorLoss(HeadLossBase):
+    r"""Proxy-anchor loss: the vector of each class is an anchor, close to the rows of its class, far from the others.
 
     $$\frac{1}{K^+} \sum_k \ln\Big(1 + \sum_{i: y_i = k} e^{-\alpha (s_{ik} - m)}\Big)
     + \frac{1}{K} \sum_k \ln\Big(1 + \sum_{i: y_i \ne k} e^{\alpha (s_{ik} + m)}\Big)$$
 
-    s are the cosines to the K classes' vectors, which the head of the model holds; K⁺ classes are in the batch. One
-    number of the batch, which every row carries. In nats. y_pred [B, K] cosines; y_true [B] class numbers.
+    s are the cosines to the vectors of the K classes, which the head of the model holds; K⁺ classes occur in the batch.
+    One number for the batch, the value of every row. In nats. y_pred [B, K] cosines; y_true [B] class numbers.
 
     Args:
         margin: m, at least 0.
@@ -213,13 +149,13 @@ class ProxyAnchorLoss(_HeadLossBase):
 
 
 @register_loss("proxy_nca")
-class ProxyNCALoss(_HeadLossBase):
-    r"""Cross entropy of a row's class with the softmax of minus the squared distances to the classes' vectors.
+class ProxyNCALoss(HeadLossBase):
+    r"""Proxy-NCA: cross entropy of a row's class with the softmax of the negative squared distances to class vectors.
 
     $$-\ln\mathrm{softmax}(-\lambda d^2)_y$$
 
     The head of the model holds the vectors. In nats. y_pred [B, K] squared distances of unit vectors; y_true [B] class
-    numbers. As in pytorch-metric-learning the own class is in the sum, which in the paper it is not.
+    numbers. As in pytorch-metric-learning, and unlike the paper, the denominator includes the own class.
 
     Args:
         softmax_scale: λ, above 0.
@@ -235,13 +171,13 @@ class ProxyNCALoss(_HeadLossBase):
 
 
 @register_loss("arc_face")
-class ArcFaceLoss(_HeadLossBase):
-    r"""Cross entropy of cosines to the classes' vectors, the own class's angle widened by a margin.
+class ArcFaceLoss(HeadLossBase):
+    r"""ArcFace: cross entropy over cosines to class vectors, with a margin added to the angle of the own class.
 
     $$-\ln\mathrm{softmax}(\lambda z)_y, \qquad z_y = \cos(\theta_y + m),\ z_{k \ne y} = \cos\theta_k$$
 
-    Where θ_y > π - m, cos θ_y - m·sin m (m in radians) replaces cos(θ_y + m), so that it goes on falling. The head
-    of the model holds the vectors. In nats. y_pred [B, K] cosines; y_true [B] class numbers.
+    Where θ_y > π - m, cos θ_y - m·sin m (m in radians) replaces cos(θ_y + m), so that the function keeps decreasing.
+    The head of the model holds the vectors. In nats. y_pred [B, K] cosines; y_true [B] class numbers.
 
     Args:
         margin: m, in degrees, at least 0.
@@ -258,8 +194,8 @@ class ArcFaceLoss(_HeadLossBase):
 
 
 @register_loss("cos_face")
-class CosFaceLoss(_HeadLossBase):
-    r"""Cross entropy of cosines to the classes' vectors, the own class's cosine less a margin.
+class CosFaceLoss(HeadLossBase):
+    r"""CosFace: cross entropy over cosines to class vectors, with a margin subtracted from that of the own class.
 
     $$-\ln\mathrm{softmax}(\lambda z)_y, \qquad z_y = \cos\theta_y - m,\ z_{k \ne y} = \cos\theta_k$$
 

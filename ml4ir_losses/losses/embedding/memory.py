@@ -25,37 +25,37 @@ def cross_batch_memory(
     memory: Memory | None = None,
     loss: LossSpec,
 ) -> Tensor:
-    """Row values of a loss among the batch and the memory, [B]: see `CrossBatchMemoryLoss`.
+    """Per-row values of a loss with candidates from the batch and the memory, [B]: see `CrossBatchMemoryLoss`.
 
-    `memory` holds embeddings [M, C, D], which get no gradient, labels [M], and which of its rows count, [M]; None is
-    the empty memory.
+    `memory` holds embeddings [M, C, D], which get no gradient, labels [M] and the mask [M] of filled places; None: it
+    is empty.
     """
     inner = get_loss(loss)
     if memory is not None:
-        kept, classes, filled = memory
-        # A place that is not filled may hold anything.
-        kept, filled = clean_rows(ops.stop_gradient(ops.convert_to_tensor(kept)), filled)
-        memory = kept, ops.where(filled, row_labels(classes, kept), 0.0), filled
+        remembered, classes, filled = memory
+        # Places that are not filled may hold NaN.
+        remembered, filled = clean_rows(ops.stop_gradient(ops.convert_to_tensor(remembered)), filled)
+        memory = remembered, ops.where(filled, row_labels(classes, remembered), 0.0), filled
     return inner.pure_function(labels, embeddings, mask, item_weight=item_weight, memory=memory, **inner.arguments)
 
 
 @register_loss("cross_batch_memory")
 class CrossBatchMemoryLoss(EmbeddingWrapper):
-    r"""A loss whose candidates are the rows of the batch and, as they were then, the rows of the batches before.
+    r"""A loss whose candidates are the rows of the batch and the remembered embeddings of earlier batches.
 
     $$\frac{1}{B}\sum_{i=1}^{B} L_i\big(x_1, \ldots, x_B, m_1, \ldots, m_M\big)$$
 
-    L_i are the terms of the rows as anchors; the rows m of the memory are candidates alone, positives and negatives,
-    without a gradient. After every call of a loss function the batch goes into its memory, and the oldest rows leave
-    it: so do the batches of an evaluation, unless `loss_fn.memory.active` is False, which makes it the plain `loss`.
-    The memory is not saved with the function. On JAX it advances only as an attribute of the model,
-    `model.memory = loss_fn.memory`. Labels, shapes and units are those of `loss`; every batch has one C and D.
+    L_i is the term of row i as an anchor. The rows m of the memory are only candidates (positives and negatives) and
+    get no gradient. Every call of the loss function stores its batch in the memory in place of the oldest rows, also
+    during evaluation, unless `loss_fn.memory.active` is False: then the loss is the plain `loss`. The memory is not
+    saved with the function. On JAX it is updated only as an attribute of the model, `model.memory = loss_fn.memory`.
+    Labels, shapes and units are those of `loss`; C and D are the same in every batch.
 
     Args:
         loss: L, the key or `{key: ..., <parameters>}` of an embedding loss whose terms have one anchor each:
             `multiple_negatives_ranking`, its symmetric and cached forms, `sup_con`, `nt_xent`, `multi_similarity` or
             one of the `batch_` triplet losses.
-        memory_size: M, rows. The older, the less they fit the encoder as it is.
+        memory_size: M, number of rows. Older embeddings fit the current encoder less.
         min_label: no effect.
 
     Raises:
@@ -94,10 +94,10 @@ class CrossBatchMemoryLoss(EmbeddingWrapper):
         return cross_batch_memory(y_true, y_pred, mask, item_weight=item_weight, memory=memory, loss=self.inner)
 
     def to_remember(self, y_true: Tensor, y_pred: Tensor, mask: Tensor | None = None) -> Memory:
-        """What a batch leaves in the memory: embeddings [B, C, D], labels [B], and which rows count, [B]."""
+        """What the memory stores of a batch: embeddings [B, C, D], labels [B] and the mask [B]."""
         x, valid = clean_rows(ops.stop_gradient(y_pred), mask)
-        nothing = ops.zeros_like(x[:, 0, 0])
-        return x, row_labels(y_true, x) if self.inner.labels == "class" else nothing, valid
+        no_labels = ops.zeros_like(x[:, 0, 0])
+        return x, row_labels(y_true, x) if self.inner.labels == "class" else no_labels, valid
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
         super().check_shapes(y_true, y_pred)
@@ -106,5 +106,5 @@ class CrossBatchMemoryLoss(EmbeddingWrapper):
     def check_labels(
         self, labels: np.ndarray[Any, Any], y_pred: Shape, mask: np.ndarray[Any, Any] | None = None
     ) -> None:
-        """Of the labels alone: a row's positives may be in the memory."""
+        """Checks the values only: a row's positives may be in the memory."""
         EmbeddingLossBase.check_labels(self.inner, labels, y_pred, mask)

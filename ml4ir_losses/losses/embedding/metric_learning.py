@@ -1,4 +1,4 @@
-"""Losses of embeddings with classes: every pair of rows of one class is alike."""
+"""Metric learning with class labels: all rows of a class are positives of each other."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def nt_xent(
     memory: Memory | None = None,
     temperature: Positive = 0.07,
 ) -> Tensor:
-    """Row values of the cross entropy of positive pairs, [B]: see `NTXentLoss`."""
-    rows, candidates, positive, negative, valid = class_rows(labels, embeddings, mask, memory)
-    s = cosine_matrix(rows, candidates) / temperature
+    """Per-row values of the cross entropy of positive pairs, [B]: see `NTXentLoss`."""
+    anchors, candidates, positive, negative, valid = class_rows(labels, embeddings, mask, memory)
+    s = cosine_matrix(anchors, candidates) / temperature
     others = masked_logsumexp(s, negative)
     terms = row_sum(ops.where(positive, -ops.log_sigmoid(s - others), 0.0))
     values = normalise(terms, row_sum(ops.cast(positive, s.dtype)), "batch")
@@ -37,9 +37,9 @@ def sup_con(
     memory: Memory | None = None,
     temperature: Positive = 0.1,
 ) -> Tensor:
-    """Row values of the supervised contrastive loss, [B]: see `SupConLoss`."""
-    rows, candidates, positive, negative, valid = class_rows(labels, embeddings, mask, memory)
-    s = cosine_matrix(rows, candidates) / temperature
+    """Per-row values of the supervised contrastive loss, [B]: see `SupConLoss`."""
+    anchors, candidates, positive, negative, valid = class_rows(labels, embeddings, mask, memory)
+    s = cosine_matrix(anchors, candidates) / temperature
     others = masked_logsumexp(s, ops.logical_or(positive, negative))
     count = row_sum(ops.cast(positive, s.dtype))
     terms = safe_divide(row_sum(ops.where(positive, others - s, 0.0)), count)
@@ -58,9 +58,9 @@ def multi_similarity(
     beta: Positive = 50.0,
     base: float = 0.5,
 ) -> Tensor:
-    """Row values of the multi-similarity loss, [B]: see `MultiSimilarityLoss`."""
-    rows, candidates, positive, negative, valid = class_rows(labels, embeddings, mask, memory)
-    s = cosine_matrix(rows, candidates)
+    """Per-row values of the multi-similarity loss, [B]: see `MultiSimilarityLoss`."""
+    anchors, candidates, positive, negative, valid = class_rows(labels, embeddings, mask, memory)
+    s = cosine_matrix(anchors, candidates)
     pull = -ops.log_sigmoid(-masked_logsumexp(alpha * (base - s), positive)) / alpha
     push = -ops.log_sigmoid(-masked_logsumexp(beta * (s - base), negative)) / beta
     return row_values((pull + push)[:, 0], valid, item_weight)
@@ -68,20 +68,20 @@ def multi_similarity(
 
 @register_loss("nt_xent")
 class NTXentLoss(EmbeddingLossBase):
-    r"""Cross entropy of a positive among itself and the rows of other classes, over all pairs of one class.
+    r"""NT-Xent: cross entropy of a positive among itself and the rows of other classes, for all pairs of a class.
 
     $$\frac{1}{P}\sum_{i}\sum_{p \ne i,\ y_p = y_i}
     \ln\Big(e^{\cos(x_i, x_p)/T} + \sum_{n:\ y_n \ne y_i} e^{\cos(x_i, x_n)/T}\Big) - \cos(x_i, x_p)/T$$
 
-    P is the number of such pairs (i, p). A row's value is B times its share of the sum; 0 without pairs. In nats.
-    y_pred [B, D], y_true [B] class numbers; for two views of every text both carry its number.
+    P is the number of pairs (i, p). A row's value is B times its share of the sum; 0 without pairs. In nats.
+    y_pred [B, D], y_true [B] class numbers; two views of a text have the same number.
 
     Args:
         temperature: T, above 0.
         min_label: no effect.
 
     Raises:
-        ValueError: for shapes that do not fit, and in direct calls for labels that are not whole.
+        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole.
 
     Source: Sohn, "Improved deep metric learning with multi-class N-pair loss objective" (2016); Chen et al., "A simple
     framework for contrastive learning of visual representations" (2020).
@@ -94,7 +94,7 @@ class NTXentLoss(EmbeddingLossBase):
 
 @register_loss("sup_con")
 class SupConLoss(EmbeddingLossBase):
-    r"""Supervised contrastive loss: cross entropy of a row's positives, all of them, among all other rows.
+    r"""Supervised contrastive loss: cross entropy of all positives of a row among all other rows.
 
     $$\ln\sum_{j \ne i} e^{\cos(x_i, x_j)/T} - \frac{1}{|P_i|}\sum_{p \in P_i} \cos(x_i, x_p)/T$$
     with P_i the other rows of the row's class.
@@ -107,7 +107,7 @@ class SupConLoss(EmbeddingLossBase):
         min_label: no effect.
 
     Raises:
-        ValueError: for shapes that do not fit, and in direct calls for labels that are not whole.
+        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole.
 
     Source: Khosla et al., "Supervised contrastive learning" (2020).
     """
@@ -119,22 +119,22 @@ class SupConLoss(EmbeddingLossBase):
 
 @register_loss("multi_similarity")
 class MultiSimilarityLoss(EmbeddingLossBase):
-    r"""Soft hinges of the cosines with rows of the same class and of other classes, harder ones with more weight.
+    r"""Multi-similarity loss: soft hinges on the cosines, which weight hard positives and hard negatives more.
 
     $$\frac{1}{\alpha}\ln\Big[1 + \sum_{p \in P_i} e^{-\alpha(\cos(x_i, x_p) - \lambda)}\Big]
     + \frac{1}{\beta}\ln\Big[1 + \sum_{n \in N_i} e^{\beta(\cos(x_i, x_n) - \lambda)}\Big]$$
     with P_i the other rows of the row's class and N_i the rows of other classes.
 
-    y_pred [B, D], y_true [B] class numbers. All pairs count: no pairs are mined first.
+    y_pred [B, D], y_true [B] class numbers. Uses all pairs; the paper mines pairs first.
 
     Args:
         alpha: α, above 0.
         beta: β, above 0.
-        base: λ, the cosine around which pairs weigh.
+        base: λ, the cosine at which the hinges start.
         min_label: no effect.
 
     Raises:
-        ValueError: for shapes that do not fit, and in direct calls for labels that are not whole.
+        ValueError: for shapes that do not fit, and in direct calls for class numbers that are not whole.
 
     Source: Wang et al., "Multi-similarity loss with general pair weighting for deep metric learning" (2019).
     """

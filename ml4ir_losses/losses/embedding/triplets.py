@@ -1,4 +1,4 @@
-"""Losses of triplets: an anchor is nearer to a positive than to a negative by a margin."""
+"""Triplet losses: the anchor should be closer to a positive than to a negative by a margin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def triplet(
     distance: Distance = "euclidean",
     margin: NonNegative = 5.0,
 ) -> Tensor:
-    """Row values of the triplet loss, [B]: see `TripletLoss`."""
+    """Per-row values of the triplet loss, [B]: see `TripletLoss`."""
     x, valid = clean_rows(embeddings, mask)
     d = PAIRED_DISTANCE[distance]
     gap = d(x[:, 0], x[:, 1]) - d(x[:, 0], x[:, 2])
@@ -37,22 +37,22 @@ def batch_all_triplet(
     distance: Distance = "euclidean",
     margin: NonNegative = 5.0,
 ) -> Tensor:
-    """Row values of the triplet loss over all triplets, [B]: see `BatchAllTripletLoss`."""
-    anchors = class_rows(labels, embeddings, mask, memory)
-    d, positive, negative = _distances(anchors, distance), anchors.positive, anchors.negative
-    # The sum of the hinges of an anchor is linear in its distances. How often each of them counts is what is counted:
-    # of a positive the negatives nearer than it and the margin, of a negative the positives whose reach it is in.
-    reach = ops.where(positive, d + margin, -lowest(d))
-    violating = ops.where(positive, counts_below(reach, d, negative), 0)
-    out_of_reach = counts_below(d, reach, positive, or_equal=True)
+    """Per-row values of the triplet loss over all triplets, [B]: see `BatchAllTripletLoss`."""
+    pairs = class_rows(labels, embeddings, mask, memory)
+    d, positive, negative = _distances(pairs, distance), pairs.positive, pairs.negative
+    # The sum of an anchor's hinges is linear in its distances, so that only the number of active triplets (hinge above
+    # 0) of each positive and of each negative is needed: a positive is in one with every negative closer than
+    # d + margin, a negative in one with every positive whose d + margin is beyond it.
+    limit = ops.where(positive, d + margin, -lowest(d))
+    active_of_positive = ops.cast(ops.where(positive, counts_below(limit, d, negative), 0), d.dtype)
+    inactive = counts_below(d, limit, positive, or_equal=True)
     positives = ops.sum(ops.cast(positive, "int32"), axis=1, keepdims=True)
-    violated = ops.where(negative, positives - out_of_reach, 0)
-    # About the row's mean, which the two counts cancel, so that no digits go to what the distances have in common.
+    active_of_negative = ops.cast(ops.where(negative, positives - inactive, 0), d.dtype)
+    # Distances are centred, so that no digits are lost to their common part, which cancels.
     centred = d - ops.stop_gradient(ops.sum(d, axis=1, keepdims=True)) / ops.sum(ops.ones_like(d[:1], dtype=d.dtype))
-    active = ops.cast(violating, d.dtype)
-    hinges = ops.sum((active - ops.cast(violated, d.dtype)) * centred + margin * active, axis=1)
-    values = normalise(hinges, ops.sum(active, axis=1), "batch")
-    return row_values(values, anchors.valid, item_weight, scaled=False)
+    hinges = ops.sum((active_of_positive - active_of_negative) * centred + margin * active_of_positive, axis=1)
+    values = normalise(hinges, ops.sum(active_of_positive, axis=1), "batch")
+    return row_values(values, pairs.valid, item_weight, scaled=False)
 
 
 def batch_hard_triplet(
@@ -65,9 +65,9 @@ def batch_hard_triplet(
     distance: Distance = "euclidean",
     margin: NonNegative = 5.0,
 ) -> Tensor:
-    """Row values of the triplet loss over the hardest triplets, [B]: see `BatchHardTripletLoss`."""
-    anchors = class_rows(labels, embeddings, mask, memory)
-    return row_values(ops.relu(_hardest_gap(anchors, distance) + margin), anchors.valid, item_weight)
+    """Per-row values of the triplet loss over the hardest triplets, [B]: see `BatchHardTripletLoss`."""
+    pairs = class_rows(labels, embeddings, mask, memory)
+    return row_values(ops.relu(_hardest_gap(pairs, distance) + margin), pairs.valid, item_weight)
 
 
 def batch_hard_soft_margin_triplet(
@@ -79,9 +79,9 @@ def batch_hard_soft_margin_triplet(
     memory: Memory | None = None,
     distance: Distance = "euclidean",
 ) -> Tensor:
-    """Row values of the soft triplet loss over the hardest triplets, [B]: see `BatchHardSoftMarginTripletLoss`."""
-    anchors = class_rows(labels, embeddings, mask, memory)
-    return row_values(-ops.log_sigmoid(-_hardest_gap(anchors, distance)), anchors.valid, item_weight)
+    """Per-row values of the soft triplet loss over the hardest triplets, [B]: see `BatchHardSoftMarginTripletLoss`."""
+    pairs = class_rows(labels, embeddings, mask, memory)
+    return row_values(-ops.log_sigmoid(-_hardest_gap(pairs, distance)), pairs.valid, item_weight)
 
 
 def batch_semi_hard_triplet(
@@ -94,28 +94,28 @@ def batch_semi_hard_triplet(
     distance: Distance = "euclidean",
     margin: NonNegative = 5.0,
 ) -> Tensor:
-    """Row values of the triplet loss over semi-hard negatives, [B]: see `BatchSemiHardTripletLoss`."""
-    anchors = class_rows(labels, embeddings, mask, memory)
-    d, negative = _distances(anchors, distance), anchors.negative
-    # The negatives of an anchor from near to far: as many as are not beyond the positive are left out.
+    """Per-row values of the triplet loss over semi-hard negatives, [B]: see `BatchSemiHardTripletLoss`."""
+    pairs = class_rows(labels, embeddings, mask, memory)
+    d, negative = _distances(pairs, distance), pairs.negative
+    # Of the negatives sorted by distance, the first one behind those that are as close as the positive or closer.
     nearest_first = ops.argsort(ops.stop_gradient(ops.where(negative, d, -lowest(d))), axis=1)
-    not_beyond = counts_below(d, d, negative, or_equal=True)
+    not_farther = counts_below(d, d, negative, or_equal=True)
     last = ops.sum(ops.cast(negative, "int32"), axis=1, keepdims=True) - 1
-    place = ops.where(not_beyond <= last, not_beyond, ops.where(last >= 0, last, 0))
-    chosen = ops.take_along_axis(d, ops.take_along_axis(nearest_first, place, axis=1), axis=1)
-    hinges = ops.relu(d - ops.where(ops.any(negative, axis=1)[:, None], chosen, 0.0) + margin)
-    pairs = ops.cast(anchors.positive, d.dtype)
-    values = normalise(ops.sum(pairs * hinges, axis=1), ops.sum(pairs, axis=1), "batch")
-    return row_values(values, anchors.valid, item_weight, scaled=False)
+    place = ops.where(not_farther <= last, not_farther, ops.where(last >= 0, last, 0))
+    semi_hard = ops.take_along_axis(d, ops.take_along_axis(nearest_first, place, axis=1), axis=1)
+    hinges = ops.relu(d - ops.where(ops.any(negative, axis=1)[:, None], semi_hard, 0.0) + margin)
+    is_pair = ops.cast(pairs.positive, d.dtype)
+    values = normalise(ops.sum(is_pair * hinges, axis=1), ops.sum(is_pair, axis=1), "batch")
+    return row_values(values, pairs.valid, item_weight, scaled=False)
 
 
-def _distances(anchors: ClassRows, distance: str) -> Tensor:
-    return DISTANCE_MATRIX[distance](anchors.rows, anchors.candidates)
+def _distances(pairs: ClassRows, distance: str) -> Tensor:
+    return DISTANCE_MATRIX[distance](pairs.anchors, pairs.candidates)
 
 
-def _hardest_gap(anchors: ClassRows, distance: str) -> Tensor:
-    """The farthest positive's distance (0 without one) less the nearest negative's; 0 without a negative."""
-    d, positive, negative = _distances(anchors, distance), anchors.positive, anchors.negative
+def _hardest_gap(pairs: ClassRows, distance: str) -> Tensor:
+    """Distance of the farthest positive (0 without one) minus that of the nearest negative; 0 without a negative."""
+    d, positive, negative = _distances(pairs, distance), pairs.positive, pairs.negative
     farthest = ops.max(ops.where(positive, d, lowest(d)), axis=1)
     farthest = ops.where(ops.any(positive, axis=1), farthest, 0.0)
     nearest = ops.min(ops.where(negative, d, -lowest(d)), axis=1)
@@ -124,11 +124,11 @@ def _hardest_gap(anchors: ClassRows, distance: str) -> Tensor:
 
 @register_loss("triplet")
 class TripletLoss(EmbeddingLossBase):
-    r"""A text is nearer to its positive than to its negative by a margin.
+    r"""Triplet loss: the anchor should be closer to its positive than to its negative by a margin.
 
     $$\max\big(0,\ d(a, p) - d(a, n) + m\big)$$
 
-    y_pred [B, 3, D]: anchor, positive, negative; y_true has B rows and is not read. In units of the distance.
+    y_pred [B, 3, D]: anchor, positive, negative; y_true has B rows and is ignored. In units of the distance.
 
     Args:
         distance: `euclidean`, `squared_euclidean`, `manhattan` or `cosine` (1 - cosine).
@@ -145,7 +145,7 @@ class TripletLoss(EmbeddingLossBase):
 
 
 class _BatchTripletBase(EmbeddingLossBase):
-    """A loss of one column and class numbers, whose triplets are found in the batch."""
+    """A triplet loss whose triplets are formed by the class numbers of the batch."""
 
     columns = (1, None)
     labels = "class"
@@ -154,12 +154,12 @@ class _BatchTripletBase(EmbeddingLossBase):
 
 @register_loss("batch_all_triplet")
 class BatchAllTripletLoss(_BatchTripletBase):
-    r"""Triplet loss over all triplets of the batch that are not yet apart.
+    r"""Triplet loss over all triplets of the batch whose hinge is above 0.
 
     $$\frac{\sum_{a, p, n} \max(0,\ d_{ap} - d_{an} + m)}{\#\{(a, p, n):\ d_{ap} - d_{an} + m > 0\}}$$
 
-    over p ≠ a of a's class and n of another. One number of the batch: a row's value is B times its share as an anchor;
-    0 without such a triplet. Found by sorting, with memory B², not B³. y_pred [B, D], or [B, C, D] whose first column
+    over p ≠ a of a's class and n of another. One number for the batch: a row's value is B times its share as an anchor;
+    0 without such a triplet. Counted by sorting, with memory B², not B³. y_pred [B, D], or [B, C, D] whose first column
     is read; y_true [B] class numbers. In units of the distance.
 
     Args:
@@ -177,12 +177,13 @@ class BatchAllTripletLoss(_BatchTripletBase):
 
 @register_loss("batch_hard_triplet")
 class BatchHardTripletLoss(_BatchTripletBase):
-    r"""Triplet loss of every anchor's farthest positive and nearest negative.
+    r"""Triplet loss of each anchor's farthest positive and nearest negative.
 
     $$\max\big(0,\ \max_p d_{ap} - \min_n d_{an} + m\big)$$
 
-    A row that is alone in its class has 0 for the farthest positive; one without a negative in the batch has the value
-    m. y_pred [B, D], or [B, C, D] whose first column is read; y_true [B] class numbers. In units of the distance.
+    For a row that is alone in its class the farthest positive is at distance 0; a row without a negative in the batch
+    has the value m. y_pred [B, D], or [B, C, D] whose first column is read; y_true [B] class numbers. In units of the
+    distance.
 
     Args:
         distance: `euclidean`, `squared_euclidean`, `manhattan` or `cosine` (1 - cosine).
@@ -199,11 +200,12 @@ class BatchHardTripletLoss(_BatchTripletBase):
 
 @register_loss("batch_hard_soft_margin_triplet")
 class BatchHardSoftMarginTripletLoss(_BatchTripletBase):
-    r"""Batch-hard triplet loss with a logistic in place of the hinge and its margin.
+    r"""Batch-hard triplet loss with a softplus instead of the hinge and its margin.
 
     $$\ln\big(1 + e^{\max_p d_{ap} - \min_n d_{an}}\big)$$
 
-    A row that is alone in its class has 0 for the farthest positive; one without a negative in the batch has ln 2.
+    For a row that is alone in its class the farthest positive is at distance 0; a row without a negative in the batch
+    has the value ln 2.
     y_pred [B, D], or [B, C, D] whose first column is read; y_true [B] class numbers. In nats.
 
     Args:
@@ -220,14 +222,14 @@ class BatchHardSoftMarginTripletLoss(_BatchTripletBase):
 
 @register_loss("batch_semi_hard_triplet")
 class BatchSemiHardTripletLoss(_BatchTripletBase):
-    r"""Triplet loss of every positive and the nearest negative beyond it.
+    r"""Triplet loss of every positive and the nearest negative that is farther away.
 
     $$\frac{1}{\#(a, p)} \sum_{a, p} \max(0,\ d_{ap} - h_{ap} + m), \qquad
     h_{ap} = \min\{d_{an}: d_{an} > d_{ap}\}$$
 
-    or, where no negative lies beyond the positive, the farthest one; without a negative in the batch h is 0. One number
-    of the batch: a row's value is B times its share as an anchor; 0 without a positive pair. Memory B². y_pred [B, D],
-    or [B, C, D] whose first column is read; y_true [B] class numbers. In units of the distance.
+    or, where no negative is farther than the positive, the farthest negative; without a negative in the batch h is 0.
+    One number for the batch: a row's value is B times its share as an anchor; 0 without a positive pair. Memory B².
+    y_pred [B, D], or [B, C, D] whose first column is read; y_true [B] class numbers. In units of the distance.
 
     Args:
         distance: `euclidean`, `squared_euclidean`, `manhattan` or `cosine` (1 - cosine).

@@ -13,8 +13,8 @@ from ml4ir_losses.losses.pair_weights import discount_steps, normalised_gain
 from ml4ir_losses.losses.weighting_schemes import WeightingSchemeSpec, get_weighting_scheme
 from ml4ir_losses.ops import clean, descending_order, gather_documents, normalise, rank_table
 from ml4ir_losses.ops.normalization import Normalization
+from ml4ir_losses.ops.pair_terms import Logistic
 from ml4ir_losses.ops.pairs import (
-    Logistic,
     PairWeights,
     all_pair_weight,
     given_weights,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.pairs import SoftZeroOne
+from ml4ir_losses.ops.pair_terms import SoftZeroOne
 
 
 @dataclass(frozen=True)

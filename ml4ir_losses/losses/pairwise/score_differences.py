@@ -19,14 +19,9 @@ from ml4ir_losses.ops import (
     safe_divide,
 )
 from ml4ir_losses.ops.normalization import Normalization
+from ml4ir_losses.ops.pair_terms import Hinge, Logistic, Quantile, SoftZeroOne, Square, Term
 from ml4ir_losses.ops.pairs import (
-    Hinge,
-    Logistic,
     PairWeights,
-    Quantile,
-    SoftZeroOne,
-    Square,
-    Term,
     all_pair_weight,
     given_weights,
     ordered_pair_weight,

@@ -10,7 +10,8 @@ from ml4ir_losses.losses.lambda_weights import LambdaWeight, LambdaWeightSpec, Y
 from ml4ir_losses.losses.pairwise.score_differences import lambda_sums
 from ml4ir_losses.ops import below_top, clean, descending_order, gather_documents, normalise, row_sum
 from ml4ir_losses.ops.normalization import Normalization
-from ml4ir_losses.ops.pairs import Logistic, logistic, ordered_pair_weight
+from ml4ir_losses.ops.pair_terms import Logistic, logistic
+from ml4ir_losses.ops.pairs import ordered_pair_weight
 from ml4ir_losses.ops.samples import mean_over_samples
 from ml4ir_losses.ops.sampling import gumbel_noise
 

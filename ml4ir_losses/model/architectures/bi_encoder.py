@@ -8,7 +8,7 @@ from ml4ir_losses.core.registry import ENCODERS, register_architecture
 from ml4ir_losses.model.rules import Spec
 
 
-@register_architecture("bi_encoder", reads="texts", heads=("", "cosine", "squared_distance"))
+@register_architecture("bi_encoder", reads="texts", heads=("", "cosine", "squared_distance", "projection"))
 @register_architecture("pair_classifier", reads="texts", heads=("pair",))
 def bi_encoder(
     *,

@@ -1,1 +1,1 @@
-"""Compiled kernels below the masked tensor maths: sums over pairs, loops, odds and exact logarithms."""
+"""Compiled kernels for the masked tensor maths: sums over pairs, loops, odds and fast logarithms."""

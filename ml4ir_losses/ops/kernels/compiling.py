@@ -1,4 +1,4 @@
-"""Compiled kernels, and the few shapes that they are compiled for."""
+"""Compiled kernels, and the few shapes for which they are compiled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIZES = sorted({1, *(part * 2**k for part in (2, 3) for k in range(30 - part //
 
 @lru_cache(maxsize=512)
 def compiled(function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
-    """function(*fixed, *tensors) as a kernel: compiled by XLA, whether or not the caller is; torch runs it as it is.
+    """function(*fixed, *tensors) as a kernel: compiled by XLA even if the caller is not; on torch not compiled.
 
     Cached by the function and its fixed arguments, which must be hashable and compare by value. XLA compiles a kernel
     once per shape of its tensors: see `kernel_shape`.
@@ -29,7 +29,7 @@ def compiled(function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
 
 @contextmanager
 def called_eagerly(eager: bool) -> Iterator[None]:
-    """Inside, kernels know that the tensors come from an eager call, also where the code itself is traced."""
+    """Within this context kernels know whether the call was eager, even where the code itself is being traced."""
     token = _called_eagerly.set(eager)
     try:
         yield
@@ -38,12 +38,12 @@ def called_eagerly(eager: bool) -> Iterator[None]:
 
 
 def kernel_shape(lists: Any, width: Any, like: Tensor) -> tuple[Any, Any]:
-    """The shape [lists, width] is padded to for a kernel, so that batches of many shapes share a few kernels.
+    """The shape to which [lists, width] is padded, so that batches of many shapes share a few kernels.
 
-    Eager calls may meet any shape: both sizes are rounded up to 1, 2, 3, 4, 6, 8, 12, 16, ... In a graph a static size
-    occurs once and stays; a width that is a tensor, known only when the graph runs, is rounded up.
+    Eager calls may see any shape: both sizes are rounded up to 1, 2, 3, 4, 6, 8, 12, 16, ... In a graph static sizes
+    are kept; a width that is known only when the graph runs, as a tensor, is rounded up.
     """
-    if is_backend("torch"):  # which compiles nothing
+    if is_backend("torch"):  # no compilation
         return lists, width
     if isinstance(width, int):
         eager = _called_eagerly.get() or is_eager(like)

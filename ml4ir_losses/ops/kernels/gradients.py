@@ -1,4 +1,4 @@
-"""Functions that bring their own gradient, so that value and gradient can come from one pass."""
+"""Functions that define their own gradient, so that value and gradient can be computed in one pass."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def with_gradient(
     """The value of function(*inputs, *constants), which also defines its gradient.
 
     Args:
-        function: returns the value and a function from the gradient of the value to one gradient per input. It must
-            close over no tensor: JAX could not differentiate a compiled function with it inside.
+        function: returns the value and a function that maps its gradient to one gradient per input. It must not
+            close over tensors: JAX cannot differentiate a compiled function that does.
         inputs: tensors that have a gradient.
         constants: float tensors that have none.
     """

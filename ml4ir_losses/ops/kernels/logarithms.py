@@ -1,6 +1,6 @@
-"""ln(1 + q) for q from 0 to 1, and ln(1 + e^x): by a short series in float32 code that XLA compiles.
+"""ln(1 + q) for q from 0 to 1, and ln(1 + e^x): a short series in float32 code that XLA compiles.
 
-What they compute are `ops.log1p` and `ops.softplus`.
+They compute `ops.log1p` and `ops.softplus`.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.backend import is_compiled
 
-# The coefficients of 2 artanh(z) / z in z², z ≤ 1/3. For z = q / (2 + q), ln(1 + q) = 2 artanh(z), to the last digit of
-# float32.
+# The coefficients of 2 artanh(z) / z in z², z ≤ 1/3. For z = q / (2 + q), ln(1 + q) = 2 artanh(z); exact to the
+# last digit of float32.
 _SERIES = (2.0, 0.66666681, 0.39998695, 0.28620625, 0.21394268, 0.24409403)
 
 
 def log1p_ratio(low: Tensor, high: Tensor | float) -> Tensor:
-    """ln(1 + low / high) for 0 ≤ low ≤ high, float32; much faster than a compiler's own, which has cases."""
+    """ln(1 + low / high) for 0 ≤ low ≤ high, float32; much faster than `log1p`, which branches."""
     z = low / (high + high + low)
     square = z * z
     series = ops.full_like(low, _SERIES[-1])
@@ -24,7 +24,7 @@ def log1p_ratio(low: Tensor, high: Tensor | float) -> Tensor:
 
 
 def log1p_share(share: Tensor) -> Tensor:
-    """ln(1 + share) for a share from 0 to 1."""
+    """ln(1 + share) for 0 ≤ share ≤ 1."""
     return log1p_ratio(share, 1.0) if _by_series(share) else ops.log1p(share)
 
 

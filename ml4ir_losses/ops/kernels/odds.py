@@ -1,6 +1,6 @@
-"""e^(x_j - x_i) of pairs of documents: one exponential per document instead of one per pair.
+"""e^(x_j - x_i) of pairs of documents, with one exponential per document instead of one per pair.
 
-What `powers` and `odds` compute is `dense_odds`. With x = (k + m)·ln 2, k an integer, e^x is a fraction e^(m·ln 2)
+`powers` and `odds` compute `dense_odds`. With x = (k + m)·ln 2, k an integer, e^x is a fraction e^(m·ln 2)
 times 2^k. For a pair the fractions are multiplied, and the k are subtracted in the exponent bits of the product. Unlike
 e^x_j / e^x_i this neither overflows nor underflows.
 """
@@ -14,9 +14,9 @@ from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.backend import bitcast, has_accelerator, is_backend
 
 _MOST = 100  # odds are kept within 2^±100, beyond which a sigmoid is 0 or 1 in float32
-_LARGEST_POWER = 1e30  # of k, so that differences of two are finite
+_LARGEST_POWER = 1e30  # largest |k|, so that differences are finite
 _EXPONENT = 1 << 23  # the lowest exponent bit of float32
-_SHORT = 256.0  # integer multiples of a number of 8 bits are exact
+_SHORT = 256.0  # parts of 8 bits: their integer multiples are exact
 
 
 def dense_odds(x: Tensor, scale: float = 1.0) -> Tensor:
@@ -26,9 +26,8 @@ def dense_odds(x: Tensor, scale: float = 1.0) -> Tensor:
 
 
 def powers(x: Tensor, scale: float = 1.0) -> tuple[Tensor, ...]:
-    """e^(x/scale) of each document as (fraction, 1 / fraction, k); () where an exponential per pair is faster.
-
-    On torch, which has no compiler, each operation is one more pass; accelerators have exponentials in hardware.
+    """e^(x/scale) of each document as (fraction, 1 / fraction, k); () where one exponential per pair is faster:
+    on torch, where each operation is another pass over memory, and on accelerators, which compute exponentials fast.
     """
     if is_backend("torch") or has_accelerator() or keras.backend.standardize_dtype(x.dtype) != "float32":
         return ()
@@ -49,7 +48,7 @@ def odds(row: Sequence[Tensor], column: Sequence[Tensor]) -> Tensor:
 
 
 def _short_parts(number: float) -> tuple[float, float, float]:
-    """Two numbers of 8 bits and a remainder, whose sum is the number."""
+    """The number as a sum of two 8-bit numbers and a remainder."""
     first = _short(number)
     second = _short(number - first)
     return first, second, number - first - second

@@ -1,11 +1,11 @@
 """Sums over all pairs of documents of a list, computed in stripes of rows, with the memory of one stripe.
 
-What they compute is `dense_sums`: a function of all pairs of documents (rows [B, R, 1], columns [B, 1, N]), summed over
-the columns for each row, or over the rows for each column. `stripe_sums` calls that function on some lists and some of
-their rows at a time: rows [G, T, 1], columns [G, 1, W], pairs [G, T, W].
+`stripe_sums` computes `dense_sums`: a function of all pairs of documents (rows [B, R, 1], columns [B, 1, N]), summed
+over the columns for each row, or over the rows for each column. It calls the function on a group of lists and a range
+of their rows at a time: rows [G, T, 1], columns [G, 1, W], pairs [G, T, W].
 
-All stripes run inside one compiled kernel. Its inner dimension is a whole list, for which compilers make good loops,
-and its columns are cut to the longest list of the stripe, so that padding costs little. NaN marks padding, for which
+All stripes run inside one compiled kernel. Its inner dimension is a whole list, which compilers turn into fast loops,
+and its columns are cut to the longest list of the group, so that padding costs little. NaN marks padding, for which
 the function of pairs must contribute 0.
 """
 
@@ -20,20 +20,20 @@ from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.backend import State, has_accelerator, is_backend, loop, loop_bound
 from ml4ir_losses.ops.kernels.compiling import compiled, kernel_shape, padded
 
-_PAIRS = {False: 2**18, True: 2**24}  # pairs of a stripe, without and with an accelerator: 2^18 fit into a CPU cache
-_DENSE = 2**16  # up to so many pairs a batch is computed at once, without a kernel
-_ONE_STRIPE = {"tensorflow": 2**26, "jax": 2**26, "torch": 2**24}  # the same on accelerators, as one stripe in a kernel
-_NARROW = 128  # columns below which lists are not grouped by their length
-_LEVELS = 4  # at most so many groups of lists by length: up to all columns, up to half of them, a quarter, an eighth
+_PAIRS = {False: 2**18, True: 2**24}  # pairs in a stripe, without and with an accelerator: 2^18 fit into a CPU cache
+_DENSE = 2**16  # batches of up to so many pairs are computed at once, without a kernel
+_ONE_STRIPE = {"tensorflow": 2**26, "jax": 2**26, "torch": 2**24}  # on accelerators: up to so many pairs in one stripe
+_NARROW = 128  # with fewer columns lists are not grouped by length
+_LEVELS = 4  # at most so many groups by length: lists of up to all columns, half of them, a quarter, an eighth
 _FEW_LISTS = 2  # bits: 8 lists make up to two groups, 32 lists up to four
-_FEWEST = 8  # columns of a kernel at least: XLA:CPU yields NaN for float64 kernels of width 4
+_FEWEST = 8  # fewest columns of a kernel: XLA:CPU yields NaN for float64 kernels of width 4
 
 
 class Stripe(ABC):
-    """A function of pairs of documents: hashable, and equal to every other one that computes the same."""
+    """A function of pairs of documents; hashable and compared by value."""
 
     def prepare(self, documents: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The fields, [B, R] or [B, N] each, that a kernel derives from those of a document; small batches skip it."""
+        """Extends the fields of the documents, [B, R] or [B, N] each, inside a kernel; skipped for small batches."""
         return documents
 
     @abstractmethod
@@ -51,7 +51,7 @@ class Stripe(ABC):
 def dense_sums(
     stripe: Stripe, rows: Sequence[Tensor], columns: Sequence[Tensor], at_distance: Tensor | None
 ) -> list[Tensor]:
-    """The sums from all pairs at once, [B, R] each and then [B, N] each: memory B·R·N."""
+    """The sums for rows, [B, R] each, then those for columns, [B, N] each, from all pairs at once: memory B·R·N."""
     to_rows, to_columns = stripe([x[:, :, None] for x in rows], [x[:, None, :] for x in columns], at_distance)
     return [*to_rows, *to_columns]
 
@@ -66,16 +66,16 @@ def stripe_sums(
     first_row: int = 0,
     distance_table: Tensor | None = None,
 ) -> list[Tensor]:
-    """`dense_sums` with the memory of one stripe, [B, R] each and then [B, N] each.
+    """`dense_sums` with the memory of one stripe, [B, R] each, then [B, N] each.
 
-    For use inside a custom gradient: no gradient flows through it.
+    For use inside a custom gradient: no gradient flows through.
 
     Args:
-        outputs: the numbers of sums for rows and of sums for columns.
+        outputs: number of sums for rows, and of sums for columns.
         rows, columns: the fields of the documents, [B, R] and [B, N], of one dtype; NaN in padding. Row i is the
             document `first_row` + i.
         extents: the number of leading documents of each list that may be valid, [B].
-        distance_table: numbers by distance |i - j| of documents, at least N of them.
+        distance_table: numbers by the distance |i - j| of documents, at least N.
     """
     shape = *_sizes(rows[0]), _sizes(columns[0])[1]
     known = all(isinstance(size, int) for size in shape)
@@ -86,7 +86,7 @@ def stripe_sums(
         return dense_sums(stripe, rows, columns, at_distance)
 
     def in_kernel(kernel: Any, order: Tensor | None = None) -> list[Tensor]:
-        """The kernel of lists in this order, padded to one of few shapes."""
+        """Calls the kernel on the lists in this order, padded to one of few shapes."""
         height, width = (kernel_shape(shape[0], size, rows[0]) for size in shape[1:])
         fields = [(x, height) for x in rows] + [(x, width) for x in columns]
         lists = [padded(x if order is None else ops.take(x, order, axis=0), *size, float("nan")) for x, size in fields]
@@ -107,16 +107,16 @@ def stripe_sums(
         if count <= _DENSE:
             return small()
         if has_accelerator() and count <= _ONE_STRIPE[keras.backend.backend()]:
-            # Every iteration of a loop waits for the host; sums over rows are fused, and take next to no memory.
+            # Every iteration of a loop would wait for the host; the fused sums over rows take almost no memory.
             return in_kernel(compiled(_one_stripe, stripe, len(rows), first_row))
         return large()
-    # In the branch that such lists never take TensorFlow would fold constants [R, N].
+    # Such lists never take the small branch, for which TensorFlow would still fold constants [R, N].
     long = all(isinstance(size, int) for size in shape[1:]) and shape[1] * shape[2] > _DENSE
     if long or not is_backend("tensorflow"):
         return large()
     import tensorflow as tf
 
-    # In float: 32-bit integers overflow.
+    # In float: 32-bit integers would overflow.
     pairs = ops.prod([ops.cast(size, "float32") for size in shape])
     dims = [x.shape for x in (*[rows[0]] * outputs[0], *[columns[0]] * outputs[1])]
     sums = tf.cond(pairs <= _DENSE, small, large)
@@ -124,9 +124,9 @@ def stripe_sums(
 
 
 def extents_of(mask: Tensor) -> Tensor:
-    """The number of leading documents of each list up to its last valid one, [B] int32."""
+    """Number of leading documents of each list up to its last valid one, [B] int32."""
     places = ops.arange(1, _sizes(mask)[1] + 1, dtype="int32")
-    # An empty list in front: a maximum over no lists exists too. `initial` would be on the CPU on torch.
+    # Padded with a 0 in front, for lists without documents; `initial` would be on the CPU on torch.
     return ops.max(ops.pad(ops.where(mask, places[None, :], 0), ((1, 0), (0, 0))), axis=1)[1:]
 
 
@@ -150,11 +150,11 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_fields: int, first_row
     (lists, height), width = _sizes(fields[0]), _sizes(fields[-1])[1]
     wide = _at_least(_FEWEST, width)
     levels = _levels(lists, height, wide)
-    # With so much padding every stripe of every group is complete, and no row is in two stripes.
+    # With this padding every stripe of every group is complete, and no row is in two stripes.
     more_lists = _largest([deep for deep, _, _ in levels])
     more_rows = _largest([tall for _, tall, _ in levels])
-    rows = [_with_nan_behind(x, more_lists, more_rows) for x in stripe.prepare(fields[:row_fields])]
-    columns = [_with_nan_behind(x, more_lists, wide - width) for x in stripe.prepare(fields[row_fields:])]
+    rows = [_nan_padded(x, more_lists, more_rows) for x in stripe.prepare(fields[:row_fields])]
+    columns = [_nan_padded(x, more_lists, wide - width) for x in stripe.prepare(fields[row_fields:])]
     extents = ops.concatenate([extents, ops.zeros((more_lists,), dtype=extents.dtype)])
     sums: Sequence[Tensor] = (*[ops.zeros_like(rows[0])] * outputs[0], *[ops.zeros_like(columns[0])] * outputs[1])
     start: Any = 0
@@ -168,14 +168,14 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_fields: int, first_row
             _: Any, first: Any, *sums: Tensor, deep: Any = deep, tall: Any = tall, size: Any = size,
             distances: Tensor | None = distances, last: Any = last,
         ) -> State:  # fmt: skip
-            own = [ops.slice(x, (first, 0), (deep, size))[:, None, :] for x in columns]
+            group_columns = [ops.slice(x, (first, 0), (deep, size))[:, None, :] for x in columns]
             needed = loop_bound(ops.max(ops.slice(extents, (first,), (deep,)))) - first_row
 
             def add_stripe(index: Any, *sums: Tensor) -> State:
                 begin = index * tall
-                some = [ops.slice(x, (first, begin), (deep, tall))[:, :, None] for x in rows]
+                stripe_rows = [ops.slice(x, (first, begin), (deep, tall))[:, :, None] for x in rows]
                 at_distance = None if distances is None else ops.slice(distances, (0, last - begin), (tall, size))
-                to_rows, to_columns = stripe(some, own, at_distance)
+                to_rows, to_columns = stripe(stripe_rows, group_columns, at_distance)
                 set_rows = [_put(x, new, first, begin) for x, new in zip(sums[: outputs[0]], to_rows, strict=True)]
                 return (*set_rows, *(x + new for x, new in zip(sums[outputs[0] :], to_columns, strict=True)))
 
@@ -184,8 +184,8 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_fields: int, first_row
             added = [_put(x, new, first, 0) for x, new in zip(sums[outputs[0] :], done[outputs[0] :], strict=True)]
             return (first + deep, *done[: outputs[0]], *added)
 
-        # `first` is part of the state, not start + index · deep: TensorFlow makes a loop invariant that says where a
-        # slice begins a compile-time constant, and would compile the kernel anew for every batch of other extents.
+        # `first` is part of the state, not start + index · deep: TensorFlow turns a loop invariant that is the start of
+        # a slice into a compile-time constant, and would compile the kernel again for batches of other extents.
         _, *sums = loop(group, 0, -(-(stop - start) // deep), (start, *sums))
         start = stop
     heights = [height] * outputs[0] + [width] * outputs[1]
@@ -193,12 +193,12 @@ def _kernel(stripe: Stripe, outputs: tuple[int, int], row_fields: int, first_row
 
 
 def _levels(lists: Any, height: Any, width: Any) -> list[tuple[Any, Any, Any]]:
-    """(lists, rows, columns) of a stripe: for lists of up to all columns, up to half of them, a quarter, ..."""
+    """(lists, rows, columns) of a stripe, for lists of up to all columns, up to half of them, a quarter, ..."""
     pairs = _PAIRS[has_accelerator()]
     count = _LEVELS
     if isinstance(width, int):
         count = min(count, (width // _NARROW).bit_length())
-    if isinstance(lists, int):  # each level is further code to compile, which does not pay for few lists
+    if isinstance(lists, int):  # each level is more code to compile, which does not pay off for few lists
         count = min(count, lists.bit_length() - _FEW_LISTS)
     count = max(1, count)
     levels = []
@@ -216,8 +216,8 @@ def _at_distance(table: Tensor, height: Any, width: Any, shift: Any) -> Tensor:
     return ops.take(table, ops.where(distance < last, distance, last), axis=0)
 
 
-def _with_nan_behind(x: Tensor, more_lists: Any, more_documents: Any) -> Tensor:
-    """x with lists of padding behind its lists, and padding behind their documents."""
+def _nan_padded(x: Tensor, more_lists: Any, more_documents: Any) -> Tensor:
+    """x padded with NaN: more lists, and more documents in each list."""
     lists, documents = _sizes(x)
     right = ops.zeros((lists, more_documents), dtype=x.dtype) + float("nan")
     below = ops.zeros((more_lists, documents + more_documents), dtype=x.dtype) + float("nan")

@@ -1,4 +1,4 @@
-"""Teachers, soft ranks and candidates."""
+"""Distillation, soft ranks and candidates."""
 
 import math
 
@@ -39,7 +39,7 @@ def adr_mse(labels, scores, mask, weight, temperature=1.0, alpha=1.0):
 def multiple_negatives_ranking(
     labels, scores, mask, weight, temperature=1.0, num_negatives=4, scale=10.0, activation_fn="sigmoid"
 ):
-    """Lists that are already sampled, the positive first."""
+    """Lists of already sampled candidates, the positive first."""
     squash = {None: lambda s: s, "sigmoid": lambda s: math.exp(log_sigmoid(s))}[activation_fn]
     values = []
     for row in scores:

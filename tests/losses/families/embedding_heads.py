@@ -1,4 +1,4 @@
-"""Losses of a head's outputs per class."""
+"""Losses on the outputs of a head, one per class."""
 
 import math
 
@@ -45,7 +45,7 @@ def arc_face(labels, scores, mask, weight, margin=28.6, scale=64.0):
     m = margin * math.pi / 180
 
     def target(c):
-        if abs(c) > 1:  # no cosine: what the formula goes on as
+        if abs(c) > 1:  # beyond the range of a cosine: the continuation of the formula
             return c - m * math.sin(m) if c < -math.cos(m) else c * math.cos(m)
         theta = math.acos(c)
         return math.cos(theta + m) if theta <= math.pi - m else c - m * math.sin(m)

@@ -1,4 +1,4 @@
-"""Losses of pairs of embeddings, and of embeddings against a teacher."""
+"""Losses of embedding pairs, and distillation losses of embeddings."""
 
 import math
 
@@ -45,7 +45,7 @@ SIMILARITY = {
 
 
 def rows_of(terms, mask, weight, scaled=True):
-    """Row values of the terms (or of one number) of the rows that count; `scaled` spreads them over all rows."""
+    """Per-row values from the terms (or one number) of valid rows; `scaled`: by all rows / valid rows."""
     count = sum(map(bool, mask))
     scale = len(mask) / count if scaled and count else 1.0
     terms = terms if isinstance(terms, list) else [terms] * len(mask)
@@ -150,21 +150,39 @@ def embedding_margin_mse(labels, scores, mask, weight, similarity="dot"):
     return rows_of(terms, mask, weight)
 
 
-def embedding_mse(labels, scores, mask, weight):
-    terms = [
-        math.fsum(squared_euclidean(x, teacher) for x in columns) / (len(columns) * len(teacher))
-        for teacher, columns in zip(labels, scores, strict=True)
-    ]
+def embed_distill(labels, scores, mask, weight, distance="cosine", projection_dim=None):
+    terms = []
+    for teacher, columns in zip(labels, scores, strict=True):
+        teachers = teacher if np.ndim(teacher) == 2 else [teacher] * len(columns)
+        distances = [
+            squared_euclidean(x, t) / len(x) if distance == "mse" else DISTANCE[distance](x, t)
+            for x, t in zip(columns, teachers, strict=True)
+        ]
+        terms.append(math.fsum(distances) / len(columns))
     return rows_of(terms, mask, weight)
 
 
-def distill_kl_div(labels, scores, mask, weight, similarity="dot", temperature=1.0):
+def embedding_mse(*batch, **params):
+    return embed_distill(*batch, **params, distance="mse")
+
+
+def distill_kl_div(
+    labels,
+    scores,
+    mask,
+    weight,
+    similarity="dot",
+    temperature=1.0,
+    student_temperature=None,
+    teacher_temperature=None,
+):
+    of_student, of_teacher = student_temperature or temperature, teacher_temperature or temperature
     terms = []
     for y, (query, *candidates) in zip(labels, scores, strict=True):
-        teacher = log_softmax([float(number) / temperature for number in y])
-        student = log_softmax([SIMILARITY[similarity](query, c) / temperature for c in candidates])
+        teacher = log_softmax([float(number) / of_teacher for number in y])
+        student = log_softmax([SIMILARITY[similarity](query, c) / of_student for c in candidates])
         divergence = math.fsum(math.exp(p) * (p - q) for p, q in zip(teacher, student, strict=True))
-        terms.append(temperature**2 * divergence)
+        terms.append(of_student**2 * divergence)
     return rows_of(terms, mask, weight)
 
 
@@ -208,10 +226,18 @@ CASES = {
         teacher=(3,),
         steep=100.0,
     ),
-    "embedding_mse": pairs(embedding_mse, ({},), "teacher", dims=8, teacher=(8,)),
+    "embedding_mse": pairs(embedding_mse, ({}, {"projection_dim": 8}), "teacher", dims=8, teacher=(8,)),
+    "embed_distill": pairs(
+        embed_distill, ({}, {"distance": "euclidean"}, {"distance": "mse"}), "teacher", dims=8, teacher=(2, 8)
+    ),
     "distill_kl_div": pairs(
         distill_kl_div,
-        ({}, {"temperature": 2.0}, *({"similarity": name} for name in ("cosine", "euclidean", "manhattan"))),
+        (
+            {},
+            {"temperature": 2.0},
+            {"student_temperature": 0.5, "teacher_temperature": 3.0},
+            *({"similarity": name} for name in ("cosine", "euclidean", "manhattan")),
+        ),
         "teacher",
         columns=4,
         teacher=(3,),

@@ -1,4 +1,4 @@
-"""Losses of triplets of embeddings."""
+"""Triplet losses."""
 
 import math
 
@@ -12,7 +12,7 @@ def triplet(labels, scores, mask, weight, distance="euclidean", margin=5.0):
 
 
 def anchors(labels, scores, mask, distance):
-    """For every row that counts, the distances to its positives and to its negatives."""
+    """For each valid row: the distances to its positives and to its negatives."""
     real = [i for i, counts in enumerate(mask) if counts]
     for a in real:
         d = {i: DISTANCE[distance](scores[a], scores[i]) for i in real}
@@ -21,7 +21,7 @@ def anchors(labels, scores, mask, distance):
 
 
 def shares(terms, count, mask, weight):
-    """One number of the batch, Σ terms / count, as the shares of its anchors."""
+    """Σ terms / count, one number for the batch, as per-row values of the anchors."""
     values = [0.0] * len(mask)
     for a, term in terms.items():
         values[a] = len(mask) * term / count if count else 0.0

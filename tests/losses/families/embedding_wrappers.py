@@ -1,6 +1,8 @@
-"""Losses around another loss of embeddings."""
+"""Losses that wrap an embedding loss."""
 
 import math
+
+import keras
 
 from losses.families import embedding_triplets
 from losses.families.common import Case, log_softmax
@@ -9,7 +11,7 @@ from losses.families.in_batch import multiple_negatives_ranking, symmetric
 
 
 def batch_hard_triplet(labels, scores, mask, weight):
-    """Of the first column."""
+    """The flops oracle of the first column."""
     return embedding_triplets.batch_hard_triplet(labels, [row[0] for row in scores], mask, weight)
 
 
@@ -28,7 +30,7 @@ def unit(x):
 
 
 def inner(spec):
-    """The oracle of a loss, with its parameters."""
+    """The oracle of a loss with its parameters."""
     params = {"key": spec} if isinstance(spec, str) else dict(spec)
     oracle = INNER[params.pop("key")]
     return lambda *batch: oracle(*batch, **params)
@@ -43,6 +45,14 @@ def matryoshka(labels, scores, mask, weight, loss, dims, weights=None, n_dims_pe
     return total
 
 
+WEIGHTING = {"uniform": lambda i: 1.0, "linear": lambda i: 1 / (1 + i), "log": lambda i: 1 / (1 + math.log(1 + i))}
+
+
+@keras.saving.register_keras_serializable("tests")
+def twice_the_second(index):
+    return 2.0 if index == 1 else 1.0
+
+
 def adaptive_layer(
     labels,
     scores,
@@ -54,7 +64,7 @@ def adaptive_layer(
     prior_layers_weight=1.0,
     kl_div_weight=1.0,
     kl_temperature=0.3,
-    layer_decay="none",
+    layer_weighting="uniform",
     seed=None,
     held=None,
     value=None,
@@ -65,7 +75,7 @@ def adaptive_layer(
     at = [[[text[k] for text in row] for row in scores] for k in range(layers)]
     total = [last_layer_weight * v for v in value(labels, at[-1], mask, weight)]
     for k in range(1, layers):
-        factor = {"none": 1.0, "linear": 1 / k, "log": 1 / (1 + math.log(k))}[layer_decay] / (layers - 1)
+        factor = WEIGHTING.get(layer_weighting, layer_weighting)(k - 1) / (layers - 1)
         values = value(labels, at[k - 1], mask, weight)
         terms = []
         for row, other in zip(fixed, scores, strict=True):
@@ -91,7 +101,7 @@ def matryoshka_2d(
 
 
 def cross_batch_memory(labels, scores, mask, weight, loss, memory_size=1024):
-    """Of the first batch, which meets an empty memory; what comes after is in `test_memory`."""
+    """The first batch, with an empty memory; later batches are tested in `test_memory`."""
     return inner(loss)(labels, scores, mask, weight)
 
 
@@ -152,9 +162,10 @@ CASES = {
         adaptive_layer,
         (
             {**LOSS, **ALL},
-            {**LOSS, **ALL, "layer_decay": "linear", "kl_temperature": 0.7, "prior_layers_weight": 2.0},
-            {**LOSS, **ALL, "layer_decay": "log", "kl_temperature": 0.0, "last_layer_weight": 0.5},
+            {**LOSS, **ALL, "layer_weighting": "linear", "kl_temperature": 0.7, "prior_layers_weight": 2.0},
+            {**LOSS, **ALL, "layer_weighting": "log", "kl_temperature": 0.0, "last_layer_weight": 0.5},
             {"loss": {"key": "cosent", "scale": 2.0}, **ALL, "kl_div_weight": 0.3, "kl_temperature": 1.0},
+            {**LOSS, **ALL, "layer_weighting": twice_the_second},
         ),
         layout="embeddings",
         columns=2,
