@@ -92,12 +92,12 @@ class LossKey(StrEnum):
 class MetricKey(StrEnum):
     """The keys of the metrics."""
 
+    ARP = "arp"
+    HITS = "hits"
+    MAP = "map"
+    MRR = "mrr"
     NDCG = "ndcg"
     DCG = "dcg"
-    MRR = "mrr"
-    MAP = "map"
+    ORDERED_PAIR_ACCURACY = "ordered_pair_accuracy"
     PRECISION = "precision"
     RECALL = "recall"
-    HITS = "hits"
-    ARP = "arp"
-    ORDERED_PAIR_ACCURACY = "ordered_pair_accuracy"

@@ -10,10 +10,10 @@ from keras import ops
 
 from losses.cases import make_batch
 from losses.numeric import DOUBLE, assert_close, gradient, values
+from ml4ir_losses.functional import arp, dcg, mrr, ndcg
 from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.listwise.surrogates import approx, gumbel, neural_sort
-from ml4ir_losses.metrics.functional import arp, dcg, mrr, ndcg
 from ml4ir_losses.ops.neural_sort import neural_sort_matrix
 from ml4ir_losses.ops.samples import mean_over_samples
 from ml4ir_losses.ops.sampling import gumbel_noise, perturb

@@ -1,4 +1,4 @@
-"""The numbers of TF-Ranking 0.5.5 (`tests/golden/tfr_metrics.json`)."""
+"""Values and weights of TF-Ranking 0.5.5 (`tests/golden/tfr_metrics.json`)."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from ml4ir_losses.core.registry import METRICS
-from ml4ir_losses.metrics.ranking import get_metric
+from ml4ir_losses.metrics.keras_metric import get_metric
 
 CASES = {
     case["id"]: case
@@ -25,21 +25,21 @@ def _ids(text):
     return {f"tfr-{n:04d}" for span in spans for n in range(span[0], span[-1] + 1)}
 
 
-# Not run at all: a list that is all padding counts as 0 in TF-Ranking, and never counts here.
+# Not compared: a list that is all padding counts as 0 in TF-Ranking, and never counts here.
 LEFT_OUT = {"tfr-0841"}
-# Run with TF-Ranking's weight of a query without relevance, which is the mean over the other queries of its batch
-# (1 if there is none); here it is the mean over the query's own documents.
+# Compared with TF-Ranking's weight of a query without relevance, which is the mean over the other queries of its batch
+# (1 if there is none); here it is the mean over the documents of the query.
 BATCH_WEIGHT = _ids(
     "163 187 200 411 424 437 448 463 516 723-724 726-727 729-730 732-733 735-736 738-739 741-742 744-745 747-748 "
     "750-751 753-754 756-757 759-760 762-763 765-766 768-769 771-772 774-775 777-778 780-781 786-787 789-790 792-793 "
     "795-796 798-799 801-802 804-805 807-808"
 )
-# Run with the weights [N] as [B, N], to which TF-Ranking broadcasts them; here [N] is an error.
+# Compared with the weights [N] broadcast to [B, N], as in TF-Ranking; here [N] is an error.
 BROADCAST = _ids("134 156 157 162")
 
 
 def id_of(case_id):
-    """With the key of the metric, so that `pytest -k KEY` selects it."""
+    """The id with the key of the metric, so that `pytest -k KEY` selects the case."""
     return f"{case_id}-{CASES[case_id]['loss_key']}"
 
 
@@ -73,7 +73,7 @@ def _policy(case):
     return "skip" if case["loss_key"] in MICRO_AVERAGES else "zero"
 
 
-def _ours(case):
+def _computed(case):
     if case["kind"] == "metric_per_list":
         return _per_query(case, _policy(case))[case["output"] == "weights"][:, None]
     labels, scores, weight, params = _inputs(case)
@@ -83,7 +83,7 @@ def _ours(case):
 
 
 def _with_batch_weights(case):
-    """Our values and weights, but for the weights of queries without relevance: those are TF-Ranking's."""
+    """Our values and weights, but TF-Ranking's weights of queries without relevance."""
     values, counted = _per_query(case, "skip")
     _, all_weights = _per_query(case, "zero")
     others = counted[counted > 0]
@@ -104,13 +104,13 @@ def _agrees(case, got):
 @pytest.mark.parametrize("case_id", sorted(set(CASES) - LEFT_OUT - BATCH_WEIGHT), ids=id_of)
 def test_golden_value(case_id):
     case = CASES[case_id]
-    got = _ours(case)
+    got = _computed(case)
     assert _agrees(case, got), (case, got)
 
 
 @pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("case_id", sorted(BATCH_WEIGHT), ids=id_of)
-def test_golden_value_with_batch_weights(case_id):
+def test_golden_value_with_tf_rankings_weights(case_id):
     case = CASES[case_id]
     got = _with_batch_weights(case)
     assert _agrees(case, got), (case, got)
@@ -118,8 +118,8 @@ def test_golden_value_with_batch_weights(case_id):
 
 @pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("case_id", sorted(BATCH_WEIGHT | LEFT_OUT), ids=id_of)
-def test_every_exception_is_needed(case_id):
-    assert not _agrees(CASES[case_id], _ours(CASES[case_id]))
+def test_exceptions_differ_from_tf_ranking(case_id):
+    assert not _agrees(CASES[case_id], _computed(CASES[case_id]))
 
 
 def test_the_golden_file_covers_every_metric():

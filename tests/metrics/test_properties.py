@@ -1,4 +1,4 @@
-"""What holds for every registered metric, whatever its formula."""
+"""Properties of every metric: padding, weights, ties, batches, compiled graphs, dtypes."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,9 @@ from keras import ops
 
 from ml4ir_losses.core.registry import METRICS
 
-from .oracle import KEYS, queries
+from .oracle import CASES, KEYS, queries
 
 TOPNS = [None, 3]
-OWN = [entry.key for entry in METRICS if entry.target.__module__ == "ml4ir_losses.metrics.functional"]
 
 
 def compute(key, labels, scores, mask=None, weight=None, **params):
@@ -17,11 +16,11 @@ def compute(key, labels, scores, mask=None, weight=None, **params):
     return np.stack([ops.convert_to_numpy(values), ops.convert_to_numpy(weights)])
 
 
-def test_every_metric_is_tested():
-    assert sorted(OWN) == sorted(KEYS)
+def test_every_metric_has_a_row_of_tests():
+    assert sorted(entry.key for entry in METRICS.own()) == sorted(KEYS)
 
 
-def test_sample_data_distinguish_the_metrics():
+def test_random_queries_distinguish_all_metrics():
     labels, scores, mask, weight = queries(1, ties=False)
     values = [compute(key, labels, scores, mask, weight, topn=3)[0].round(5).tolist() for key in KEYS]
     assert len({str(row) for row in values}) == len(KEYS)
@@ -30,21 +29,21 @@ def test_sample_data_distinguish_the_metrics():
 @pytest.mark.parametrize("topn", TOPNS)
 @pytest.mark.parametrize("key", KEYS)
 class TestEveryMetric:
-    def test_permuted_documents_give_the_same_value(self, key, topn):
+    def test_permuting_documents_does_not_change_the_value(self, key, topn):
         data = queries(2, ties=False)
         order = np.random.default_rng(0).permutation(data[0].shape[1])
         got = compute(key, *(x[:, order] for x in data), topn=topn)
         np.testing.assert_allclose(got, compute(key, *data, topn=topn), rtol=1e-5, atol=1e-6)
 
     @pytest.mark.parametrize("garbage", [np.nan, np.inf])
-    def test_padding_values_are_ignored(self, key, topn, garbage):
+    def test_content_of_padding_does_not_change_the_value(self, key, topn, garbage):
         labels, scores, mask, weight = queries(3)
         want = compute(key, labels, scores, mask, weight, topn=topn)
         dirty = [np.where(mask, x, np.float32(garbage)) for x in (labels, scores, weight)]
         got = compute(key, dirty[0], dirty[1], mask, dirty[2], topn=topn)
         np.testing.assert_array_equal(got, want)
 
-    def test_additional_padding_is_ignored(self, key, topn):
+    def test_more_padding_does_not_change_the_value(self, key, topn):
         data = queries(3)
         wide = [np.pad(x, ((0, 0), (2, 5))) for x in data]
         got = compute(key, *wide, topn=topn)
@@ -62,12 +61,12 @@ class TestEveryMetric:
         single = [compute(key, *(x[b : b + 1] for x in data), topn=topn) for b in range(rows)]
         np.testing.assert_allclose(compute(key, *data, topn=topn), np.concatenate(single, axis=1), rtol=1e-6, atol=1e-7)
 
-    def test_weights_of_one_equal_none(self, key, topn):
+    def test_weights_of_1_equal_no_weights(self, key, topn):
         labels, scores, mask, _ = queries(4)
         ones = compute(key, labels, scores, mask, np.ones_like(labels), topn=topn)
         np.testing.assert_array_equal(ones, compute(key, labels, scores, mask, None, topn=topn))
 
-    def test_constant_weight_scales_only_the_weights(self, key, topn):
+    def test_doubled_weights_double_only_the_query_weights(self, key, topn):
         labels, scores, mask, weight = queries(4)
         one = compute(key, labels, scores, mask, weight, topn=topn)
         two = compute(key, labels, scores, mask, 2 * weight, topn=topn)
@@ -75,8 +74,8 @@ class TestEveryMetric:
 
     def test_ties_keep_their_order(self, key, topn):
         labels, scores, mask, weight = queries(4)
-        if key == "ordered_pair_accuracy":  # there, a tie is wrong in any order
-            return
+        if CASES[key].needs_pairs:
+            pytest.skip("a pair with equal scores is wrong in any order")
         tied = np.sign(scores) * 0.0  # -0.0 and 0.0
         falling = np.broadcast_to(-np.arange(scores.shape[1], dtype="float32"), scores.shape)
         want = compute(key, labels, falling, mask, weight, topn=topn)
@@ -91,31 +90,30 @@ class TestEveryMetric:
 
     def test_query_of_padding_has_weight_0(self, key, topn):
         labels, scores, _, weight = queries(4)
-        for policy in ("skip",) if key == "arp" else ("skip", "zero", "one"):
+        for policy in CASES[key].policies:
             nothing = np.zeros(labels.shape, bool)
             got = compute(key, labels, scores, nothing, weight, topn=topn, empty_queries=policy)
             np.testing.assert_array_equal(got, 0.0)
 
-    def test_single_document(self, key, topn):
+    def test_value_of_a_single_relevant_document(self, key, topn):
         value, weight = compute(key, [[1.0]], [[0.3]], topn=topn)
-        pairless = key == "ordered_pair_accuracy"
-        assert (value[0], weight[0]) == ((0.0, 0.0) if pairless else (1.0, 1.0))
+        expected = (0.0, 0.0) if CASES[key].needs_pairs else (CASES[key].single, 1.0)
+        np.testing.assert_allclose((value[0], weight[0]), expected, rtol=1e-6)
 
-    def test_ideal_order_scores_best(self, key, topn):
+    def test_no_ranking_is_better_than_the_ideal_one(self, key, topn):
         labels, scores, mask, _ = queries(5, ties=False)
         labels = np.where(labels >= 3, labels, 0).astype("float32")
         value, counts = compute(key, labels, scores, mask, topn=topn)
         ideal, _ = compute(key, labels, labels, mask, topn=topn)
         counts = counts > 0
-        better = ideal - value if key != "arp" else value - ideal
+        better = value - ideal if CASES[key].lower_is_better else ideal - value
         assert (better[counts] >= -1e-6).all()
-        the_order_matters = topn is not None or key not in ("precision", "recall", "hits")
-        assert (better[counts] > 1e-3).any() == the_order_matters
-        if key in ("ndcg", "mrr", "hits", "ordered_pair_accuracy"):
-            np.testing.assert_allclose(ideal[counts], 1.0, rtol=1e-6)
+        assert (better[counts] > 1e-3).any() == (topn is not None or not CASES[key].needs_cutoff)
+        if CASES[key].ideal is not None:
+            np.testing.assert_allclose(ideal[counts], CASES[key].ideal, rtol=1e-6)
 
     @pytest.mark.backend("tensorflow")
-    def test_graph_of_unknown_sizes_equals_eager(self, key, topn):
+    def test_graph_with_unknown_shapes_equals_eager(self, key, topn):
         import tensorflow as tf
 
         function = METRICS[key].target
@@ -130,7 +128,7 @@ class TestEveryMetric:
         got = np.stack([x.numpy() for x in traced(labels, scores)])
         np.testing.assert_allclose(got, compute(key, labels, scores, mask, topn=topn), rtol=1e-5, atol=1e-6)
 
-    def test_dtype_of_the_result(self, key, topn):
+    def test_result_is_float32_or_float64_like_the_scores(self, key, topn):
         import keras
 
         labels, scores, mask, weight = queries(6)
@@ -150,7 +148,7 @@ def test_xla_equals_eager(key, topn):
     import tensorflow as tf
 
     data = queries(6)
-    assert (np.signbit(data[1]) & (data[1] == 0)).any()  # ties of -0.0 and 0.0, which XLA parts
+    assert (np.signbit(data[1]) & (data[1] == 0)).any()  # ties of -0.0 and 0.0, which XLA sorts apart
     function = METRICS[key].target
 
     @tf.function(jit_compile=True)
@@ -180,6 +178,6 @@ def test_dcg_stays_finite_for_large_labels():
 def test_negative_labels_have_zero_gain(key):
     scores = [[3.0, 2.0, 1.0]]
     got = compute(key, [[-2.0, 1.0, 0.0]], scores)
-    if key != "ordered_pair_accuracy":  # there, -2 is below 0
+    if not CASES[key].needs_pairs:  # in a pair -2 is below 0
         np.testing.assert_array_equal(got, compute(key, [[0.0, 1.0, 0.0]], scores))
     assert got[1] > 0

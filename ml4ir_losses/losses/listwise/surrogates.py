@@ -10,7 +10,7 @@ from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import Positive, PositiveInt, Seed, signature_of
 from ml4ir_losses.core.registry import METRICS, register_loss
 from ml4ir_losses.losses.base import ListwiseLossBase
-from ml4ir_losses.metrics.functional import LOWER_IS_BETTER, ndcg
+from ml4ir_losses.metrics.ranking.ndcg import ndcg
 from ml4ir_losses.ops import clean, list_weight, row_sum, safe_divide
 from ml4ir_losses.ops.gains import inverse
 from ml4ir_losses.ops.neural_sort import neural_sort_ranks
@@ -26,7 +26,7 @@ def approx(metric: Metric | str, temperature: float = 0.1) -> LossFunction:
 
     Args:
         metric: the key of a registered metric, or a function `fn(labels, scores, mask, *, item_weight, rank_fn)` that
-            gives ([B] values, [B] weights), written over `rank_fn` as `ml4ir_losses.metrics.functional.ndcg` is.
+            gives ([B] values, [B] weights), computed with the ranks of `rank_fn` (`ml4ir_losses.metrics.ranking`).
         temperature: T, above 0: the default of the loss's own `temperature`.
 
     Returns:
@@ -102,7 +102,7 @@ def surrogate(metric: Metric | str, rank_fn: RankFn) -> LossFunction:
     """Minus the metric over the ranks of `rank_fn` (plus, where lower is better), times the weight of the list."""
     function: Metric = METRICS[metric].target if isinstance(metric, str) else metric
     plain = getattr(function, "func", function)  # of a functools.partial
-    lower_is_better = any(METRICS[key].target is plain for key in LOWER_IS_BETTER)
+    lower_is_better = any(entry.target is plain and entry.trait("lower_is_better", False) for entry in METRICS)
 
     def loss(
         labels: Tensor, scores: Tensor, mask: Tensor | None = None, *, item_weight: Tensor | None = None

@@ -7,7 +7,7 @@ from typing import Any
 from ml4ir_losses.compat.peer import PeerKerasClass, peer_signature
 from ml4ir_losses.compat.tf_ranking.base import TRANSLATE
 from ml4ir_losses.core.errors import UserError, unknown_name
-from ml4ir_losses.metrics.ranking import RankingMetric
+from ml4ir_losses.metrics.keras_metric import RankingMetric
 from ml4ir_losses.ops.gains import DiscountSpec, GainSpec
 
 __all__ = [
