@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops import clean, descending_order, gather_documents, list_weight, rank_table, row_sum
-from ml4ir_losses.ops.masking import Cleaned
+from ml4ir_losses.ops.masking import Cleaned, as_float
 from ml4ir_losses.ops.soft_ranks import AtRank, RankFn
 
 EmptyQueries = Literal["skip", "zero", "one"]
@@ -17,12 +17,20 @@ Values = tuple[Tensor, Tensor]
 """The values of the queries and their weights, both [B]."""
 
 
+_LOWEST = np.finfo("float32").min
+_NOT_RETRIEVED, _LAST = float(_LOWEST), float(np.nextafter(_LOWEST, np.float32(0)))
+
+
 class Documents(NamedTuple):
-    """The documents of each query, [B, N], 0 where not valid; in ranked order, unless the ranks are smooth."""
+    """The documents of each query, [B, N], 0 where not valid; in ranked order, unless the ranks are smooth.
+
+    `labels` are [B, N, S] for a metric over subtopics. `at_rank` is 0 for documents that are not retrieved.
+    """
 
     labels: Tensor
     weight: Tensor
     valid: Tensor
+    retrieved: Tensor
     at_rank: AtRank
 
     def relevant(self, threshold: float) -> Tensor:
@@ -43,22 +51,38 @@ def ranked_documents(
 ) -> Documents:
     """The documents in the order of their scores; with a `rank_fn` in the given order, with its ranks."""
     labels, scores, valid, weight = clean_documents(labels, scores, mask, item_weight)
+    retrieved = is_retrieved(scores, valid)
     if rank_fn is not None:
-        return Documents(labels, weight, valid, rank_fn(scores, valid))
+        at_rank = rank_fn(scores, retrieved)
+        return Documents(labels, weight, valid, retrieved, lambda f: ops.where(retrieved, at_rank(f), 0.0))
     order, rank = descending_order(scores, valid), rank_table(scores)
-    valid = ops.arange(ops.shape(scores)[1]) < row_sum(ops.cast(valid, "int32"))[:, None]
+    valid, retrieved = _first(valid), _first(retrieved)
     weight = gather_documents(weight, order) if item_weight is not None else ops.cast(valid, weight.dtype)
-    return Documents(gather_documents(labels, order), weight, valid, lambda function: function(rank))
+    labels = gather_documents(labels, order)
+    return Documents(labels, weight, valid, retrieved, lambda f: ops.where(retrieved, f(rank), 0.0))
 
 
 def clean_documents(labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None) -> Cleaned:
     """Labels, scores, mask and weights, 0 where masked; documents of weight 0 are masked, and scores are finite."""
-    labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
-    valid = ops.logical_and(mask, weight > 0)
+    scores = as_float(scores)
     # The sort would put -inf and NaN among the padding; NaN fails the comparison too.
-    low = float(np.finfo(keras.backend.standardize_dtype(scores.dtype)).min)
-    scores = ops.where(scores > low, scores, low)
-    return Cleaned(ops.where(valid, labels, 0.0), scores, valid, ops.where(valid, weight, 0.0))
+    ranked = ops.where(scores > _LAST, scores, _LAST)
+    scores = ops.where(ops.equal(scores, -float("inf")), _NOT_RETRIEVED, ranked)
+    _, scores, mask, weight = clean(scores, scores, mask, item_weight)
+    valid = ops.logical_and(mask, weight > 0)
+    labels = ops.cast(ops.convert_to_tensor(labels), scores.dtype)
+    labels = ops.where(valid if len(labels.shape) == 2 else valid[..., None], labels, 0.0)
+    return Cleaned(labels, scores, valid, ops.where(valid, weight, 0.0))
+
+
+def is_retrieved(scores: Tensor, valid: Tensor) -> Tensor:
+    """True for the documents that have a rank, from cleaned scores."""
+    return ops.logical_and(valid, scores > _NOT_RETRIEVED)
+
+
+def _first(documents: Tensor) -> Tensor:
+    """A mask of as many leading documents, [B, N]."""
+    return ops.arange(ops.shape(documents)[1]) < row_sum(ops.cast(documents, "int32"))[:, None]
 
 
 def up_to(topn: int | None, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -21,14 +21,16 @@ DISCOUNTS = {
 
 
 class Query(NamedTuple):
-    """Labels, weights and scores of the documents that are ranked, in ranked order."""
+    """Labels, weights and scores of the documents in ranked order; those that are not retrieved (-inf) come last."""
 
     y: list
     w: list
     s: list
 
     def cut(self, topn):
-        return len(self.y) if topn is None else min(topn, len(self.y))
+        """The number of documents in the top n."""
+        retrieved = sum(s > -math.inf for s in self.s)
+        return retrieved if topn is None else min(topn, retrieved)
 
     def weight(self, relevance):
         """Σ w·R / ΣR; the mean of w without relevance."""
@@ -68,7 +70,7 @@ def ndcg(query, topn=None, gain="pow2_minus_1", discount="log2_inverse"):
         return None
     products, total, weight = found
     best = sorted(products, reverse=True)
-    ideal = sum(best[r] * DISCOUNTS[discount](r + 1) for r in range(query.cut(topn)))
+    ideal = sum(p * DISCOUNTS[discount](r) for r, p in enumerate(best[:topn], start=1))
     return total / ideal, weight
 
 
@@ -100,7 +102,8 @@ def average_precision(query, relevant, cut, topn):
 
 
 def precision(query, relevant, cut, topn, denominator="retrieved"):
-    return sum(r < cut for r in relevant) / (topn if denominator == "topn" and topn is not None else cut)
+    size = topn if denominator == "topn" and topn is not None else cut
+    return sum(r < cut for r in relevant) / size if size else 0.0
 
 
 def recall(query, relevant, cut, topn):
@@ -116,7 +119,8 @@ def arp(query, topn=None):
     if total == 0:
         return None
     last = math.inf if topn is None else topn + 1
-    terms = (w * y * min(r, last) for r, (w, y) in enumerate(zip(query.w, query.y, strict=True), start=1))
+    positions = [r + 1 if r < query.cut(None) else len(query.y) + 1 for r in range(len(query.y))]
+    terms = (w * y * min(r, last) for r, w, y in zip(positions, query.w, query.y, strict=True))
     return sum(terms) / total, total
 
 
@@ -124,7 +128,7 @@ def ordered_pair_accuracy(query, topn=None):
     correct = total = 0.0
     for i in range(len(query.y)):
         for j in range(len(query.y)):
-            if query.y[i] > query.y[j] and min(i, j) < query.cut(topn):
+            if query.y[i] > query.y[j] and (topn is None or min(i, j) < query.cut(topn)):
                 total += query.w[i]
                 correct += query.w[i] if query.s[i] > query.s[j] else 0.0
     return (correct / total, total) if total > 0 else None

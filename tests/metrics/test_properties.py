@@ -81,12 +81,25 @@ class TestEveryMetric:
         want = compute(key, labels, falling, mask, weight, topn=topn)
         np.testing.assert_array_equal(compute(key, labels, tied, mask, weight, topn=topn), want)
 
-    def test_infinite_and_nan_scores_rank_before_padding(self, key, topn):
-        labels = np.array([[-1.0, 2.0, 0.0, 1.0]], "float32")
-        for low in (-np.inf, np.nan):
-            scores = np.array([[9.0, low, np.inf, 1.0]], "float32")
-            want = compute(key, labels, np.array([[9.0, -5.0, 5.0, 1.0]], "float32"), labels >= 0, topn=topn)
-            np.testing.assert_array_equal(compute(key, labels, scores, labels >= 0, topn=topn), want)
+    @pytest.mark.parametrize("low", [np.nan, -3e38])
+    def test_nan_and_the_lowest_scores_rank_above_padding_and_documents_not_retrieved(self, key, topn, low):
+        labels = np.array([[-1.0, 1.0, 2.0, 0.0, 1.0]], "float32")
+        scores = np.array([[9.0, -np.inf, low, np.inf, 1.0]], "float32")
+        want = compute(key, labels, np.array([[9.0, -np.inf, -5.0, 5.0, 1.0]], "float32"), labels >= 0, topn=topn)
+        np.testing.assert_array_equal(compute(key, labels, scores, labels >= 0, topn=topn), want)
+
+    def test_document_not_retrieved_is_worth_at_most_one_ranked_last(self, key, topn):
+        labels = np.array([[0.0, 1.0, 2.0, 1.0]], "float32")
+        last, missing = (np.array([[3.0, 2.0, 1.0, low]], "float32") for low in (0.0, -np.inf))
+        (ranked,), (unranked,) = (compute(key, labels, scores, topn=topn)[0] for scores in (last, missing))
+        assert unranked >= ranked if CASES[key].lower_is_better else unranked <= ranked or key == "precision"
+
+    def test_query_without_retrieved_documents_counts(self, key, topn):
+        labels, scores = np.array([[0.0, 1.0, 2.0]], "float32"), np.full((1, 3), -np.inf, "float32")
+        (value,), (weight,) = compute(key, labels, scores, topn=topn)
+        no_pair_counts = key == "ordered_pair_accuracy" and topn is not None
+        assert weight > 0 or no_pair_counts
+        assert value == (min(4, (topn or 4) + 1) if key == "arp" else 0.0)
 
     def test_query_of_padding_has_weight_0(self, key, topn):
         labels, scores, _, weight = queries(4)

@@ -36,6 +36,15 @@ def test_values_match_the_oracle(key, shape, topn, weighted):
     assert np.concatenate(weights).max() > 0  # some query counts
 
 
+@pytest.mark.parametrize("topn", TOPNS)
+@pytest.mark.parametrize("key", KEYS)
+def test_values_with_documents_that_are_not_retrieved(key, topn):
+    labels, scores, mask, weight = queries(9)
+    scores = np.where(np.random.default_rng(9).random(scores.shape) < 0.4, np.float32(-np.inf), scores)
+    scores[2] = -np.inf
+    check(key, (labels, scores, mask, weight), topn=topn)
+
+
 @pytest.mark.parametrize(("key", "policy"), [(key, policy) for key in KEYS for policy in CASES[key].policies])
 def test_empty_query_has_the_value_of_the_policy(key, policy):
     values, weights = check(key, queries(5), topn=3, empty_queries=policy)

@@ -5,7 +5,9 @@ metric of each query, `weights` [B] the weight of the query in the mean: Σ valu
 the metrics share:
 
     labels: [B, N]. The binary metrics count a document as relevant if its label is at least `relevance_threshold`.
-    scores: [B, N], ranked from high to low; ties keep their order, NaN comes last.
+    scores: [B, N], ranked from high to low; ties keep their order, NaN comes last. A score of -inf means "not
+        retrieved": the document has no rank and adds nothing to the metric at any cutoff, but counts in denominators
+        over all relevant documents (recall, average precision, the ideal DCG).
     mask: [B, N], 1 = document, 0 = padding, whose labels, scores and weights are ignored. None: no padding.
     item_weight: [B, N]. Weight 0 removes the document from the ranking; those below it move up.
     topn: the cutoff; ranks below it do not count. None: all ranks count.

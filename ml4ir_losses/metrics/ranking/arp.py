@@ -34,13 +34,18 @@ def arp(
 
     With `topn`, every rank below the top n counts as n + 1: a mean over the top n alone would reward a model for
     ranking relevant documents below it. The weight of a query is Σ w·y, so that the mean is over the relevant
-    documents of all queries. Labels below 0 count as 0. A query without relevance is always skipped, and
-    `empty_queries` can only be `skip`.
+    documents of all queries. A document that is not retrieved has the rank N + 1, below all N of the query. Labels
+    below 0 count as 0. A query without relevance is always skipped, and `empty_queries` can only be `skip`.
 
     Source: Zhu, "Recall, precision and average precision" (2004), as in TF-Ranking.
     """
     docs = ranked_documents(labels, scores, mask, item_weight, rank_fn)
-    positions = docs.at_rank(lambda rank: rank if topn is None else ops.minimum(rank, topn + 1.0))
+
+    def capped(rank: Tensor) -> Tensor:
+        return rank if topn is None else ops.minimum(rank, topn + 1.0)
+
+    below_all = row_sum(ops.cast(docs.valid, docs.weight.dtype))[:, None] + 1.0
+    positions = ops.where(docs.retrieved, docs.at_rank(capped), capped(below_all))
     relevance = docs.weight * ops.where(docs.labels > 0, docs.labels, 0.0)
     weight = row_sum(relevance)
     return safe_divide(row_sum(relevance * positions), weight), weight

@@ -7,6 +7,7 @@ from ml4ir_losses.core.parameters import PositiveInt, checked
 from ml4ir_losses.core.registry import register_metric
 from ml4ir_losses.metrics.base import EmptyQueries, Values, ranked_documents, weighted_values
 from ml4ir_losses.ops import row_sum, safe_divide
+from ml4ir_losses.ops.gains import inverse
 
 
 @register_metric("map")
@@ -31,7 +32,7 @@ def mean_average_precision(
     """
     docs = ranked_documents(labels, scores, mask, item_weight)
     relevant = docs.relevant(relevance_threshold)
-    precision_at = ops.cumsum(relevant, axis=-1) / docs.at_rank(lambda rank: rank)
+    precision_at = ops.cumsum(relevant, axis=-1) * docs.at_rank(inverse)
     weighted = docs.weight * relevant
     value = safe_divide(row_sum(docs.top(weighted * precision_at, topn)), row_sum(weighted))
     return weighted_values(docs, value, relevant, empty_queries)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import PositiveInt, checked
 from ml4ir_losses.core.registry import register_metric
-from ml4ir_losses.metrics.base import EmptyQueries, Values, clean_documents, fill_empty_queries
+from ml4ir_losses.metrics.base import EmptyQueries, Values, clean_documents, fill_empty_queries, is_retrieved
 from ml4ir_losses.ops import list_weight, ranks, row_sum, safe_divide
 from ml4ir_losses.ops.backend import has_slow_selects
 from ml4ir_losses.ops.kernels.stripes import Stripe, extents_of, stripe_sums
@@ -30,7 +30,7 @@ def ordered_pair_accuracy(
 
     $$\frac{\sum_{y_i > y_j} w_i\,[s_i > s_j]}{\sum_{y_i > y_j} w_i}$$
 
-    Pairs with equal scores are wrong. With `topn`, only pairs with a document in the top n count. The weight of a
+    Pairs with equal scores are wrong, and so are pairs of documents that are both not retrieved. With `topn`, only pairs with a document in the top n count. The weight of a
     query is Σ w over its pairs, so that the mean is over the pairs of all queries. A query without pairs is empty;
     with `zero` or `one` it counts as one pair, with the mean weight of its documents. Memory B·N and a stripe of pairs.
 
@@ -38,7 +38,9 @@ def ordered_pair_accuracy(
     TF-Ranking.
     """
     labels, scores, valid, weight = clean_documents(labels, scores, mask, item_weight)
-    in_top = None if topn is None else ranks(scores, valid) <= topn
+    in_top = None
+    if topn is not None:
+        in_top = ops.logical_and(ranks(scores, valid) <= topn, is_retrieved(scores, valid))
     counts = ordered_pair_counts(labels, scores, valid, in_top)
     total, correct = (row_sum(weight * count) for count in counts)
     mean_weight = list_weight(ops.zeros_like(labels), valid, weight)
