@@ -35,7 +35,9 @@ class Documents(NamedTuple):
 
     def relevant(self, threshold: float) -> Tensor:
         """1 for relevant documents, else 0."""
-        return ops.cast(ops.logical_and(self.valid, self.labels >= threshold), self.labels.dtype)
+        return ops.cast(
+            ops.logical_and(_per_label(self.valid, self.labels), self.labels >= threshold), self.labels.dtype
+        )
 
     def top(self, x: Tensor, topn: int | None) -> Tensor:
         """x where the rank is at most topn, else 0."""
@@ -71,13 +73,18 @@ def clean_documents(labels: Tensor, scores: Tensor, mask: Tensor | None, item_we
     _, scores, mask, weight = clean(scores, scores, mask, item_weight)
     valid = ops.logical_and(mask, weight > 0)
     labels = ops.cast(ops.convert_to_tensor(labels), scores.dtype)
-    labels = ops.where(valid if len(labels.shape) == 2 else valid[..., None], labels, 0.0)
+    labels = ops.where(_per_label(valid, labels), labels, 0.0)
     return Cleaned(labels, scores, valid, ops.where(valid, weight, 0.0))
 
 
 def is_retrieved(scores: Tensor, valid: Tensor) -> Tensor:
     """True for the documents that have a rank, from cleaned scores."""
     return ops.logical_and(valid, scores > _NOT_RETRIEVED)
+
+
+def _per_label(documents: Tensor, labels: Tensor) -> Tensor:
+    """A mask [B, N] in a shape that broadcasts to the labels, [B, N] or [B, N, S]."""
+    return documents if len(labels.shape) == 2 else documents[..., None]
 
 
 def _first(documents: Tensor) -> Tensor:

@@ -20,14 +20,16 @@ from ml4ir_losses.ops.weights import split_weights
 class RankingMetric(keras.metrics.Metric):  # type: ignore[misc]
     """The weighted mean of a ranking metric over queries: a Keras metric for a function of `metrics.ranking`.
 
-    y_true and y_pred are [B, N] (queries, documents); weights are scalar, [B] or [B, 1] per query, or [B, N] per
-    document. A `_keras_mask` on y_pred is ignored: padding is what the labels say.
+    y_true and y_pred are [B, N] (queries, documents); for a metric over subtopics y_true is [B, N, S]. Weights are
+    scalar, [B] or [B, 1] per query, or [B, N] per document. A `_keras_mask` on y_pred is ignored: the labels say what
+    is padding.
 
     Args:
         key: of the metric, such as `"ndcg"`.
         name: by default the key and `topn`, `ndcg_10`.
         dtype: float32, or float64 to accumulate in it; scores are ranked in float32.
-        min_label: documents whose label is below it, or NaN, are padding; None: no document is.
+        min_label: documents whose label is below it, or NaN, are padding; None: no document is. Of documents with
+            several labels those without a label of at least `min_label`.
         **params: the metric's own parameters. A Python function as gain or discount must be registered with
             `keras.saving.register_keras_serializable` to be saved.
 
@@ -56,6 +58,7 @@ class RankingMetric(keras.metrics.Metric):  # type: ignore[misc]
         self.min_label = min_label
         self.params = {**entry.parameters, **params}
         self._function = entry.target
+        self._subtopics = bool(entry.trait("subtopics", False))
         self._direction = (
             "down" if entry.trait("lower_is_better", False) else "up"
         )  # read by EarlyStopping(mode="auto")
@@ -67,15 +70,21 @@ class RankingMetric(keras.metrics.Metric):  # type: ignore[misc]
         """Adds a batch."""
         y_pred = ops.cast(ops.convert_to_tensor(y_pred), "float32")
         y_true = ops.cast(ops.convert_to_tensor(y_true), "float32")
-        if len(y_pred.shape) != 2 or not same_shape(y_true.shape, y_pred.shape):
+        dims = len(y_true.shape), len(y_pred.shape)
+        if dims != (3 if self._subtopics else 2, 2) or not same_shape(y_true.shape[:2], y_pred.shape):
+            takes = "y_true [B, N, S] (queries, documents, subtopics) and y_pred [B, N]"
+            if not self._subtopics:
+                takes = "y_true and y_pred of the same shape, [B, N] (queries, documents)"
             raise UserError(
-                f"The metric {self.name!r} takes y_true and y_pred of the same shape, [B, N] (queries, documents). "
+                f"The metric {self.name!r} takes {takes}. "
                 f"Received: y_true {show(y_true.shape)}, y_pred {show(y_pred.shape)}."
             )
         query_weight, item_weight = split_weights(sample_weight, y_true.shape)
         if query_weight is not None:
             item_weight = ops.cast(ops.reshape(query_weight, (-1, 1)), "float32") * ops.ones_like(y_pred)
-        mask = ops.ones_like(y_true, dtype="bool") if self.min_label is None else y_true >= self.min_label
+        mask = None if self.min_label is None else y_true >= self.min_label
+        if mask is not None and self._subtopics:
+            mask = ops.any(mask, axis=-1)
         values, weights = self._function(y_true, y_pred, mask, item_weight=item_weight, **self.params)
         values, weights = ops.cast(values, self.total.dtype), ops.cast(weights, self.count.dtype)
         self.total.assign_add(ops.sum(values * weights))

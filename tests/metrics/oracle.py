@@ -51,6 +51,7 @@ class Case:
     single: float = 1.0  # the value of a query with one document, which is relevant
     needs_cutoff: bool = False  # without topn every order has the same value
     needs_pairs: bool = False  # compares documents with different labels: one document is an empty query
+    subtopics: int = 0  # labels per document
     policies: tuple[str, ...] = ("skip", "zero", "one")
 
 
@@ -134,6 +135,47 @@ def ordered_pair_accuracy(query, topn=None):
     return (correct / total, total) if total > 0 else None
 
 
+def bpref(query, relevant, cut, topn, use_trec_version=True):
+    number, others = len(relevant), len(query.y) - len(relevant)
+    divisor = min(number, others) if use_trec_version else number
+    value = 0.0
+    for k, r in enumerate(relevant):
+        if r < cut:
+            value += 1 - (min(r - k, number) / divisor if divisor else 0.0)
+    return value / number
+
+
+def pwa(query, topn=None):
+    if sum(query.y) == 0:
+        return None
+    ranks = range(1, query.cut(topn) + 1)
+    total = sum(1 / r for r in ranks)
+    return sum(query.y[r - 1] / r for r in ranks) / total if total else 0.0, query.weight([0])
+
+
+def alpha_dcg(query, topn=None, alpha=0.5, discount="log2_inverse"):
+    covers = [[max(y, 0.0) for y in labels] for labels in query.y]
+    relevance = [float(any(labels)) for labels in covers]
+    if not any(relevance):
+        return None
+    value = 0.0
+    for r in range(query.cut(topn)):
+        for t, y in enumerate(covers[r]):
+            covered = sum(covers[above][t] for above in range(r))
+            value += query.w[r] * DISCOUNTS[discount](r + 1) * y * (1 - alpha) ** covered
+    return value / query.weight(relevance), query.weight(relevance)
+
+
+def precision_ia(query, topn=None, relevance_threshold=1.0):
+    relevant = [{t for t, y in enumerate(labels) if y >= relevance_threshold} for labels in query.y]
+    subtopics = set().union(*relevant)
+    if not subtopics:
+        return None
+    cut = query.cut(topn)
+    precisions = [sum(t in relevant[r] for r in range(cut)) / cut if cut else 0.0 for t in subtopics]
+    return sum(precisions) / len(subtopics), query.weight([float(bool(topics)) for topics in relevant])
+
+
 CASES = {
     "ndcg": Case(ndcg, gains=True, ideal=1.0),
     "dcg": Case(dcg, gains=True),
@@ -144,6 +186,10 @@ CASES = {
     "hits": Case(binary(hits), binary=True, ideal=1.0, needs_cutoff=True),
     "arp": Case(arp, lower_is_better=True, policies=("skip",)),
     "ordered_pair_accuracy": Case(ordered_pair_accuracy, ideal=1.0, needs_pairs=True),
+    "bpref": Case(binary(bpref), binary=True),
+    "pwa": Case(pwa),
+    "alpha_dcg": Case(alpha_dcg, subtopics=3),
+    "precision_ia": Case(precision_ia, binary=True, needs_cutoff=True, subtopics=3),
 }
 KEYS = tuple(CASES)
 
@@ -171,6 +217,35 @@ def batch(key, labels, scores, mask, weight=None, **params):
     rows = zip(labels, scores, mask, weight, strict=True)
     pairs = [one_query(key, *row, **params) for row in rows]
     return np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
+
+
+def in_layout(key, labels):
+    """Labels [B, N] as the metric takes them: those of one subtopic, [B, N, 1], for a metric over subtopics."""
+    labels = np.asarray(labels, "float32")
+    return labels[..., None] if CASES[key].subtopics else labels
+
+
+def valid(labels):
+    """The documents with a label of at least 0."""
+    return labels >= 0 if labels.ndim == 2 else (labels >= 0).any(axis=-1)
+
+
+def fill(labels, mask, filler):
+    """The labels [B, N] or [B, N, S] with another number where the mask [B, N] is false."""
+    return np.where(mask if labels.ndim == 2 else mask[..., None], labels, np.float32(filler))
+
+
+def queries_for(key, seed, **kwargs):
+    """`queries` with the labels of this metric; a third of the subtopic labels are 0, and some are padding, -1."""
+    labels, scores, mask, weight = queries(seed, **kwargs)
+    if CASES[key].subtopics:
+        rng = np.random.default_rng(seed)
+        shape = (*labels.shape, CASES[key].subtopics)
+        labels = labels[..., None] * (rng.random(shape) < 2 / 3) - (rng.random(shape) < 0.1)
+        labels = np.maximum(labels, -1.0).astype("float32")
+        labels[0] = np.minimum(labels[0], 0.0)
+        mask &= valid(labels)
+    return labels, scores, mask, weight
 
 
 def queries(seed, rows=7, documents=9, ties=True, top_label=5):

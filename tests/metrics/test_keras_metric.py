@@ -14,7 +14,7 @@ from ml4ir_losses.core.registry import METRICS, register_metric
 from ml4ir_losses.metrics.keras_metric import RankingMetric, get_metric
 from selection import slow_except
 
-from .oracle import KEYS, batch, queries
+from .oracle import KEYS, batch, fill, in_layout, keys, queries_for, valid
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -29,10 +29,10 @@ def restored_registry(monkeypatch):
     monkeypatch.setattr(METRICS, "_names", dict(METRICS._names))
 
 
-def data(seed=1, **kwargs):
+def data(seed=1, key="ndcg", **kwargs):
     """Labels with -1 in the padding, scores, weights."""
-    labels, scores, mask, weight = queries(seed, **kwargs)
-    return np.where(mask, labels, -1.0).astype("float32"), scores, weight
+    labels, scores, mask, weight = queries_for(key, seed, **kwargs)
+    return fill(labels, mask, -1.0), scores, weight
 
 
 def result(metric, *batches):
@@ -42,16 +42,16 @@ def result(metric, *batches):
 
 
 def mean(key, labels, scores, weight=None, **params):
-    values, weights = batch(key, labels, scores, labels >= 0, weight, **params)
+    values, weights = batch(key, labels, scores, valid(labels), weight, **params)
     return (values * weights).sum() / weights.sum()
 
 
 @pytest.mark.parametrize("key", KEYS)
 class TestEveryMetric:
     def test_document_and_query_weights(self, key):
-        labels, scores, weight = data()
+        labels, scores, weight = data(key=key)
         rows = np.linspace(0.0, 2.0, len(labels), dtype="float32")
-        spread = np.broadcast_to(rows[:, None], labels.shape)
+        spread = np.broadcast_to(rows[:, None], scores.shape)
         for given, same in ((None, None), (weight, weight), (rows, spread), (rows[:, None], spread)):
             expected = mean(key, labels, scores, same, topn=3)
             assert result(get_metric(key, topn=3), (labels, scores, given)) == pytest.approx(expected, rel=1e-5)
@@ -60,23 +60,26 @@ class TestEveryMetric:
             assert result(get_metric(key), (labels, scores, scalar)) == pytest.approx(expected, rel=1e-5)
 
     def test_query_weights_where_batch_size_equals_list_size(self, key):
-        labels, scores, _ = data(2, rows=8, documents=8)
+        labels, scores, _ = data(2, key, rows=8, documents=8)
         rows = np.arange(8, dtype="float32")
-        expected = mean(key, labels, scores, np.broadcast_to(rows[:, None], labels.shape))
+        expected = mean(key, labels, scores, np.broadcast_to(rows[:, None], scores.shape))
         assert result(get_metric(key), (labels, scores, rows)) == pytest.approx(expected, rel=1e-5)
 
     def test_batches_add_up_and_reset(self, key):
-        labels, scores, weight = data(3, rows=12)
+        labels, scores, weight = data(3, key, rows=12)
         metric = get_metric(key)
         whole = result(metric, (labels, scores, weight))
         metric.reset_state()
         assert float(metric.result()) == 0.0
         parts = [(labels[i : i + 5], scores[i : i + 5], weight[i : i + 5]) for i in (0, 5, 10)]
-        wide = [tuple(np.pad(x, ((0, 0), (0, i)), constant_values=-1) for x in p) for i, p in enumerate(parts)]
+        wide = [
+            tuple(np.pad(x, ((0, 0), (0, i), (0, 0))[: x.ndim], constant_values=-1) for x in p)
+            for i, p in enumerate(parts)
+        ]
         assert result(metric, *wide) == pytest.approx(whole, rel=1e-5)
 
     def test_query_of_weight_2_equals_the_query_twice(self, key):
-        labels, scores, _ = data(4)
+        labels, scores, _ = data(4, key)
         labels = np.where((labels > 0) & (labels < 3), 0, labels)
         twice = [np.concatenate([x, x[2:3]]) for x in (labels, scores)]
         weight = np.where(np.arange(len(labels)) == 2, 2.0, 1.0)
@@ -87,16 +90,16 @@ class TestEveryMetric:
     def test_result_without_counted_queries_is_0(self, key):
         assert float(get_metric(key).result()) == 0.0
         padding = np.full((2, 3), -1.0, "float32")
-        assert result(get_metric(key), (padding, padding)) == 0.0
-        labels, scores, _ = data()
-        assert result(get_metric(key), (labels, scores, np.zeros_like(labels))) == 0.0
+        assert result(get_metric(key), (in_layout(key, padding), padding)) == 0.0
+        labels, scores, _ = data(key=key)
+        assert result(get_metric(key), (labels, scores, np.zeros_like(scores))) == 0.0
 
     def test_config_round_trip(self, key):
         metric = get_metric(key, topn=4, min_label=1.0)
         config = json.loads(json.dumps(metric.get_config()))
         copy = RankingMetric.from_config(config)
         assert copy.get_config() == metric.get_config()
-        labels, scores, weight = data()
+        labels, scores, weight = data(key=key)
         assert result(copy, (labels, scores, weight)) == result(metric, (labels, scores, weight)) != 0.0
         again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
         assert isinstance(again, RankingMetric)
@@ -163,6 +166,28 @@ def test_wrong_shape_is_refused(labels, scores, weight, message):
         get_metric("ndcg").update_state(np.ones(labels), np.ones(scores), weight)
 
 
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [
+        ((2, 3), (2, 3), r"y_true \[B, N, S\] .* Received: y_true \[2, 3\], y_pred \[2, 3\]"),
+        ((2, 3, 4), (2, 3, 4), r"y_pred \[2, 3, 4\]"),
+        ((2, 3, 4), (2, 4), r"y_true \[2, 3, 4\], y_pred \[2, 4\]"),
+    ],
+)
+def test_metric_over_subtopics_refuses_wrong_shapes(labels, scores, message):
+    with pytest.raises(UserError, match=message):
+        get_metric("alpha_dcg").update_state(np.ones(labels), np.ones(scores))
+
+
+def test_metrics_over_subtopics_in_fit():
+    labels, scores, _ = data(6, "alpha_dcg", rows=16)
+    model = keras.Sequential([keras.Input((9,)), keras.layers.Identity()])
+    model.compile("sgd", lambda y, s: ops.mean(s), metrics=[get_metric(key, topn=3) for key in keys(subtopics=3)])
+    logs = model.evaluate(scores, labels, batch_size=5, verbose=0, return_dict=True)
+    for key in keys(subtopics=3):
+        assert logs[f"{key}_3"] == pytest.approx(mean(key, labels, scores, topn=3), rel=1e-4)
+
+
 def test_keras_mask_is_ignored():
     labels, scores, _ = data(5, rows=9, documents=9)
     tensor = ops.convert_to_tensor(scores)
@@ -211,20 +236,20 @@ def test_fit_and_evaluate_report_the_metrics(jit):
     if jit and keras.backend.backend() == "torch":
         pytest.skip("torch.compile takes minutes and tests no code of this package")
     labels, scores, weight = data(6, rows=16)
-    keys = ("ndcg", "map", "ordered_pair_accuracy") if jit else KEYS
+    chosen = ("ndcg", "map", "ordered_pair_accuracy") if jit else keys(subtopics=0)
     size = 16 if jit else 5
     model = keras.Sequential([keras.Input((9,)), keras.layers.Identity()])
     model.compile(
         "sgd",
         "mse",
-        metrics=[get_metric(key, topn=3) for key in keys],
-        weighted_metrics=[get_metric(key, topn=3, name=f"weighted_{key}") for key in keys],
+        metrics=[get_metric(key, topn=3) for key in chosen],
+        weighted_metrics=[get_metric(key, topn=3, name=f"weighted_{key}") for key in chosen],
         jit_compile=jit,
     )
     model.fit(scores, labels, sample_weight=weight[:, 0], epochs=1, batch_size=16, verbose=0)  # one trace
     logs = model.evaluate(scores, labels, sample_weight=weight[:, 0], batch_size=size, verbose=0, return_dict=True)
     spread = np.broadcast_to(weight[:, :1], labels.shape)
-    for key in keys:
+    for key in chosen:
         assert logs[f"{key}_3"] == pytest.approx(mean(key, labels, scores, topn=3), rel=1e-4)
         assert logs[f"weighted_{key}"] == pytest.approx(mean(key, labels, scores, spread, topn=3), rel=1e-4)
 

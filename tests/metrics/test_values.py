@@ -6,7 +6,7 @@ from keras import ops
 
 from ml4ir_losses.core.registry import METRICS
 
-from .oracle import CASES, KEYS, batch, keys, queries
+from .oracle import CASES, KEYS, batch, keys, queries, queries_for
 
 SHAPES = [(7, 9), (8, 8), (12, 2)]
 TOPNS = [None, 3, 20]
@@ -32,14 +32,14 @@ def check(key, data, weighted=True, **params):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("key", KEYS)
 def test_values_match_the_oracle(key, shape, topn, weighted):
-    weights = [check(key, queries(seed, *shape), weighted, topn=topn)[1] for seed in range(2)]
+    weights = [check(key, queries_for(key, seed, rows=shape[0], documents=shape[1]), weighted, topn=topn)[1] for seed in range(2)]
     assert np.concatenate(weights).max() > 0  # some query counts
 
 
 @pytest.mark.parametrize("topn", TOPNS)
 @pytest.mark.parametrize("key", KEYS)
 def test_values_with_documents_that_are_not_retrieved(key, topn):
-    labels, scores, mask, weight = queries(9)
+    labels, scores, mask, weight = queries_for(key, 9)
     scores = np.where(np.random.default_rng(9).random(scores.shape) < 0.4, np.float32(-np.inf), scores)
     scores[2] = -np.inf
     check(key, (labels, scores, mask, weight), topn=topn)
@@ -47,7 +47,7 @@ def test_values_with_documents_that_are_not_retrieved(key, topn):
 
 @pytest.mark.parametrize(("key", "policy"), [(key, policy) for key in KEYS for policy in CASES[key].policies])
 def test_empty_query_has_the_value_of_the_policy(key, policy):
-    values, weights = check(key, queries(5), topn=3, empty_queries=policy)
+    values, weights = check(key, queries_for(key, 5), topn=3, empty_queries=policy)
     assert (values[0], weights[0] > 0) == (float(policy == "one"), policy != "skip")
     assert (values[1], weights[1]) == (0.0, 0.0)  # all padding: never counts
 
@@ -56,19 +56,30 @@ def test_empty_query_has_the_value_of_the_policy(key, policy):
 @pytest.mark.parametrize("gain", ["identity", "pow2_minus_1"])
 @pytest.mark.parametrize("key", keys(gains=True))
 def test_values_for_every_gain_and_discount(key, gain, discount):
-    check(key, queries(6), gain=gain, discount=discount, topn=4)
+    check(key, queries_for(key, 6), gain=gain, discount=discount, topn=4)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 2.0, 3])
 @pytest.mark.parametrize("key", keys(binary=True))
 def test_labels_from_the_threshold_on_are_relevant(key, threshold):
-    check(key, queries(7), topn=3, relevance_threshold=threshold)
+    check(key, queries_for(key, 7), topn=3, relevance_threshold=threshold)
 
 
 @pytest.mark.parametrize("topn", TOPNS)
 @pytest.mark.parametrize("denominator", ["retrieved", "topn"])
 def test_precision_divides_by_its_denominator(denominator, topn):
-    check("precision", queries(8), denominator=denominator, topn=topn)
+    check("precision", queries_for("precision", 8), denominator=denominator, topn=topn)
+
+
+@pytest.mark.parametrize("topn", TOPNS)
+def test_bpref_of_the_paper(topn):
+    check("bpref", queries(8), use_trec_version=False, topn=topn)
+
+
+@pytest.mark.parametrize("discount", ["inverse", "log2_inverse"])
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_alpha_dcg_for_every_alpha_and_discount(alpha, discount):
+    check("alpha_dcg", queries_for("alpha_dcg", 8), alpha=alpha, discount=discount, topn=5)
 
 
 def test_gain_and_discount_may_be_python_functions():

@@ -22,5 +22,6 @@ documents and pairs instead: their weights are Σ w·y and Σ w over the pairs. 
 invalid parameter value. They follow TF-Ranking 0.5.5, except for its random order of ties and its weights of queries
 without relevance, which depend on the rest of the batch.
 
-A metric is registered with `register_metric`. The trait `lower_is_better=True` is for a metric that is to be minimized.
+A metric is registered with `register_metric`. Traits: `lower_is_better=True` for a metric that is to be minimized,
+`subtopics=True` for labels [B, N, S], one per document and subtopic.
 """

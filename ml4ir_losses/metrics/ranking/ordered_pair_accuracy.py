@@ -30,9 +30,10 @@ def ordered_pair_accuracy(
 
     $$\frac{\sum_{y_i > y_j} w_i\,[s_i > s_j]}{\sum_{y_i > y_j} w_i}$$
 
-    Pairs with equal scores are wrong, and so are pairs of documents that are both not retrieved. With `topn`, only pairs with a document in the top n count. The weight of a
-    query is Σ w over its pairs, so that the mean is over the pairs of all queries. A query without pairs is empty;
-    with `zero` or `one` it counts as one pair, with the mean weight of its documents. Memory B·N and a stripe of pairs.
+    Pairs with equal scores are wrong, and so are pairs of documents that are both not retrieved. With `topn`, only
+    pairs with a document in the top n count. The weight of a query is Σ w over its pairs, so that the mean is over the
+    pairs of all queries. A query without pairs is empty; with `zero` or `one` it counts as one pair, with the mean
+    weight of its documents. Memory B·N and a stripe of pairs.
 
     Source: Herbrich, Graepel, Obermayer, "Large margin rank boundaries for ordinal regression" (2000), as in
     TF-Ranking.
