@@ -32,7 +32,10 @@ def check(key, data, weighted=True, **params):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("key", KEYS)
 def test_values_match_the_oracle(key, shape, topn, weighted):
-    weights = [check(key, queries_for(key, seed, rows=shape[0], documents=shape[1]), weighted, topn=topn)[1] for seed in range(2)]
+    weights = [
+        check(key, queries_for(key, seed, rows=shape[0], documents=shape[1]), weighted, topn=topn)[1]
+        for seed in range(2)
+    ]
     assert np.concatenate(weights).max() > 0  # some query counts
 
 
