@@ -141,6 +141,7 @@ from .losses.listwise.softmax_variants import (
 from .losses.listwise.surrogates import (
     ApproxMRRLoss as ApproxMRRLoss,
     ApproxNDCGLoss as ApproxNDCGLoss,
+    BoundNDCGLoss as BoundNDCGLoss,
     GumbelApproxNDCGLoss as GumbelApproxNDCGLoss,
 )
 from .losses.pairwise.circle import CircleLoss as CircleLoss

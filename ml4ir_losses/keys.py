@@ -50,6 +50,7 @@ class LossKey(StrEnum):
     APPROX_NDCG = "approx_ndcg"
     APPROX_MRR = "approx_mrr"
     GUMBEL_APPROX_NDCG = "gumbel_approx_ndcg"
+    BOUND_NDCG = "bound_ndcg"
     DENOISING_AUTO_ENCODER = "denoising_auto_encoder"
     EMBEDDING_MARGIN_MSE = "embedding_margin_mse"
     EMBEDDING_MSE = "embedding_mse"
@@ -93,6 +94,9 @@ class MetricKey(StrEnum):
     """The keys of the metrics."""
 
     ARP = "arp"
+    BPREF = "bpref"
+    ALPHA_DCG = "alpha_dcg"
+    PRECISION_IA = "precision_ia"
     HITS = "hits"
     MAP = "map"
     MRR = "mrr"
@@ -100,4 +104,5 @@ class MetricKey(StrEnum):
     DCG = "dcg"
     ORDERED_PAIR_ACCURACY = "ordered_pair_accuracy"
     PRECISION = "precision"
+    PWA = "pwa"
     RECALL = "recall"
