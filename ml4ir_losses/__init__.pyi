@@ -43,7 +43,7 @@ from .losses.pairwise.prob_margin_ranking import (
     FineTuningFeatures as FineTuningFeatures,
     RankingLossInterface as RankingLossInterface,
 )
-from .metrics.ranking import RankingMetric as RankingMetric, get_metric as get_metric
+from .metrics.keras_metric import RankingMetric as RankingMetric, get_metric as get_metric
 from .model.embedding_model import EmbeddingModel as EmbeddingModel
 from .model.loading import load_model as load_model
 from .model.relevance_model import RelevanceModel as RelevanceModel
@@ -143,6 +143,7 @@ from .losses.listwise.softmax_variants import (
 from .losses.listwise.surrogates import (
     ApproxMRRLoss as ApproxMRRLoss,
     ApproxNDCGLoss as ApproxNDCGLoss,
+    BoundNDCGLoss as BoundNDCGLoss,
     GumbelApproxNDCGLoss as GumbelApproxNDCGLoss,
 )
 from .losses.pairwise.circle import CircleLoss as CircleLoss

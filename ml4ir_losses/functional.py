@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ml4ir_losses.core.registry import LOSSES, METRICS
-from ml4ir_losses.losses.listwise.surrogates import approx, gumbel, neural_sort
+from ml4ir_losses.losses.listwise.surrogates import approx, bound, gumbel, neural_sort
 from ml4ir_losses.losses.propensity import propensity_weight
 
 
 def functions() -> dict[str, Callable[..., Any]]:
     """Every pure function of this package by its name."""
     found: dict[str, Callable[..., Any]] = {
-        made.__name__: made for made in (approx, gumbel, neural_sort, propensity_weight)
+        made.__name__: made for made in (approx, bound, gumbel, neural_sort, propensity_weight)
     }
     for entry in (*LOSSES.own(), *METRICS.own()):
         function = getattr(entry.target, "function", entry.target)

@@ -73,6 +73,8 @@ from .losses.listwise.surrogates import (
     approx as approx,
     approx_mrr as approx_mrr,
     approx_ndcg as approx_ndcg,
+    bound as bound,
+    bound_ndcg as bound_ndcg,
     gumbel as gumbel,
     gumbel_approx_ndcg as gumbel_approx_ndcg,
     neural_sort as neural_sort,
@@ -100,14 +102,14 @@ from .losses.pointwise.single_logit import (
     sigmoid_cross_entropy as sigmoid_cross_entropy,
 )
 from .losses.propensity import propensity_weight as propensity_weight
-from .metrics.functional import (
-    arp as arp,
-    dcg as dcg,
-    hits as hits,
-    mean_average_precision as mean_average_precision,
-    mrr as mrr,
-    ndcg as ndcg,
-    ordered_pair_accuracy as ordered_pair_accuracy,
-    precision as precision,
-    recall as recall,
-)
+from .metrics.ranking.arp import arp as arp
+from .metrics.ranking.bpref import bpref as bpref
+from .metrics.ranking.diversity import alpha_dcg as alpha_dcg, precision_ia as precision_ia
+from .metrics.ranking.hits import hits as hits
+from .metrics.ranking.mean_average_precision import mean_average_precision as mean_average_precision
+from .metrics.ranking.mrr import mrr as mrr
+from .metrics.ranking.ndcg import dcg as dcg, ndcg as ndcg
+from .metrics.ranking.ordered_pair_accuracy import ordered_pair_accuracy as ordered_pair_accuracy
+from .metrics.ranking.precision import precision as precision
+from .metrics.ranking.pwa import pwa as pwa
+from .metrics.ranking.recall import recall as recall

@@ -28,9 +28,11 @@ def _batch(rng: np.random.Generator, i: int) -> Batch:
     real = rng.random(shape) < 0.8
     real[rng.random(size) < 0.1] = False
     whole = np.argsort(rng.random(shape), axis=1).astype("float32")
+    covers = (labels >= 2)[..., None] & (np.arange(longest)[:, None] % 3 != np.arange(3))
     return {
         "labels": np.where(real, labels, -1.0).astype("float32"),
         "whole": whole,
+        "subtopics": np.where(real[..., None], covers, -1).astype("float32"),
         "binary": rng.integers(0, 2, size).astype("float32"),
         "classes": rng.integers(0, 3, size).astype("int64"),
         "scores": rng.normal(0, 2, (*shape, 3)).astype("float32"),
@@ -62,11 +64,14 @@ def taken(case: Case | EmbeddingCase, batch: Batch) -> Batch | None:
         y_true, y_pred = batch["scores"][..., 1], batch["scores"][..., 0]
     elif case.inputs == "candidates":
         y_true, y_pred = np.zeros((len(y_true), 1), "float32"), batch["candidates"]
+    elif case.inputs == "subtopics":
+        y_true = batch["subtopics"]
     keep = np.ones(len(batch["labels"]), bool)
     if case.inputs == "pairs" and not _has_pair(y_true):
         return None
-    if case.inputs in ("filled", "relevant"):
-        keep = (y_true >= (1 if case.inputs == "relevant" and batch["kind"] != "none" else 0)).any(axis=1)
+    if case.inputs in ("filled", "relevant", "subtopics"):
+        lowest = 0 if case.inputs == "filled" or batch["kind"] == "none" else 1
+        keep = (y_true >= lowest).any(axis=tuple(range(1, y_true.ndim)))
         if not keep.any():
             return None
         y_true, y_pred = y_true[keep], y_pred[keep]

@@ -18,7 +18,8 @@ class Case:
         params: its parameters; `lambda_weight` is (class, parameters).
         inputs: `list` (padding anywhere, ties of labels, lists of zeros, lists of padding), `filled` (no lists of
             padding), `pairs` (a pair in every batch), `near` (scores from 0 to 1), `whole` (no padding, no tied
-            labels), `relevant` (`filled`, and relevance in every list that has a weight), or what a loss of its own
+            labels), `relevant` (`filled`, and relevance in every list that has a weight), `subtopics`
+            (the same with labels [B, N, 3]), or what a loss of its own
             needs.
         outputs: logits per document; 0: y_pred is [B, N].
         weights: the kinds of weights that mean the same in both: none, list, item.
@@ -114,7 +115,19 @@ TFR_METRICS = [
         ),
         (None, 3),
     )
-] + [Case("ARPMetric"), Case("OPAMetric")]
+] + [
+    Case("ARPMetric"),
+    Case("OPAMetric"),
+    *(
+        Case(name, params, inputs="subtopics", left_out=COUNTED)
+        for name, params in (
+            ("PrecisionIAMetric", {}),
+            ("PrecisionIAMetric", {"topn": 3}),
+            ("AlphaDCGMetric", {}),
+            ("AlphaDCGMetric", {"topn": 3, "alpha": 0.2}),
+        )
+    ),
+]
 
 NO_PAIRS = "batches without a pair: NaN"
 CLAMP = "scores more than 20 apart: it clamps probabilities at eps"

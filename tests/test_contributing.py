@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md: its example of a new loss works in a copy of the repository."""
+"""CONTRIBUTING.md: its examples of a new loss and a new metric work in a copy of the repository."""
 
 import os
 import re
@@ -12,11 +12,12 @@ from markdown_blocks import ROOT, blocks
 
 COPIED = ("ml4ir_losses", "tests", "tools", "docs", "benchmarks", "README.md", "CONTRIBUTING.md", "pyproject.toml")
 TESTS = ("tests/losses/test_oracle.py", "tests/losses/test_gradients.py", "tests/losses/test_properties.py")
+METRIC_TESTS = ("tests/metrics/test_values.py", "tests/metrics/test_properties.py")
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """A copy of the repository with the files of the example, after its one command."""
+    """A copy of the repository with the files of the examples, after their one command."""
     folder = tmp_path_factory.mktemp("contributing")
     for name in COPIED:
         source = ROOT / name
@@ -54,3 +55,10 @@ def test_new_loss_passes_the_tests_of_its_key(copy):
 def test_new_loss_has_its_value(copy):
     (code,) = [text for _, text in blocks("CONTRIBUTING.md", "python") if not text.startswith("# ")]
     run(copy, "-c", code)
+
+
+@pytest.mark.backend("tensorflow")
+def test_new_metric_passes_the_tests_of_its_key(copy):
+    assert 'RBP = "rbp"' in (copy / "ml4ir_losses" / "keys.py").read_text(encoding="utf-8")
+    passed = run(copy, "-m", "pytest", "-p", "no:cacheprovider", "-k", "rbp", *METRIC_TESTS)
+    assert int(re.search(r"(\d+) passed", passed)[1]) >= 40

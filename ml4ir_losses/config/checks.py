@@ -73,6 +73,10 @@ def check_metric(spec: Spec) -> None:
     key, params = split_spec("metric", spec)
     if isinstance(METRICS[key].target, type):
         raise UserError(f"The metric {key!r} is a Keras class, for model.compile; a config takes metric functions.")
+    if METRICS[key].trait("subtopics", False):
+        raise UserError(
+            f"The metric {key!r} takes labels per subtopic, [B, N, S]; a config has one label per document."
+        )
     METRICS[key].check_parameters("metric", params)
 
 

@@ -269,8 +269,9 @@ LOSSES = Registry(
 METRICS = Registry(
     "metric",
     "metrics",
-    ("ml4ir_losses.metrics.functional",),
+    ("ml4ir_losses.metrics.ranking",),
     hidden=("labels", "scores", "mask", "item_weight", "rank_fn"),
+    traits=("lower_is_better", "subtopics"),
 )
 LAMBDA_WEIGHTS = Registry("lambda weight", "lambda-weights", ("ml4ir_losses.losses.lambda_weights",))
 WEIGHTING_SCHEMES = Registry("weighting scheme", "weighting-schemes", ("ml4ir_losses.losses.weighting_schemes",))

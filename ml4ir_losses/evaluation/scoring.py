@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,12 @@ from ml4ir_losses.core.names import PADDING_LABEL
 from ml4ir_losses.core.registry import METRICS, split_spec
 from ml4ir_losses.data.batching import BatchPlan, pad
 from ml4ir_losses.data.queries import Queries
-from ml4ir_losses.metrics.functional import LOWER_IS_BETTER
 
 
 def lower_is_better(name: str) -> bool:
-    """True for a metric or loss for which lower is better: `arp`, `arp_10`, `val_loss`."""
-    return name.removeprefix("val_").split("_")[0] in LOWER_IS_BETTER | {"loss"}
+    """True for a loss, or a metric that is to be minimized: `arp`, `arp_10`, `val_loss`."""
+    key = re.sub(r"_\d+$", "", name.removeprefix("val_"))
+    return key == "loss" or (key in METRICS and bool(METRICS[key].trait("lower_is_better", False)))
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Metrics: `ranking` holds those of scored documents, `retrieval` those of rankings of document ids."""

@@ -1,4 +1,4 @@
-"""Metrics of retrieval from a corpus, per query, in NumPy: a ranking of document ids and the judgments of a query."""
+"""Retrieval metrics of one query, in plain Python: from a ranking of document ids and the relevance judgments."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Judgments = Mapping[Any, float]
 
 
 def ndcg(ranking: Sequence[Hashable], judged: Judgments, topn: int | None = None) -> float:
-    r"""NDCG of one ranking: Σ_r y_r / log2(1 + r) over that of the best order of all judged documents.
+    r"""NDCG of a ranking: Σ_r y_r / log2(1 + r), divided by its value for the ideal ranking of all judged documents.
 
     Args:
-        ranking: document ids, best first; those that are not judged have the grade 0.
-        judged: the grade of each judged document, also of those that were not found; grades are the gains.
-        topn: the ranks that count; None: all.
+        ranking: document ids, best first; documents without a judgment have the grade 0.
+        judged: the grade of each judged document, whether retrieved or not; grades are the gains.
+        topn: the cutoff; None: all ranks count.
 
     Returns:
-        0 where no document has a grade above 0.
+        The NDCG; 0 if no document has a grade above 0.
 
-    Source: Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR techniques" (2002); gains as in trec_eval.
+    Source: Järvelin, Kekäläinen, "Cumulated gain-based evaluation of IR techniques" (2002); gains as in trec_eval.
     """
     check_count(topn=topn)
     best = _dcg(sorted((y for y in judged.values() if y > 0), reverse=True)[:topn])
@@ -34,13 +34,13 @@ def _dcg(grades: Sequence[float]) -> float:
 
 
 def mrr(ranking: Sequence[Hashable], judged: Judgments, topn: int | None = None) -> float:
-    """1 over the rank of the first relevant document; 0 without one among `topn`."""
+    """Reciprocal rank of the first relevant document; 0 if none is in the top n."""
     check_count(topn=topn)
     return next((1.0 / r for r, d in enumerate(ranking[:topn], start=1) if judged.get(d, 0.0) > 0), 0.0)
 
 
 def average_precision(ranking: Sequence[Hashable], judged: Judgments, topn: int | None = None) -> float:
-    """Mean, over all relevant documents, of the precision at the rank of each; 0 for one that is not among `topn`."""
+    """Mean, over all relevant documents, of the precision at the rank of each; 0 for those not in the top n."""
     check_count(topn=topn)
     relevant, found, total = sum(y > 0 for y in judged.values()), 0, 0.0
     for rank, document in enumerate(ranking[:topn], start=1):
@@ -51,25 +51,25 @@ def average_precision(ranking: Sequence[Hashable], judged: Judgments, topn: int 
 
 
 def recall(ranking: Sequence[Hashable], judged: Judgments, topn: int | None = None) -> float:
-    """The share of the relevant documents among the first `topn`."""
+    """Share of the relevant documents that are in the top n."""
     check_count(topn=topn)
     relevant = sum(y > 0 for y in judged.values())
     return sum(judged.get(d, 0.0) > 0 for d in ranking[:topn]) / relevant if relevant else 0.0
 
 
-METRICS = {"ndcg": ndcg, "mrr": mrr, "map": average_precision, "recall": recall}
+METRIC_FUNCTIONS = {"ndcg": ndcg, "mrr": mrr, "map": average_precision, "recall": recall}
 Metrics = Sequence[tuple[str, int | None]]
 RETRIEVAL_METRICS: Metrics = (("ndcg", 10), ("mrr", 10), ("map", 100), ("recall", 100))
 
 
 def check_metrics(metrics: Metrics) -> None:
-    """Raises `UserError` unless every metric is a pair of a known name and the ranks that count, or None for all."""
+    """Raises `UserError` unless every metric is a pair of a known name and a cutoff, which may be None."""
     for metric in metrics:
         if not isinstance(metric, (tuple, list)) or len(metric) != 2:
             raise UserError(
-                f"`metrics` must be pairs of a name and a topn, ('ndcg', 10) for one. Received: {metric!r}."
+                f"`metrics` must be pairs of a name and a topn, such as ('ndcg', 10). Received: {metric!r}."
             )
-        check_choice(tuple(METRICS), metrics=metric[0])
+        check_choice(tuple(METRIC_FUNCTIONS), metrics=metric[0])
         check_count(topn=metric[1])
 
 
@@ -83,17 +83,18 @@ def evaluate_rankings(
     judgments: Mapping[Any, Judgments],
     metrics: Metrics = RETRIEVAL_METRICS,
 ) -> dict[str, list[float]]:
-    """Every metric of every judged query, in the order of the judgments, by `name_topn`.
+    """The values of every metric by its label, such as `ndcg_10`: one per judged query, in the order of the judgments.
 
-    A query without a relevant document does not count; one without a ranking has found nothing. Of a document that
-    comes twice in a ranking the first place counts.
+    Queries without a relevant document are left out. A query without a ranking has retrieved nothing. Only the first
+    occurrence of a document in a ranking counts.
 
     Raises:
-        UserError: for metrics that do not exist.
+        UserError: for an unknown metric or an invalid cutoff.
     """
     check_metrics(metrics)
     judged = {q: documents for q, documents in judgments.items() if any(y > 0 for y in documents.values())}
-    once = {q: list(dict.fromkeys(rankings.get(q, ()))) for q in judged}
+    unique = {q: list(dict.fromkeys(rankings.get(q, ()))) for q in judged}
     return {
-        metric_label(name, topn): [METRICS[name](once[q], judged[q], topn) for q in judged] for name, topn in metrics
+        metric_label(name, topn): [METRIC_FUNCTIONS[name](unique[q], judged[q], topn) for q in judged]
+        for name, topn in metrics
     }

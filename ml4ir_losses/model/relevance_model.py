@@ -24,7 +24,7 @@ from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
-from ml4ir_losses.metrics.ranking import get_metric
+from ml4ir_losses.metrics.keras_metric import get_metric
 from ml4ir_losses.model.from_config import build_module, model_class, saved_config
 from ml4ir_losses.model.optimizers import make_optimizer
 from ml4ir_losses.model.scoring import score_table

@@ -247,12 +247,12 @@ def cumulative_sum(x: Tensor) -> Tensor:
 
 
 def gather_documents(x: Tensor, order: Tensor) -> Tensor:
-    """x[b, order[b, i]], [B, N]."""
+    """x[b, order[b, i]], [B, N] or [B, N, S] as x."""
     if is_backend("tensorflow"):
         import tensorflow as tf
 
         return tf.gather(x, order, batch_dims=1)  # one operation; `ops.take_along_axis` is a dozen
-    return ops.take_along_axis(x, order, axis=-1)
+    return ops.take_along_axis(x, order if len(x.shape) == 2 else order[..., None], axis=1)
 
 
 def inverse_permutation(places: Tensor) -> Tensor:

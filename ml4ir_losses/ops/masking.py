@@ -47,10 +47,11 @@ def clean(
 ) -> Cleaned:
     """Labels, scores / temperature, mask and document weights (1 by default), 0 where masked.
 
+    A document with the score -inf is not retrieved and masked too: no loss can move such a score.
     `where` comes before any arithmetic, so that a NaN in padding affects neither value nor gradient.
     """
     scores = as_float(scores)
-    mask = as_mask(mask, scores)
+    mask = ops.logical_and(as_mask(mask, scores), ops.not_equal(scores, -float("inf")))
     labels = ops.where(mask, ops.cast(labels, scores.dtype), 0.0)
     weight = ops.cast(mask, scores.dtype)
     if item_weight is not None:

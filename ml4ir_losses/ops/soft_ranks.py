@@ -1,9 +1,9 @@
-"""Rank functions: from scores to the ranks of documents, exact or smooth.
+"""Rank functions: from scores to the ranks of documents, exact, smooth, or bounded from above.
 
 A rank function turns scores and mask, [B, N], into `at_rank`: given an elementwise function of 1-based ranks,
 `at_rank(function)` is its value, or expected value, at the rank of each document, [B, N]. A metric written in terms of
 `at_rank` becomes a smooth surrogate with a smooth rank function. `approx_ranks` computes `dense_approx_ranks` in
-stripes.
+stripes, `bound_ranks` `dense_bound_ranks`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,15 @@ Documents = Sequence[Tensor]
 
 
 def dense_approx_ranks(scores: Tensor, mask: Tensor, temperature: float) -> Tensor:
-    """1/2 + Σ_j σ((s_j - s_i)/T) over the valid documents j, [B, N], 1/2 where masked."""
+    """1/2 + Σ_j σ((s_j - s_i)/T) over the valid documents j, [B, N], 1 where masked."""
     lead = (scores[:, None, :] - scores[:, :, None]) / temperature
-    return 0.5 + ops.sum(ops.where(valid_pairs(mask), ops.sigmoid(lead), 0.0), axis=2)
+    return ops.where(mask, 0.5 + ops.sum(ops.where(valid_pairs(mask), ops.sigmoid(lead), 0.0), axis=2), 1.0)
+
+
+def dense_bound_ranks(scores: Tensor, mask: Tensor, temperature: float) -> Tensor:
+    """Σ_j max(0, 1 + (s_j - s_i)/T) over the valid documents j, i among them, [B, N], 1 where masked."""
+    lead = (scores[:, None, :] - scores[:, :, None]) / temperature
+    return ops.where(mask, ops.sum(ops.where(valid_pairs(mask), ops.relu(1.0 + lead), 0.0), axis=2), 1.0)
 
 
 def exact_ranks(scores: Tensor, mask: Tensor) -> AtRank:
@@ -39,17 +45,27 @@ def exact_ranks(scores: Tensor, mask: Tensor) -> AtRank:
 
 
 def approx_ranks(temperature: float) -> RankFn:
-    """ρ_i = 1/2 + Σ_j σ((s_j - s_i)/T) over the valid documents j, 1/2 where masked; memory B·N plus one stripe."""
+    """ρ_i = 1/2 + Σ_j σ((s_j - s_i)/T) over the valid documents j, 1 where masked; memory B·N plus one stripe."""
+    return _striped_ranks(_RankStripe(temperature), _RankSlopeStripe(temperature), own=0.5)
+
+
+def bound_ranks(temperature: float) -> RankFn:
+    """ρ_i = Σ_j max(0, 1 + (s_j - s_i)/T) ≥ rank of i, over the valid documents j, 1 where masked; memory as above."""
+    return _striped_ranks(_BoundStripe(temperature), _BoundSlopeStripe(temperature), own=1.0)
+
+
+def _striped_ranks(values: Stripe, slopes: Stripe, own: float) -> RankFn:
+    """1 + the sums of `values` without the term of the document itself, `own`; `slopes` sums the gradient."""
 
     def positions(scores: Tensor, mask: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         documents = (ops.where(mask > 0, scores, float("nan")),)
-        (documents_above,) = stripe_sums(_RankStripe(temperature), (1, 0), documents, documents, extents_of(mask > 0))
+        (above,) = stripe_sums(values, (1, 0), documents, documents, extents_of(mask > 0))
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
             fields = (*documents, detached(upstream))
-            return tuple(stripe_sums(_RankSlopeStripe(temperature), (1, 0), fields, fields, extents_of(mask > 0)))
+            return tuple(stripe_sums(slopes, (1, 0), fields, fields, extents_of(mask > 0)))
 
-        return 0.5 + documents_above, pull_back
+        return 1.0 - own + ops.where(mask > 0, above, own), pull_back
 
     def rank_fn(scores: Tensor, mask: Tensor) -> AtRank:
         position = with_gradient(positions, (scores,), (ops.cast(mask, scores.dtype),))
@@ -93,4 +109,28 @@ class _RankSlopeStripe(_LagStripe):
         lag = self.lag(rows, columns)
         _, slope = self.probabilities(lag, rows, columns, 2)
         change = slope * (rows[1] - columns[1]) / self.temperature
+        return (row_sum(without_nan(change, lag)),), ()
+
+
+@dataclass(frozen=True)
+class _BoundStripe(Stripe):
+    """Σ_j max(0, 1 - (s_i - s_j)/T)."""
+
+    temperature: float
+
+    def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
+        lag = (rows[0] - columns[0]) / self.temperature
+        return (row_sum(without_nan(ops.relu(1.0 - lag), lag)),), ()
+
+
+@dataclass(frozen=True)
+class _BoundSlopeStripe(Stripe):
+    """Σ_j (u_j·[s_j - s_i < T] - u_i·[s_i - s_j < T])/T, where u is the gradient in the ranks."""
+
+    temperature: float
+
+    def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
+        lag = (rows[0] - columns[0]) / self.temperature
+        raised, lowered = (ops.cast(x < 1.0, lag.dtype) for x in (-lag, lag))
+        change = (columns[1] * raised - rows[1] * lowered) / self.temperature
         return (row_sum(without_nan(change, lag)),), ()

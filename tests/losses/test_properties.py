@@ -63,6 +63,17 @@ def test_padding_is_ignored(key, params):
     assert (slopes[~batch.mask] == 0).all()
 
 
+@each_loss(lambda case: case.documents)
+def test_document_with_score_minus_infinity_is_padding(key):
+    batch = make_batch(key)
+    missing = np.random.default_rng(2).random(batch.mask.shape) < 0.3
+    missing[2] = True  # a query of which nothing is retrieved
+    value, slopes = both(key, batch._replace(mask=batch.mask & ~missing))
+    got, got_slopes = both(key, batch._replace(scores=fill(batch.scores, ~missing, -np.inf)))
+    assert_close(got, value)
+    assert_close(got_slopes, slopes)
+
+
 @each_loss(lambda case: case.marked and not (case.random and BACKEND == "jax"))  # eager on JAX, and slow
 @pytest.mark.parametrize("from_logits", [True, False])
 def test_padding_by_label_is_ignored(key, from_logits):

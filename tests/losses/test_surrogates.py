@@ -10,10 +10,10 @@ from keras import ops
 
 from losses.cases import make_batch
 from losses.numeric import DOUBLE, assert_close, gradient, values
+from ml4ir_losses.functional import arp, dcg, mrr, ndcg
 from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.losses.factory import get_loss
-from ml4ir_losses.losses.listwise.surrogates import approx, gumbel, neural_sort
-from ml4ir_losses.metrics.functional import arp, dcg, mrr, ndcg
+from ml4ir_losses.losses.listwise.surrogates import approx, bound, gumbel, neural_sort
 from ml4ir_losses.ops.neural_sort import neural_sort_matrix
 from ml4ir_losses.ops.samples import mean_over_samples
 from ml4ir_losses.ops.sampling import gumbel_noise, perturb
@@ -32,6 +32,23 @@ METRICS = {
 
 def apart(seed=3):
     return make_batch("approx_ndcg", seed, ties=False)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])
+@pytest.mark.parametrize("name", METRICS)
+def test_bound_is_never_below_the_metric_as_a_loss(name, temperature):
+    batch, metric = make_batch("approx_ndcg", 4), METRICS[name]
+    exact = values(metric(batch.labels, batch.scores, batch.mask)[0]) * (1 if name.startswith("arp") else -1)
+    bounded = values(bound(metric, temperature)(batch.labels, batch.scores, batch.mask))
+    assert (bounded >= exact - 1e-6).all()
+    assert (bounded > exact + 1e-3).any()
+
+
+def test_bound_of_a_metric_by_key():
+    labels, scores = np.array([[0.0, 2.0, 1.0]]), np.array([[3.0, 2.5, -1.0]])
+    # ranks: 1 + 0.5, 1 + 1.5 and 1 + 5 + 4.5
+    assert values(bound("arp")(labels, scores))[0] == pytest.approx((2 * 2.5 + 10.5) / 3)
+    assert values(bound("mrr")(labels, scores))[0] == pytest.approx(-1 / 2.5)
 
 
 @pytest.mark.parametrize("transformation", [approx, neural_sort])

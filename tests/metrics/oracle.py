@@ -1,11 +1,16 @@
-"""Every metric once more, as float64 loops over one query, and the random queries to compare them on."""
+"""The metrics as float64 loops over one query, written from their formulas, and random queries to compare them on.
+
+A row of `CASES` describes a metric to all tests in this folder. An oracle is
+`oracle(query, topn=None, **params) -> (value, weight)`, or None for a query that is empty in the sense of the metric.
+"""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-KEYS = ("ndcg", "dcg", "mrr", "map", "precision", "recall", "hits", "arp", "ordered_pair_accuracy")
-BINARY = ("mrr", "map", "precision", "recall", "hits")
 GAINS = {"identity": lambda y: y, "pow2_minus_1": lambda y: 2.0**y - 1.0}
 DISCOUNTS = {
     "identity": lambda r: r,
@@ -15,67 +20,232 @@ DISCOUNTS = {
 }
 
 
-def one_query(key, labels, scores, mask, weight, topn=None, threshold=1.0, gain="pow2_minus_1",
-              discount="log2_inverse", denominator="retrieved", empty="skip"):  # fmt: skip
+class Query(NamedTuple):
+    """Labels, weights and scores of the documents in ranked order; those that are not retrieved (-inf) come last."""
+
+    y: list
+    w: list
+    s: list
+
+    def cut(self, topn):
+        """The number of documents in the top n."""
+        retrieved = sum(s > -math.inf for s in self.s)
+        return retrieved if topn is None else min(topn, retrieved)
+
+    def weight(self, relevance):
+        """Σ w·R / ΣR; the mean of w without relevance."""
+        if sum(relevance) == 0:
+            return sum(self.w) / len(self.w)
+        return sum(a * b for a, b in zip(self.w, relevance, strict=True)) / sum(relevance)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the tests know about a metric."""
+
+    oracle: Callable
+    binary: bool = False  # takes relevance_threshold
+    gains: bool = False  # takes gain and discount
+    lower_is_better: bool = False
+    ideal: float | None = None  # the value of the ideal ranking of every query
+    single: float = 1.0  # the value of a query with one document, which is relevant
+    needs_cutoff: bool = False  # without topn every order has the same value
+    needs_pairs: bool = False  # compares documents with different labels: one document is an empty query
+    subtopics: int = 0  # labels per document
+    policies: tuple[str, ...] = ("skip", "zero", "one")
+
+
+def cumulated_gain(query, topn, gain, discount):
+    """w·g of every document, its sum with discounts over the top n, and the weight; None without gain."""
+    gains = [GAINS[gain](y) for y in query.y]
+    if sum(gains) == 0:
+        return None
+    products = [w * g for w, g in zip(query.w, gains, strict=True)]
+    total = sum(products[r] * DISCOUNTS[discount](r + 1) for r in range(query.cut(topn)))
+    return products, total, query.weight(gains)
+
+
+def ndcg(query, topn=None, gain="pow2_minus_1", discount="log2_inverse"):
+    found = cumulated_gain(query, topn, gain, discount)
+    if found is None:
+        return None
+    products, total, weight = found
+    best = sorted(products, reverse=True)
+    ideal = sum(p * DISCOUNTS[discount](r) for r, p in enumerate(best[:topn], start=1))
+    return total / ideal, weight
+
+
+def dcg(query, topn=None, gain="pow2_minus_1", discount="log2_inverse"):
+    found = cumulated_gain(query, topn, gain, discount)
+    return None if found is None else (found[1] / found[2], found[2])
+
+
+def binary(value):
+    """The oracle of a metric of relevant documents: `value(query, ranks of the relevant ones from 0, cutoff, ...)`."""
+
+    def oracle(query, topn=None, relevance_threshold=1.0, **params):
+        relevance = [float(y >= relevance_threshold) for y in query.y]
+        relevant = [r for r, y in enumerate(relevance) if y]
+        if not relevant:
+            return None
+        return value(query, relevant, query.cut(topn), topn=topn, **params), query.weight(relevance)
+
+    return oracle
+
+
+def mrr(query, relevant, cut, topn):
+    return 1.0 / (relevant[0] + 1) if relevant[0] < cut else 0.0
+
+
+def average_precision(query, relevant, cut, topn):
+    precisions = [query.w[r] * (k + 1) / (r + 1) for k, r in enumerate(relevant) if r < cut]
+    return sum(precisions) / sum(query.w[r] for r in relevant)
+
+
+def precision(query, relevant, cut, topn, denominator="retrieved"):
+    size = topn if denominator == "topn" and topn is not None else cut
+    return sum(r < cut for r in relevant) / size if size else 0.0
+
+
+def recall(query, relevant, cut, topn):
+    return sum(r < cut for r in relevant) / len(relevant)
+
+
+def hits(query, relevant, cut, topn):
+    return float(relevant[0] < cut)
+
+
+def arp(query, topn=None):
+    total = sum(w * y for w, y in zip(query.w, query.y, strict=True))
+    if total == 0:
+        return None
+    last = math.inf if topn is None else topn + 1
+    positions = [r + 1 if r < query.cut(None) else len(query.y) + 1 for r in range(len(query.y))]
+    terms = (w * y * min(r, last) for r, w, y in zip(positions, query.w, query.y, strict=True))
+    return sum(terms) / total, total
+
+
+def ordered_pair_accuracy(query, topn=None):
+    correct = total = 0.0
+    for i in range(len(query.y)):
+        for j in range(len(query.y)):
+            if query.y[i] > query.y[j] and (topn is None or min(i, j) < query.cut(topn)):
+                total += query.w[i]
+                correct += query.w[i] if query.s[i] > query.s[j] else 0.0
+    return (correct / total, total) if total > 0 else None
+
+
+def bpref(query, relevant, cut, topn, use_trec_version=True):
+    number, others = len(relevant), len(query.y) - len(relevant)
+    divisor = min(number, others) if use_trec_version else number
+    value = 0.0
+    for k, r in enumerate(relevant):
+        if r < cut:
+            value += 1 - (min(r - k, number) / divisor if divisor else 0.0)
+    return value / number
+
+
+def pwa(query, topn=None):
+    if sum(query.y) == 0:
+        return None
+    ranks = range(1, query.cut(topn) + 1)
+    total = sum(1 / r for r in ranks)
+    return sum(query.y[r - 1] / r for r in ranks) / total if total else 0.0, query.weight([0])
+
+
+def alpha_dcg(query, topn=None, alpha=0.5, discount="log2_inverse"):
+    covers = [[max(y, 0.0) for y in labels] for labels in query.y]
+    relevance = [float(any(labels)) for labels in covers]
+    if not any(relevance):
+        return None
+    value = 0.0
+    for r in range(query.cut(topn)):
+        for t, y in enumerate(covers[r]):
+            covered = sum(covers[above][t] for above in range(r))
+            value += query.w[r] * DISCOUNTS[discount](r + 1) * y * (1 - alpha) ** covered
+    return value / query.weight(relevance), query.weight(relevance)
+
+
+def precision_ia(query, topn=None, relevance_threshold=1.0):
+    relevant = [{t for t, y in enumerate(labels) if y >= relevance_threshold} for labels in query.y]
+    subtopics = set().union(*relevant)
+    if not subtopics:
+        return None
+    cut = query.cut(topn)
+    precisions = [sum(t in relevant[r] for r in range(cut)) / cut if cut else 0.0 for t in subtopics]
+    return sum(precisions) / len(subtopics), query.weight([float(bool(topics)) for topics in relevant])
+
+
+CASES = {
+    "ndcg": Case(ndcg, gains=True, ideal=1.0),
+    "dcg": Case(dcg, gains=True),
+    "mrr": Case(binary(mrr), binary=True, ideal=1.0),
+    "map": Case(binary(average_precision), binary=True),
+    "precision": Case(binary(precision), binary=True, needs_cutoff=True),
+    "recall": Case(binary(recall), binary=True, needs_cutoff=True),
+    "hits": Case(binary(hits), binary=True, ideal=1.0, needs_cutoff=True),
+    "arp": Case(arp, lower_is_better=True, policies=("skip",)),
+    "ordered_pair_accuracy": Case(ordered_pair_accuracy, ideal=1.0, needs_pairs=True),
+    "bpref": Case(binary(bpref), binary=True),
+    "pwa": Case(pwa),
+    "alpha_dcg": Case(alpha_dcg, subtopics=3),
+    "precision_ia": Case(precision_ia, binary=True, needs_cutoff=True, subtopics=3),
+}
+KEYS = tuple(CASES)
+
+
+def keys(**fields):
+    """The keys of the metrics whose rows have these values."""
+    return [key for key, case in CASES.items() if all(getattr(case, f) == value for f, value in fields.items())]
+
+
+def one_query(key, labels, scores, mask, weight, empty_queries="skip", **params):
     """(value, weight) of one query."""
-    docs = [i for i in range(len(labels)) if mask[i] and weight[i] > 0]
-    docs = sorted(docs, key=lambda i: -scores[i])
-    y, w, s = ([float(x[i]) for i in docs] for x in (labels, weight, scores))
-    n = len(docs)
-    if n == 0:
+    ranked = sorted((i for i in range(len(labels)) if mask[i] and weight[i] > 0), key=lambda i: -scores[i])
+    if not ranked:
         return 0.0, 0.0
-    cut = n if topn is None else min(topn, n)
-    mean_weight = sum(w) / n
-
-    if key == "arp":
-        total = sum(w[r] * y[r] for r in range(n))
-        last = math.inf if topn is None else topn + 1
-        position = sum(w[r] * y[r] * min(r + 1, last) for r in range(n))
-        return (position / total, total) if total > 0 else (0.0, 0.0)
-
-    if key == "ordered_pair_accuracy":
-        right = total = 0.0
-        for i in range(n):
-            for j in range(n):
-                if y[i] > y[j] and min(i, j) < cut:
-                    total += w[i]
-                    right += w[i] if s[i] > s[j] else 0.0
-        if total > 0:
-            return right / total, total
-        return {"skip": (0.0, 0.0), "zero": (0.0, mean_weight), "one": (1.0, mean_weight)}[empty]
-
-    relevance = [GAINS[gain](v) for v in y] if key in ("ndcg", "dcg") else [float(v >= threshold) for v in y]
-    if sum(relevance) == 0:
-        return {"skip": (0.0, 0.0), "zero": (0.0, mean_weight), "one": (1.0, mean_weight)}[empty]
-    omega = sum(a * b for a, b in zip(w, relevance, strict=True)) / sum(relevance)
-    found = [r for r in range(cut) if relevance[r] > 0]
-
-    if key in ("ndcg", "dcg"):
-        products = [a * b for a, b in zip(w, relevance, strict=True)]
-        cumulated = sum(products[r] * DISCOUNTS[discount](r + 1) for r in range(cut))
-        best = sorted(products, reverse=True)
-        ideal = sum(best[r] * DISCOUNTS[discount](r + 1) for r in range(cut))
-        value = cumulated / (ideal if key == "ndcg" else omega)
-    elif key == "mrr":
-        value = 1.0 / (found[0] + 1) if found else 0.0
-    elif key == "map":
-        hits = [w[r] * (found.index(r) + 1) / (r + 1) for r in found]
-        value = sum(hits) / sum(w[r] for r in range(n) if relevance[r] > 0)
-    elif key == "precision":
-        value = len(found) / (topn if denominator == "topn" and topn is not None else cut)
-    elif key == "recall":
-        value = len(found) / sum(relevance)
-    else:
-        value = float(bool(found))
-    return value, omega
+    query = Query(*([x[i].tolist() for i in ranked] for x in map(np.float64, (labels, weight, scores))))
+    found = CASES[key].oracle(query, **params)
+    if found is not None:
+        return found
+    return {"skip": (0.0, 0.0), "zero": (0.0, query.weight([0])), "one": (1.0, query.weight([0]))}[empty_queries]
 
 
 def batch(key, labels, scores, mask, weight=None, **params):
     """(values, weights), both [B]."""
-    weight = np.ones(np.shape(labels)) if weight is None else weight
+    weight = np.ones(np.shape(scores)) if weight is None else weight
     rows = zip(labels, scores, mask, weight, strict=True)
     pairs = [one_query(key, *row, **params) for row in rows]
     return np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
+
+
+def in_layout(key, labels):
+    """Labels [B, N] as the metric takes them: those of one subtopic, [B, N, 1], for a metric over subtopics."""
+    labels = np.asarray(labels, "float32")
+    return labels[..., None] if CASES[key].subtopics else labels
+
+
+def valid(labels):
+    """The documents with a label of at least 0."""
+    return labels >= 0 if labels.ndim == 2 else (labels >= 0).any(axis=-1)
+
+
+def fill(labels, mask, filler):
+    """The labels [B, N] or [B, N, S] with another number where the mask [B, N] is false."""
+    return np.where(mask if labels.ndim == 2 else mask[..., None], labels, np.float32(filler))
+
+
+def queries_for(key, seed, **kwargs):
+    """`queries` with the labels of this metric; a third of the subtopic labels are 0, and some are padding, -1."""
+    labels, scores, mask, weight = queries(seed, **kwargs)
+    if CASES[key].subtopics:
+        rng = np.random.default_rng(seed)
+        shape = (*labels.shape, CASES[key].subtopics)
+        labels = labels[..., None] * (rng.random(shape) < 2 / 3) - (rng.random(shape) < 0.1)
+        labels = np.maximum(labels, -1.0).astype("float32")
+        labels[0] = np.minimum(labels[0], 0.0)
+        mask &= valid(labels)
+    return labels, scores, mask, weight
 
 
 def queries(seed, rows=7, documents=9, ties=True, top_label=5):

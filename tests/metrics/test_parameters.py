@@ -1,14 +1,14 @@
-"""Parameters that are not allowed, and the names of gains and discounts."""
+"""Invalid parameters of metrics, and the gains and discounts by name."""
 
 import numpy as np
 import pytest
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import METRICS
-from ml4ir_losses.metrics.ranking import RankingMetric, get_metric
+from ml4ir_losses.metrics.keras_metric import RankingMetric, get_metric
 from ml4ir_losses.ops.gains import DISCOUNTS, GAINS, check_labels_fit_gain, get_gain
 
-from .oracle import BINARY, KEYS
+from .oracle import CASES, KEYS, keys
 from .oracle import DISCOUNTS as DISCOUNT_LOOPS
 from .oracle import GAINS as GAIN_LOOPS
 
@@ -17,17 +17,21 @@ WRONG = [
     *[(key, {"topn": topn}, "`topn` must be None or a whole") for key in KEYS for topn in (0, -1, 2.5, True, "3")],
     *[(key, {"empty_queries": "skipp"}, "skip") for key in KEYS],
     *[("arp", {"empty_queries": policy}, "no position") for policy in ("zero", "one")],
-    *[(key, {"relevance_threshold": x}, "must be a number") for key in BINARY for x in ("1", None, float("nan"))],
+    *[
+        (key, {"relevance_threshold": x}, "must be a number")
+        for key in keys(binary=True)
+        for x in ("1", None, float("nan"))
+    ],
     ("precision", {"denominator": "top"}, "Did you mean 'topn'"),
-    *[(key, {"gain": "pow2"}, "Unknown gain 'pow2'. Did you mean 'pow2_minus_1'") for key in ("ndcg", "dcg")],
-    *[(key, {"discount": "log2"}, "Did you mean 'log2_inverse'") for key in ("ndcg", "dcg")],
+    *[(key, {"gain": "pow2"}, "Unknown gain 'pow2'. Did you mean 'pow2_minus_1'") for key in keys(gains=True)],
+    *[(key, {"discount": "log2"}, "Did you mean 'log2_inverse'") for key in keys(gains=True)],
     ("ndcg", {"gain": 3}, "Unknown gain 3. Allowed: identity, pow2_minus_1"),
     ("ndcg", {"discount": None}, "Unknown discount None"),
 ]
 
 
 @pytest.mark.parametrize(("key", "params", "message"), WRONG)
-def test_wrong_value_is_refused_by_metric_and_function(key, params, message):
+def test_invalid_parameter_is_refused_by_metric_and_function(key, params, message):
     for make in (lambda: get_metric(key, **params), lambda: METRICS[key].target(ROW, ROW, **params)):
         with pytest.raises(UserError) as error:
             make()
@@ -46,18 +50,17 @@ def test_wrong_value_is_refused_by_metric_and_function(key, params, message):
         (lambda: RankingMetric("mrr", labels=3), "has no parameter 'labels'"),
     ],
 )
-def test_wrong_specs_are_refused(make, message):
+def test_invalid_spec_is_refused(make, message):
     with pytest.raises(UserError) as error:
         make()
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_registry_lists_parameters(key):
+def test_registry_lists_the_parameters(key):
     known = METRICS[key].parameters
     assert {"topn": None, "empty_queries": "skip"}.items() <= known.items()
     assert not {"labels", "scores", "mask", "item_weight"} & set(known)
-    assert METRICS[key].summary.endswith((".", ")."))
 
 
 def test_gains_and_discounts_equal_their_formulas():
@@ -74,7 +77,12 @@ def test_gains_and_discounts_equal_their_formulas():
         np.testing.assert_allclose(got, [loop(v) for v in x], rtol=1e-6)
 
 
-def test_labels_too_large_for_a_gain_are_refused():
+@pytest.mark.parametrize("key", KEYS)
+def test_registry_knows_which_direction_is_better(key):
+    assert METRICS[key].trait("lower_is_better", False) == CASES[key].lower_is_better
+
+
+def test_label_above_the_limit_of_a_gain_is_refused():
     with pytest.raises(UserError, match=r"'pow2_minus_1' takes labels up to 100. Received: a label of 101;"):
         check_labels_fit_gain(101, "pow2_minus_1")
     for label, gain in ((100, "pow2_minus_1"), (1e6, "identity"), (1e6, lambda y: y)):
@@ -83,7 +91,7 @@ def test_labels_too_large_for_a_gain_are_refused():
         check_labels_fit_gain(1, "pow3")
 
 
-def test_python_gain_may_declare_its_highest_label():
+def test_python_gain_may_declare_a_limit_of_labels():
     def cube(labels):
         return labels**3
 

@@ -1,4 +1,4 @@
-"""Metrics of retrieval beside numbers by hand."""
+"""Retrieval metrics: values computed by hand, and the ranking metrics for complete lists."""
 
 import math
 
@@ -10,7 +10,7 @@ RANKING = ["a", "b", "c", "d"]
 JUDGED = {"b": 3, "d": 1, "x": 2, "a": 0, "y": -1}
 
 
-def test_ndcg_by_hand():
+def test_ndcg_equals_the_value_by_hand():
     dcg = 3 / math.log2(3) + 1 / math.log2(5)
     best = 3 + 2 / math.log2(3) + 1 / 2
     assert ndcg(RANKING, JUDGED) == pytest.approx(dcg / best)
@@ -19,7 +19,7 @@ def test_ndcg_by_hand():
     assert ndcg(RANKING, {"a": 0}) == 0
 
 
-def test_mrr_recall_and_average_precision_by_hand():
+def test_mrr_recall_and_average_precision_equal_the_values_by_hand():
     assert mrr(RANKING, JUDGED) == 0.5
     assert mrr(RANKING, JUDGED, 1) == 0
     assert recall(RANKING, JUDGED) == pytest.approx(2 / 3)
@@ -29,7 +29,7 @@ def test_mrr_recall_and_average_precision_by_hand():
     assert (recall([], JUDGED), average_precision([], {}), recall([], {})) == (0, 0, 0)
 
 
-def test_many_queries_equal_single_queries():
+def test_queries_without_relevance_are_left_out_and_unranked_ones_count_0():
     judgments = {"q1": JUDGED, "q2": {"a": 1}, "q3": {"a": 0}, "q4": {"b": 1}}
     values = evaluate_rankings(
         {"q1": RANKING, "q2": RANKING, "q3": RANKING}, judgments, [("mrr", 10), ("recall", None)]
@@ -37,10 +37,10 @@ def test_many_queries_equal_single_queries():
     assert values == {"mrr_10": [0.5, 1.0, 0.0], "recall": [pytest.approx(2 / 3), 1.0, 0.0]}
 
 
-def test_full_lists_equal_the_keras_metric():
+def test_complete_lists_equal_the_ranking_metric():
     import numpy as np
 
-    from ml4ir_losses.metrics.ranking import get_metric
+    from ml4ir_losses.metrics.keras_metric import get_metric
 
     rng = np.random.default_rng(0)
     grades, scores = rng.integers(0, 4, (6, 9)).astype("float32"), rng.normal(size=(6, 9)).astype("float32")
@@ -51,5 +51,5 @@ def test_full_lists_equal_the_keras_metric():
         judged = {q: dict(enumerate(map(float, row))) for q, row in enumerate(grades)}
         name = key if topn is None else f"{key}_{topn}"
         ours = evaluate_rankings(rankings, judged, [(key, topn)])[name]
-        threshold = 1  # the Keras metrics count grades of at least 1 as relevant, and so do whole grades above 0
-        assert float(metric.result()) == pytest.approx(np.mean(ours), rel=1e-5), (key, threshold)
+        # Relevant is a grade above 0 here and of at least 1 there: the same for whole grades.
+        assert float(metric.result()) == pytest.approx(np.mean(ours), rel=1e-5), key

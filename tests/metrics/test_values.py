@@ -6,7 +6,7 @@ from keras import ops
 
 from ml4ir_losses.core.registry import METRICS
 
-from .oracle import BINARY, KEYS, batch, queries
+from .oracle import CASES, KEYS, batch, keys, queries, queries_for
 
 SHAPES = [(7, 9), (8, 8), (12, 2)]
 TOPNS = [None, 3, 20]
@@ -17,10 +17,11 @@ def compute(key, labels, scores, mask=None, weight=None, **params):
     return ops.convert_to_numpy(values), ops.convert_to_numpy(weights)
 
 
-def check(key, data, weighted, ours, theirs):
+def check(key, data, weighted=True, **params):
+    """Compares values and weights with those of the oracle, and returns the latter."""
     labels, scores, mask, weight = data
-    got = compute(key, labels, scores, mask, weight if weighted else None, **ours)
-    want = batch(key, labels, scores, mask, weight if weighted else None, **theirs)
+    got = compute(key, labels, scores, mask, weight if weighted else None, **params)
+    want = batch(key, labels, scores, mask, weight if weighted else None, **params)
     np.testing.assert_allclose(got[0], want[0], rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(got[1], want[1], rtol=2e-5, atol=1e-6)
     return want
@@ -31,44 +32,60 @@ def check(key, data, weighted, ours, theirs):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("key", KEYS)
 def test_values_match_the_oracle(key, shape, topn, weighted):
-    params = {"topn": topn}
-    seen = [check(key, queries(seed, *shape), weighted, params, params)[1] for seed in range(2)]
-    assert np.concatenate(seen).max() > 0  # some query counted
+    weights = [
+        check(key, queries_for(key, seed, rows=shape[0], documents=shape[1]), weighted, topn=topn)[1]
+        for seed in range(2)
+    ]
+    assert np.concatenate(weights).max() > 0  # some query counts
 
 
-@pytest.mark.parametrize("empty", ["skip", "zero", "one"])
-@pytest.mark.parametrize("key", [key for key in KEYS if key != "arp"])
-def test_empty_queries_policy(key, empty):
-    data = queries(5)
-    values, weights = check(key, data, True, {"topn": 3, "empty_queries": empty}, {"topn": 3, "empty": empty})
-    assert (values[0], weights[0] > 0) == (float(empty == "one"), empty != "skip")
+@pytest.mark.parametrize("topn", TOPNS)
+@pytest.mark.parametrize("key", KEYS)
+def test_values_with_documents_that_are_not_retrieved(key, topn):
+    labels, scores, mask, weight = queries_for(key, 9)
+    scores = np.where(np.random.default_rng(9).random(scores.shape) < 0.4, np.float32(-np.inf), scores)
+    scores[2] = -np.inf
+    check(key, (labels, scores, mask, weight), topn=topn)
+
+
+@pytest.mark.parametrize(("key", "policy"), [(key, policy) for key in KEYS for policy in CASES[key].policies])
+def test_empty_query_has_the_value_of_the_policy(key, policy):
+    values, weights = check(key, queries_for(key, 5), topn=3, empty_queries=policy)
+    assert (values[0], weights[0] > 0) == (float(policy == "one"), policy != "skip")
     assert (values[1], weights[1]) == (0.0, 0.0)  # all padding: never counts
 
 
 @pytest.mark.parametrize("discount", ["identity", "inverse", "log2_inverse", "inverse_log1p"])
 @pytest.mark.parametrize("gain", ["identity", "pow2_minus_1"])
-@pytest.mark.parametrize("key", ["ndcg", "dcg"])
-def test_gain_and_discount(key, gain, discount):
-    params = {"gain": gain, "discount": discount, "topn": 4}
-    check(key, queries(6), True, params, params)
+@pytest.mark.parametrize("key", keys(gains=True))
+def test_values_for_every_gain_and_discount(key, gain, discount):
+    check(key, queries_for(key, 6), gain=gain, discount=discount, topn=4)
 
 
-@pytest.mark.parametrize("key", BINARY)
-def test_relevance_threshold(key):
-    data = queries(7)
-    for threshold in (0.5, 2.0, 3):
-        theirs = {"topn": 3, "threshold": threshold}
-        check(key, data, True, {"topn": 3, "relevance_threshold": threshold}, theirs)
+@pytest.mark.parametrize("threshold", [0.5, 2.0, 3])
+@pytest.mark.parametrize("key", keys(binary=True))
+def test_labels_from_the_threshold_on_are_relevant(key, threshold):
+    check(key, queries_for(key, 7), topn=3, relevance_threshold=threshold)
 
 
 @pytest.mark.parametrize("topn", TOPNS)
 @pytest.mark.parametrize("denominator", ["retrieved", "topn"])
-def test_denominator_of_precision(denominator, topn):
-    params = {"denominator": denominator, "topn": topn}
-    check("precision", queries(8), True, params, params)
+def test_precision_divides_by_its_denominator(denominator, topn):
+    check("precision", queries_for("precision", 8), denominator=denominator, topn=topn)
 
 
-def test_python_functions_as_gain_and_discount():
+@pytest.mark.parametrize("topn", TOPNS)
+def test_bpref_of_the_paper(topn):
+    check("bpref", queries(8), use_trec_version=False, topn=topn)
+
+
+@pytest.mark.parametrize("discount", ["inverse", "log2_inverse"])
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_alpha_dcg_for_every_alpha_and_discount(alpha, discount):
+    check("alpha_dcg", queries_for("alpha_dcg", 8), alpha=alpha, discount=discount, topn=5)
+
+
+def test_gain_and_discount_may_be_python_functions():
     labels, scores = [[3.0, 1.0, 0.0]], [[1.0, 3.0, 2.0]]
     value, _ = compute("dcg", labels, scores, gain=lambda y: y / 2, discount=lambda r: 1 / (r + 10))
     np.testing.assert_allclose(value, [0.5 / 11 + 1.5 / 13], rtol=1e-6)
@@ -76,13 +93,13 @@ def test_python_functions_as_gain_and_discount():
     np.testing.assert_allclose(value, [(0.5 / 11 + 1.5 / 13) / (1.5 / 11 + 0.5 / 12)], rtol=1e-6)
 
 
-def test_arp_at_n_counts_lower_ranks_as_the_next_one():
+def test_arp_with_topn_counts_lower_ranks_as_topn_plus_1():
     scores = [[4.0, 3.0, 2.0, 1.0]]
     for labels, expected in (([1, 0, 0, 1], 2.0), ([1, 0, 1, 0], 2.0), ([1, 1, 0, 0], 1.5)):
         assert compute("arp", [labels], scores, topn=2)[0] == pytest.approx(expected)
 
 
-def test_ordered_pair_accuracy_at_n_takes_pairs_that_reach_the_top():
+def test_ordered_pair_accuracy_with_topn_counts_pairs_with_a_document_in_the_top():
     labels, scores = [[0.0, 2.0, 0.0, 1.0]], [[4.0, 3.0, 2.0, 1.0]]
     value, weight = compute("ordered_pair_accuracy", labels, scores, topn=1)
     assert (value[0], weight[0]) == (0.0, 2.0)  # the pairs (2nd, 1st) and (4th, 1st)
@@ -91,8 +108,7 @@ def test_ordered_pair_accuracy_at_n_takes_pairs_that_reach_the_top():
 
 
 @pytest.mark.parametrize("topn", [None, 7])
-def test_ordered_pair_accuracy_of_long_lists(topn):
-    """As many pairs as are counted in stripes, and lists of very different lengths."""
+def test_ordered_pair_accuracy_of_lists_longer_than_a_stripe(topn):
     rng = np.random.default_rng(5)
     labels = rng.integers(0, 4, (3, 220)).astype("float32")
     scores = rng.integers(0, 60, labels.shape).astype("float32")
@@ -116,10 +132,10 @@ IR_NAMES = {
 @pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("topn", [None, 1, 3, 10, 40])
 @pytest.mark.parametrize("key", IR_NAMES)
-def test_values_equal_ir_measures(key, topn):
+def test_values_equal_those_of_ir_measures(key, topn):
     ir_measures = pytest.importorskip("ir_measures")
     if topn is None and key not in ("ndcg", "map", "mrr"):
-        pytest.skip("trec has no such measure without a cut-off")
+        pytest.skip("trec_eval has no such measure without a cutoff")
     labels, scores, mask, _ = queries(11, rows=20, documents=25, ties=False)
     labels = np.floor(labels)
     run, qrels = {}, {}

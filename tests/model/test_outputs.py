@@ -10,7 +10,7 @@ from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.registry import ARCHITECTURES, register_architecture
 from ml4ir_losses.data.batching import BatchPlan, list_dataset, make_batch
 from ml4ir_losses.losses.factory import get_loss
-from ml4ir_losses.metrics.ranking import get_metric
+from ml4ir_losses.metrics.keras_metric import get_metric
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from small import config, read_queries, write_splits

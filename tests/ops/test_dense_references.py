@@ -10,7 +10,7 @@ from ml4ir_losses.ops.neural_sort import dense_neural_sort, neural_sort_matrix, 
 from ml4ir_losses.ops.pair_terms import Hinge, Logistic
 from ml4ir_losses.ops.pairs import dense_pair_sums, given_weights, pair_sums
 from ml4ir_losses.ops.sinkhorn import dense_sinkhorn, sinkhorn
-from ml4ir_losses.ops.soft_ranks import approx_ranks, dense_approx_ranks
+from ml4ir_losses.ops.soft_ranks import approx_ranks, bound_ranks, dense_approx_ranks, dense_bound_ranks
 from ml4ir_losses.ops.tail_sums import dense_tail_sums, tail_sums
 
 RNG = np.random.default_rng(7)
@@ -46,10 +46,15 @@ def test_pair_sums_with_a_user_defined_weight_match_the_dense_reference():
     )
 
 
-def test_approx_ranks_match_the_dense_reference(one_level):
+@pytest.mark.parametrize(
+    ("rank_fn", "reference"),
+    [(approx_ranks, dense_approx_ranks), (bound_ranks, dense_bound_ranks)],
+    ids=["approx", "bound"],
+)
+def test_smooth_ranks_match_the_dense_reference(rank_fn, reference, one_level):
     assert_same_value_and_gradient(
-        lambda s: FACTOR * approx_ranks(0.5)(s, MASK)(lambda rank: rank),
-        lambda s: FACTOR * dense_approx_ranks(s, MASK, 0.5),
+        lambda s: FACTOR * rank_fn(0.5)(s, MASK)(lambda rank: rank),
+        lambda s: FACTOR * reference(s, MASK, 0.5),
     )
 
 

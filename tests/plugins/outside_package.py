@@ -9,7 +9,7 @@ from ml4ir_losses.data.table import Source, Table
 from ml4ir_losses.functional import softmax_cross_entropy
 from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.losses.lambda_weights import LabelDiffLambdaWeight
-from ml4ir_losses.metrics.functional import mrr
+from ml4ir_losses.metrics.ranking.mrr import mrr
 
 
 class OutsideLoss(ListwiseLossBase):

@@ -8,7 +8,7 @@ padding out; ranks of equal scores follow the order of the list.
 Every name is here as well. Parameters have TF-Ranking's order; None is what None is there.
 """
 
-from ml4ir_losses.compat.tf_ranking import keras, losses, losses_impl, utils
+from ml4ir_losses.compat.tf_ranking import keras, losses, losses_impl, metrics_impl, utils
 from ml4ir_losses.compat.tf_ranking.keras.lambda_weights import (
     DCGLambdaWeight,
     DCGLambdaWeightV2,
@@ -47,6 +47,7 @@ from ml4ir_losses.compat.tf_ranking.keras.losses import (
     get,
 )
 from ml4ir_losses.compat.tf_ranking.keras.metrics import (
+    AlphaDCGMetric,
     ARPMetric,
     DCGMetric,
     HitsMetric,
@@ -54,6 +55,7 @@ from ml4ir_losses.compat.tf_ranking.keras.metrics import (
     MRRMetric,
     NDCGMetric,
     OPAMetric,
+    PrecisionIAMetric,
     PrecisionMetric,
     RecallMetric,
 )
@@ -75,12 +77,15 @@ from ml4ir_losses.compat.tf_ranking.losses_impl import (
     NeuralSortNDCGLoss,
     PolyOneSoftmaxLoss,
 )
+from ml4ir_losses.compat.tf_ranking.metrics_impl import BPrefMetric, PWAMetric
 
 __all__ = [
     "LOSSES",
     "ARPMetric",
+    "AlphaDCGMetric",
     "ApproxMRRLoss",
     "ApproxNDCGLoss",
+    "BPrefMetric",
     "CalibratedSoftmaxLoss",
     "CircleLoss",
     "ClickEMLoss",
@@ -108,11 +113,13 @@ __all__ = [
     "OPAMetric",
     "OrdinalLoss",
     "PListMLEDiscount",
+    "PWAMetric",
     "PairwiseHingeLoss",
     "PairwiseLogisticLoss",
     "PairwiseMSELoss",
     "PairwiseSoftZeroOneLoss",
     "PolyOneSoftmaxLoss",
+    "PrecisionIAMetric",
     "PrecisionLambdaWeight",
     "PrecisionMetric",
     "RankingLossKey",
@@ -135,6 +142,7 @@ __all__ = [
     "losses_impl",
     "make_loss_fn",
     "make_loss_metric_fn",
+    "metrics_impl",
     "pow_minus_1",
     "symmetric_log1p",
     "utils",

@@ -9,7 +9,7 @@ from ml4ir_losses.core.parameters import NonNegative, Positive, PositiveInt, See
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.losses.listwise.surrogates import gumbel, neural_sort, surrogate
-from ml4ir_losses.metrics.functional import ndcg
+from ml4ir_losses.metrics.ranking.ndcg import ndcg
 from ml4ir_losses.ops import below_top, clean, list_weight, row_sum, safe_divide
 from ml4ir_losses.ops.neural_sort import neural_sort_entropy, neural_sort_ranks
 from ml4ir_losses.ops.samples import mean_over_samples

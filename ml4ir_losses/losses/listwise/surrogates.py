@@ -10,12 +10,12 @@ from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import Positive, PositiveInt, Seed, signature_of
 from ml4ir_losses.core.registry import METRICS, register_loss
 from ml4ir_losses.losses.base import ListwiseLossBase
-from ml4ir_losses.metrics.functional import LOWER_IS_BETTER, ndcg
+from ml4ir_losses.metrics.ranking.ndcg import ndcg
 from ml4ir_losses.ops import clean, list_weight, row_sum, safe_divide
 from ml4ir_losses.ops.gains import inverse
 from ml4ir_losses.ops.neural_sort import neural_sort_ranks
 from ml4ir_losses.ops.sampling import gumbel_noise, perturb
-from ml4ir_losses.ops.soft_ranks import RankFn, approx_ranks, exact_ranks
+from ml4ir_losses.ops.soft_ranks import RankFn, approx_ranks, bound_ranks, exact_ranks
 
 Metric = Callable[..., tuple[Tensor, Tensor]]
 LossFunction = Callable[..., Tensor]
@@ -26,7 +26,7 @@ def approx(metric: Metric | str, temperature: float = 0.1) -> LossFunction:
 
     Args:
         metric: the key of a registered metric, or a function `fn(labels, scores, mask, *, item_weight, rank_fn)` that
-            gives ([B] values, [B] weights), written over `rank_fn` as `ml4ir_losses.metrics.functional.ndcg` is.
+            gives ([B] values, [B] weights), computed with the ranks of `rank_fn` (`ml4ir_losses.metrics.ranking`).
         temperature: T, above 0: the default of the loss's own `temperature`.
 
     Returns:
@@ -50,6 +50,25 @@ def neural_sort(metric: Metric | str, temperature: float = 1.0) -> LossFunction:
     -0.5
     """
     return _smooth(metric, neural_sort_ranks, temperature)
+
+
+def bound(metric: Metric | str, temperature: float = 1.0) -> LossFunction:
+    """Turns a metric into a loss that is never below minus the metric; arguments as for `approx`.
+
+    The ranks are ρ_i = Σ_j max(0, 1 + (s_j - s_i)/T) ≥ rank of i, with Σ over all documents, i among them: a document
+    that is ahead of i by d counts as 1 + d/T ranks, one that is behind by T or more as none. At ρ a metric is at most
+    its exact value (`arp` at least), whatever T is, so that minus the loss is a value that the metric is sure to have.
+    With `topn`, documents whose ρ is below it have no gradient.
+
+    Source: Joachims, Swaminathan, Schnabel, "Unbiased learning-to-rank with biased feedback" (2017); Agarwal et al., "A
+    general framework for counterfactual learning-to-rank" (2019).
+
+    >>> import numpy as np
+    >>> loss = bound("mrr", temperature=0.5)(np.array([[0.0, 1.0, 0.0]]), np.array([[3.0, 2.0, 1.0]]))
+    >>> round(float(loss[0]), 4)
+    -0.25
+    """
+    return _smooth(metric, bound_ranks, temperature)
 
 
 def gumbel(
@@ -102,7 +121,7 @@ def surrogate(metric: Metric | str, rank_fn: RankFn) -> LossFunction:
     """Minus the metric over the ranks of `rank_fn` (plus, where lower is better), times the weight of the list."""
     function: Metric = METRICS[metric].target if isinstance(metric, str) else metric
     undecorated = getattr(function, "func", function)  # the function of a functools.partial
-    lower_is_better = any(METRICS[key].target is undecorated for key in LOWER_IS_BETTER)
+    lower_is_better = any(entry.target is undecorated and entry.trait("lower_is_better", False) for entry in METRICS)
 
     def loss(
         labels: Tensor, scores: Tensor, mask: Tensor | None = None, *, item_weight: Tensor | None = None
@@ -147,6 +166,7 @@ def reciprocal_rank(
 approx_ndcg = approx(ndcg)
 approx_mrr = approx(reciprocal_rank)
 gumbel_approx_ndcg = gumbel(approx_ndcg)
+bound_ndcg = bound(ndcg)
 
 
 @register_loss("approx_ndcg", aliases=("approx_ndcg_loss",))
@@ -222,3 +242,27 @@ class GumbelApproxNDCGLoss(ListwiseLossBase):
 
     function = staticmethod(gumbel_approx_ndcg)
     stochastic = True
+
+
+@register_loss("bound_ndcg")
+class BoundNDCGLoss(ListwiseLossBase):
+    r"""Minus a lower bound on NDCG, from a hinge bound on the ranks.
+
+    $$-\bar w\,\frac{\sum_i (2^{y_i}-1)/\log_2(1+\rho_i)}{\sum_i (2^{y_i}-1)/\log_2(1+r^*_i)},\quad
+    \rho_i = \sum_j \max(0, 1 + (s_j - s_i)/T)$$
+    with r* the ranks of the ideal order and w̄ the label-weighted mean of the item weights. The sum over j includes i.
+
+    From -1 to 0, a share without a unit; never below -w̄·NDCG. A query without relevance gives 0. Scores and labels
+    [B, N]; memory B·N.
+
+    Args:
+        temperature: T, above 0: the lead from which a document below costs nothing.
+        min_label: documents whose label is below it are padding.
+
+    Raises:
+        ValueError: for values or shapes that it does not take.
+
+    Source: Agarwal et al., "A general framework for counterfactual learning-to-rank" (2019).
+    """
+
+    function = staticmethod(bound_ndcg)

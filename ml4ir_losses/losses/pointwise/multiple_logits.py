@@ -89,7 +89,7 @@ def _clean(
     """
     scores = as_float(scores)
     scores = scores[None] if len(scores.shape) == 2 else ops.moveaxis(scores, -1, 0)
-    labels, _, mask, weight = clean(labels, scores[0], mask, item_weight)
+    labels, _, mask, weight = clean(labels, ops.min(scores, axis=0), mask, item_weight)
     scores = ops.where(mask, scores, 0.0)
     return labels, scores / temperature if temperature != 1.0 else scores, mask, weight
 

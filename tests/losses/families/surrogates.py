@@ -33,6 +33,16 @@ def approx_ndcg(labels, scores, mask, weight, temperature=0.1):
     return values
 
 
+def bound_ndcg(labels, scores, mask, weight, temperature=1.0):
+    values = []
+    for query in documents(labels, scores, mask, weight):
+        best = best_dcg(query)
+        ranks = [math.fsum(max(0.0, 1 + (t - s) / temperature) for _, t, _ in query) for _, s, _ in query]
+        dcg = math.fsum((2.0**y - 1) / math.log2(1 + r) for r, (y, _, _) in zip(ranks, query, strict=True))
+        values.append(-list_weight(query) * dcg / best if best else 0.0)
+    return values
+
+
 def approx_mrr(labels, scores, mask, weight, temperature=0.1):
     values = []
     for query in documents(labels, scores, mask, weight):
@@ -69,5 +79,6 @@ FLAT = 1e-6  # slopes of that size: at a temperature of 0.1 the test scores are 
 CASES = {
     "approx_ndcg": Case(approx_ndcg, ({}, {"temperature": 1.0}), constant_alone=False, steep=FLAT),
     "approx_mrr": Case(approx_mrr, ({}, {"temperature": 1.0}), constant_alone=False, steep=FLAT),
+    "bound_ndcg": Case(bound_ndcg, ({}, SHARP), constant_alone=False, smooth=False),
     "gumbel_approx_ndcg": Case(sampled(approx_ndcg, 0.1), GUMBEL_VARIANTS, constant_alone=False, random=True),
 }

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+import keras
 
 from ml4ir_losses.compat.peer import PeerKerasClass, peer_signature
 from ml4ir_losses.compat.tf_ranking.base import TRANSLATE
 from ml4ir_losses.core.errors import UserError, unknown_name
-from ml4ir_losses.metrics.ranking import RankingMetric
+from ml4ir_losses.metrics.keras_metric import RankingMetric
 from ml4ir_losses.ops.gains import DiscountSpec, GainSpec
 
 __all__ = [
     "ARPMetric",
+    "AlphaDCGMetric",
     "DCGMetric",
     "HitsMetric",
     "MRRMetric",
     "MeanAveragePrecisionMetric",
     "NDCGMetric",
     "OPAMetric",
+    "PrecisionIAMetric",
     "PrecisionMetric",
     "RankingMetricKey",
     "RecallMetric",
@@ -37,7 +42,21 @@ class PeerMetric(PeerKerasClass, RankingMetric):
 
     def _build(self, params: dict[str, Any]) -> None:
         given = {name: value for name, value in params.items() if value is not None}
+        if "name" not in given:
+            given["name"] = self._default_name()
         super()._build({"key": type(self).key, **given})
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, with the name also where it is the default."""
+        return {**super().get_config(), "name": self.name}
+
+    @classmethod
+    def _default_name(cls) -> str:
+        """The name that Keras gives TF-Ranking's class: `ndcg_metric`, and `ndcg_metric_1` for the next one."""
+        name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", cls.__name__)
+        name = re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+        number = keras.backend.get_uid(name)
+        return name if number == 1 else f"{name}_{number - 1}"
 
 
 class _MetricOfFirst(PeerMetric):
@@ -99,6 +118,31 @@ class NDCGMetric(_GainMetric, key="ndcg"):
 
 class DCGMetric(_GainMetric, key="dcg"):
     """TF-Ranking's DCGMetric."""
+
+
+class PrecisionIAMetric(_MetricOfFirst, key="precision_ia"):
+    """TF-Ranking's PrecisionIAMetric, of labels [B, N, S]."""
+
+
+class AlphaDCGMetric(PeerMetric, key="alpha_dcg"):
+    """TF-Ranking's AlphaDCGMetric, of labels [B, N, S]."""
+
+    no_effect = ("seed",)
+    notes = {"seed": "ties keep their order"}
+
+    @peer_signature
+    def __init__(
+        self,
+        name: str | None = "alpha_dcg_metric",
+        topn: int | None = None,
+        alpha: float = 0.5,
+        rank_discount_fn: DiscountSpec | None = None,
+        seed: int | None = None,
+        dtype: str | None = None,
+        ragged: bool = False,
+        *,
+        empty_queries: str = "zero",
+    ) -> None: ...
 
 
 class ARPMetric(_MetricOfAll, key="arp"):

@@ -11,10 +11,10 @@ from keras import ops
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import METRICS, register_metric
-from ml4ir_losses.metrics.ranking import RankingMetric, get_metric
+from ml4ir_losses.metrics.keras_metric import RankingMetric, get_metric
 from selection import slow_except
 
-from .oracle import KEYS, batch, queries
+from .oracle import KEYS, batch, fill, in_layout, keys, queries_for, valid
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -23,16 +23,16 @@ def half(x):
 
 
 @pytest.fixture
-def no_trace(monkeypatch):
-    """Metrics registered by a test are gone after it."""
+def restored_registry(monkeypatch):
+    """Removes what a test registers."""
     monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
     monkeypatch.setattr(METRICS, "_names", dict(METRICS._names))
 
 
-def data(seed=1, **kwargs):
+def data(seed=1, key="ndcg", **kwargs):
     """Labels with -1 in the padding, scores, weights."""
-    labels, scores, mask, weight = queries(seed, **kwargs)
-    return np.where(mask, labels, -1.0).astype("float32"), scores, weight
+    labels, scores, mask, weight = queries_for(key, seed, **kwargs)
+    return fill(labels, mask, -1.0), scores, weight
 
 
 def result(metric, *batches):
@@ -42,16 +42,16 @@ def result(metric, *batches):
 
 
 def mean(key, labels, scores, weight=None, **params):
-    values, weights = batch(key, labels, scores, labels >= 0, weight, **params)
+    values, weights = batch(key, labels, scores, valid(labels), weight, **params)
     return (values * weights).sum() / weights.sum()
 
 
 @pytest.mark.parametrize("key", KEYS)
 class TestEveryMetric:
     def test_document_and_query_weights(self, key):
-        labels, scores, weight = data()
+        labels, scores, weight = data(key=key)
         rows = np.linspace(0.0, 2.0, len(labels), dtype="float32")
-        spread = np.broadcast_to(rows[:, None], labels.shape)
+        spread = np.broadcast_to(rows[:, None], scores.shape)
         for given, same in ((None, None), (weight, weight), (rows, spread), (rows[:, None], spread)):
             expected = mean(key, labels, scores, same, topn=3)
             assert result(get_metric(key, topn=3), (labels, scores, given)) == pytest.approx(expected, rel=1e-5)
@@ -60,23 +60,26 @@ class TestEveryMetric:
             assert result(get_metric(key), (labels, scores, scalar)) == pytest.approx(expected, rel=1e-5)
 
     def test_query_weights_where_batch_size_equals_list_size(self, key):
-        labels, scores, _ = data(2, rows=8, documents=8)
+        labels, scores, _ = data(2, key, rows=8, documents=8)
         rows = np.arange(8, dtype="float32")
-        expected = mean(key, labels, scores, np.broadcast_to(rows[:, None], labels.shape))
+        expected = mean(key, labels, scores, np.broadcast_to(rows[:, None], scores.shape))
         assert result(get_metric(key), (labels, scores, rows)) == pytest.approx(expected, rel=1e-5)
 
     def test_batches_add_up_and_reset(self, key):
-        labels, scores, weight = data(3, rows=12)
+        labels, scores, weight = data(3, key, rows=12)
         metric = get_metric(key)
         whole = result(metric, (labels, scores, weight))
         metric.reset_state()
         assert float(metric.result()) == 0.0
         parts = [(labels[i : i + 5], scores[i : i + 5], weight[i : i + 5]) for i in (0, 5, 10)]
-        wide = [tuple(np.pad(x, ((0, 0), (0, i)), constant_values=-1) for x in p) for i, p in enumerate(parts)]
+        wide = [
+            tuple(np.pad(x, ((0, 0), (0, i), (0, 0))[: x.ndim], constant_values=-1) for x in p)
+            for i, p in enumerate(parts)
+        ]
         assert result(metric, *wide) == pytest.approx(whole, rel=1e-5)
 
     def test_query_of_weight_2_equals_the_query_twice(self, key):
-        labels, scores, _ = data(4)
+        labels, scores, _ = data(4, key)
         labels = np.where((labels > 0) & (labels < 3), 0, labels)
         twice = [np.concatenate([x, x[2:3]]) for x in (labels, scores)]
         weight = np.where(np.arange(len(labels)) == 2, 2.0, 1.0)
@@ -87,23 +90,23 @@ class TestEveryMetric:
     def test_result_without_counted_queries_is_0(self, key):
         assert float(get_metric(key).result()) == 0.0
         padding = np.full((2, 3), -1.0, "float32")
-        assert result(get_metric(key), (padding, padding)) == 0.0
-        labels, scores, _ = data()
-        assert result(get_metric(key), (labels, scores, np.zeros_like(labels))) == 0.0
+        assert result(get_metric(key), (in_layout(key, padding), padding)) == 0.0
+        labels, scores, _ = data(key=key)
+        assert result(get_metric(key), (labels, scores, np.zeros_like(scores))) == 0.0
 
     def test_config_round_trip(self, key):
         metric = get_metric(key, topn=4, min_label=1.0)
         config = json.loads(json.dumps(metric.get_config()))
         copy = RankingMetric.from_config(config)
         assert copy.get_config() == metric.get_config()
-        labels, scores, weight = data()
+        labels, scores, weight = data(key=key)
         assert result(copy, (labels, scores, weight)) == result(metric, (labels, scores, weight)) != 0.0
         again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
         assert isinstance(again, RankingMetric)
         assert again.get_config() == metric.get_config()
 
 
-def test_metric_name_holds_key_and_topn():
+def test_default_name_holds_key_and_topn():
     names = [get_metric(spec).name for spec in ("mrr", {"key": "ndcg", "topn": 10}, {"key": "map", "name": "m"})]
     assert names == ["mrr", "ndcg_10", "m"]
     assert get_metric("ndcg", topn=3, name="first").name == "first"
@@ -127,7 +130,7 @@ def test_labels_below_min_label_are_padding():
     assert result(get_metric("mrr", min_label=2), (np.array([[2, 1]]), np.array([[1, 2]]))) == 1.0
 
 
-def test_inputs_of_any_dtype():
+def test_inputs_may_have_any_dtype():
     expected = 0.5
     for kind in ("int32", "uint8", "bool", "float16", "float64"):
         labels = np.array([[0, 1, 0]]).astype(kind)
@@ -157,10 +160,32 @@ def test_half_precision_sums_are_exact():
         ((2, 3), (2, 3), (2, 3, 1), r"Received: shape \(2, 3, 1\)"),
     ],
 )
-def test_wrong_shapes_are_refused(labels, scores, weight, message):
+def test_wrong_shape_is_refused(labels, scores, weight, message):
     weight = None if weight is None else np.ones(weight)
     with pytest.raises(UserError, match=message):
         get_metric("ndcg").update_state(np.ones(labels), np.ones(scores), weight)
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [
+        ((2, 3), (2, 3), r"y_true \[B, N, S\] .* Received: y_true \[2, 3\], y_pred \[2, 3\]"),
+        ((2, 3, 4), (2, 3, 4), r"y_pred \[2, 3, 4\]"),
+        ((2, 3, 4), (2, 4), r"y_true \[2, 3, 4\], y_pred \[2, 4\]"),
+    ],
+)
+def test_metric_over_subtopics_refuses_wrong_shapes(labels, scores, message):
+    with pytest.raises(UserError, match=message):
+        get_metric("alpha_dcg").update_state(np.ones(labels), np.ones(scores))
+
+
+def test_metrics_over_subtopics_in_fit():
+    labels, scores, _ = data(6, "alpha_dcg", rows=16)
+    model = keras.Sequential([keras.Input((9,)), keras.layers.Identity()])
+    model.compile("sgd", lambda y, s: ops.mean(s), metrics=[get_metric(key, topn=3) for key in keys(subtopics=3)])
+    logs = model.evaluate(scores, labels, batch_size=5, verbose=0, return_dict=True)
+    for key in keys(subtopics=3):
+        assert logs[f"{key}_3"] == pytest.approx(mean(key, labels, scores, topn=3), rel=1e-4)
 
 
 def test_keras_mask_is_ignored():
@@ -171,14 +196,14 @@ def test_keras_mask_is_ignored():
     assert result(get_metric("ndcg"), (labels, tensor)) == expected > 0
 
 
-def test_python_gain_round_trip():
+def test_config_round_trip_keeps_a_python_gain():
     metric = get_metric("dcg", gain=half, discount="inverse")
     copy = RankingMetric.from_config(json.loads(json.dumps(metric.get_config())))
     assert copy.params["gain"] is half
     assert result(copy, ([[3.0, 1.0]], [[1.0, 2.0]])) == pytest.approx(0.5 + 1.5 / 2)
 
 
-def test_registered_function_becomes_a_metric(no_trace):
+def test_registered_function_becomes_a_metric(restored_registry):
     @register_metric("first_label")
     def first_label(labels, scores, mask=None, *, item_weight=None, power=1.0):
         """Label of the first document."""
@@ -191,7 +216,7 @@ def test_registered_function_becomes_a_metric(no_trace):
         get_metric("first_label", topn=3)
 
 
-def test_registered_class_is_instantiated(no_trace):
+def test_registered_class_is_instantiated(restored_registry):
     @register_metric("queries")
     class Queries(keras.metrics.Sum):
         def __init__(self, factor=1.0, name="queries"):
@@ -202,34 +227,34 @@ def test_registered_class_is_instantiated(no_trace):
     assert (type(metric), metric.factor, metric.name) == (Queries, 3.0, "rows")
     with pytest.raises(UserError, match="has no parameter 'topn'"):
         get_metric("queries", topn=3)
-    with pytest.raises(UserError, match="class of its own"):
+    with pytest.raises(UserError, match="has its own class"):
         RankingMetric("queries")
 
 
 @pytest.mark.parametrize("jit", slow_except([False, True], False))
 def test_fit_and_evaluate_report_the_metrics(jit):
     if jit and keras.backend.backend() == "torch":
-        pytest.skip("torch.compile takes minutes and checks nothing of ours")
+        pytest.skip("torch.compile takes minutes and tests no code of this package")
     labels, scores, weight = data(6, rows=16)
-    keys = ("ndcg", "map", "ordered_pair_accuracy") if jit else KEYS
+    chosen = ("ndcg", "map", "ordered_pair_accuracy") if jit else keys(subtopics=0)
     size = 16 if jit else 5
     model = keras.Sequential([keras.Input((9,)), keras.layers.Identity()])
     model.compile(
         "sgd",
         "mse",
-        metrics=[get_metric(key, topn=3) for key in keys],
-        weighted_metrics=[get_metric(key, topn=3, name=f"weighted_{key}") for key in keys],
+        metrics=[get_metric(key, topn=3) for key in chosen],
+        weighted_metrics=[get_metric(key, topn=3, name=f"weighted_{key}") for key in chosen],
         jit_compile=jit,
     )
     model.fit(scores, labels, sample_weight=weight[:, 0], epochs=1, batch_size=16, verbose=0)  # one trace
     logs = model.evaluate(scores, labels, sample_weight=weight[:, 0], batch_size=size, verbose=0, return_dict=True)
     spread = np.broadcast_to(weight[:, :1], labels.shape)
-    for key in keys:
+    for key in chosen:
         assert logs[f"{key}_3"] == pytest.approx(mean(key, labels, scores, topn=3), rel=1e-4)
         assert logs[f"weighted_{key}"] == pytest.approx(mean(key, labels, scores, spread, topn=3), rel=1e-4)
 
 
-def test_early_stopping_knows_which_way_is_better():
+def test_early_stopping_knows_which_direction_is_better():
     labels, scores, _ = data(6)
     for key, better in (("ndcg", np.greater), ("arp", np.less)):
         model = keras.Sequential([keras.Input((9,)), keras.layers.Dense(9)])
@@ -251,7 +276,7 @@ def test_saved_model_keeps_its_metrics(tmp_path):
     assert "ndcg_3" in after
 
 
-def test_functional_does_not_import_keras():
-    code = "import sys, ml4ir_losses.metrics.functional as f; print('keras' in sys.modules, f.__name__)"
+def test_registry_of_metrics_does_not_import_keras():
+    code = "import sys, ml4ir_losses.core.registry as r; print(len(list(r.METRICS)) > 8, 'keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.split() == ["False", "ml4ir_losses.metrics.functional"]
+    assert done.stdout.split() == ["True", "False"]

@@ -1,0 +1,38 @@
+"""The metric `map`."""
+
+from __future__ import annotations
+
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import PositiveInt, checked
+from ml4ir_losses.core.registry import register_metric
+from ml4ir_losses.metrics.base import EmptyQueries, Values, ranked_documents, weighted_values
+from ml4ir_losses.ops import row_sum, safe_divide
+from ml4ir_losses.ops.gains import inverse
+
+
+@register_metric("map")
+@checked
+def mean_average_precision(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    topn: PositiveInt | None = None,
+    relevance_threshold: float = 1.0,
+    empty_queries: EmptyQueries = "skip",
+) -> Values:
+    r"""Average precision: the mean, over the relevant documents, of the precision at the rank of each.
+
+    $$\frac{\sum_{r \le n} w_r\,rel_r\,P@r}{\sum_i w_i\,rel_i}$$
+
+    Relevant documents below the top n count as 0: the denominator is over the whole list, as in trec_eval's `map_cut`.
+
+    Source: Harman, "Overview of the first TREC conference" (1993).
+    """
+    docs = ranked_documents(labels, scores, mask, item_weight)
+    relevant = docs.relevant(relevance_threshold)
+    precision_at = ops.cumsum(relevant, axis=-1) * docs.at_rank(inverse)
+    weighted = docs.weight * relevant
+    value = safe_divide(row_sum(docs.top(weighted * precision_at, topn)), row_sum(weighted))
+    return weighted_values(docs, value, relevant, empty_queries)

@@ -1,0 +1,35 @@
+"""The metric `mrr`."""
+
+from __future__ import annotations
+
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.core.parameters import PositiveInt, checked
+from ml4ir_losses.core.registry import register_metric
+from ml4ir_losses.metrics.base import EmptyQueries, Values, ranked_documents, up_to, weighted_values
+from ml4ir_losses.ops.gains import inverse
+from ml4ir_losses.ops.soft_ranks import RankFn
+
+
+@register_metric("mrr")
+@checked
+def mrr(
+    labels: Tensor,
+    scores: Tensor,
+    mask: Tensor | None = None,
+    *,
+    item_weight: Tensor | None = None,
+    topn: PositiveInt | None = None,
+    relevance_threshold: float = 1.0,
+    empty_queries: EmptyQueries = "skip",
+    rank_fn: RankFn | None = None,
+) -> Values:
+    r"""Reciprocal rank of the first relevant document, 0 if none is in the top n.
+
+    $$\max_{r \le n} rel_r / r$$
+
+    Source: Voorhees, "The TREC-8 question answering track report" (1999).
+    """
+    docs = ranked_documents(labels, scores, mask, item_weight, rank_fn)
+    relevant = docs.relevant(relevance_threshold)
+    value = ops.max(relevant * docs.at_rank(up_to(topn, inverse)), axis=-1)
+    return weighted_values(docs, value, relevant, empty_queries)
