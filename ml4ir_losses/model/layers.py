@@ -26,7 +26,7 @@ class Perceptron(layers.Layer):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.config = {
+        self.config: dict[str, Any] = {
             "hidden_units": list(hidden_units),
             "activation": activation,
             "dropout": dropout,

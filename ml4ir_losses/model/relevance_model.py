@@ -101,7 +101,7 @@ class RelevanceModel(Trainer):
     def make_scorer(self, **hidden: Any) -> Any:
         """The layer of the config's architecture."""
         spec = self.model_config.architecture
-        hidden["dtype"] = self.precision
+        hidden |= {"dtype": self.precision, "features": self.encoder.features}
         key, _ = split_spec(ARCHITECTURES.kind, spec)
         if ARCHITECTURES[key].takes("outputs"):
             hidden["outputs"] = self.relevance_loss.outputs
