@@ -95,6 +95,7 @@ def test_values_of_padding_change_no_score(folder, key):
     np.testing.assert_array_equal(logits(model, garbage)[~padded], logits(model, x)[~padded])
 
 
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("key", slow_except(SPECS, "set_transformer"))
 def test_mixed_precision_trains_with_float32_scores(folder, key):
     model, batch = build(folder, key, training={"precision": "mixed_bfloat16"})
