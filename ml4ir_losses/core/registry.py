@@ -279,7 +279,7 @@ ARCHITECTURES = Registry(
     "architecture",
     "architectures",
     ("ml4ir_losses.model.architectures",),
-    hidden=("name", "dtype", "outputs", "vocabulary_size", "every_layer", "tie", "max_length"),
+    hidden=("name", "dtype", "features", "outputs", "vocabulary_size", "every_layer", "tie", "max_length"),
     traits=("reads", "model_class", "heads"),
 )
 ENCODERS = Registry(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from ml4ir_losses.config.inputs import Scope
 from ml4ir_losses.core.errors import DataError, did_you_mean
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import MASK
@@ -16,6 +18,18 @@ from ml4ir_losses.features.fitted import FittedInput, load_fitted
 from ml4ir_losses.features.lookup import string_lookup
 from ml4ir_losses.features.query_ranks import query_rank
 from ml4ir_losses.features.transforms import apply_transforms
+
+
+@dataclass(frozen=True)
+class EncodedFeature:
+    """A column of the data in the encoded tensor [B, N, F].
+
+    `positions` along F: of a number, its missing indicator and its rank, or of an embedding.
+    """
+
+    name: str
+    scope: Scope
+    positions: Sequence[int]
 
 
 def fill_missing(x: Tensor, fill: Any) -> Tensor:
@@ -119,6 +133,18 @@ class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
     def width(self) -> int:
         """Values per document."""
         return sum(encoder.width for encoder in self.encoders)
+
+    @property
+    def features(self) -> list[EncodedFeature]:
+        """The columns of the inputs; one that several inputs read is one feature."""
+        found: dict[tuple[str, Scope], list[int]] = {}
+        start = 0
+        for fitted, encoder in zip(self.inputs, self.encoders, strict=True):
+            end, columns = start + encoder.width, fitted.columns
+            for c, column in enumerate(columns):  # the values of all columns, then their indicators, then their ranks
+                found.setdefault((column, fitted.scope), []).extend(range(start + c, end, len(columns)))
+            start = end
+        return [EncodedFeature(name, scope, positions) for (name, scope), positions in found.items()]
 
     def build(self, input_shape: Any = None) -> None:
         for encoder in self.encoders:

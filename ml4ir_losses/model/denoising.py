@@ -9,7 +9,8 @@ from keras import layers, ops
 
 from ml4ir_losses.core.errors import UserError, check_count, check_fraction, check_whole
 from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.model.text_layers import TransformerBlock, WordDropout
+from ml4ir_losses.model.attention import TransformerBlock
+from ml4ir_losses.model.text_layers import WordDropout
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")

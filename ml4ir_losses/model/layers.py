@@ -13,6 +13,55 @@ from ml4ir_losses.core.lazy import Tensor
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
+class Perceptron(layers.Layer):  # type: ignore[misc]
+    """The hidden layers of a multilayer perceptron: rows [R, F] to [R, width of the last layer]."""
+
+    def __init__(
+        self,
+        hidden_units: Sequence[int],
+        activation: str = "relu",
+        dropout: float = 0.0,
+        layer_norm: bool = False,
+        l2: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.config: dict[str, Any] = {
+            "hidden_units": list(hidden_units),
+            "activation": activation,
+            "dropout": dropout,
+            "layer_norm": layer_norm,
+            "l2": l2,
+        }
+        check_activation(activation)
+        policy = self.dtype_policy
+        self.stack: list[Any] = []
+        for units in hidden_units:
+            self.stack.append(layers.Dense(units, kernel_regularizer=penalty(l2), dtype=policy))
+            if layer_norm:
+                self.stack.append(layers.LayerNormalization(dtype=policy))
+            self.stack.append(layers.Activation(activation, dtype=policy))
+            if dropout:
+                self.stack.append(layers.Dropout(dropout, dtype=policy))
+
+    def build(self, input_shape: Any) -> None:
+        for layer in self.stack:
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        for layer in self.stack:
+            x = layer(x, training=training) if isinstance(layer, layers.Dropout) else layer(x)
+        return x
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (*input_shape[:-1], [input_shape[-1], *self.config["hidden_units"]][-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.config}
+
+
+@keras.saving.register_keras_serializable("ml4ir_losses")
 class DenseScorer(layers.Layer):  # type: ignore[misc]
     """A multilayer perceptron with a float32 output layer (bfloat16 scores would tie)."""
 
@@ -28,48 +77,43 @@ class DenseScorer(layers.Layer):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.config = {
-            "hidden_units": list(hidden_units),
-            "activation": activation,
-            "dropout": dropout,
-            "input_dropout": input_dropout,
-            "layer_norm": layer_norm,
-            "l2": l2,
-            "outputs": outputs,
-        }
-        try:
-            keras.activations.get(activation)
-        except ValueError:
-            raise UserError(f"`activation` must be a Keras activation. Received: {activation!r}.") from None
-        policy = self.dtype_policy
-        penalty = keras.regularizers.L2(l2) if l2 else None
-        self.stack: list[Any] = []
-        if input_dropout:
-            self.stack.append(layers.Dropout(input_dropout, dtype=policy))
-        for units in hidden_units:
-            self.stack.append(layers.Dense(units, kernel_regularizer=penalty, dtype=policy))
-            if layer_norm:
-                self.stack.append(layers.LayerNormalization(dtype=policy))
-            self.stack.append(layers.Activation(activation, dtype=policy))
-            if dropout:
-                self.stack.append(layers.Dropout(dropout, dtype=policy))
-        self.head = layers.Dense(outputs, kernel_regularizer=penalty, dtype="float32")
+        self.input_dropout = layers.Dropout(input_dropout, dtype=self.dtype_policy)
+        self.hidden = Perceptron(hidden_units, activation, dropout, layer_norm, l2, dtype=self.dtype_policy)
+        self.head = layers.Dense(outputs, kernel_regularizer=penalty(l2), dtype="float32")
+        self.config = {**self.hidden.config, "input_dropout": input_dropout, "outputs": outputs}
 
     def build(self, input_shape: Any) -> None:
         rows = (None, input_shape[-1])
-        for layer in self.stack:
-            layer.build(rows)
-            rows = layer.compute_output_shape(rows)
-        self.head.build(rows)
+        self.hidden.build(rows)
+        self.head.build(self.hidden.compute_output_shape(rows))
 
     def call(self, x: Tensor, valid: Tensor | None = None, training: bool | None = None) -> Tensor:
-        # Flattened to rows: a 2D matrix product is faster, and TensorFlow fuses bias and activation into it.
-        *lists, features = ops.shape(x)
-        x = ops.reshape(x, (-1, features))
-        for layer in self.stack:
-            x = layer(x, training=training) if isinstance(layer, layers.Dropout) else layer(x)
-        logits = self.head(x)
-        return ops.reshape(logits, lists if self.config["outputs"] == 1 else (*lists, logits.shape[-1]))
+        rows = self.input_dropout(as_rows(x), training=training)
+        return as_logits(self.head(self.hidden(rows, training=training)), x)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """[..., F] as rows [R, F]: a 2D matrix product is faster, and TensorFlow fuses bias and activation into it."""
+    return ops.reshape(x, (-1, ops.shape(x)[-1]))
+
+
+def as_logits(rows: Tensor, x: Tensor) -> Tensor:
+    """Rows [R, K] as logits of the documents x [..., F]: [...] if K is 1, else [..., K]."""
+    lists, outputs = ops.shape(x)[:-1], rows.shape[-1]
+    return ops.reshape(rows, lists if outputs == 1 else (*lists, outputs))
+
+
+def penalty(l2: float) -> Any:
+    """The regularizer of a kernel; None for 0."""
+    return keras.regularizers.L2(l2) if l2 else None
+
+
+def check_activation(activation: str) -> None:
+    """Raises `UserError` for an unknown activation."""
+    try:
+        keras.activations.get(activation)
+    except ValueError:
+        raise UserError(f"`activation` must be a Keras activation. Received: {activation!r}.") from None

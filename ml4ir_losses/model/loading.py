@@ -10,11 +10,22 @@ import keras
 from ml4ir_losses.compat import sentence_transformers, tf_ranking
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses import keras_loss
-from ml4ir_losses.model import cross_encoder, embedding_model, layers, relevance_model, text_layers
+from ml4ir_losses.model import (
+    additive,
+    attention,
+    cross_encoder,
+    cross_network,
+    embedding_model,
+    layers,
+    relevance_model,
+    set_scorer,
+    text_layers,
+)
 from ml4ir_losses.model.archive import check_archive
 
 REGISTERED = (
-    *(keras_loss, cross_encoder, embedding_model, layers, relevance_model, text_layers),
+    *(keras_loss, additive, attention, cross_encoder, cross_network, embedding_model, layers),
+    *(relevance_model, set_scorer, text_layers),
     *(sentence_transformers, tf_ranking),
 )
 """Imported so that their classes are registered with Keras."""

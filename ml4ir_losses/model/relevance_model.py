@@ -101,7 +101,7 @@ class RelevanceModel(Trainer):
     def make_scorer(self, **hidden: Any) -> Any:
         """The layer of the config's architecture."""
         spec = self.model_config.architecture
-        hidden["dtype"] = self.precision
+        hidden |= {"dtype": self.precision, "features": self.encoder.features}
         key, _ = split_spec(ARCHITECTURES.kind, spec)
         if ARCHITECTURES[key].takes("outputs"):
             hidden["outputs"] = self.relevance_loss.outputs
@@ -242,6 +242,21 @@ class RelevanceModel(Trainer):
         table = unnest(read_table(data))
         scored = score_table(self, self.fitted, table, self.query_id, batch_size)
         return scored.logits if logits else scored.scores
+
+    def explain(self, x: Mapping[str, Any]) -> dict[str, Array]:
+        """What each document feature adds to the logits of a batch, {column: [B, N]}; the sum is the logit, padding 0.
+
+        Each part is known up to a constant: compare it between documents.
+
+        Raises:
+            UserError: for an architecture that is no sum over features.
+        """
+        if not hasattr(self.scorer, "parts"):
+            key, _ = split_spec(ARCHITECTURES.kind, self.model_config.architecture)
+            raise UserError(f"architecture {key!r} is no sum over features that could be explained; 'gam' is.")
+        parts = np.asarray(ops.convert_to_numpy(self.scorer.parts(self.encoder(x))))
+        valid = np.asarray(x.get(MASK, np.ones(parts.shape[:2])))[..., None] > 0
+        return dict(zip(self.scorer.part_names, np.moveaxis(np.where(valid, parts, 0.0), -1, 0), strict=True))
 
     def _target(self, x: Any, y: Any, label: str, padding: float | None = None) -> Tensor:
         """The labels of a column; those of padding are `padding`, by default a label below every `min_label`."""

@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.model.attention import TransformerBlock
 from ml4ir_losses.ops.masking import lowest, safe_divide
 
 
@@ -274,48 +275,6 @@ class TransformerEncoder(TextEncoder):
             self.finish(self.pooled(self.norm(states), valid)) for states in self.layer_states(words, valid, training)
         ]
         return ops.stack(pooled, axis=1)
-
-
-@keras.saving.register_keras_serializable("ml4ir_losses")
-class TransformerBlock(layers.Layer):  # type: ignore[misc]
-    """Self-attention over valid tokens and a feed-forward block, both pre-norm with residual connections."""
-
-    def __init__(self, size: int, num_heads: int, hidden_dim: int, dropout: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.config = {"size": size, "num_heads": num_heads, "hidden_dim": hidden_dim, "dropout": dropout}
-        policy = self.dtype_policy
-        self.before_attention = layers.LayerNormalization(epsilon=1e-6, dtype=policy)
-        self.attention = layers.MultiHeadAttention(num_heads, size // num_heads, dropout=dropout, dtype=policy)
-        self.before_dense = layers.LayerNormalization(epsilon=1e-6, dtype=policy)
-        self.inner = layers.Dense(hidden_dim, activation="gelu", dtype=policy)
-        self.outer = layers.Dense(size, dtype=policy)
-        self.dropout = layers.Dropout(dropout, dtype=policy)
-
-    def build(self, input_shape: Any) -> None:
-        self.before_attention.build(input_shape)
-        self.attention.build(input_shape, input_shape)
-        self.before_dense.build(input_shape)
-        self.inner.build(input_shape)
-        self.outer.build((*input_shape[:-1], self.config["hidden_dim"]))
-        self.built = True
-
-    def call(self, x: Tensor, valid: Tensor, training: bool | None = None) -> Tensor:
-        return self.transform(self.attend(x, valid[:, None, :], training=training), training)
-
-    def attend(self, x: Tensor, mask: Tensor | None, causal: bool = False, training: bool | None = None) -> Tensor:
-        """Adds self-attention under the mask [N, T or 1, T], restricted to preceding tokens if causal."""
-        normalized = self.before_attention(x)
-        attended = self.attention(
-            normalized, normalized, attention_mask=mask, use_causal_mask=causal, training=training
-        )
-        return x + self.dropout(attended, training=training)
-
-    def transform(self, x: Tensor, training: bool | None = None) -> Tensor:
-        """Adds the feed-forward block."""
-        return x + self.dropout(self.outer(self.inner(self.before_dense(x))), training=training)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.config}
 
 
 def check_positions(encoder: Any, length: int, source: str) -> None:

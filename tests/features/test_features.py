@@ -167,3 +167,30 @@ def test_query_rank_is_appended_to_the_transformed_column():
     data = table(x=[3.0, 1.0, 2.0, 1.0])
     encoded = run(fit_inputs(inputs, data), encode_rows(fit_inputs(inputs, data), data).arrays)
     np.testing.assert_allclose(encoded[:, 1], [0.375, -0.25, 0.125, -0.25])
+
+
+def test_encoded_features_say_where_the_values_of_a_column_lie():
+    rng = np.random.default_rng(0)
+    data = table(f1=rng.random(4), f2=rng.random(4), colour=np.array(["red", "blue", "red", "blue"]), age=np.ones(4))
+    fitted = fit_inputs(
+        features(
+            {"name": "f*", "type": "numeric", "missing_indicator": True, "query_rank": True},
+            {"name": "colour", "type": "categorical", "embedding_dim": 3},
+            {"name": "age", "type": "numeric", "scope": "query"},
+            {"name": "f[1]", "type": "numeric"},
+        ),
+        data,
+    )
+    built = encoder(fitted)
+    assert [(f.name, f.scope, list(f.positions)) for f in built.features] == [
+        ("f1", "document", [0, 2, 4, 10]),
+        ("f2", "document", [1, 3, 5]),
+        ("colour", "document", [6, 7, 8]),
+        ("age", "query", [9]),
+    ]
+    x = {name: np.asarray(v)[None] for name, v in encode_rows(fitted, data).arrays.items()}
+    x["age"] = x["age"][:, 0]
+    other = {**x, "f*": x["f*"].copy(), "colour": 1 + x["colour"] % 2}
+    other["f*"][0, :, 1] = [np.nan, 3.0, 2.0, 1.0]
+    before, after = (keras.ops.convert_to_numpy(built(inputs))[0] for inputs in (x, other))
+    assert list(np.flatnonzero((before != after).any(axis=0))) == [1, 3, 5, 6, 7, 8]

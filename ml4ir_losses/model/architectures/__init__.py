@@ -12,6 +12,7 @@ Two kinds, by the trait `reads`:
   that it trains, "" for a loss that reads the embeddings themselves. `layer.encoders` lists the
   layers from token ids to embeddings, if they can start from the weights of another run.
 
-A function receives, if it has parameters of these names, `dtype`, `vocabulary_size`, `max_length` (tokens per text),
+A function receives, if it has parameters of these names, `dtype`, `features` (a list of `EncodedFeature`: which values
+belong to a column, and which columns describe the query), `vocabulary_size`, `max_length` (tokens per text),
 `every_layer` (the loss reads [B, C, L, D], the embeddings of every layer) and `tie` (share the word embeddings).
 """

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.parameters import NonNegative
 from ml4ir_losses.core.registry import register_architecture
-from ml4ir_losses.model.rules import Outputs, Rate, Widths, as_list
+from ml4ir_losses.model.rules import Outputs, Rate, Widths, as_list, logits_per_document
 
 
 @register_architecture("dnn")
@@ -34,11 +33,6 @@ def dnn(
         l2: L2 regularization factor.
         num_outputs: scorers of the loss `mixture_em`, classes of `categorical_cross_entropy`; 2 when left out.
     """
-    if num_outputs is not None and outputs is not None:
-        raise UserError(
-            "`num_outputs` is for the losses 'mixture_em' and 'categorical_cross_entropy'; this one takes "
-            f"{outputs} logit{'s' * (outputs > 1)} per document."
-        )
     from ml4ir_losses.model.layers import DenseScorer
 
     return DenseScorer(
@@ -48,7 +42,7 @@ def dnn(
         input_dropout=input_dropout,
         layer_norm=layer_norm,
         l2=l2,
-        outputs=(num_outputs or 2) if outputs is None else outputs,
+        outputs=logits_per_document(num_outputs, outputs),
         name="scorer",
         dtype=dtype,
     )
