@@ -29,7 +29,7 @@ def read(name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_schema_allows_shipped_configs(validator, name):
+def test_schema_accepts_shipped_configs(validator, name):
     assert not [error.message for error in validator.iter_errors(read(name))]
 
 
@@ -72,12 +72,12 @@ def changed(name, override):
 
 
 @pytest.mark.parametrize(("name", "override"), GOOD)
-def test_schema_allows_what_is_valid(validator, name, override):
+def test_schema_accepts_valid_configs(validator, name, override):
     assert not [error.message for error in validator.iter_errors(changed(name, override))]
 
 
 @pytest.mark.parametrize(("name", "override"), BAD)
-def test_schema_and_checks_refuse_what_is_wrong(validator, name, override):
+def test_schema_and_checks_reject_the_same_configs(validator, name, override):
     config = changed(name, override)
     assert not validator.is_valid(config)
     with pytest.raises(ConfigError):

@@ -315,7 +315,7 @@ def test_margin_mse_matches_numpy_on_teacher_scores(folder):
 
 
 @pytest.mark.parametrize("key", slow_except([KEY, f"cached_{KEY}"], f"cached_{KEY}"))
-def test_a_positive_among_the_negatives_of_its_list(folder, key):
+def test_first_most_relevant_document_is_compared_with_all_irrelevant_ones(folder, key):
     """The first of the highest label against every document without a positive label."""
     model, (x, y), _ = build(folder, loss={"key": key, "num_negatives": None}, encoder=WORDS)
     z, rows = outputs(model, x)["logit"].astype("float64"), []
