@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.config.base import Spec
-from ml4ir_losses.config.checks import check, check_architecture, check_encoder
-from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextModelConfig
+from ml4ir_losses.config.checks import check_architecture, check_encoder, with_path
+from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextDataConfig, TextModelConfig
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, READERS, Entry, split_spec
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase
@@ -40,7 +40,7 @@ def batching_of(dataset: DatasetConfig, loss: Any) -> Any:
 
 
 def retrieval_metrics(specs: list[Spec]) -> list[tuple[str, int | None]]:
-    """(key, topn) of each metric; `UserError` for an unknown dataset."""
+    """(key, topn) of each metric; `UserError` for an unknown metric or parameter."""
     metrics = []
     for spec in specs:
         key, params = split_spec("metric", spec)
@@ -69,19 +69,22 @@ def _check_head(architecture: Spec, loss: Any) -> None:
 
 def check_text_config(config: TextConfig) -> None:
     """Raises `ConfigError`, with the path, for inconsistent sections."""
-    check("model.architecture", lambda: check_architecture(config.model.architecture, "texts"))
-    check("model.architecture.encoder", lambda: check_encoder(config.model.architecture))
+    with_path("model.architecture", lambda: check_architecture(config.model.architecture, "texts"))
+    with_path("model.architecture.encoder", lambda: check_encoder(config.model.architecture))
     if config.data.format is not None:
-        check("data.format", lambda: READERS[config.data.format or ""])
+        with_path("data.format", lambda: READERS[config.data.format or ""])
     has_datasets = bool(config.data.datasets)
     for name, dataset in config.data.sets().items():
         where = f"data.datasets.{name}" if has_datasets else "data"
         path = f"{where}.loss" if dataset.loss is not None else "model.loss"
-        loss = check(path, lambda dataset=dataset: loss_of(config.model, dataset))
-        _check_dataset(config, where, path, dataset, loss)
+        loss = with_path(path, lambda dataset=dataset: loss_of(config.model, dataset))
+        with_path(path, lambda loss=loss: _check_head(config.model.architecture, loss))
+        _check_dataset(dataset, loss, where)
+        if loss.labels == "teacher" and loss.teacher_embeddings and config.data.teacher is None:
+            raise ConfigError(f"data.teacher: is missing; {loss.key!r} learns from the embeddings of a run's encoder.")
     retrieval = config.data.retrieval
     if retrieval is not None:
-        check("data.retrieval.metrics", lambda: retrieval_metrics(retrieval.metrics))
+        with_path("data.retrieval.metrics", lambda: retrieval_metrics(retrieval.metrics))
     for split in ("retrieval", "reranking"):
         if split in config.expected_metrics and getattr(config.data, split) is None:
             raise ConfigError(f"expected_metrics.{split}: data.{split} is not given.")
@@ -89,24 +92,22 @@ def check_text_config(config: TextConfig) -> None:
         if split in config.expected_metrics and not any(getattr(s, split) for s in config.data.sets().values()):
             raise ConfigError(f"expected_metrics.{split}: data.{split} is not given.")
     stop = config.training.early_stopping
-    if stop and not _is_evaluated_in_training(config):
+    if stop and not _is_evaluated_in_training(config.data):
         raise ConfigError(
             "training.early_stopping: needs data.validation, or data.retrieval or data.reranking with "
             "during_training: true."
         )
 
 
-def _is_evaluated_in_training(config: TextConfig) -> bool:
-    data = config.data
+def _is_evaluated_in_training(data: TextDataConfig) -> bool:
     extra = any(part is not None and part.during_training for part in (data.retrieval, data.reranking))
     return extra or any(dataset.validation for dataset in data.sets().values())
 
 
-def _check_dataset(config: TextConfig, where: str, path: str, dataset: DatasetConfig, loss: Any) -> None:
-    """Raises `ConfigError` if loss, architecture, columns and batches of a data set are inconsistent."""
+def _check_dataset(dataset: DatasetConfig, loss: Any, where: str) -> None:
+    """Raises `ConfigError` if the columns and batches of a data set do not fit its loss."""
     texts = dataset.texts
-    check(path, lambda: _check_head(config.model.architecture, loss))
-    batching = check(f"{where}.batching", lambda: batching_of(dataset, loss))
+    batching = with_path(f"{where}.batching", lambda: batching_of(dataset, loss))
     low, high = (1, 1) if batching.makes_pairs else loss.text_columns
     if len(texts) < low or (high is not None and len(texts) > high):
         count = f"{low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
@@ -117,15 +118,12 @@ def _check_dataset(config: TextConfig, where: str, path: str, dataset: DatasetCo
     needs_label = loss.labels in ("class", "binary", "share", "number") and not batching.makes_pairs
     if (needs_label or batching.needs_label) and "label" not in dataset.columns:
         raise ConfigError(f"{where}.columns.label: is missing; {loss.key!r} reads a label of each row.")
-    if loss.labels == "teacher":
-        if loss.teacher_embeddings and config.data.teacher is None:
-            raise ConfigError(f"data.teacher: is missing; {loss.key!r} learns from the embeddings of a run's encoder.")
-        if not loss.teacher_embeddings and "teacher" not in dataset.columns:
-            raise ConfigError(f"{where}.columns.teacher: is missing; {loss.key!r} reads the teacher's scores.")
+    if loss.labels == "teacher" and not loss.teacher_embeddings and "teacher" not in dataset.columns:
+        raise ConfigError(f"{where}.columns.teacher: is missing; {loss.key!r} reads the teacher's scores.")
     size = dataset.batch_size or 1
     if size < 2 and loss.in_batch:
         raise ConfigError(
             f"{where}.batch_size: {loss.key!r} takes the other rows of a batch for negatives: at least 2. "
             f"Received: {size}."
         )
-    check(f"{where}.batch_size", lambda: batching.check_batch_size(size))
+    with_path(f"{where}.batch_size", lambda: batching.check_batch_size(size))
