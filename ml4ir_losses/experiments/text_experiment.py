@@ -22,7 +22,7 @@ from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.text_batches import TextFeed, mixed_batches, text_dataset
-from ml4ir_losses.data.text_sets import TextSet, class_numbers
+from ml4ir_losses.data.text_sets import TextSet, check_pair_labels, class_numbers
 from ml4ir_losses.data.texts import TextPlan, TextRows, TokenRows, column_texts, make_rows
 from ml4ir_losses.evaluation.callback import EvaluationCallback
 from ml4ir_losses.evaluation.evaluators import (
@@ -53,9 +53,10 @@ class TextExperiment:
     def prepare(cls, config: TextConfig) -> Self:
         """Reads every data set, fits the tokenizer on the training texts and builds the compiled model."""
         sets, sources = read_sets(config)
-        model = build_model(config, sets)
+        for text_set in sets.values():
+            check_pair_labels(text_set)
         teacher = load_optional(config.data.teacher, "data.teacher")
-        experiment = cls(config, model, sets, teacher, sources=sources)
+        experiment = cls(config, build_model(config, sets), sets, teacher, sources=sources)
         experiment._check_batches()
         experiment.evaluators  # noqa: B018  reports invalid evaluation files before training
         return experiment
@@ -73,18 +74,16 @@ class TextExperiment:
             for name, text_set in self.sets.items():
                 if split in text_set.rows:
                     prefix = f"{name}_" if len(self.sets) > 1 else ""
-                    evaluators.update(
-                        {
-                            prefix + key: j
-                            for key, j in pair_evaluators(
-                                self.config.evaluators, text_set, text_set.rows[split]
-                            ).items()
-                        }
-                    )
+                    named = self.evaluators_of(text_set, text_set.rows[split])
+                    evaluators.update({prefix + key: evaluator for key, evaluator in named.items()})
         for part, make in COLLECTION_EVALUATORS.items():
             if getattr(self.config.data, part) is not None:
                 by_part[part] = {"": make(self.config.data)}
         return {part: evaluators for part, evaluators in by_part.items() if evaluators}
+
+    def evaluators_of(self, text_set: TextSet, rows: TextRows) -> dict[str, Evaluator]:
+        """The evaluators that fit the columns of validation, test or other rows, by name."""
+        return pair_evaluators(self.config.evaluators, text_set, rows)
 
     @property
     def evaluated(self) -> Sequence[str]:
@@ -92,16 +91,16 @@ class TextExperiment:
         return list(self.evaluators)
 
     @cached_property
-    def feeds(self) -> dict[str, dict[str, TextFeed]]:
+    def feeds(self) -> dict[str, dict[str, Any]]:
         """The batches of every data set, for training and for the loss on the validation rows."""
-        feeds: dict[str, dict[str, TextFeed]] = {"train": {}, "validation": {}}
+        feeds: dict[str, dict[str, Any]] = {"train": {}, "validation": {}}
         for split, by_name in feeds.items():
             for name, text_set in self.sets.items():
                 if split in text_set.rows:
                     by_name[name] = self._feed(text_set, split)
         return feeds
 
-    def _feed(self, text_set: TextSet, split: str) -> TextFeed:
+    def _feed(self, text_set: TextSet, split: str) -> Any:
         training, rows = split == "train", text_set.rows[split]
         plan = TextPlan(
             rows,
@@ -126,7 +125,7 @@ class TextExperiment:
             return lambda batch: values[batch]
         if loss.labels == "none" or text_set.batching.makes_pairs:
             return lambda batch: np.zeros(len(batch), "float32")
-        labels = class_numbers(text_set, rows) if loss.labels == "class" else rows.numbers()
+        labels = class_numbers(text_set, rows) if loss.reads_classes else rows.numbers()
         return lambda batch: labels[batch]
 
     def _teacher_embeddings(self, loss: Any, rows: TextRows) -> Array:
@@ -237,9 +236,7 @@ class TextExperiment:
         table, (_, text_set) = self._read(data), self.config.data.only_set()
         loss = loss_of(self.config.model, text_set)
         rows = make_rows(table, text_set)
-        evaluators = pair_evaluators(
-            self.config.evaluators, TextSet(text_set, loss, batching_of(text_set, loss), {"train": rows}), rows
-        )
+        evaluators = self.evaluators_of(TextSet(text_set, loss, batching_of(text_set, loss), {"train": rows}), rows)
         if not evaluators:
             raise UserError(
                 f"{table.source}: the columns of this run have nothing to evaluate by; they lack a label or a negative."

@@ -12,7 +12,7 @@ from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import ENCODERS, split_spec
 from ml4ir_losses.data.provenance import describe
-from ml4ir_losses.data.text_sets import TextSet, check_pair_labels, training_documents
+from ml4ir_losses.data.text_sets import TextSet, training_documents
 from ml4ir_losses.data.texts import make_rows, read_texts
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_encoder
@@ -38,7 +38,6 @@ def read_sets(config: TextConfig) -> tuple[dict[str, TextSet], dict[str, dict[st
                 rows[split] = make_rows(table, text_set, where)
                 sources[f"{name} {split}" if several else split] = describe(table)
         sets[name] = TextSet(text_set, loss, batching_of(text_set, loss), rows)
-        check_pair_labels(sets[name])
     return sets, sources
 
 
@@ -72,7 +71,7 @@ def build_tokenizer(model: TextModelConfig, texts: Iterable[str]) -> Tokenizer:
         if make is not None:
             tokenizer: Tokenizer = with_path("model.architecture.encoder", lambda: make(params, settings.max_length))
             return tokenizer
-    return WordTokenizer.fit(texts, **settings.model_dump())
+    return WordTokenizer.fit(texts, **settings.model_dump(exclude={"max_query_length"}))
 
 
 def load_optional(path: str | None, where: str) -> EmbeddingModel | None:

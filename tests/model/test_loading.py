@@ -14,7 +14,7 @@ import yaml
 
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.experiments.build import build_from_inputs
+from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.features.fitted import FittedInput
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_model

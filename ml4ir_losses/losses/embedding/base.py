@@ -118,7 +118,6 @@ class EmbeddingLossBase(RelevanceLossBase):
     columns: ClassVar[tuple[int, int | None]] = (2, None)  # at least, at most
     labels: ClassVar[str] = "none"  # a key of _LABELS
     head: ClassVar[str] = ""  # what stands between embeddings and y_pred: a key of model/heads.HEADS, or nothing
-    in_batch: ClassVar[bool] = False  # the other rows of the batch are the negatives
     cached: ClassVar[bool] = False  # a model of the builder embeds its rows in mini-batches
     every_layer: ClassVar[bool] = False  # y_pred holds the embeddings of every layer
     trained: ClassVar[tuple[str, ...]] = ()  # parameters above 0 that a model of the builder trains
@@ -138,11 +137,18 @@ class EmbeddingLossBase(RelevanceLossBase):
         size: int | None = self.params["mini_batch_size"] if self.cached else None
         return size
 
+    @property
+    def reads_classes(self) -> bool:
+        return self.labels == "class"
+
+    @property
+    def predicts_classes(self) -> bool:
+        return self.reads_classes and bool(self.head)
+
     def default_batching(self, labelled: bool) -> str:
-        """The key of the batching that suits the loss, for data with or without a label column."""
-        if self.labels == "class" and not self.head:
+        if self.reads_classes and not self.predicts_classes:
             return "group_by_label"
-        return "no_duplicates" if self.in_batch else "in_order"
+        return super().default_batching(labelled)
 
     @property
     def trained_parameters(self) -> dict[str, float]:

@@ -67,6 +67,7 @@ class MarginMSELoss(PairwiseLossBase):
     """
 
     function = staticmethod(margin_mse)
+    takes_margins = True
     defaults = {"activation_fn": None, "min_label": None}
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:
