@@ -45,9 +45,11 @@ def check_config(config: Config) -> None:
             with_path(f"{path}.propensity", lambda spec=spec: check_propensity(spec))
             if config.features.positions is None:
                 raise ConfigError(f"{path}.propensity: needs features.positions, the column of the shown ranks.")
+    if not model.metrics:
+        raise ConfigError("model.metrics: names no metric; give one at least.")
     for i, spec in enumerate(model.metrics):
         with_path(f"model.metrics.{i}", lambda spec=spec: check_metric(spec))
-    with_path("model.architecture", lambda: check_architecture(model.architecture, "features"))
+    with_path("model.architecture", lambda: check_architecture(model.architecture, "features", "pairs"))
     with_path("model.architecture.encoder", lambda: check_encoder(model.architecture))
     if config.data.format is not None:
         with_path("data.format", lambda: READERS[config.data.format or ""])
@@ -76,15 +78,20 @@ def check_metric(spec: Spec) -> None:
     METRICS[key].check_parameters("metric", params)
 
 
-def check_architecture(spec: Spec, reads: str) -> None:
-    """Raises `UserError` for an unknown architecture or parameter, or one that reads another kind of data."""
+def check_architecture(spec: Spec, *kinds: str) -> None:
+    """Raises `UserError` for an unknown architecture or parameter, or one that reads none of the kinds of data."""
     key, params = split_spec(ARCHITECTURES.kind, spec)
-    entry = ARCHITECTURES[key]
-    kind = entry.trait("reads", "features")
-    if kind != reads:
+    kind = kind_of(spec)
+    if kind not in kinds:
         needs = {"features": "a config with features", "texts": "data.columns, and no features"}
         raise UserError(f"{key!r} reads {kind}: it needs {needs[kind]}.")
-    entry.check_parameters(ARCHITECTURES.kind, params)
+    ARCHITECTURES[key].check_parameters(ARCHITECTURES.kind, params)
+
+
+def kind_of(architecture: Spec) -> str:
+    """The kind of data that an architecture reads: `features`, `texts` or `pairs`."""
+    key, _ = split_spec(ARCHITECTURES.kind, architecture)
+    return str(ARCHITECTURES[key].trait("reads", "features"))
 
 
 def encoder_of(architecture: Spec) -> Spec | None:

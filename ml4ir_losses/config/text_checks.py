@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.config.base import Spec
-from ml4ir_losses.config.checks import check_architecture, check_encoder, with_path
+from ml4ir_losses.config.checks import check_architecture, check_encoder, kind_of, with_path
+from ml4ir_losses.config.list_checks import check_lists, check_pair_config
 from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextDataConfig, TextModelConfig
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, READERS, Entry, split_spec
@@ -18,16 +19,22 @@ def loss_of(model: TextModelConfig, dataset: DatasetConfig) -> Any:
     """The loss of a data set.
 
     Raises:
-        UserError: for an unknown loss, a wrong parameter, or none at all.
+        UserError: for an unknown loss, a wrong parameter, none at all, or one that does not fit the architecture.
     """
     spec = dataset.loss if dataset.loss is not None else model.loss
     if spec is None:
         raise UserError("is missing: give model.loss, or a loss for each of data.datasets.")
     loss = get_loss(spec)
-    if not isinstance(loss, EmbeddingLossBase):
+    reads_pairs = kind_of(model.architecture) == "pairs"
+    if reads_pairs == isinstance(loss, EmbeddingLossBase):
+        key, _ = split_spec(ARCHITECTURES.kind, model.architecture)
+        kind, needs = ("an embedding", "a ranking") if reads_pairs else ("a ranking", "an embedding")
+        other = ", ".join(
+            repr(e.key) for e in ARCHITECTURES.own() if e.trait("reads") == ("texts", "pairs")[not reads_pairs]
+        )
         raise UserError(
-            f"{loss.key!r} is a ranking loss; text columns need an embedding loss. For a "
-            "cross-encoder give features with an input of type text_pair."
+            f"{loss.key!r} is {kind} loss, and {key!r} trains with {needs} loss. {kind.capitalize()} loss needs "
+            f"model.architecture {other}."
         )
     return loss
 
@@ -69,17 +76,24 @@ def _check_head(architecture: Spec, loss: Any) -> None:
 
 def check_text_config(config: TextConfig) -> None:
     """Raises `ConfigError`, with the path, for inconsistent sections."""
-    with_path("model.architecture", lambda: check_architecture(config.model.architecture, "texts"))
+    with_path("model.architecture", lambda: check_architecture(config.model.architecture, "texts", "pairs"))
     with_path("model.architecture.encoder", lambda: check_encoder(config.model.architecture))
     if config.data.format is not None:
         with_path("data.format", lambda: READERS[config.data.format or ""])
     has_datasets = bool(config.data.datasets)
+    reads_pairs = kind_of(config.model.architecture) == "pairs"
+    if reads_pairs:
+        check_pair_config(config)
     for name, dataset in config.data.sets().items():
         where = f"data.datasets.{name}" if has_datasets else "data"
         path = f"{where}.loss" if dataset.loss is not None else "model.loss"
         loss = with_path(path, lambda dataset=dataset: loss_of(config.model, dataset))
+        batching = with_path(f"{where}.batching", lambda dataset=dataset, loss=loss: batching_of(dataset, loss))
+        if reads_pairs:
+            check_lists(dataset, loss, batching, where)
+            continue
         with_path(path, lambda loss=loss: _check_head(config.model.architecture, loss))
-        _check_dataset(dataset, loss, where)
+        _check_dataset(dataset, loss, batching, where)
         if loss.labels == "teacher" and loss.teacher_embeddings and config.data.teacher is None:
             raise ConfigError(f"data.teacher: is missing; {loss.key!r} learns from the embeddings of a run's encoder.")
     retrieval = config.data.retrieval
@@ -104,10 +118,13 @@ def _is_evaluated_in_training(data: TextDataConfig) -> bool:
     return extra or any(dataset.validation for dataset in data.sets().values())
 
 
-def _check_dataset(dataset: DatasetConfig, loss: Any, where: str) -> None:
+def _check_dataset(dataset: DatasetConfig, loss: Any, batching: Any, where: str) -> None:
     """Raises `ConfigError` if the columns and batches of a data set do not fit its loss."""
     texts = dataset.texts
-    batching = with_path(f"{where}.batching", lambda: batching_of(dataset, loss))
+    if dataset.grouped:
+        raise ConfigError(
+            f"{where}.columns.document: is for cross-encoders; embedding losses take positive, negative_1, ..."
+        )
     low, high = (1, 1) if batching.makes_pairs else loss.text_columns
     if len(texts) < low or (high is not None and len(texts) > high):
         count = f"{low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"

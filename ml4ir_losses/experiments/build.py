@@ -22,7 +22,8 @@ Source = str | Path | Mapping[str, Any] | AnyConfig
 def build_relevance_model(source: Source, data: Any = None) -> RelevanceModel | EmbeddingModel:
     """The compiled model of a YAML file, a checked config or a mapping, fitted on the config's training split.
 
-    A text config gives an `EmbeddingModel`, or a cross-encoder. `data`: data in memory in the place of the config's files.
+    A text config gives an `EmbeddingModel` or a cross-encoder. `data`: data in memory in the place of the config's
+    files.
 
     Raises:
         ConfigError, DataError: for a config or data that cannot be used.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ml4ir_losses.config.checks import encoder_of, with_path
 from ml4ir_losses.config.in_memory import SPLITS
