@@ -25,16 +25,13 @@ def loss_of(model: TextModelConfig, dataset: DatasetConfig) -> Any:
     if spec is None:
         raise UserError("is missing: give model.loss, or a loss for each of data.datasets.")
     loss = get_loss(spec)
-    reads_pairs = kind_of(model.architecture) == "pairs"
-    if reads_pairs == isinstance(loss, EmbeddingLossBase):
+    is_embedding = isinstance(loss, EmbeddingLossBase)
+    if is_embedding != (kind_of(model.architecture) == "texts"):
         key, _ = split_spec(ARCHITECTURES.kind, model.architecture)
-        kind, needs = ("an embedding", "a ranking") if reads_pairs else ("a ranking", "an embedding")
-        other = ", ".join(
-            repr(e.key) for e in ARCHITECTURES.own() if e.trait("reads") == ("texts", "pairs")[not reads_pairs]
-        )
+        kind, needs = ("an embedding", "a ranking") if is_embedding else ("a ranking", "an embedding")
         raise UserError(
-            f"{loss.key!r} is {kind} loss, and {key!r} trains with {needs} loss. {kind.capitalize()} loss needs "
-            f"model.architecture {other}."
+            f"{loss.key!r} is {kind} loss, and {key!r} trains with {needs} loss. Give another loss, or "
+            f"model.architecture {_fitting(loss)}."
         )
     return loss
 
@@ -64,12 +61,18 @@ def supports_head(architecture: Entry, head: str) -> bool:
     return head in architecture.trait("heads", ("", "cosine", "squared_distance", "pair"))
 
 
+def _fitting(loss: Any) -> str:
+    """The architectures for texts that train a loss."""
+    kind, head = ("texts", loss.head) if isinstance(loss, EmbeddingLossBase) else ("pairs", "")
+    fitting = [e.key for e in ARCHITECTURES.own() if e.trait("reads") == kind and supports_head(e, head)]
+    return " or ".join(map(repr, fitting))
+
+
 def _check_head(architecture: Spec, loss: Any) -> None:
     """Raises `UserError` for a loss that needs another architecture."""
     key, _ = split_spec("architecture", architecture)
     if not supports_head(ARCHITECTURES[key], loss.head):
-        fitting = [e.key for e in ARCHITECTURES.own() if e.trait("reads") == "texts" and supports_head(e, loss.head)]
-        raise UserError(f"{loss.key!r} needs model.architecture {' or '.join(map(repr, fitting))}. Received: {key!r}.")
+        raise UserError(f"{loss.key!r} needs model.architecture {_fitting(loss)}. Received: {key!r}.")
     if loss.every_layer and not ARCHITECTURES[key].takes("every_layer"):
         raise UserError(f"{loss.key!r} reads the embeddings of every layer; the architecture {key!r} gives the last.")
 

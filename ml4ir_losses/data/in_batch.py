@@ -36,7 +36,7 @@ class InBatchNegatives:
         own[owner, place] = True
         same_query = self._query[batch][:, None] == self._query[batch][None, :]
         keys = np.where(same_query @ own, 2.0, rng.random(own.shape))
-        most = len(documents) - int(mask.sum(axis=1).min(initial=0))
+        most = len(documents) - int(mask.sum(axis=1).min())
         width = most if self.count is None else min(self.count, most)
         order = np.argsort(keys, axis=1, kind="stable")[:, :width]
         is_real = np.take_along_axis(keys, order, axis=1) < 1.0
