@@ -14,12 +14,12 @@ from ml4ir_losses.data.text_batches import TextBatch
 from ml4ir_losses.data.text_lists import TextLists
 from ml4ir_losses.data.texts import TextPlan
 
-PAIR = "pair"
+PAIR = "pair_ids"
 """The model input that holds the token ids of a query and a document."""
 
 
 class ListFeed:
-    """The batches of a data set: ({pair: token ids [B, N, T], mask: [B, N]}, labels [B, N][, weight]).
+    """The batches of a data set: ({pair_ids: token ids [B, N, T], mask: [B, N]}, labels [B, N][, weight]).
 
     Args:
         lists: the data.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import keras
@@ -12,9 +11,9 @@ import numpy as np
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
-from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.data.in_batch import InBatchNegatives
 from ml4ir_losses.data.list_batches import ListFeed
+from ml4ir_losses.data.memory import unnest
 from ml4ir_losses.data.table import group_by_query
 from ml4ir_losses.data.text_batches import text_dataset
 from ml4ir_losses.data.text_lists import make_lists
@@ -37,9 +36,9 @@ class PairExperiment(TextExperiment):
     @classmethod
     def prepare(cls, config: TextConfig) -> Self:
         """Reads the data, fits the tokenizer on the training texts and builds the compiled model."""
-        sets = read_sets(config)
+        sets, sources = read_sets(config)
         text_set = sets["main"]
-        experiment = cls(config, build_cross_encoder(config, text_set), sets)
+        experiment = cls(config, build_cross_encoder(config, text_set), sets, sources=sources)
         experiment._check_labels(text_set)
         experiment.evaluators  # noqa: B018  reports invalid evaluation files before training
         return experiment
@@ -107,21 +106,19 @@ class PairExperiment(TextExperiment):
             return "val_ndcg_10", "max"
         return super().monitored()
 
-    def predict(self, data: str, output: str | Path) -> int:
-        """Writes a row per pair: its texts, logit, rank among the rows of its anchor; class probabilities if any."""
-        table, (_, columns) = self._read(data), self.config.data.only_set()
+    def _score_pairs(self, data: Any) -> tuple[list[str], list[str], dict[str, Array]]:
+        table, (_, columns) = unnest(self._read(data)), self.config.data.only_set()
         first, second = (column_texts(table, columns.columns[r], f"data.columns.{r}") for r in columns.texts[:2])
         logits = self.model.score_pairs(first, second)
         order, offsets = group_by_query(first)
         ranks = np.empty(len(first), int)
         for group in np.split(order, offsets[1:-1]):
             ranks[group[np.argsort(-logits[group], kind="stable")]] = np.arange(1, len(group) + 1)
-        written: dict[str, Array] = {"logit": logits, "rank": ranks}
+        scores: dict[str, Array] = {"logit": logits, "rank": ranks}
         if self.model.relevance_loss.predicts_classes:
             shares = self.model.class_probabilities(first, second)
-            written |= {f"class_{k}": column for k, column in enumerate(shares.T)}
-        write_csv(output, [*columns.texts[:2], *written], zip(first, second, *written.values(), strict=True))
-        return len(first)
+            scores |= {f"class_{name}": share for name, share in zip(self.model.classes, shares.T, strict=False)}
+        return first, second, scores
 
     def _lengths(self, rows: TextRows) -> dict[str, float]:
         first, *others = (column[:10_000] for column in rows.texts)

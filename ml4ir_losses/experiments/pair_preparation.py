@@ -8,7 +8,7 @@ from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.checks import with_path
 from ml4ir_losses.config.inputs import FeatureConfig, TextPairInput
 from ml4ir_losses.config.schema import Config, DataConfig, ModelConfig
-from ml4ir_losses.config.text_schema import TextConfig
+from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, listed
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
@@ -22,7 +22,7 @@ from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.text.tokenizers import PairTokenizer
 
 TEXTS = ("anchor", "document")
-"""The names under which the model takes strings."""
+"""The names of the texts in the config of the ranking model."""
 
 
 def build_cross_encoder(config: TextConfig, text_set: TextSet) -> TextCrossEncoder:
@@ -32,11 +32,12 @@ def build_cross_encoder(config: TextConfig, text_set: TextSet) -> TextCrossEncod
         ConfigError: for invalid parameters.
     """
     start = _initial_model(config.training.initial_model)
-    pair = FittedInput(name=PAIR, type="text_pair", columns=list(TEXTS))
+    pair = FittedInput(name=PAIR, type="text_pair", columns=text_columns(text_set.config))
     pair.tokenizer = _pair_tokenizer(config, text_set) if start is None else start.tokenizer
     pair.max_length, pair.max_query_length = pair.tokenizer.max_length, pair.tokenizer.max_query_length
     steps = -(-len(text_set.rows["train"]) // (text_set.config.batch_size or 1))
     model: Any = build_from_inputs(_ranking_config(config, text_set), [pair], steps)
+    model.classes = tuple(text_set.classes)
     if start is not None:
         if [w.shape for w in model.weights] != [w.shape for w in start.weights]:
             raise ConfigError(
@@ -46,6 +47,12 @@ def build_cross_encoder(config: TextConfig, text_set: TextSet) -> TextCrossEncod
         model.set_weights(start.get_weights())
         LOGGER.info("tokenizer and weights are those of %s", config.training.initial_model)
     return model  # type: ignore[no-any-return]
+
+
+def text_columns(dataset: DatasetConfig) -> list[str]:
+    """The columns under which the model takes strings: the query, then those of a document."""
+    query, document = (listed(dataset.columns[role]) for role in dataset.texts[:2])
+    return [query[0] if len(query) == 1 else TEXTS[0], *document]
 
 
 def _initial_model(path: str | None) -> TextCrossEncoder | None:
@@ -76,7 +83,7 @@ def _ranking_config(config: TextConfig, text_set: TextSet) -> Config:
     return Config(
         name=config.name,
         data=DataConfig(train=text_set.config.train, batch_size=text_set.config.batch_size or 1),
-        features=FeatureConfig(query_id=TEXTS[0], inputs=[pair]),
+        features=FeatureConfig(query_id=text_columns(text_set.config)[0], inputs=[pair]),
         model=ModelConfig(
             architecture=_with_outputs(config.model.architecture, len(text_set.classes)),
             loss=loss.get_config(),

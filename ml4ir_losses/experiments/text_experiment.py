@@ -244,19 +244,20 @@ class TextExperiment:
         return _values(evaluators, self.model)
 
     def predict(self, data: Any, output: str | Path) -> int:
-        """Writes a row per pair: its texts, the cosine, and for a pair classifier the probability of each class."""
+        """Writes a row per pair: its texts, its score, and for a classifier the probability of each class."""
         first, second, columns = self._score_pairs(data)
-        write_csv(output, ["anchor", "positive", *columns], zip(first, second, *columns.values(), strict=True))
+        roles = self.config.data.only_set()[1].texts[:2]
+        write_csv(output, [*roles, *columns], zip(first, second, *columns.values(), strict=True))
         return len(first)
 
     def predict_rows(self, data: Any) -> Array:
-        """The cosine of each pair; [rows, K], the probability of each class, for a pair classifier."""
+        """The score of each pair; [rows, K], the probability of each class, for a classifier."""
         _, _, columns = self._score_pairs(data)
         classes = [values for name, values in columns.items() if name.startswith("class_")]
-        return np.stack(classes, axis=1) if classes else columns["cosine"]
+        return np.stack(classes, axis=1) if classes else next(iter(columns.values()))
 
     def _score_pairs(self, data: Any) -> tuple[list[str], list[str], dict[str, Array]]:
-        """Anchors, positives, and the columns of scores."""
+        """Anchors, documents, and the columns of scores, the most important one first."""
         table, (name, text_set) = unnest(self._read(data)), self.config.data.only_set()
         if not {"anchor", "positive"} <= set(text_set.columns):
             raise UserError("predict scores pairs: this run has one column of texts. Use encode.")

@@ -190,9 +190,18 @@ class CrossEncoderModel(RelevanceModel):
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class TextCrossEncoder(CrossEncoderModel):
-    """A cross-encoder whose only input is the text pair."""
+    """A cross-encoder whose only input is the text pair; `classes` are the names of its outputs, if they have names."""
 
+    classes: Sequence[str] = ()
     _graph: Any = None
+
+    def make_layers(self, parts: Mapping[str, Any]) -> None:
+        super().make_layers(parts)
+        self.classes = tuple(parts.get("classes", ()))
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {**config, "parts": {**config["parts"], "classes": list(self.classes)}}
 
     def score_pairs(self, queries: Sequence[str], documents: Sequence[str], batch_size: int = 256) -> Array:
         """Logits [N] of N pairs, higher is better; pairs of similar length share a batch.

@@ -120,11 +120,11 @@ def test_batches_hold_the_tokens_of_each_pair():
     lists = pairs(3)
     made = feed(lists)
     ((x, y),) = made.batches()
-    assert x["pair"].shape[:2] == x["mask"].shape == y.shape == (3, 4)
+    assert x["pair_ids"].shape[:2] == x["mask"].shape == y.shape == (3, 4)
     assert y.tolist() == [[1, 0, 0, 0]] * 3
     ((batch, rows, mask),) = feed(lists).documents()
     queries, documents = np.repeat([lists.queries[q] for q in batch], 4), [lists.documents[d] for d in rows.reshape(-1)]
-    np.testing.assert_array_equal(x["pair"].reshape(12, -1), made.tokenizer.padded(queries, documents))
+    np.testing.assert_array_equal(x["pair_ids"].reshape(12, -1), made.tokenizer.padded(queries, documents))
     assert mask.all()
 
 
@@ -134,7 +134,7 @@ def test_padded_documents_have_no_tokens_and_label_minus_one():
     assert y.tolist() == [[2, 0], [1, -1]]
     assert weight.tolist() == [[3, 2], [1, 0]]
     assert x["mask"].tolist() == [[1, 1], [1, 0]]
-    assert not x["pair"][1, 1].any()
+    assert not x["pair_ids"][1, 1].any()
 
 
 @pytest.mark.parametrize("redraw", [True, False])
@@ -154,5 +154,5 @@ def test_epochs_draw_anew_only_in_training_and_equal_seeds_draw_equally(redraw):
 def test_width_of_a_batch_does_not_depend_on_the_draws():
     columns = {"anchor": ["a", "b", "c"], "positive": ["x", "x", "y"]}
     ((x, _),) = feed(lists_of(columns), count=None, multiple=8).batches()
-    assert x["pair"].shape == (3, 3, 8)
+    assert x["pair_ids"].shape == (3, 3, 8)
     assert x["mask"].tolist() == [[1, 1, 0], [1, 1, 0], [1, 1, 0]]

@@ -174,7 +174,39 @@ def test_class_probabilities_are_predicted(folder, tmp_path):
     run = train(spec(folder, "categorical_cross_entropy", PAIR | {"label": "topic"}), tmp_path / "run")
     assert predict(run.path, str(folder / "test.csv"), tmp_path / "p.csv") == 16
     rows = list(csv.DictReader((tmp_path / "p.csv").open()))
-    np.testing.assert_allclose([sum(float(r[f"class_{k}"]) for k in range(4)) for r in rows], 1.0, rtol=1e-5)
+    names = ["class_flow", "class_heat", "class_shock", "class_wing"]
+    assert list(rows[0]) == ["anchor", "positive", "logit", "rank", *names]
+    shares = np.array([[float(row[name]) for name in names] for row in rows])
+    np.testing.assert_allclose(shares.sum(1), 1.0, rtol=1e-5)
+    table = {"a": [row["anchor"] for row in rows], "b": [row["positive"] for row in rows]}
+    np.testing.assert_allclose(run.predict(table), shares, rtol=1e-4)
+
+
+@TENSORFLOW
+@pytest.mark.parametrize("nested", [False, True])
+def test_data_in_memory_train_as_files_do(folder, tmp_path, nested):
+    """Questions with answers, or with lists of labelled documents."""
+    from ml4ir_losses import load_model
+    from ml4ir_losses.experiments.train import train
+
+    questions = [f"{word} {n}" for n, word in enumerate(["wing", "shock", "slab", "jet"] * 4)]
+    answers = [f"a note on the {question}" for question in questions]
+    if nested:
+        pairs = [[answer, answers[n - 1]] for n, answer in enumerate(answers)]
+        data = {"query": questions, "docs": pairs, "labels": [[2, 0]] * 16}
+        loss, columns = "lambda_loss", {"anchor": "query", "document": "docs", "label": "labels"}
+    else:
+        data = {"query": questions, "answer": answers}
+        loss, columns = KEY, {"anchor": "query", "positive": "answer"}
+    given = spec(folder, loss, columns)
+    del given["data"]["train"]
+    run = train(given, tmp_path / "run", data={"train": data, "test": data})
+    assert set(run.metrics["test"]) == {"ndcg_10", "mrr_10", "map"}
+    scores = run.predict(data)
+    assert scores.shape == (32 if nested else 16,)
+    documents = [document for row in data["docs"] for document in row] if nested else answers
+    queries = [question for question in questions for _ in range(2)] if nested else questions
+    np.testing.assert_allclose(scores, load_model(run.path).score_pairs(queries, documents), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
