@@ -34,6 +34,7 @@ def test_schema_accepts_shipped_configs(validator, name):
 
 
 FEATURES, TEXTS = "quickstart.yaml", "embedding.yaml"
+IN_BATCH = "cross_encoder_multiple_negatives_ranking"
 GOOD = [
     (FEATURES, "model.loss=softmax_loss"),
     (FEATURES, "model.loss={key: list_mle, temperature: 0.5, propensity: {eta: 1.0}}"),
@@ -44,6 +45,8 @@ GOOD = [
     (FEATURES, "model.metrics=[mrr, {key: ndcg, topn: 3}]"),
     (TEXTS, "model.architecture={key: bi_encoder, encoder: {key: cnn, filters: [4, 4]}}"),
     (TEXTS, "data.batching={key: group_by_label, per_class: 3}"),
+    (TEXTS, f"model={{architecture: cross_encoder, loss: {{key: {IN_BATCH}, num_negatives: 2}}}}"),
+    (TEXTS, "model={architecture: {key: cross_encoder}, loss: {list_mle: 0.5, lambda_loss: 0.5}}"),
 ]
 BAD = [
     (FEATURES, "model.loss=listmle"),
@@ -59,6 +62,7 @@ BAD = [
     (FEATURES, "model.architecture={key: dnn, dropout: 1.0}"),
     (FEATURES, "model.metrics=[{key: ndcg, topn: 0}]"),
     (TEXTS, "model.loss=list_mle"),
+    (TEXTS, "model={architecture: cross_encoder, loss: multiple_negatives_ranking}"),
     (TEXTS, "model.architecture={key: bi_encoder, encoder: {key: cnn, kernel_size: 0}}"),
     (TEXTS, "model.architecture={key: bi_encoder, encoder: {key: keras_hub}}"),
     (TEXTS, "data.batching={key: group_by_label, per_class: 1}"),

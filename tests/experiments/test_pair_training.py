@@ -149,6 +149,31 @@ def test_run_trains_evaluates_and_predicts(folder, tmp_path):
 
 
 @TENSORFLOW
+def test_yaml_config_trains_from_the_command_line(folder, tmp_path, run):
+    text = f"""
+name: answers
+data:
+  directory: {folder}
+  train: train.csv
+  test: test.csv
+  columns: {{anchor: a, positive: b, negative_1: c}}
+  batch_size: 12
+model:
+  architecture: {{key: cross_encoder, encoder: {{key: bag_of_words, embedding_dim: 8}}}}
+  tokenizer: {{max_length: 32, max_query_length: 8}}
+  loss: {{key: cached_{KEY}, num_negatives: 3, mini_batch_size: 16}}
+training: {{epochs: 1}}
+"""
+    (tmp_path / "c.yaml").write_text(text)
+    code, out, _ = run("check", tmp_path / "c.yaml")
+    assert code == 0
+    assert f"answers: loss cached_{KEY}, " in out
+    code, out, _ = run("train", tmp_path / "c.yaml", "--run-dir", tmp_path / "run")
+    assert code == 0
+    assert all(name in out for name in ("ndcg_10", "mrr_10", "untrained"))
+
+
+@TENSORFLOW
 @pytest.mark.slow
 def test_training_with_in_batch_negatives_ranks_the_positive_first(tmp_path):
     """Questions and answers share a word: after training the answer is ranked above the others of its batch."""
