@@ -61,9 +61,14 @@ def _check_labels(dataset: DatasetConfig, loss: Any, path: str) -> None:
             f"{path}: {loss.key!r} compares the documents of a query. Name the column of texts document instead of "
             "positive: rows of equal anchor then form a list."
         )
-    allowed = [len(documents), *([len(documents) - 1] if loss.takes_margins else [])]
-    if received not in allowed:
+    allowed = label_counts(loss, len(documents))
+    if received not in allowed and (role == "label" or received > 1):  # a column of teacher may hold lists
         raise ConfigError(
             f"{path}.{role}: {loss.key!r} reads {' or '.join(map(str, allowed))} columns of numbers for the documents "
             f"{', '.join(documents)}. Received: {received}."
         )
+
+
+def label_counts(loss: Any, documents: int) -> list[int]:
+    """How many numbers may label the documents of a row: one each, or for some losses the margins to the first."""
+    return [documents, documents - 1] if loss.takes_margins and documents > 1 else [documents]

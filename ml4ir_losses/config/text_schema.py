@@ -294,7 +294,7 @@ class TextConfig(Strict):
     data: TextDataConfig
     model: TextModelConfig = Field(json_schema_extra=or_string)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
-    evaluators: list[Literal["similarity", "binary", "triplet", "ranking"]] | None = Field(
+    evaluators: list[Literal["similarity", "binary", "triplet", "ranking", "classes"]] | None = Field(
         None, description="how validation and test pairs are evaluated; inferred from their columns if omitted"
     )
     mining: MiningConfig = Field(default_factory=MiningConfig)

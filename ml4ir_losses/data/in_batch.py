@@ -32,10 +32,10 @@ class InBatchNegatives:
         documents = rows[mask]
         owner = np.nonzero(mask)[0]
         texts, first, place = np.unique(self._text[documents], return_index=True, return_inverse=True)
-        own = np.zeros((len(batch), len(texts)), bool)
-        own[owner, place] = True
-        same_query = self._query[batch][:, None] == self._query[batch][None, :]
-        keys = np.where(same_query @ own, 2.0, rng.random(own.shape))
+        queries, query = np.unique(self._query[batch], return_inverse=True)
+        known = np.zeros((len(queries), len(texts)), bool)  # texts that stand beside the query
+        known[query[owner], place] = True
+        keys = np.where(known[query], 2.0, rng.random((len(batch), len(texts))))
         most = len(documents) - int(mask.sum(axis=1).min())
         width = most if self.count is None else min(self.count, most)
         order = np.argsort(keys, axis=1, kind="stable")[:, :width]

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ml4ir_losses.config.list_checks import label_counts
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.batching import padded_width
 from ml4ir_losses.data.table import group_by_query
 from ml4ir_losses.data.text_sets import TextSet, class_numbers
@@ -94,6 +96,12 @@ def _labels(text_set: TextSet, rows: TextRows) -> Array:
         values = values[:, None]
     else:
         values = rows.teacher
+    allowed = label_counts(text_set.loss, width)
+    if values.shape[1] not in allowed:
+        raise DataError(
+            f"{rows.source}: {text_set.loss.key!r} reads {' or '.join(map(str, allowed))} numbers for the documents "
+            f"of a row. Received: {values.shape[1]}."
+        )
     if values.shape[1] < width:
         values = np.concatenate([np.zeros_like(values[:, :1]), -values], axis=1)
     return values.astype("float32")

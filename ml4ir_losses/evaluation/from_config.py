@@ -16,6 +16,7 @@ from ml4ir_losses.data.text_sets import TextSet
 from ml4ir_losses.data.texts import TextRows
 from ml4ir_losses.evaluation.evaluators import (
     BinaryEvaluator,
+    ClassEvaluator,
     Evaluator,
     RerankingEvaluator,
     RetrievalEvaluator,
@@ -55,39 +56,47 @@ def list_evaluators(
     names: Sequence[str] | None,
     queries: Sequence[str],
     documents: Sequence[str],
-    relevance: Array,
+    relevance: Array | None,
     query_ids: Array | None,
     *,
     pairs: bool,
+    classes: Sequence[str] | None = None,
 ) -> dict[str, Evaluator]:
     """Evaluators of a cross-encoder's scores, by name; `names` None: all that the rows allow.
 
     Args:
-        names: `ranking`, `binary`, `similarity`.
+        names: `ranking`, `binary`, `similarity`, `classes`.
         queries: the query of each row.
         documents: the document of each row.
-        relevance: the grade of each row.
+        relevance: the grade of each row; None: there are none.
         query_ids: the query id of each row; None: rows are grouped by query text.
         pairs: the rows are labelled pairs, which `binary` or `similarity` evaluates.
+        classes: the class of each row, or None.
 
     Raises:
         ConfigError: if the rows do not allow a named evaluator.
     """
+    grades = np.zeros(len(queries)) if relevance is None else relevance
     order, offsets = group_by_query(queries if query_ids is None else query_ids)
-    groups = np.split(relevance[order], offsets[1:-1])
+    groups = np.split(grades[order], offsets[1:-1])
     ranked = any(len(group) and group.max() > max(group.min(), 0) for group in groups)
-    binary = pairs and set(relevance.tolist()) == {0.0, 1.0}
+    binary = pairs and set(grades.tolist()) == {0.0, 1.0}
     makers: dict[str, tuple[bool, Callable[[], Evaluator], str]] = {
         "ranking": (
             ranked,
-            lambda: RerankingEvaluator(queries, documents, relevance, query_ids),
+            lambda: RerankingEvaluator(queries, documents, grades, query_ids),
             "queries with relevant and other documents",
         ),
-        "binary": (binary, lambda: BinaryEvaluator(queries, documents, relevance), "labels 0 and 1 of pairs"),
+        "binary": (binary, lambda: BinaryEvaluator(queries, documents, grades), "labels 0 and 1 of pairs"),
         "similarity": (
             pairs and not binary,
-            lambda: SimilarityEvaluator(queries, documents, relevance),
+            lambda: SimilarityEvaluator(queries, documents, grades),
             "labels of pairs other than 0 and 1",
+        ),
+        "classes": (
+            classes is not None,
+            lambda: ClassEvaluator(queries, documents, classes or ()),
+            "a loss that predicts classes",
         ),
     }
     chosen = [name for name, (fits, *_) in makers.items() if fits] if names is None else names

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
-from sklearn.metrics import average_precision_score, matthews_corrcoef, roc_curve
+from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef, roc_curve
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, check_choice, check_count, check_number
@@ -15,6 +15,7 @@ from ml4ir_losses.evaluation.encoding import (
     QUERY,
     BiEncoder,
     CrossEncoder,
+    PairClassifier,
     check_lengths,
     encode,
     finite_numbers,
@@ -112,6 +113,32 @@ class BinaryEvaluator:
             scores = values.astype("float32").astype("float64")
             result |= {f"{key}_{name}": value for key, value in binary_metrics(self.labels, scores).items()}
         return result
+
+
+class ClassEvaluator:
+    """Classification of pairs by a cross-encoder: `accuracy`, and `f1_macro`, the mean F1 of the classes.
+
+    Args:
+        first: N texts, read as queries.
+        second: N texts, read as documents.
+        classes: N names.
+
+    Raises:
+        DataError: for columns of different lengths.
+    """
+
+    def __init__(self, first: Sequence[str], second: Sequence[str], classes: Sequence[str]) -> None:
+        check_lengths(first=first, second=second, classes=classes)
+        self.first, self.second, self.classes = first, second, list(classes)
+
+    def evaluate(self, model: PairClassifier) -> dict[str, float]:
+        """Metric values by name."""
+        best = np.argmax(model.class_probabilities(self.first, self.second), axis=1)
+        predicted = [model.classes[index] for index in best]
+        return {
+            "accuracy": float(np.mean([a == b for a, b in zip(self.classes, predicted, strict=True)])),
+            "f1_macro": float(f1_score(self.classes, predicted, average="macro", zero_division=0.0)),
+        }
 
 
 def binary_metrics(labels: Array, scores: Array) -> dict[str, float]:

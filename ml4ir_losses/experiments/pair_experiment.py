@@ -13,7 +13,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.data.in_batch import InBatchNegatives
 from ml4ir_losses.data.list_batches import ListFeed
-from ml4ir_losses.data.memory import unnest
+from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.table import group_by_query
 from ml4ir_losses.data.text_batches import text_dataset
 from ml4ir_losses.data.text_lists import make_lists
@@ -90,13 +90,15 @@ class PairExperiment(TextExperiment):
         columns, feed = text_set.config, self._list_feed(text_set, rows)
         lists, (query, document, relevance) = feed.lists, feed.pairs()
         single = columns.labelled and len(columns.texts) == 2
+        classified = text_set.loss.predicts_classes and not columns.grouped
         return list_evaluators(
             self.config.evaluators,
             [lists.queries[q] for q in query],
             [lists.documents[d] for d in document],
-            relevance,
+            None if classified else relevance,
             None if single else query,
-            pairs=single and not columns.grouped and not text_set.loss.reads_classes,
+            pairs=single and not columns.grouped and not classified,
+            classes=[(rows.labels or [])[q] for q in query] if classified and single else None,
         )
 
     def monitored(self) -> tuple[str, str]:

@@ -186,13 +186,15 @@ class TextExperiment:
 
     def evaluate_part(self, part: str, folder: RunFolder) -> dict[str, float]:
         """The values of a part's evaluators; where rows are queries, also one by one in `per_query.csv`."""
-        evaluator = self.evaluators[part].get("")
+        evaluators = dict(self.evaluators[part])
+        evaluator = evaluators.get("")
         if isinstance(evaluator, (RetrievalEvaluator, RerankingEvaluator)) and part == self.evaluated[-1]:
+            del evaluators[""]
             values = evaluator.per_query(self.model)
             rows = ([query, *row] for query, *row in zip(evaluator.query_ids, *values.values(), strict=True))
             folder.write_csv("per_query.csv", ["query_id", *values], rows)
-            return {name: float(column.mean()) for name, column in values.items()}
-        return _values(self.evaluators[part], self.model)
+            return {name: float(column.mean()) for name, column in values.items()} | _values(evaluators, self.model)
+        return _values(evaluators, self.model)
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """The untrained model; for a corpus also BM25, where `bm25s` is installed."""

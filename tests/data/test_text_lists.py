@@ -67,6 +67,14 @@ def test_teacher_columns_are_scores_or_margins(teacher):
     assert lists.relevance.tolist() == [1, 0, 0]
 
 
+def test_teacher_may_be_a_column_of_lists():
+    columns = {"anchor": ["a", "b"], "positive": ["p", "q"], "negative_1": ["x", "y"]}
+    lists = lists_of(columns | {"teacher": [[1.0, -2.0], [0.5, 0.0]]}, "margin_mse")
+    assert lists.labels.tolist() == [1.0, -2.0, 0.5, 0.0]
+    with pytest.raises(DataError, match=r"data: 'margin_mse' reads 2 or 1 numbers .* Received: 3"):
+        lists_of(columns | {"teacher": [[1.0, -2.0, 0.0], [0.5, 0.0, 0.0]]}, "margin_mse")
+
+
 def test_classes_are_numbered_by_name():
     columns = {"anchor": ["a", "b", "c"], "positive": ["x", "y", "z"], "label": ["no", "yes", "maybe"]}
     assert lists_of(columns, "categorical_cross_entropy").labels.tolist() == [1, 2, 0]

@@ -239,6 +239,7 @@ def test_data_in_memory_train_as_files_do(folder, tmp_path, nested):
     [
         ("binary_cross_entropy", PAIR | {"label": "same"}, {"ap_score", "f1_score"}),
         ("mean_squared_error", PAIR | {"label": "score"}, {"spearman_score", "pearson_score"}),
+        ("categorical_cross_entropy", PAIR | {"label": "topic"}, {"accuracy", "f1_macro"}),
     ],
 )
 def test_labelled_pairs_are_evaluated_by_their_scores(folder, loss, columns, metrics):
