@@ -15,7 +15,7 @@ def check_pair_config(config: TextConfig) -> None:
     for section, instead in (("retrieval", "give data.reranking"), ("teacher", "give data.columns.teacher")):
         if getattr(config.data, section) is not None:
             raise ConfigError(
-                f"data.{section}: needs an encoder of single texts, which a cross-encoder has not; {instead}."
+                f"data.{section}: needs embeddings of single texts, which a cross-encoder does not give; {instead}."
             )
 
 
