@@ -46,7 +46,7 @@ def check_config(config: Config) -> None:
             if config.features.positions is None:
                 raise ConfigError(f"{path}.propensity: needs features.positions, the column of the shown ranks.")
     if not model.metrics:
-        raise ConfigError("model.metrics: names no metric; give one at least.")
+        raise ConfigError("model.metrics: names no metric; give at least one.")
     for i, spec in enumerate(model.metrics):
         with_path(f"model.metrics.{i}", lambda spec=spec: check_metric(spec))
     with_path("model.architecture", lambda: check_architecture(model.architecture, "features", "pairs"))

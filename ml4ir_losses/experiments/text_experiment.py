@@ -284,7 +284,7 @@ class TextExperiment:
             first = next(feed.batches(), None)
             if first is None:
                 raise DataError(
-                    f"{text_set.rows['train'].source}: {text_set.loss.key!r} needs two rows at least "
+                    f"{text_set.rows['train'].source}: {text_set.loss.key!r} needs at least two rows "
                     "without a common text."
                 )
             x, target, *_ = first
