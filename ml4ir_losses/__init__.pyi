@@ -19,6 +19,7 @@ from .core.registry import (
 from .evaluation.callback import EvaluationCallback as EvaluationCallback
 from .evaluation.evaluators import (
     BinaryEvaluator as BinaryEvaluator,
+    ClassEvaluator as ClassEvaluator,
     RerankingEvaluator as RerankingEvaluator,
     RetrievalEvaluator as RetrievalEvaluator,
     SimilarityEvaluator as SimilarityEvaluator,

@@ -39,7 +39,7 @@ def test_train_prints_the_metrics_beside_the_baselines(run, folder, tmp_path):
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["training"]["epochs"] == 1
 
 
-def test_missed_expectation_gives_exit_code_1_and_keeps_the_run(run, folder, tmp_path):
+def test_missed_expected_metric_gives_exit_code_1_and_keeps_the_run(run, folder, tmp_path):
     code, _, err = run(
         "train", folder / "c.yaml", "--run-dir", tmp_path / "run", "--set", "expected_metrics={test: {mrr: 1.1}}"
     )
@@ -49,7 +49,7 @@ def test_missed_expectation_gives_exit_code_1_and_keeps_the_run(run, folder, tmp
 
 
 @pytest.mark.graph
-def test_evaluate_predict_and_check(run, folder, run_folder, tmp_path):
+def test_evaluate_predict_and_check_print_and_write_results(run, folder, run_folder, tmp_path):
     code, out, _ = run("evaluate", run_folder, "--data", folder / "test.csv")
     assert code == 0
     assert f"{json.loads((run_folder / 'metrics.json').read_text())['test']['mrr']:.4f}" in out
@@ -62,7 +62,7 @@ def test_evaluate_predict_and_check(run, folder, run_folder, tmp_path):
         assert text in out
 
 
-def test_losses_and_schema(run):
+def test_losses_and_schema_commands_print_keys_and_parameters(run):
     code, out, _ = run("losses")
     assert code == 0
     assert "softmax_cross_entropy" in out
@@ -106,7 +106,7 @@ def rows(*changes):
         ("\x00\x01\x02", "", "bad.csv"),
     ],
 )
-def test_bad_input_gets_one_line_exit_code_2_and_no_run_folder(run, folder, tmp_path, content, override, message):
+def test_invalid_input_gives_one_line_exit_code_2_and_no_run_folder(run, folder, tmp_path, content, override, message):
     sets = ["--set", override] if override else []
     if content is not None:
         (tmp_path / "bad.csv").write_text(content)
@@ -131,7 +131,7 @@ def test_svmlight_errors_name_the_line(run, tmp_path):
         assert not (tmp_path / "run").exists()
 
 
-def test_bad_usage_gives_exit_code_2(run, folder, run_folder, tmp_path):
+def test_invalid_usage_gives_exit_code_2(run, folder, run_folder, tmp_path):
     assert run("train")[0] == 2
     assert run("nope")[0] == 2
     assert run("train", tmp_path / "nope.yaml")[0] == 2
@@ -199,23 +199,23 @@ def shell(folder, run_folder, ending):
     return result.returncode, result.stderr
 
 
-def test_a_reader_that_closes_stdout_changes_nothing(folder, tmp_path):
+def test_closed_pipe_at_stdout_keeps_exit_code_0(folder, tmp_path):
     code, err = shell(folder, tmp_path / "run", "| head -0")
     assert code == 0
     assert "stdout" not in err
 
 
-def test_a_full_stdout_is_said_in_one_line(folder, tmp_path):
+def test_full_disk_at_stdout_gives_one_line_and_exit_code_1(folder, tmp_path):
     code, err = shell(folder, tmp_path / "run", "> /dev/full")
     assert code == 1
     assert err.splitlines()[-1] == "failed: RunError: stdout cannot be written (No space left on device)."
 
 
-def test_a_closed_stdout_changes_nothing(folder, tmp_path):
+def test_closed_stdout_keeps_exit_code_0(folder, tmp_path):
     assert shell(folder, tmp_path / "run", ">&-")[0] == 0
 
 
-def test_a_model_beyond_the_memory_is_one_line_and_no_run_folder(run, folder, tmp_path):
+def test_model_that_exceeds_the_memory_gives_one_line_and_no_run_folder(run, folder, tmp_path):
     wide = "features.inputs.brand.embedding_dim=100000000000"
     started = time.monotonic()
     code, _, err = run("train", folder / "c.yaml", "--run-dir", tmp_path / "run", "--set", wide)

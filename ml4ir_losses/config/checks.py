@@ -20,7 +20,7 @@ def metric_name(spec: Spec) -> str:
     return f"{key}_{params['topn']}" if params.get("topn") else key
 
 
-def check(path: str, action: Any) -> Any:
+def with_path(path: str, action: Any) -> Any:
     """The result of the action; its errors become a `ConfigError` with the path of the section."""
     try:
         return action()
@@ -34,23 +34,25 @@ def check_config(config: Config) -> None:
     """Raises `ConfigError`, with the path, for an unknown key, a wrong parameter or inconsistent sections."""
     model = config.model
     loss, propensity = model.loss_and_propensity()
-    check("model.loss", lambda: get_loss(loss))
+    with_path("model.loss", lambda: get_loss(loss))
     specs = [("model.loss", propensity)]
     for i, aux in enumerate(model.aux_losses):
         spec, aux_propensity = pop_propensity(aux.spec)
-        check(f"model.aux_losses.{i}", lambda spec=spec: get_loss(spec))
+        with_path(f"model.aux_losses.{i}", lambda spec=spec: get_loss(spec))
         specs.append((f"model.aux_losses.{i}", aux_propensity))
     for path, spec in specs:
         if spec is not None:
-            check(f"{path}.propensity", lambda spec=spec: check_propensity(spec))
+            with_path(f"{path}.propensity", lambda spec=spec: check_propensity(spec))
             if config.features.positions is None:
                 raise ConfigError(f"{path}.propensity: needs features.positions, the column of the shown ranks.")
+    if not model.metrics:
+        raise ConfigError("model.metrics: names no metric; give at least one.")
     for i, spec in enumerate(model.metrics):
-        check(f"model.metrics.{i}", lambda spec=spec: check_metric(spec))
-    check("model.architecture", lambda: check_architecture(model.architecture, "features"))
-    check("model.architecture.encoder", lambda: check_encoder(model.architecture))
+        with_path(f"model.metrics.{i}", lambda spec=spec: check_metric(spec))
+    with_path("model.architecture", lambda: check_architecture(model.architecture, "features", "pairs"))
+    with_path("model.architecture.encoder", lambda: check_encoder(model.architecture))
     if config.data.format is not None:
-        check("data.format", lambda: READERS[config.data.format or ""])
+        with_path("data.format", lambda: READERS[config.data.format or ""])
     names = [metric_name(spec) for spec in model.metrics]
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate is not None:
@@ -80,15 +82,20 @@ def check_metric(spec: Spec) -> None:
     METRICS[key].check_parameters("metric", params)
 
 
-def check_architecture(spec: Spec, reads: str) -> None:
-    """Raises `UserError` for an unknown architecture or parameter, or one that reads another kind of data."""
+def check_architecture(spec: Spec, *kinds: str) -> None:
+    """Raises `UserError` for an unknown architecture or parameter, or one that reads none of the kinds of data."""
     key, params = split_spec(ARCHITECTURES.kind, spec)
-    entry = ARCHITECTURES[key]
-    kind = entry.trait("reads", "features")
-    if kind != reads:
+    kind = kind_of(spec)
+    if kind not in kinds:
         needs = {"features": "a config with features", "texts": "data.columns, and no features"}
         raise UserError(f"{key!r} reads {kind}: it needs {needs[kind]}.")
-    entry.check_parameters(ARCHITECTURES.kind, params)
+    ARCHITECTURES[key].check_parameters(ARCHITECTURES.kind, params)
+
+
+def kind_of(architecture: Spec) -> str:
+    """The kind of data that an architecture reads: `features`, `texts` or `pairs`."""
+    key, _ = split_spec(ARCHITECTURES.kind, architecture)
+    return str(ARCHITECTURES[key].trait("reads", "features"))
 
 
 def encoder_of(architecture: Spec) -> Spec | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -16,9 +17,9 @@ from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES, METRICS, Entry
 _METRICS: tuple[Spec, ...] = ({"key": "ndcg", "topn": 10}, {"key": "mrr"})
 
 
-def reads_features(entry: Entry) -> bool:
-    """True for an architecture that reads features."""
-    return bool(entry.trait("reads", "features") == "features")
+def reads(*kinds: str) -> Callable[[Entry], bool]:
+    """The condition that an architecture reads one of the kinds of data: `features`, `texts`, `pairs`."""
+    return lambda entry: entry.trait("reads", "features") in kinds
 
 
 def is_ranking_loss(entry: Entry) -> bool:
@@ -75,15 +76,13 @@ class AuxLoss(BaseModel):
 class ModelConfig(OptimizedModel):
     """Architecture, loss, metrics, optimizer."""
 
-    architecture: Spec = Field("dnn", json_schema_extra=keys_of(ARCHITECTURES, reads_features))
+    architecture: Spec = Field("dnn", json_schema_extra=keys_of(ARCHITECTURES, reads("features", "pairs")))
     loss: Spec = Field(
         description="a key with its parameters",
         json_schema_extra=keys_of(LOSSES, is_ranking_loss, _PROPENSITY, weighted_sums),
     )
     aux_losses: list[AuxLoss] = Field(default_factory=list, json_schema_extra=keys_of(LOSSES, is_ranking_loss, _AUX))
-    metrics: list[Spec] = Field(
-        default_factory=lambda: list(_METRICS), min_length=1, json_schema_extra=keys_of(METRICS)
-    )
+    metrics: list[Spec] = Field(default_factory=lambda: list(_METRICS), json_schema_extra=keys_of(METRICS))
 
     @field_validator("aux_losses", mode="before")
     @classmethod

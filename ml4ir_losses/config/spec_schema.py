@@ -17,6 +17,12 @@ def names_of(entries: Iterable[Entry]) -> list[str]:
     return sorted(name for entry in entries for name in (entry.key, *entry.aliases))
 
 
+def key_among(names: list[str]) -> Schema:
+    """A spec whose key is one of the names, with any parameters."""
+    keyed = {"type": "object", "properties": {"key": {"enum": names}}, "required": ["key"]}
+    return {"anyOf": [{"enum": names}, keyed]}
+
+
 def spec_schema(entries: Iterable[Entry], beside: Mapping[str, Schema] | None = None) -> list[Schema]:
     """The two forms of a spec: a key, or `{key: ..., <parameters>}`, with further properties beside the parameters."""
     known = list(entries)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.config.base import Spec
-from ml4ir_losses.config.checks import check, check_architecture, check_encoder
-from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextModelConfig
+from ml4ir_losses.config.checks import check_architecture, check_encoder, kind_of, with_path
+from ml4ir_losses.config.list_checks import check_lists, check_pair_config
+from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextDataConfig, TextModelConfig
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, READERS, Entry, split_spec
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase
@@ -18,16 +19,19 @@ def loss_of(model: TextModelConfig, dataset: DatasetConfig) -> Any:
     """The loss of a data set.
 
     Raises:
-        UserError: for an unknown loss, a wrong parameter, or none at all.
+        UserError: for an unknown loss, a wrong parameter, none at all, or one that does not fit the architecture.
     """
     spec = dataset.loss if dataset.loss is not None else model.loss
     if spec is None:
         raise UserError("is missing: give model.loss, or a loss for each of data.datasets.")
     loss = get_loss(spec)
-    if not isinstance(loss, EmbeddingLossBase):
+    is_embedding = isinstance(loss, EmbeddingLossBase)
+    if is_embedding != (kind_of(model.architecture) == "texts"):
+        key, _ = split_spec(ARCHITECTURES.kind, model.architecture)
+        kind, needs = ("an embedding", "a ranking") if is_embedding else ("a ranking", "an embedding")
         raise UserError(
-            f"{loss.key!r} is a ranking loss; text columns need an embedding loss. For a "
-            "cross-encoder give features with an input of type text_pair."
+            f"{loss.key!r} is {kind} loss, and {key!r} trains with {needs} loss. Give another loss, or "
+            f"model.architecture {_fitting(loss)}."
         )
     return loss
 
@@ -40,7 +44,7 @@ def batching_of(dataset: DatasetConfig, loss: Any) -> Any:
 
 
 def retrieval_metrics(specs: list[Spec]) -> list[tuple[str, int | None]]:
-    """(key, topn) of each metric; `UserError` for an unknown dataset."""
+    """(key, topn) of each metric; `UserError` for an unknown metric or parameter."""
     metrics = []
     for spec in specs:
         key, params = split_spec("metric", spec)
@@ -57,31 +61,47 @@ def supports_head(architecture: Entry, head: str) -> bool:
     return head in architecture.trait("heads", ("", "cosine", "squared_distance", "pair", "projection"))
 
 
+def _fitting(loss: Any) -> str:
+    """The architectures for texts that train a loss."""
+    kind, head = ("texts", loss.head) if isinstance(loss, EmbeddingLossBase) else ("pairs", "")
+    fitting = [e.key for e in ARCHITECTURES.own() if e.trait("reads") == kind and supports_head(e, head)]
+    return " or ".join(map(repr, fitting))
+
+
 def _check_head(architecture: Spec, loss: Any) -> None:
     """Raises `UserError` for a loss that needs another architecture."""
     key, _ = split_spec("architecture", architecture)
     if not supports_head(ARCHITECTURES[key], loss.head):
-        fitting = [e.key for e in ARCHITECTURES.own() if e.trait("reads") == "texts" and supports_head(e, loss.head)]
-        raise UserError(f"{loss.key!r} needs model.architecture {' or '.join(map(repr, fitting))}. Received: {key!r}.")
+        raise UserError(f"{loss.key!r} needs model.architecture {_fitting(loss)}. Received: {key!r}.")
     if loss.every_layer and not ARCHITECTURES[key].takes("every_layer"):
         raise UserError(f"{loss.key!r} reads the embeddings of every layer; the architecture {key!r} gives the last.")
 
 
 def check_text_config(config: TextConfig) -> None:
     """Raises `ConfigError`, with the path, for inconsistent sections."""
-    check("model.architecture", lambda: check_architecture(config.model.architecture, "texts"))
-    check("model.architecture.encoder", lambda: check_encoder(config.model.architecture))
+    with_path("model.architecture", lambda: check_architecture(config.model.architecture, "texts", "pairs"))
+    with_path("model.architecture.encoder", lambda: check_encoder(config.model.architecture))
     if config.data.format is not None:
-        check("data.format", lambda: READERS[config.data.format or ""])
+        with_path("data.format", lambda: READERS[config.data.format or ""])
     has_datasets = bool(config.data.datasets)
+    reads_pairs = kind_of(config.model.architecture) == "pairs"
+    if reads_pairs:
+        check_pair_config(config)
     for name, dataset in config.data.sets().items():
         where = f"data.datasets.{name}" if has_datasets else "data"
         path = f"{where}.loss" if dataset.loss is not None else "model.loss"
-        loss = check(path, lambda dataset=dataset: loss_of(config.model, dataset))
-        _check_dataset(config, where, path, dataset, loss)
+        loss = with_path(path, lambda dataset=dataset: loss_of(config.model, dataset))
+        batching = with_path(f"{where}.batching", lambda dataset=dataset, loss=loss: batching_of(dataset, loss))
+        if reads_pairs:
+            check_lists(dataset, loss, batching, where)
+            continue
+        with_path(path, lambda loss=loss: _check_head(config.model.architecture, loss))
+        _check_dataset(dataset, loss, batching, where)
+        if loss.labels == "teacher":
+            _check_teacher(dataset, loss, config.data.teacher_run, where)
     retrieval = config.data.retrieval
     if retrieval is not None:
-        check("data.retrieval.metrics", lambda: retrieval_metrics(retrieval.metrics))
+        with_path("data.retrieval.metrics", lambda: retrieval_metrics(retrieval.metrics))
     for split in ("retrieval", "reranking"):
         if split in config.expected_metrics and getattr(config.data, split) is None:
             raise ConfigError(f"expected_metrics.{split}: data.{split} is not given.")
@@ -89,24 +109,25 @@ def check_text_config(config: TextConfig) -> None:
         if split in config.expected_metrics and not any(getattr(s, split) for s in config.data.sets().values()):
             raise ConfigError(f"expected_metrics.{split}: data.{split} is not given.")
     stop = config.training.early_stopping
-    if stop and not _is_evaluated_in_training(config):
+    if stop and not _is_evaluated_in_training(config.data):
         raise ConfigError(
             "training.early_stopping: needs data.validation, or data.retrieval or data.reranking with "
             "during_training: true."
         )
 
 
-def _is_evaluated_in_training(config: TextConfig) -> bool:
-    data = config.data
+def _is_evaluated_in_training(data: TextDataConfig) -> bool:
     extra = any(part is not None and part.during_training for part in (data.retrieval, data.reranking))
     return extra or any(dataset.validation for dataset in data.sets().values())
 
 
-def _check_dataset(config: TextConfig, where: str, path: str, dataset: DatasetConfig, loss: Any) -> None:
-    """Raises `ConfigError` if loss, architecture, columns and batches of a data set are inconsistent."""
+def _check_dataset(dataset: DatasetConfig, loss: Any, batching: Any, where: str) -> None:
+    """Raises `ConfigError` if the columns and batches of a data set do not fit its loss."""
     texts = dataset.texts
-    check(path, lambda: _check_head(config.model.architecture, loss))
-    batching = check(f"{where}.batching", lambda: batching_of(dataset, loss))
+    if dataset.grouped:
+        raise ConfigError(
+            f"{where}.columns.document: is for cross-encoders; embedding losses take positive, negative_1, ..."
+        )
     low, high = (1, 1) if batching.makes_pairs else loss.text_columns
     if len(texts) < low or (high is not None and len(texts) > high):
         count = f"{low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
@@ -117,18 +138,16 @@ def _check_dataset(config: TextConfig, where: str, path: str, dataset: DatasetCo
     needs_label = loss.needs_labels(len(texts)) and not batching.makes_pairs
     if (needs_label or batching.needs_label) and "label" not in dataset.columns:
         raise ConfigError(f"{where}.columns.label: is missing; {loss.key!r} reads a label of each row.")
-    if loss.labels == "teacher":
-        _check_teacher(config, where, dataset, loss)
     size = dataset.batch_size or 1
     if size < 2 and loss.in_batch:
         raise ConfigError(
             f"{where}.batch_size: {loss.key!r} takes the other rows of a batch for negatives: at least 2. "
             f"Received: {size}."
         )
-    check(f"{where}.batch_size", lambda: batching.check_batch_size(size))
+    with_path(f"{where}.batch_size", lambda: batching.check_batch_size(size))
 
 
-def _check_teacher(config: TextConfig, where: str, dataset: DatasetConfig, loss: Any) -> None:
+def _check_teacher(dataset: DatasetConfig, loss: Any, run: str | None, where: str) -> None:
     """Raises `ConfigError` unless the teacher's values come from one place, and for every split that needs them."""
     if dataset.teacher and "teacher" in dataset.columns:
         raise ConfigError(f"{where}.teacher: {where}.columns.teacher gives the teacher's values too; give one of them.")
@@ -139,7 +158,7 @@ def _check_teacher(config: TextConfig, where: str, dataset: DatasetConfig, loss:
         return
     if not loss.teacher_embeddings:
         raise ConfigError(f"{where}.columns.teacher: is missing; {loss.key!r} reads the teacher's scores.")
-    if config.data.teacher_run is None:
+    if run is None:
         raise ConfigError(
             f"data.teacher: is missing; {loss.key!r} learns from the embeddings of a teacher: give a run folder, .npy "
             "files, or columns.teacher."

@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
 from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
 from ml4ir_losses.config.schedules import OptimizedModel
-from ml4ir_losses.config.schema import TrainingConfig, reads_features
-from ml4ir_losses.config.spec_schema import keys_of
+from ml4ir_losses.config.schema import TrainingConfig, is_ranking_loss, reads
+from ml4ir_losses.config.spec_schema import key_among, keys_of, names_of, weighted_sums
 from ml4ir_losses.core.errors import UserError, did_you_mean
-from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, LOSSES, Entry
+from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, LOSSES
 from ml4ir_losses.metrics.retrieval import RETRIEVAL_METRICS
 
 Column = str | list[str]
 TeacherFiles = dict[Literal["train", "validation", "test"], str]
-TEXT = re.compile(r"anchor|positive|negative(_\d+)?|text")
+TEXT = re.compile(r"anchor|positive|negative(_\d+)?|document|text")
 _OTHER = ("label", "weight", "teacher")
 
 
@@ -31,16 +31,11 @@ Columns = Annotated[
     dict[str, Column],
     BeforeValidator(_named_by_role, json_schema_input_type=dict[str, Column] | list[str]),
     Field(
-        description="anchor, positive, negative_1, ... or text; label, weight, teacher; columns of a list are joined; "
-        "a list of roles if the columns are called so"
+        description="anchor, positive, negative_1, ...; anchor and document; or text; also label, weight, teacher; "
+        "columns of a list are joined; a list of roles if the columns are called so"
     ),
 ]
 _METRICS: list[Spec] = [{"key": key, "topn": topn} for key, topn in RETRIEVAL_METRICS]
-
-
-def is_embedding_loss(entry: Entry) -> bool:
-    """True for an embedding loss."""
-    return entry.loss_type == "embedding"
 
 
 def listed(value: Column | None) -> list[str]:
@@ -56,7 +51,7 @@ class DatasetConfig(Strict):
     test: Paths | None = None
     columns: Columns
     loss: Spec | None = Field(
-        None, description="model.loss if omitted", json_schema_extra=keys_of(LOSSES, is_embedding_loss)
+        None, description="model.loss if omitted", json_schema_extra=keys_of(LOSSES, more=weighted_sums)
     )
     batch_size: int | None = Field(None, ge=1, description="data.batch_size if omitted")
     batching: Spec | None = Field(None, description="data.batching if omitted", json_schema_extra=keys_of(BATCHINGS))
@@ -67,10 +62,10 @@ class DatasetConfig(Strict):
     def _roles(cls, columns: dict[str, Column]) -> dict[str, Column]:
         for role, column in columns.items():
             if not TEXT.fullmatch(role) and role not in _OTHER:
-                known = ["anchor", "positive", "negative", "text", *_OTHER]
+                known = ["anchor", "positive", "negative", "document", "text", *_OTHER]
                 raise ValueError(
                     f"unknown role {role!r}.{did_you_mean(role, known)} Roles of columns: anchor, positive, "
-                    "negative or negative_1, negative_2, ..., text, label, weight, teacher"
+                    "negative or negative_1, negative_2, ..., document, text, label, weight, teacher"
                 )
             if not listed(column):
                 raise ValueError(f"{role} names no column")
@@ -79,16 +74,33 @@ class DatasetConfig(Strict):
             raise ValueError("no text: give anchor and positive, or text")
         if "text" in texts and len(texts) > 1:
             raise ValueError(f"text stands alone, beside it there is {texts[texts[0] == 'text']}")
-        if "text" not in texts and not {"anchor", "positive"} <= set(texts):
+        if "document" in texts:
+            if set(texts) != {"anchor", "document"}:
+                raise ValueError(f"document stands beside anchor alone. Received: {', '.join(texts)}")
+        elif "text" not in texts and not {"anchor", "positive"} <= set(texts):
             raise ValueError(f"{' and '.join(texts)} alone: give anchor and positive, or text")
         return columns
 
     @property
     def texts(self) -> list[str]:
         """The roles of the text columns, in the order of y_pred."""
-        order = {"anchor": (0, 0), "text": (0, 0), "positive": (1, 0)}
+        order = {"anchor": (0, 0), "text": (0, 0), "positive": (1, 0), "document": (1, 0)}
         roles = (role for role in self.columns if TEXT.fullmatch(role))
         return sorted(roles, key=lambda role: order.get(role, (2, int(role.partition("_")[2] or 0))))
+
+    @property
+    def labelled(self) -> bool:
+        """True if there is a column of labels or of a teacher's scores."""
+        return "label" in self.columns or "teacher" in self.columns
+
+    @property
+    def grouped(self) -> bool:
+        """True if a row is one document, and the rows of equal anchor form a list."""
+        return "document" in self.columns
+
+    def draws_negatives(self, loss: Any) -> bool:
+        """True if a cross-encoder's loss takes documents of the batch's other rows as negatives."""
+        return bool(loss.in_batch) and not self.labelled
 
 
 class RetrievalConfig(Strict):
@@ -219,7 +231,12 @@ class TokenizerConfig(Strict):
     """The word tokenizer; the encoder `keras_hub` has its own tokenizer and uses `max_length` only."""
 
     max_vocabulary: int = Field(20_000, ge=1, description="number of most frequent training words kept")
-    max_length: int = Field(256, ge=1, description="maximum number of tokens per text")
+    max_length: int = Field(256, ge=1, description="maximum number of tokens per text, or per pair of a cross-encoder")
+    max_query_length: int | None = Field(
+        None,
+        ge=1,
+        description="maximum number of tokens of a cross-encoder's query; a quarter of max_length if omitted",
+    )
     min_count: int = Field(1, ge=1, description="words in fewer training texts are treated as unknown")
     punctuation: Literal["split", "strip"] = Field(
         "split",
@@ -230,15 +247,28 @@ class TokenizerConfig(Strict):
     )
 
 
+def _losses_of_architectures(schema: dict[str, Any]) -> None:
+    """Extends the JSON schema of a model: architectures for pairs take ranking losses, others embedding losses."""
+    embedding, ranking = (
+        names_of(entry for entry in LOSSES if is_ranking_loss(entry) == wanted) for wanted in (False, True)
+    )
+    null = {"type": "null"}
+    schema["if"] = {"properties": {"architecture": key_among(names_of(filter(reads("pairs"), ARCHITECTURES)))}}
+    schema["then"] = {"properties": {"loss": {"anyOf": [key_among(ranking), *weighted_sums(ranking), null]}}}
+    schema["else"] = {"properties": {"loss": {"anyOf": [key_among(embedding), null]}}}
+
+
 class TextModelConfig(OptimizedModel):
     """Architecture, tokenizer, loss, optimizer."""
 
-    architecture: Spec = Field(json_schema_extra=keys_of(ARCHITECTURES, lambda entry: not reads_features(entry)))
+    model_config = ConfigDict(json_schema_extra=_losses_of_architectures)
+
+    architecture: Spec = Field(json_schema_extra=keys_of(ARCHITECTURES, reads("texts", "pairs")))
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
     loss: Spec | None = Field(
         None,
         description="a key with its parameters; data sets may define their own loss",
-        json_schema_extra=keys_of(LOSSES, is_embedding_loss),
+        json_schema_extra=keys_of(LOSSES, more=weighted_sums),
     )
 
 
@@ -276,7 +306,7 @@ class TextConfig(Strict):
     data: TextDataConfig
     model: TextModelConfig = Field(json_schema_extra=or_string)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
-    evaluators: list[Literal["similarity", "binary", "triplet"]] | None = Field(
+    evaluators: list[Literal["similarity", "binary", "triplet", "ranking", "classes"]] | None = Field(
         None, description="how validation and test pairs are evaluated; inferred from their columns if omitted"
     )
     mining: MiningConfig = Field(default_factory=MiningConfig)

@@ -89,14 +89,14 @@ def mixed_batches(
     return generate
 
 
-def text_dataset(generate: Callable[[], Iterator[TextBatch]]) -> Any:
-    """A `tf.data.Dataset` of the batches, a fresh epoch at every iteration."""
+def text_dataset(generate: Callable[[], Iterator[TextBatch]], lists: bool = False) -> Any:
+    """A `tf.data.Dataset` of the batches, a fresh epoch at every iteration; `lists`: [B, N, ...] with any N."""
     tf = import_tensorflow()
     example = next(generate())
-    signature = tf.nest.map_structure(lambda a: tf.TensorSpec([None, *_inner_shape(a)], a.dtype), example)
+    signature = tf.nest.map_structure(lambda a: tf.TensorSpec([None, *_inner_shape(a, lists)], a.dtype), example)
     return prefetched(tf.data.Dataset.from_generator(generate, output_signature=signature))
 
 
-def _inner_shape(a: Array) -> list[int | None]:
-    """The dimensions after the first: the width of token ids differs between batches."""
-    return [None if a.dtype == np.int32 else n for n in a.shape[1:]]
+def _inner_shape(a: Array, lists: bool) -> list[int | None]:
+    """The dimensions after the first; widths of token ids and numbers of documents differ between batches."""
+    return [None if a.dtype == np.int32 or (lists and axis == 1) else n for axis, n in enumerate(a.shape[1:], start=1)]

@@ -29,7 +29,7 @@ class TextSet:
     @cached_property
     def classes(self) -> list[str]:
         """The class labels of the training rows, sorted (numbers by value); empty unless the loss predicts classes."""
-        if self.loss.labels != "class":
+        if not self.loss.reads_classes:
             return []
         names = set(self.rows["train"].labels or ())
         try:
@@ -69,7 +69,7 @@ def class_numbers(text_set: TextSet, rows: TextRows) -> Array:
     unknown = next((row for row, label in enumerate(rows.labels or ()) if label not in index), None)
     if unknown is None:
         return np.array([index[label] for label in rows.labels or ()], dtype="float32")
-    if text_set.loss.head:
+    if text_set.loss.predicts_classes:
         raise DataError(
             f"{rows.locate(unknown)}: the class {(rows.labels or [''])[unknown]!r} is not among those of training."
         )

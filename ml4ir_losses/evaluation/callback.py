@@ -18,7 +18,7 @@ class EvaluationCallback(keras.callbacks.Callback):  # type: ignore[misc]
     non-finite loss are not evaluated.
 
     Args:
-        evaluators: evaluators by name.
+        evaluators: evaluators by name; the metrics of one named "" are called `val_<metric>`.
         every: evaluate every this many epochs; the last epoch is always evaluated.
 
     Raises:
@@ -36,4 +36,5 @@ class EvaluationCallback(keras.callbacks.Callback):  # type: ignore[misc]
             return
         for name, evaluator in self.evaluators.items():
             values = evaluator.evaluate(self.model)
-            logs.update({f"val_{name}_{metric}": value for metric, value in values.items()})
+            prefix = f"val_{name}_" if name else "val_"
+            logs.update({prefix + metric: value for metric, value in values.items()})

@@ -28,6 +28,15 @@ class CrossEncoder(Protocol):
         """Scores, [N]; higher is better."""
 
 
+class PairClassifier(Protocol):
+    """A model that gives pairs of texts the probabilities of named classes."""
+
+    classes: Sequence[str]
+
+    def class_probabilities(self, queries: Sequence[str], documents: Sequence[str], batch_size: int = 256) -> Array:
+        """Probabilities, [N, K]."""
+
+
 def encode(model: BiEncoder, texts: Sequence[str], column: str, dims: int | None = None) -> Array:
     """Embeddings of texts, [N, D] float32; duplicate texts are encoded once.
 

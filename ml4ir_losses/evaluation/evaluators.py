@@ -25,6 +25,7 @@ from ml4ir_losses.evaluation.nearest import BLOCK, SIMILARITIES, Nearest, compar
 from ml4ir_losses.evaluation.pair_evaluators import (
     PAIR_SIMILARITIES,
     BinaryEvaluator,
+    ClassEvaluator,
     SimilarityEvaluator,
     TripletEvaluator,
 )
@@ -38,6 +39,7 @@ from ml4ir_losses.metrics.retrieval import (
 
 __all__ = [
     "BinaryEvaluator",
+    "ClassEvaluator",
     "Evaluator",
     "RerankingEvaluator",
     "RetrievalEvaluator",

@@ -6,11 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
-from sklearn.metrics import average_precision_score, matthews_corrcoef, roc_curve
+from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef, roc_curve
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, check_choice, check_count, check_number
-from ml4ir_losses.evaluation.encoding import DOCUMENT, QUERY, BiEncoder, check_lengths, encode, finite_numbers
+from ml4ir_losses.evaluation.encoding import (
+    DOCUMENT,
+    QUERY,
+    BiEncoder,
+    CrossEncoder,
+    PairClassifier,
+    check_lengths,
+    encode,
+    finite_numbers,
+    score_pairs,
+)
 from ml4ir_losses.evaluation.nearest import compare_rows
 
 PAIR_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")  # distances are negated
@@ -20,7 +30,7 @@ _NOISE = 1e-7  # relative differences that float32 embeddings cannot resolve
 class SimilarityEvaluator:
     """Correlation of pair similarities with given scores: `spearman_cosine`, `pearson_cosine`, ...
 
-    0 if the similarities or the scores are constant.
+    Of a cross-encoder it is that of its scores, `spearman_score`. 0 if the similarities or the scores are constant.
 
     Args:
         first: N texts, encoded as queries.
@@ -47,12 +57,10 @@ class SimilarityEvaluator:
         self.first, self.second, self.scores = first, second, finite_numbers("scores", scores)
         self.similarities, self.dims = similarities, dims
 
-    def evaluate(self, model: BiEncoder) -> dict[str, float]:
+    def evaluate(self, model: BiEncoder | CrossEncoder) -> dict[str, float]:
         """Correlations by name."""
-        first, second = encode(model, self.first, QUERY, self.dims), encode(model, self.second, DOCUMENT, self.dims)
         result = {}
-        for name in self.similarities:
-            values = compare_rows(first, second, name)
+        for name, values in _pair_scores(model, self).items():
             constant = _is_constant(values) or _is_constant(self.scores)
             for key, correlation in (("spearman", stats.spearmanr), ("pearson", stats.pearsonr)):
                 result[f"{key}_{name}"] = 0.0 if constant else float(correlation(self.scores, values).statistic)
@@ -62,6 +70,7 @@ class SimilarityEvaluator:
 class BinaryEvaluator:
     """Binary classification of pairs by similarity: `ap_cosine`, `f1_cosine`, `accuracy_cosine`, ...
 
+    A cross-encoder is evaluated by its score, `ap_score`.
     For each similarity: the average precision (`ap`); the best F1, its `f1_threshold`, and the `precision`, the
     `recall` and Matthews' correlation (`mcc`) there; the best `accuracy` and its `accuracy_threshold`. A pair is
     predicted positive if its similarity (the negative distance, for distances) is at least the threshold. Thresholds
@@ -96,15 +105,40 @@ class BinaryEvaluator:
         self.first, self.second, self.labels = first, second, numbers.astype(int)
         self.similarities, self.dims = similarities, dims
 
-    def evaluate(self, model: BiEncoder) -> dict[str, float]:
+    def evaluate(self, model: BiEncoder | CrossEncoder) -> dict[str, float]:
         """Metric values by name."""
-        first, second = encode(model, self.first, QUERY, self.dims), encode(model, self.second, DOCUMENT, self.dims)
         result: dict[str, float] = {}
-        for name in self.similarities:
+        for name, values in _pair_scores(model, self).items():
             # float32, the precision of the embeddings: similarities that differ only by rounding become equal.
-            scores = compare_rows(first, second, name).astype("float32").astype("float64")
+            scores = values.astype("float32").astype("float64")
             result |= {f"{key}_{name}": value for key, value in binary_metrics(self.labels, scores).items()}
         return result
+
+
+class ClassEvaluator:
+    """Classification of pairs by a cross-encoder: `accuracy`, and `f1_macro`, the mean F1 of the classes.
+
+    Args:
+        first: N texts, read as queries.
+        second: N texts, read as documents.
+        classes: N names.
+
+    Raises:
+        DataError: for columns of different lengths.
+    """
+
+    def __init__(self, first: Sequence[str], second: Sequence[str], classes: Sequence[str]) -> None:
+        check_lengths(first=first, second=second, classes=classes)
+        self.first, self.second, self.classes = first, second, list(classes)
+
+    def evaluate(self, model: PairClassifier) -> dict[str, float]:
+        """Metric values by name."""
+        best = np.argmax(model.class_probabilities(self.first, self.second), axis=1)
+        predicted = [model.classes[index] for index in best]
+        return {
+            "accuracy": float(np.mean([a == b for a, b in zip(self.classes, predicted, strict=True)])),
+            "f1_macro": float(f1_score(self.classes, predicted, average="macro", zero_division=0.0)),
+        }
 
 
 def binary_metrics(labels: Array, scores: Array) -> dict[str, float]:
@@ -181,6 +215,14 @@ class TripletEvaluator:
             )
             for name in self.similarities
         }
+
+
+def _pair_scores(model: BiEncoder | CrossEncoder, pairs: SimilarityEvaluator | BinaryEvaluator) -> dict[str, Array]:
+    """The scores [N] of a cross-encoder, as `score`; else the similarities of the embeddings by name."""
+    if isinstance(model, CrossEncoder):
+        return {"score": score_pairs(model, pairs.first, pairs.second)}
+    first, second = encode(model, pairs.first, QUERY, pairs.dims), encode(model, pairs.second, DOCUMENT, pairs.dims)
+    return {name: compare_rows(first, second, name) for name in pairs.similarities}
 
 
 def _check_similarities(similarities: Sequence[str], dims: int | None) -> None:

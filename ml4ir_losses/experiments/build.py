@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from ml4ir_losses.config.load import AnyConfig, load_config, reads_texts
-from ml4ir_losses.config.schema import Config
-from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.config.text_schema import TextConfig
+from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.data.queries import read_split
-from ml4ir_losses.features.fitted import FittedInput
+from ml4ir_losses.experiments.experiment import prepare
+from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.features.fitting import fit_inputs
 from ml4ir_losses.model.embedding_model import EmbeddingModel
-from ml4ir_losses.model.from_config import model_class
-from ml4ir_losses.model.optimizers import make_optimizer
 from ml4ir_losses.model.relevance_model import RelevanceModel
-from ml4ir_losses.model.size import check_trainable, size_of
 
 Source = str | Path | Mapping[str, Any] | AnyConfig
 
@@ -27,44 +22,18 @@ Source = str | Path | Mapping[str, Any] | AnyConfig
 def build_relevance_model(source: Source, data: Any = None) -> RelevanceModel | EmbeddingModel:
     """The compiled model of a YAML file, a checked config or a mapping, fitted on the config's training split.
 
-    A text config gives an `EmbeddingModel`. `data`: data in memory in the place of the config's files.
+    A text config gives an `EmbeddingModel` or a cross-encoder. `data`: data in memory in the place of the config's
+    files.
 
     Raises:
         ConfigError, DataError: for a config or data that cannot be used.
     """
     config = load_config(source, data=data)
     if reads_texts(config):
-        return build_embedding_model(config)
+        return _build_text_model(config)
     table = read_split(config.data, "train")
     queries = len(set(table.strings(config.features.query_id)))
     return build_from_inputs(config, fit_inputs(config.features, table), -(-queries // config.data.batch_size))
-
-
-def build_from_inputs(config: Config, inputs: Sequence[FittedInput], steps_per_epoch: int = 1) -> RelevanceModel:
-    """The compiled model of a config and fitted inputs.
-
-    Raises:
-        ConfigError: for invalid parameters, or a model that does not fit into memory.
-    """
-    kind = model_class(config.model.architecture).for_inputs(inputs, config.model.architecture)
-    steps = steps_per_epoch * config.training.epochs
-
-    def build() -> Any:
-        names = {"label": config.features.label, "query_id": config.features.query_id}
-        return kind(inputs, config.model, precision=config.training.precision, **names)
-
-    try:
-        check_trainable(size_of(build), make_optimizer(config.model, steps))
-        keras.utils.set_random_seed(config.training.seed)
-        model: RelevanceModel = build()
-    except ConfigError:
-        raise
-    except (UserError, TypeError, ValueError) as error:
-        raise ConfigError(f"model: {str(error).strip().splitlines()[0]}") from None
-    if config.features.confidence and not any(task[0].takes_confidence for task in model.tasks.values()):
-        LOGGER.warning("features.confidence: no loss of this config reads it")
-    model.compile_from_spec(total_steps=steps, jit_compile=config.training.jit_compile)
-    return model
 
 
 def build_embedding_model(source: Source, data: Any = None) -> EmbeddingModel:
@@ -75,9 +44,15 @@ def build_embedding_model(source: Source, data: Any = None) -> EmbeddingModel:
     Raises:
         ConfigError, DataError: for a config or data that cannot be used.
     """
-    from ml4ir_losses.experiments.text_experiment import TextExperiment
-
     config = load_config(source, data=data)
     if not reads_texts(config):
         raise ConfigError("an embedding model reads columns of text: give data.columns.")
-    return TextExperiment.prepare(config).model
+    model = _build_text_model(config)
+    if not isinstance(model, EmbeddingModel):
+        raise ConfigError(f"model.architecture: {config.model.architecture!r} is not one of an embedding model.")
+    return model
+
+
+def _build_text_model(config: TextConfig) -> RelevanceModel | EmbeddingModel:
+    model: RelevanceModel | EmbeddingModel = prepare(config).model
+    return model

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from ml4ir_losses.config.checks import kind_of
 from ml4ir_losses.config.load import AnyConfig, reads_texts
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.experiments.run_folder import RunFolder
@@ -88,7 +89,11 @@ class Experiment(Protocol):
 
 
 def experiment_class(config: AnyConfig) -> type[Experiment]:
-    """The experiment of a config's task, documents with features or texts."""
+    """The experiment of a config's task: documents with features, texts, or pairs of a query and a document."""
+    if reads_texts(config) and kind_of(config.model.architecture) == "pairs":
+        from ml4ir_losses.experiments.pair_experiment import PairExperiment
+
+        return PairExperiment
     if reads_texts(config):
         from ml4ir_losses.experiments.text_experiment import TextExperiment
 

@@ -31,7 +31,7 @@ from ml4ir_losses.evaluation.scoring import (
     prediction_rows,
     query_metrics,
 )
-from ml4ir_losses.experiments.build import build_from_inputs
+from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
 from ml4ir_losses.model.loading import load_model

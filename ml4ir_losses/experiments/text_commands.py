@@ -39,7 +39,7 @@ def encode(
         run: the run folder.
         data: a file of texts.
         output: the file that is written.
-        columns: text columns, column_texts; empty: the only text column.
+        columns: text columns, joined by a space; empty: the only text column.
         column: which encoder to use: `positive` for documents, `anchor` for queries.
         progress: called with the number of embedded texts.
 

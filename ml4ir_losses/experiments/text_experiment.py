@@ -22,7 +22,7 @@ from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.text_batches import TextFeed, mixed_batches, text_dataset
-from ml4ir_losses.data.text_sets import TextSet, class_numbers
+from ml4ir_losses.data.text_sets import TextSet, check_pair_labels, class_numbers
 from ml4ir_losses.data.texts import TextPlan, TextRows, TokenRows, column_texts, make_rows
 from ml4ir_losses.evaluation.callback import EvaluationCallback
 from ml4ir_losses.evaluation.evaluators import (
@@ -53,9 +53,10 @@ class TextExperiment:
     def prepare(cls, config: TextConfig) -> Self:
         """Reads every data set, fits the tokenizer on the training texts and builds the compiled model."""
         sets, sources = read_sets(config)
-        model = build_model(config, sets)
+        for text_set in sets.values():
+            check_pair_labels(text_set)
         teacher = load_optional(config.data.teacher_run, "data.teacher")
-        experiment = cls(config, model, sets, teacher, sources=sources)
+        experiment = cls(config, build_model(config, sets), sets, teacher, sources=sources)
         experiment._check_batches()
         experiment.evaluators  # noqa: B018  reports invalid evaluation files before training
         return experiment
@@ -73,18 +74,16 @@ class TextExperiment:
             for name, text_set in self.sets.items():
                 if split in text_set.rows:
                     prefix = f"{name}_" if len(self.sets) > 1 else ""
-                    evaluators.update(
-                        {
-                            prefix + key: j
-                            for key, j in pair_evaluators(
-                                self.config.evaluators, text_set, text_set.rows[split]
-                            ).items()
-                        }
-                    )
+                    named = self.evaluators_of(text_set, text_set.rows[split])
+                    evaluators.update({prefix + key: evaluator for key, evaluator in named.items()})
         for part, make in COLLECTION_EVALUATORS.items():
             if getattr(self.config.data, part) is not None:
                 by_part[part] = {"": make(self.config.data)}
         return {part: evaluators for part, evaluators in by_part.items() if evaluators}
+
+    def evaluators_of(self, text_set: TextSet, rows: TextRows) -> dict[str, Evaluator]:
+        """The evaluators that fit the columns of validation, test or other rows, by name."""
+        return pair_evaluators(self.config.evaluators, text_set, rows)
 
     @property
     def evaluated(self) -> Sequence[str]:
@@ -92,16 +91,16 @@ class TextExperiment:
         return list(self.evaluators)
 
     @cached_property
-    def feeds(self) -> dict[str, dict[str, TextFeed]]:
+    def feeds(self) -> dict[str, dict[str, Any]]:
         """The batches of every data set, for training and for the loss on the validation rows."""
-        feeds: dict[str, dict[str, TextFeed]] = {"train": {}, "validation": {}}
+        feeds: dict[str, dict[str, Any]] = {"train": {}, "validation": {}}
         for split, by_name in feeds.items():
             for name, text_set in self.sets.items():
                 if split in text_set.rows:
                     by_name[name] = self._feed(text_set, split)
         return feeds
 
-    def _feed(self, text_set: TextSet, split: str) -> TextFeed:
+    def _feed(self, text_set: TextSet, split: str) -> Any:
         training, rows = split == "train", text_set.rows[split]
         plan = TextPlan(
             rows,
@@ -126,7 +125,7 @@ class TextExperiment:
             return lambda batch: values[batch]
         if loss.labels == "none" or text_set.batching.makes_pairs or rows.labels is None:
             return lambda batch: np.ones(len(batch), "float32")
-        labels = class_numbers(text_set, rows) if loss.labels == "class" else rows.numbers()
+        labels = class_numbers(text_set, rows) if loss.reads_classes else rows.numbers()
         return lambda batch: labels[batch]
 
     def _teacher_embeddings(self, loss: Any, rows: TextRows) -> Array:
@@ -187,13 +186,15 @@ class TextExperiment:
 
     def evaluate_part(self, part: str, folder: RunFolder) -> dict[str, float]:
         """The values of a part's evaluators; where rows are queries, also one by one in `per_query.csv`."""
-        evaluator = self.evaluators[part].get("")
+        evaluators = dict(self.evaluators[part])
+        evaluator = evaluators.get("")
         if isinstance(evaluator, (RetrievalEvaluator, RerankingEvaluator)) and part == self.evaluated[-1]:
+            del evaluators[""]
             values = evaluator.per_query(self.model)
             rows = ([query, *row] for query, *row in zip(evaluator.query_ids, *values.values(), strict=True))
             folder.write_csv("per_query.csv", ["query_id", *values], rows)
-            return {name: float(column.mean()) for name, column in values.items()}
-        return _values(self.evaluators[part], self.model)
+            return {name: float(column.mean()) for name, column in values.items()} | _values(evaluators, self.model)
+        return _values(evaluators, self.model)
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """The untrained model; for a corpus also BM25, where `bm25s` is installed."""
@@ -237,9 +238,7 @@ class TextExperiment:
         table, (_, text_set) = self._read(data), self.config.data.only_set()
         loss = loss_of(self.config.model, text_set)
         rows = make_rows(table, text_set)
-        evaluators = pair_evaluators(
-            self.config.evaluators, TextSet(text_set, loss, batching_of(text_set, loss), {"train": rows}), rows
-        )
+        evaluators = self.evaluators_of(TextSet(text_set, loss, batching_of(text_set, loss), {"train": rows}), rows)
         if not evaluators:
             raise UserError(
                 f"{table.source}: the columns of this run have nothing to evaluate by; they lack a label or a negative."
@@ -247,19 +246,20 @@ class TextExperiment:
         return _values(evaluators, self.model)
 
     def predict(self, data: Any, output: str | Path) -> int:
-        """Writes a row per pair: its texts, the cosine, and for a pair classifier the probability of each class."""
+        """Writes a row per pair: its texts, its score, and for a classifier the probability of each class."""
         first, second, columns = self._score_pairs(data)
-        write_csv(output, ["anchor", "positive", *columns], zip(first, second, *columns.values(), strict=True))
+        roles = self.config.data.only_set()[1].texts[:2]
+        write_csv(output, [*roles, *columns], zip(first, second, *columns.values(), strict=True))
         return len(first)
 
     def predict_rows(self, data: Any) -> Array:
-        """The cosine of each pair; [rows, K], the probability of each class, for a pair classifier."""
+        """The score of each pair; [rows, K], the probability of each class, for a classifier."""
         _, _, columns = self._score_pairs(data)
         classes = [values for name, values in columns.items() if name.startswith("class_")]
-        return np.stack(classes, axis=1) if classes else columns["cosine"]
+        return np.stack(classes, axis=1) if classes else next(iter(columns.values()))
 
     def _score_pairs(self, data: Any) -> tuple[list[str], list[str], dict[str, Array]]:
-        """Anchors, positives, and the columns of scores."""
+        """Anchors, documents, and the columns of scores, the most important one first."""
         table, (name, text_set) = unnest(self._read(data)), self.config.data.only_set()
         if not {"anchor", "positive"} <= set(text_set.columns):
             raise UserError("predict scores pairs: this run has one column of texts. Use encode.")
@@ -284,7 +284,7 @@ class TextExperiment:
             first = next(feed.batches(), None)
             if first is None:
                 raise DataError(
-                    f"{text_set.rows['train'].source}: {text_set.loss.key!r} needs two rows at least "
+                    f"{text_set.rows['train'].source}: {text_set.loss.key!r} needs at least two rows "
                     "without a common text."
                 )
             x, target, *_ = first

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ml4ir_losses.config.checks import check, encoder_of
+from ml4ir_losses.config.checks import encoder_of, with_path
 from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.text_checks import batching_of, loss_of
-from ml4ir_losses.config.text_schema import TextConfig
+from ml4ir_losses.config.text_schema import TextConfig, TextModelConfig
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import ENCODERS, split_spec
 from ml4ir_losses.data.provenance import describe
-from ml4ir_losses.data.text_sets import TextSet, check_pair_labels, training_documents
+from ml4ir_losses.data.text_sets import TextSet, training_documents
 from ml4ir_losses.data.texts import make_rows, read_texts
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_encoder
@@ -40,7 +40,6 @@ def read_sets(config: TextConfig) -> tuple[dict[str, TextSet], dict[str, dict[st
                 rows[split] = make_rows(table, text_set, where, teacher)
                 sources[f"{name} {split}" if several else split] = describe(table)
         sets[name] = TextSet(text_set, loss, batching_of(text_set, loss), rows)
-        check_pair_labels(sets[name])
     return sets, sources
 
 
@@ -54,7 +53,7 @@ def build_model(config: TextConfig, sets: Mapping[str, TextSet]) -> EmbeddingMod
     texts = dict.fromkeys(
         text for text_set in sets.values() for column in text_set.rows["train"].texts for text in column
     )
-    tokenizer = make_tokenizer(config, texts) if start is None else start.tokenizer
+    tokenizer = build_tokenizer(config.model, texts) if start is None else start.tokenizer
     steps = sum(-(-len(s.rows["train"]) // (s.config.batch_size or 1)) for s in sets.values())
     model = EmbeddingModel.make(config, tokenizer, {name: text_set.task for name, text_set in sets.items()}, steps)
     if start is not None:
@@ -64,22 +63,22 @@ def build_model(config: TextConfig, sets: Mapping[str, TextSet]) -> EmbeddingMod
     return model
 
 
-def make_tokenizer(config: TextConfig, texts: Any) -> Tokenizer:
-    """The tokenizer of the config: the one of the encoder if it has one, else a word tokenizer fitted on the texts."""
-    settings = config.model.tokenizer
-    encoder = encoder_of(config.model.architecture)
+def build_tokenizer(model: TextModelConfig, texts: Iterable[str]) -> Tokenizer:
+    """The tokenizer of the model's encoder if it has one, else a word tokenizer fitted on the texts."""
+    settings = model.tokenizer
+    encoder = encoder_of(model.architecture)
     if encoder is not None:
         key, params = split_spec(ENCODERS.kind, encoder)
         make = ENCODERS[key].trait("make_tokenizer")
         if make is not None:
-            tokenizer: Tokenizer = check("model.architecture.encoder", lambda: make(params, settings.max_length))
+            tokenizer: Tokenizer = with_path("model.architecture.encoder", lambda: make(params, settings.max_length))
             return tokenizer
-    return WordTokenizer.fit(texts, **settings.model_dump())
+    return WordTokenizer.fit(texts, **settings.model_dump(exclude={"max_query_length"}))
 
 
 def load_optional(path: str | None, where: str) -> EmbeddingModel | None:
     """The embedding model of a run folder; None if `path` is None."""
-    return None if path is None else check(where, lambda: load_encoder(path))
+    return None if path is None else with_path(where, lambda: load_encoder(path))
 
 
 def _warm_start(model: EmbeddingModel, start: EmbeddingModel, path: str | None) -> None:

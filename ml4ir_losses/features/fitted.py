@@ -31,6 +31,11 @@ class FittedInput(BaseModel):
     _tokenizer: Any = PrivateAttr(None)
 
     @property
+    def has_tokenizer(self) -> bool:
+        """True if a tokenizer was set or built."""
+        return self._tokenizer is not None
+
+    @property
     def tokenizer(self) -> Any:
         """The `PairTokenizer` of a text_pair input: the model's if set, else built from the vocabulary or preset."""
         if self._tokenizer is None:

@@ -58,6 +58,8 @@ class RelevanceLossBase(ABC):
     negative_labels: ClassVar[bool] = False
     lambda_weights: ClassVar[tuple[str, ...]] = ()
     takes_confidence: ClassVar[bool] = False
+    takes_margins: ClassVar[bool] = False  # labels may be differences to the first document's
+    in_batch: ClassVar[bool] = False  # texts of a batch's other rows are negatives of a row
     step_parameters: ClassVar[Mapping[str, Any]] = {}  # types of those that only a model's training step reads
     _parameters: ClassVar[dict[str, Any]] = {}
 
@@ -144,6 +146,24 @@ class RelevanceLossBase(ABC):
     def samples(self) -> bool:
         """True if the value is random: the Keras loss then draws from a seed generator."""
         return self.stochastic or self.seed is not None
+
+    @property
+    def reads_classes(self) -> bool:
+        """True if labels are classes."""
+        return self.loss_type == "classification"
+
+    @property
+    def predicts_classes(self) -> bool:
+        """True if labels are classes, and the model has an output for each."""
+        return self.reads_classes
+
+    def default_batching(self, labelled: bool) -> str:
+        """The key of the batching that suits the loss, for data with or without a label column."""
+        return "no_duplicates" if self.in_batch else "in_order"
+
+    def without_draws(self) -> Self:
+        """The same loss for lists whose negatives were drawn already."""
+        return self
 
     @property
     def memory_size(self) -> int | None:

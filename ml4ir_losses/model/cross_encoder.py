@@ -95,7 +95,8 @@ class CrossEncoderModel(RelevanceModel):
                 keras.saving.deserialize_keras_object(parts[name]) for name in ("tokenizer", "scorer")
             )
         else:
-            check_preset(self.model_config, self.pair.preset)
+            if not self.pair.has_tokenizer:
+                check_preset(self.model_config, self.pair.preset)
             self.tokenizer = self.pair.tokenizer
             self.scorer = self.make_scorer(vocabulary_size=self.tokenizer.vocabulary_size)
             check_positions(self.scorer.encoder, self.tokenizer.max_length, "the input of type text_pair")
@@ -189,7 +190,18 @@ class CrossEncoderModel(RelevanceModel):
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class TextCrossEncoder(CrossEncoderModel):
-    """A cross-encoder whose only input is the text pair."""
+    """A cross-encoder whose only input is the text pair; `classes` are the names of its outputs, if they have names."""
+
+    classes: Sequence[str] = ()
+    _graph: Any = None
+
+    def make_layers(self, parts: Mapping[str, Any]) -> None:
+        super().make_layers(parts)
+        self.classes = tuple(parts.get("classes", ()))
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {**config, "parts": {**config["parts"], "classes": list(self.classes)}}
 
     def score_pairs(self, queries: Sequence[str], documents: Sequence[str], batch_size: int = 256) -> Array:
         """Logits [N] of N pairs, higher is better; pairs of similar length share a batch.
@@ -202,6 +214,15 @@ class TextCrossEncoder(CrossEncoderModel):
         Raises:
             UserError: if the numbers of queries and documents differ.
         """
+        return self._pair_outputs("logit", queries, documents, batch_size)
+
+    def class_probabilities(self, queries: Sequence[str], documents: Sequence[str], batch_size: int = 256) -> Array:
+        """Probabilities [N, K] of the classes of N pairs, for a model of K logits; arguments as in `score_pairs`."""
+        logits = self._pair_outputs("outputs", queries, documents, batch_size)
+        return np.asarray(ops.convert_to_numpy(ops.softmax(logits, axis=-1)))
+
+    def _pair_outputs(self, name: str, queries: Sequence[str], documents: Sequence[str], batch_size: int) -> Array:
+        """An output of the model [N, ...] for N pairs."""
         check_whole(1, batch_size=batch_size)
         if len(queries) != len(documents):
             raise UserError(
@@ -210,16 +231,31 @@ class TextCrossEncoder(CrossEncoderModel):
         ids = self.tokenizer.padded(queries, documents)
         sizes = np.count_nonzero(ids, axis=1)
         order = np.argsort(sizes, kind="stable")
-        logits = np.zeros(len(ids), dtype="float32")
+        found: list[Array] = []
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             batch = ids[rows, : sizes[rows].max()]
             if keras.backend.backend() == "jax":  # JAX compiles every new shape
                 width = min(-(-batch.shape[1] // 32) * 32, self.tokenizer.max_length)
                 batch = np.pad(batch, ((0, batch_size - len(rows)), (0, width - batch.shape[1])))
-            output = self.predict_on_batch({self.pair.name: batch[:, None], MASK: np.ones((len(batch), 1), "float32")})
-            logits[rows] = np.asarray(output["logit"])[: len(rows), 0]
-        return logits
+            found.append(np.asarray(self._score_batch(batch)[name])[: len(rows), 0])
+        outputs = np.concatenate(found) if found else np.zeros(0, "float32")
+        outputs[order] = outputs.copy()
+        return outputs
+
+    def _score_batch(self, ids: Array) -> Any:
+        """The outputs of pairs [N, T], [N, 1] each; on TensorFlow one graph for all shapes."""
+        if keras.backend.backend() != "tensorflow":
+            return self.predict_on_batch({self.pair.name: ids[:, None], MASK: np.ones((len(ids), 1), "float32")})
+        import tensorflow as tf
+
+        if self._graph is None:
+
+            def score(ids: Tensor) -> Any:
+                return self({self.pair.name: ids[:, None], MASK: tf.ones((tf.shape(ids)[0], 1))}, training=False)
+
+            self._graph = tf.function(score, input_signature=[tf.TensorSpec([None, None], "int32")])
+        return self._graph(ids)
 
 
 def real_rows(mask: Tensor) -> Tensor:

@@ -59,9 +59,7 @@ class EmbeddingModel(Trainer):
     ) -> None:
         super().__init__(**{"name": "embedding_model", **kwargs, "dtype": precision, "autocast": False})
         self.model_config = model if isinstance(model, TextModelConfig) else TextModelConfig.model_validate(model)
-        check_encoder(
-            self.model_config.architecture
-        )  # imports the package that defines the encoder and registers its layers
+        check_encoder(self.model_config.architecture)  # imports the package that registers the encoder's layers
         self.tokenizer, self.towers = (
             keras.saving.deserialize_keras_object(part) if isinstance(part, Mapping) else part
             for part in (tokenizer, towers)

@@ -14,7 +14,9 @@ from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
 MODEL_CLASSES = {
     "features": "ml4ir_losses.model.relevance_model:RelevanceModel",
     "texts": "ml4ir_losses.model.embedding_model:EmbeddingModel",
+    "pairs": "ml4ir_losses.model.cross_encoder:CrossEncoderModel",
 }
+"""The model class of an architecture, by what it reads."""
 
 
 def build_module() -> Any:

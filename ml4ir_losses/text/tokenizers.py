@@ -211,17 +211,25 @@ class PairTokenizer(layers.Layer):  # type: ignore[misc]
 
     def padded(self, queries: Sequence[str], documents: Sequence[str]) -> Array:
         """The ids of several pairs, [N, T], as wide as the longest; equal texts are tokenized once."""
+        words = self.words([*queries, *documents])
+        return self.join(words[: len(queries)], words[len(queries) :])
+
+    def words(self, texts: Sequence[str]) -> list[Array]:
+        """The ids of each text without start and end tokens, not truncated to its part of a pair."""
+        start, _, end = self.frame
+        distinct = list(dict.fromkeys(texts))
+        rows = self.tokenizer.padded(distinct) if distinct else []
+        ids = {t: row[len(start) : np.count_nonzero(row) - len(end)] for t, row in zip(distinct, rows, strict=True)}
+        return [ids[text] for text in texts]
+
+    def join(self, queries: Sequence[Array], documents: Sequence[Array]) -> Array:
+        """The ids of pairs of `words`, [N, T], as wide as the longest pair."""
         start, separator, end = self.frame
-        texts = list(dict.fromkeys([*queries, *documents]))
-        rows = self.tokenizer.padded(texts) if texts else []
-        words = {
-            text: row[len(start) : np.count_nonzero(row) - len(end)] for text, row in zip(texts, rows, strict=True)
-        }
         room = self.max_length - len(start) - len(separator) - len(end)
         pairs = []
         for query, document in zip(queries, documents, strict=True):
-            query_ids = words[query][: self.max_query_length]
-            pairs.append(np.concatenate([start, query_ids, separator, words[document][: room - len(query_ids)], end]))
+            query = query[: self.max_query_length]
+            pairs.append(np.concatenate([start, query, separator, document[: room - len(query)], end]))
         return pad_rows([pair.astype("int32") for pair in pairs])
 
     def call(self, queries: Tensor, documents: Tensor) -> Tensor:

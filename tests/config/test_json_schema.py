@@ -29,11 +29,12 @@ def read(name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_schema_allows_shipped_configs(validator, name):
+def test_schema_accepts_shipped_configs(validator, name):
     assert not [error.message for error in validator.iter_errors(read(name))]
 
 
 FEATURES, TEXTS = "quickstart.yaml", "embedding.yaml"
+IN_BATCH = "cross_encoder_multiple_negatives_ranking"
 GOOD = [
     (FEATURES, "model.loss=softmax_loss"),
     (FEATURES, "model.loss={key: list_mle, temperature: 0.5, propensity: {eta: 1.0}}"),
@@ -44,6 +45,8 @@ GOOD = [
     (FEATURES, "model.metrics=[mrr, {key: ndcg, topn: 3}]"),
     (TEXTS, "model.architecture={key: bi_encoder, encoder: {key: cnn, filters: [4, 4]}}"),
     (TEXTS, "data.batching={key: group_by_label, per_class: 3}"),
+    (TEXTS, f"model={{architecture: cross_encoder, loss: {{key: {IN_BATCH}, num_negatives: 2}}}}"),
+    (TEXTS, "model={architecture: {key: cross_encoder}, loss: {list_mle: 0.5, lambda_loss: 0.5}}"),
 ]
 BAD = [
     (FEATURES, "model.loss=listmle"),
@@ -59,6 +62,7 @@ BAD = [
     (FEATURES, "model.architecture={key: dnn, dropout: 1.0}"),
     (FEATURES, "model.metrics=[{key: ndcg, topn: 0}]"),
     (TEXTS, "model.loss=list_mle"),
+    (TEXTS, "model={architecture: cross_encoder, loss: multiple_negatives_ranking}"),
     (TEXTS, "model.architecture={key: bi_encoder, encoder: {key: cnn, kernel_size: 0}}"),
     (TEXTS, "model.architecture={key: bi_encoder, encoder: {key: keras_hub}}"),
     (TEXTS, "data.batching={key: group_by_label, per_class: 1}"),
@@ -72,12 +76,12 @@ def changed(name, override):
 
 
 @pytest.mark.parametrize(("name", "override"), GOOD)
-def test_schema_allows_what_is_valid(validator, name, override):
+def test_schema_accepts_valid_configs(validator, name, override):
     assert not [error.message for error in validator.iter_errors(changed(name, override))]
 
 
 @pytest.mark.parametrize(("name", "override"), BAD)
-def test_schema_and_checks_refuse_what_is_wrong(validator, name, override):
+def test_schema_and_checks_reject_the_same_configs(validator, name, override):
     config = changed(name, override)
     assert not validator.is_valid(config)
     with pytest.raises(ConfigError):

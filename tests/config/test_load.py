@@ -25,7 +25,7 @@ def error(tmp_path, *overrides, **sections):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_configs_of_the_repository_are_valid(path):
+def test_shipped_config_is_valid(path):
     assert load_config(path).name == path.stem
 
 
@@ -76,14 +76,14 @@ def test_configs_of_the_repository_are_valid(path):
         ("training.epochs.x=1", "'epochs' holds 2, which has no keys"),
     ],
 )
-def test_a_wrong_key_or_value_gets_one_line_with_its_path(tmp_path, override, expected):
+def test_invalid_key_or_value_gets_one_line_with_its_path(tmp_path, override, expected):
     if expected is None:
         load_config(config(tmp_path), [override])
     else:
         assert expected in error(tmp_path, override)
 
 
-def test_inputs_of_the_query_alone_cannot_rank(tmp_path):
+def test_config_without_document_inputs_is_rejected(tmp_path):
     inputs = [{"name": "segment", "type": "categorical", "scope": "query"}]
     assert "at least one input must be of scope document" in error(tmp_path, features={"inputs": inputs})
 
@@ -115,7 +115,7 @@ def test_features_and_model_may_be_separate_files(tmp_path):
     assert load_config(tmp_path / "main.yaml", ["model.loss.key=list_mle"]).model.loss == {"key": "list_mle"}
 
 
-def test_a_section_file_may_be_set_and_the_callers_mapping_stays(tmp_path):
+def test_override_may_name_a_section_file_and_leaves_the_mapping_unchanged(tmp_path):
     whole = config(tmp_path)
     (tmp_path / "m.yaml").write_text(yaml.safe_dump({"loss": "list_mle"}))
     loaded = load_config(whole, [f"model={tmp_path / 'm.yaml'}", "model.loss.temperature=2", "training.epochs=77"])
@@ -129,7 +129,7 @@ def test_invalid_propensity_is_rejected(tmp_path, propensity):
     assert "model.loss.propensity: " in error(tmp_path, model={"loss": loss}, features={"positions": "shown"})
 
 
-def test_the_resolved_config_loads_as_itself(tmp_path):
+def test_dumped_config_loads_as_itself(tmp_path):
     loaded = load_config(
         config(tmp_path, model={"aux_losses": [{"key": "list_mle", "weight": 0.1, "label": "clicked"}]})
     )
@@ -153,7 +153,7 @@ def test_invalid_yaml_reports_line_and_column(tmp_path, text, expected):
     assert expected in str(info.value)
 
 
-def test_the_schema_takes_what_the_loader_takes(tmp_path):
+def test_json_schema_covers_sections_and_their_short_forms(tmp_path):
     schema = Config.model_json_schema()
     assert set(schema["properties"]) == set(Config.model_fields)
     model = schema["$defs"]["ModelConfig"]["properties"]
@@ -163,7 +163,7 @@ def test_the_schema_takes_what_the_loader_takes(tmp_path):
         assert {"type": "string"} in section["anyOf"]
 
 
-def test_a_config_is_checked_without_a_backend(tmp_path):
+def test_loading_a_config_imports_no_backend(tmp_path):
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config(tmp_path)))
     code = (
         "import sys; from ml4ir_losses import load_config; load_config(sys.argv[1]);"
@@ -180,7 +180,7 @@ def test_expected_metrics_can_be_set_to_null(tmp_path):
 
 
 @pytest.mark.parametrize("override", ["data.directory=other", "data.test=other.csv", "data={train: other.csv}"])
-def test_expected_metrics_belong_to_the_data_of_the_file(tmp_path, caplog, override):
+def test_expected_metrics_are_dropped_if_overrides_replace_the_data(tmp_path, caplog, override):
     with caplog.at_level("INFO"):
         assert load_config(config(tmp_path, **EXPECTED), [override]).expected_metrics == {}
     assert caplog.messages == [
@@ -188,7 +188,7 @@ def test_expected_metrics_belong_to_the_data_of_the_file(tmp_path, caplog, overr
     ]
 
 
-def test_expected_metrics_stay_where_the_data_stay(tmp_path, caplog):
+def test_expected_metrics_are_kept_if_the_data_are_kept(tmp_path, caplog):
     for overrides in ([], ["data.batch_size=2"], ["training.epochs=1"]):
         assert load_config(config(tmp_path, **EXPECTED), overrides).expected_metrics == {"test": {"ndcg_5": 0.9}}
     both = ["data.test=other.csv", "expected_metrics={test: {mrr: 0.5}}"]

@@ -86,7 +86,7 @@ def test_non_file_is_refused(tmp_path):
         load_config("/dev/zero")
 
 
-def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+def test_unreadable_file_is_refused(tmp_path, monkeypatch):
     def forbid(self):
         raise PermissionError(13, "Permission denied")
 

@@ -42,7 +42,7 @@ def outside(tmp_path_factory):
     return install_outside_package(tmp_path_factory.mktemp("outside"))
 
 
-def test_a_package_brings_everything_that_a_config_names(outside, tmp_path):
+def test_entry_points_add_every_kind_of_key_to_a_config(outside, tmp_path):
     for name, config in CONFIGS.items():
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(config))
     trained = command_lines(
@@ -63,7 +63,7 @@ def test_a_package_brings_everything_that_a_config_names(outside, tmp_path):
     assert "outside_metric" in reloaded.stdout
 
 
-def test_a_package_brings_a_command_and_is_listed(outside):
+def test_entry_points_add_commands_and_are_listed(outside):
     done = command_lines(outside, ["outside-command", "--name", "world"], ["encoders", "outside_encoder"])
     assert done.returncode == 0, done.stderr
     assert "hello world" in done.stdout
@@ -112,7 +112,7 @@ def broken(tmp_path_factory):
     return folder
 
 
-def test_a_broken_entry_point_is_one_line_that_names_its_package(broken):
+def test_broken_entry_point_gives_one_line_with_its_package(broken):
     done = command_line(broken, "losses", "broken_loss")
     assert done.returncode == 2
     error = done.stderr.strip().splitlines()[-1]
@@ -121,7 +121,7 @@ def test_a_broken_entry_point_is_one_line_that_names_its_package(broken):
     assert "is neither a class nor a function: keyword:kwlist" in command_line(broken, "losses", "no_function").stderr
 
 
-def test_a_broken_entry_point_breaks_nothing_else(broken):
+def test_broken_entry_point_leaves_other_keys_usable(broken):
     done = command_line(broken, "losses", "mse")
     assert done.returncode == 0
     assert done.stdout.startswith("mean_squared_error")
@@ -133,7 +133,7 @@ def test_a_broken_entry_point_breaks_nothing_else(broken):
     assert "Traceback" not in listed.stderr
 
 
-def test_a_key_of_this_package_is_not_replaced(broken):
+def test_entry_point_cannot_replace_a_key_of_this_package(broken):
     code = "from ml4ir_losses import get_loss; print(type(get_loss('list_mle')).__module__)"
     done = python(broken, code)
     assert done.stdout.strip().startswith("ml4ir_losses."), done.stderr

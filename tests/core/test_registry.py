@@ -242,7 +242,7 @@ class TestThirdParties:
         assert again.SigmoidCrossEntropy is not module.SigmoidCrossEntropy
         assert type(get_loss("sigmoid_cross_entropy")) is again.SigmoidCrossEntropy
 
-    def test_function_with_required_parameters(self):
+    def test_required_parameters_are_reported_if_missing(self):
         registry = Registry("thing", ())
 
         @registry.register("needs")

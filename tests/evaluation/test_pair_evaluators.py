@@ -8,7 +8,7 @@ from scipy import stats
 from word_model import Collapsed, WordModel, texts, vector_similarity
 
 from ml4ir_losses.core.errors import DataError, UserError
-from ml4ir_losses.evaluation.evaluators import BinaryEvaluator, SimilarityEvaluator, TripletEvaluator
+from ml4ir_losses.evaluation.evaluators import BinaryEvaluator, ClassEvaluator, SimilarityEvaluator, TripletEvaluator
 from ml4ir_losses.evaluation.pair_evaluators import PAIR_SIMILARITIES, binary_metrics
 
 FIRST, SECOND, THIRD = texts(60), texts(60, seed=1), texts(60, seed=2)
@@ -180,3 +180,42 @@ def test_invalid_parameters_raise(params, message):
         TripletEvaluator(["a"], ["b"], ["c"], **params)
     with pytest.raises(UserError, match="`margin` must be a number"):
         TripletEvaluator(["a"], ["b"], ["c"], margin="wide")
+
+
+class WordOverlap:
+    """A cross-encoder: the share of the document's words that the query has."""
+
+    def score_pairs(self, queries, documents, batch_size=256):
+        pairs = zip(queries, documents, strict=True)
+        return np.array([np.mean([word in q.split() for word in d.split()]) for q, d in pairs], "float32")
+
+
+class TestCrossEncoder:
+    first, second = ["a b", "a b", "c d", "c d"], ["a b", "a x", "x y", "c x"]
+
+    def test_correlations_are_those_of_the_scores(self):
+        found = SimilarityEvaluator(self.first, self.second, [1.0, 0.4, 0.0, 0.5]).evaluate(WordOverlap())
+        expected = stats.pearsonr([1.0, 0.4, 0.0, 0.5], [1.0, 0.5, 0.0, 0.5]).statistic
+        assert set(found) == {"spearman_score", "pearson_score"}
+        assert found["pearson_score"] == pytest.approx(expected)
+
+    def test_pairs_are_classified_by_their_scores(self):
+        found = BinaryEvaluator(self.first, self.second, [1, 1, 0, 0]).evaluate(WordOverlap())
+        expected = binary_metrics(np.array([1, 1, 0, 0]), np.array([1.0, 0.5, 0.0, 0.5]))
+        assert found == pytest.approx({f"{name}_score": value for name, value in expected.items()})
+
+
+class FirstWord:
+    """A model that takes the class from the first word of the document."""
+
+    classes = ("no", "yes", "maybe")
+
+    def class_probabilities(self, queries, documents, batch_size=256):
+        return np.array([[document.startswith(name) for name in self.classes] for document in documents], float)
+
+
+class TestClasses:
+    def test_accuracy_and_mean_f1_match_hand_computed_values(self):
+        documents = ["yes a", "yes b", "no c", "maybe d"]
+        found = ClassEvaluator(["q"] * 4, documents, ["yes", "no", "no", "maybe"]).evaluate(FirstWord())
+        assert found == pytest.approx({"accuracy": 0.75, "f1_macro": (2 / 3 + 2 / 3 + 1.0) / 3})

@@ -26,7 +26,7 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_encoder_finds_more_than_bm25(run):
+def test_trained_encoder_beats_bm25(run):
     pytest.importorskip("bm25s")
     assert run.missed == []
     found = {name: values["ndcg_10"] for name, values in run.baselines.items()}
@@ -34,12 +34,12 @@ def test_the_encoder_finds_more_than_bm25(run):
     assert run.metrics["retrieval"]["ndcg_10"] > found["untrained"] > found["bm25"]
 
 
-def test_the_config_of_the_ranker_is_valid():
+def test_reranker_config_is_valid():
     assert load_config(ROOT / "configs" / "cranfield_rerank.yaml").name == "cranfield_rerank"
 
 
 @pytest.mark.slow
-def test_the_ranker_is_better_than_bm25(run, tmp_path, monkeypatch, capsys):
+def test_trained_reranker_beats_bm25(run, tmp_path, monkeypatch, capsys):
     pytest.importorskip("bm25s")
     spec = importlib.util.spec_from_file_location("rerank", ROOT / "benchmarks" / "cranfield_rerank.py")
     script = importlib.util.module_from_spec(spec)

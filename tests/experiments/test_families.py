@@ -15,7 +15,7 @@ FAMILIES = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem not 
 pytestmark = pytest.mark.backend("tensorflow")
 
 
-def test_there_is_one_of_each_family():
+def test_every_family_has_a_config():
     assert {"pointwise", "classification", "pairwise", "listwise", "embedding"} <= set(FAMILIES)
 
 

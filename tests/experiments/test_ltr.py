@@ -22,7 +22,7 @@ def config():
     return load_config(ROOT / "configs" / "ltr.yaml", [f"data.directory={DATA}"])
 
 
-def test_the_data_are_read_whole(config):
+def test_check_counts_all_queries_and_documents(config):
     summary = check(config)
     sizes = {split: (values["queries"], values["documents"]) for split, values in summary["splits"].items()}
     assert sizes == {"train": (161, 2387), "validation": (40, 618), "test": (50, 768)}

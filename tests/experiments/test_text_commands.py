@@ -33,7 +33,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_check_and_train_print_what_they_found(run, folder, tmp_path):
+def test_check_and_train_print_sizes_and_metrics(run, folder, tmp_path):
     code, out, _ = run("check", folder / "c.yaml")
     assert code == 0
     assert "loss multiple_negatives_ranking" in out
@@ -45,7 +45,7 @@ def test_check_and_train_print_what_they_found(run, folder, tmp_path):
     assert "48 rows of anchor, positive" in err
 
 
-def test_encode_writes_what_the_model_gives(run, folder, run_folder, tmp_path):
+def test_encode_writes_the_embeddings_of_the_model(run, folder, run_folder, tmp_path):
     from ml4ir_losses.model.loading import load_model
 
     code, out, _ = run("encode", run_folder, "--data", folder / "docs.csv", "--output", tmp_path / "docs.npy")
@@ -118,7 +118,7 @@ def test_mined_negatives_train_the_next_model(run, folder, run_folder, output, t
     assert code == 0, err
 
 
-def test_mining_says_what_it_needs(run, folder, run_folder, tmp_path):
+def test_mining_reports_missing_settings_in_one_line(run, folder, run_folder, tmp_path):
     code, _, err = run("mine-negatives", folder / "c.yaml", "--output", tmp_path / "m.csv")
     assert code == 2
     assert "mining.run: is missing" in err
@@ -129,7 +129,7 @@ def test_mining_says_what_it_needs(run, folder, run_folder, tmp_path):
     assert not (tmp_path / "m.csv").exists()
 
 
-def test_evaluate_and_predict(run, folder, run_folder, tmp_path):
+def test_evaluate_and_predict_read_new_pairs(run, folder, run_folder, tmp_path):
     code, out, _ = run("evaluate", run_folder, "--data", "retrieval")
     assert code == 0
     assert "ndcg_10" in out
@@ -144,7 +144,7 @@ def test_evaluate_and_predict(run, folder, run_folder, tmp_path):
     assert all(-1.0001 <= float(row["cosine"]) <= 1.0001 for row in found)
 
 
-def test_predict_gives_the_classes_of_pairs(run, folder, tmp_path):
+def test_predict_writes_class_probabilities_of_pairs(run, folder, tmp_path):
     loss = {"key": "pair_softmax", "num_labels": 2}
     spec = config(folder, loss, PAIR | {"label": "same"}, architecture="pair_classifier")
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(spec))

@@ -83,7 +83,7 @@ QUICK = {"batch_hard_triplet", "contrastive_tension", "distill_kl_div", "pair_so
 
 
 @pytest.mark.parametrize("key", slow_except([key for key, case in CASES.items() if case is not None], *QUICK))
-def test_trains_saves_and_loads(key, folder, tmp_path):
+def test_loss_trains_and_saved_model_keeps_embeddings(key, folder, tmp_path):
     from ml4ir_losses.experiments.evaluate import open_run
     from ml4ir_losses.experiments.train import train
 
@@ -183,7 +183,7 @@ def test_retrieval_is_compared_with_the_untrained_encoder(folder, tmp_path):
     assert evaluate(run.path, "retrieval") == pytest.approx(metrics)
 
 
-def test_gains_of_grades(folder):
+def test_pow2_minus_1_gain_of_grades_matches_formula(folder):
     from ml4ir_losses.data.collection import read_collection
 
     retrieval = {"corpus": "docs.csv", "queries": "queries.csv", "qrels": "qrels.csv"}
@@ -216,7 +216,7 @@ def test_evaluators_follow_from_the_columns(columns, loss, metric, folder, tmp_p
 
 @pytest.mark.parametrize("sampling", slow_except(["round_robin", "proportional"], "round_robin"))
 @pytest.mark.graph
-def test_several_data_sets_with_a_loss_each(sampling, folder, tmp_path):
+def test_several_data_sets_train_with_their_own_losses(sampling, folder, tmp_path):
     from ml4ir_losses.experiments.train import train
     from ml4ir_losses.model.loading import load_model
 
@@ -281,7 +281,7 @@ def test_starts_from_the_encoder_of_another_run(folder, tmp_path):
         prepare(load_config(spec))
 
 
-def test_weights_of_rows_count_and_rows_of_weight_0_do_not(folder, tmp_path):
+def test_loss_of_a_run_is_weighted_by_rows(folder, tmp_path):
     from ml4ir_losses.experiments.experiment import prepare
 
     with (folder / "train.csv").open() as file:
@@ -422,7 +422,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("loss", "changes", "error", "message"), BAD, ids=[str(n) for n in range(len(BAD))])
-def test_bad_input_gets_one_clear_line_and_leaves_no_folder(loss, changes, error, message, folder, tmp_path):
+def test_invalid_config_or_data_raises_one_line_and_leaves_no_folder(loss, changes, error, message, folder, tmp_path):
     from ml4ir_losses.experiments.train import train
 
     with pytest.raises(error, match=message) as caught:

@@ -40,7 +40,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_the_run_folder_holds_everything(run):
+def test_run_folder_holds_config_model_metrics_and_predictions(run):
     assert {path.name for path in run.path.iterdir()} == FILES | {"baselines.json"}
     assert json.loads((run.path / "metrics.json").read_text()) == run.metrics
     assert set(run.metrics) == {"validation", "test"}
@@ -51,12 +51,12 @@ def test_the_run_folder_holds_everything(run):
     assert "trained" in (run.path / "log.txt").read_text()
 
 
-def test_the_kept_weights_are_those_of_the_best_epoch(run):
+def test_weights_of_the_best_epoch_are_kept(run):
     best = max(float(row["val_ndcg_5"]) for row in rows(run.path / "history.csv"))
     assert run.metrics["validation"]["ndcg_5"] == pytest.approx(best, abs=1e-6)
 
 
-def test_the_model_beats_both_baselines(run):
+def test_trained_model_beats_both_baselines(run):
     assert set(run.baselines) == {"random", "best feature (price descending)"}
     for baseline in run.baselines.values():
         assert run.metrics["test"]["ndcg_5"] > baseline["ndcg_5"]
@@ -111,7 +111,7 @@ def test_equal_seeds_give_equal_runs(run, folder, tmp_path):
 
 
 @pytest.mark.graph
-def test_unlabelled_data_may_keep_their_label_column(run, folder, tmp_path):
+def test_predict_accepts_missing_and_empty_labels(run, folder, tmp_path):
     header, *lines = (folder / "test.csv").read_text().splitlines()
     for i, label in enumerate(("", "-1")):
         cells = [line.split(",") for line in lines]
@@ -135,7 +135,7 @@ def test_evaluation_needs_only_the_label(folder, tmp_path):
     assert evaluate(result.path, str(tmp_path / "evaluated.csv")) == pytest.approx(result.metrics["test"], abs=1e-6)
 
 
-def test_the_format_of_the_config_holds_for_evaluation_too(folder, tmp_path):
+def test_evaluation_reads_the_format_of_the_config(folder, tmp_path):
     for split in ("train", "validation", "test"):
         (tmp_path / f"{split}.txt").write_text((folder / f"{split}.csv").read_text().replace(",", ";"))
     paths = {split: f"{split}.txt" for split in ("train", "validation", "test")}
@@ -144,13 +144,13 @@ def test_the_format_of_the_config_holds_for_evaluation_too(folder, tmp_path):
     assert evaluate(result.path, str(tmp_path / "test.txt")) == pytest.approx(result.metrics["test"], abs=1e-6)
 
 
-def test_two_runs_cannot_share_a_folder(tmp_path):
+def test_second_run_in_the_same_folder_is_refused(tmp_path):
     one, two = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
     with one.logging(), pytest.raises(ConfigError, match="exists and is not empty"), two.logging():
         pass
 
 
-def test_a_warm_start_goes_on_from_the_weights_of_a_run(run, folder, tmp_path):
+def test_initial_model_continues_from_the_weights_of_a_run(run, folder, tmp_path):
     sections = {
         "training": {"epochs": 1, "initial_model": str(run.path)},
         "model": {"optimizer": {"key": "sgd", "learning_rate": 1e-9}},
@@ -172,7 +172,7 @@ def test_missed_expectations_are_reported_and_the_run_is_kept(folder, tmp_path):
 
 
 @pytest.mark.parametrize("after", [0, 2])
-def test_an_interrupted_run_keeps_its_best_weights_and_says_so(folder, tmp_path, monkeypatch, after):
+def test_interrupted_run_keeps_its_best_weights_and_is_marked(folder, tmp_path, monkeypatch, after):
     log_end = BestWeights.on_epoch_end
 
     def interrupt(self, epoch, logs=None):
@@ -208,7 +208,7 @@ def best_epochs(values, **rules):
 @pytest.mark.parametrize(
     ("place", "left"), [("save_model", FILES), pytest.param("score_queries", FILES, marks=pytest.mark.slow)]
 )
-def test_an_interruption_after_training_still_marks_the_metrics(folder, tmp_path, monkeypatch, place, left):
+def test_interruption_after_training_marks_the_metrics(folder, tmp_path, monkeypatch, place, left):
     from ml4ir_losses.experiments import feature_experiment as module
 
     owner = RunFolder if place == "save_model" else module
@@ -230,7 +230,7 @@ def test_early_stopping_waits_for_patience():
     assert best_epochs([0.5, 0.7, 0.75, 0.6, 0.65]) == (2, 0.75, [])
 
 
-def test_an_early_epoch_is_the_best_only_if_no_later_one_is_reached():
+def test_epochs_before_start_from_epoch_are_best_only_if_training_ends_there():
     assert best_epochs([0.9, 0.5, 0.6, 0.7], start_from_epoch=2) == (3, 0.7, [])
     assert best_epochs([0.5, 0.9], start_from_epoch=2) == (1, 0.9, [])
     assert best_epochs([0.9, 0.5, 0.5, 0.4, 0.3, 0.2], start_from_epoch=3, patience=2) == (3, 0.4, [5])
@@ -245,7 +245,7 @@ def test_diverging_run_fails_with_advice(folder, tmp_path):
 
 
 @pytest.mark.parametrize("made_before", [False, True])
-def test_a_failed_run_leaves_its_folder_free_for_the_next_try(folder, tmp_path, caplog, made_before):
+def test_failed_run_frees_its_folder(folder, tmp_path, caplog, made_before):
     sections = {"model": {"loss": {"softmax_cross_entropy": 1e38}, "optimizer": {"key": "sgd", "learning_rate": 1e30}}}
     for place in ("run.failed", "run.failed-2"):
         if made_before:
@@ -257,7 +257,7 @@ def test_a_failed_run_leaves_its_folder_free_for_the_next_try(folder, tmp_path, 
     assert (run.path / "model.keras").exists()
 
 
-def test_a_config_error_during_training_leaves_no_folder(folder, tmp_path, monkeypatch):
+def test_config_error_during_training_leaves_no_folder(folder, tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise ConfigError("refused")
 
@@ -267,7 +267,7 @@ def test_a_config_error_during_training_leaves_no_folder(folder, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_after_the_model_was_saved_keeps_the_folder(folder, tmp_path, monkeypatch):
+def test_failure_after_the_model_was_saved_keeps_the_folder(folder, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("no evaluation")
 
@@ -277,7 +277,7 @@ def test_a_failure_after_the_model_was_saved_keeps_the_folder(folder, tmp_path, 
     assert (tmp_path / "run" / "model.keras").exists()
 
 
-def test_labels_that_the_loss_does_not_take_are_found_before_training(folder, tmp_path):
+def test_invalid_labels_are_reported_before_training(folder, tmp_path):
     with pytest.raises(DataError, match=r"train.csv \(train\), column 'label': 'rank_one_listnet' takes labels from 0"):
         train(config(folder, model={"loss": "rank_one_listnet"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -311,7 +311,7 @@ def test_dropped_documents_are_reported(folder, tmp_path, caplog):
     assert any(m.startswith("test: ") and "(truncation: first)" in m for m in messages)
 
 
-def test_check_summarises_without_training(folder):
+def test_check_returns_sizes_without_training(folder):
     summary = check(config(folder, data={"max_list_size": 4}))
     assert summary["splits"]["train"]["queries"] == 40
     assert summary["splits"]["train"]["longest"] <= 9
@@ -320,12 +320,12 @@ def test_check_summarises_without_training(folder):
     assert summary["parameters"] > 100
 
 
-def test_a_run_never_overwrites_another(run):
+def test_run_never_overwrites_another(run):
     with pytest.raises(ConfigError, match="exists and is not empty"):
         RunFolder(run.path)
 
 
-def test_default_folders_differ(tmp_path, monkeypatch):
+def test_default_run_folders_differ(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = RunFolder.named("x")
     first.path.mkdir(parents=True)
@@ -333,7 +333,7 @@ def test_default_folders_differ(tmp_path, monkeypatch):
     assert first.path.parent.name == "runs"
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+def test_files_are_written_atomically(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
 
@@ -348,7 +348,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 
 @pytest.mark.parametrize(("jit", "steps"), [(False, None), (True, 4)])
-def test_widths_are_rounded_up_only_where_the_step_is_compiled_for_each(folder, jit, steps):
+def test_list_sizes_are_rounded_up_only_for_compiled_steps(folder, jit, steps):
     numbers = {"inputs": [{"name": "price", "type": "numeric"}]}  # strings cannot be compiled
     spec = config(folder, features=numbers, training={"jit_compile": jit})
     assert prepare(load_config(spec)).plan("train").width_steps == steps

@@ -304,7 +304,7 @@ def test_margin_mse_matches_numpy_on_teacher_scores(folder):
 
 
 @pytest.mark.parametrize("key", slow_except([KEY, f"cached_{KEY}"], f"cached_{KEY}"))
-def test_a_positive_among_the_negatives_of_its_list(folder, key):
+def test_first_most_relevant_document_is_compared_with_all_irrelevant_ones(folder, key):
     """The first of the highest label against every document without a positive label."""
     model, (x, y), _ = build(folder, loss={"key": key, "num_negatives": None}, encoder=WORDS)
     z, rows = outputs(model, x)["logit"].astype("float64"), []
@@ -449,6 +449,35 @@ def test_preset_tokenizer_encodes_pairs(folder, preset, tmp_path):
 
         given = {"mask": batch[0]["mask"], **{name: tf.constant(value) for name, value in texts.items()}}
         np.testing.assert_array_equal(outputs(loaded, given)["score"], outputs(loaded, batch[0])["score"])
+
+
+@pytest.mark.graph
+def test_preset_tokenizer_encodes_text_columns(preset, tmp_path):
+    import shutil
+
+    from ml4ir_losses.experiments.experiment import prepare
+
+    place = shutil.copytree(preset, tmp_path / "preset")
+    pairs = [("red", "red shoe"), ("blue", "blue hat"), ("old", "old b1"), ("new", "new hat")]
+    (tmp_path / "pairs.csv").write_text("\n".join(["q,d", *map(",".join, pairs)]) + "\n")
+    encoder = {"key": "keras_hub", "preset": str(place), "max_length": 9}
+    given = {
+        "data": {"train": str(tmp_path / "pairs.csv"), "columns": {"anchor": "q", "positive": "d"}, "batch_size": 4},
+        "model": {
+            "architecture": {"key": "cross_encoder", "encoder": encoder},
+            "tokenizer": {"max_length": 9, "max_query_length": 2},
+            "loss": KEY,
+        },
+    }
+    experiment = prepare(load_config(given))
+    model = experiment.model
+    assert model.tokenizer.ids("old red hat", "blue shoe b1 zebra red") == [3, 11, 6, 4, 7, 8, 12, 13, 4]
+    model.train_on_batch(*next(experiment.feeds["train"]["main"].batches()))
+    model.save(tmp_path / "m.keras")
+    shutil.rmtree(place)
+    queries, documents = zip(*pairs, strict=True)
+    expected = model.score_pairs(queries, documents)
+    np.testing.assert_array_equal(load_model(tmp_path / "m.keras").score_pairs(queries, documents), expected)
 
 
 def test_tokenizer_preset_must_match_encoder(folder, preset):

@@ -220,7 +220,7 @@ def test_dropout_applies_only_in_training():
     assert np.abs(drawn[0] - drawn[1]).max() > 1e-3
 
 
-def test_mixed_precision():
+def test_bfloat16_logits_are_close_to_float32():
     wide, narrow = decoder(), decoder(dtype="mixed_bfloat16")
     logits = narrow(VECTORS, TOKENS)
     assert "float32" in str(logits.dtype)

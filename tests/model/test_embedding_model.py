@@ -38,7 +38,7 @@ def train(model, x=X, y=ZEROS, epochs=1):
     return model.fit(x, y, batch_size=len(y), epochs=epochs, verbose=0, shuffle=False).history["loss"]
 
 
-def test_gives_an_embedding_for_each_column():
+def test_every_column_gets_an_embedding():
     model = make("multiple_negatives_ranking")
     out = values(model(X)["embedding"])
     assert out.shape == (len(TEXTS), 2, 6)
@@ -47,7 +47,7 @@ def test_gives_an_embedding_for_each_column():
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_towers_are_one_or_two(shared):
+def test_anchors_have_their_own_encoder_unless_shared(shared):
     model = make("multiple_negatives_ranking", shared=shared)
     same = np.allclose(model.encode(TEXTS), model.encode(TEXTS, "positive"))
     assert same == shared
@@ -55,7 +55,7 @@ def test_towers_are_one_or_two(shared):
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
-def test_encoding_does_not_depend_on_the_batches(batch_size):
+def test_batches_do_not_change_embeddings(batch_size):
     model = make("multiple_negatives_ranking", TRANSFORMER)
     np.testing.assert_allclose(model.encode(TEXTS, batch_size=batch_size), model.encode(TEXTS), atol=1e-5)
     assert model.encode([]).shape == (0, 8)
@@ -75,7 +75,7 @@ def test_encoding_does_not_depend_on_the_batches(batch_size):
     ],
     ids=["pair_softmax", "proxy_anchor", "proxy_nca", "arc_face", "contrastive_tension_in_batch", "matryoshka"],
 )
-def test_trainable_parts_are_trained_and_saved(loss, options, y, extra, tmp_path):
+def test_heads_and_loss_variables_are_trained_and_saved(loss, options, y, extra, tmp_path):
     model = make(loss, **options)
     towers = {v.path for v in model.towers.trainable_variables}
     own = [v for v in model.trainable_variables if v.path not in towers]
@@ -102,7 +102,7 @@ def test_pair_head_reads_blocks_selected_by_loss():
     np.testing.assert_allclose(values(model(X, training=False)["score"]), expected, atol=1e-5)
 
 
-def test_class_vectors_are_compared_by_direction():
+def test_class_vectors_give_squared_distances_of_unit_vectors():
     model = make("proxy_nca", columns=1, classes="abc")
     x, w = model.encode(TEXTS), values(model.heads["main"].vectors)
     x, w = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (x, w))
@@ -112,7 +112,7 @@ def test_class_vectors_are_compared_by_direction():
     )
 
 
-def test_rows_of_the_last_batches_are_remembered_and_saved(tmp_path):
+def test_rows_of_the_last_batches_are_queued_and_saved(tmp_path):
     model = make({"key": "cross_batch_memory", "memory_size": 30, "loss": "multiple_negatives_ranking"})
     model.optimizer.learning_rate.assign(0.0)
     first, second = train(model, epochs=2)
@@ -155,7 +155,7 @@ def test_strings_and_ids_give_equal_embeddings():
 
 
 @pytest.mark.parametrize("precision", slow_except(["mixed_bfloat16", "mixed_float16"], "mixed_bfloat16"))
-def test_narrow_precision_trains(precision):
+def test_half_precision_model_trains(precision):
     if keras.backend.backend() == "torch" and precision == "mixed_float16":
         pytest.skip("no half precision on this processor")
     model = make("multiple_negatives_ranking", TRANSFORMER, training={"precision": precision})
@@ -163,7 +163,7 @@ def test_narrow_precision_trains(precision):
     assert model.encode(TEXTS).dtype == np.float32
 
 
-def test_an_encoder_with_too_few_positions_is_refused():
+def test_encoder_with_too_few_positions_is_rejected():
     with pytest.raises(ConfigError, match=r"max_length must be at least 8, that of model\.tokenizer\. Received: 4"):
         make("multiple_negatives_ranking", {**TRANSFORMER, "max_length": 4})
 
@@ -173,7 +173,7 @@ def test_unknown_column_is_rejected():
         make("multiple_negatives_ranking")({"query": IDS})
 
 
-def test_from_config_reads_and_fits(tmp_path):
+def test_from_config_fits_the_tokenizer_and_compiles(tmp_path):
     rows = "\n".join(["a,b", *(f"{t},{t} again" for t in TEXTS[:6])])
     (tmp_path / "train.csv").write_text(rows + "\n")
     config = {

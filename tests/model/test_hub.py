@@ -145,7 +145,7 @@ def test_strings_are_tokenized_in_graph(presets, name):
 
 
 @each_preset
-def test_a_saved_model_needs_no_preset(presets, name, tmp_path):
+def test_saved_model_needs_no_preset(presets, name, tmp_path):
     shutil.copytree(presets / name, tmp_path / "preset")
     encoder, ids = pair(tmp_path / "preset", output_dim=3, trainable=False)
     tokens = keras.Input((None,), dtype="int32")
@@ -161,7 +161,7 @@ def test_a_saved_model_needs_no_preset(presets, name, tmp_path):
 
 @pytest.mark.backend("tensorflow")
 @each_preset
-def test_strings_to_vectors_without_the_preset(presets, name, tmp_path):
+def test_saved_model_encodes_strings_without_the_preset(presets, name, tmp_path):
     import tensorflow as tf
 
     shutil.copytree(presets / name, tmp_path / "preset")
@@ -209,7 +209,7 @@ def test_every_layer_returns_all_layer_embeddings(presets):
     assert not hasattr(pair(presets / "gpt2")[0], "every_layer")
 
 
-def test_mixed_precision(presets):
+def test_bfloat16_embeddings_are_close_to_float32(presets):
     (wide, ids), (narrow, _) = pair(presets / "bert"), pair(presets / "bert", dtype="mixed_bfloat16")
     vectors = narrow(ids)
     assert "float32" in str(vectors.dtype)
@@ -292,7 +292,7 @@ def test_missing_keras_hub_is_reported(presets, monkeypatch):
 
 
 @pytest.mark.backend("tensorflow")
-def test_xla(presets):
+def test_xla_gives_the_same_embeddings(presets):
     import tensorflow as tf
 
     encoder, ids = pair(presets / "bert")

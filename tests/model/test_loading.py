@@ -14,7 +14,7 @@ import yaml
 
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.experiments.build import build_from_inputs
+from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.features.fitted import FittedInput
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_model
@@ -76,7 +76,7 @@ def test_loading_an_experiment_opens_no_data_file(saved, tmp_path, load, monkeyp
 
 
 @pytest.mark.parametrize("load", LOADERS.values(), ids=LOADERS)
-def test_loading_an_experiment_on_texts_opens_no_data_file(saved, tmp_path, load):
+def test_loading_a_text_experiment_opens_no_data_file(saved, tmp_path, load):
     (tmp_path / "t.csv").write_text("a,b\n" + "secret words,secret words\n" * 4)
     experiment = {
         "data": {"train": str(tmp_path / "t.csv"), "columns": {"anchor": "a", "positive": "b"}},
@@ -109,7 +109,7 @@ def test_loading_opens_no_preset(saved, tmp_path, load, name, monkeypatch):
         load(changed(saved, tmp_path / "m.keras", change))
 
 
-def test_from_config_takes_an_experiment_in_a_mapping_through_load_config(tmp_path):
+def test_from_config_accepts_an_experiment_through_load_config(tmp_path):
     folder = write_splits(tmp_path)
     with pytest.raises(UserError, match=r"from_config\(load_config\(mapping\)\)"):
         RelevanceModel.from_config(config(folder))
@@ -126,7 +126,7 @@ def test_saved_config_with_an_unknown_key_is_refused(saved, tmp_path):
     assert "'data' is unknown" in refused(path)
 
 
-def test_config_that_unpacks_to_gigabytes_is_refused_unread(saved, tmp_path):
+def test_config_that_unpacks_to_gigabytes_is_not_read(saved, tmp_path):
     path = changed(saved, tmp_path / "m.keras", compression=zipfile.ZIP_DEFLATED, **{"config.json": b" " * (65 << 20)})
     tracemalloc.start()
     started = time.perf_counter()
@@ -142,7 +142,7 @@ def test_weights_that_unpack_a_hundredfold_are_refused(saved, tmp_path):
     assert re.search(r"model.weights.h5 would unpack from [\d.]+ KiB to 100.0 MiB", refused(path))
 
 
-def test_weights_far_larger_than_the_config_says_are_refused(saved, tmp_path):
+def test_weights_far_larger_than_those_of_the_config_are_refused(saved, tmp_path):
     noise = np.random.default_rng(0).bytes(80 << 20)
     path = changed(saved, tmp_path / "m.keras", **{"model.weights.h5": noise})
     assert re.search(r"its config describes [\d,]+ parameters, .* KiB; the weights in it take 80.0 MiB", refused(path))
@@ -154,7 +154,7 @@ def test_files_larger_than_the_free_memory_are_refused(saved, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("units", [[2_000_000, 2_000_000], [400_000_000]])
-def test_config_with_weights_that_the_file_does_not_hold_is_refused_unbuilt(saved, tmp_path, units):
+def test_config_larger_than_the_stored_weights_is_not_built(saved, tmp_path, units):
     def change(old):
         old["config"]["model"]["architecture"] = {"key": "dnn", "hidden_units": units}
         return old
@@ -172,7 +172,7 @@ def test_deeply_nested_config_is_refused(saved, tmp_path):
     refused(changed(saved, tmp_path / "m.keras", **{"config.json": nested}))
 
 
-def test_damaged_files_are_called_damaged(saved, tmp_path):
+def test_damaged_files_are_reported_as_damaged(saved, tmp_path):
     whole, path = saved.read_bytes(), tmp_path / "m.keras"
     for part in (whole[: len(whole) // 2], whole[:10]):
         path.write_bytes(part)
@@ -186,7 +186,7 @@ def test_damaged_files_are_called_damaged(saved, tmp_path):
     assert "is damaged" in refused(path)
 
 
-def test_a_member_larger_than_its_declared_size_is_not_read(saved, tmp_path):
+def test_member_larger_than_its_declared_size_is_not_read(saved, tmp_path):
     path = changed(saved, tmp_path / "m.keras", compression=zipfile.ZIP_DEFLATED, **{"config.json": b" " * (65 << 20)})
     declared = (65 << 20).to_bytes(4, "little")
     path.write_bytes(path.read_bytes().replace(declared, (200).to_bytes(4, "little")))
@@ -224,7 +224,7 @@ def test_size_of_counts_without_memory():
     assert small.count_params() == 8
 
 
-def test_size_of_is_the_size_of_the_built_model(saved):
+def test_size_of_equals_size_of_the_built_model(saved):
     model = load_model(saved)
     assert size_of(lambda: RelevanceModel.from_config(model.get_config())).parameters == sum(
         int(np.prod(variable.shape)) for variable in model.variables
@@ -232,11 +232,11 @@ def test_size_of_is_the_size_of_the_built_model(saved):
 
 
 @pytest.mark.parametrize(("name", "share"), [("Adam", 2), ("SGD", 0), ("RMSprop", 1), ("Adagrad", 1)])
-def test_state_share_is_what_an_optimizer_keeps(name, share):
+def test_state_share_equals_variables_of_the_optimizer(name, share):
     assert state_share(getattr(keras.optimizers, name)()) == share
 
 
-def test_models_beyond_the_memory_are_refused_unbuilt(tmp_path):
+def test_model_that_exceeds_the_memory_is_not_built(tmp_path):
     wide = load_config(config(tmp_path), ["model.architecture={key: dnn, hidden_units: [100000000]}"])
     inputs = [FittedInput(name="price", type="numeric", columns=[f"p{n}" for n in range(500)], fill=[0.0] * 500)]
     started = time.perf_counter()

@@ -22,14 +22,14 @@ def rates(schedule, steps):
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["id"])
-def test_the_cyclic_schedule_is_that_of_ml4ir(case):
+def test_cyclic_schedule_matches_ml4ir(case):
     schedule = CyclicLearningRate(type=case["key"].split("/")[1], **case["params"])
     np.testing.assert_allclose(rates(schedule, case["inputs"]["steps"]), case["expected"], atol=case["tol"])
     again = CyclicLearningRate.from_config(schedule.get_config())
     assert rates(again, range(12)) == rates(schedule, range(12))
 
 
-def test_exponential_and_cosine_schedules():
+def test_schedules_match_their_formulas():
     config = model(
         optimizer={"key": "sgd", "learning_rate": 0.1},
         lr_schedule={"key": "exponential", "decay_steps": 10, "decay_rate": 0.5},
@@ -42,14 +42,14 @@ def test_exponential_and_cosine_schedules():
     assert learning_rate(model(optimizer={"key": "sgd", "learning_rate": 0.1}), 100) == 0.1
 
 
-def test_the_plateau_schedule_is_a_callback():
+def test_plateau_schedule_becomes_a_keras_callback():
     callback = plateau_callback(model(lr_schedule={"key": "plateau", "factor": 0.2, "patience": 3}), "val_mrr", "max")
     assert isinstance(callback, keras.callbacks.ReduceLROnPlateau)
     assert (callback.factor, callback.patience, callback.monitor, callback.mode) == (0.2, 3, "val_mrr", "max")
     assert plateau_callback(model(), "val_mrr", "max") is None
 
 
-def test_parameters_and_names_of_ml4ir_reach_the_optimizer():
+def test_optimizer_accepts_ml4ir_names_and_receives_parameters():
     optimizer = make_optimizer(model(optimizer={"key": "rms_prop", "gradient_clip_value": 5.0}), 1)
     assert isinstance(optimizer, keras.optimizers.RMSprop)
     assert optimizer.clipvalue == 5.0

@@ -45,7 +45,7 @@ def build(folder, **model):
 
 @pytest.mark.slow_on("jax")
 @LOSSES
-def test_the_loss_reads_every_logit_and_the_metrics_what_ranks(folder, loss, architecture, width):
+def test_loss_reads_all_logits_and_metrics_the_ranking_score(folder, loss, architecture, width):
     model, (x, y), _ = build(folder, loss=loss, architecture=architecture)
     output = {name: values(value) for name, value in model(x).items()}
     assert output["outputs"].shape == (*y["label"].shape, width)
@@ -77,7 +77,7 @@ def test_saved_model_keeps_outputs(folder, tmp_path, loss, architecture, width):
         assert model.predict(list_dataset(BatchPlan(data, 8))).shape == (len(data), data.sizes.max())
 
 
-def test_a_second_loss_shares_the_logits(folder):
+def test_auxiliary_loss_shares_the_logits(folder):
     aux = [{"key": "click_em", "weight": 0.5, "label": "clicked"}]
     model, (x, y), _ = build(folder, loss={"key": "ordinal", "ordinal_size": 2}, aux_losses=aux)
     z = values(model(x)["outputs"])
@@ -116,7 +116,7 @@ def test_inconsistent_config_raises_one_line(folder, model, message):
     assert "\n" not in str(caught.value)
 
 
-def test_an_architecture_of_one_logit_fits_the_other_losses(folder):
+def test_architecture_of_one_logit_trains_losses_of_one_logit(folder):
     @register_architecture("narrow")
     def narrow(*, dtype=None):
         """One logit."""

@@ -91,7 +91,7 @@ def test_document_and_query_weights_of_the_data_combine(folder, propensity):
 
 
 @pytest.mark.parametrize("weight", ["weight", "query_weight"])
-def test_weights_of_the_data_reach_the_loss(folder, weight):
+def test_sample_weights_reach_the_loss(folder, weight):
     model, (x, y, w), _ = build(folder, features={weight: "w"}, model={"loss": "pairwise_logistic"})
     expected = get_loss("pairwise_logistic").get_loss_fn()(y["label"], logits(model, x), w)
     plain = get_loss("pairwise_logistic").get_loss_fn()(y["label"], logits(model, x))
@@ -101,7 +101,7 @@ def test_weights_of_the_data_reach_the_loss(folder, weight):
 
 
 @pytest.mark.parametrize("weight", [{}, {"weight": "w"}, {"query_weight": "w"}])
-def test_position_bias_from_yaml_is_inverse_propensity(folder, weight):
+def test_propensity_from_yaml_weights_documents_inversely(folder, weight):
     propensity = {"key": "power", "eta": 0.7, "clip": 2.0}
     model, batch, _ = build(
         folder,
@@ -133,7 +133,7 @@ def test_negative_labels_are_documents_where_the_loss_or_min_label_says_so(folde
 
 
 @pytest.mark.parametrize("loss", [{"key": "list_mle", "min_label": None}, {"list_mle": 0.4, "pairwise_logistic": 0.6}])
-def test_without_a_min_label_the_mask_alone_marks_padding(folder, loss):
+def test_only_the_mask_marks_padding_if_min_label_is_none(folder, loss):
     if "key" not in loss:
         loss = {"key": "weighted_sum", "losses": [[{"key": k, "min_label": None}, w] for k, w in loss.items()]}
     model, (x, y), _ = build(folder, model={"loss": loss})
@@ -192,7 +192,7 @@ def test_scores_are_float32_under_mixed_precision(folder):
 
 
 @pytest.mark.backend("tensorflow")
-def test_the_model_takes_strings(folder):
+def test_strings_give_the_same_logits_as_ids(folder):
     import tensorflow as tf
 
     model, (x, _), _ = build(folder)
@@ -201,7 +201,7 @@ def test_the_model_takes_strings(folder):
 
 
 @pytest.mark.graph
-def test_a_seeded_loss_draws_anew_and_equal_seeds_give_equal_sequences(folder, tmp_path):
+def test_seeded_loss_draws_anew_and_equal_seeds_give_equal_sequences(folder, tmp_path):
     """All labels tied: the seed alone decides about the order that ListMLE takes as ideal."""
     losses = {"loss": {"key": "list_mle", "seed": 3}, "optimizer": {"key": "sgd", "learning_rate": 1e-9}}
 
@@ -220,7 +220,7 @@ def test_a_seeded_loss_draws_anew_and_equal_seeds_give_equal_sequences(folder, t
     assert len(set(loaded)) == 3
 
 
-def test_the_cosine_schedule_lasts_for_the_whole_training(folder):
+def test_cosine_schedule_spans_the_whole_training(folder):
     sections = {"model": {"lr_schedule": "cosine"}, "training": {"epochs": 3}, "data": {"batch_size": 7}}
     model, _, data = build(folder, **sections)
     assert model.optimizer.get_config()["learning_rate"]["config"]["decay_steps"] == 3 * -(-len(data) // 7)
@@ -254,12 +254,12 @@ def test_architecture_has_expected_weights(folder, architecture):
         ({"model": {"optimizer": {"key": "adam", "beta_1": "x"}}}, "model.optimizer.beta_1: must be a number"),
     ],
 )
-def test_a_model_that_cannot_be_built_says_what_to_change(folder, sections, message):
+def test_invalid_model_section_raises_one_line(folder, sections, message):
     with pytest.raises(ConfigError, match=message):
         build(folder, **sections)
 
 
-def test_missing_inputs_and_labels_are_named(folder):
+def test_missing_inputs_and_labels_are_named_in_the_error(folder):
     model, (x, y), _ = build(folder)
     with pytest.raises(UserError, match="The model's input 'price' is missing"):
         model.encoder({name: value for name, value in x.items() if name != "price"})

@@ -82,7 +82,7 @@ def test_dims_above_rank_of_texts_are_rejected(documents, dims, most):
 
 @each_frequency
 @pytest.mark.parametrize("pooling", ["weighted", "mean"])
-def test_the_encoder_starts_as_lsi(pooling, log_frequency):
+def test_untrained_encoder_equals_lsi(pooling, log_frequency):
     """A text's vector points where the projection of its tf-idf points."""
     made = encoder(pooling=pooling, term_frequency="log" if log_frequency else "raw")
     start_encoders([made], IDS, seed=5)
@@ -96,7 +96,7 @@ def test_the_encoder_starts_as_lsi(pooling, log_frequency):
         np.testing.assert_allclose(importance[2:], tf_idf(log_frequency)[1], rtol=1e-5)
 
 
-def test_only_lsi_encoders_are_initialized_and_equally():
+def test_both_lsi_encoders_start_equal_and_others_stay_random():
     first, second, random = encoder(), encoder(), encoder(initial="random")
     before = values(random.words.embeddings)
     start_encoders([first, second], IDS, seed=0)
@@ -155,7 +155,7 @@ def spec(folder, columns=None, training=None, **encoder):
         ({"anchor": "a", "positive": "b", "label": "same"}, TEXTS),
     ],
 )
-def test_run_initializes_encoder_from_its_texts(columns, expected, tmp_path):
+def test_training_run_initializes_the_encoder_from_its_texts(columns, expected, tmp_path):
     """An anchor and its positive are one document; what a label or a negative tells apart is not; each counts once."""
     from ml4ir_losses.data.text_sets import training_documents
     from ml4ir_losses.experiments.experiment import prepare
@@ -171,7 +171,7 @@ def test_run_initializes_encoder_from_its_texts(columns, expected, tmp_path):
 
 
 @pytest.mark.backend("tensorflow")
-def test_another_run_and_too_many_dimensions(tmp_path):
+def test_initial_model_replaces_lsi_and_too_many_dims_are_rejected(tmp_path):
     from ml4ir_losses.experiments.experiment import prepare
     from ml4ir_losses.experiments.train import train
     from ml4ir_losses.model.loading import load_model

@@ -71,7 +71,7 @@ def test_word_order_matters_except_for_bag_of_words(key):
     assert np.allclose(here, turned, atol=1e-6) == (key == "bag_of_words")
 
 
-def test_the_weights_of_a_bag_of_words():
+def test_bag_of_words_is_a_weighted_mean_of_word_embeddings():
     encoder = make("bag_of_words")
     words, importance = values(encoder.words.embeddings), values(encoder.importance.embeddings)
     weight = np.log1p(np.exp(importance[:, 0]))
@@ -104,7 +104,7 @@ def test_log_term_frequency_matches_formula(pooling):
 
 
 @pytest.mark.usefixtures("eager_steps")
-def test_the_logarithm_of_the_frequency_in_training(tmp_path):
+def test_bag_of_words_with_log_frequency_trains_compiled_and_is_saved(tmp_path):
     tokens = keras.Input((None,), dtype="int32")
     model = keras.Model(tokens, make("bag_of_words", term_frequency="log", initial="lsi", dropout=0.2)(tokens))
     model.compile(keras.optimizers.Adam(0.05), loss="mse", jit_compile=keras.backend.backend() != "torch")
@@ -119,7 +119,7 @@ def test_the_logarithm_of_the_frequency_in_training(tmp_path):
 
 
 @given(arrays("int32", st.tuples(st.integers(1, 4), st.integers(1, 7)), elements=st.integers(0, 5)))
-def test_distinct_tokens(tokens):
+def test_distinct_matches_numpy_unique(tokens):
     found, counts = map(values, distinct(ops.convert_to_tensor(tokens)))
     for row, text in enumerate(tokens):
         kept = found[row] != 0
@@ -202,7 +202,7 @@ def test_encoder_trains_and_saved_model_keeps_embeddings(key, tmp_path):
 
 
 @each_encoder
-def test_mixed_precision(key):
+def test_bfloat16_embeddings_are_close_to_float32(key):
     wide = make(key)
     narrow = ENCODERS.create({"key": key, **SMALL[key]}, hidden={"vocabulary_size": 10, "dtype": "mixed_bfloat16"})
     narrow.build((None, None))

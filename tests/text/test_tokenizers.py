@@ -130,8 +130,9 @@ def test_tokenizer_config_has_defaults_and_checks_values():
         "min_count": 1,
         "punctuation": "split",
         "prefix_length": None,
+        "max_query_length": None,
     }
-    for name, value in (("min_count", 0), ("punctuation", "keep"), ("prefix_length", 0)):
+    for name, value in (("min_count", 0), ("punctuation", "keep"), ("prefix_length", 0), ("max_query_length", 0)):
         with pytest.raises(ValidationError, match=name):
             TokenizerConfig(**{name: value})
 

@@ -34,11 +34,11 @@ def search(
     from ml4ir_losses.experiments.text_commands import read_queries
     from ml4ir_losses.experiments.text_commands import search as find
 
-    asked = {str(n): text for n, text in enumerate(query or (), start=1)}
+    texts = {str(n): text for n, text in enumerate(query or (), start=1)}
     if queries is not None:
-        asked |= read_queries(queries, query_id, query_column)
+        texts |= read_queries(queries, query_id, query_column)
     with counting("documents") as progress:
-        found = find(run, data, asked, top, column or (), document_id, progress=progress)
+        found = find(run, data, texts, top, column or (), document_id, progress=progress)
     header = ["query_id", "rank", "document_id", "score"]
     if output is not None:
         write_csv(output, header, (row[:4] for row in found))

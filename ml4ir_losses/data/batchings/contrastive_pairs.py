@@ -26,7 +26,7 @@ def contrastive_pairs(
     """
     check_count(batch_size=batch_size, negatives=negatives)
     if rows < 2:
-        raise UserError(f"Pairs of different texts need two rows at least. Received: {rows}.")
+        raise UserError(f"Pairs of different texts need at least two rows. Received: {rows}.")
     order = np.arange(rows) if rng is None else rng.permutation(rows)
     steps = np.arange(negatives) % (rows - 1) + 1
     for start in range(0, rows * (1 + negatives), batch_size):

@@ -130,7 +130,6 @@ class EmbeddingLossBase(RelevanceLossBase):
     columns: ClassVar[tuple[int, int | None]] = (2, None)  # fewest and most columns; None: no limit
     labels: ClassVar[str] = "none"  # a key of _LABELS
     head: str = ""  # the head between embeddings and y_pred, a key of model/heads.HEADS; empty: none
-    in_batch: ClassVar[bool] = False  # the other rows of the batch are the negatives
     cached: ClassVar[bool] = False  # an `EmbeddingModel` embeds the texts in mini-batches (GradCache)
     every_layer: ClassVar[bool] = False  # y_pred holds the embeddings of every layer
     trained: ClassVar[tuple[str, ...]] = ()  # positive parameters that an `EmbeddingModel` trains
@@ -154,11 +153,18 @@ class EmbeddingLossBase(RelevanceLossBase):
         """True if data with so many columns of texts must have a label; without a label y_true is 1."""
         return self.labels in ("class", "binary", "share", "number")
 
+    @property
+    def reads_classes(self) -> bool:
+        return self.labels == "class"
+
+    @property
+    def predicts_classes(self) -> bool:
+        return self.reads_classes and bool(self.head)
+
     def default_batching(self, labelled: bool) -> str:
-        """The key of the default batching for data with or without a label column."""
-        if self.labels == "class" and not self.head:
+        if self.reads_classes and not self.predicts_classes:
             return "group_by_label"
-        return "no_duplicates" if self.in_batch else "in_order"
+        return super().default_batching(labelled)
 
     @property
     def trained_parameters(self) -> dict[str, float]:

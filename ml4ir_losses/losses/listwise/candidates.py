@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor, keras, ops
@@ -160,11 +160,15 @@ class CrossEncoderMultipleNegativesRankingLoss(ListwiseLossBase):
     function = staticmethod(cross_encoder_multiple_negatives_ranking)
     activation = "sigmoid"
     stochastic = True
+    in_batch = True
     defaults = {"activation_fn": "sigmoid", "min_label": None}
 
     def valid(self, y_true: Tensor, y_pred: Tensor) -> Tensor | None:
         """The documents of labelled lists that count; without labels all do."""
         return None if self.min_label is None else super().valid(y_true, y_pred)
+
+    def without_draws(self) -> Self:
+        return type(self)(**{**self.params, "num_negatives": None})
 
     @property
     def pure_function(self) -> Callable[..., Tensor]:

@@ -70,6 +70,7 @@ class MarginMSELoss(PairwiseLossBase):
 
     function = staticmethod(margin_mse)
     negative_labels = True
+    takes_margins = True
     defaults = {"activation_fn": None}
 
     def check_shapes(self, y_true: Shape, y_pred: Shape) -> None:

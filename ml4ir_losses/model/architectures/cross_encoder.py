@@ -12,7 +12,7 @@ from ml4ir_losses.model.architectures.dnn import dnn
 from ml4ir_losses.model.rules import Outputs, Rate, Spec, Widths
 
 
-@register_architecture("cross_encoder", model_class="ml4ir_losses.model.cross_encoder:CrossEncoderModel")
+@register_architecture("cross_encoder", reads="pairs")
 def cross_encoder(
     *,
     encoder: Spec = "transformer",
@@ -28,7 +28,8 @@ def cross_encoder(
 ) -> Any:
     """An encoder of the concatenated query and document, followed by a multilayer perceptron.
 
-    Inputs other than the one of type text_pair are concatenated to the text embedding.
+    The texts are columns of a text config, or the input of type text_pair of a config with features, whose other inputs
+    are concatenated to the text embedding.
 
     Args:
         encoder: key and parameters of the encoder.

@@ -1,0 +1,103 @@
+"""Builds the cross-encoder of a text config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml4ir_losses.config.base import Spec
+from ml4ir_losses.config.checks import with_path
+from ml4ir_losses.config.inputs import FeatureConfig, TextPairInput
+from ml4ir_losses.config.schema import Config, DataConfig, ModelConfig
+from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, listed
+from ml4ir_losses.core.errors import ConfigError, UserError
+from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
+from ml4ir_losses.data.list_batches import PAIR
+from ml4ir_losses.data.text_sets import TextSet
+from ml4ir_losses.experiments.ranking_model import build_from_inputs
+from ml4ir_losses.experiments.text_preparation import build_tokenizer
+from ml4ir_losses.features.fitted import FittedInput
+from ml4ir_losses.model.cross_encoder import TextCrossEncoder
+from ml4ir_losses.model.loading import load_model
+from ml4ir_losses.text.tokenizers import PairTokenizer
+
+TEXTS = ("anchor", "document")
+"""The names of the texts in the config of the ranking model."""
+
+
+def build_cross_encoder(config: TextConfig, text_set: TextSet) -> TextCrossEncoder:
+    """The compiled cross-encoder of a config, its tokenizer fitted on the training texts.
+
+    Raises:
+        ConfigError: for invalid parameters.
+    """
+    start = _initial_model(config.training.initial_model)
+    pair = FittedInput(name=PAIR, type="text_pair", columns=text_columns(text_set.config))
+    pair.tokenizer = _pair_tokenizer(config, text_set) if start is None else start.tokenizer
+    pair.max_length, pair.max_query_length = pair.tokenizer.max_length, pair.tokenizer.max_query_length
+    steps = -(-len(text_set.rows["train"]) // (text_set.config.batch_size or 1))
+    model: Any = build_from_inputs(_ranking_config(config, text_set), [pair], steps)
+    model.classes = tuple(text_set.classes)
+    if start is not None:
+        if [w.shape for w in model.weights] != [w.shape for w in start.weights]:
+            raise ConfigError(
+                f"training.initial_model: {config.training.initial_model} has other layers than this config; give "
+                "model.architecture of that run."
+            )
+        model.set_weights(start.get_weights())
+        LOGGER.info("tokenizer and weights are those of %s", config.training.initial_model)
+    return model  # type: ignore[no-any-return]
+
+
+def text_columns(dataset: DatasetConfig) -> list[str]:
+    """The columns under which the model takes strings: the query, then those of a document."""
+    query, document = (listed(dataset.columns[role]) for role in dataset.texts[:2])
+    return [query[0] if len(query) == 1 else TEXTS[0], *document]
+
+
+def _initial_model(path: str | None) -> TextCrossEncoder | None:
+    if path is None:
+        return None
+    model = with_path("training.initial_model", lambda: load_model(path))
+    if not isinstance(model, TextCrossEncoder):
+        raise ConfigError(f"training.initial_model: {path} is not a cross-encoder of texts alone.")
+    return model
+
+
+def _pair_tokenizer(config: TextConfig, text_set: TextSet) -> PairTokenizer:
+    settings = config.model.tokenizer
+    texts = dict.fromkeys(text for column in text_set.rows["train"].texts for text in column)
+    words = build_tokenizer(config.model, texts)
+    words.max_length += sum(map(len, words.bounds))  # start and end tokens are counted for the pair
+    query_length = settings.max_query_length or max(settings.max_length // 4, 1)
+    try:
+        return PairTokenizer(words, settings.max_length, query_length)
+    except UserError as error:
+        raise ConfigError(f"model.tokenizer: {error}") from None
+
+
+def _ranking_config(config: TextConfig, text_set: TextSet) -> Config:
+    """The config of the ranking model: pairs of texts are its only input."""
+    pair = TextPairInput(name=PAIR, type="text_pair", query=TEXTS[0], document=TEXTS[1])
+    loss = text_set.loss.without_draws() if text_set.config.draws_negatives(text_set.loss) else text_set.loss
+    return Config(
+        name=config.name,
+        data=DataConfig(train=text_set.config.train, batch_size=text_set.config.batch_size or 1),
+        features=FeatureConfig(query_id=text_columns(text_set.config)[0], inputs=[pair]),
+        model=ModelConfig(
+            architecture=_with_outputs(config.model.architecture, len(text_set.classes)),
+            loss=loss.get_config(),
+            metrics=[],
+            optimizer=config.model.optimizer,
+            lr_schedule=config.model.lr_schedule,
+        ),
+        training=config.training,
+    )
+
+
+def _with_outputs(architecture: Spec, classes: int) -> Spec:
+    """The architecture with an output for each class, unless it says how many it has."""
+    key, params = split_spec(ARCHITECTURES.kind, architecture)
+    if classes <= 2 or not ARCHITECTURES[key].takes("num_outputs") or params.get("num_outputs") is not None:
+        return architecture
+    return {"key": key, **params, "num_outputs": classes}
