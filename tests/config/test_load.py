@@ -65,6 +65,7 @@ def test_shipped_config_is_valid(path):
         ),
         ("training.seed=99999999999", "training.seed: input should be less than"),
         ("data.train=[]", "data.train: "),
+        ("model.metrics=[alpha_dcg]", "model.metrics.0: The metric 'alpha_dcg' takes labels per subtopic"),
         ("model.metrics=[{key: ndcg, k: 3}]", "model.metrics.0: metric 'ndcg' has no parameter 'k'."),
         ("model.architecture={key: dnn, units: [3]}", "model.architecture: architecture 'dnn' has no parameter"),
         ("model.lr_schedule=cosin", "model.lr_schedule.key: unknown 'cosin'. Did you mean 'cosine'?"),

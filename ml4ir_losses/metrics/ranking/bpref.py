@@ -22,7 +22,7 @@ def bpref(
     use_trec_version: bool = True,
     empty_queries: EmptyQueries = "skip",
 ) -> Values:
-    r"""Binary preference: how many judged irrelevant documents are ranked above the relevant ones.
+    r"""Binary preference: 1 minus the share of irrelevant documents above a relevant one, on average.
 
     $$\frac{1}{R} \sum_{r \le n} rel_r \Big(1 - \frac{\min(N_r, R)}{\min(R, N)}\Big)$$
     with R relevant and N irrelevant documents, of which N_r are above rank r.
