@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypeIs
 
 from ml4ir_losses.config.checks import check_config
 from ml4ir_losses.config.explain import explain, path_of
 from ml4ir_losses.config.in_memory import place_data
 from ml4ir_losses.config.schema import Config
+from ml4ir_losses.config.spec_schema import share_definitions
 from ml4ir_losses.config.text_checks import check_text_config
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.config.yaml_io import apply_override, read_yaml
@@ -111,6 +112,11 @@ def _include(raw: dict[str, Any], where: Path) -> None:
     for section in ("features", "model"):
         if isinstance(raw.get(section), str):
             raw[section] = read_yaml(where / raw[section])
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a config of either kind."""
+    return share_definitions(TypeAdapter(AnyConfig).json_schema())
 
 
 def dump_config(config: AnyConfig) -> str:

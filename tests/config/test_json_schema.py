@@ -6,20 +6,19 @@ from copy import deepcopy
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
-from pydantic import TypeAdapter
 
 from markdown_blocks import ROOT
-from ml4ir_losses.config.load import AnyConfig, load_config
+from ml4ir_losses.config.load import json_schema, load_config
 from ml4ir_losses.config.yaml_io import apply_override
 from ml4ir_losses.core.errors import ConfigError
-from ml4ir_losses.core.registry import LOSSES
+from ml4ir_losses.core.registry import ENCODERS, LAMBDA_WEIGHTS, LOSSES
 
 CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
 def validator():
-    schema = json.loads(json.dumps(TypeAdapter(AnyConfig).json_schema()))
+    schema = json.loads(json.dumps(json_schema()))
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
@@ -82,6 +81,13 @@ def test_schema_and_checks_refuse_what_is_wrong(validator, name, override):
     assert not validator.is_valid(config)
     with pytest.raises(ConfigError):
         load_config(config)
+
+
+def test_parameters_of_a_key_are_one_definition(validator):
+    definitions = validator.schema["$defs"]
+    for kind, registry in (("loss", LOSSES), ("lambda_weight", LAMBDA_WEIGHTS), ("encoder", ENCODERS)):
+        assert {f"{kind}.{entry.key}" for entry in registry} < set(definitions)
+    assert len(json.dumps(validator.schema)) < 200_000
 
 
 def test_schema_describes_the_parameters_of_every_loss(validator):
