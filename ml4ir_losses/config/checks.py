@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ml4ir_losses.config.base import Spec
@@ -49,8 +50,7 @@ def check_config(config: Config) -> None:
         check(f"model.metrics.{i}", lambda spec=spec: check_metric(spec))
     check("model.architecture", lambda: check_architecture(model.architecture, "features"))
     check("model.architecture.encoder", lambda: check_encoder(model.architecture))
-    if config.data.format is not None:
-        check("data.format", lambda: READERS[config.data.format or ""])
+    check_reader(config.data.format, config.data.options)
     names = [metric_name(spec) for spec in model.metrics]
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate is not None:
@@ -66,6 +66,13 @@ def check_config(config: Config) -> None:
         raise ConfigError(f"training.early_stopping.monitor: {unknown(stop.monitor, allowed)}")
     if stop and not config.data.paths("validation"):
         raise ConfigError("training.early_stopping: needs data.validation.")
+
+
+def check_reader(format: str | None, options: Mapping[str, Any]) -> None:
+    """Raises `ConfigError` for an unknown format or option; without a format the options are checked with the files."""
+    if format is not None:
+        reader = check("data.format", lambda: READERS[format])
+        check("data.options", lambda: reader.check_parameters(READERS.kind, options))
 
 
 def check_metric(spec: Spec) -> None:

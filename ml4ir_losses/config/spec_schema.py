@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ml4ir_losses.core.registry import ENCODERS, LAMBDA_WEIGHTS, WEIGHTING_SCHEMES, Entry, Registry
+from ml4ir_losses.core.registry import ENCODERS, LAMBDA_WEIGHTS, READERS, WEIGHTING_SCHEMES, Entry, Registry
 
 Schema = dict[str, Any]
 _DEFINITION = re.compile(r"\w+\.\w+")
@@ -48,6 +48,24 @@ def parameters_schema(entry: Entry, kind: str) -> Schema:
         described = {n: v for n, v in schema["properties"][name].items() if n in ("description", "default")}
         schema["properties"][name] = {**described, **spec}
     return {"title": f"{kind.replace(' ', '_')}.{entry.key}", **schema}
+
+
+def reader_options(schema: Schema) -> None:
+    """Extends the JSON schema of a data section by the readers: their keys as `format`, their parameters as `options`.
+
+    Without a format the reader follows from the file ending, and the options are those of any reader.
+    """
+    properties = schema["properties"]
+    properties["format"]["anyOf"] = [{"enum": names_of(READERS)}, {"type": "null"}]
+    closed = {e.key: {**parameters_schema(e, "reader"), "additionalProperties": e.open_ended} for e in READERS}
+    properties["options"]["anyOf"] = list(closed.values())
+    schema["allOf"] = [
+        {
+            "if": {"properties": {"format": {"enum": names_of([entry])}}, "required": ["format"]},
+            "then": {"properties": {"options": closed[entry.key]}},
+        }
+        for entry in READERS
+    ]
 
 
 def share_definitions(schema: Schema) -> Schema:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.config.base import Spec
-from ml4ir_losses.config.checks import check, check_architecture, check_encoder
+from ml4ir_losses.config.checks import check, check_architecture, check_encoder, check_reader
 from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextModelConfig
 from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, READERS, Entry, split_spec
+from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, Entry, split_spec
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.metrics.retrieval import check_metrics
@@ -71,8 +71,7 @@ def check_text_config(config: TextConfig) -> None:
     """Raises `ConfigError`, with the path, for inconsistent sections."""
     check("model.architecture", lambda: check_architecture(config.model.architecture, "texts"))
     check("model.architecture.encoder", lambda: check_encoder(config.model.architecture))
-    if config.data.format is not None:
-        check("data.format", lambda: READERS[config.data.format or ""])
+    check_reader(config.data.format, config.data.options)
     has_datasets = bool(config.data.datasets)
     for name, dataset in config.data.sets().items():
         where = f"data.datasets.{name}" if has_datasets else "data"

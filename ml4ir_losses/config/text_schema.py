@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
 from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
 from ml4ir_losses.config.schedules import OptimizedModel
 from ml4ir_losses.config.schema import TrainingConfig, reads_features
-from ml4ir_losses.config.spec_schema import keys_of
+from ml4ir_losses.config.spec_schema import keys_of, reader_options
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, LOSSES, Entry
 from ml4ir_losses.metrics.retrieval import RETRIEVAL_METRICS
@@ -125,6 +125,7 @@ class RerankingConfig(Strict):
 class TextDataConfig(Strict):
     """Data files and batching."""
 
+    model_config = ConfigDict(json_schema_extra=reader_options)
     format: str | None = Field(None, description="csv; inferred from the file extension if omitted")
     directory: str | None = Field(None, description="folder to which all paths of this section are relative")
     options: dict[str, Any] = Field(default_factory=dict, description="parameters of the reader")
