@@ -14,6 +14,7 @@ from .core.registry import (
     register_loss as register_loss,
     register_metric as register_metric,
     register_reader as register_reader,
+    register_transform as register_transform,
     register_weighting_scheme as register_weighting_scheme,
 )
 from .evaluation.callback import EvaluationCallback as EvaluationCallback

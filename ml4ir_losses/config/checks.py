@@ -9,7 +9,7 @@ from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.explain import unknown
 from ml4ir_losses.config.schema import Config, pop_propensity
 from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.core.registry import ARCHITECTURES, ENCODERS, METRICS, READERS, split_spec
+from ml4ir_losses.core.registry import ARCHITECTURES, ENCODERS, METRICS, READERS, TRANSFORMS, split_spec
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import check_propensity
 
@@ -46,6 +46,9 @@ def check_config(config: Config) -> None:
             check(f"{path}.propensity", lambda spec=spec: check_propensity(spec))
             if config.features.positions is None:
                 raise ConfigError(f"{path}.propensity: needs features.positions, the column of the shown ranks.")
+    for n, transforms in enumerate(getattr(i, "transforms", ()) for i in config.features.inputs):
+        for i, spec in enumerate(transforms):
+            check(f"features.inputs.{n}.transforms.{i}", lambda spec=spec: TRANSFORMS.create(spec))
     for i, spec in enumerate(model.metrics):
         check(f"model.metrics.{i}", lambda spec=spec: check_metric(spec))
     check("model.architecture", lambda: check_architecture(model.architecture, "features"))

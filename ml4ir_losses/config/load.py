@@ -85,10 +85,7 @@ def load_config(
     try:
         config = kind.model_validate(raw)
     except ValidationError as error:
-        errors = error.errors()
-        if len(errors) > 1:  # an invalid clip mapping is not meant as a named transform
-            errors = [e for e in errors if not (e["type"] == "literal_error" and isinstance(e["input"], dict))]
-        lines = {path_of(e["loc"]): explain(e, kind) for e in reversed(errors)}  # the first error of a union
+        lines = {path_of(e["loc"]): explain(e, kind) for e in reversed(error.errors())}  # the first error of a union
         raise ConfigError("\n".join(reversed(lines.values()))) from None
     CHECKS[kind](config)
     return config
