@@ -62,6 +62,10 @@ def test_evaluate_predict_and_check(run, folder, run_folder, tmp_path):
         assert text in out
 
 
+def test_lists_print_brackets_as_they_are(run):
+    assert "Clips to [min, max]." in run("transforms")[1]
+
+
 def test_losses_and_schema(run):
     code, out, _ = run("losses")
     assert code == 0
