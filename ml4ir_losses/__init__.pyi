@@ -17,6 +17,7 @@ from .core.registry import (
     register_transform as register_transform,
     register_weighting_scheme as register_weighting_scheme,
 )
+from .estimators.ranker import Ranker as Ranker
 from .evaluation.callback import EvaluationCallback as EvaluationCallback
 from .evaluation.evaluators import (
     BinaryEvaluator as BinaryEvaluator,

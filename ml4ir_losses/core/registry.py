@@ -279,7 +279,7 @@ ARCHITECTURES = Registry(
     "architectures",
     ("ml4ir_losses.model.architectures",),
     hidden=("name", "dtype", "outputs", "vocabulary_size", "every_layer", "tie", "max_length"),
-    traits=("reads", "model_class", "heads"),
+    traits=("reads", "model_class", "heads", "per_document"),
 )
 ENCODERS = Registry(
     "encoder",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -30,13 +31,16 @@ class Fit:
     interrupted: bool = False
 
 
-def fit(experiment: Experiment, folder: RunFolder | None = None, progress: Any = None) -> Fit:
+def fit(
+    experiment: Experiment, folder: RunFolder | None = None, progress: Any = None, callbacks: Sequence[Any] = ()
+) -> Fit:
     """Trains the model of an experiment, which then has the weights of its best epoch.
 
     Args:
         experiment: the model, its batches and its config.
         folder: where `history.csv` is written; None: nowhere.
         progress: a `rich.progress.Progress` for the batches.
+        callbacks: further Keras callbacks.
 
     Raises:
         RunError: the loss is no longer a number.
@@ -47,7 +51,7 @@ def fit(experiment: Experiment, folder: RunFolder | None = None, progress: Any =
     rules = {} if stop is None else stop.model_dump(exclude={"monitor"})
     best = BestWeights(monitor, mode, **rules)
     log = EpochLog(folder, config.training.epochs, best)
-    callbacks = [*experiment.callbacks(), best, log]
+    callbacks = [*experiment.callbacks(), best, log, *callbacks]
     if plateau := plateau_callback(config.model, monitor, mode):
         callbacks.append(plateau)
     if progress is not None:
