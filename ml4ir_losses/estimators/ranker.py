@@ -51,8 +51,8 @@ class Ranker(BaseEstimator):  # type: ignore[misc]
         lr_schedule: the key of a schedule, or `{key: ..., <parameters>}`.
         epochs: number of epochs.
         batch_size: queries per batch.
-        max_list_size: maximum number of rows of a query in training; None: no limit.
-        truncation: which rows of a longer query are kept: `first`, `random` or `keep_relevant`.
+        max_list_size: maximum number of rows of a query, in training and in metrics; None: no limit.
+        truncation: which rows of a longer query are kept in training: `first`, `random` or `keep_relevant`.
         early_stopping: number of epochs without improvement after which training stops; True: 10. Or a mapping, as
             `training.early_stopping` of a config. It needs an evaluation set.
         random_state: a seed or a `RandomState`; None: another seed at every call of `fit`.
