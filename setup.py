@@ -14,7 +14,7 @@ RUNTIME = [
     "rich>=13,<16",
     "lazy_loader>=0.4,<1",
 ]
-DATA = ["scikit-learn>=1.4,<2", "pyarrow>=17,<27", "scipy>=1.13,<2"]
+DATA = ["scikit-learn>=1.6,<2", "pyarrow>=17,<27", "scipy>=1.13,<2"]
 TENSORFLOW = ["tensorflow>=2.21,<3"]
 TEST = [
     *["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "jsonschema>=4.20,<5", "ir-measures>=0.4,<0.5"],

@@ -14,8 +14,10 @@ from .core.registry import (
     register_loss as register_loss,
     register_metric as register_metric,
     register_reader as register_reader,
+    register_transform as register_transform,
     register_weighting_scheme as register_weighting_scheme,
 )
+from .estimators.ranker import Ranker as Ranker
 from .evaluation.callback import EvaluationCallback as EvaluationCallback
 from .evaluation.evaluators import (
     BinaryEvaluator as BinaryEvaluator,

@@ -62,6 +62,10 @@ def test_evaluate_predict_and_check_print_and_write_results(run, folder, run_fol
         assert text in out
 
 
+def test_lists_print_brackets_as_they_are(run):
+    assert "Clips to [min, max]." in run("transforms")[1]
+
+
 def test_losses_and_schema_commands_print_keys_and_parameters(run):
     code, out, _ = run("losses")
     assert code == 0

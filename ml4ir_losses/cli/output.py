@@ -35,7 +35,8 @@ def print_table(columns: list[str], rows: list[list[str]], title: str) -> None:
 
     terminal = sys.stdout is not None and sys.stdout.isatty()
     # A pipe has no width: use a wide one, so that no cell is truncated.
-    console = Console() if terminal else Console(width=200)
+    # A pipe has no width: use a wide one, so that no cell is truncated. Cells may hold [brackets], which are no markup.
+    console = Console(markup=False, width=None if terminal else 200)
     table = Table(*columns, title=title or None, title_justify="left")
     for row in rows:
         table.add_row(*row)

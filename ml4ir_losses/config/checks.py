@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.explain import unknown
 from ml4ir_losses.config.schema import Config, pop_propensity
 from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.core.registry import ARCHITECTURES, ENCODERS, METRICS, READERS, split_spec
+from ml4ir_losses.core.registry import ARCHITECTURES, ENCODERS, METRICS, READERS, TRANSFORMS, split_spec
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import check_propensity
 
@@ -45,14 +46,16 @@ def check_config(config: Config) -> None:
             with_path(f"{path}.propensity", lambda spec=spec: check_propensity(spec))
             if config.features.positions is None:
                 raise ConfigError(f"{path}.propensity: needs features.positions, the column of the shown ranks.")
+    for n, transforms in enumerate(getattr(i, "transforms", ()) for i in config.features.inputs):
+        for i, spec in enumerate(transforms):
+            with_path(f"features.inputs.{n}.transforms.{i}", lambda spec=spec: TRANSFORMS.create(spec))
     if not model.metrics:
         raise ConfigError("model.metrics: names no metric; give at least one.")
     for i, spec in enumerate(model.metrics):
         with_path(f"model.metrics.{i}", lambda spec=spec: check_metric(spec))
     with_path("model.architecture", lambda: check_architecture(model.architecture, "features", "pairs"))
     with_path("model.architecture.encoder", lambda: check_encoder(model.architecture))
-    if config.data.format is not None:
-        with_path("data.format", lambda: READERS[config.data.format or ""])
+    check_reader(config.data.format, config.data.options)
     names = [metric_name(spec) for spec in model.metrics]
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate is not None:
@@ -68,6 +71,13 @@ def check_config(config: Config) -> None:
         raise ConfigError(f"training.early_stopping.monitor: {unknown(stop.monitor, allowed)}")
     if stop and not config.data.paths("validation"):
         raise ConfigError("training.early_stopping: needs data.validation.")
+
+
+def check_reader(format: str | None, options: Mapping[str, Any]) -> None:
+    """Raises `ConfigError` for an unknown format or option; without a format the options are checked with the files."""
+    if format is not None:
+        reader = with_path("data.format", lambda: READERS[format])
+        with_path("data.options", lambda: reader.check_parameters(READERS.kind, options))
 
 
 def check_metric(spec: Spec) -> None:

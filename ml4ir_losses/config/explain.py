@@ -19,7 +19,6 @@ _TAGS = {
     "cosine",
     "plateau",
     "cyclic",
-    "ClipTransform",
 }
 
 

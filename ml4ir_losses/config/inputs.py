@@ -6,26 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ml4ir_losses.config.base import Strict
+from ml4ir_losses.config.base import Spec, Strict
+from ml4ir_losses.config.spec_schema import keys_of
+from ml4ir_losses.core.registry import TRANSFORMS
 
-
-class ClipTransform(Strict):
-    """Clip to [min, max]."""
-
-    key: Literal["clip"]
-    min: float | None = None
-    max: float | None = None
-
-    @model_validator(mode="after")
-    def _check_order(self) -> Self:
-        if self.min is None and self.max is None:
-            raise ValueError("clip needs min, max or both")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
-        return self
-
-
-Transform = Literal["log1p", "standardise", "standardize", "robust"] | ClipTransform
 Scope = Literal["document", "query"]
 
 
@@ -35,7 +19,7 @@ class NumericInput(Strict):
     name: str
     type: Literal["numeric"]
     scope: Scope = "document"
-    transforms: list[Transform] = Field(default_factory=list)
+    transforms: list[Spec] = Field(default_factory=list, json_schema_extra=keys_of(TRANSFORMS))
     missing: Literal["mean", "median", "zero"] | float = Field(
         "median", description="value that replaces an empty cell"
     )

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypeIs
 
 from ml4ir_losses.config.checks import check_config
 from ml4ir_losses.config.explain import explain, path_of
 from ml4ir_losses.config.in_memory import place_data
 from ml4ir_losses.config.schema import Config
+from ml4ir_losses.config.spec_schema import share_definitions
 from ml4ir_losses.config.text_checks import check_text_config
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.config.yaml_io import apply_override, read_yaml
@@ -84,10 +85,7 @@ def load_config(
     try:
         config = kind.model_validate(raw)
     except ValidationError as error:
-        errors = error.errors()
-        if len(errors) > 1:  # an invalid clip mapping is not meant as a named transform
-            errors = [e for e in errors if not (e["type"] == "literal_error" and isinstance(e["input"], dict))]
-        lines = {path_of(e["loc"]): explain(e, kind) for e in reversed(errors)}  # the first error of a union
+        lines = {path_of(e["loc"]): explain(e, kind) for e in reversed(error.errors())}  # the first error of a union
         raise ConfigError("\n".join(reversed(lines.values()))) from None
     CHECKS[kind](config)
     return config
@@ -111,6 +109,11 @@ def _include(raw: dict[str, Any], where: Path) -> None:
     for section in ("features", "model"):
         if isinstance(raw.get(section), str):
             raw[section] = read_yaml(where / raw[section])
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a config of either kind."""
+    return share_definitions(TypeAdapter(AnyConfig).json_schema())
 
 
 def dump_config(config: AnyConfig) -> str:

@@ -11,7 +11,7 @@ from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
 from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
 from ml4ir_losses.config.inputs import FeatureConfig
 from ml4ir_losses.config.schedules import OptimizedModel
-from ml4ir_losses.config.spec_schema import keys_of, weighted_sums
+from ml4ir_losses.config.spec_schema import keys_of, reader_options, weighted_sums
 from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES, METRICS, Entry
 
 _METRICS: tuple[Spec, ...] = ({"key": "ndcg", "topn": 10}, {"key": "mrr"})
@@ -38,6 +38,7 @@ _AUX: dict[str, dict[str, Any]] = {
 class DataConfig(Strict):
     """Data files and batching."""
 
+    model_config = ConfigDict(json_schema_extra=reader_options)
     format: str | None = Field(
         None, description="svmlight, csv, synthetic; inferred from the file extension if omitted"
     )

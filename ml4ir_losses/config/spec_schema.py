@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ml4ir_losses.core.registry import ENCODERS, LAMBDA_WEIGHTS, WEIGHTING_SCHEMES, Entry, Registry
+from ml4ir_losses.core.registry import ENCODERS, LAMBDA_WEIGHTS, READERS, WEIGHTING_SCHEMES, Entry, Registry
 
 Schema = dict[str, Any]
+_DEFINITION = re.compile(r"\w+\.\w+")
 NESTED = {"encoder": ENCODERS, "lambda_weight": LAMBDA_WEIGHTS, "weighting_scheme": WEIGHTING_SCHEMES}
 """Parameters whose value is itself a key with parameters."""
 
@@ -23,26 +25,74 @@ def key_among(names: list[str]) -> Schema:
     return {"anyOf": [{"enum": names}, keyed]}
 
 
-def spec_schema(entries: Iterable[Entry], beside: Mapping[str, Schema] | None = None) -> list[Schema]:
+def spec_schema(entries: Iterable[Entry], kind: str, beside: Mapping[str, Schema] | None = None) -> list[Schema]:
     """The two forms of a spec: a key, or `{key: ..., <parameters>}`, with further properties beside the parameters."""
     known = list(entries)
     by_key = [
-        {"if": {"properties": {"key": {"enum": names_of([entry])}}}, "then": _parameters(entry, beside or {})}
+        {"if": {"properties": {"key": {"enum": names_of([entry])}}}, "then": _parameters(entry, kind, beside or {})}
         for entry in known
     ]
     keyed = {"type": "object", "properties": {"key": {"enum": names_of(known)}}, "required": ["key"], "allOf": by_key}
     return [{"enum": names_of(entry for entry in known if not entry.required)}, keyed]
 
 
-def _parameters(entry: Entry, beside: Mapping[str, Schema]) -> Schema:
+def _parameters(entry: Entry, kind: str, beside: Mapping[str, Schema]) -> Schema:
+    """What may stand beside the key. The parameters are a definition of their own, shared by all places of the key."""
+    own = parameters_schema(entry, kind)
+    allowed = {} if entry.open_ended else {"propertyNames": {"enum": ["key", *beside, *own["properties"]]}}
+    return {"allOf": [own], **({"properties": dict(beside)} if beside else {}), **allowed}
+
+
+def parameters_schema(entry: Entry, kind: str) -> Schema:
+    """The parameters of an entry as an object, titled `<kind>.<key>`; parameters that are specs have their schema."""
     schema = entry.json_schema()
-    properties: Schema = {"key": {}, **beside, **schema["properties"]}
-    for name, registry in NESTED.items():
-        if name in properties:
-            null_form = [{"type": "null"}] if entry.parameters[name] is None else []
-            properties[name] = {**properties[name], "anyOf": [*spec_schema(registry), *null_form]}
-            properties[name].pop("type", None)
-    return {**schema, "properties": properties, "additionalProperties": entry.open_ended}
+    for name in NESTED.keys() & schema["properties"].keys():
+        registry = NESTED[name]
+        spec: Schema = {"title": f"{name}.spec", "anyOf": spec_schema(registry, registry.kind)}
+        if entry.parameters[name] is None:
+            spec = {"anyOf": [spec, {"type": "null"}]}
+        described = {n: v for n, v in schema["properties"][name].items() if n in ("description", "default")}
+        schema["properties"][name] = {**described, **spec}
+    return {"title": f"{kind.replace(' ', '_')}.{entry.key}", **schema}
+
+
+def reader_options(schema: Schema) -> None:
+    """Extends the JSON schema of a data section by the readers: their keys as `format`, their parameters as `options`.
+
+    Without a format the reader follows from the file ending, and the options are those of any reader.
+    """
+    properties = schema["properties"]
+    properties["format"]["anyOf"] = [{"enum": names_of(READERS)}, {"type": "null"}]
+    closed = {e.key: {**parameters_schema(e, "reader"), "additionalProperties": e.open_ended} for e in READERS}
+    properties["options"]["anyOf"] = list(closed.values())
+    schema["allOf"] = [
+        {
+            "if": {"properties": {"format": {"enum": names_of([entry])}}, "required": ["format"]},
+            "then": {"properties": {"options": closed[entry.key]}},
+        }
+        for entry in READERS
+    ]
+
+
+def share_definitions(schema: Schema) -> Schema:
+    """The schema with everything titled `<kind>.<key>` moved to `$defs`, where it stands once."""
+    definitions: Schema = {}
+
+    def shared(value: Any) -> Any:
+        if isinstance(value, list):
+            return [shared(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        title = value.get("title")
+        if not (isinstance(title, str) and _DEFINITION.fullmatch(title)):
+            return {name: shared(item) for name, item in value.items()}
+        if title not in definitions:
+            definitions[title] = {}  # also the place in the order
+            definitions[title] = {name: shared(item) for name, item in value.items() if name != "title"}
+        return {"$ref": f"#/$defs/{title}"}
+
+    root = shared(schema)
+    return {**root, "$defs": {**root.get("$defs", {}), **definitions}}
 
 
 def keys_of(
@@ -66,7 +116,7 @@ def keys_of(
         entries = [entry for entry in registry if fits(entry)]
         for replaced in ("$ref", "type"):
             spec.pop(replaced, None)
-        spec["anyOf"] = [*spec_schema(entries, beside), *more(names_of(entries)), *null_form]
+        spec["anyOf"] = [*spec_schema(entries, registry.kind, beside), *more(names_of(entries)), *null_form]
 
     return extend
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.config.base import Spec
-from ml4ir_losses.config.checks import check_architecture, check_encoder, kind_of, with_path
+from ml4ir_losses.config.checks import check_architecture, check_encoder, check_reader, kind_of, with_path
 from ml4ir_losses.config.list_checks import check_lists, check_pair_config
 from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextDataConfig, TextModelConfig
 from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, READERS, Entry, split_spec
+from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, Entry, split_spec
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.metrics.retrieval import check_metrics
@@ -81,8 +81,7 @@ def check_text_config(config: TextConfig) -> None:
     """Raises `ConfigError`, with the path, for inconsistent sections."""
     with_path("model.architecture", lambda: check_architecture(config.model.architecture, "texts", "pairs"))
     with_path("model.architecture.encoder", lambda: check_encoder(config.model.architecture))
-    if config.data.format is not None:
-        with_path("data.format", lambda: READERS[config.data.format or ""])
+    check_reader(config.data.format, config.data.options)
     has_datasets = bool(config.data.datasets)
     reads_pairs = kind_of(config.model.architecture) == "pairs"
     if reads_pairs:

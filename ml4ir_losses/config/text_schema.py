@@ -11,7 +11,7 @@ from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
 from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
 from ml4ir_losses.config.schedules import OptimizedModel
 from ml4ir_losses.config.schema import TrainingConfig, is_ranking_loss, reads
-from ml4ir_losses.config.spec_schema import key_among, keys_of, names_of, weighted_sums
+from ml4ir_losses.config.spec_schema import key_among, keys_of, names_of, reader_options, weighted_sums
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, LOSSES
 from ml4ir_losses.metrics.retrieval import RETRIEVAL_METRICS
@@ -139,6 +139,7 @@ class RerankingConfig(Strict):
 class TextDataConfig(Strict):
     """Data files and batching."""
 
+    model_config = ConfigDict(json_schema_extra=reader_options)
     format: str | None = Field(None, description="csv; inferred from the file extension if omitted")
     directory: str | None = Field(None, description="folder to which all paths of this section are relative")
     options: dict[str, Any] = Field(default_factory=dict, description="parameters of the reader")

@@ -28,11 +28,13 @@ def shown_log() -> Iterator[None]:
     if LOGGER.hasHandlers():
         yield
         return
-    handler = TerminalHandler()
+    handler, level = TerminalHandler(), LOGGER.level
     LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
     try:
         yield
     finally:
+        LOGGER.setLevel(level)
         LOGGER.removeHandler(handler)
 
 

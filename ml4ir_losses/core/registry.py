@@ -280,7 +280,7 @@ ARCHITECTURES = Registry(
     "architectures",
     ("ml4ir_losses.model.architectures",),
     hidden=("name", "dtype", "features", "outputs", "vocabulary_size", "every_layer", "tie", "max_length"),
-    traits=("reads", "model_class", "heads"),
+    traits=("reads", "model_class", "heads", "per_document"),
 )
 ENCODERS = Registry(
     "encoder",
@@ -290,10 +290,21 @@ ENCODERS = Registry(
     traits=("make_tokenizer",),
 )
 READERS = Registry("data format", "readers", ("ml4ir_losses.data.readers",), hidden=("path",), traits=("endings",))
+TRANSFORMS = Registry("transform", "transforms", ("ml4ir_losses.features.transforms",))
 BATCHINGS = Registry("batching", "batchings", ("ml4ir_losses.data.batchings",), hidden=("rows", "batch_size", "rng"))
 COMMANDS = Registry("command", "commands", ("ml4ir_losses.cli.commands",), traits=("panel",))
 
-REGISTRIES = (LOSSES, METRICS, LAMBDA_WEIGHTS, WEIGHTING_SCHEMES, ARCHITECTURES, ENCODERS, READERS, BATCHINGS)
+REGISTRIES = (
+    LOSSES,
+    METRICS,
+    LAMBDA_WEIGHTS,
+    WEIGHTING_SCHEMES,
+    ARCHITECTURES,
+    ENCODERS,
+    READERS,
+    TRANSFORMS,
+    BATCHINGS,
+)
 """What a config names by key."""
 
 register_loss = LOSSES.register
@@ -303,5 +314,6 @@ register_weighting_scheme = WEIGHTING_SCHEMES.register
 register_architecture = ARCHITECTURES.register
 register_encoder = ENCODERS.register
 register_reader = READERS.register
+register_transform = TRANSFORMS.register
 register_batching = BATCHINGS.register
 register_command = COMMANDS.register

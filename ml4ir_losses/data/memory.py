@@ -131,7 +131,7 @@ def _from_arrays(data: Mapping[str, Any], name: str) -> Table:
     elif data.get("mask") is not None:
         raise DataError(f"{name}, 'mask': belongs to features [B, N, F]. Received: features {list(features.shape)}.")
     if "group" in others:
-        others["qid"] = _query_numbers(others.pop("group"), len(features), name, "qid" in others)
+        others["qid"] = query_numbers(others.pop("group"), len(features), name, "qid" in others)
     if not len(features):
         raise DataError(f"{name} has no rows.")
     columns = {key: _cells(value, f"{name}, column {key!r}") for key, value in others.items()}
@@ -157,8 +157,12 @@ def _float32(features: Array, name: str) -> Array:
     return dense
 
 
-def _query_numbers(group: Any, rows: int, name: str, has_ids: bool) -> Array:
-    """The query of each row, from the number of rows of each query."""
+def query_numbers(group: Any, rows: int, name: str, has_ids: bool) -> Array:
+    """The query of each row, from the number of rows of each query.
+
+    Raises:
+        DataError: for numbers that do not add up to `rows`, or beside ids of the queries.
+    """
     sizes = np.asarray(group)
     if has_ids:
         raise DataError(f"{name}: give 'qid' or 'group', not both.")

@@ -67,9 +67,9 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes `history.csv` and one log line per epoch; raises `RunError` for a non-finite loss."""
+    """Writes one log line per epoch, and `history.csv` into the folder if any; `RunError` for a non-finite loss."""
 
-    def __init__(self, folder: RunFolder, epochs: int, best: BestWeights) -> None:
+    def __init__(self, folder: RunFolder | None, epochs: int, best: BestWeights) -> None:
         super().__init__()
         self.folder, self.epochs, self.best = folder, epochs, best
         self.rows: list[dict[str, float]] = []
@@ -88,7 +88,8 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         seconds = time.perf_counter() - self.started
         self.rows.append({"epoch": epoch + 1, **values, "seconds": round(seconds, 3)})
         names = list(dict.fromkeys(name for row in self.rows for name in row))
-        self.folder.write_csv("history.csv", names, ([row.get(name) for name in names] for row in self.rows))
+        if self.folder is not None:
+            self.folder.write_csv("history.csv", names, ([row.get(name) for name in names] for row in self.rows))
         shown = {"loss": values.get("loss"), self.best.monitor: values.get(self.best.monitor)}
         text = "  ".join(f"{name} {value:.4f}" for name, value in shown.items() if value is not None)
         star = "  *" if self.best.best_epoch == epoch else ""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -16,10 +14,9 @@ from ml4ir_losses.config.load import AnyConfig, dump_config, load_config
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.scoring import missed_metrics
-from ml4ir_losses.experiments.callbacks import BatchProgress, BestWeights, EpochLog
 from ml4ir_losses.experiments.experiment import Experiment, prepare
+from ml4ir_losses.experiments.fit import fit
 from ml4ir_losses.experiments.run_folder import RunFolder
-from ml4ir_losses.model.optimizers import plateau_callback
 
 
 @dataclass
@@ -93,44 +90,8 @@ def _run(experiment: Experiment, folder: RunFolder, progress: Any) -> Run:
     with folder.logging():
         folder.write_text("config.yaml", dump_config(experiment.config))
         folder.write_json("data.json", experiment.sources)
-        interrupted = _fit(experiment, folder, progress)
-        return _finish(experiment, folder, interrupted)
-
-
-def _fit(experiment: Experiment, folder: RunFolder, progress: Any) -> bool:
-    """Trains with the best weights restored; true if interrupted."""
-    config, model = experiment.config, experiment.model
-    monitor, mode = experiment.monitored()
-    stop = config.training.early_stopping
-    rules = {} if stop is None else stop.model_dump(exclude={"monitor"})
-    best = BestWeights(monitor, mode, **rules)
-    callbacks = [*experiment.callbacks(), best, EpochLog(folder, config.training.epochs, best)]
-    if plateau := plateau_callback(config.model, monitor, mode):
-        callbacks.append(plateau)
-    if progress is not None:
-        callbacks.append(BatchProgress(progress, experiment.steps))
-    interrupted = False
-    started = time.perf_counter()
-    try:
-        experiment.begin()
-        with progress or nullcontext(), warnings.catch_warnings():
-            # The number of batches may be unknown; Keras then warns at the end of an epoch.
-            warnings.filterwarnings("ignore", message="Your input ran out of data")
-            model.fit(
-                experiment.dataset("train"),
-                validation_data=experiment.dataset("validation"),
-                epochs=config.training.epochs,
-                callbacks=callbacks,
-                verbose=0,
-                shuffle=False,  # the plan shuffles
-            )
-    except KeyboardInterrupt:
-        interrupted = True
-        LOGGER.warning("Interrupted: the best weights so far are kept.")
-    best.restore(model)
-    epoch = "none finished" if best.best_epoch is None else f"best epoch {best.best_epoch + 1}"
-    LOGGER.info("trained %.1f s, %s", time.perf_counter() - started, epoch)
-    return interrupted
+        done = fit(experiment, folder, progress)
+        return _finish(experiment, folder, done.interrupted)
 
 
 def _finish(experiment: Experiment, folder: RunFolder, interrupted: bool) -> Run:

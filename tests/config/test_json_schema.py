@@ -6,20 +6,19 @@ from copy import deepcopy
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
-from pydantic import TypeAdapter
 
 from markdown_blocks import ROOT
-from ml4ir_losses.config.load import AnyConfig, load_config
+from ml4ir_losses.config.load import json_schema, load_config
 from ml4ir_losses.config.yaml_io import apply_override
 from ml4ir_losses.core.errors import ConfigError
-from ml4ir_losses.core.registry import LOSSES
+from ml4ir_losses.core.registry import ENCODERS, LAMBDA_WEIGHTS, LOSSES
 
 CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
 def validator():
-    schema = json.loads(json.dumps(TypeAdapter(AnyConfig).json_schema()))
+    schema = json.loads(json.dumps(json_schema()))
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
@@ -41,6 +40,12 @@ GOOD = [
     (FEATURES, "model.loss={softmax_cross_entropy: 0.9, pairwise_logistic: 0.1}"),
     (FEATURES, "model.loss={key: pairwise_logistic, lambda_weight: {key: ndcg, topn: 5}}"),
     (FEATURES, "model.aux_losses=[{key: sigmoid_cross_entropy, weight: 0.1, label: clicked}]"),
+    (FEATURES, "features.inputs.0.transforms=[standardize, {key: clip, min: 0}]"),
+    (FEATURES, "data.options={}"),
+    (FEATURES, "data.options={queries: 50, noise: 0}"),
+    (FEATURES, "data={train: a.csv, options: {delimiter: ;}}"),
+    (FEATURES, "data={train: a, format: tsv, options: {quote: ''}}"),
+    (FEATURES, "data={train: a.gz, format: null, options: {}}"),
     (FEATURES, "model.architecture={key: dnn, hidden_units: [16], dropout: 0.1}"),
     (FEATURES, "model.metrics=[mrr, {key: ndcg, topn: 3}]"),
     (TEXTS, "model.architecture={key: bi_encoder, encoder: {key: cnn, filters: [4, 4]}}"),
@@ -57,10 +62,19 @@ BAD = [
     (FEATURES, "model.loss=ordinal"),
     (FEATURES, "model.loss={softmax_cross_entropy: 0.9, pairwise_logistics: 0.1}"),
     (FEATURES, "model.aux_losses=[{key: sigmoid_cross_entropy, weights: 0.1}]"),
+    (FEATURES, "features.inputs.0.transforms=[logp]"),
+    (FEATURES, "features.inputs.0.transforms=[{key: clip, min: low}]"),
+    (FEATURES, "features.inputs.0.transforms=[{key: clip, low: 0}]"),
+    (FEATURES, "data.format=parquet"),
+    (FEATURES, "data.options={query: 50}"),
+    (FEATURES, "data.options={queries: 0}"),
+    (FEATURES, "data={train: a, format: csv, options: {queries: 50}}"),
+    (FEATURES, "data={train: a, format: csv, options: {delimiter: ';;'}}"),
     (FEATURES, "model.architecture=bi_encoder"),
     (FEATURES, "model.architecture={key: dnn, hidden_units: [0]}"),
     (FEATURES, "model.architecture={key: dnn, dropout: 1.0}"),
     (FEATURES, "model.metrics=[{key: ndcg, topn: 0}]"),
+    (TEXTS, "data.options={delimiter: 7}"),
     (TEXTS, "model.loss=list_mle"),
     (TEXTS, "model={architecture: cross_encoder, loss: multiple_negatives_ranking}"),
     (TEXTS, "model.architecture={key: bi_encoder, encoder: {key: cnn, kernel_size: 0}}"),
@@ -86,6 +100,13 @@ def test_schema_and_checks_reject_the_same_configs(validator, name, override):
     assert not validator.is_valid(config)
     with pytest.raises(ConfigError):
         load_config(config)
+
+
+def test_parameters_of_a_key_are_one_definition(validator):
+    definitions = validator.schema["$defs"]
+    for kind, registry in (("loss", LOSSES), ("lambda_weight", LAMBDA_WEIGHTS), ("encoder", ENCODERS)):
+        assert {f"{kind}.{entry.key}" for entry in registry} < set(definitions)
+    assert len(json.dumps(validator.schema)) < 200_000
 
 
 def test_schema_describes_the_parameters_of_every_loss(validator):

@@ -41,8 +41,16 @@ def test_shipped_config_is_valid(path):
         ("data.format=svmlite", "data.format: Unknown data format 'svmlite'. Did you mean 'svmlight'?"),
         ("features.inputs.price.transfroms=[]", "features.inputs.0.transfroms: unknown 'transfroms'. Did you mean"),
         ("features.inputs.0.type=numerc", "features.inputs.0.type: unknown 'numerc'. Did you mean 'numeric'?"),
-        ("features.inputs.0.transforms=[logp]", "transforms.0: unknown 'logp'. Did you mean 'log1p'?"),
+        (
+            "features.inputs.0.transforms=[logp]",
+            "features.inputs.0.transforms.0: Unknown transform 'logp'. Did you mean 'log1p'?",
+        ),
         ("features.inputs.0.transforms=[{key: clip, min: 3, max: 1}]", "transforms.0: min 3 is above max 1."),
+        (
+            "features.inputs.0.transforms=[{key: clip, min: a}]",
+            "transforms.0: `min` must be None or a number. Received",
+        ),
+        ("features.inputs.0.transforms=[clip]", "features.inputs.0.transforms.0: clip needs min, max or both."),
         ("features.inputs.0.scope=query", None),
         ("features.inputs=[]", "features.inputs: list should have at least 1 item"),
         ("model.loss=listmle", "model.loss: Unknown loss 'listmle'. Did you mean 'list_mle'? Allowed: adaptive_layer"),

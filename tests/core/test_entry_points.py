@@ -12,7 +12,11 @@ pytestmark = pytest.mark.backend("tensorflow")
 DATA = {"format": "outside_reader", "train": "train", "test": "test", "batch_size": 6}
 FEATURES = {
     "data": {**DATA, "options": {"queries": 20}},
-    "features": {"inputs": [{"name": "price", "type": "numeric"}]},
+    "features": {
+        "inputs": [
+            {"name": "price", "type": "numeric", "transforms": ["log1p", {"key": "outside_transform", "factor": 2.0}]}
+        ]
+    },
     "model": {
         "architecture": {"key": "outside_scorer", "width": 3},
         "loss": {"key": "outside_loss", "temperature": 2.0},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import numpy as np
@@ -225,9 +226,16 @@ def test_csv_may_end_with_a_quoted_line_end(tmp_path: Path, last: str) -> None:
     assert table.strings("n")[0].replace('"', "") == "two\nlines"
 
 
-@pytest.mark.parametrize("options", [{"delimiter": "||"}, {"quote": "''"}, {"encoding": "utf-9"}])
-def test_csv_invalid_options_raise(tmp_path: Path, options: dict[str, str]) -> None:
-    with pytest.raises(DataError, match=next(iter(options))):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"delimiter": "||"}, "`delimiter` must be None or one character. Received: delimiter='||'."),
+        ({"quote": "''"}, '`quote` must be one character or "". Received: quote="\'\'".'),
+        ({"encoding": "utf-9"}, "encoding is the name of a Python codec, such as utf-8 or latin-1. Received: 'utf-9'."),
+    ],
+)
+def test_csv_invalid_options_raise(tmp_path: Path, options: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
         read_table(write(tmp_path / "a.csv", CSV), **options)
 
 

@@ -261,7 +261,7 @@ def test_config_error_during_training_leaves_no_folder(folder, tmp_path, monkeyp
     def refuse(*args, **kwargs):
         raise ConfigError("refused")
 
-    monkeypatch.setattr("ml4ir_losses.experiments.train._fit", refuse)
+    monkeypatch.setattr("ml4ir_losses.experiments.train.fit", refuse)
     with pytest.raises(ConfigError, match="refused"):
         train(config(folder), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,8 @@ outside_texts = outside_package:outside_texts
 outside_encoder = outside_package:outside_encoder
 [ml4ir_losses.readers]
 outside_reader = outside_package:outside_reader
+[ml4ir_losses.transforms]
+outside_transform = outside_package:OutsideTransform
 [ml4ir_losses.batchings]
 outside_batching = outside_package:OutsideBatching
 [ml4ir_losses.commands]

@@ -6,6 +6,7 @@ from keras import layers, ops
 
 from ml4ir_losses.data.batchings.base import Batching
 from ml4ir_losses.data.table import Source, Table
+from ml4ir_losses.features.transforms import Transform
 from ml4ir_losses.functional import softmax_cross_entropy
 from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.losses.lambda_weights import LabelDiffLambdaWeight
@@ -93,6 +94,20 @@ def outside_reader(path, *, queries: int = 12):
     columns = {"query_id": np.repeat(np.arange(queries), 5), "label": labels, "price": labels + rng.random(rows)}
     columns |= {"a": [f"red {n % 7}" for n in range(rows)], "b": [f"hat {n % 7}" for n in range(rows)]}
     return Table(columns, [Source(path, rows, lambda row: row)])
+
+
+class OutsideTransform(Transform):
+    """A transform with a parameter and a fitted value."""
+
+    def __init__(self, factor: float = 1.0):
+        self.factor = factor
+
+    def fit(self, x):
+        return {"scale": self.factor * float(abs(x).max())}
+
+    @staticmethod
+    def apply(x, fitted, ops):
+        return ops.tanh(x / fitted["scale"])
 
 
 class OutsideBatching(Batching):

@@ -11,8 +11,6 @@ from ml4ir_losses.core.registry import register_command
 @register_command("schema")
 def schema() -> None:
     """Print the JSON schema of the config, for editors."""
-    from pydantic import TypeAdapter
+    from ml4ir_losses.config.load import json_schema
 
-    from ml4ir_losses.config.load import AnyConfig
-
-    say(json.dumps(TypeAdapter(AnyConfig).json_schema(), indent=2))
+    say(json.dumps(json_schema(), indent=1))

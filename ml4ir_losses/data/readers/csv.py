@@ -7,22 +7,28 @@ import csv
 from collections.abc import Iterator
 from io import TextIOWrapper
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
+from annotated_types import Len, MaxLen
 
 from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.core.parameters import Allowed
 from ml4ir_losses.core.registry import register_reader
 from ml4ir_losses.data.table import Source, Table
 from ml4ir_losses.data.text_files import open_text
 
+Character = Annotated[str, Len(1, 1), Allowed("one character")]
+CharacterOrNone = Annotated[str, MaxLen(1), Allowed('one character or ""')]
 _BLOCK = 16 << 20  # bytes; a CSV row must fit
 _WIDE = ("utf-16", "utf-32")
 
 
 @register_reader("csv", aliases=("tsv",), endings=(".csv", ".tsv"))
-def read_csv(path: str, *, delimiter: str | None = None, quote: str = '"', encoding: str = "utf-8") -> Table:
+def read_csv(
+    path: str, *, delimiter: Character | None = None, quote: CharacterOrNone = '"', encoding: str = "utf-8"
+) -> Table:
     """CSV with a header line; cells are read as text, and converted where numbers are needed.
 
     Args:
@@ -35,8 +41,6 @@ def read_csv(path: str, *, delimiter: str | None = None, quote: str = '"', encod
         DataError: no rows, a duplicate column name, a line with a wrong number of cells, text in another encoding.
     """
     delimiter = delimiter or ("\t" if path.lower().removesuffix(".gz").endswith(".tsv") else ",")
-    if len(delimiter) != 1 or len(quote) > 1:
-        raise DataError(f"delimiter and quote are one character. Received: {delimiter!r} and {quote!r}.")
     try:
         encoding = codecs.lookup(encoding).name
     except LookupError:

@@ -5,6 +5,7 @@ Three kinds, by the trait `reads`:
 * `features` (the default): a scorer of documents. `layer(x, mask, training=...)` takes the encoded features [B, N, F]
   and the mask [B, N] (None: no padding) and returns logits [B, N], or [B, N, K] for a loss of K logits. A function with
   the parameter `outputs` receives K (None: it chooses K) and fits every loss; the others fit losses of one logit.
+  The trait `per_document` says that the logits of a document do not depend on the other documents of its list.
 * `texts`: `layer({column: token ids [B, T]}, training=...)` returns embeddings [B, C, D] of the C columns, in the order
   anchor, positive, negative_1, ...; its attribute `output_width` is D. The trait `heads` names the heads of the losses
   that it trains, "" for a loss that reads the embeddings themselves. `layer.encoders` lists the

@@ -9,7 +9,7 @@ from ml4ir_losses.core.registry import register_architecture
 from ml4ir_losses.model.rules import Outputs, Rate, Widths, as_list, logits_per_document
 
 
-@register_architecture("deep_cross")
+@register_architecture("deep_cross", per_document=True)
 def deep_cross(
     *,
     cross_layers: PositiveInt = 2,

@@ -9,7 +9,7 @@ from ml4ir_losses.core.registry import register_architecture
 from ml4ir_losses.model.rules import Outputs, Rate, Widths, as_list, logits_per_document
 
 
-@register_architecture("dnn")
+@register_architecture("dnn", per_document=True)
 def dnn(
     *,
     hidden_units: Widths = (256, 128),

@@ -10,7 +10,7 @@ from ml4ir_losses.core.registry import register_architecture
 from ml4ir_losses.model.rules import Rate, Widths, as_list
 
 
-@register_architecture("gam")
+@register_architecture("gam", per_document=True)
 def gam(
     *,
     hidden_units: Widths = (16, 8),

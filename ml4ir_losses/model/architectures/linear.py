@@ -10,7 +10,7 @@ from ml4ir_losses.model.architectures.dnn import dnn
 from ml4ir_losses.model.rules import Outputs, Rate
 
 
-@register_architecture("linear")
+@register_architecture("linear", per_document=True)
 def linear(
     *,
     dropout: Rate = 0.0,
