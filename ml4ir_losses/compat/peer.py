@@ -99,7 +99,7 @@ class PeerClass:
     def _initialise(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         arguments = {}
         for name, value in self._bind(args, kwargs).items():
-            ours = self._translated(name, value)
+            ours = self._translated(name, from_config(value))
             if name in self.only:
                 if ours != self.only[name]:
                     note = f" ({self.notes[name]})" if name in self.notes else ""
@@ -150,7 +150,7 @@ class PeerKerasClass(PeerClass):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments: `from_config` builds the same object."""
-        return {name: to_config(value) for name, value in self._arguments.items()}
+        return {name: _as_config(value) for name, value in self._arguments.items()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -172,7 +172,6 @@ class PeerObject(PeerClass):
     """An object of ours under a peer's name, whose config is ours: `get_config` gives our key and our parameters."""
 
     def _build(self, params: dict[str, Any]) -> None:
-        params = {name: from_config(value) for name, value in params.items()}
         ours = next(base for base in type(self).__mro__ if not issubclass(base, PeerClass))
         check_values(ours, params)  # it checks itself by the signature, which is the peer's here
         super()._build(params)
@@ -185,8 +184,15 @@ class PeerObject(PeerClass):
         return cls(**{name: config[ours] for name, ours in names.items() if ours in config} | by_peer)
 
 
-def function_name(functions: Mapping[str, str]) -> Callable[[Any], Any]:
-    """Turns the peer's function, or its name, into the name of ours; another function stays as it is."""
+def _as_config(value: Any) -> Any:
+    """A parameter as plain data; an object of a registered class as Keras writes it, so that its class comes back."""
+    if isinstance(value, PeerObject) and value.package:
+        return keras.saving.serialize_keras_object(value)
+    return to_config(value)
+
+
+def function_name(functions: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """Turns the peer's function, or its name, into the value of ours; another function stays as it is."""
 
     def translated(value: Any) -> Any:
         name = value if isinstance(value, str) else getattr(value, "__name__", "")

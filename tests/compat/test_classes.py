@@ -156,7 +156,8 @@ def test_editors_see_a_class_statement_with_its_signature(peer):
 
 
 def test_signature_and_docstring():
-    assert str(inspect.signature(tfr.PrecisionLambdaWeight)) == "(topn: 'int | None' = None, positive_fn: 'Any' = None)"
+    signature = "(topn: 'int | None' = None, positive_fn: 'PositiveSpec | None' = None)"
+    assert str(inspect.signature(tfr.PrecisionLambdaWeight)) == signature
     text = inspect.getdoc(tfr.UniqueSoftmaxLoss)
     assert text.startswith("TF-Ranking's UniqueSoftmaxLoss. Our key is `unique_softmax`.")
     assert "    lambda_weight: must be None; TF-Ranking takes a lambda weight and ignores it.\n" in text

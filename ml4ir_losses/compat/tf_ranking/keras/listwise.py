@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.compat.peer import peer_signature
-from ml4ir_losses.compat.tf_ranking.base import IgnoredLambdaWeight, NoDocumentWeights, TFRankingLoss
+from ml4ir_losses.compat.tf_ranking.base import IgnoredLambdaWeight, NoDocumentWeights, SampledLoss, TFRankingLoss
 from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec
 
 
@@ -89,7 +89,7 @@ class ApproxMRRLoss(_ApproxLoss, key="approx_mrr"):
     """TF-Ranking's ApproxMRRLoss."""
 
 
-class GumbelApproxNDCGLoss(IgnoredLambdaWeight, key="gumbel_approx_ndcg"):
+class GumbelApproxNDCGLoss(SampledLoss, IgnoredLambdaWeight, key="gumbel_approx_ndcg"):
     """TF-Ranking's GumbelApproxNDCGLoss."""
 
     @peer_signature

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.compat.peer import PeerKerasClass, peer_signature
-from ml4ir_losses.compat.tf_ranking.base import TRANSLATE
+from ml4ir_losses.compat.tf_ranking.base import RAGGED_NOTE, TRANSLATE
+from ml4ir_losses.compat.tf_ranking.inputs import dense_inputs
 from ml4ir_losses.core.errors import UserError, unknown_name
+from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.metrics.ranking import RankingMetric
+from ml4ir_losses.ops.backend import without_autograph
 from ml4ir_losses.ops.gains import DiscountSpec, GainSpec
 
 __all__ = [
@@ -31,13 +34,18 @@ class PeerMetric(PeerKerasClass, RankingMetric):
 
     package = "ml4ir_losses.tf_ranking"
     renamed = {"gain_fn": "gain", "rank_discount_fn": "discount"}
-    only = {"ragged": False}
+    no_effect = ("ragged",)
+    notes = {"ragged": RAGGED_NOTE}
     when_none = {"gain_fn": "pow_minus_1", "rank_discount_fn": "log2_inverse"}
     translate = TRANSLATE
 
     def _build(self, params: dict[str, Any]) -> None:
         given = {name: value for name, value in params.items() if value is not None}
         super()._build({"key": type(self).key, **given})
+
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
+        """Adds a batch."""
+        super().update_state(*without_autograph(dense_inputs)(y_true, y_pred, sample_weight))
 
 
 class _MetricOfFirst(PeerMetric):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.compat.peer import peer_signature
-from ml4ir_losses.compat.tf_ranking.base import TFRankingLoss
+from ml4ir_losses.compat.tf_ranking.base import SampledLoss, TFRankingLoss
 from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec
 
 
@@ -39,7 +39,7 @@ class PairwiseMSELoss(_PairwiseLoss, key="pairwise_mse"):
     """TF-Ranking's PairwiseMSELoss."""
 
 
-class YetiLogisticLoss(TFRankingLoss, key="yeti_logistic"):
+class YetiLogisticLoss(SampledLoss, key="yeti_logistic"):
     """TF-Ranking's YetiLogisticLoss."""
 
     when_none = {"lambda_weight": "yeti_dcg"}
