@@ -1,4 +1,4 @@
-"""Writes tests/golden/tfr_compat.json, numbers of TF-Ranking: make_loss_fn, ragged tensors, positive_fn.
+"""Writes tests/golden/tfr_compat.json, numbers of TF-Ranking: make_loss_fn, ragged tensors, positive_fn, differences.
 
 Run by the Python of TF-Ranking's environment, from the root: .venv-parity-tfr/bin/python parity/golden_tfr.py
 """
@@ -95,6 +95,82 @@ def positive_values() -> dict[str, float]:
     return numbers
 
 
+PADDED = [[2.0, 1.0, 0.0], [-1.0, -1.0, -1.0]]
+LISTS_OF_3 = [[3.0, 1.0, 2.0], [1.0, 2.0, 3.0]]
+GAINS = {"labels": [[2.0, 0.0, 1.0]], "scores": [[0.1, 0.9, 0.4]]}
+ONE_PAIR = {"labels": [[0.0, 0.0, 1.0]], "scores": [[1.0, 3.0, 2.0]]}
+SQUARE = {"labels": [[1.0, 0.0], [0.0, 2.0]], "scores": [[0.6, 0.8], [0.5, 0.8]]}
+NO_RELEVANCE = {"labels": [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]], "scores": LISTS_OF_3, "weights": [[1.0], [3.0]]}
+MIXTURE = {"labels": [[0.0, 2.0, 1.0]], "scores": [[[1.0, 3.0], [2.0, 4.0], [3.0, 1.0]]]}
+DIFFERENCES = [  # where the library differs on purpose; "auto" without weights where nothing is said
+    {"what": "weight of a list without relevance", "class": "NDCGMetric", **NO_RELEVANCE},
+    {"what": "a list of padding alone, metric", "class": "NDCGMetric", "labels": PADDED, "scores": LISTS_OF_3},
+    {"what": "a list of padding alone, loss", "class": "ListMLELoss", "labels": PADDED, "scores": LISTS_OF_3},
+    {
+        "what": "weights [B] where B = N",
+        "class": "MeanSquaredLoss",
+        "reduction": "sum",
+        **SQUARE,
+        "weights": [1.0, 3.0],
+    },
+    {"what": "a negative gain, metric", "class": "NDCGMetric", "gain_fn": "minus_1", **GAINS},
+    {
+        "what": "a negative gain, loss",
+        "class": "PairwiseLogisticLoss",
+        "lambda_weight": ["NDCGLambdaWeight", {"gain_fn": "minus_1"}],
+        **GAINS,
+    },
+    {"what": "divisor B·N", "class": "PairwiseLogisticLoss", **ONE_PAIR},
+    {
+        "what": "divisor, with 3 padded documents",
+        "class": "PairwiseLogisticLoss",
+        "labels": [[0.0, 0.0, 1.0, -1.0, -1.0, -1.0]],
+        "scores": [[1.0, 3.0, 2.0, 0.0, 0.0, 0.0]],
+    },
+    {
+        "what": "factor N",
+        "class": "PairwiseLogisticLoss",
+        "reduction": "sum",
+        "lambda_weight": ["NDCGLambdaWeight", {}],
+        **ONE_PAIR,
+    },
+    {
+        "what": "ListMLE with 2 padded documents",
+        "class": "ListMLELoss",
+        "labels": [[0.0, 2.0, 1.0, -1.0, -1.0]],
+        "scores": [[1.0, 3.0, 2.0, 0.0, 0.0]],
+    },
+    {"what": "ListMLE of scores far apart", "class": "ListMLELoss", "labels": [[1.0, 0.0]], "scores": [[120.0, 0.0]]},
+    {"what": "softmax beside padding", "class": "SoftmaxLoss", "labels": [[1.0, -1.0]], "scores": [[-30.0, 0.0]]},
+    {
+        "what": "document weights without relevance",
+        "class": "ListMLELoss",
+        "labels": [[0.0, 0.0, 0.0]],
+        "scores": [[1.0, 3.0, 2.0]],
+        "weights": [[1.0, 2.0, 3.0]],
+    },
+    {"what": "temperature of MixtureEMLoss", "class": "MixtureEMLoss", "temperature": 0.5, **MIXTURE},
+]
+DATA = ("what", "class", "reduction", "labels", "scores", "weights")
+
+
+def difference(case: dict) -> float:
+    """The value of a row of `DIFFERENCES`."""
+    functions = {"minus_1": lambda x: x - 1.0}
+    params = {name: functions.get(str(value), value) for name, value in case.items() if name not in DATA}
+    if "lambda_weight" in params:
+        name, more = params["lambda_weight"]
+        more = {key: functions.get(value, value) for key, value in more.items()}
+        params["lambda_weight"] = getattr(tfr.keras.losses, name)(**more)
+    labels, scores = tf.constant(case["labels"]), tf.constant(case["scores"])
+    if case["class"].endswith("Metric"):
+        metric = getattr(tfr.keras.metrics, case["class"])(**params)
+        metric.update_state(labels, scores, case.get("weights"))
+        return float(metric.result())
+    loss = getattr(tfr.keras.losses, case["class"])(reduction=case.get("reduction", "auto"), **params)
+    return float(loss(labels, scores, case.get("weights")))
+
+
 def main() -> None:
     cases = []
     for name, batch in BATCHES.items():
@@ -110,6 +186,7 @@ def main() -> None:
         "versions": versions,
         "ragged": {"inputs": RAGGED, "expected": ragged_values()},
         "positive": positive_values(),
+        "differences": [{**case, "there": difference(case)} for case in DIFFERENCES],
         "batches": batches,
     }
     head = "{" + "".join(f"{json.dumps(name)}: {json.dumps(part)},\n" for name, part in parts.items()) + '"cases": [\n'

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -243,3 +244,34 @@ def test_sum_of_a_sampling_loss_equals_the_peers():
     expected = next(case["expected"] for case in GOLDEN["cases"] if case["key"] == key)["none weighted_sum"]
     labels, scores = np.array(batch["labels"]), np.array(batch["scores"], dtype="float32")
     near(values(tfr.GumbelApproxNDCGLoss("sum")(labels, scores)), expected, 2e-5)
+
+
+def here(case):
+    """Our value of a row of the migration guide's table of differences."""
+    functions = {"minus_1": lambda x: x - 1.0}
+    data = ("what", "class", "reduction", "labels", "scores", "weights", "there")
+    params = {name: functions.get(str(value), value) for name, value in case.items() if name not in data}
+    if "lambda_weight" in params:
+        name, more = params["lambda_weight"]
+        params["lambda_weight"] = getattr(tfr, name)(
+            **{key: functions.get(value, value) for key, value in more.items()}
+        )
+    labels, scores = np.array(case["labels"]), np.array(case["scores"], dtype="float32")
+    weights = np.array(case["weights"]) if "weights" in case else None
+    if case["class"].endswith("Metric"):
+        metric = getattr(tfr, case["class"])(**params)
+        metric.update_state(labels, scores, weights)
+        return float(metric.result())
+    loss_fn = getattr(tfr, case["class"])(reduction=case.get("reduction", "auto"), **params)
+    return float(values(loss_fn(labels, scores, weights)))
+
+
+@pytest.mark.filterwarnings("ignore:`sample_weight`")
+@pytest.mark.parametrize("case", GOLDEN["differences"], ids=lambda case: case["what"].replace(" ", "_"))
+def test_the_guide_states_both_numbers_of_a_difference(case):
+    guide = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text()
+    (row,) = (line for line in guide.splitlines() if line.startswith(f"| {case['what']} |"))
+    *_, there, ours = (cell.strip() for cell in row.strip("|").split("|"))
+    assert float(there) == pytest.approx(case["there"], abs=5e-5)
+    near(float(ours), here(case), 5e-5)
+    assert there != ours
