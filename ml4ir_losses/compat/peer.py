@@ -35,17 +35,17 @@ def peer_signature(declared: Init) -> Init:
 class PeerClass:
     """What the classes under a peer's names share. It comes before our class among the bases.
 
-    A class under a peer's name is given our `key`, as in `class SoftmaxLoss(PeerLoss, key="softmax_cross_entropy")`,
-    and has an `__init__` that `peer_signature` decorates. What is known of its parameters is appended to its docstring.
+    A class under a peer's name has our `key`, as in `class SoftmaxLoss(PeerLoss, key="softmax_cross_entropy")`, and an
+    `__init__` that `peer_signature` decorates. The attributes below are appended to its docstring.
 
     Attributes:
-        package: the package under which Keras registers the class; empty: it does not.
+        package: the package under which the class is registered with Keras; empty: it is not registered.
         renamed: our names of the peer's parameters, where they differ.
-        no_effect: parameters that are accepted and not passed on.
-        only: parameters with the one value, after translation, that is supported here.
+        no_effect: parameters that are accepted and ignored.
+        only: parameters that may have a single value here, with that value after translation.
         when_none: what the value None stands for, by parameter.
         translate: functions from the peer's values to ours, by parameter. Our values stay as they are.
-        notes: what else is to be said of a parameter, in the docstring and where its value is refused.
+        notes: a remark on a parameter, for the docstring and for the message that refuses its value.
     """
 
     key: ClassVar[str] = ""
@@ -127,7 +127,7 @@ class PeerClass:
                 hint = did_you_mean(name, known)
                 raise UserError(f"{self.peer_name} has no parameter {name!r}.{hint} It takes: {', '.join(known)}.")
             if name in values:
-                raise UserError(f"{self.peer_name} got `{name}` twice, by place and by name.")
+                raise UserError(f"{self.peer_name} got `{name}` twice, by position and by name.")
             values[name] = value
         for name, parameter in known.items():
             if name not in values and parameter.default is parameter.empty:

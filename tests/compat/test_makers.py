@@ -68,7 +68,7 @@ class TestMakeLossFn:
         assert of(keys) == pytest.approx(5.1843414)
         assert of(keys, [2.0]) == pytest.approx(10.368683)
 
-    def test_positional_order(self):
+    def test_arguments_by_position(self):
         loss_fn = tf_ranking.make_loss_fn(
             ["softmax_loss", "approx_ndcg_loss"], [1.0, 0.5], None, NDCG, "weighted_sum", "mixed"
         )
@@ -150,7 +150,7 @@ class TestMakeLossFn:
 
 
 class TestMakeLossMetricFn:
-    def test_the_mean_over_queries(self):
+    def test_result_is_the_mean_over_queries(self):
         metric = tf_ranking.make_loss_metric_fn("pairwise_logistic_loss")
         metric.update_state(LABELS[:1], SCORES[:1])
         assert metric.name == "pairwise_logistic_loss"
@@ -174,7 +174,7 @@ class TestMakeLossMetricFn:
         with pytest.raises(UserError, match="'yeti_logistic_loss' draws at random"):
             tf_ranking.make_loss_metric_fn("yeti_logistic_loss")
 
-    def test_in_fit_and_from_its_config(self):
+    def test_fit_and_config(self):
         metric = tf_ranking.make_loss_metric_fn("softmax_loss", lambda_weight=NDCG)
         again = type(metric).from_config(metric.get_config())
         assert again.get_config() == metric.get_config()
@@ -190,7 +190,7 @@ class TestMakeLossMetricFn:
             tf_ranking.make_loss_metric_fn("gumbel_softmax_loss")
 
 
-def test_keys():
+def test_keys_are_the_peers():
     keys = tf_ranking.RankingLossKey.all_keys()
     assert tf_ranking.RankingLossKey.APPROX_NDCG_LOSS == "approx_ndcg_loss"
     assert set(tf_ranking.LOSSES) - set(keys) == {"click_em_loss", "mixture_em_loss", "multi_class_loss"}

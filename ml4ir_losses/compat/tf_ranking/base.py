@@ -1,4 +1,4 @@
-"""What TF-Ranking's classes share: our names of its values, and bases of its losses."""
+"""What the classes under TF-Ranking's names share: translations of its values, and base classes of its losses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ml4ir_losses.ops.backend import without_autograph
 def _reduction(value: Any) -> Any:
     value = getattr(value, "value", value)
     value = {"auto": "sum_over_batch_size", "weighted_sum": "sum", None: "none"}.get(value, value)
-    if str(value).startswith("weighted_"):  # the v1 API's means over places or pairs
+    if str(value).startswith("weighted_"):  # v1's means, which `make_loss_fn` has
         raise UserError(
             f"`reduction` must be 'auto' (the mean over queries), 'sum' or 'none'. Received: reduction={value!r}."
         )

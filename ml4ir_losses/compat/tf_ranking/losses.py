@@ -74,7 +74,7 @@ def make_loss_fn(
         gumbel_params: `sample_size`, `temperature` and `seed` of the samples, which the losses share.
 
     Raises:
-        ValueError: for unknown keys, weights that do not fit, and what no loss of the sum can use.
+        ValueError: for unknown keys, weights that do not fit, and a lambda weight or samples that no loss can use.
     """
     keys, weights = _keys_and_weights(loss_keys, loss_weights)
     _no_weights_feature(weights_feature_name)
@@ -108,7 +108,7 @@ def make_loss_metric_fn(
         name: by default the key.
 
     Raises:
-        ValueError: for an unknown key, and for losses that are nothing without their samples.
+        ValueError: for an unknown key, and for losses that cannot be computed without sampling.
     """
     _no_weights_feature(weights_feature_name)
     parameters = loss_class(loss_key).peer_parameters
