@@ -9,8 +9,8 @@ import yaml
 from markdown_blocks import ROOT, blocks, run_commands, run_python
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.config.yaml_io import read_yaml
-from ml4ir_losses.core.errors import ConfigError
-from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, WEIGHTING_SCHEMES
+from ml4ir_losses.core.errors import ConfigError, UserError
+from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, METRICS, WEIGHTING_SCHEMES
 
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 COMPAT = {
@@ -116,13 +116,33 @@ def test_migration_tables_name_what_exists():
     assert rows > 25
 
 
+def is_valid(registry, spec):
+    """True if the registry's entry takes the parameters of the spec."""
+    try:
+        registry[spec["key"]].check_parameters("", {name: value for name, value in spec.items() if name != "key"})
+    except UserError:
+        return False
+    return True
+
+
 def test_specs_in_the_migration_tables_are_valid():
+    """Keys such as `ndcg` name a metric and a lambda weight: one of them must take the parameters."""
+    registries = (LAMBDA_WEIGHTS, WEIGHTING_SCHEMES, LOSSES, METRICS)
     for code in codes(read("migrating.md").replace("```", "")):
         if code.startswith("{key: ") and "..." not in code:
             spec = yaml.safe_load(code)
-            for registry in (LAMBDA_WEIGHTS, WEIGHTING_SCHEMES):
-                if spec["key"] in registry:
-                    registry.create(spec)
+            known = [registry for registry in registries if spec["key"] in registry]
+            assert not known or any(is_valid(registry, spec) for registry in known), code
+
+
+def test_migration_tables_name_losses_for_peers_without_compat():
+    rows = [row for row in tables(read("migrating.md")) if "loss here" in row]
+    for row in rows:
+        loss, metric = codes(row["loss here"]), codes(row.get("metric here", ""))
+        assert loss or metric or row["loss here"], row
+        for code in loss[:1]:
+            assert code.startswith("{key: ") or code in LOSSES or code.startswith("normalization="), code
+    assert len(rows) > 40
 
 
 @pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", *DOCS])

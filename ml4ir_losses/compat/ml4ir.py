@@ -17,8 +17,8 @@ from ml4ir_losses.losses.pointwise import single_logit
 
 __all__ = [
     "LOSSES",
-    "AuxOneHotCrossEntropy",
-    "AuxSoftmaxCrossEntropy",
+    "AuxiliaryOneHotCrossEntropy",
+    "AuxiliarySoftmaxCrossEntropy",
     "BasicCrossEntropy",
     "CategoricalCrossEntropy",
     "ListwiseLossBase",
@@ -77,12 +77,12 @@ class BasicCrossEntropy(_ListwiseLoss, softmax.SoftmaxCrossEntropy, key="softmax
     """ml4ir's BasicCrossEntropy."""
 
 
-class AuxOneHotCrossEntropy(_ListwiseLoss, softmax.AuxOneHotCrossEntropy, key="aux_one_hot_cross_entropy"):
-    """ml4ir's AuxOneHotCrossEntropy."""
+class AuxiliaryOneHotCrossEntropy(_ListwiseLoss, softmax.AuxOneHotCrossEntropy, key="aux_one_hot_cross_entropy"):
+    """ml4ir's AuxiliaryOneHotCrossEntropy."""
 
 
-class AuxSoftmaxCrossEntropy(_ListwiseLoss, softmax.AuxSoftmaxCrossEntropy, key="aux_softmax_cross_entropy"):
-    """ml4ir's AuxSoftmaxCrossEntropy."""
+class AuxiliarySoftmaxCrossEntropy(_ListwiseLoss, softmax.AuxSoftmaxCrossEntropy, key="aux_softmax_cross_entropy"):
+    """ml4ir's AuxiliarySoftmaxCrossEntropy."""
 
 
 class CategoricalCrossEntropy(
@@ -101,8 +101,8 @@ LOSSES: dict[str, type[Any]] = {
     "rank_one_listnet": RankOneListNet,
     "softmax_cross_entropy": SoftmaxCrossEntropy,
     "basic_cross_entropy": BasicCrossEntropy,
-    "aux_one_hot_cross_entropy": AuxOneHotCrossEntropy,
-    "aux_softmax_cross_entropy": AuxSoftmaxCrossEntropy,
+    "aux_one_hot_cross_entropy": AuxiliaryOneHotCrossEntropy,
+    "aux_softmax_cross_entropy": AuxiliarySoftmaxCrossEntropy,
     "categorical_cross_entropy": CategoricalCrossEntropy,
 }
 

@@ -35,17 +35,17 @@ def peer_signature(declared: Init) -> Init:
 class PeerClass:
     """What the classes under a peer's names share. It comes before our class among the bases.
 
-    A class under a peer's name is given our `key`, as in `class SoftmaxLoss(PeerLoss, key="softmax_cross_entropy")`,
-    and has an `__init__` that `peer_signature` decorates. What is known of its parameters is appended to its docstring.
+    A class under a peer's name has our `key`, as in `class SoftmaxLoss(PeerLoss, key="softmax_cross_entropy")`, and an
+    `__init__` that `peer_signature` decorates. The attributes below are appended to its docstring.
 
     Attributes:
-        package: the package under which Keras registers the class; empty: it does not.
+        package: the package under which the class is registered with Keras; empty: it is not registered.
         renamed: our names of the peer's parameters, where they differ.
-        no_effect: parameters that are accepted and not passed on.
-        only: parameters with the one value, after translation, that is supported here.
+        no_effect: parameters that are accepted and ignored.
+        only: parameters that may have a single value here, with that value after translation.
         when_none: what the value None stands for, by parameter.
         translate: functions from the peer's values to ours, by parameter. Our values stay as they are.
-        notes: what else is to be said of a parameter, in the docstring and where its value is refused.
+        notes: a remark on a parameter, for the docstring and for the message that refuses its value.
     """
 
     key: ClassVar[str] = ""
@@ -99,7 +99,7 @@ class PeerClass:
     def _initialise(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         arguments = {}
         for name, value in self._bind(args, kwargs).items():
-            ours = self._translated(name, value)
+            ours = self._translated(name, from_config(value))
             if name in self.only:
                 if ours != self.only[name]:
                     note = f" ({self.notes[name]})" if name in self.notes else ""
@@ -127,7 +127,7 @@ class PeerClass:
                 hint = did_you_mean(name, known)
                 raise UserError(f"{self.peer_name} has no parameter {name!r}.{hint} It takes: {', '.join(known)}.")
             if name in values:
-                raise UserError(f"{self.peer_name} got `{name}` twice, by place and by name.")
+                raise UserError(f"{self.peer_name} got `{name}` twice, by position and by name.")
             values[name] = value
         for name, parameter in known.items():
             if name not in values and parameter.default is parameter.empty:
@@ -150,7 +150,7 @@ class PeerKerasClass(PeerClass):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments: `from_config` builds the same object."""
-        return {name: to_config(value) for name, value in self._arguments.items()}
+        return {name: _as_config(value) for name, value in self._arguments.items()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -172,7 +172,6 @@ class PeerObject(PeerClass):
     """An object of ours under a peer's name, whose config is ours: `get_config` gives our key and our parameters."""
 
     def _build(self, params: dict[str, Any]) -> None:
-        params = {name: from_config(value) for name, value in params.items()}
         ours = next(base for base in type(self).__mro__ if not issubclass(base, PeerClass))
         check_values(ours, params)  # it checks itself by the signature, which is the peer's here
         super()._build(params)
@@ -185,8 +184,15 @@ class PeerObject(PeerClass):
         return cls(**{name: config[ours] for name, ours in names.items() if ours in config} | by_peer)
 
 
-def function_name(functions: Mapping[str, str]) -> Callable[[Any], Any]:
-    """Turns the peer's function, or its name, into the name of ours; another function stays as it is."""
+def _as_config(value: Any) -> Any:
+    """A parameter as plain data; an object of a registered class as Keras writes it, so that its class comes back."""
+    if isinstance(value, PeerObject) and value.package:
+        return keras.saving.serialize_keras_object(value)
+    return to_config(value)
+
+
+def function_name(functions: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """Turns the peer's function, or its name, into the value of ours; another function stays as it is."""
 
     def translated(value: Any) -> Any:
         name = value if isinstance(value, str) else getattr(value, "__name__", "")

@@ -76,8 +76,21 @@ def get_discount(discount: DiscountSpec) -> Function:
     return DISCOUNTS[discount]
 
 
+def get_positive(positive: PositiveSpec) -> Function:
+    """The function of labels that is true for relevant documents: of the lowest relevant label, or as it is."""
+    if callable(positive):
+        return positive
+    if isinstance(positive, bool) or not isinstance(positive, (int, float)) or not math.isfinite(positive):
+        raise UserError(
+            f"`positive` must be a number, the lowest relevant label, or a Python function of labels. "
+            f"Received: positive={positive!r}."
+        )
+    return lambda labels: labels >= positive
+
+
 GainSpec = Annotated[str | Function, PlainValidator(get_gain), WithJsonSchema({"enum": list(GAINS)})]
 DiscountSpec = Annotated[str | Function, PlainValidator(get_discount), WithJsonSchema({"enum": list(DISCOUNTS)})]
+PositiveSpec = Annotated[float | Function, PlainValidator(get_positive), WithJsonSchema({"type": "number"})]
 
 
 def label_gain(labels: Tensor, mask: Tensor, gain: GainSpec) -> Tensor:

@@ -107,7 +107,7 @@ def test_config_round_trips(obj):
     [x for x in CHANGED if isinstance(x, (keras.losses.Loss, keras.metrics.Metric))],
     ids=class_name,
 )
-def test_keras_serializes_it(obj):
+def test_keras_serializes_losses_and_metrics(obj):
     kind = keras.losses if isinstance(obj, keras.losses.Loss) else keras.metrics
     config = json.loads(json.dumps(kind.serialize(obj)))
     assert same(kind.deserialize(config), obj)
@@ -158,7 +158,8 @@ def test_editors_see_a_class_statement_with_its_signature(peer):
 
 
 def test_signature_and_docstring():
-    assert str(inspect.signature(tfr.PrecisionLambdaWeight)) == "(topn: 'int | None' = None, positive_fn: 'Any' = None)"
+    signature = "(topn: 'int | None' = None, positive_fn: 'PositiveSpec | None' = None)"
+    assert str(inspect.signature(tfr.PrecisionLambdaWeight)) == signature
     text = inspect.getdoc(tfr.UniqueSoftmaxLoss)
     assert text.startswith("TF-Ranking's UniqueSoftmaxLoss. Our key is `unique_softmax`.")
     assert "    lambda_weight: must be None; TF-Ranking takes a lambda weight and ignores it.\n" in text
@@ -193,7 +194,7 @@ class TestSubclasses:
         assert same(copy.deepcopy(loss), loss)
         assert repr(loss) == "ScaledSoftmax(name='scaled', temperature=0.5)"
 
-    def test_signature_is_its_own(self):
+    def test_subclass_has_its_own_signature(self):
         assert list(inspect.signature(ScaledSoftmax).parameters) == ["scale", "name", "kwargs"]
         assert inspect.getdoc(ScaledSoftmax).startswith("A user's subclass")
 
@@ -201,7 +202,7 @@ class TestSubclasses:
         with pytest.raises(UserError, match=r"SoftmaxLoss has no parameter 'temprature'. Did you mean 'temperature'\?"):
             ScaledSoftmax(temprature=1.0)
 
-    def test_metric_with_another_result(self):
+    def test_metric_may_override_result(self):
         class Percent(tfr.keras.metrics.MRRMetric):
             def result(self):
                 return 100 * super().result()
@@ -212,7 +213,7 @@ class TestSubclasses:
         metric.update_state(LABELS, -SCORES)
         assert Percent.from_config(metric.get_config()).name == metric.name == "percent"
 
-    def test_ml4ir_loss_with_another_per_query(self):
+    def test_ml4ir_loss_may_override_per_query(self):
         class Halved(ml4ir.RankOneListNet):
             def per_query(self, *args, **kwargs):
                 return 0.5 * super().per_query(*args, **kwargs)

@@ -11,7 +11,7 @@ CASES = load("ml4ir_losses.json")
 
 
 @pytest.mark.parametrize("case", CASES, ids=id_of)
-def test_golden_value(case):
+def test_value_equals_the_peers(case):
     inputs = {name: np.array(value, dtype="float32") for name, value in case["inputs"].items()}
     loss_fn = ml4ir.get_loss(case["key"], "listwise").get_loss_fn(mask=inputs["mask"], query_key=None)
     actual = values(loss_fn(inputs["y_true"], inputs["logits"]))

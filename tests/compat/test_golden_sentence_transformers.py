@@ -68,7 +68,7 @@ def check(case, actual, slopes, name="logits"):
 
 @pytest.mark.slow_on("jax")
 @of_losses(*RAGGED)
-def test_listwise(case):
+def test_listwise_loss_equals_the_peers(case):
     logits, labels = case["inputs"]["logits"], case["inputs"]["labels"]
     real = np.arange(max(map(len, logits)) + 1) < np.array([[len(row)] for row in logits])
     y_pred = np.full(real.shape, 1e4, dtype="float32")  # one place of padding more than the longest list has
@@ -83,7 +83,7 @@ def test_listwise(case):
 
 
 @of_losses(*FLAT)
-def test_pointwise(case):
+def test_pointwise_loss_equals_the_peers(case):
     y_pred = np.array(case["inputs"]["logits"], dtype="float32")[:, None]  # a list of one document per row
     y_true = np.array(case["inputs"]["labels"], dtype="float32")[:, None]
     loss_fn = make(case)
@@ -91,14 +91,14 @@ def test_pointwise(case):
 
 
 @of_losses("CrossEntropyLoss")
-def test_classification(case):
+def test_classification_loss_equals_the_peers(case):
     y_pred, y_true = np.array(case["inputs"]["logits"], dtype="float32"), np.array(case["inputs"]["labels"])
     loss_fn = make(case)
     check(case, *value_and_gradient(lambda z: loss_fn(y_true, z), y_pred))
 
 
 @of_losses("MarginMSELoss")
-def test_margins(case):
+def test_margin_loss_equals_the_peers(case):
     y_pred, loss_fn = np.array(case["inputs"]["logits"], dtype="float32"), make(case)
     if case.get("expected_error"):
         with pytest.raises(UserError, match="margin_mse"):
@@ -109,7 +109,7 @@ def test_margins(case):
 
 
 @of_losses(*NEGATIVES)
-def test_negatives(case):
+def test_loss_of_candidates_equals_the_peers(case):
     scores = np.array(case["inputs"]["scores"], dtype="float32")
     columns = BY_ID.get(f"{case['id'].removesuffix('_error')}/fixed", case)["inputs"]["selected_columns"]
     negatives = case["params"].get("num_negatives")
@@ -128,7 +128,7 @@ def test_negatives(case):
 
 
 @of_losses("ProbMarginRankingLoss", "CosineProbMarginRankingLoss")
-def test_embedding_studio(case):
+def test_embedding_studio_loss_equals_the_peers(case):
     name = case["loss"].partition(".")[2]
     shipped = {"as_shipped": True} if name.startswith("Cosine") and case["variant"] == "as_shipped" else {}
     loss = getattr(embedding_studio, name)(**case["params"], **shipped)

@@ -85,7 +85,7 @@ def check(case, actual, expected):
 
 @pytest.mark.slow_on("jax")
 @of_kind("loss")
-def test_loss(case):
+def test_value_equals_the_peers(case):
     labels, scores, weight = inputs(case)
     expected, reduction, places = np.array(case["expected"]), case["reduction"], 1.0
     if case["loss_key"] in PER_PLACE and reduction in ("auto", "sum_over_batch_size"):
@@ -98,7 +98,7 @@ def test_loss(case):
 
 @pytest.mark.slow_on("jax")
 @of_kind("loss_v1")
-def test_loss_of_the_v1_api(case):
+def test_v1_value_equals_the_peers(case):
     labels, scores, weight = inputs(case)
     key, reduction = case["loss_key"], case["reduction"]
     per_document = item_weights(labels, weight)
@@ -153,7 +153,7 @@ def _counted(key, labels, weight):
 
 
 @of_kind("loss_per_list")
-def test_loss_per_list(case):
+def test_value_per_list_equals_the_peers(case):
     labels, scores, weight = inputs(case)
     key = case["loss_key"]
     weight = item_weights(labels, weight)
@@ -177,7 +177,7 @@ def _same(a, b):
 
 
 @of_kind("loss_unreduced")
-def test_loss_unreduced(case):
+def test_unreduced_value_equals_the_peers(case):
     labels, scores, weight = inputs(case)
     flat = {"temperature": 1.0} if "temperature" in case["params"] else {}
     if case["loss_key"] in WITHOUT_TEMPERATURE:
@@ -189,7 +189,7 @@ def test_loss_unreduced(case):
 
 
 @of_kind("lambda_weight")
-def test_lambda_weight(case):
+def test_lambda_weight_equals_the_peers(case):
     labels, ranks = np.array(case["labels"], dtype="float32"), np.array(case["ranks"], dtype="int32")
     weight = lambda_weight({"class": case["loss_key"], **case["params"]})
     mask = labels >= 0

@@ -3,15 +3,18 @@
 Numbers of TF-Ranking 0.5.5, run on LABELS and SCORES.
 """
 
+import json
 import math
 
 import keras
 import numpy as np
 import pytest
 
+from compat.golden import load, near
 from losses.numeric import values
 from ml4ir_losses.compat import tf_ranking
 from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import LOSSES
 
 LABELS = np.array([[2.0, 0.0, 1.0], [1.0, 1.0, -1.0]])
 SCORES = np.array([[0.1, 0.3, -0.2], [1.0, 2.0, 9.0]], dtype="float32")
@@ -19,7 +22,38 @@ NDCG = tf_ranking.create_ndcg_lambda_weight()
 
 
 def of(*args, **kwargs):
-    return values(tf_ranking.make_loss_fn(*args, reduction="sum", **kwargs)(LABELS, SCORES))
+    return values(tf_ranking.make_loss_fn(*args, reduction="weighted_sum", **kwargs)(LABELS, SCORES))
+
+
+V1 = load("tfr_compat.json")
+LAMBDAS = {
+    "ndcg": tf_ranking.create_ndcg_lambda_weight,
+    "mrr": tf_ranking.create_reciprocal_rank_lambda_weight,
+}
+
+
+def of_case(case):
+    key = LOSSES[tf_ranking.LOSSES[case["key"]].key].key
+    return "-".join(filter(None, (key, case["batch"], case["lambda_weight"])))
+
+
+@pytest.mark.slow_on("jax")
+@pytest.mark.parametrize("case", V1["cases"], ids=of_case)
+def test_every_reduction_and_kind_of_weight_equals_the_peers(case):
+    batch = V1["batches"][case["batch"]]
+    labels, scores = np.array(batch["labels"]), np.array(batch["scores"], dtype="float32")
+    weights = np.array(batch["weights"])
+    given = {"none": None, "lists": weights[:, :1], "documents": weights}
+    lambda_weight = case["lambda_weight"] and LAMBDAS[case["lambda_weight"]]()
+    more = {"params": {"gamma": 4.0}} if case["key"] == "circle_loss" else {}
+    if case["batch"] == "far":
+        more = {"gumbel_params": {"seed": 1}}
+    actual = {}
+    for name in case["expected"]:
+        kind, reduction = name.split()
+        loss_fn = tf_ranking.make_loss_fn(case["key"], lambda_weight=lambda_weight, reduction=reduction, **more)
+        actual[name] = float(values(loss_fn(labels, scores, given[kind])))
+    near(list(actual.values()), list(case["expected"].values()), 2e-5)
 
 
 class TestMakeLossFn:
@@ -34,7 +68,7 @@ class TestMakeLossFn:
         assert of(keys) == pytest.approx(5.1843414)
         assert of(keys, [2.0]) == pytest.approx(10.368683)
 
-    def test_positional_order(self):
+    def test_arguments_by_position(self):
         loss_fn = tf_ranking.make_loss_fn(
             ["softmax_loss", "approx_ndcg_loss"], [1.0, 0.5], None, NDCG, "weighted_sum", "mixed"
         )
@@ -43,7 +77,7 @@ class TestMakeLossFn:
 
     def test_lambda_weight_goes_to_the_losses_that_can_use_it(self):
         mixed = of(["pairwise_logistic_loss", "list_mle_loss", "sigmoid_cross_entropy_loss"], lambda_weight=NDCG)
-        pairs = values(tf_ranking.PairwiseLogisticLoss("sum", None, NDCG)(LABELS, SCORES))
+        pairs = 3 * values(tf_ranking.PairwiseLogisticLoss("sum", None, NDCG)(LABELS, SCORES))  # v1's factor N
         assert mixed == pytest.approx(pairs + of("list_mle_loss") + of("sigmoid_cross_entropy_loss"))
         with pytest.raises(UserError, match="None of the losses approx_ndcg_loss can use the lambda weight 'ndcg'"):
             of("approx_ndcg_loss", lambda_weight=NDCG)
@@ -52,9 +86,9 @@ class TestMakeLossFn:
 
     def test_gumbel_params_go_to_the_losses_that_sample(self):
         keys = ["softmax_loss", "gumbel_approx_ndcg_loss"]
-        given = of(keys, gumbel_params={"sample_size": 3, "temperature": 0.5, "seed": 1})
+        given = of(keys, [0.0, 1.0], gumbel_params={"sample_size": 3, "temperature": 0.5, "seed": 1})
         plain = tf_ranking.GumbelApproxNDCGLoss("sum", sample_size=3, gumbel_temperature=0.5, seed=1)
-        assert given == pytest.approx(of("softmax_loss") + values(plain(LABELS, SCORES)), rel=1e-6)
+        assert given == pytest.approx(values(plain(LABELS, SCORES)), rel=1e-6)
         with pytest.raises(UserError, match="`gumbel_params` has no 'gumbel_temperature'"):
             of(keys, gumbel_params={"gumbel_temperature": 0.5})
         with pytest.raises(UserError, match="none of the losses softmax_loss samples"):
@@ -82,13 +116,41 @@ class TestMakeLossFn:
         with pytest.raises(UserError, match=message):
             tf_ranking.make_loss_fn(*args)
 
-    def test_v1_reductions_raise(self):
-        with pytest.raises(UserError, match="`reduction` must be 'auto'"):
-            tf_ranking.make_loss_fn("softmax_loss", reduction="weighted_sum_by_nonzero_weights")
+    @pytest.mark.parametrize("reduction", ["none", "auto", "weighted"])
+    def test_reductions_that_v1_lacks_raise(self, reduction):
+        with pytest.raises(UserError, match=f"Unknown reduction '{reduction}'.*weighted_sum_by_nonzero_weights"):
+            tf_ranking.make_loss_fn("softmax_loss", reduction=reduction)
+
+    def test_default_reduction_is_the_peers(self):
+        loss_fn = tf_ranking.make_loss_fn("pairwise_logistic_loss")
+        assert loss_fn.v1_reduction == "weighted_sum_by_nonzero_weights"
+        pairs = values(tf_ranking.PairwiseLogisticLoss("sum")(LABELS[:1], SCORES[:1]))
+        assert values(loss_fn(LABELS[:1], SCORES[:1])) == pytest.approx(pairs / 3)  # a list of 3 pairs
+
+    def test_fit_and_config(self):
+        loss_fn = tf_ranking.make_loss_fn(
+            "softmax_loss:0.5,yeti_logistic_loss:2", lambda_weight=NDCG, gumbel_params={"seed": 1, "sample_size": 2}
+        )
+        again = keras.losses.deserialize(json.loads(json.dumps(keras.losses.serialize(loss_fn))))
+        assert again.get_config() == loss_fn.get_config()
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+        model.compile("sgd", loss=again)
+        history = model.fit(SCORES, LABELS.astype("float32"), sample_weight=np.ones((2, 1)), verbose=0).history
+        assert np.isfinite(history["loss"]).all()
+
+    def test_query_and_document_weights_multiply(self):
+        loss_fn, documents = tf_ranking.make_loss_fn("mean_squared_loss", reduction="weighted_sum"), np.ones((2, 3)) / 2
+        both = values(loss_fn(LABELS, SCORES, {"query": np.array([2.0, 3.0]), "item": documents}))
+        assert both == pytest.approx(values(loss_fn(LABELS, SCORES, np.array([[1.0] * 3, [1.5] * 3]))))
+
+    @pytest.mark.parametrize("gumbel_params", [{"sample_size": 0}, {"temperature": -1.0}])
+    def test_gumbel_params_out_of_range_raise(self, gumbel_params):
+        with pytest.raises(UserError, match=f"`{next(iter(gumbel_params))}` must be"):
+            tf_ranking.make_loss_fn("gumbel_approx_ndcg_loss", gumbel_params=gumbel_params)
 
 
 class TestMakeLossMetricFn:
-    def test_the_mean_over_queries(self):
+    def test_result_is_the_mean_over_queries(self):
         metric = tf_ranking.make_loss_metric_fn("pairwise_logistic_loss")
         metric.update_state(LABELS[:1], SCORES[:1])
         assert metric.name == "pairwise_logistic_loss"
@@ -112,7 +174,7 @@ class TestMakeLossMetricFn:
         with pytest.raises(UserError, match="'yeti_logistic_loss' draws at random"):
             tf_ranking.make_loss_metric_fn("yeti_logistic_loss")
 
-    def test_in_fit_and_from_its_config(self):
+    def test_fit_and_config(self):
         metric = tf_ranking.make_loss_metric_fn("softmax_loss", lambda_weight=NDCG)
         again = type(metric).from_config(metric.get_config())
         assert again.get_config() == metric.get_config()
@@ -128,7 +190,7 @@ class TestMakeLossMetricFn:
             tf_ranking.make_loss_metric_fn("gumbel_softmax_loss")
 
 
-def test_keys():
+def test_keys_are_the_peers():
     keys = tf_ranking.RankingLossKey.all_keys()
     assert tf_ranking.RankingLossKey.APPROX_NDCG_LOSS == "approx_ndcg_loss"
     assert set(tf_ranking.LOSSES) - set(keys) == {"click_em_loss", "mixture_em_loss", "multi_class_loss"}

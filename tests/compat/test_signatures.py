@@ -175,7 +175,7 @@ class TestNoneIsThePeersDefault:
             ("YetiDCGLambdaWeight", "pow2_minus_1", "log2_inverse"),
         ],
     )
-    def test_of_gain_and_discount(self, name, gain, discount):
+    def test_gain_and_discount(self, name, gain, discount):
         make = getattr(tf_ranking, name)
         weight = make(topn=3, gain_fn=None, rank_discount_fn=None)
         assert (weight.gain, weight.discount) == (gain, discount)
@@ -183,11 +183,11 @@ class TestNoneIsThePeersDefault:
         other = make(3, tf_ranking.pow_minus_1, tf_ranking.inverse)
         assert (other.gain, other.discount) == ("pow2_minus_1", "inverse")
 
-    def test_of_the_positive_function(self):
+    def test_positive_function(self):
         weight = tf_ranking.PrecisionLambdaWeight(2, None)
         assert weight == tf_ranking.PrecisionLambdaWeight(2, tf_ranking.is_greater_equal_1)
 
-    def test_of_yeti_rank(self):
+    def test_lambda_weight_of_yeti_rank(self):
         given = tf_ranking.YetiLogisticLoss(seed=1, lambda_weight=tf_ranking.YetiDCGLambdaWeight())
         expected = values(given(LABELS, SCORES))
         for loss_fn in (
@@ -197,6 +197,6 @@ class TestNoneIsThePeersDefault:
         ):
             assert values(loss_fn(LABELS, SCORES)) == pytest.approx(expected)
 
-    def test_of_metrics(self):
+    def test_gain_and_discount_of_metrics(self):
         metric = tf_ranking.NDCGMetric("ndcg", 3, None, None)
         assert (metric.params["gain"], metric.params["discount"]) == ("pow2_minus_1", "log2_inverse")

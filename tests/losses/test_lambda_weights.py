@@ -86,6 +86,10 @@ def change_by_swap(metric, topn):
     return change
 
 
+def is_even(labels):
+    return labels % 2 == 0
+
+
 CUSTOM = {"gain": cube, "discount": half_life}
 SMOOTH = [{"smooth_fraction": 0.3}, {"smooth_fraction": 1.0, "topn": 2}, {"smooth_fraction": 0.3, "topn": 3, **CUSTOM}]
 PARAMS = [
@@ -99,6 +103,7 @@ QUICK = SHAPES[: 1 if BACKEND == "jax" else None]
 PAIR_SPECS = [
     {"key": "label_diff"},
     *[{"key": "precision", "topn": topn} for topn in (1, 3, 100)],
+    *[{"key": "precision", "topn": 3, "positive": positive} for positive in (2.0, 0.5, is_even)],
     *[{"key": key, **params} for key in ("dcg", "ndcg") for params in PARAMS + SMOOTH],
     *[{"key": key, **params} for key in ("ndcg_v2", "yeti_dcg") for params in PARAMS],
     *[{"key": key, "light_discount": True, "topn": 3} for key in ("ndcg_v2", "yeti_dcg")],

@@ -1,11 +1,12 @@
-"""TF-Ranking's losses, lambda weights, metrics and functions, by its paths: `keras.losses`, `keras.metrics`, `losses`.
+"""TF-Ranking's losses, lambda weights, metrics and functions: `keras.losses`, `keras.metrics`, `keras.utils`, `losses`.
 
-Losses are Keras losses of one value per query, where TF-Ranking's pointwise and pairwise losses have one per place:
-`normalization="sum"` gives them its sums, so that `reduction="sum"` agrees, and `reduction="auto"` is its value times
-the padded list length N. Lambda weights lack its factor N, with which the two agree again. `list_mle_loss` leaves
-padding out; ranks of equal scores follow the order of the list.
+A loss has one value per query, where TF-Ranking's pointwise and pairwise losses have one per document. Their
+`normalization="sum"` makes `reduction="sum"` agree; `reduction="auto"` is TF-Ranking's value times the padded list
+length N. Lambda weights lack TF-Ranking's factor N, so that the two factors cancel. `list_mle_loss` ignores padding,
+and equal scores are ranked in the order of the list. `make_loss_fn` has the values of v1.
 
-Every name is here as well. Parameters have TF-Ranking's order; None is what None is there.
+Every name can be imported from here too. Parameters have TF-Ranking's order and defaults, and None means what it means
+there.
 """
 
 from ml4ir_losses.compat.tf_ranking import keras, losses, losses_impl, metrics_impl, utils

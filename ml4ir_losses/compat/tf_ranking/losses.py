@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from ml4ir_losses.compat.tf_ranking.base import TRANSLATE
+from ml4ir_losses.compat.tf_ranking.inputs import dense_inputs
 from ml4ir_losses.compat.tf_ranking.keras.lambda_weights import (
     create_ndcg_lambda_weight,
     create_p_list_mle_lambda_weight,
@@ -16,12 +16,14 @@ from ml4ir_losses.compat.tf_ranking.keras.lambda_weights import (
 )
 from ml4ir_losses.compat.tf_ranking.keras.losses import get, loss_class
 from ml4ir_losses.compat.tf_ranking.keys import RankingLossKey
+from ml4ir_losses.compat.tf_ranking.v1_loss import V1Loss
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.registry import LOSSES
-from ml4ir_losses.losses.factory import WeightedSum, get_loss
+from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.keras_loss import RelevanceLoss
 from ml4ir_losses.losses.lambda_weights import get_lambda_weight
+from ml4ir_losses.ops.backend import without_autograph
 from ml4ir_losses.ops.weights import split_weights
 
 __all__ = [
@@ -33,8 +35,14 @@ __all__ = [
     "make_loss_metric_fn",
 ]
 
-_GUMBEL = {"sample_size": "sample_size", "temperature": "gumbel_temperature", "seed": "seed"}
-_WEIGHS_DOCUMENTS_THERE = ("calibrated_softmax_loss", "poly_one_softmax_loss")
+_WEIGHTS_DOCUMENTS_THERE = ("calibrated_softmax_loss", "poly_one_softmax_loss")
+_SAMPLED = {
+    "yeti_logistic_loss": "pairwise_logistic_loss",
+    "gumbel_approx_ndcg_loss": "approx_ndcg_loss",
+    "gumbel_neural_sort_cross_entropy_loss": "neural_sort_cross_entropy_loss",
+    "gumbel_neural_sort_ndcg_loss": "neural_sort_ndcg_loss",
+}
+"""The losses that v1 computes as others, on samples."""
 
 
 def make_loss_fn(
@@ -42,42 +50,43 @@ def make_loss_fn(
     loss_weights: Sequence[float] | None = None,
     weights_feature_name: str | None = None,
     lambda_weight: Any = None,
-    reduction: Any = "auto",
+    reduction: str = "weighted_sum_by_nonzero_weights",
     name: str | None = None,
     params: Mapping[str, Any] | None = None,
     gumbel_params: Mapping[str, Any] | None = None,
-) -> Any:
+) -> V1Loss:
     """One Keras loss that is the weighted sum of several: `"softmax_loss:0.9,mean_squared_loss:0.1"`.
 
     >>> make_loss_fn("softmax_loss:0.9, mean_squared_loss:0.1").name
     'softmax_loss_mean_squared_loss'
 
-    The losses are those of the Keras API: by default the mean over queries of the query's value, and
-    `yeti_logistic_loss` without a lambda weight has `YetiDCGLambdaWeight()`, where v1 has none.
+    Its values are those of v1: by default the sum over pairs, documents or lists over the number of those whose
+    weight is not 0. Lambda weights of pairs have the factor N here, and `yeti_logistic_loss` has none by default.
 
     Args:
         loss_keys: one key, a list of keys, or `key:weight` pairs. A key given twice counts twice.
         loss_weights: the weights of a key or of a list of keys; None: 1 each.
         weights_feature_name: None; weights come as `sample_weight`.
         lambda_weight: for those of the losses that can use it.
-        reduction: as in `get`; v1's `weighted_sum` is `sum`.
+        reduction: one of `tf.compat.v1.losses.Reduction`, but not its `NONE`: see `V1Loss`.
         name: by default the keys.
         params: further parameters of every loss.
-        gumbel_params: `sample_size`, `temperature` and `seed` of those of the losses that sample.
+        gumbel_params: `sample_size`, `temperature` and `seed` of the samples, which the losses share.
 
     Raises:
-        ValueError: for unknown keys, weights that do not fit, and what no loss of the sum can use.
+        ValueError: for unknown keys, weights that do not fit, and a lambda weight or samples that no loss can use.
     """
     keys, weights = _keys_and_weights(loss_keys, loss_weights)
     _no_weights_feature(weights_feature_name)
-    own: list[dict[str, Any]] = [dict(params or {}) for _ in keys]
-    if lambda_weight is not None:
-        _add_lambda_weight(own, keys, lambda_weight)
     if gumbel_params:
-        _add_gumbel_params(own, keys, gumbel_params)
-    losses = [get(key, **more).loss for key, more in zip(keys, own, strict=True)]
-    total = WeightedSum(list(zip(losses, weights, strict=True)))
-    return total.get_loss_fn(reduction=TRANSLATE["reduction"](reduction), name=name or "_".join(keys))
+        _check_gumbel_params(keys, gumbel_params)
+    own: list[dict[str, Any]] = [dict(params or {}) for _ in keys]
+    plain = [_SAMPLED.get(key, key) for key in keys]
+    if lambda_weight is not None:
+        _add_lambda_weight(own, plain, lambda_weight)
+    losses = [get(key, **more).loss for key, more in zip(plain, own, strict=True)]
+    terms = zip(losses, weights, [key in _SAMPLED for key in keys], strict=True)
+    return V1Loss(list(terms), reduction, name or "_".join(keys), gumbel_params)
 
 
 def make_loss_metric_fn(
@@ -99,7 +108,7 @@ def make_loss_metric_fn(
         name: by default the key.
 
     Raises:
-        ValueError: for an unknown key, and for losses that are nothing without their samples.
+        ValueError: for an unknown key, and for losses that cannot be computed without sampling.
     """
     _no_weights_feature(weights_feature_name)
     parameters = loss_class(loss_key).peer_parameters
@@ -127,6 +136,7 @@ class LossMean(keras.metrics.Mean):  # type: ignore[misc]
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Adds a batch; weights are scalar, [B] or [B, 1] per query, or [B, N] per document."""
+        y_true, y_pred, sample_weight = without_autograph(dense_inputs)(y_true, y_pred, sample_weight)
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         shape = self.loss_fn.loss.weight_shape(y_true.shape, y_pred.shape)
         query_weight, item_weight = split_weights(sample_weight, shape)
@@ -178,20 +188,18 @@ def _add_lambda_weight(params: list[dict[str, Any]], keys: Sequence[str], lambda
     weight, used = get_lambda_weight(lambda_weight), False
     for key, own in zip(keys, params, strict=True):
         families = getattr(LOSSES[loss_class(key).key].target, "lambda_weights", ())
-        if weight.family in families or (weight.family == "dcg" and key in _WEIGHS_DOCUMENTS_THERE):
+        if weight.family in families or (weight.family == "dcg" and key in _WEIGHTS_DOCUMENTS_THERE):
             own["lambda_weight"], used = weight, True
     if not used:
         raise UserError(f"None of the losses {', '.join(keys)} can use the lambda weight {weight.key!r}.")
 
 
-def _add_gumbel_params(params: list[dict[str, Any]], keys: Sequence[str], gumbel_params: Mapping[str, Any]) -> None:
+def _check_gumbel_params(keys: Sequence[str], gumbel_params: Mapping[str, Any]) -> None:
+    known = ("sample_size", "temperature", "seed")
     for name in gumbel_params:
-        if name not in _GUMBEL:
-            hint = did_you_mean(name, _GUMBEL)
-            raise UserError(f"`gumbel_params` has no {name!r}.{hint} It holds: {', '.join(_GUMBEL)}.")
-    sampled = ["gumbel_temperature" in loss_class(key).peer_parameters for key in keys]
-    if not any(sampled):
+        if name not in known:
+            raise UserError(
+                f"`gumbel_params` has no {name!r}.{did_you_mean(name, known)} It holds: {', '.join(known)}."
+            )
+    if not any(key in _SAMPLED for key in keys):
         raise UserError(f"`gumbel_params` must be None: none of the losses {', '.join(keys)} samples.")
-    for own, samples in zip(params, sampled, strict=True):
-        if samples:
-            own.update({_GUMBEL[name]: value for name, value in gumbel_params.items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.compat.peer import peer_signature
-from ml4ir_losses.compat.tf_ranking.base import IgnoredLambdaWeight, NoDocumentWeights, TFRankingLoss
+from ml4ir_losses.compat.tf_ranking.base import IgnoredLambdaWeight, NoDocumentWeights, SampledLoss, TFRankingLoss
 from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec
 
 
@@ -22,7 +22,7 @@ class _NeuralSortLoss(IgnoredLambdaWeight):
     ) -> None: ...
 
 
-class _GumbelNeuralSortLoss(IgnoredLambdaWeight):
+class _GumbelNeuralSortLoss(SampledLoss, IgnoredLambdaWeight):
     @peer_signature
     def __init__(
         self,
@@ -89,9 +89,9 @@ class GumbelNeuralSortNDCGLoss(_GumbelNeuralSortLoss, key="gumbel_neural_sort_nd
 class MultiClassLoss(TFRankingLoss, key="categorical_cross_entropy"):
     """TF-Ranking's MultiClassLoss, on a document per row: y_pred [M, K], y_true [M]."""
 
-    no_effect = ("num_classes",)
-    only = {"temperature": 1.0, "ragged": False}
-    notes = {"num_classes": "K is read off y_pred"}
+    no_effect = ("num_classes", "ragged")
+    only = {"temperature": 1.0}
+    notes = {**TFRankingLoss.notes, "num_classes": "K is read off y_pred"}
 
     @peer_signature
     def __init__(

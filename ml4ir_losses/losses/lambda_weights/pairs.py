@@ -12,7 +12,7 @@ from ml4ir_losses.core.registry import register_lambda_weight
 from ml4ir_losses.losses.lambda_weights.base import LambdaWeight
 from ml4ir_losses.losses.pair_weights import discount_steps, normalised_gain
 from ml4ir_losses.ops import rank_table
-from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, label_gain
+from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, PositiveSpec, get_discount, get_positive, label_gain
 
 
 @register_lambda_weight("label_diff")
@@ -197,19 +197,22 @@ class YetiDCGLambdaWeight(NDCGLambdaWeightV2):
 class PrecisionLambdaWeight(LambdaWeight):
     r"""1 for a pair that changes the precision at `topn` when its documents swap places.
 
-    $$\Lambda_{ij} = |b_i - b_j|\,[r_i \le K \oplus r_j \le K],\quad b = [y \ge 1]$$
+    $$\Lambda_{ij} = |b_i - b_j|\,[r_i \le K \oplus r_j \le K],\quad b = [y \ge p]$$
 
     Args:
         topn: K.
+        positive: p, the lowest label of a relevant document, or a Python function of the labels that gives b.
 
     Source: TF-Ranking; LambdaRank (Burges et al., 2006) for precision.
     """
 
     symmetric: ClassVar[bool] = True
     topn: PositiveInt
+    positive: PositiveSpec = 1.0
 
     def pair_facts(self, labels: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        return ops.cast(labels >= 1, labels.dtype), ops.cast(ranks <= self.topn, labels.dtype)
+        positive = ops.cast(get_positive(self.positive)(ops.where(mask, labels, 0.0)), labels.dtype)
+        return positive, ops.cast(ranks <= self.topn, labels.dtype)
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
         return ops.abs(row[0] - column[0]) * ops.abs(row[1] - column[1])

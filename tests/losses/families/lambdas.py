@@ -29,7 +29,9 @@ def pair_weight(spec, labels, ranks, i, j):
         return abs(labels[i] - labels[j])
     if key == "precision":
         within = (first <= params["topn"]) != (second <= params["topn"])
-        return float(within and (labels[i] >= 1) != (labels[j] >= 1))
+        positive = params.get("positive", 1.0)
+        is_positive = positive if callable(positive) else lambda y: y >= positive
+        return float(within and is_positive(labels[i]) != is_positive(labels[j]))
 
     plain = key == "dcg"
     gain = GAINS[params.get("gain", "identity" if plain else "pow2_minus_1")]

@@ -13,7 +13,7 @@ from ml4ir_losses.compat.tf_ranking.base import TRANSLATE
 from ml4ir_losses.core.errors import UserError, check_count
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.losses import lambda_weights
-from ml4ir_losses.ops.gains import DiscountSpec, GainSpec
+from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, PositiveSpec
 
 _MOST_DOCUMENTS = 100  # float32 ends at 2^128, and a step of the loss is multiplied by up to 2^(list_size - 1)
 
@@ -21,7 +21,8 @@ _MOST_DOCUMENTS = 100  # float32 ends at 2^128, and a step of the loss is multip
 class PeerLambdaWeight(PeerObject):
     """A lambda weight under TF-Ranking's name."""
 
-    renamed = {"gain_fn": "gain", "rank_discount_fn": "discount"}
+    package = "ml4ir_losses.tf_ranking"
+    renamed = {"gain_fn": "gain", "rank_discount_fn": "discount", "positive_fn": "positive"}
     translate = TRANSLATE
 
 
@@ -115,10 +116,9 @@ class PrecisionLambdaWeight(PeerLambdaWeight, lambda_weights.PrecisionLambdaWeig
     """TF-Ranking's PrecisionLambdaWeight."""
 
     when_none = {"positive_fn": "is_greater_equal_1"}
-    only = {"positive_fn": "is_greater_equal_1"}
 
     @peer_signature
-    def __init__(self, topn: int | None = None, positive_fn: Any = None) -> None: ...
+    def __init__(self, topn: int | None = None, positive_fn: PositiveSpec | None = None) -> None: ...
 
 
 class ListMLELambdaWeight(PeerLambdaWeight, lambda_weights.ListMLELambdaWeight, key="list_mle"):
@@ -168,6 +168,9 @@ class PListMLEDiscount:
 
     def __hash__(self) -> int:
         return hash((PListMLEDiscount, self.list_size))
+
+    def __repr__(self) -> str:
+        return f"PListMLEDiscount(list_size={self.list_size})"
 
     def get_config(self) -> dict[str, Any]:
         """As Keras writes an object: this is how the config of a lambda weight holds a discount."""

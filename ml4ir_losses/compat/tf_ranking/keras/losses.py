@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.compat.peer import PeerLoss, peer_signature
-from ml4ir_losses.compat.tf_ranking.base import IgnoredLambdaWeight, NoDocumentWeights, TFRankingLoss
+from ml4ir_losses.compat.peer import PeerLoss
 from ml4ir_losses.compat.tf_ranking.keras.lambda_weights import (
     DCGLambdaWeight,
     LabelDiffLambdaWeight,
@@ -14,6 +13,30 @@ from ml4ir_losses.compat.tf_ranking.keras.lambda_weights import (
     NDCGLambdaWeightV2,
     PrecisionLambdaWeight,
     YetiDCGLambdaWeight,
+)
+from ml4ir_losses.compat.tf_ranking.keras.listwise import (
+    ApproxMRRLoss,
+    ApproxNDCGLoss,
+    CalibratedSoftmaxLoss,
+    CoupledRankDistilLoss,
+    GumbelApproxNDCGLoss,
+    ListMLELoss,
+    MixtureEMLoss,
+    SoftmaxLoss,
+    UniqueSoftmaxLoss,
+)
+from ml4ir_losses.compat.tf_ranking.keras.pairwise import (
+    PairwiseHingeLoss,
+    PairwiseLogisticLoss,
+    PairwiseMSELoss,
+    PairwiseSoftZeroOneLoss,
+    YetiLogisticLoss,
+)
+from ml4ir_losses.compat.tf_ranking.keras.pointwise import (
+    ClickEMLoss,
+    MeanSquaredLoss,
+    OrdinalLoss,
+    SigmoidCrossEntropyLoss,
 )
 from ml4ir_losses.compat.tf_ranking.keys import RankingLossKey
 from ml4ir_losses.compat.tf_ranking.losses_impl import (
@@ -58,236 +81,6 @@ __all__ = [
     "YetiLogisticLoss",
     "get",
 ]
-
-
-class _PairwiseLoss(TFRankingLoss):
-    @peer_signature
-    def __init__(
-        self,
-        reduction: Any = "auto",
-        name: str | None = None,
-        lambda_weight: LambdaWeightSpec = None,
-        temperature: float = 1.0,
-        ragged: bool = False,
-        *,
-        normalization: str = "sum",
-    ) -> None: ...
-
-
-class PairwiseHingeLoss(_PairwiseLoss, key="pairwise_hinge"):
-    """TF-Ranking's PairwiseHingeLoss."""
-
-
-class PairwiseLogisticLoss(_PairwiseLoss, key="pairwise_logistic"):
-    """TF-Ranking's PairwiseLogisticLoss."""
-
-
-class PairwiseSoftZeroOneLoss(_PairwiseLoss, key="pairwise_soft_zero_one"):
-    """TF-Ranking's PairwiseSoftZeroOneLoss."""
-
-
-class PairwiseMSELoss(_PairwiseLoss, key="pairwise_mse"):
-    """TF-Ranking's PairwiseMSELoss."""
-
-
-class YetiLogisticLoss(TFRankingLoss, key="yeti_logistic"):
-    """TF-Ranking's YetiLogisticLoss."""
-
-    when_none = {"lambda_weight": "yeti_dcg"}
-
-    @peer_signature
-    def __init__(
-        self,
-        reduction: Any = "auto",
-        name: str | None = None,
-        lambda_weight: LambdaWeightSpec = None,
-        temperature: float = 1.0,
-        sample_size: int = 8,
-        gumbel_temperature: float = 1.0,
-        seed: int | None = None,
-        ragged: bool = False,
-        *,
-        normalization: str = "sum",
-    ) -> None: ...
-
-
-class SoftmaxLoss(TFRankingLoss, key="softmax_cross_entropy"):
-    """TF-Ranking's SoftmaxLoss."""
-
-    @peer_signature
-    def __init__(
-        self,
-        reduction: Any = "auto",
-        name: str | None = None,
-        lambda_weight: LambdaWeightSpec = None,
-        temperature: float = 1.0,
-        ragged: bool = False,
-        *,
-        normalize_labels: bool = False,
-    ) -> None: ...
-
-
-class CalibratedSoftmaxLoss(NoDocumentWeights, key="calibrated_softmax"):
-    """TF-Ranking's CalibratedSoftmaxLoss."""
-
-    @peer_signature
-    def __init__(
-        self,
-        reduction: Any = "auto",
-        name: str | None = None,
-        lambda_weight: LambdaWeightSpec = None,
-        temperature: float = 1.0,
-        virtual_label: float = 0.0,
-    ) -> None: ...
-
-
-class UniqueSoftmaxLoss(IgnoredLambdaWeight, key="unique_softmax"):
-    """TF-Ranking's UniqueSoftmaxLoss."""
-
-    @peer_signature
-    def __init__(
-        self,
-        reduction: Any = "auto",
-        name: str | None = None,
-        lambda_weight: LambdaWeightSpec = None,
-        temperature: float = 1.0,
-        ragged: bool = False,
-    ) -> None: ...
-
-
-class _PointwiseLoss(TFRankingLoss):
-    @peer_signature
-    def __init__(
-        self, reduction: Any = "auto", name: str | None = None, ragged: bool = False, *, normalization: str = "sum"
-    ) -> None: ...
-
-
-class SigmoidCrossEntropyLoss(_PointwiseLoss, key="sigmoid_cross_entropy"):
-    """TF-Ranking's SigmoidCrossEntropyLoss."""
-
-
-class MeanSquaredLoss(_PointwiseLoss, key="mean_squared_error"):
-    """TF-Ranking's MeanSquaredLoss."""
-
-
-class OrdinalLoss(TFRankingLoss, key="ordinal"):
-    """TF-Ranking's OrdinalLoss."""
-
-    @peer_signature
-    def __init__(
-        self,
-        reduction: Any = "auto",
-        name: str | None = None,
-        ragged: bool = False,
-        ordinal_size: int = 1,
-        use_fraction_label: bool = False,
-        *,
-        normalization: str = "sum",
-    ) -> None: ...
-
-
-class ListMLELoss(TFRankingLoss, key="list_mle"):
-    """TF-Ranking's ListMLELoss."""
-
-    @peer_signature
-    def __init__(
-        self,
-        reduction: Any = "auto",
-        name: str | None = None,
-        lambda_weight: LambdaWeightSpec = None,
-        temperature: float = 1.0,
-        ragged: bool = False,
-        *,
-        seed: int | None = None,
-    ) -> None: ...
-
-
-class _ApproxLoss(IgnoredLambdaWeight):
-    @peer_signature
-    def __init__(
-        self,
-        reduction: Any = "auto",
-        name: str | None = None,
-        lambda_weight: LambdaWeightSpec = None,
-        temperature: float = 0.1,
-        ragged: bool = False,
-    ) -> None: ...
-
-
-class ApproxNDCGLoss(_ApproxLoss, key="approx_ndcg"):
-    """TF-Ranking's ApproxNDCGLoss."""
-
-
-class ApproxMRRLoss(_ApproxLoss, key="approx_mrr"):
-    """TF-Ranking's ApproxMRRLoss."""
-
-
-class GumbelApproxNDCGLoss(IgnoredLambdaWeight, key="gumbel_approx_ndcg"):
-    """TF-Ranking's GumbelApproxNDCGLoss."""
-
-    @peer_signature
-    def __init__(
-        self,
-        reduction: Any = "auto",
-        name: str | None = None,
-        lambda_weight: LambdaWeightSpec = None,
-        temperature: float = 0.1,
-        sample_size: int = 8,
-        gumbel_temperature: float = 1.0,
-        seed: int | None = None,
-        ragged: bool = False,
-    ) -> None: ...
-
-
-class CoupledRankDistilLoss(TFRankingLoss, key="coupled_rank_distil"):
-    """TF-Ranking's CoupledRankDistilLoss."""
-
-    @peer_signature
-    def __init__(
-        self,
-        reduction: Any = "auto",
-        name: str | None = None,
-        ragged: bool = False,
-        sample_size: int = 8,
-        topk: int | None = None,
-        temperature: float = 1.0,
-        *,
-        seed: int | None = None,
-    ) -> None: ...
-
-
-class ClickEMLoss(TFRankingLoss, key="click_em"):
-    """TF-Ranking's ClickEMLoss."""
-
-    @peer_signature
-    def __init__(
-        self,
-        reduction: Any = "auto",
-        name: str | None = None,
-        exam_loss_weight: float = 1.0,
-        rel_loss_weight: float = 1.0,
-        ragged: bool = False,
-        *,
-        normalization: str = "sum",
-    ) -> None: ...
-
-
-class MixtureEMLoss(IgnoredLambdaWeight, key="mixture_em"):
-    """TF-Ranking's MixtureEMLoss."""
-
-    @peer_signature
-    def __init__(
-        self,
-        reduction: Any = "auto",
-        name: str | None = None,
-        lambda_weight: LambdaWeightSpec = None,
-        temperature: float = 1.0,
-        alpha: float = 1.0,
-        ragged: bool = False,
-        *,
-        normalization: str = "sum",
-    ) -> None: ...
-
 
 LOSSES: dict[str, type[PeerLoss]] = {
     "pairwise_hinge_loss": PairwiseHingeLoss,

@@ -8,9 +8,12 @@ from typing import Any
 import keras
 
 from ml4ir_losses.compat.peer import PeerKerasClass, peer_signature
-from ml4ir_losses.compat.tf_ranking.base import TRANSLATE
+from ml4ir_losses.compat.tf_ranking.base import RAGGED_NOTE, TRANSLATE
+from ml4ir_losses.compat.tf_ranking.inputs import dense_inputs
 from ml4ir_losses.core.errors import UserError, unknown_name
+from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.metrics.keras_metric import RankingMetric
+from ml4ir_losses.ops.backend import without_autograph
 from ml4ir_losses.ops.gains import DiscountSpec, GainSpec
 
 __all__ = [
@@ -36,7 +39,8 @@ class PeerMetric(PeerKerasClass, RankingMetric):
 
     package = "ml4ir_losses.tf_ranking"
     renamed = {"gain_fn": "gain", "rank_discount_fn": "discount"}
-    only = {"ragged": False}
+    no_effect = ("ragged",)
+    notes = {"ragged": RAGGED_NOTE}
     when_none = {"gain_fn": "pow_minus_1", "rank_discount_fn": "log2_inverse"}
     translate = TRANSLATE
 
@@ -45,6 +49,10 @@ class PeerMetric(PeerKerasClass, RankingMetric):
         if "name" not in given:
             given["name"] = self._default_name()
         super()._build({"key": type(self).key, **given})
+
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
+        """Adds a batch."""
+        super().update_state(*without_autograph(dense_inputs)(y_true, y_pred, sample_weight))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, with the name also where it is the default."""

@@ -1,4 +1,4 @@
-"""TF-Ranking's functions of labels, ranks and features."""
+"""TF-Ranking's functions of labels, ranks and features, registered with Keras: configs hold them by name."""
 
 from __future__ import annotations
 
@@ -6,33 +6,47 @@ import keras
 from keras import ops
 
 from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.ops import as_float, safe_divide
-from ml4ir_losses.ops.gains import identity
-from ml4ir_losses.ops.gains import log2_inverse as _log2_inverse
-from ml4ir_losses.ops.gains import pow2_minus_1 as pow_minus_1
+from ml4ir_losses.ops import as_float, gains, safe_divide
 
 __all__ = ["identity", "inverse", "is_greater_equal_1", "log2_inverse", "pow_minus_1", "symmetric_log1p"]
 
+_registered = keras.saving.register_keras_serializable("ml4ir_losses.tf_ranking")
 
+
+@_registered  # type: ignore[untyped-decorator]
+def identity(label: Tensor) -> Tensor:
+    """The label itself."""
+    return label
+
+
+@_registered  # type: ignore[untyped-decorator]
+def pow_minus_1(label: Tensor) -> Tensor:
+    """2^y - 1."""
+    return gains.pow2_minus_1(as_float(label))
+
+
+@_registered  # type: ignore[untyped-decorator]
 def inverse(rank: Tensor) -> Tensor:
     """1 / r, and 0 where r is 0."""
     rank = as_float(rank)
     return safe_divide(ops.ones_like(rank), rank)
 
 
+@_registered  # type: ignore[untyped-decorator]
 def log2_inverse(rank: Tensor) -> Tensor:
     """1 / log2(1 + r), and 0 where r is 0."""
     rank = as_float(rank)
     positive = ops.not_equal(rank, 0)
-    return ops.where(positive, _log2_inverse(ops.where(positive, rank, 1.0)), 0.0)
+    return ops.where(positive, gains.log2_inverse(ops.where(positive, rank, 1.0)), 0.0)
 
 
+@_registered  # type: ignore[untyped-decorator]
 def is_greater_equal_1(label: Tensor) -> Tensor:
     """label ≥ 1."""
     return as_float(label) >= 1.0
 
 
-@keras.saving.register_keras_serializable("ml4ir_losses")  # type: ignore[untyped-decorator]
+@_registered  # type: ignore[untyped-decorator]
 def symmetric_log1p(t: Tensor) -> Tensor:
     """sign(x)·ln(1 + |x|): a scale for features of either sign.
 
