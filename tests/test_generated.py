@@ -30,7 +30,7 @@ def test_a_new_loss_reaches_every_generated_file(monkeypatch):
     own = LOSSES.own()
     monkeypatch.setattr(type(LOSSES), "own", lambda self: [*own, new] if self is LOSSES else [])
     outdated = generate.outdated()
-    assert set(outdated) == set(generate.FILES)
+    assert set(outdated) == set(generate.FILES) - {"docs/examples-of-the-peers.md"}
     assert "NewLoss as NewLoss" in outdated["ml4ir_losses/__init__.pyi"]
     assert "new_loss as new_loss" in outdated["ml4ir_losses/functional.pyi"]
     assert 'NEW_LOSS = "new_loss"' in outdated["ml4ir_losses/keys.py"]

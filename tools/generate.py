@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import loss_catalogue, public_names
+from tools import loss_catalogue, peer_examples, public_names
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "make generate"
@@ -20,6 +20,7 @@ FILES: dict[str, Callable[[str], str]] = {
     "README.md": public_names.readme,
     "docs/which-loss.md": public_names.guide,
     "docs/losses.md": lambda _: loss_catalogue.render(),
+    "docs/examples-of-the-peers.md": lambda _: peer_examples.render(),
 }
 """The new text of each file, from its present one."""
 

@@ -34,6 +34,9 @@ class WeightedSum(RelevanceLossBase):
                 raise UserError(f"The weight of loss {key!r} must be a number of at least 0. Received: {weight!r}.")
         self.losses = [(get_loss(spec), float(weight)) for spec, weight in pairs]
         first = self.losses[0][0]
+        if len({loss.loss_type == "embedding" for loss, _ in self.losses}) > 1:
+            received = ", ".join(f"{loss.key} ({loss.loss_type})" for loss, _ in self.losses)
+            raise UserError(f"Ranking losses and embedding losses cannot be added. Received: {received}.")
         # A loss whose labels may be negative has no limit of its own: it follows the others.
         min_labels = {loss.min_label for loss, _ in self.losses if not _follows(loss)}
         if len(min_labels) > 1:
@@ -106,7 +109,7 @@ class WeightedSum(RelevanceLossBase):
         return self.losses[0][0].weight_shape(y_true, y_pred)
 
     def __repr__(self) -> str:
-        return f"WeightedSum({self.losses!r})"
+        return f"{type(self).__name__}({self.losses!r})"
 
 
 def get_loss(spec: str | Mapping[str, Any] | RelevanceLossBase, **params: Any) -> RelevanceLossBase:
@@ -125,7 +128,8 @@ def get_loss(spec: str | Mapping[str, Any] | RelevanceLossBase, **params: Any) -
             raise UserError(f"{spec!r} is already built and takes no further parameters. Received: {params!r}.")
         return spec
     if isinstance(spec, Mapping) and "key" not in spec and not params and all(map(_is_number, spec.values())):
-        return WeightedSum(spec)
+        embedding = any(LOSSES[key].loss_type == "embedding" for key in spec)
+        spec = {"key": "embedding_sum" if embedding else "weighted_sum", "losses": spec}
     loss: RelevanceLossBase = LOSSES.create(spec, **params)
     return loss
 
