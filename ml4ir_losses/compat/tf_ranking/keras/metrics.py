@@ -135,8 +135,8 @@ class PrecisionIAMetric(_MetricOfFirst, key="precision_ia"):
 class AlphaDCGMetric(PeerMetric, key="alpha_dcg"):
     """TF-Ranking's AlphaDCGMetric, of labels [B, N, S]."""
 
-    no_effect = ("seed",)
-    notes = {"seed": "ties keep their order"}
+    no_effect = (*PeerMetric.no_effect, "seed")
+    notes = {**PeerMetric.notes, "seed": "ties keep their order"}
 
     @peer_signature
     def __init__(
