@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Collection
+from typing import Any, ClassVar
 
 import keras
 
@@ -39,7 +40,7 @@ class PeerMetric(PeerKerasClass, RankingMetric):
 
     package = "ml4ir_losses.tf_ranking"
     renamed = {"gain_fn": "gain", "rank_discount_fn": "discount"}
-    no_effect = ("ragged",)
+    no_effect: ClassVar[Collection[str]] = ("ragged",)
     notes = {"ragged": RAGGED_NOTE}
     when_none = {"gain_fn": "pow_minus_1", "rank_discount_fn": "log2_inverse"}
     translate = TRANSLATE
@@ -135,8 +136,8 @@ class PrecisionIAMetric(_MetricOfFirst, key="precision_ia"):
 class AlphaDCGMetric(PeerMetric, key="alpha_dcg"):
     """TF-Ranking's AlphaDCGMetric, of labels [B, N, S]."""
 
-    no_effect = ("seed",)
-    notes = {"seed": "ties keep their order"}
+    no_effect = (*PeerMetric.no_effect, "seed")
+    notes = {**PeerMetric.notes, "seed": "ties keep their order"}
 
     @peer_signature
     def __init__(
