@@ -22,6 +22,18 @@ def blocks(file, kind):
     return [(text.count("\n", 0, match.start()) + 1, match[1]) for match in found]
 
 
+def run_section(file, title, folder):
+    """Runs the Python blocks above the first section of a file and those of one section, in one namespace, eagerly."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    head, *sections = re.split(r"^(?=## )", text, flags=re.M)
+    section = next(section for section in sections if section.startswith(f"## {title}\n"))
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", head + section, re.S | re.M))
+    eager = "import tensorflow as tf\n"
+    eager += "tf.config.run_functions_eagerly(True)\n"  # compiling takes most of the time of such small models
+    done = subprocess.run([sys.executable, "-c", eager + code], cwd=folder, text=True, stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def commands(file):
     """The commands of the `console` blocks, without comments."""
     lines = [line for _, text in blocks(file, "console") for line in text.splitlines()]

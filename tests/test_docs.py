@@ -6,13 +6,15 @@ import re
 import pytest
 import yaml
 
-from markdown_blocks import ROOT, blocks, run_commands, run_python
+from markdown_blocks import ROOT, blocks, run_commands, run_python, run_section
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.config.yaml_io import read_yaml
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, METRICS, WEIGHTING_SCHEMES
 
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+PEERS = "docs/examples-of-the-peers.md"
+PEER_SECTIONS = re.findall(r"^## (.*)$", (ROOT / PEERS).read_text(encoding="utf-8"), re.M)
 COMPAT = {
     "TF-Ranking": "tf_ranking",
     "ml4ir": "ml4ir",
@@ -50,7 +52,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     (folder / "configs").symlink_to(ROOT / "configs")
     (folder / "shop.yaml").write_text(blocks("docs/yaml.md", "yaml")[0][1], encoding="utf-8")
-    run_python(DOCS, folder)
+    run_python([file for file in DOCS if file != PEERS], folder)
     return folder
 
 
@@ -64,6 +66,12 @@ def test_code_and_commands_run(folder):
         "schema",
     ]
     assert (folder / "ranked.csv").read_text().startswith("query_id,document_id,label,logit,score,rank\n")
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.parametrize("section", PEER_SECTIONS)
+def test_examples_beside_those_of_the_peers_run(section, tmp_path):
+    run_section(PEERS, section, tmp_path)
 
 
 @pytest.mark.parametrize("file", DOCS)

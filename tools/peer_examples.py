@@ -46,10 +46,10 @@ y[:, 4:] = -1  # a label below 0 marks padding
 model = keras.Sequential([keras.layers.Dense(1), keras.layers.Reshape((-1,))])
 ```
 """
-ML4IR = {
+ML4IR = {  # the class there, our key
     "SigmoidCrossEntropy": "sigmoid_cross_entropy",
     "RankOneListNet": "rank_one_listnet",
-    "BasicCrossEntropy": "basic_cross_entropy",
+    "BasicCrossEntropy": "softmax_cross_entropy",
 }
 PROB_MARGIN = """### ProbMarginRankingLoss
 
@@ -129,7 +129,7 @@ def _ml4ir(peer: str, key: str) -> str:
     return f"""### {peer}
 
 ```py
-loss = {peer}("{key}", "listwise")
+loss = {peer}()
 model.compile("adam", loss=loss.get_loss_fn(mask=mask))
 model.fit(dataset)
 ```
