@@ -11,94 +11,47 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sentence_transformers import util
-from sentence_transformers.sparse_encoder import losses
 from sentence_transformers.sparse_encoder.modules import SparseAutoEncoder, SpladePooling
+from st_sparse import PARTS, value_of
 
 ROWS, SIZE = 4, 3
-PARTS = (
-    "sentence_embedding_backbone",
-    *(f"decoded_embedding_{name}" for name in ("k", "4k", "aux", "k_pre_bias")),
-)
-SIMILARITIES = {"cosine": util.cos_sim, "dot": util.dot_score}
-RANKING = {"loss": "SparseMultipleNegativesRankingLoss"}
+RANKING = "SparseMultipleNegativesRankingLoss"
 
 
 def numbers(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).round(decimals=2).requires_grad_()
 
 
-def inner(spec: dict[str, Any]) -> Any:
-    """The loss of a case's parameters, made of its own."""
-    params = {**spec}
-    name = params.pop("loss")
-    if "similarity_fct" in params:
-        params["similarity_fct"] = SIMILARITIES[params["similarity_fct"]]
-    return getattr(losses, name)(None, **params)
-
-
-def features(parts: torch.Tensor) -> list[dict[str, torch.Tensor]]:
-    """What a sparse auto-encoder gives of each column of parts [B, C, P, D]."""
-    return [
-        {
-            "sentence_embedding": column[:, len(PARTS) :].reshape(len(column), -1),
-            **{name: column[:, place] for place, name in enumerate(PARTS)},
-        }
-        for column in parts.unbind(1)
-    ]
-
-
-def csr(params: dict[str, Any], parts: torch.Tensor) -> torch.Tensor:
-    reconstruction = losses.CSRReconstructionLoss(None, **params)
-    return sum(reconstruction.compute_loss_from_embeddings(features(parts)).values())
-
-
-def csr_with_loss(params: dict[str, Any], parts: torch.Tensor) -> torch.Tensor:
-    params = {**params}
-    spec = params.pop("loss", None)
-    model = iter(features(parts))
-    loss = losses.CSRLoss(lambda _: next(model), None if spec is None else inner(spec), **params)
-    return sum(loss([{}] * parts.shape[1]).values())
-
-
-def splade(name: str, params: dict[str, Any], embeddings: torch.Tensor) -> torch.Tensor:
-    loss = getattr(losses, name)(None, **{**params, "loss": inner(params["loss"])})
-    return loss.calculate_loss([list(column.split(3)) for column in embeddings.unbind(1)])
-
-
-def case(name: str, params: dict[str, Any], value: torch.Tensor, x: torch.Tensor, **inputs: torch.Tensor) -> Any:
+def case(name: str, params: dict[str, Any], x: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, Any]:
+    value = value_of(name, params, x, labels)
     value.backward()
     return {
         "loss": name,
         "params": params,
-        "inputs": {"y_pred": _rounded(x), **{key: _rounded(tensor) for key, tensor in inputs.items()}},
+        "inputs": {"y_pred": _rounded(x)} | ({} if labels is None else {"labels": _rounded(labels)}),
         "expected_loss": float(value.detach()),
         "expected_grad": _rounded(x.grad, 8),
     }
 
 
 def loss_cases() -> list[Any]:
-    found = []
-    equal = numbers(5, 1, 2, len(PARTS), SIZE).detach().repeat(ROWS, 1, 1, 1).requires_grad_()
-    single = numbers(6, 1, 2, len(PARTS), SIZE)
-    for x, params in (
-        (numbers(1, ROWS, 2, len(PARTS), SIZE), {}),
-        (numbers(2, ROWS, 1, len(PARTS), SIZE), {"beta": 0.3}),
-        (equal, {"beta": 0.5}),
-        (single, {"beta": 0.5}),
-    ):
-        found.append(case("CSRReconstructionLoss", params, csr(params, x), x))
-    for seed, params in enumerate(
-        ({}, {"beta": 0.5, "gamma": 2.0, "loss": {**RANKING, "scale": 5.0, "similarity_fct": "cosine"}}), start=10
-    ):
-        x = numbers(seed, ROWS, 3, len(PARTS) + 2, SIZE)
-        found.append(case("CSRLoss", params, csr_with_loss(params, x), x))
-    weights = {"document_regularizer_weight": 0.3, "query_regularizer_weight": 0.5}
-    for seed, extra in enumerate(({}, {"document_regularizer_threshold": 2}), start=20):
-        x = numbers(seed, ROWS, 3, 6).detach().relu().requires_grad_()
-        params = {"loss": RANKING, **weights, **extra}
-        found.append(case("CachedSpladeLoss", params, splade("CachedSpladeLoss", params, x), x))
-    return found
+    parts = len(PARTS)
+    equal = numbers(5, 1, 2, parts, SIZE).detach().repeat(ROWS, 1, 1, 1).requires_grad_()
+    inner = {"loss": RANKING, "scale": 5.0, "similarity_fct": "cos_sim"}
+    weights = {"loss": {"loss": RANKING}, "document_regularizer_weight": 0.3, "query_regularizer_weight": 0.5}
+    sparse = [numbers(seed, ROWS, 3, 6).detach().relu().requires_grad_() for seed in range(20, 24)]
+    return [
+        case("CSRReconstructionLoss", {}, numbers(1, ROWS, 2, parts, SIZE)),
+        case("CSRReconstructionLoss", {"beta": 0.3}, numbers(2, ROWS, 1, parts, SIZE)),
+        case("CSRReconstructionLoss", {"beta": 0.5}, equal),
+        case("CSRReconstructionLoss", {"beta": 0.7}, numbers(6, 1, 2, parts, SIZE)),
+        case("CSRLoss", {}, numbers(10, ROWS, 3, parts + 2, SIZE)),
+        case("CSRLoss", {"beta": 0.5, "gamma": 2.0, "loss": inner}, numbers(11, ROWS, 3, parts + 2, SIZE)),
+        case("CachedSpladeLoss", weights, sparse[0]),
+        case("CachedSpladeLoss", {**weights, "document_regularizer_threshold": 2}, sparse[1]),
+        case(RANKING, {}, sparse[2]),
+        case("SparseDistillKLDivLoss", {}, sparse[3], numbers(24, ROWS, 2).detach()),
+    ]
 
 
 def autoencoder_cases() -> list[Any]:

@@ -13,9 +13,9 @@ CASES = load("st_sparse.json")["losses"]
 
 
 def make(name, params):
-    if "loss" in params:
-        spec = dict(params["loss"])
-        params = {**params, "loss": getattr(losses, spec.pop("loss"))(**spec)}
+    inner = dict(params.get("loss", {}))
+    if inner:
+        params = {**params, "loss": make(inner.pop("loss"), inner)}
     return getattr(losses, name)(**params)
 
 

@@ -26,20 +26,12 @@ __all__ = [
 ]
 
 
-class SparseMultipleNegativesRankingLoss(in_batch.MultipleNegativesRankingLoss, key="multiple_negatives_ranking"):
+class SparseMultipleNegativesRankingLoss(
+    in_batch.MultipleNegativesRankingLoss,
+    key="multiple_negatives_ranking",
+    defaults={"scale": 1.0, "similarity_fct": "dot_score"},
+):
     """sentence-transformers' SparseMultipleNegativesRankingLoss."""
-
-    @peer_signature
-    def __init__(
-        self,
-        model: Any = None,
-        scale: float = 1.0,
-        similarity_fct: Any = "dot_score",
-        gather_across_devices: bool = False,
-        *,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-    ) -> None: ...
 
 
 class SparseMarginMSELoss(pairs.MarginMSELoss, key="embedding_margin_mse"):
@@ -66,19 +58,8 @@ class SparseAnglELoss(pairs.AnglELoss, key="angle"):
     """sentence-transformers' SparseAnglELoss."""
 
 
-class SparseDistillKLDivLoss(pairs.DistillKLDivLoss, key="distill_kl_div"):
+class SparseDistillKLDivLoss(pairs.DistillKLDivLoss, key="distill_kl_div", defaults={"temperature": 2.0}):
     """sentence-transformers' SparseDistillKLDivLoss."""
-
-    @peer_signature
-    def __init__(
-        self,
-        model: Any = None,
-        similarity_fct: Any = "pairwise_dot_score",
-        temperature: float = 2.0,
-        *,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-    ) -> None: ...
 
 
 class FlopsLoss(EmbeddingLoss, key="flops"):
