@@ -7,10 +7,14 @@ from keras import ops
 
 from compat.golden import load, near
 from losses.numeric import gradient, value_and_gradient, values
+from ml4ir_losses.config.text_schema import TextConfig, TextTask
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import ENCODERS
 from ml4ir_losses.losses.embedding.reconstruction import codes
+from ml4ir_losses.model.embedding_model import EmbeddingModel
+from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.sparse_layers import SparseAutoEncoder, largest, splade_pool
+from ml4ir_losses.text.tokenizers import WordTokenizer
 from selection import slow_except
 
 GOLDEN = load("st_sparse.json")
@@ -164,6 +168,62 @@ def test_encoder_trains_and_saved_model_keeps_embeddings(name, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(again.predict(TOKENS, verbose=0), model.predict(TOKENS, verbose=0))
+
+
+TEXTS = ["a cat sat", "the dog ran away", "a bird", "fish swim in the sea", "the cat", "birds of the sea"] * 2
+TOKENIZER = WordTokenizer.fit(TEXTS, 100, 8)
+IDS = TOKENIZER.padded(TEXTS)
+PAIRS, ZEROS = {"anchor": IDS, "positive": np.roll(IDS, 1, axis=0)}, np.zeros(len(IDS), "float32")
+
+
+def text_model(loss, encoder):
+    config = {
+        "data": {"train": "x", "columns": {"anchor": "a", "positive": "b"}},
+        "model": {
+            "architecture": {"key": "bi_encoder", "encoder": encoder},
+            "loss": loss,
+            "optimizer": {"key": "sgd", "learning_rate": 0.1},
+        },
+    }
+    return EmbeddingModel.make(TextConfig.model_validate(config), TOKENIZER, {"main": TextTask(loss=loss, columns=2)})
+
+
+@pytest.mark.parametrize(
+    ("loss", "spec"),
+    [({"key": "splade", "document_regularizer_weight": 0.1}, SPECS["splade-cnn"]), ("csr", SPECS["csr-normalized"])],
+)
+@pytest.mark.usefixtures("eager_steps")
+def test_text_model_trains_encodes_and_is_saved(loss, spec, tmp_path):
+    model = text_model(loss, spec)
+    before = model.get_weights()
+    history = model.fit(PAIRS, ZEROS, batch_size=6, epochs=2, verbose=0).history["loss"]
+    assert np.isfinite(history).all()
+    changed = [np.abs(a - b).max() > 0 for a, b in zip(before, model.get_weights(), strict=True)]
+    assert np.mean(changed) > 0.8  # the counts of latents too
+    if loss == "csr":
+        assert (values(model.encoders[0].autoencoder.idle) > 0).all()
+    vectors = model.encode([*TEXTS, ""])
+    assert model.sparse
+    assert vectors.shape == (len(TEXTS) + 1, model.encoders[0].output_width)
+    assert (vectors[-1] == 0).all()
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(load_model(tmp_path / "model.keras").encode([*TEXTS, ""]), vectors)
+
+
+@pytest.mark.backend("tensorflow")
+@pytest.mark.usefixtures("eager_steps")
+def test_cached_splade_takes_the_step_of_splade():
+    weights = {"document_regularizer_weight": 0.3, "query_regularizer_weight": 0.2}
+    models = [
+        text_model(loss, SPECS["splade-cnn"])
+        for loss in ({"key": "splade", **weights}, {"key": "cached_splade", "mini_batch_size": 5, **weights})
+    ]
+    assert models[1].mini_batch_size == 5
+    models[1].set_weights(models[0].get_weights())
+    for model in models:
+        model.fit(PAIRS, ZEROS, batch_size=12, verbose=0)
+    for whole, cached in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(cached, whole, atol=1e-6)
 
 
 def test_mixed_precision_keeps_float32_outputs():
