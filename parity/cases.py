@@ -18,9 +18,9 @@ class Case:
         params: its parameters; `lambda_weight` is (class, parameters).
         inputs: `list` (padding anywhere, ties of labels, lists of zeros, lists of padding), `filled` (no lists of
             padding), `pairs` (a pair in every batch), `near` (scores from 0 to 1), `whole` (no padding, no tied
-            labels), `relevant` (`filled`, and relevance in every list that has a weight), `subtopics` (the same with labels
-            [B, N, 3]), `sparse` (embeddings [B, C, D] and teacher scores), `parts` (outputs of a sparse auto-encoder), or
-            what a loss of its own needs.
+            labels), `relevant` (`filled`, and relevance in every list that has a weight), `subtopics` (the same with
+            labels [B, N, 3]), `sparse` (embeddings [B, C, D] and teacher scores), `parts` (outputs of a sparse
+            auto-encoder), or what a loss of its own needs.
         outputs: logits per document; 0: y_pred is [B, N].
         weights: the kinds of weights that mean the same in both: none, list, item.
         temperatures: taken in turn by the batches.

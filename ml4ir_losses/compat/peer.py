@@ -36,8 +36,8 @@ class PeerClass:
     """What the classes under a peer's names share. It comes before our class among the bases.
 
     A class under a peer's name has our `key`, as in `class SoftmaxLoss(PeerLoss, key="softmax_cross_entropy")`, and an
-    `__init__` that `peer_signature` decorates, or inherits one with other `defaults`, by parameter. The attributes below
-    are appended to its docstring.
+    `__init__` that `peer_signature` decorates, or inherits one with other `defaults` (by parameter). The attributes
+    below are appended to its docstring.
 
     Attributes:
         package: the package under which the class is registered with Keras; empty: it is not registered.
