@@ -162,7 +162,7 @@ ST_SPARSE = [
     Case(RANKING, {"similarity_fct": "cos_sim", "scale": 20.0}, inputs="sparse"),
     Case(
         RANKING,
-        {"directions": ("query_to_doc", "doc_to_query"), "hardness_mode": "all_negatives", "hardness_strength": 2.0},
+        {"directions": ["query_to_doc", "doc_to_query"], "hardness_mode": "all_negatives", "hardness_strength": 2.0},
         inputs="sparse",
     ),
     Case("SparseDistillKLDivLoss", inputs="sparse"),
