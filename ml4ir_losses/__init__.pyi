@@ -96,7 +96,12 @@ from .losses.embedding.multiple_negatives_ranking import (
     MultipleNegativesSymmetricRankingLoss as MultipleNegativesSymmetricRankingLoss,
 )
 from .losses.embedding.pair_softmax import PairSoftmaxLoss as PairSoftmaxLoss
-from .losses.embedding.sparse import FlopsLoss as FlopsLoss, SpladeLoss as SpladeLoss
+from .losses.embedding.reconstruction import CSRLoss as CSRLoss, CSRReconstructionLoss as CSRReconstructionLoss
+from .losses.embedding.sparse import (
+    CachedSpladeLoss as CachedSpladeLoss,
+    FlopsLoss as FlopsLoss,
+    SpladeLoss as SpladeLoss,
+)
 from .losses.embedding.triplets import (
     BatchAllTripletLoss as BatchAllTripletLoss,
     BatchHardSoftMarginTripletLoss as BatchHardSoftMarginTripletLoss,

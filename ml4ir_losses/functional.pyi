@@ -36,6 +36,7 @@ from .losses.embedding.multiple_negatives_ranking import (
     multiple_negatives_symmetric_ranking as multiple_negatives_symmetric_ranking,
 )
 from .losses.embedding.pair_softmax import pair_softmax as pair_softmax
+from .losses.embedding.reconstruction import csr as csr, csr_reconstruction as csr_reconstruction
 from .losses.embedding.sparse import flops as flops, splade as splade
 from .losses.embedding.triplets import (
     batch_all_triplet as batch_all_triplet,

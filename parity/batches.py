@@ -38,6 +38,9 @@ def _batch(rng: np.random.Generator, i: int) -> Batch:
         "scores": rng.normal(0, 2, (*shape, 3)).astype("float32"),
         "unit": rng.random(shape).astype("float32"),
         "candidates": rng.normal(0, 2, (size, size * 2)).astype("float32"),
+        "sparse": np.maximum(rng.normal(0, 1, (size, 3, 6)), [0.1, 0, 0, 0, 0, 0]).astype("float32"),  # none is all 0
+        "parts": rng.normal(0, 1, (size, 2, 7, 3)).astype("float32"),
+        "teacher": rng.normal(0, 1, (size, 2)).astype("float32"),
         "list": rng.uniform(0.1, 3, (size, 1)).astype("float32"),
         "item": rng.uniform(0.1, 3, shape).astype("float32"),
         "kind": ("none", "list", "item")[i % 3],
@@ -66,6 +69,8 @@ def taken(case: Case | EmbeddingCase, batch: Batch) -> Batch | None:
         y_true, y_pred = np.zeros((len(y_true), 1), "float32"), batch["candidates"]
     elif case.inputs == "subtopics":
         y_true = batch["subtopics"]
+    elif case.inputs in ("sparse", "parts"):
+        y_true, y_pred = batch["teacher"], batch[case.inputs]
     keep = np.ones(len(batch["labels"]), bool)
     if case.inputs == "pairs" and not _has_pair(y_true):
         return None

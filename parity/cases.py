@@ -18,9 +18,9 @@ class Case:
         params: its parameters; `lambda_weight` is (class, parameters).
         inputs: `list` (padding anywhere, ties of labels, lists of zeros, lists of padding), `filled` (no lists of
             padding), `pairs` (a pair in every batch), `near` (scores from 0 to 1), `whole` (no padding, no tied
-            labels), `relevant` (`filled`, and relevance in every list that has a weight), `subtopics`
-            (the same with labels [B, N, 3]), or what a loss of its own
-            needs.
+            labels), `relevant` (`filled`, and relevance in every list that has a weight), `subtopics` (the same with
+            labels [B, N, 3]), `sparse` (embeddings [B, C, D] and teacher scores), `parts` (outputs of a sparse
+            auto-encoder), or what a loss of its own needs.
         outputs: logits per document; 0: y_pred is [B, N].
         weights: the kinds of weights that mean the same in both: none, list, item.
         temperatures: taken in turn by the batches.
@@ -44,6 +44,8 @@ class Case:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, dict):
+        value = (value["loss"], {name: part for name, part in value.items() if name != "loss"})
     return (
         f"{value[0]}({', '.join(f'{n}={v}' for n, v in value[1].items())})" if isinstance(value, tuple) else str(value)
     )
@@ -153,4 +155,24 @@ ST_LOSSES = [
     Case("MultipleNegativesRankingLoss", {"num_negatives": None}, inputs="candidates"),
     Case("CachedMultipleNegativesRankingLoss", {"num_negatives": None, "mini_batch_size": 3}, inputs="candidates"),
 ]
-CASES = {"tfr": [*TFR_LOSSES, *TFR_METRICS], "st": [*ST_LOSSES, *EMBEDDINGS]}
+RANKING = "SparseMultipleNegativesRankingLoss"
+SPLADE = {"document_regularizer_weight": 0.3}
+ST_SPARSE = [
+    Case(RANKING, inputs="sparse"),
+    Case(RANKING, {"similarity_fct": "cos_sim", "scale": 20.0}, inputs="sparse"),
+    Case(
+        RANKING,
+        {"directions": ["query_to_doc", "doc_to_query"], "hardness_mode": "all_negatives", "hardness_strength": 2.0},
+        inputs="sparse",
+    ),
+    Case("SparseDistillKLDivLoss", inputs="sparse"),
+    Case("SparseDistillKLDivLoss", {"student_temperature": 0.5, "teacher_temperature": 3.0}, inputs="sparse"),
+    Case("SparseDistillKLDivLoss", {"temperature": 0.5}, inputs="sparse"),
+    Case("SpladeLoss", {"loss": {"loss": RANKING}, **SPLADE, "query_regularizer_weight": 0.1}, inputs="sparse"),
+    Case("SpladeLoss", {"loss": {"loss": "SparseDistillKLDivLoss"}, **SPLADE}, inputs="sparse"),
+    Case("CachedSpladeLoss", {"loss": {"loss": RANKING}, **SPLADE, "mini_batch_size": 2}, inputs="sparse"),
+    Case("CSRReconstructionLoss", inputs="parts"),
+    Case("CSRLoss", inputs="parts"),
+    Case("CSRLoss", {"loss": {"loss": RANKING, "scale": 5.0}, "beta": 1.0, "gamma": 0.5}, inputs="parts"),
+]
+CASES = {"tfr": [*TFR_LOSSES, *TFR_METRICS], "st": [*ST_LOSSES, *EMBEDDINGS, *ST_SPARSE]}

@@ -25,6 +25,8 @@ def make(peer: str, case: Case | EmbeddingCase, temperature: float | None) -> An
         return getattr(losses, case.name)(**params)
     if temperature is not None:
         params["temperature"] = temperature
+    if case.inputs in ("sparse", "parts"):
+        return sparse_loss(case.name, params)
     if peer == "st":
         if "weighting_scheme" in params:
             params["weighting_scheme"] = getattr(cross_encoder, params["weighting_scheme"])()
@@ -37,6 +39,14 @@ def make(peer: str, case: Case | EmbeddingCase, temperature: float | None) -> An
     if case in TFR_METRICS:
         return getattr(tf_ranking, case.name)(**params)
     return getattr(tf_ranking, case.name)(reduction="sum", **params)
+
+
+def sparse_loss(name: str, params: dict[str, Any]) -> Any:
+    """Ours under the peer's name; a loss within a loss is a mapping with its class under `loss`."""
+    inner = dict(params.get("loss", {}))
+    if inner:
+        params = {**params, "loss": sparse_loss(inner.pop("loss"), inner)}
+    return getattr(losses, name)(**params)
 
 
 def ours(peer: str, case: Case | EmbeddingCase, inputs: dict[str, Any]) -> tuple[float, np.ndarray | None]:

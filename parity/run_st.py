@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import numpy as np
+import st_sparse
 import torch
 from batches import batches, taken
 from cases import CASES, Case
@@ -55,6 +56,8 @@ def make(case: Case, model: Scores) -> Any:
 
 def value_of(case: Case, y_true: np.ndarray, table: torch.Tensor) -> torch.Tensor:
     """The loss, with the shapes of y_true and y_pred turned into columns of texts."""
+    if case.inputs in ("sparse", "parts"):
+        return st_sparse.value_of(case.name, case.params, table, torch.tensor(y_true))
     size = len(table)
     rows = [str(b) for b in range(size)]
     if case.inputs in ("pairs", "filled"):

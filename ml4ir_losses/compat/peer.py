@@ -36,7 +36,8 @@ class PeerClass:
     """What the classes under a peer's names share. It comes before our class among the bases.
 
     A class under a peer's name has our `key`, as in `class SoftmaxLoss(PeerLoss, key="softmax_cross_entropy")`, and an
-    `__init__` that `peer_signature` decorates. The attributes below are appended to its docstring.
+    `__init__` that `peer_signature` decorates, or inherits one with other `defaults` (by parameter). The attributes
+    below are appended to its docstring.
 
     Attributes:
         package: the package under which the class is registered with Keras; empty: it is not registered.
@@ -60,9 +61,11 @@ class PeerClass:
     peer_parameters: ClassVar[Mapping[str, inspect.Parameter]] = {}
     _arguments: Mapping[str, Any]  # those that have an effect: our values by the peer's names
 
-    def __init_subclass__(cls, key: str = "", **kwargs: Any) -> None:
+    def __init_subclass__(cls, key: str = "", defaults: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         _, *parameters = inspect.signature(cls.__init__).parameters.values()
+        changed = defaults or {}
+        parameters = [p.replace(default=changed.get(p.name, p.default)) for p in parameters]
         cls.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         if not key:
             return  # an abstract base, or a user's subclass

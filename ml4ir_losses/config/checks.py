@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml4ir_losses.config.base import Spec
@@ -108,16 +108,18 @@ def kind_of(architecture: Spec) -> str:
     return str(ARCHITECTURES[key].trait("reads", "features"))
 
 
-def encoder_of(architecture: Spec) -> Spec | None:
-    """The encoder of a checked architecture; None if it has no parameter `encoder`."""
+def encoders_of(architecture: Spec) -> Iterator[Spec]:
+    """The encoder of a checked architecture, then the encoder within it, and so on."""
     key, params = split_spec(ARCHITECTURES.kind, architecture)
-    spec: Spec | None = {**ARCHITECTURES[key].parameters, **params}.get("encoder")
-    return spec
+    entry = ARCHITECTURES[key]
+    while (spec := {**entry.parameters, **params}.get("encoder")) is not None:
+        yield spec
+        key, params = split_spec(ENCODERS.kind, spec)
+        entry = ENCODERS[key]
 
 
 def check_encoder(architecture: Spec) -> None:
     """Raises `UserError` for an unknown encoder or encoder parameter."""
-    encoder = encoder_of(architecture)
-    if encoder is not None:
+    for encoder in encoders_of(architecture):
         key, params = split_spec(ENCODERS.kind, encoder)
         ENCODERS[key].check_parameters(ENCODERS.kind, params)

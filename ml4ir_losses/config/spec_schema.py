@@ -47,8 +47,10 @@ def parameters_schema(entry: Entry, kind: str) -> Schema:
     """The parameters of an entry as an object, titled `<kind>.<key>`; parameters that are specs have their schema."""
     schema = entry.json_schema()
     for name in NESTED.keys() & schema["properties"].keys():
-        registry = NESTED[name]
-        spec: Schema = {"title": f"{name}.spec", "anyOf": spec_schema(registry, registry.kind)}
+        known = list(NESTED[name])
+        if entry in known:  # an encoder within an encoder: `share_definitions` replaces it by the whole definition
+            known = [other for other in known if name not in other.parameters]
+        spec: Schema = {"title": f"{name}.spec", "anyOf": spec_schema(known, NESTED[name].kind)}
         if entry.parameters[name] is None:
             spec = {"anyOf": [spec, {"type": "null"}]}
         described = {n: v for n, v in schema["properties"][name].items() if n in ("description", "default")}

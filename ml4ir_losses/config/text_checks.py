@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.config.base import Spec
-from ml4ir_losses.config.checks import check_architecture, check_encoder, check_reader, kind_of, with_path
+from ml4ir_losses.config.checks import check_architecture, check_encoder, check_reader, encoders_of, kind_of, with_path
 from ml4ir_losses.config.list_checks import check_lists, check_pair_config
 from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextDataConfig, TextModelConfig
 from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, Entry, split_spec
+from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, ENCODERS, Entry, split_spec
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.metrics.retrieval import check_metrics
@@ -75,6 +75,14 @@ def _check_head(architecture: Spec, loss: Any) -> None:
         raise UserError(f"{loss.key!r} needs model.architecture {_fitting(loss)}. Received: {key!r}.")
     if loss.every_layer and not ARCHITECTURES[key].takes("every_layer"):
         raise UserError(f"{loss.key!r} reads the embeddings of every layer; the architecture {key!r} gives the last.")
+    if loss.reconstructs and not _reconstructs(architecture):
+        raise UserError(f"{loss.key!r} reads reconstructed embeddings: it needs model.architecture.encoder 'csr'.")
+
+
+def _reconstructs(architecture: Spec) -> bool:
+    key, _ = split_spec(ARCHITECTURES.kind, architecture)
+    encoders = (split_spec(ENCODERS.kind, encoder)[0] for encoder in encoders_of(architecture))
+    return ARCHITECTURES[key].takes("reconstructs") and any(ENCODERS[name].takes("reconstructs") for name in encoders)
 
 
 def check_text_config(config: TextConfig) -> None:

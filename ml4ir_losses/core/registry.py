@@ -279,14 +279,17 @@ ARCHITECTURES = Registry(
     "architecture",
     "architectures",
     ("ml4ir_losses.model.architectures",),
-    hidden=("name", "dtype", "features", "outputs", "vocabulary_size", "every_layer", "tie", "max_length"),
+    hidden=(
+        *("name", "dtype", "features", "outputs", "vocabulary_size", "every_layer", "reconstructs", "tie"),
+        "max_length",
+    ),
     traits=("reads", "model_class", "heads", "per_document"),
 )
 ENCODERS = Registry(
     "encoder",
     "encoders",
     ("ml4ir_losses.model.encoders",),
-    hidden=("dtype", "vocabulary_size"),
+    hidden=("dtype", "vocabulary_size", "reconstructs"),
     traits=("make_tokenizer",),
 )
 READERS = Registry("data format", "readers", ("ml4ir_losses.data.readers",), hidden=("path",), traits=("endings",))

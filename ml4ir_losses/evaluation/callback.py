@@ -9,6 +9,7 @@ import keras
 
 from ml4ir_losses.core.errors import check_whole
 from ml4ir_losses.evaluation.evaluators import Evaluator
+from ml4ir_losses.evaluation.sparsity import evaluate
 
 
 class EvaluationCallback(keras.callbacks.Callback):  # type: ignore[misc]
@@ -35,6 +36,6 @@ class EvaluationCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if logs is None or not (last or (epoch + 1) % self.every == 0) or not math.isfinite(logs.get("loss", 0.0)):
             return
         for name, evaluator in self.evaluators.items():
-            values = evaluator.evaluate(self.model)
+            values = evaluate(evaluator, self.model)
             prefix = f"val_{name}_" if name else "val_"
             logs.update({prefix + metric: value for metric, value in values.items()})

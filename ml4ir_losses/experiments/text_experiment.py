@@ -31,6 +31,7 @@ from ml4ir_losses.evaluation.evaluators import (
     RetrievalEvaluator,
 )
 from ml4ir_losses.evaluation.from_config import COLLECTION_EVALUATORS, pair_evaluators
+from ml4ir_losses.evaluation.sparsity import SparsityRecorder, evaluate
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.experiments.text_preparation import build_model, load_optional, read_sets
 from ml4ir_losses.metrics.retrieval import metric_label
@@ -190,10 +191,12 @@ class TextExperiment:
         evaluator = evaluators.get("")
         if isinstance(evaluator, (RetrievalEvaluator, RerankingEvaluator)) and part == self.evaluated[-1]:
             del evaluators[""]
-            values = evaluator.per_query(self.model)
+            recorder = SparsityRecorder(self.model)
+            values = evaluator.per_query(recorder)
             rows = ([query, *row] for query, *row in zip(evaluator.query_ids, *values.values(), strict=True))
             folder.write_csv("per_query.csv", ["query_id", *values], rows)
-            return {name: float(column.mean()) for name, column in values.items()} | _values(evaluators, self.model)
+            means = {name: float(column.mean()) for name, column in values.items()}
+            return means | recorder.values(evaluator) | _values(evaluators, self.model)
         return _values(evaluators, self.model)
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
@@ -234,7 +237,7 @@ class TextExperiment:
         if isinstance(data, str) and data in COLLECTION_EVALUATORS:
             if getattr(self.config.data, data) is None:
                 raise ConfigError(f"data.{data}: is not given in the run's config.")
-            return COLLECTION_EVALUATORS[data](self.config.data).evaluate(self.model)
+            return evaluate(COLLECTION_EVALUATORS[data](self.config.data), self.model)
         table, (_, text_set) = self._read(data), self.config.data.only_set()
         loss = loss_of(self.config.model, text_set)
         rows = make_rows(table, text_set)
@@ -303,5 +306,5 @@ def _values(evaluators: Mapping[str, Evaluator], model: EmbeddingModel) -> dict[
     return {
         f"{name}_{metric}" if name else metric: value
         for name, evaluator in evaluators.items()
-        for metric, value in evaluator.evaluate(model).items()
+        for metric, value in evaluate(evaluator, model).items()
     }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from ml4ir_losses.config.checks import encoder_of, with_path
+from ml4ir_losses.config.checks import encoders_of, with_path
 from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.text_checks import batching_of, loss_of
 from ml4ir_losses.config.text_schema import TextConfig, TextModelConfig
@@ -18,6 +19,7 @@ from ml4ir_losses.data.texts import make_rows, read_texts
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_encoder
 from ml4ir_losses.model.start_values import start_encoders
+from ml4ir_losses.model.text_layers import inner_encoder
 from ml4ir_losses.text.tokenizers import Tokenizer, WordTokenizer
 
 
@@ -66,12 +68,11 @@ def build_model(config: TextConfig, sets: Mapping[str, TextSet]) -> EmbeddingMod
 def build_tokenizer(model: TextModelConfig, texts: Iterable[str]) -> Tokenizer:
     """The tokenizer of the model's encoder if it has one, else a word tokenizer fitted on the texts."""
     settings = model.tokenizer
-    encoder = encoder_of(model.architecture)
-    if encoder is not None:
+    for encoder in encoders_of(model.architecture):
         key, params = split_spec(ENCODERS.kind, encoder)
         make = ENCODERS[key].trait("make_tokenizer")
         if make is not None:
-            tokenizer: Tokenizer = with_path("model.architecture.encoder", lambda: make(params, settings.max_length))
+            tokenizer: Tokenizer = with_path("model.architecture.encoder", partial(make, params, settings.max_length))
             return tokenizer
     return WordTokenizer.fit(texts, **settings.model_dump(exclude={"max_query_length"}))
 
@@ -82,10 +83,13 @@ def load_optional(path: str | None, where: str) -> EmbeddingModel | None:
 
 
 def _warm_start(model: EmbeddingModel, start: EmbeddingModel, path: str | None) -> None:
-    """Copies the encoder weights; heads and decoders keep their fresh initialization."""
+    """Copies the encoder weights; heads and decoders keep their fresh initialization, as do new sparse outputs."""
     sources = start.encoders
     for place, encoder in enumerate(model.encoders):
-        weights = sources[min(place, len(sources) - 1)].get_weights()
+        source = sources[min(place, len(sources) - 1)]
+        if inner_encoder(source) is source:
+            encoder = inner_encoder(encoder)
+        weights = source.get_weights()
         if [w.shape for w in weights] != [w.shape for w in encoder.get_weights()]:
             raise ConfigError(
                 f"training.initial_model: {path} has another encoder than this config; give "

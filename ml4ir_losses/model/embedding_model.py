@@ -103,6 +103,7 @@ class EmbeddingModel(Trainer):
             "vocabulary_size": tokenizer.vocabulary_size,
             "max_length": tokenizer.max_length,
             "every_layer": any(loss.every_layer for loss in losses),
+            "reconstructs": any(loss.reconstructs for loss in losses),
             "tie": all(loss.params.get("tie_encoder_decoder", True) for loss in losses),
             "dtype": config.training.precision,
         }
@@ -192,9 +193,13 @@ class EmbeddingModel(Trainer):
         return getattr(self.towers, "encoders", ())
 
     @property
-    def every_layer(self) -> bool:
-        """True if the towers return the embeddings of every layer, [B, C, L, D]."""
-        return getattr(self.towers, "every_layer", False)
+    def sparse(self) -> bool:
+        """True if most entries of an embedding are meant to be 0."""
+        return any(getattr(encoder, "sparse", False) for encoder in self.encoders)
+
+    def embeddings(self, outputs: Tensor) -> Tensor:
+        """The embeddings [..., D] among outputs of the towers."""
+        return self.towers.embeddings(outputs) if hasattr(self.towers, "embeddings") else outputs
 
     @property
     def row_layers(self) -> Sequence[Any]:
@@ -227,8 +232,10 @@ class EmbeddingModel(Trainer):
 
     def output(self, name: str, embedding: Tensor, target: Tensor, training: bool) -> Tensor:
         """The output that the loss of a data set reads."""
-        embedding = embedding[:, : self.tasks[name].columns]
-        if self.relevance_losses[name].head == "decoder":
+        embedding, loss = embedding[:, : self.tasks[name].columns], self.relevance_losses[name]
+        if not (loss.every_layer or loss.reconstructs):  # another data set's loss may read more
+            embedding = self.embeddings(embedding)
+        if loss.head == "decoder":
             return self.towers.decode(embedding[:, 0], target, training=training)
         return self.heads[name](embedding) if name in self.heads else embedding
 
@@ -277,20 +284,19 @@ class EmbeddingModel(Trainer):
         if keras.backend.backend() == "jax":  # JAX compiles every new shape
             width = min(-(-batch.shape[1] // 32) * 32, self.tokenizer.max_length)
             batch = np.pad(batch, ((0, batch_size - len(rows)), (0, width - batch.shape[1])))
-        embedding = np.asarray(ops.convert_to_numpy(self._encoder(column)(batch)))[: len(rows)]
-        last: Array = embedding[:, -1] if self.every_layer else embedding
-        return last
+        embedding: Array = np.asarray(ops.convert_to_numpy(self._encoder(column)(batch)))[: len(rows)]
+        return embedding
 
     def _encoder(self, column: str) -> Callable[[Array], Tensor]:
         """The function from token ids to embeddings; on TensorFlow one graph for all shapes."""
         if keras.backend.backend() != "tensorflow":
-            return lambda ids: self.predict_on_batch({column: ids})["embedding"][:, 0]
+            return lambda ids: self.embeddings(self.predict_on_batch({column: ids})["embedding"][:, 0])
         import tensorflow as tf
 
         tower = "anchor" if column == "anchor" else "positive"
         if tower not in self._graphs:
             self._graphs[tower] = tf.function(
-                lambda ids: self.towers({tower: ids}, training=False)[:, 0],
+                lambda ids: self.embeddings(self.towers({tower: ids}, training=False)[:, 0]),
                 input_signature=[tf.TensorSpec([None, None], "int32")],
             )
         return self._graphs[tower]

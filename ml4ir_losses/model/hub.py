@@ -81,7 +81,16 @@ class HubEncoder(layers.Layer):  # type: ignore[misc]
         return int(self.config["output_dim"] or self.width)
 
     def call(self, tokens: Tensor, training: bool | None = None) -> Tensor:
-        return self.finish(_sequence(self.run(self.backbone, tokens, training)), tokens)
+        return self.finish(self.token_states(tokens, training), tokens)
+
+    def token_states(self, tokens: Tensor, training: bool | None = None) -> Tensor:
+        """Token states [N, T, width] of token ids."""
+        return _sequence(self.run(self.backbone, tokens, training))
+
+    @property
+    def word_embeddings(self) -> Any:
+        """The backbone's token embeddings [V, embedding_dim], by the ids of the preset."""
+        return self.backbone.token_embedding.embeddings
 
     def run(self, model: Callable[..., Any], tokens: Tensor, training: bool | None) -> Any:
         """The outputs of the backbone, or of a model with its inputs."""

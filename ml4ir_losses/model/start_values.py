@@ -10,7 +10,7 @@ import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.model.text_layers import BagOfWords
+from ml4ir_losses.model.text_layers import BagOfWords, inner_encoder
 
 SIZE = 0.05  # root mean square of the word embeddings, close to that of Keras' random initializer
 
@@ -69,7 +69,8 @@ def start_encoders(encoders: Iterable[Any], documents: Iterable[Sequence[int]], 
     Raises:
         ConfigError: if `dims` exceeds the rank of the documents.
     """
-    lsi_encoders = [encoder for encoder in encoders if isinstance(encoder, BagOfWords) and encoder.initial == "lsi"]
+    bags = [encoder for encoder in map(inner_encoder, encoders) if isinstance(encoder, BagOfWords)]
+    lsi_encoders = [encoder for encoder in bags if encoder.initial == "lsi"]
     if not lsi_encoders:
         return
     first = lsi_encoders[0]  # both towers have the same config

@@ -93,9 +93,17 @@ class TextEncoder(layers.Layer):  # type: ignore[misc]
         """Builds the layers that `make` created."""
 
     def call(self, tokens: Tensor, training: bool | None = None) -> Tensor:
-        valid = tokens != 0
+        return self.finish(self.pooled(self.token_states(tokens, training), tokens != 0))
+
+    def token_states(self, tokens: Tensor, training: bool | None = None) -> Tensor:
+        """Token states [N, T, width] of token ids."""
         words = self.dropout(self.words(tokens), training=training)
-        return self.finish(self.pooled(self.states(words, valid, training), valid))
+        return self.states(words, tokens != 0, training)
+
+    @property
+    def word_embeddings(self) -> Any:
+        """The trained word embeddings [V, embedding_dim]."""
+        return self.words.embeddings
 
     def pooled(self, states: Tensor, valid: Tensor) -> Tensor:
         """Text embeddings before the projection, [N, D]."""
@@ -277,8 +285,13 @@ class TransformerEncoder(TextEncoder):
         return ops.stack(pooled, axis=1)
 
 
+def inner_encoder(encoder: Any) -> Any:
+    """The dense encoder within a sparse one; any other encoder is returned as it is."""
+    return encoder.encoder if getattr(encoder, "sparse", False) else encoder
+
+
 def check_positions(encoder: Any, length: int, source: str) -> None:
     """Raises `UserError` for an encoder that has fewer positions than its texts have tokens."""
-    positions = getattr(encoder, "config", {}).get("max_length")
+    positions = getattr(inner_encoder(encoder), "config", {}).get("max_length")
     if positions is not None and positions < length:
         raise UserError(f"the encoder's max_length must be at least {length}, that of {source}. Received: {positions}.")

@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.losses.embedding.reconstruction import codes
 from ml4ir_losses.model.denoising import Decoder, WordDeletion
 
 
@@ -20,7 +21,7 @@ def column_names(columns: int) -> list[str]:
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class Towers(layers.Layer):  # type: ignore[misc]
-    """Maps token ids `{column: [B, T]}` to embeddings [B, C, D], or [B, C, L, D] of every layer.
+    """Maps token ids `{column: [B, T]}` to embeddings [B, C, D], or to [B, C, L, D], such as those of every layer.
 
     Args:
         encoders: one for all columns, or one for the anchors and one for the other columns.
@@ -39,6 +40,12 @@ class Towers(layers.Layer):  # type: ignore[misc]
         """Embedding dimension D."""
         width: int = self.encoders[0].output_width
         return width
+
+    def embeddings(self, outputs: Tensor) -> Tensor:
+        """The embeddings [..., D] among outputs of the towers: of the last layer, or the codes."""
+        if self.every_layer:
+            return outputs[..., -1, :]
+        return codes(outputs) if getattr(self.encoders[0], "reconstructs", False) else outputs
 
     def build(self, input_shape: Any = None) -> None:
         for encoder in self.encoders:

@@ -33,7 +33,7 @@ PATHS = {
     "tf_ranking.losses": ("RankingLossKey", "make_loss_fn", "make_loss_metric_fn", "create_ndcg_lambda_weight"),
     "tf_ranking.losses_impl": ("CircleLoss", "MultiClassLoss"),
     "sentence_transformers.losses": ("CoSENTLoss", "MSELoss", "SparseMSELoss", "TripletDistanceMetric"),
-    "sentence_transformers.sparse_encoder.losses": ("SpladeLoss", "FlopsLoss", "SparseMSELoss"),
+    "sentence_transformers.sparse_encoder.losses": ("SpladeLoss", "CachedSpladeLoss", "CSRLoss", "SparseMSELoss"),
     "sentence_transformers.cross_encoder": ("LambdaLoss", "MSELoss", "NDCGLoss2PPScheme"),
     "sentence_transformers.cross_encoder.losses": ("LambdaLoss", "MSELoss", "PListMLELambdaWeight"),
 }

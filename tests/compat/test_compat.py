@@ -27,7 +27,8 @@ REQUIRED = {"PrecisionLambdaWeight": {"topn": 1}, "ListMLELambdaWeight": {"rank_
 REQUIRED["pair_softmax"] = {"num_labels": 3}  # a key: SoftmaxLoss is the name of two
 INNER = {"loss": "multiple_negatives_ranking"}
 REQUIRED |= {f"Matryoshka{two}Loss": {**INNER, "matryoshka_dims": [2]} for two in ("", "2d")}
-REQUIRED |= {"AdaptiveLayerLoss": INNER, "SpladeLoss": {**INNER, "document_regularizer_weight": 0.1}}
+REQUIRED |= {"AdaptiveLayerLoss": INNER}
+REQUIRED |= {name: {**INNER, "document_regularizer_weight": 0.1} for name in ("SpladeLoss", "CachedSpladeLoss")}
 LABELS, SCORES = np.array([[2.0, 0.0, 1.0, -1.0]]), np.array([[0.1, 0.3, -0.2, 9.0]], dtype="float32")
 
 

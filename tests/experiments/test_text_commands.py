@@ -83,6 +83,13 @@ def test_search_finds_the_nearest_documents(run, folder, run_folder, tmp_path):
     code, out, _ = run("search", run_folder, *documents, "--query", "wing")
     assert code == 0
     assert f"{float(first[0]['score']):.4f}" in out
+    x, y = (
+        model.encode(texts, column) for texts, column in ((["wing"], "anchor"), (list(corpus.values()), "positive"))
+    )
+    code, _, _ = run("search", run_folder, *documents, "--query", "wing", "--similarity", "dot", "--output", found)
+    np.testing.assert_allclose([float(r["score"]) for r in rows(found)], -np.sort(-(x @ y.T)[0])[:3], rtol=1e-5)
+    code, _, err = run("search", run_folder, *documents, "--query", "wing", "--similarity", "dots")
+    assert (code, "`similarity` must be one of cosine, dot, euclidean" in err) == (2, True)
     code, _, err = run("search", run_folder, *documents)
     assert (code, err.strip()) == (2, "error: Give --query TEXT or --queries FILE.")
 

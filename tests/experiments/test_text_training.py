@@ -56,6 +56,7 @@ CASES = {
     "flops": {},
     "global_orthogonal_regularization": {},
     "splade": {"params": {"document_regularizer_weight": 0.01}},
+    "cached_splade": {"params": {"document_regularizer_weight": 0.01, "mini_batch_size": 5}},
     "matryoshka": {"params": {"dims": [8, 4], **INNER}},
     "adaptive_layer": {"params": INNER, "encoder": TRANSFORMER},
     "matryoshka_2d": {"params": {"dims": [8, 4], **INNER}, "encoder": TRANSFORMER},
@@ -66,6 +67,9 @@ CASES = {
         "architecture": "denoising_auto_encoder",
         "architecture_": {"num_heads": 2},
     },
+    # those that train an auto-encoder: test_sparse_training.py
+    "csr": None,
+    "csr_reconstruction": None,
     # those that learn from a teacher's embeddings: below
     "embed_distill": None,
     "embedding_mse": None,

@@ -102,6 +102,9 @@ BAD = {
     **dict.fromkeys(("kl_temperature", "document_regularizer_weight"), NOT_NEGATIVE),
     "query_regularizer_weight": NOT_NEGATIVE_OR_NONE,
     "use_document_regularizer_only": FLAG,
+    **dict.fromkeys(
+        ("document_regularizer", "query_regularizer"), Bad("must be one of flops, l1.", ("L1", "", None, 1))
+    ),
     **dict.fromkeys(("num_labels", "mini_batch_size", "memory_size"), COUNT),
     **dict.fromkeys(("positive_margin", "negative_margin", "base"), Bad("must be a number.", (NAN, None, *NO_NUMBER))),
     **dict.fromkeys([f"concatenation_sent_{part}" for part in ("rep", "difference", "multiplication")], FLAG),
@@ -111,6 +114,7 @@ BAD = {
 }
 BAD_OF_ONE_LOSS = {
     ("multi_similarity", "beta"): POSITIVE,
+    ("csr", "gamma"): NOT_NEGATIVE,
     ("embed_distill", "distance"): Bad("must be one of cosine, euclidean, mse.", ("l2", "manhattan", "", None, 1)),
 }
 SPECS = {

@@ -102,6 +102,24 @@ def test_ids_are_those_of_the_preprocessor_plus_one(presets, name):
     assert tokenizer.padded([]).shape[0] == 0
 
 
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_splade_of_a_preset(presets, name, tmp_path):
+    tokenizer = HubTokenizer.from_preset(presets / name, 8)
+    inner = {"key": "keras_hub", "preset": str(presets / name), "max_length": 8}
+    encoder = ENCODERS.create({"key": "splade", "encoder": inner})
+    encoder.build((None, None))
+    ids = tokenizer.padded(TEXTS)
+    vectors = values(encoder(ids))
+    assert vectors.shape == (5, tokenizer.vocabulary_size - 1) == (5, encoder.output_width)
+    assert (vectors >= 0).all()
+    assert ((vectors.max(axis=1) > 0) == (ids != 0).any(axis=1)).all()
+    np.testing.assert_allclose(values(encoder(np.pad(ids, ((0, 0), (0, 8 - ids.shape[1]))))), vectors, atol=1e-5)
+    np.testing.assert_allclose(values(encoder(ids[3:4, : (ids[3] != 0).sum()])), vectors[3:4], atol=1e-5)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(encoder))
+    again.set_weights(encoder.get_weights())
+    np.testing.assert_array_equal(values(again(ids)), vectors)
+
+
 def test_ids_match_hand_computed_values(presets):
     tokenizer = HubTokenizer.from_preset(presets / "bert", 6)
     cls, sep, red, shoe, s, unknown = 3, 4, 6, 7, 8, 1

@@ -42,7 +42,8 @@ def make(key, **params):
 
 
 def test_every_encoder_is_tested():
-    assert {entry.key for entry in ENCODERS} == {*SMALL, "keras_hub"}  # that one in test_hub.py
+    elsewhere = {"keras_hub", "splade", "csr"}  # test_hub.py, test_sparse_encoders.py
+    assert {entry.key for entry in ENCODERS} == {*SMALL, *elsewhere}
 
 
 @pytest.mark.slow_on("jax")

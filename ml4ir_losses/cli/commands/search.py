@@ -25,6 +25,7 @@ def search(
     document_id: Annotated[str | None, typer.Option(help="Column of document ids; row numbers when left out.")] = None,
     query_id: Annotated[str, typer.Option(help="Column of query ids.")] = "query_id",
     query_column: Annotated[str, typer.Option(help="Column of the queries' text.")] = "text",
+    similarity: Annotated[str, typer.Option(help="cosine, dot (for sparse embeddings) or euclidean.")] = "cosine",
 ) -> None:
     """Find the nearest documents of a file for one or more queries."""
     if not query and queries is None:
@@ -38,7 +39,7 @@ def search(
     if queries is not None:
         texts |= read_queries(queries, query_id, query_column)
     with counting("documents") as progress:
-        found = find(run, data, texts, top, column or (), document_id, progress=progress)
+        found = find(run, data, texts, top, column or (), document_id, similarity, progress)
     header = ["query_id", "rank", "document_id", "score"]
     if output is not None:
         write_csv(output, header, (row[:4] for row in found))

@@ -42,6 +42,9 @@ from ml4ir_losses.compat.sentence_transformers.pairs import (
     TripletLoss,
 )
 from ml4ir_losses.compat.sentence_transformers.sparse_encoder.losses import (
+    CachedSpladeLoss,
+    CSRLoss,
+    CSRReconstructionLoss,
     FlopsLoss,
     SparseAnglELoss,
     SparseCoSENTLoss,
@@ -68,9 +71,12 @@ __all__ = [
     "BatchHardTripletLoss",
     "BatchHardTripletLossDistanceFunction",
     "BatchSemiHardTripletLoss",
+    "CSRLoss",
+    "CSRReconstructionLoss",
     "CachedGISTEmbedLoss",
     "CachedMultipleNegativesRankingLoss",
     "CachedMultipleNegativesSymmetricRankingLoss",
+    "CachedSpladeLoss",
     "CoSENTLoss",
     "ContrastiveLoss",
     "ContrastiveTensionLoss",

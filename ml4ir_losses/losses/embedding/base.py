@@ -132,6 +132,7 @@ class EmbeddingLossBase(RelevanceLossBase):
     head: str = ""  # the head between embeddings and y_pred, a key of model/heads.HEADS; empty: none
     cached: ClassVar[bool] = False  # an `EmbeddingModel` embeds the texts in mini-batches (GradCache)
     every_layer: ClassVar[bool] = False  # y_pred holds the embeddings of every layer
+    reconstructs: ClassVar[bool] = False  # y_pred holds the outputs of a sparse auto-encoder, [B, C, P, D]
     trained: ClassVar[tuple[str, ...]] = ()  # positive parameters that an `EmbeddingModel` trains
     takes_memory: ClassVar[bool] = False  # every term has one anchor, so that rows of earlier batches can be candidates
     teacher_embeddings: ClassVar[str] = ""  # y_true holds a teacher's embeddings of the "first" or of "all" columns

@@ -18,5 +18,6 @@ The trait `model_class` names a model class other than the default of the kind, 
 
 A function receives, if it has parameters of these names, `dtype`, `features` (a list of `EncodedFeature`: which values
 belong to a column, and which columns describe the query), `vocabulary_size`, `max_length` (tokens per text),
-`every_layer` (the loss reads [B, C, L, D], the embeddings of every layer) and `tie` (share the word embeddings).
+`every_layer` (the loss reads [B, C, L, D], the embeddings of every layer), `reconstructs` (the loss reads the outputs
+of a sparse auto-encoder) and `tie` (share the word embeddings).
 """

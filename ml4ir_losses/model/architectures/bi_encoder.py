@@ -16,6 +16,7 @@ def bi_encoder(
     shared: bool = True,
     vocabulary_size: int = 2,
     every_layer: bool = False,
+    reconstructs: bool = False,
     dtype: Any = None,
 ) -> Any:
     """Embeds each text independently, with one encoder for all columns or a separate one for anchors.
@@ -28,6 +29,6 @@ def bi_encoder(
     """
     from ml4ir_losses.model.towers import Towers
 
-    hidden = {"vocabulary_size": vocabulary_size, "dtype": dtype}
+    hidden = {"vocabulary_size": vocabulary_size, "dtype": dtype, "reconstructs": reconstructs}
     encoders = [ENCODERS.create(encoder, hidden=hidden) for _ in range(1 if shared else 2)]
     return Towers(encoders, every_layer, name="towers", dtype=dtype)

@@ -106,13 +106,15 @@ def cross_batch_memory(labels, scores, mask, weight, loss, memory_size=1024):
 
 
 def flops(labels, scores, mask, weight, threshold=None):
-    return rows_of(penalty(scores, mask, threshold), mask, weight)
+    return rows_of(penalty("flops", scores, mask, threshold), mask, weight)
 
 
-def penalty(rows, mask, threshold):
+def penalty(regularizer, rows, mask, threshold):
     texts = [[float(x) for x in text] for row, real in zip(rows, mask, strict=True) if real for text in row]
     if threshold is not None:
         texts = [text if sum(x != 0 for x in text) > threshold else [0.0] * len(text) for text in texts]
+    if regularizer == "l1":
+        return math.fsum(abs(x) for text in texts for x in text) / len(texts) if texts else 0.0
     return math.fsum((math.fsum(xs) / len(texts)) ** 2 for xs in zip(*texts, strict=True)) if texts else 0.0
 
 
@@ -127,22 +129,59 @@ def splade(
     document_regularizer_weight,
     loss=DOT,
     query_regularizer_weight=None,
+    document_regularizer="flops",
+    query_regularizer="flops",
     document_regularizer_threshold=None,
     query_regularizer_threshold=None,
     use_document_regularizer_only=False,
 ):
     rows = [list(row) for row in scores]
     documents = rows if use_document_regularizer_only else [row[1:] for row in rows]
-    extra = document_regularizer_weight * penalty(documents, mask, document_regularizer_threshold)
+    extra = document_regularizer_weight * penalty(document_regularizer, documents, mask, document_regularizer_threshold)
     if query_regularizer_weight is not None and not use_document_regularizer_only:
         queries = [row[:1] for row in rows]
-        extra += query_regularizer_weight * penalty(queries, mask, query_regularizer_threshold)
+        extra += query_regularizer_weight * penalty(query_regularizer, queries, mask, query_regularizer_threshold)
     values = inner(loss)(labels, scores, mask, weight)
     return [v + e for v, e in zip(values, rows_of(extra, mask, weight), strict=True)]
 
 
+def csr_reconstruction(labels, scores, mask, weight, beta=1.0, held=None):
+    fixed = scores if held is None else held
+    real = [b for b in range(len(scores)) if mask[b]]
+    columns, size = len(scores[0]), len(scores[0][0][0])
+
+    def square(a, b):
+        return math.fsum((float(p) - float(q)) ** 2 for p, q in zip(a, b, strict=True)) / size
+
+    def rest(b, c):
+        return [float(x) - float(y) for x, y in zip(scores[b][c][0], fixed[b][c][4], strict=True)]
+
+    terms = [0.0] * len(scores)
+    for c in range(columns):
+        mean = [math.fsum(rest(b, c)[j] for b in real) / len(real) for j in range(size)] if real else []
+        spread = math.fsum(square(rest(b, c), mean) for b in real) / len(real) if len(real) > 1 else 0.0
+        for b in real:
+            x, by_k, by_4k, by_dead = (scores[b][c][part] for part in range(4))
+            value = square(x, by_k) + square(x, by_4k) / 8 + beta * square(by_dead, rest(b, c)) / (spread or 1.0)
+            terms[b] += value / columns
+    return rows_of(terms, mask, weight)
+
+
+def csr(labels, scores, mask, weight, loss=DOT, beta=0.1, gamma=1.0, held=None):
+    codes = [[[x for part in text[5:] for x in part] for text in row] for row in scores]
+    parts = [csr_reconstruction(labels, scores, mask, weight, beta, held), inner(loss)(labels, codes, mask, weight)]
+    return [a + gamma * b for a, b in zip(*parts, strict=True)]
+
+
 LOSS = {"loss": {"key": "multiple_negatives_ranking", "scale": 3.0}}
 ALL = {"n_layers_per_step": -1}
+SPLADE = {
+    "layout": "embeddings",
+    "columns": 3,
+    "labels": "none",
+    "required": {"document_regularizer_weight": 0.3},
+    "pooled": True,
+}
 CASES = {
     "matryoshka": Case(
         matryoshka,
@@ -216,11 +255,36 @@ CASES = {
             {"document_regularizer_weight": 0.3},
             {"document_regularizer_weight": 0.3, "query_regularizer_weight": 0.5, **LOSS},
             {"document_regularizer_weight": 0.3, "use_document_regularizer_only": True},
+            {
+                "document_regularizer_weight": 0.3,
+                "query_regularizer_weight": 0.5,
+                "document_regularizer": "l1",
+                "query_regularizer": "l1",
+            },
         ),
+        **SPLADE,
+    ),
+    "cached_splade": Case(
+        splade, ({"document_regularizer_weight": 0.3, "query_regularizer_weight": 0.1, **LOSS},), **SPLADE
+    ),
+    "csr_reconstruction": Case(
+        csr_reconstruction,
+        ({}, {"beta": 0.3}),
         layout="embeddings",
-        columns=3,
+        columns=2,
+        layers=5,
         labels="none",
-        required={"document_regularizer_weight": 0.3},
         pooled=True,
+        held=True,
+    ),
+    "csr": Case(
+        csr,
+        ({}, {"beta": 1.0, "gamma": 0.3, **LOSS}),
+        layout="embeddings",
+        columns=2,
+        layers=7,
+        labels="none",
+        pooled=True,
+        held=True,
     ),
 }

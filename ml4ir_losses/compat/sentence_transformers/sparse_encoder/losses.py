@@ -7,8 +7,12 @@ from typing import Any
 from ml4ir_losses.compat.peer import peer_signature
 from ml4ir_losses.compat.sentence_transformers import in_batch, pairs
 from ml4ir_losses.compat.sentence_transformers.embedding_loss import EmbeddingLoss
+from ml4ir_losses.losses.embedding.sparse import SPARSE_RANKING
 
 __all__ = [
+    "CSRLoss",
+    "CSRReconstructionLoss",
+    "CachedSpladeLoss",
     "FlopsLoss",
     "SparseAnglELoss",
     "SparseCoSENTLoss",
@@ -22,20 +26,12 @@ __all__ = [
 ]
 
 
-class SparseMultipleNegativesRankingLoss(in_batch.MultipleNegativesRankingLoss, key="multiple_negatives_ranking"):
+class SparseMultipleNegativesRankingLoss(
+    in_batch.MultipleNegativesRankingLoss,
+    key="multiple_negatives_ranking",
+    defaults={"scale": 1.0, "similarity_fct": "dot_score"},
+):
     """sentence-transformers' SparseMultipleNegativesRankingLoss."""
-
-    @peer_signature
-    def __init__(
-        self,
-        model: Any = None,
-        scale: float = 1.0,
-        similarity_fct: Any = "dot_score",
-        gather_across_devices: bool = False,
-        *,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-    ) -> None: ...
 
 
 class SparseMarginMSELoss(pairs.MarginMSELoss, key="embedding_margin_mse"):
@@ -62,19 +58,8 @@ class SparseAnglELoss(pairs.AnglELoss, key="angle"):
     """sentence-transformers' SparseAnglELoss."""
 
 
-class SparseDistillKLDivLoss(pairs.DistillKLDivLoss, key="distill_kl_div"):
+class SparseDistillKLDivLoss(pairs.DistillKLDivLoss, key="distill_kl_div", defaults={"temperature": 2.0}):
     """sentence-transformers' SparseDistillKLDivLoss."""
-
-    @peer_signature
-    def __init__(
-        self,
-        model: Any = None,
-        similarity_fct: Any = "pairwise_dot_score",
-        temperature: float = 2.0,
-        *,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-    ) -> None: ...
 
 
 class FlopsLoss(EmbeddingLoss, key="flops"):
@@ -94,7 +79,7 @@ class FlopsLoss(EmbeddingLoss, key="flops"):
 class SpladeLoss(EmbeddingLoss, key="splade"):
     """sentence-transformers' SpladeLoss."""
 
-    only = {"document_regularizer": None, "query_regularizer": None}
+    when_none = {"document_regularizer": "flops", "query_regularizer": "flops"}
     notes = {"loss": "required", "document_regularizer_weight": "required"}
 
     @peer_signature
@@ -109,6 +94,62 @@ class SpladeLoss(EmbeddingLoss, key="splade"):
         document_regularizer_threshold: int | None = None,
         query_regularizer_threshold: int | None = None,
         use_document_regularizer_only: bool = False,
+        *,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ) -> None: ...
+
+
+class CachedSpladeLoss(SpladeLoss, key="cached_splade"):
+    """sentence-transformers' CachedSpladeLoss."""
+
+    @peer_signature
+    def __init__(
+        self,
+        model: Any = None,
+        loss: Any = None,
+        document_regularizer_weight: float | None = None,
+        query_regularizer_weight: float | None = None,
+        document_regularizer: Any = None,
+        query_regularizer: Any = None,
+        document_regularizer_threshold: int | None = None,
+        query_regularizer_threshold: int | None = None,
+        use_document_regularizer_only: bool = False,
+        mini_batch_size: int = 32,
+        mini_batch_num_tokens: int | None = None,
+        show_progress_bar: bool = False,
+        *,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ) -> None: ...
+
+
+class CSRReconstructionLoss(EmbeddingLoss, key="csr_reconstruction"):
+    """sentence-transformers' CSRReconstructionLoss."""
+
+    @peer_signature
+    def __init__(
+        self,
+        model: Any = None,
+        beta: float = 1.0,
+        *,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ) -> None: ...
+
+
+class CSRLoss(EmbeddingLoss, key="csr"):
+    """sentence-transformers' CSRLoss."""
+
+    when_none = {"loss": SPARSE_RANKING}
+
+    @peer_signature
+    def __init__(
+        self,
+        model: Any = None,
+        loss: Any = None,
+        beta: float = 0.1,
+        gamma: float = 1.0,
         *,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
