@@ -102,6 +102,7 @@ def keys_of(
     fits: Callable[[Entry], bool] = lambda entry: True,
     beside: Mapping[str, Schema] | None = None,
     more: Callable[[list[str]], list[Schema]] = lambda names: [],
+    title: str | None = None,
 ) -> Callable[[Schema], None]:
     """Function that extends the JSON schema of a spec, or of a list of specs, by registry entries.
 
@@ -110,6 +111,7 @@ def keys_of(
         fits: whether an entry is allowed.
         beside: further properties allowed beside the parameters.
         more: further schemas, given the names.
+        title: `<kind>.<name>` of a schema that several places share, see `share_definitions`.
     """
 
     def extend(schema: Schema) -> None:
@@ -118,7 +120,8 @@ def keys_of(
         entries = [entry for entry in registry if fits(entry)]
         for replaced in ("$ref", "type"):
             spec.pop(replaced, None)
-        spec["anyOf"] = [*spec_schema(entries, registry.kind, beside), *more(names_of(entries)), *null_form]
+        forms = [*spec_schema(entries, registry.kind, beside), *more(names_of(entries))]
+        spec["anyOf"] = [*([{"title": title, "anyOf": forms}] if title else forms), *null_form]
 
     return extend
 

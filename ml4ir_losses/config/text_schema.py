@@ -51,7 +51,9 @@ class DatasetConfig(Strict):
     test: Paths | None = None
     columns: Columns
     loss: Spec | None = Field(
-        None, description="model.loss if omitted", json_schema_extra=keys_of(LOSSES, more=weighted_sums)
+        None,
+        description="model.loss if omitted",
+        json_schema_extra=keys_of(LOSSES, more=weighted_sums, title="loss.any"),
     )
     batch_size: int | None = Field(None, ge=1, description="data.batch_size if omitted")
     batching: Spec | None = Field(None, description="data.batching if omitted", json_schema_extra=keys_of(BATCHINGS))
@@ -269,7 +271,7 @@ class TextModelConfig(OptimizedModel):
     loss: Spec | None = Field(
         None,
         description="a key with its parameters; data sets may define their own loss",
-        json_schema_extra=keys_of(LOSSES, more=weighted_sums),
+        json_schema_extra=keys_of(LOSSES, more=weighted_sums, title="loss.any"),
     )
 
 

@@ -106,7 +106,7 @@ def test_parameters_of_a_key_are_one_definition(validator):
     definitions = validator.schema["$defs"]
     for kind, registry in (("loss", LOSSES), ("lambda_weight", LAMBDA_WEIGHTS), ("encoder", ENCODERS)):
         assert {f"{kind}.{entry.key}" for entry in registry} < set(definitions)
-    assert len(json.dumps(validator.schema)) < 200_000
+    assert len(json.dumps(validator.schema)) < 230_000
 
 
 def test_schema_describes_the_parameters_of_every_loss(validator):
