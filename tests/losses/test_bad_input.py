@@ -124,6 +124,7 @@ BAD_IN_SPECS = {
     "gain": GAIN,
     "discount": DISCOUNT | [None],
     "rank_discount_fn": DISCOUNT,
+    "positive": Bad("must be a number, the lowest relevant label,", (NAN, INFINITE, None, *NO_NUMBER)),
     "normalized": FLAG,
     "light_discount": FLAG,
     "smooth_fraction": FRACTION,
