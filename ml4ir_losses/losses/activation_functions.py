@@ -1,4 +1,4 @@
-"""Elementwise functions that a loss applies to the logits first, its parameter `activation_fn`."""
+"""Elementwise functions by name, such as the `activation_fn` that a loss applies to the logits first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACTIVATION_FUNCTIONS = (
 """The elementwise activations of Keras, by name."""
 
 
-def activation_function(name: str) -> Callable[[Tensor], Tensor]:
+def activation_function(name: str, parameter: str = "activation_fn") -> Callable[[Tensor], Tensor]:
     """The elementwise function of a name: one of `ACTIVATION_FUNCTIONS`, or one that is registered with Keras.
 
     Raises:
@@ -28,24 +28,24 @@ def activation_function(name: str) -> Callable[[Tensor], Tensor]:
         return getattr(keras.activations, name)  # type: ignore[no-any-return]
     function = keras.saving.get_registered_object(name) if isinstance(name, str) else None
     if not callable(function):
-        raise _unknown(name)
+        raise _unknown(name, parameter)
     return function  # type: ignore[no-any-return]
 
 
-def check_activation_function(name: str) -> str:
+def check_activation_function(name: str, parameter: str = "activation_fn") -> str:
     """The name itself; `UserError` unless a function has it. Keras is imported for registered functions alone."""
     if not isinstance(name, str):
-        raise _unknown(name)
+        raise _unknown(name, parameter)
     if name not in ACTIVATION_FUNCTIONS:
-        activation_function(name)
+        activation_function(name, parameter)
     return name
 
 
-def _unknown(name: object) -> UserError:
+def _unknown(name: object, parameter: str) -> UserError:
     hint = did_you_mean(name, ACTIVATION_FUNCTIONS) if isinstance(name, str) else ""
     return UserError(
-        f"`activation_fn` must be one of {', '.join(ACTIVATION_FUNCTIONS)}, or the name of a function registered with "
-        f"Keras ('package>name'). Received: activation_fn={name!r}.{hint}"
+        f"`{parameter}` must be one of {', '.join(ACTIVATION_FUNCTIONS)}, or the name of a function registered with "
+        f"Keras ('package>name'). Received: {parameter}={name!r}.{hint}"
     )
 
 

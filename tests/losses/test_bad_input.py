@@ -74,7 +74,7 @@ BAD = {
     "margin_strategy": Bad("must be one of absolute, relative.", ("rel", "", None, 1)),
     "loss_fct": Bad("must be one of mse, mae, huber or a function.", ("MSE", "", None, 3, ["mse"])),
     "cos_score_transformation": Bad(
-        "must be None or one of identity, sigmoid, tanh, relu or a function.", ("swish", "", 3, ["tanh"])
+        "must be one of linear, sigmoid, tanh, relu, softplus, gelu, ", ("swishes", "softmax", "", 3, ["tanh"])
     ),
     "softmax_scale": POSITIVE,
     "dims": Bad("must be a list of whole numbers of at least 1.", ([], [0], [2.0], [True], 4, None, "4")),
@@ -128,6 +128,7 @@ BAD_IN_SPECS = {
     "gain": GAIN,
     "discount": DISCOUNT | [None],
     "rank_discount_fn": DISCOUNT,
+    "positive": Bad("must be a number, the lowest relevant label,", (NAN, INFINITE, None, *NO_NUMBER)),
     "normalized": FLAG,
     "light_discount": FLAG,
     "smooth_fraction": FRACTION,

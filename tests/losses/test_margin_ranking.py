@@ -44,7 +44,7 @@ class TestMarginMSE:
         for labels in (teacher, margins, margins[:, None]):
             assert float(fn(labels, scores)) == pytest.approx(expected, rel=1e-6)
 
-    @pytest.mark.parametrize("labels", [(2, 2), (2, 5), (2,), (3, 4), (2, 4, 1)], ids=str)
+    @pytest.mark.parametrize("labels", [(2, 2), (2, 5), (2,), (3, 4), (2, 4, 2)], ids=str)
     def test_wrong_shapes_are_refused(self, labels):
         with pytest.raises(UserError, match=r"y_pred \[B, 1\+n\].*Received: y_true \[.*\], y_pred \[2, 4\]"):
             get_loss("margin_mse").get_loss_fn()(np.zeros(labels), self.scores)

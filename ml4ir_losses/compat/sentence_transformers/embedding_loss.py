@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any, ClassVar
 
 from ml4ir_losses.compat.peer import PeerLoss, function_name
+from ml4ir_losses.compat.sentence_transformers.activations import ACTIVATIONS
 
 
 class SiameseDistanceMetric:
@@ -52,7 +53,7 @@ _SIMILARITIES = {
     )
 }
 _LOSSES = {"MSELoss": "mse", "L1Loss": "mae", "HuberLoss": "huber", "SmoothL1Loss": "huber"}
-_TRANSFORMS = {"Identity": "identity", "Sigmoid": "sigmoid", "Tanh": "tanh", "ReLU": "relu"}
+_TRANSFORMS = {"Identity": "identity", **ACTIVATIONS}
 
 
 def _module(names: dict[str, str]) -> Any:

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import PlainValidator, WithJsonSchema
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.registry import register_loss
+from ml4ir_losses.losses.activation_functions import (
+    ACTIVATION_FUNCTIONS,
+    activation_function,
+    check_activation_function,
+)
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, labelled_pairs, row_values
 from ml4ir_losses.ops.similarity import absolute, paired_cosine
 
 ErrorFunction = Literal["mse", "mae", "huber"] | Callable[..., Tensor]
 
-Transformation = Literal["identity", "sigmoid", "tanh", "relu"] | Callable[..., Tensor]
+
+def _check_transformation(value: str | Callable[..., Tensor]) -> str | Callable[..., Tensor]:
+    """The value itself; `UserError` unless it is a function, `identity` or the name of an activation."""
+    if callable(value) or value == "identity":
+        return value
+    return check_activation_function(value, "cos_score_transformation")
+
+
+Transformation = Annotated[
+    str | Callable[..., Tensor],
+    PlainValidator(_check_transformation),
+    WithJsonSchema({"type": "string", "examples": ["identity", *ACTIVATION_FUNCTIONS]}),
+]
 
 
 def cosine_similarity(
@@ -26,8 +45,10 @@ def cosine_similarity(
 ) -> Tensor:
     """Per-row values of the error of the cosine, [B]: see `CosineSimilarityLoss`."""
     y, (a, b), valid = labelled_pairs(labels, embeddings, mask)
-    cosine = _named(_TRANSFORMS, cos_score_transformation or "identity")(paired_cosine(a, b))
-    loss = _named(_LOSSES, loss_fct)
+    cosine, transformation = paired_cosine(a, b), cos_score_transformation or "identity"
+    if transformation != "identity":
+        cosine = (activation_function(transformation) if isinstance(transformation, str) else transformation)(cosine)
+    loss = _LOSSES[loss_fct] if isinstance(loss_fct, str) else loss_fct
     terms = ops.reshape(loss(y[:, None], cosine[:, None]), (-1,))  # Keras' functions average over the last axis
     return row_values(terms, valid, item_weight)
 
@@ -47,17 +68,6 @@ def _huber(y: Tensor, x: Tensor) -> Tensor:
 
 _LOSSES: dict[str, Callable[..., Tensor]] = {"mse": _squared, "mae": _absolute_error, "huber": _huber}
 
-_TRANSFORMS: dict[str, Callable[..., Tensor]] = {
-    "identity": lambda x: x,
-    "sigmoid": lambda x: ops.sigmoid(x),  # `ops.sigmoid` itself would import the backend here
-    "tanh": lambda x: ops.tanh(x),
-    "relu": lambda x: ops.relu(x),
-}
-
-
-def _named(functions: dict[str, Callable[..., Tensor]], spec: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return functions[spec] if isinstance(spec, str) else spec
-
 
 @register_loss("cosine_similarity")
 class CosineSimilarityLoss(EmbeddingLossBase):
@@ -70,8 +80,8 @@ class CosineSimilarityLoss(EmbeddingLossBase):
     Args:
         loss_fct: ℓ: `mse`, `mae`, `huber` (quadratic up to an error of 1), or in Python a function of
             (y_true, y_pred), [B, 1] each, registered with Keras.
-        cos_score_transformation: f: None or `identity`, `sigmoid`, `tanh`, `relu`, or in Python a function registered
-            with Keras.
+        cos_score_transformation: f: None or `identity`, an elementwise activation of Keras by name (`sigmoid`, `gelu`),
+            or in Python a function registered with Keras.
 
     Raises:
         ValueError: for shapes that do not fit.

@@ -110,6 +110,7 @@ def cosine_similarity(labels, scores, mask, weight, loss_fct="mse", cos_score_tr
         "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
         "tanh": math.tanh,
         "relu": lambda x: max(0.0, x),
+        "softsign": lambda x: x / (1 + abs(x)),
         twice: twice,
     }[cos_score_transformation]
     terms = [loss(float(y), transform(cosine(a, b))) for y, (a, b) in zip(labels, scores, strict=True)]
@@ -206,6 +207,7 @@ CASES = {
             {"loss_fct": "mae", "cos_score_transformation": "sigmoid"},
             {"loss_fct": "huber", "cos_score_transformation": "tanh"},
             {"cos_score_transformation": "relu"},
+            {"cos_score_transformation": "softsign"},
             {"loss_fct": quartic, "cos_score_transformation": twice},
         ),
         "number",

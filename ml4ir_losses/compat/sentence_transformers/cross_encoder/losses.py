@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ml4ir_losses.compat.peer import PeerLoss, function_name, peer_signature
+from ml4ir_losses.compat.sentence_transformers.activations import ACTIVATIONS
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec, PListMLELambdaWeight
 from ml4ir_losses.losses.weighting_schemes import (
@@ -49,23 +50,7 @@ __all__ = [
 ]
 
 _REDUCTIONS = {"mean": "sum_over_batch_size"}
-_ACTIVATIONS = {"Identity": None} | {
-    name: name.lower()
-    for name in (
-        "Sigmoid",
-        "Tanh",
-        "ReLU",
-        "ReLU6",
-        "Softplus",
-        "GELU",
-        "SiLU",
-        "ELU",
-        "SELU",
-        "CELU",
-        "Mish",
-        "Softsign",
-    )
-}
+_ACTIVATIONS = {"Identity": None, **ACTIVATIONS}
 _SCHEMES = {
     "NoWeightingScheme": "none",
     "NDCGLoss1Scheme": "ndcg_loss1",
