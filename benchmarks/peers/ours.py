@@ -62,8 +62,8 @@ def _epoch(case: Case) -> training.Epoch:
     """An epoch of the model that a config describes, on data in memory."""
     from ml4ir_losses import get_metric, load_config
     from ml4ir_losses.data.queries import Queries
-    from ml4ir_losses.experiments.build import build_from_inputs
     from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
+    from ml4ir_losses.experiments.ranking_model import build_from_inputs
     from ml4ir_losses.features.fitted import FittedInput
 
     key, params = case.specs["ours"]

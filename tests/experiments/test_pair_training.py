@@ -94,7 +94,6 @@ def test_weights_of_rows_multiply_their_losses(folder):
     assert loss == pytest.approx(np.mean(weight * np.square(z - y)[:, 0]), rel=1e-5)
 
 
-@TENSORFLOW
 def test_cached_loss_takes_the_same_step_in_mini_batches(folder):
     """GradCache: the weights after a step do not depend on the mini-batches, dropout included."""
     steps = []

@@ -9,7 +9,7 @@ from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.data.batching import BatchPlan, make_batch
 from ml4ir_losses.data.queries import read_split
-from ml4ir_losses.experiments.build import build_from_inputs
+from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.features.fitting import fit_inputs
 from ml4ir_losses.model.loading import load_model
 from selection import slow_except
