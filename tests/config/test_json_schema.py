@@ -103,10 +103,13 @@ def test_schema_and_checks_reject_the_same_configs(validator, name, override):
 
 
 def test_parameters_of_a_key_are_one_definition(validator):
-    definitions = validator.schema["$defs"]
+    definitions, text = validator.schema["$defs"], json.dumps(validator.schema)
     for kind, registry in (("loss", LOSSES), ("lambda_weight", LAMBDA_WEIGHTS), ("encoder", ENCODERS)):
         assert {f"{kind}.{entry.key}" for entry in registry} < set(definitions)
-    assert len(json.dumps(validator.schema)) < 230_000
+    for kind, registry in (("lambda_weight", LAMBDA_WEIGHTS), ("encoder", ENCODERS)):  # parameters of other keys
+        for entry in registry:
+            assert text.count(f'"#/$defs/{kind}.{entry.key}"') == 1  # in their spec, which is a definition too
+        assert text.count(f'"#/$defs/{kind}.spec"') > 1
 
 
 def test_schema_describes_the_parameters_of_every_loss(validator):

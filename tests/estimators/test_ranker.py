@@ -9,7 +9,6 @@ from functools import cache
 import numpy as np
 import pytest
 import yaml
-from ml4ir_losses.metrics.functional import ndcg
 from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 
@@ -19,6 +18,7 @@ from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.estimators.rows import rows_of
 from ml4ir_losses.estimators.settings import config_of
+from ml4ir_losses.functional import ndcg
 
 pytestmark = pytest.mark.usefixtures("eager_steps")
 
@@ -353,8 +353,11 @@ def test_labels_are_checked(fitted):
         small().predict(X)
 
 
-def test_scores_that_depend_on_the_list_need_its_query():
-    ranker = small(query_rank=True).fit(X, y, qid=QID)
+@pytest.mark.parametrize(
+    "parameters", [{"query_rank": True}, {"architecture": "set_transformer", "hidden_units": None}], ids=str
+)
+def test_scores_that_depend_on_the_list_need_its_query(parameters):
+    ranker = small(**parameters).fit(X, y, qid=QID)
     with pytest.raises(UserError, match="the score of a row depends on its query: give qid"):
         ranker.predict(X)
     np.testing.assert_allclose(ranker.predict(X[:6], group=[6]), ranker.predict(X, qid=QID)[:6], rtol=1e-5, atol=1e-6)
