@@ -51,6 +51,9 @@ class TFRankingLoss(PeerLoss):
     translate = TRANSLATE
     notes = {"ragged": RAGGED_NOTE}
 
+    def _build(self, params: dict[str, Any]) -> None:
+        super()._build({"min_label": 0.0, **params})  # labels below 0 are padding, also of regression losses
+
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         return super().__call__(*without_autograph(dense_inputs)(y_true, y_pred, sample_weight))
 
@@ -61,9 +64,6 @@ class SampledLoss(TFRankingLoss):
     def call(self, target: dict[str, Tensor], prediction: dict[str, Tensor]) -> Tensor:
         values = super().call(target, prediction)
         return values * self.loss.params["sample_size"] if self.reduction == "sum" else values
-
-    def _build(self, params: dict[str, Any]) -> None:
-        super()._build({"min_label": 0.0, **params})  # labels below 0 are padding, also of regression losses
 
 
 class IgnoredLambdaWeight(TFRankingLoss):
