@@ -146,6 +146,13 @@ def test_adr_mse_equals_the_peers_value():
         cross_encoder.ADRMSELoss(activation_fn="sigmoid")
 
 
+def test_eps_bounds_the_best_dcg_of_lambda_loss():
+    """The numbers of sentence-transformers 6.2.0."""
+    labels, scores = np.array([[2.0, 0.0, 1.0], [0.0, 0.0, 0.0]]), np.array([[-9.0, 9.0, 0.0], [1.0, 2.0, 3.0]])
+    for eps, number in ((1e-10, 26.890411), (10.0, 9.763721)):
+        assert values(cross_encoder.LambdaLoss(eps=eps)(labels, scores)) == pytest.approx(number, abs=1e-4)
+
+
 def test_p_list_mle_weights_by_position_by_default():
     plain = values(cross_encoder.PListMLELoss()(LABELS, SCORES))
     given = cross_encoder.PListMLELoss(None, cross_encoder.PListMLELambdaWeight())
