@@ -94,7 +94,18 @@ def _cells(values: Any, where: str) -> Any:
     try:
         return pa.array(values, from_pandas=True)
     except (pa.ArrowException, TypeError, ValueError):
-        return _mixed_cells(list(values), where)
+        cells = list(values)
+        return _mixed_lists(cells, where) if isinstance(cells[0], (list, tuple)) else _mixed_cells(cells, where)
+
+
+def _mixed_lists(values: list[Any], where: str) -> Any:
+    """Lists whose items are of several types, the items as text."""
+    for row, value in enumerate(values):
+        if not isinstance(value, (list, tuple)):
+            data, _, column = where.partition(", ")
+            raise DataError(f"{data}, row {row}, {column}: holds {value!r:.60} beside lists.")
+    offsets = np.cumsum([0, *map(len, values)])
+    return pa.ListArray.from_arrays(offsets, _mixed_cells([item for value in values for item in value], where))
 
 
 def _mixed_cells(values: list[Any], where: str) -> Any:

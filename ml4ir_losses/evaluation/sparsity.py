@@ -23,11 +23,7 @@ def _statistics(active: Array, width: int) -> dict[str, float]:
 
 
 class SparsityRecorder:
-    """A bi-encoder that counts the active dimensions of what it encodes.
-
-    Args:
-        model: a bi-encoder; nothing is reported unless its attribute `sparse` is true.
-    """
+    """A sparse bi-encoder that counts the active dimensions of what it encodes."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -43,8 +39,6 @@ class SparsityRecorder:
 
     def values(self, evaluator: Evaluator) -> dict[str, float]:
         """`active_dims` and `sparsity_ratio` of the texts; where queries search documents, of each of the two."""
-        if not getattr(self.model, "sparse", False):
-            return {}
         prefixes = {"": [QUERY, DOCUMENT]}
         if isinstance(evaluator, (RetrievalEvaluator, RerankingEvaluator)):
             prefixes = {"query_": [QUERY], "corpus_": [DOCUMENT]}

@@ -191,12 +191,13 @@ class TextExperiment:
         evaluator = evaluators.get("")
         if isinstance(evaluator, (RetrievalEvaluator, RerankingEvaluator)) and part == self.evaluated[-1]:
             del evaluators[""]
-            recorder = SparsityRecorder(self.model)
-            values = evaluator.per_query(recorder)
+            recorder = SparsityRecorder(self.model) if getattr(self.model, "sparse", False) else None
+            values = evaluator.per_query(recorder or self.model)
             rows = ([query, *row] for query, *row in zip(evaluator.query_ids, *values.values(), strict=True))
             folder.write_csv("per_query.csv", ["query_id", *values], rows)
             means = {name: float(column.mean()) for name, column in values.items()}
-            return means | recorder.values(evaluator) | _values(evaluators, self.model)
+            sparsity = recorder.values(evaluator) if recorder else {}
+            return means | sparsity | _values(evaluators, self.model)
         return _values(evaluators, self.model)
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:

@@ -87,6 +87,12 @@ def test_column_of_mixed_types_is_read_as_text():
         table.numeric("id")
 
 
+def test_lists_of_mixed_types_name_the_row_of_a_wrong_number():
+    table = unnest(memory_table({"docs": [["a", "b"], ["c"]], "label": [[1, 0], ["x"]]}))
+    with pytest.raises(DataError, match=r"^data, row 1, column 'label': 'x' is not a number$"):
+        table.numeric("label")
+
+
 def test_decimals_are_numbers():
     np.testing.assert_array_equal(memory_table({"x": [decimal.Decimal("1.25"), None]}).numeric("x"), [1.25, np.nan])
 
@@ -98,6 +104,7 @@ def test_decimals_are_numbers():
         ({"a": []}, "data has no rows."),
         ({"a": [1], "b": [1, 2]}, "data: column 'b' has 2 cells, column 'a' has 1."),
         ({"a": [1, {"x": 1}]}, "data, row 1, column 'a': holds a dict beside cells of another type."),
+        ({"a": [[1], 2]}, "data, row 1, column 'a': holds 2 beside lists."),
         ({"a": "text"}, "data, column 'a': needs a list or an array of cells. Received: 'text'."),
         ({1: [1], "1": [2]}, "data: the column '1' occurs twice."),
         ({"features": np.ones((2, 3)), "label": [1]}, "data: 'label' has 1 cells, 'features' has 2 rows."),
