@@ -187,9 +187,11 @@ def _check_labels(
             "marks padding."
         )
     if training and (y[valid] == y[valid][0]).all():
+        lone = documents.max() == 1
+        advice = " For pairs of texts give data.columns: the other rows of a batch are then negatives." * bool(lone)
         raise DataError(
             f"{table.source}: every label of the training split is {y[valid][0]:g}; a ranking loss learns from "
-            "labels that differ."
+            f"labels that differ.{advice}"
         )
 
 

@@ -71,7 +71,8 @@ def test_weights_and_positions_stay_with_their_documents():
     ("change", "roles", "message"),
     [
         ({"label": [-1.0, 0, -1]}, {}, r"t.csv, line 2: query 'a' has no documents"),
-        ({"label": [1.0, 1, 1]}, {}, r"every label of the training split is 1"),
+        ({"label": [1.0, 1, 1]}, {}, r"every label of the training split is 1; a ranking loss .* that differ\.$"),
+        ({"label": [1.0, 1, 1], "query_id": ["a", "b", "c"]}, {}, r"differ\. For pairs of texts give data\.columns"),
         ({"label": ["1", "", "0"]}, {}, r"t.csv, line 3, column 'label'"),
         ({"query_id": ["a", "", "a"]}, {}, r"t.csv, line 3: the query id is empty"),
         ({"w": [1.0, -1, 1]}, {"weight": "w"}, r"t.csv, line 3, column 'w': a weight must be at least 0"),
