@@ -107,6 +107,7 @@ def run(monkeypatch, capfd):
 
     def run(*args):
         monkeypatch.setattr(sys, "argv", ["ml4ir-losses", *map(str, args)])
+        monkeypatch.setattr(cli.LOGGER, "handlers", [])  # the command adds its own, for this test's stderr
         with pytest.raises(SystemExit) as stop:
             cli.main()
         out, err = capfd.readouterr()

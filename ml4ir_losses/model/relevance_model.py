@@ -101,8 +101,10 @@ class RelevanceModel(Trainer):
     def make_scorer(self, **hidden: Any) -> Any:
         """The layer of the config's architecture."""
         spec = self.model_config.architecture
-        hidden |= {"dtype": self.precision, "features": self.encoder.features}
+        hidden["dtype"] = self.precision
         key, _ = split_spec(ARCHITECTURES.kind, spec)
+        if ARCHITECTURES[key].takes("features"):
+            hidden["features"] = self.encoder.features
         if ARCHITECTURES[key].takes("outputs"):
             hidden["outputs"] = self.relevance_loss.outputs
         elif self.relevance_loss.outputs != 1:
