@@ -39,6 +39,7 @@ class PairExperiment(TextExperiment):
         sets, sources = read_sets(config)
         text_set = sets["main"]
         experiment = cls(config, build_cross_encoder(config, text_set), sets, sources=sources)
+        experiment._first_batch("main")
         experiment._check_labels(text_set)
         experiment.evaluators  # noqa: B018  reports invalid evaluation files before training
         return experiment

@@ -21,7 +21,7 @@ from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.text_batches import TextFeed, mixed_batches, text_dataset
+from ml4ir_losses.data.text_batches import TextBatch, TextFeed, mixed_batches, text_dataset
 from ml4ir_losses.data.text_sets import TextSet, check_pair_labels, class_numbers
 from ml4ir_losses.data.texts import TextPlan, TextRows, TokenRows, column_texts, make_rows
 from ml4ir_losses.evaluation.callback import EvaluationCallback
@@ -281,19 +281,22 @@ class TextExperiment:
     def _read(self, data: Any) -> Table:
         return read_data(data, self.config.data.format, self.config.data.options)
 
+    def _first_batch(self, name: str) -> TextBatch:
+        """The first training batch of a data set; `DataError` if there is none."""
+        feed, text_set = self.feeds["train"][name], self.sets[name]
+        first: TextBatch | None = next(feed.batches(), None)
+        feed.plan.epoch = 0
+        if first is None:
+            raise DataError(
+                f"{text_set.rows['train'].source}: {text_set.loss.key!r} needs at least two rows without a common text."
+            )
+        return first
+
     def _check_batches(self) -> None:
         """Raises `ConfigError` or `DataError` for a first batch that the loss rejects."""
         for name, text_set in self.sets.items():
-            feed, model = self.feeds["train"][name], self.model
-            first = next(feed.batches(), None)
-            if first is None:
-                raise DataError(
-                    f"{text_set.rows['train'].source}: {text_set.loss.key!r} needs at least two rows "
-                    "without a common text."
-                )
-            x, target, *_ = first
-            feed.plan.epoch = 0
-            few = slice(0, 4)
+            model, few = self.model, slice(0, 4)
+            x, target, *_ = self._first_batch(name)
             x, target = {column: ids[few] for column, ids in x.items()}, target[few]
             try:
                 text_set.loss.check_shapes(target.shape, model.output(name, model(x)["embedding"], target, False).shape)

@@ -274,6 +274,14 @@ def test_columns_that_do_not_fit_raise_one_line(folder, loss, columns, data, err
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("rows", [(["q"], ["d"]), (["q", "q"], ["d", "d"])], ids=["one row", "equal rows"])
+def test_rows_without_a_negative_raise_one_line(folder, rows):
+    raw = spec(folder, KEY, {"anchor": "query", "positive": "answer"})
+    data = dict(zip(("query", "answer"), rows, strict=True))
+    with pytest.raises(DataError, match=r"^data: '.*' needs at least two rows without a common text\.$"):
+        prepare(load_config(raw, data=data))
+
+
 def test_settings_that_do_not_fit_raise_one_line(folder, tmp_path):
     for sections, message in (
         ({"architecture_": {"encoder": TRANSFORMER | {"max_length": 99}}}, "max_length must be at least 256"),
