@@ -227,3 +227,5 @@ def test_model_that_exceeds_the_memory_gives_one_line_and_no_run_folder(run, fol
     assert re.fullmatch(r"error: model: it would have [\d,]+ parameters, and training needs [\d.,]+ TiB for .*\n", err)
     assert not (tmp_path / "run").exists()
     assert time.monotonic() - started < 20
+    code, _, err = run("train", folder / "c.yaml", "--set", wide, "--set", "model.architecture=gam")
+    assert (code, err) == (2, "error: model: it has more parameters than fit into memory.\n")

@@ -36,6 +36,8 @@ def build_from_inputs(config: Config, inputs: Sequence[FittedInput], steps_per_e
         model: RelevanceModel = build()
     except ConfigError:
         raise
+    except MemoryError:
+        raise ConfigError("model: it has more parameters than fit into memory.") from None
     except (UserError, TypeError, ValueError) as error:
         raise ConfigError(f"model: {str(error).strip().splitlines()[0]}") from None
     if config.features.confidence and not any(task[0].takes_confidence for task in model.tasks.values()):
