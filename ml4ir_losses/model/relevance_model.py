@@ -220,6 +220,11 @@ class RelevanceModel(Trainer):
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", **kwargs: Any) -> Any:
         """Activated scores [Q, N] of a dict of arrays, or of batches of any list length (padded to the longest)."""
         if isinstance(x, Mapping):
+            flat = next(
+                (f.name for f in self.fitted if f.scope == "document" and np.ndim(x.get(f.name, [[]])) == 1), None
+            )
+            if flat is not None:
+                raise UserError(f"predict takes lists [Q, N]; {flat!r} is a column of rows: predict_rows scores those.")
             return super().predict(x, batch_size=batch_size, verbose=verbose, **kwargs)["score"]
         inputs = (batch[0] if isinstance(batch, (tuple, list)) else batch for batch in x)
         parts = [np.asarray(self.predict_on_batch(batch)["score"]) for batch in inputs]

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ml4ir_losses.config.load import load_config
-from ml4ir_losses.core.errors import ConfigError, DataError
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.experiments.evaluate import check, evaluate, predict
 from ml4ir_losses.experiments.train import train
 from ml4ir_losses.model.embedding_model import EmbeddingModel
@@ -91,6 +91,12 @@ def test_loaded_model_scores_raw_columns(run, tables):
     np.testing.assert_allclose(model.predict_rows(raw), run.predict(tables["test"]), rtol=1e-5, atol=1e-6)
     logits = model.predict_rows(raw, logits=True)
     np.testing.assert_allclose(logits, model.predict_rows(raw, logits=True, batch_size=2), rtol=1e-5, atol=1e-6)
+
+
+def test_predict_of_raw_columns_names_predict_rows(run, tables):
+    raw = {name: np.array(cells) for name, cells in tables["test"].to_pydict().items()}
+    with pytest.raises(UserError, match=r"^predict takes lists \[Q, N\]; 'price' is a column .*: predict_rows"):
+        run.model.predict(raw)
 
 
 def test_scored_rows_need_the_query_id(run, tables):
