@@ -120,15 +120,16 @@ def _splits(data: Any, name: str, allowed: tuple[str, ...]) -> dict[str, Any]:
 
 def _placed(section: Mapping[str, Any], splits: dict[str, Any]) -> dict[str, Any]:
     """The splits, with the tables of `retrieval` and `reranking` placed into the settings of these sections."""
-    for part, main in (("retrieval", None), ("reranking", "files")):
-        if part in splits:
-            value = splits[part]
-            tables = {main: value} if main else dict(value)
-            wrapped = {
-                key: _wrapped(table, f"data[{part!r}]" + f"[{key!r}]" * (not main)) for key, table in tables.items()
-            }
-            splits[part] = dict(section.get(part) or {}) | wrapped
-    return splits
+    tables = {}
+    if "retrieval" in splits:
+        if not isinstance(splits["retrieval"], Mapping):
+            raise ConfigError("data['retrieval']: give its tables by name: corpus, queries, qrels.")
+        tables["retrieval"] = {
+            part: _wrapped(table, f"data['retrieval'][{part!r}]") for part, table in splits["retrieval"].items()
+        }
+    if "reranking" in splits:
+        tables["reranking"] = {"files": _wrapped(splits["reranking"], "data['reranking']")}
+    return splits | {part: dict(section.get(part) or {}) | placed for part, placed in tables.items()}
 
 
 def _wrapped(value: Any, name: str) -> Any:

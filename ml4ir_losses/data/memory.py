@@ -40,7 +40,7 @@ def memory_table(data: Any, name: str = "data") -> Table:
     if isinstance(data, Mapping) and "features" in data and _dimensions(data["features"]) in (2, 3):
         return _from_arrays(data, name)
     columns = _columns(data, name)
-    cells = {str(column): _cells(values, f"{name}, column {str(column)!r}") for column, values in columns}
+    cells = {str(column): _cells(values, name, str(column)) for column, values in columns}
     if len(cells) < len(columns):
         names = [str(column) for column, _ in columns]
         raise DataError(f"{name}: the column {max(names, key=names.count)!r} occurs twice.")
@@ -62,7 +62,7 @@ def _columns(data: Any, name: str) -> list[tuple[Any, Any]]:
     """Names and values of the columns."""
     if isinstance(data, Mapping):
         return list(data.items())
-    if _is_pandas(data):
+    if is_pandas(data):
         return [(column, data.iloc[:, i]) for i, column in enumerate(data.columns)]
     if hasattr(data, "with_format") and hasattr(data, "column_names"):  # Hugging Face, with its selection of rows
         data = data.with_format("arrow")[:]
@@ -77,12 +77,13 @@ def _columns(data: Any, name: str) -> list[tuple[Any, Any]]:
     return list(zip(table.column_names, table.columns, strict=True))
 
 
-def _is_pandas(data: Any) -> bool:
+def is_pandas(data: Any) -> bool:
+    """True for a pandas `DataFrame`."""
     return type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "iloc") and hasattr(data, "columns")
 
 
-def _cells(values: Any, where: str) -> Any:
-    """The cells of a column as an Arrow array."""
+def _cells(values: Any, name: str, column: str) -> Any:
+    """The cells of a column as an Arrow array; `name` and `column` are for messages."""
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
     if hasattr(values, "__arrow_c_stream__"):  # a column of polars or pandas
@@ -90,62 +91,60 @@ def _cells(values: Any, where: str) -> Any:
     if _dimensions(values) > 1:
         values = list(np.asarray(values))
     if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
-        raise DataError(f"{where}: needs a list or an array of cells. Received: {values!r:.60}.")
+        raise DataError(f"{name}, column {column!r}: needs a list or an array of cells. Received: {values!r:.60}.")
     try:
         return pa.array(values, from_pandas=True)
     except (pa.ArrowException, TypeError, ValueError):
-        cells = list(values)
-        return _mixed_lists(cells, where) if isinstance(cells[0], (list, tuple)) else _mixed_cells(cells, where)
-
-
-def _mixed_lists(values: list[Any], where: str) -> Any:
-    """Lists whose items are of several types, the items as text."""
+        pass
+    # Cells of several types become text, as a file would hold them; so do the items of lists.
+    cells: list[Any] = []
+    nested = any(isinstance(value, (list, tuple)) for value in values)
     for row, value in enumerate(values):
-        if not isinstance(value, (list, tuple)):
-            data, _, column = where.partition(", ")
-            raise DataError(f"{data}, row {row}, {column}: holds {value!r:.60} beside lists.")
-    offsets = np.cumsum([0, *map(len, values)])
-    return pa.ListArray.from_arrays(offsets, _mixed_cells([item for value in values for item in value], where))
+        try:
+            cells.append(_list_of_texts(value) if nested else _text(value))
+        except TypeError as error:
+            beside = "lists" if nested and not isinstance(value, (list, tuple)) else "cells of another type"
+            raise DataError(f"{name}, row {row}, column {column!r}: holds {error} beside {beside}.") from None
+    return pa.array(cells, pa.list_(pa.string()) if nested else pa.string())
 
 
-def _mixed_cells(values: list[Any], where: str) -> Any:
-    """Cells of several types as text, as a file would hold them."""
-    cells: list[str | None] = []
-    for row, value in enumerate(values):
-        if value is None or (isinstance(value, float) and np.isnan(value)):
-            cells.append(None)
-        elif isinstance(value, (str, bool, int, float, np.generic)):
-            cells.append(str(value))
-        else:
-            data, _, column = where.partition(", ")
-            kind = type(value).__qualname__
-            raise DataError(f"{data}, row {row}, {column}: holds a {kind} beside cells of another type.")
-    return pa.array(cells, pa.string())
+def _list_of_texts(value: Any) -> list[str | None] | None:
+    """The items of a list as text; `TypeError` with what it is for anything else but None."""
+    if value is not None and not isinstance(value, (list, tuple)):
+        raise TypeError(f"{value!r:.60}")
+    return None if value is None else [_text(item) for item in value]
+
+
+def _text(value: Any) -> str | None:
+    """A string, number or boolean as text; `TypeError` with its type for anything else but a missing value."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if not isinstance(value, (str, bool, int, float, np.generic)):
+        raise TypeError(f"a {type(value).__qualname__}")
+    return str(value)
 
 
 def _from_arrays(data: Mapping[str, Any], name: str) -> Table:
     """The rows of NumPy arrays; lists [B, N] become rows."""
-    features = data["features"]
+    arrays = {"label" if key == "labels" else key: value for key, value in data.items()}
+    features, mask, group = arrays.pop("features"), arrays.pop("mask", None), arrays.pop("group", None)
     features = np.asarray(features.toarray() if hasattr(features, "toarray") else features)
-    others = {
-        {"labels": "label"}.get(key, key): value for key, value in data.items() if key not in ("features", "mask")
-    }
     if features.ndim == 3:
-        shape = features.shape[:2]
-        mask = np.ones(shape, bool) if data.get("mask") is None else np.asarray(data["mask"]).astype(bool)
-        _check_shape(mask, shape, f"{name}, 'mask'")
-        others = {"qid": np.arange(shape[0])} | {
-            key: _flat(np.asarray(value), mask, f"{name}, {key!r}") for key, value in others.items()
-        }
-        others["qid"] = _flat(np.asarray(others["qid"]), mask, name) if "qid" not in data else others["qid"]
+        if group is not None:
+            raise DataError(f"{name}, 'group': belongs to features [rows, F]. Received: {list(features.shape)}.")
+        lists = features.shape[:2]
+        mask = np.ones(lists, bool) if mask is None else np.asarray(mask).astype(bool)
+        _check_shape(mask, lists, f"{name}, 'mask'")
+        arrays = {"qid": np.arange(lists[0])} | arrays
+        arrays = {key: _flat(np.asarray(value), mask, f"{name}, {key!r}") for key, value in arrays.items()}
         features = features[mask]
-    elif data.get("mask") is not None:
+    elif mask is not None:
         raise DataError(f"{name}, 'mask': belongs to features [B, N, F]. Received: features {list(features.shape)}.")
-    if "group" in others:
-        others["qid"] = query_numbers(others.pop("group"), len(features), name, "qid" in others)
+    elif group is not None:
+        arrays["qid"] = query_numbers(group, len(features), name, "qid" in arrays)
     if not len(features):
         raise DataError(f"{name} has no rows.")
-    columns = {key: _cells(value, f"{name}, column {key!r}") for key, value in others.items()}
+    columns = {key: _cells(value, name, key) for key, value in arrays.items()}
     for key, cells in columns.items():
         if len(cells) != len(features):
             raise DataError(f"{name}: {key!r} has {len(cells)} cells, 'features' has {len(features)} rows.")

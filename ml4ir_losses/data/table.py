@@ -266,6 +266,17 @@ def group_by_query(ids: Array | Sequence[Any]) -> tuple[Array, Array]:
     return np.argsort(codes, kind="stable"), offsets
 
 
+def ranks_in_queries(scores: Array, ids: Array | Sequence[Any]) -> Array:
+    """The rank of each row in its query by descending score, from 1, [rows]; equal scores keep their order."""
+    order, offsets = group_by_query(ids)
+    query = np.empty(len(order), int)
+    query[order] = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    best_first = np.lexsort((-scores, query))
+    ranks = np.empty(len(order), int)
+    ranks[best_first] = np.arange(len(order)) - offsets[query[best_first]] + 1
+    return ranks
+
+
 def _chunked(cells: Any) -> Any:
     if isinstance(cells, (pa.Array, pa.ChunkedArray)):
         column = _plain(cells if isinstance(cells, pa.ChunkedArray) else pa.chunked_array([cells]))

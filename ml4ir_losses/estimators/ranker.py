@@ -18,8 +18,9 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.log import progress_bar, shown_log
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
+from ml4ir_losses.data.table import ranks_in_queries
 from ml4ir_losses.estimators.eval_sets import EvalSets, pairs_of
-from ml4ir_losses.estimators.rows import Rows, ranks, rows_of
+from ml4ir_losses.estimators.rows import Rows, rows_of
 from ml4ir_losses.estimators.saving import load_estimator, model_bytes, model_of, save_estimator
 from ml4ir_losses.estimators.settings import config_of, without_data
 from ml4ir_losses.evaluation.scoring import lower_is_better
@@ -184,7 +185,7 @@ class Ranker(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         rows = rows_of(self, X, qid=qid, group=group, labelled=False)
         queries = np.zeros(rows.size, int) if rows.queries is None else rows.queries
-        return ranks(self._scores(rows, queries), queries)
+        return ranks_in_queries(self._scores(rows, queries), queries)
 
     def score(self, X: Any, y: Any, qid: Any = None, group: Any = None) -> float:
         """The mean over queries of the first of `metrics`, NDCG@10 by default; negated if lower values are better."""

@@ -13,7 +13,7 @@ from sklearn.utils.validation import validate_data
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.data.memory import memory_table, query_numbers
+from ml4ir_losses.data.memory import is_pandas, memory_table, query_numbers
 from ml4ir_losses.data.table import group_by_query
 
 QID = "qid"
@@ -96,21 +96,10 @@ def rows_of(
     return Rows(columns, roles, queries, categorical, len(categorical) < len(names))
 
 
-def ranks(scores: Array, queries: Array) -> Array:
-    """The rank of each row in its query by descending score, from 1, [rows]; equal scores keep their order."""
-    order, offsets = group_by_query(queries)
-    query = np.empty(len(order), int)
-    query[order] = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    best_first = np.lexsort((-scores, query))
-    found = np.empty(len(order), int)
-    found[best_first] = np.arange(len(order)) - offsets[query[best_first]] + 1
-    return found
-
-
 def _has_names(X: Any) -> bool:
     """True for a table whose columns have names; pandas names that are no strings do not count."""
-    if type(X).__module__.partition(".")[0] == "pandas":
-        return hasattr(X, "columns") and all(isinstance(name, str) for name in X.columns)
+    if is_pandas(X):
+        return all(isinstance(name, str) for name in X.columns)
     table = hasattr(X, "__arrow_c_stream__") or hasattr(X, "column_names")
     return table or (isinstance(X, Mapping) and not hasattr(X, "shape"))  # a sparse matrix of keys is a mapping
 

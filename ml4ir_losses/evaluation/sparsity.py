@@ -12,12 +12,8 @@ from ml4ir_losses.evaluation.encoding import DOCUMENT, QUERY
 from ml4ir_losses.evaluation.evaluators import Evaluator, RerankingEvaluator, RetrievalEvaluator
 
 
-def sparsity(embeddings: Array) -> dict[str, float]:
-    """`active_dims`, the mean number of nonzero entries of a row of [N, D]; `sparsity_ratio`, the share of zeros."""
-    return _statistics(np.count_nonzero(embeddings, axis=1), embeddings.shape[1])
-
-
 def _statistics(active: Array, width: int) -> dict[str, float]:
+    """`active_dims`, the mean number of nonzero entries of a row; `sparsity_ratio`, the share of zeros."""
     mean = float(active.mean())
     return {"active_dims": mean, "sparsity_ratio": 1.0 - mean / width}
 

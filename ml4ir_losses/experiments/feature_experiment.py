@@ -14,7 +14,7 @@ from ml4ir_losses.config.checks import metric_name
 from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.schema import Config
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, Truncation, list_dataset
@@ -31,10 +31,10 @@ from ml4ir_losses.evaluation.scoring import (
     prediction_rows,
     query_metrics,
 )
+from ml4ir_losses.experiments.initial_model import copy_weights, load_initial_model
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
-from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.model.scoring import score_queries
 
@@ -53,7 +53,8 @@ class FeatureExperiment:
         """Reads every split, fits the features on the training split and builds the compiled model."""
         splits = [split for split in SPLITS if config.data.paths(split)]
         tables = {split: read_split(config.data, split) for split in splits}
-        start = _initial_model(config)
+        initial = config.training.initial_model
+        start = load_initial_model(initial, RelevanceModel, "a RelevanceModel")
         inputs = fit_inputs(config.features, tables["train"]) if start is None else start.fitted
         roles = Roles.of(config.features, config.model)
         queries = {}
@@ -66,8 +67,10 @@ class FeatureExperiment:
         model = build_from_inputs(config, inputs, steps)
         _check_labels(model, queries)
         if start is not None:
-            _warm_start(model, start, config)
-            LOGGER.info("inputs, transforms and vocabularies are those of %s", config.training.initial_model)
+            same_inputs = {i.name for i in config.features.inputs} == {i.name for i in start.fitted}
+            advice = "model.architecture and features.inputs"
+            copy_weights(model, start, initial, "other inputs or layers", advice, fits=same_inputs)
+            LOGGER.info("inputs, transforms and vocabularies are those of %s", initial)
         return cls(config, model, queries, {split: describe(table) for split, table in tables.items()})
 
     @classmethod
@@ -211,26 +214,3 @@ def _check_labels(model: RelevanceModel, queries: Mapping[str, Queries]) -> None
                     loss.check_labels(data.labels[label], (None, None, *width))
                 except UserError as error:
                     raise DataError(f"{data.source} ({split}), column {label!r}: {error}") from None
-
-
-def _initial_model(config: Config) -> RelevanceModel | None:
-    if config.training.initial_model is None:
-        return None
-    try:
-        start = load_model(config.training.initial_model)
-    except UserError as error:
-        raise ConfigError(f"training.initial_model: {error}") from None
-    if not isinstance(start, RelevanceModel):
-        raise ConfigError(f"training.initial_model: {config.training.initial_model} is not a RelevanceModel.")
-    return start
-
-
-def _warm_start(model: RelevanceModel, start: RelevanceModel, config: Config) -> None:
-    names = {i.name for i in config.features.inputs}
-    shapes = [w.shape for w in model.weights] == [w.shape for w in start.weights]
-    if names != {i.name for i in start.fitted} or not shapes:
-        raise ConfigError(
-            f"training.initial_model: {config.training.initial_model} has other inputs or layers than this config; "
-            "give model.architecture and features.inputs of that run."
-        )
-    model.set_weights(start.get_weights())

@@ -14,7 +14,7 @@ from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.data.in_batch import InBatchNegatives
 from ml4ir_losses.data.list_batches import ListFeed
 from ml4ir_losses.data.nested import unnest
-from ml4ir_losses.data.table import group_by_query
+from ml4ir_losses.data.table import ranks_in_queries
 from ml4ir_losses.data.text_batches import text_dataset
 from ml4ir_losses.data.text_lists import make_lists
 from ml4ir_losses.data.text_sets import TextSet
@@ -113,11 +113,7 @@ class PairExperiment(TextExperiment):
         table, (_, columns) = unnest(self._read(data)), self.config.data.only_set()
         first, second = (column_texts(table, columns.columns[r], f"data.columns.{r}") for r in columns.texts[:2])
         logits = self.model.score_pairs(first, second)
-        order, offsets = group_by_query(first)
-        ranks = np.empty(len(first), int)
-        for group in np.split(order, offsets[1:-1]):
-            ranks[group[np.argsort(-logits[group], kind="stable")]] = np.arange(1, len(group) + 1)
-        scores: dict[str, Array] = {"logit": logits, "rank": ranks}
+        scores: dict[str, Array] = {"logit": logits, "rank": ranks_in_queries(logits, first)}
         if self.model.relevance_loss.predicts_classes:
             shares = self.model.class_probabilities(first, second)
             scores |= {f"class_{name}": share for name, share in zip(self.model.classes, shares.T, strict=False)}

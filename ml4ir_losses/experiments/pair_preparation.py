@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.config.base import Spec
-from ml4ir_losses.config.checks import with_path
 from ml4ir_losses.config.inputs import FeatureConfig, TextPairInput
 from ml4ir_losses.config.schema import Config, DataConfig, ModelConfig
 from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, listed
@@ -14,11 +13,11 @@ from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
 from ml4ir_losses.data.list_batches import PAIR
 from ml4ir_losses.data.text_sets import TextSet
+from ml4ir_losses.experiments.initial_model import copy_weights, load_initial_model
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.experiments.text_preparation import build_tokenizer
 from ml4ir_losses.features.fitted import FittedInput
 from ml4ir_losses.model.cross_encoder import TextCrossEncoder
-from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.text.tokenizers import PairTokenizer
 
 TEXTS = ("anchor", "document")
@@ -31,7 +30,8 @@ def build_cross_encoder(config: TextConfig, text_set: TextSet) -> TextCrossEncod
     Raises:
         ConfigError: for invalid parameters.
     """
-    start = _initial_model(config.training.initial_model)
+    initial = config.training.initial_model
+    start = load_initial_model(initial, TextCrossEncoder, "a cross-encoder of texts alone")
     pair = FittedInput(name=PAIR, type="text_pair", columns=text_columns(text_set.config))
     pair.tokenizer = _pair_tokenizer(config, text_set) if start is None else start.tokenizer
     pair.max_length, pair.max_query_length = pair.tokenizer.max_length, pair.tokenizer.max_query_length
@@ -39,13 +39,8 @@ def build_cross_encoder(config: TextConfig, text_set: TextSet) -> TextCrossEncod
     model: Any = build_from_inputs(_ranking_config(config, text_set), [pair], steps)
     model.classes = tuple(text_set.classes)
     if start is not None:
-        if [w.shape for w in model.weights] != [w.shape for w in start.weights]:
-            raise ConfigError(
-                f"training.initial_model: {config.training.initial_model} has other layers than this config; give "
-                "model.architecture of that run."
-            )
-        model.set_weights(start.get_weights())
-        LOGGER.info("tokenizer and weights are those of %s", config.training.initial_model)
+        copy_weights(model, start, initial, "other layers", "model.architecture")
+        LOGGER.info("tokenizer and weights are those of %s", initial)
     return model  # type: ignore[no-any-return]
 
 
@@ -53,15 +48,6 @@ def text_columns(dataset: DatasetConfig) -> list[str]:
     """The columns under which the model takes strings: the query, then those of a document."""
     query, document = (listed(dataset.columns[role]) for role in dataset.texts[:2])
     return [query[0] if len(query) == 1 else TEXTS[0], *document]
-
-
-def _initial_model(path: str | None) -> TextCrossEncoder | None:
-    if path is None:
-        return None
-    model = with_path("training.initial_model", lambda: load_model(path))
-    if not isinstance(model, TextCrossEncoder):
-        raise ConfigError(f"training.initial_model: {path} is not a cross-encoder of texts alone.")
-    return model
 
 
 def _pair_tokenizer(config: TextConfig, text_set: TextSet) -> PairTokenizer:

@@ -10,12 +10,12 @@ from ml4ir_losses.config.checks import encoders_of, with_path
 from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.text_checks import batching_of, loss_of
 from ml4ir_losses.config.text_schema import TextConfig, TextModelConfig
-from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import ENCODERS, split_spec
 from ml4ir_losses.data.provenance import describe
 from ml4ir_losses.data.text_sets import TextSet, training_documents
 from ml4ir_losses.data.texts import make_rows, read_texts
+from ml4ir_losses.experiments.initial_model import copy_weights
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_encoder
 from ml4ir_losses.model.start_values import start_encoders
@@ -89,11 +89,5 @@ def _warm_start(model: EmbeddingModel, start: EmbeddingModel, path: str | None) 
         source = sources[min(place, len(sources) - 1)]
         if inner_encoder(source) is source:
             encoder = inner_encoder(encoder)
-        weights = source.get_weights()
-        if [w.shape for w in weights] != [w.shape for w in encoder.get_weights()]:
-            raise ConfigError(
-                f"training.initial_model: {path} has another encoder than this config; give "
-                "model.architecture.encoder of that run."
-            )
-        encoder.set_weights(weights)
+        copy_weights(encoder, source, path, "another encoder", "model.architecture.encoder")
     LOGGER.info("tokenizer and encoders are those of %s", path)

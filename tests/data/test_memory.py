@@ -93,6 +93,12 @@ def test_lists_of_mixed_types_name_the_row_of_a_wrong_number():
         table.numeric("label")
 
 
+def test_lists_of_mixed_types_may_be_missing():
+    table = unnest(memory_table({"id": ["p", "q"], "docs": [["a", 1], None]}))
+    assert table.strings("docs").tolist() == ["a", "1"]
+    assert table.strings("id").tolist() == ["p", "p"]
+
+
 def test_decimals_are_numbers():
     np.testing.assert_array_equal(memory_table({"x": [decimal.Decimal("1.25"), None]}).numeric("x"), [1.25, np.nan])
 
@@ -105,6 +111,11 @@ def test_decimals_are_numbers():
         ({"a": [1], "b": [1, 2]}, "data: column 'b' has 2 cells, column 'a' has 1."),
         ({"a": [1, {"x": 1}]}, "data, row 1, column 'a': holds a dict beside cells of another type."),
         ({"a": [[1], 2]}, "data, row 1, column 'a': holds 2 beside lists."),
+        ({"a": [[1], [2, {"x": 1}]]}, "data, row 1, column 'a': holds a dict beside cells of another type."),
+        (
+            {"features": np.ones((2, 3, 1)), "group": [2]},
+            "data, 'group': belongs to features [rows, F]. Received: [2, 3, 1].",
+        ),
         ({"a": "text"}, "data, column 'a': needs a list or an array of cells. Received: 'text'."),
         ({1: [1], "1": [2]}, "data: the column '1' occurs twice."),
         ({"features": np.ones((2, 3)), "label": [1]}, "data: 'label' has 1 cells, 'features' has 2 rows."),

@@ -215,6 +215,11 @@ def test_texts_in_memory_train_and_evaluate(tmp_path):
     np.testing.assert_allclose(scores, (a * b).sum(axis=1), rtol=1e-5)
 
 
+def test_retrieval_in_memory_needs_its_tables_by_name():
+    with pytest.raises(ConfigError, match=r"^data\['retrieval'\]: give its tables by name: corpus, queries, qrels\.$"):
+        check(TEXTS, data={"train": PAIRS, "retrieval": COLLECTION["corpus"]["text"]})
+
+
 def test_data_sets_in_memory_go_by_name(tmp_path):
     raw = {**TEXTS, "data": {"batch_size": 4, "datasets": {"one": {"columns": TEXTS["data"]["columns"]}}}}
     run = train(raw, tmp_path / "run", data={"one": {"train": PAIRS, "test": PAIRS}}, progress=False)
