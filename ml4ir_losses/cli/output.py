@@ -34,8 +34,7 @@ def print_table(columns: list[str], rows: list[list[str]], title: str) -> None:
     from rich.table import Table
 
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    # A pipe has no width: use a wide one, so that no cell is truncated.
-    # A pipe has no width: use a wide one, so that no cell is truncated. Cells may hold [brackets], which are no markup.
+    # A pipe has no width: use a wide one, so that no cell is truncated. [Brackets] in cells are not markup.
     console = Console(markup=False, width=None if terminal else 200)
     table = Table(*columns, title=title or None, title_justify="left")
     for row in rows:

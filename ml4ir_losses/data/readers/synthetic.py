@@ -12,7 +12,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.parameters import NonNegative, PositiveInt
 from ml4ir_losses.core.registry import register_reader
-from ml4ir_losses.data.table import Source, Table
+from ml4ir_losses.data.table import Source, Table, ranks_in_queries
 
 SPLITS = ("train", "validation", "test")
 SEGMENTS = ("budget", "family", "enthusiast", "premium")
@@ -243,7 +243,7 @@ def _columns(
     query, item = log.query, log.item
     rows = len(item)
     production = log.bm25 / 4 + 0.3 * np.log1p(world.popularity[item]) + rng.normal(0, 0.8, rows)
-    shown_rank = _ranks(query, production)
+    shown_rank = ranks_in_queries(production, query)
     examined = rng.random(rows) < 1.0 / shown_rank**eta
     attractive = rng.random(rows) < np.array(CLICK_SHARES)[grade]
     names = np.array(list(_NOUNS), object)
@@ -278,15 +278,6 @@ def _columns(
         "shown_rank": shown_rank,
         "clicked": (examined & attractive).astype(int),
     }
-
-
-def _ranks(query: Array, score: Array) -> Array:
-    """The 1-based rank of each row in its query by descending score; the rows of a query are adjacent."""
-    order = np.lexsort((-score, query))
-    first = np.searchsorted(query, query)
-    ranks = np.empty(len(query), int)
-    ranks[order] = np.arange(len(query)) - first + 1
-    return ranks
 
 
 def _zipf(n: int, exponent: float) -> Array:

@@ -81,18 +81,18 @@ def unique_softmax(
     """Per-query unique softmax loss, [B]: see `UniqueSoftmaxLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     list_weights = list_weight(labels, mask, weight)
-    # Sorted by label, the rivals of a document are a tail of the list, the same for equal labels.
+    # Sorted by label, the documents of a lower label are a tail of the list, the same for equal labels.
     order = descending_order(labels, mask)
     labels, scores, mask = (gather_documents(x, order) for x in (labels, scores, mask))
     lower = ops.where(mask, counts_below(labels, labels, mask), 0)
     first = ops.where(lower > 0, ops.sum(ops.cast(mask, "int32"), axis=-1, keepdims=True) - lower, 0)
     tails = tail_sums(ops.where(mask, scores, lowest(scores)))
     # ln(1 + e^d) with d = ln Σ e^(s_j - s_i): only differences, so that an offset of all scores costs no precision.
-    rivals = ops.where(
+    log_odds = ops.where(
         lower > 0, gather_documents(tails, first) + (gather_documents(scores, first) - scores), lowest(scores)
     )
     gains = ops.cast(mask, scores.dtype) if gain is None else label_gain(labels, mask, gain)
-    return list_weights * row_sum(gains * ops.softplus(rivals))
+    return list_weights * row_sum(gains * ops.softplus(log_odds))
 
 
 def poly1_softmax(
