@@ -30,7 +30,9 @@ def saved_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: for any other mapping, such as that of an experiment.
     """
-    parameters = inspect.signature(cls).parameters
+    # Not of the class: where __init__ is inherited, Python 3.11.2 gives the parameters of Keras' __new__, 3.11.7 does not.
+    _, *signature = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    parameters = {parameter.name: parameter for parameter in signature}
     required = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     missing = [name for name in required if name not in config]
     unknown = [name for name in config if name not in (*parameters, "name")]

@@ -17,6 +17,7 @@ from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.features.fitted import FittedInput
 from ml4ir_losses.model.embedding_model import EmbeddingModel
+from ml4ir_losses.model.from_config import saved_config
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.model.size import size_of, state_share
@@ -244,3 +245,15 @@ def test_model_that_exceeds_the_memory_is_not_built(tmp_path):
     with pytest.raises(ConfigError, match=message):
         build_from_inputs(wide, inputs)
     assert time.perf_counter() - started < 10
+
+
+def test_saved_config_reads_the_parameters_of_an_inherited_init():
+    class Model:
+        def __init__(self, inputs, label="label"): ...
+
+    class Child(Model):
+        def __new__(cls, *args, **kwargs): ...
+
+    assert saved_config(Child, {"inputs": []}) == {"inputs": []}
+    with pytest.raises(UserError, match="'inputs' is missing"):
+        saved_config(Child, {})
