@@ -30,7 +30,7 @@ def saved_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: for any other mapping, such as that of an experiment.
     """
-    # Not of the class: where __init__ is inherited, Python 3.11.2 gives the parameters of Keras' __new__, 3.11.7 does not.
+    # Not of the class: for an inherited __init__, Python 3.11.2 (3.11.7 does not) gives those of Keras' __new__.
     _, *signature = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
     parameters = {parameter.name: parameter for parameter in signature}
     required = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
