@@ -221,6 +221,18 @@ def exact_products() -> Iterator[None]:
         yield
 
 
+def exact_product(x: Tensor, y: Tensor) -> Tensor:
+    """x @ y in the full precision of its dtype, on accelerators too.
+
+    All dimensions but the last two must be equal: where it broadcasts them, TensorFlow 2.21 with oneDNN on the CPU
+    gives wrong numbers and writes beyond its memory.
+    """
+    if is_backend("tensorflow") and has_accelerator():  # no other way to tell TensorFlow so for one product
+        return ops.sum(x[..., :, :, None] * y[..., None, :, :], axis=-2)
+    with exact_products():
+        return x @ y
+
+
 def has_slow_selects() -> bool:
     """True where comparisons and `where` take ten times as long as arithmetic: torch."""
     return is_backend("torch")

@@ -18,7 +18,7 @@ from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.odds import odds, powers
 from ml4ir_losses.ops.kernels.stripes import Stripe, dense_sums, extents_of, stripe_sums
 from ml4ir_losses.ops.masking import row_sum
-from ml4ir_losses.ops.pair_terms import OddsTerm, Term
+from ml4ir_losses.ops.pair_terms import ExponentialTerm, Term
 from ml4ir_losses.ops.sorting import rank_table
 
 
@@ -53,7 +53,7 @@ class _PairStripe(Stripe):
     num_fields: int  # fields of a document that `weighing` reads
 
     def prepare(self, documents: Sequence[Tensor]) -> Sequence[Tensor]:
-        if not isinstance(self.term, OddsTerm):
+        if not isinstance(self.term, ExponentialTerm):
             return documents
         all_powers = [powers(x) for x in documents[1 : self.num_scores + 1]]
         if not all_powers[0]:
@@ -72,7 +72,7 @@ class _PairStripe(Stripe):
         weights = (row.pop(0), column.pop(0)) if self.weighted else ()
         is_pair, is_reverse = _pair_masks(row_label, column_label, self.all_pairs)
         # `slope` is the derivative of the term of (i, j), `reverse` that of the term of (j, i).
-        if isinstance(self.term, OddsTerm) and len(row) > self.num_fields:
+        if isinstance(self.term, ExponentialTerm) and len(row) > self.num_fields:
             ratio = odds(row[self.num_fields :], column[self.num_fields :])
             value, slope, reverse = self.term.of_odds(difference, ratio)
         elif self.all_pairs:

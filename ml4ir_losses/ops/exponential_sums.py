@@ -1,0 +1,262 @@
+"""Sums over the pairs of a ranking whose terms are sums of exponentials, in N log N: no [N, N].
+
+For two documents whose scores differ by u ≥ 0, a term is Σ_k c_k e^(-λ_k u) if they are in the right order, and another
+such sum, plus a multiple of u, if they are not (`ExponentialTerm`). An exponential of a difference is a product of one
+factor per document, so that its sum over all documents ahead of i is a sum of the list, times the factor of i.
+
+In descending order of the scores a list is cut into blocks. With h and l the highest and the lowest score of a block,
+the difference of two documents i and j of different blocks, j ahead, is (s_j - l_j) + (l_j - h_i) + (h_i - s_i): three
+numbers that are at least 0, so that no exponential overflows, whatever the scores are. Pairs inside of a block are
+summed one by one. `RankedPairs` computes `dense_pairs`. See docs/pairs.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.ops.backend import exact_product
+from ml4ir_losses.ops.masking import row_sum
+from ml4ir_losses.ops.pair_terms import ExponentialTerm
+from ml4ir_losses.ops.separable import SeparableWeights
+
+_NARROW = 1.0  # blocks whose scores differ by less keep the distance of their factors from 1
+
+
+def dense_pairs(term: ExponentialTerm, weights: SeparableWeights, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ_j Λ_ij·f(s_i - s_j) of each document i as the better one, [B, ..., N], and Λ_ij·f'(s_i - s_j), [B, ..., N, N].
+
+    Scores [B, ..., N] in descending order.
+    """
+    lower, upper, mix = weights
+    pairs = exact_product(_mixed(lower, mix), _transposed(upper))  # i behind j, and i = j
+    if lower is not upper:
+        ahead = exact_product(_mixed(upper, mix), _transposed(lower))
+        pairs = ops.where(_is_behind(scores, or_same=True), pairs, ahead)
+    values, slopes = term(scores[..., :, None] - scores[..., None, :])
+    return row_sum(pairs * values), pairs * slopes
+
+
+class RankedPairs:
+    """Sums of a term f over the pairs of rankings.
+
+    Args:
+        term: f.
+        weights: Λ.
+        scores, mask: [B, N], scores in descending order, padding last.
+    """
+
+    def __init__(self, term: ExponentialTerm, weights: SeparableWeights, scores: Tensor, mask: Tensor) -> None:
+        size = _block_size(ops.shape(scores)[1])
+        # Padding takes the lowest score of its list, so that it is in order too.
+        valid = ops.where(mask, scores, ops.max(scores, axis=1, keepdims=True))
+        scores = ops.where(mask, scores, ops.min(valid, axis=1, keepdims=True))
+        lower = _in_blocks(weights.lower, size)
+        upper = lower if weights.lower is weights.upper else _in_blocks(weights.upper, size)
+        self.documents, self.size = ops.shape(scores)[1], size
+        self.weights = SeparableWeights(lower, upper, weights.mix)
+        self.blocks = _Blocks(term, _in_blocks(scores, size, repeat_last=True))
+
+    def total(self) -> Tensor:
+        """Σ_ij Λ_ij·f(s_i - s_j), i the better document, [B]."""
+        blocks, lower = self.blocks, self.weights.lower
+        # Each pair once, from the side of the document behind.
+        better, worse = self._weighed(self._from_ahead)
+        multiples = blocks.values(better, right_order=False) + blocks.values(worse, right_order=True)
+        far = ops.sum(_block_sums(blocks.behind, lower) * multiples, axis=(1, 2, 3))
+        return row_sum(row_sum(self._near[0] + self._wrong_distances)) + far
+
+    def values(self) -> Tensor:
+        """Σ_j Λ_ij·f(s_i - s_j) of each document i as the better one, [B, N]."""
+        blocks, (lower, upper, _) = self.blocks, self.weights
+        # A document is better than one ahead of it in the wrong order, than one behind it in the right order.
+        ahead, behind = self._weighed(self._from_ahead)[0], self._weighed(self._from_behind)[0]
+        far = _expanded(blocks.behind, blocks.values(ahead, right_order=False), lower)
+        far = far + _expanded(blocks.ahead, blocks.values(behind, right_order=True), upper)
+        return self._in_lists(self._near[0] + self._wrong_distances + far)
+
+    def slopes(self, weight: Tensor | None = None) -> Tensor:
+        """The derivative of Σ_i w_i·values_i in the scores, [B, N]; weight [B, N], None: 1."""
+        blocks, (lower, upper, _) = self.blocks, self.weights
+        near = self._near[1]
+        better_ahead, worse_ahead = self._weighed(self._from_ahead)
+        better_behind, worse_behind = self._weighed(self._from_behind)
+        if weight is not None:
+            weight = _in_blocks(weight, self.size)
+            near = weight[..., None] * near
+            worse_ahead = self._weighed(blocks.from_ahead(weight[..., None] * upper))[1]
+            worse_behind = self._weighed(blocks.from_behind(weight[..., None] * lower))[1]
+
+        def expanded(factors: Tensor, better: Tensor, worse: Tensor, documents: Tensor) -> Tensor:
+            if weight is None:
+                return _expanded(factors, better + worse, documents)
+            return weight * _expanded(factors, better, documents) + _expanded(factors, worse, documents)
+
+        better, worse = blocks.slopes(better_ahead, right_order=False), blocks.slopes(worse_ahead, right_order=True)
+        far = expanded(blocks.behind, better, worse, lower)
+        better, worse = blocks.slopes(better_behind, right_order=True), blocks.slopes(worse_behind, right_order=False)
+        far = far - expanded(blocks.ahead, better, worse, upper)
+        return self._in_lists(row_sum(near) - ops.sum(near, axis=2) + far)
+
+    @cached_property
+    def _near(self) -> tuple[Tensor, Tensor]:
+        """`dense_pairs` inside of each block, [B, n, T] and [B, n, T, T]."""
+        return dense_pairs(self.blocks.term, self.weights, self.blocks.scores)
+
+    @cached_property
+    def _from_ahead(self) -> Tensor:
+        return self.blocks.from_ahead(self.weights.upper)
+
+    @cached_property
+    def _from_behind(self) -> Tensor:
+        return self.blocks.from_behind(self.weights.lower)
+
+    @cached_property
+    def _wrong_distances(self) -> Tensor | float:
+        """growth·Σ_j Λ_ij·(s_j - s_i) over the documents j of the blocks ahead, i the better one, [B, n, T]."""
+        blocks, (lower, upper, mix) = self.blocks, self.weights
+        if not blocks.term.growth:
+            return 0.0
+        inside = ops.sum(blocks.above_lowest[..., None] * upper, axis=2)
+        to_block = exact_product(blocks.gaps, ops.sum(upper, axis=2)) + exact_product(blocks.is_behind, inside)
+        rows = _mixed(ops.stack([to_block, self._from_ahead[:, :, 0]], axis=2), _transposed(mix))
+        distances = rows[:, :, :1] + blocks.below_highest[..., None] * rows[:, :, 1:]
+        return blocks.term.growth * row_sum(distances * lower)
+
+    def _weighed(self, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums over other documents weighed by pair: of the pairs in which they are the worse, and the better ones."""
+        return _mixed(others, _transposed(self.weights.mix)), _mixed(others, self.weights.mix)
+
+    def _in_lists(self, x: Tensor) -> Tensor:
+        """[B, n, T] → [B, N]."""
+        return ops.reshape(x, (ops.shape(x)[0], -1))[:, : self.documents]
+
+
+class _Blocks:
+    """Rankings in n blocks of T documents, [B, n, T], and what the documents of other blocks add up to.
+
+    The factor of a document by exponential k is e^(-λ_k·x), x the distance of its score from that score of its block
+    that is next to the others, [B, n, T, 1 + K] with λ_0 = 0. In a block whose scores differ by little all factors are
+    near 1, and a sum of many such numbers, of either sign, would lose digits: there their distances from 1 take their
+    place, and the rest is the term itself at the distance of the blocks.
+    """
+
+    def __init__(self, term: ExponentialTerm, scores: Tensor) -> None:
+        self.term, self.scores = term, scores
+        rates = self._row((0.0, *term.rates))
+        highest, lowest = scores[:, :, :1], scores[:, :, -1:]
+        self.below_highest, self.above_lowest = highest - scores, scores - lowest
+        self.narrow = ops.cast(highest - lowest < _NARROW, scores.dtype)[..., None]  # [B, n, 1, 1]
+        # Not `exp`, which loses the digits of a small distance from 1.
+        not_from_one = 1.0 - self.narrow * self._row((0.0, *(1.0 for _ in term.rates)))
+        self.behind, self.ahead = (  # as seen from the blocks ahead, and from those behind
+            ops.expm1(x[..., None] * -rates) + not_from_one for x in (self.below_highest, self.above_lowest)
+        )
+        self.is_behind = ops.cast(_is_behind(scores[:, :, 0]), scores.dtype) * ops.ones_like(lowest)  # [B, n, n]
+        self.gaps = ops.relu(_transposed(lowest) - highest) * self.is_behind  # from the lowest score ahead
+        self.decays = ops.exp(rates[1:, None, None] * -self.gaps[:, None]) * self.is_behind[:, None]  # [B, K, n, n]
+
+    def from_ahead(self, documents: Tensor) -> Tensor:
+        """`_from_others` of the documents [B, n, T, F] of the blocks ahead of each block."""
+        return self._from_others(_block_sums(self.ahead, documents), self.is_behind, self.decays, self.at_gaps)
+
+    def from_behind(self, documents: Tensor) -> Tensor:
+        """`_from_others` of the documents of the blocks behind each block."""
+        matrices = (_transposed(x) for x in (self.is_behind, self.decays, self.at_gaps))
+        return self._from_others(_block_sums(self.behind, documents), *matrices)
+
+    def values(self, others: Tensor, right_order: bool) -> Tensor:
+        """The multiple of each factor in a document's sum of the term over `others`, [B, n, 1 + K, F]."""
+        return self._multiples(others, 1, self.term.factors, right_order, self.term.constant)
+
+    def slopes(self, others: Tensor, right_order: bool) -> Tensor:
+        """The same in the derivative of that sum by the score that is lower."""
+        return self._multiples(others, 2, _falls(self.term), right_order, -self.term.growth)
+
+    @cached_property
+    def at_gaps(self) -> Tensor:
+        """The term in the right order, and minus its derivative, at the distance of two blocks, [B, 2, n, n]."""
+        value, slope = self.term(self.gaps)
+        return ops.stack([value, -slope], axis=1) * self.is_behind[:, None]
+
+    def _from_others(self, sums: Tensor, is_other: Tensor, decays: Tensor, at_gaps: Tensor) -> Tensor:
+        """Sums over the documents of other blocks, as seen from that score of a block that is next, [B, n, 3 + K, F].
+
+        Row 0: of ones; 1: of the term in the right order; 2: of its slope; others: of the exponentials.
+        """
+        sums = ops.swapaxes(sums, 1, 2)
+        ones, sums = sums[:, :1], sums[:, 1:]
+        near_one = ops.swapaxes(self.narrow, 1, 2) * ones
+        rest = exact_product(decays, sums)
+        factors = ops.stack([self._row(self.term.factors), self._row(_falls(self.term))])
+        at_score = ops.sum(factors[:, :, None, None] * rest[:, None], axis=2)
+        at_score = at_score + exact_product(at_gaps, ops.repeat(near_one, 2, axis=1))
+        exponentials = exact_product(decays, sums + near_one)
+        rows = [exact_product(is_other[:, None], ones), at_score, exponentials]
+        return ops.swapaxes(ops.concatenate(rows, axis=1), 1, 2)
+
+    def _multiples(
+        self, others: Tensor, at_score: int, factors: Sequence[float], right_order: bool, wrong: float
+    ) -> Tensor:
+        first = self.narrow * others[:, :, at_score : at_score + 1]
+        rest = self._row(factors)[:, None] * others[:, :, 3:]
+        if not right_order:
+            first, rest = self.term.sign * first + wrong * others[:, :, :1], self.term.sign * rest
+        return ops.concatenate([first, rest], axis=2)
+
+    def _row(self, numbers: Sequence[float]) -> Tensor:
+        return ops.convert_to_tensor(numbers, dtype=self.scores.dtype)
+
+
+def _mixed(x: Tensor, mix: Tensor) -> Tensor:
+    """x @ mix of x [B, ..., F] with the matrix of its list, [B, F, F], or with that of all, [1, F, F]."""
+    shape = ops.shape(x)
+    if mix.shape[0] == 1:
+        return ops.reshape(exact_product(ops.reshape(x, (-1, shape[-1])), mix[0]), shape)
+    return ops.reshape(exact_product(ops.reshape(x, (shape[0], -1, shape[-1])), mix), shape)
+
+
+def _falls(term: ExponentialTerm) -> tuple[float, ...]:
+    """λ_k·c_k, of minus the derivative."""
+    return tuple(rate * factor for rate, factor in zip(term.rates, term.factors, strict=True))
+
+
+def _block_sums(factors: Tensor, documents: Tensor) -> Tensor:
+    """Σ_t factor_tk·document_tf, [B, n, 1 + K, F]."""
+    return exact_product(_transposed(factors), documents)
+
+
+def _expanded(factors: Tensor, multiples: Tensor, documents: Tensor) -> Tensor:
+    """Σ_kf factor_tk·multiple_kf·document_tf, [B, n, T]."""
+    return row_sum(exact_product(factors, multiples) * documents)
+
+
+def _block_size(documents: Any) -> Any:
+    """T by the number of documents of a list: the work inside and between blocks grows as N·T and N²/T²."""
+    small, large, long = 32, 128, 8192
+    if isinstance(documents, int):
+        return small if documents <= long else large
+    return ops.where(documents <= long, small, large)
+
+
+def _in_blocks(x: Tensor, size: Any, repeat_last: bool = False) -> Tensor:
+    """[B, N, ...] → [B, n, T, ...], padded with zeros or with the last document."""
+    lists, documents, *rest = ops.shape(x)
+    blocks = -(-documents // size)
+    more = blocks * size - documents
+    if not isinstance(more, int) or more:
+        filler = ops.zeros((lists, more, *rest), dtype=x.dtype)
+        x = ops.concatenate([x, x[:, -1:] + filler if repeat_last else filler], axis=1)
+    return ops.reshape(x, (lists, blocks, size, *rest))
+
+
+def _is_behind(like: Tensor, or_same: bool = False) -> Tensor:
+    """True where i comes after j, [N, N], N the last dimension of `like`."""
+    places = ops.arange(ops.shape(like)[-1])
+    return places[:, None] >= places[None, :] if or_same else places[:, None] > places[None, :]
+
+
+def _transposed(x: Tensor) -> Tensor:
+    return ops.swapaxes(x, -1, -2)

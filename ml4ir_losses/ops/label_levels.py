@@ -1,0 +1,39 @@
+"""Labels of few different values, such as grades, as indicators of their level in the list."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.ops.masking import lowest
+
+
+class LabelLevels(NamedTuple):
+    """The levels of the labels of each list, the highest first.
+
+    Args:
+        indicators: [B, N, L], 1 at the level of a document, 0 elsewhere and in padding.
+        complete: a boolean scalar, False if a list has more than L different labels; some documents have no level then.
+    """
+
+    indicators: Tensor
+    complete: Tensor
+
+
+def label_levels(labels: Tensor, mask: Tensor, most: int) -> LabelLevels:
+    """The levels of lists with at most `most` different labels; no gradient."""
+    low = lowest(labels)
+    left = ops.where(mask, ops.stop_gradient(labels), low)
+    levels = []
+    for _ in range(most):
+        is_top = ops.logical_and(left > low, left == ops.max(left, axis=1, keepdims=True))
+        levels.append(ops.cast(is_top, labels.dtype))
+        left = ops.where(is_top, low, left)
+    return LabelLevels(ops.stack(levels, axis=-1), ops.logical_not(ops.any(left > low)))
+
+
+def at_levels(values: Tensor, levels: LabelLevels) -> Tensor:
+    """The number that all documents of a level share, [B, L], from the numbers of the documents, [B, N]; else 0."""
+    indicators = levels.indicators
+    lowest_first = ops.where(indicators > 0, values[:, :, None], lowest(values))
+    return ops.where(ops.any(indicators > 0, axis=1), ops.max(lowest_first, axis=1), 0.0)

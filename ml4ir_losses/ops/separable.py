@@ -1,0 +1,44 @@
+"""Weights of the pairs of a ranking as products of one factor per document, which sums of pairs need no pairs for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.ops.label_levels import LabelLevels
+
+
+class SeparableWeights(NamedTuple):
+    """Λ of the pairs of documents in descending order of their scores.
+
+    Of two documents i behind j in that order, the pair in which i is the better one weighs lower_i·M·upper_j, and that
+    in which j is weighs lower_i·Mᵀ·upper_j.
+
+    Args:
+        lower, upper: factors of the documents, [B, N, F], 0 in padding.
+        mix: M, [B, F, F] or [1, F, F].
+    """
+
+    lower: Tensor
+    upper: Tensor
+    mix: Tensor
+
+
+def weights_by_level(
+    levels: LabelLevels, by_level: Tensor, lower: tuple[Tensor, ...] = (), upper: tuple[Tensor, ...] = ()
+) -> SeparableWeights:
+    """Λ_ij = by_level[y_i, y_j]·Σ_r lower_r·upper_r, where the label levels y_i of the better document and y_j count.
+
+    Args:
+        by_level: [B, L, L] or [1, L, L], 0 unless the first level is the better one.
+        lower, upper: factors by rank, [B, N] each, of the document behind and of the one ahead; (): 1.
+    """
+    hot = levels.indicators
+    if not lower:
+        return SeparableWeights(hot, hot, by_level)
+    terms, count = len(lower), by_level.shape[-1]
+    behind, ahead = (ops.concatenate([x[:, :, None] * hot for x in factors], axis=-1) for factors in (lower, upper))
+    # The same matrix for each of the products, as blocks of a diagonal.
+    diagonal = ops.eye(terms, dtype=hot.dtype)[None, :, None, :, None]
+    mix = ops.reshape(diagonal * by_level[:, None, :, None, :], (-1, terms * count, terms * count))
+    return SeparableWeights(behind, ahead, mix)
