@@ -13,10 +13,11 @@ from ml4ir_losses.losses.serialization import to_config
 from ml4ir_losses.ops import rank_table, safe_divide
 from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, label_gain, relative_gain
 from ml4ir_losses.ops.pairs import pair_differences
+from ml4ir_losses.ops.weighing import Weighing
 
 
 @dataclass(frozen=True)
-class PairWeight:
+class PairWeight(Weighing):
     """A weight Λ of the pairs of documents of a ranking.
 
     A subclass is a frozen dataclass: its fields are its parameters, and their annotations say which values are
@@ -25,7 +26,6 @@ class PairWeight:
 
     key: ClassVar[str] = ""
     decorator: ClassVar[str] = ""  # the decorator that gives a class its key, for messages
-    symmetric: ClassVar[bool] = False  # True: `between` is the same for (j, i) as for (i, j), and is called once
 
     def __post_init__(self) -> None:
         check_values(type(self), {field.name: getattr(self, field.name) for field in fields(self)})

@@ -13,6 +13,14 @@ from ml4ir_losses.core.parameters import NonNegative
 from ml4ir_losses.core.registry import WEIGHTING_SCHEMES, register_weighting_scheme
 from ml4ir_losses.losses.pair_weights import PairWeight, discount_steps
 from ml4ir_losses.losses.serialization import from_config
+from ml4ir_losses.ops.label_levels import LabelLevels
+from ml4ir_losses.ops.separable import (
+    SeparableWeights,
+    better_levels,
+    level_differences,
+    weights_by_level,
+    weights_by_level_and_discount,
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,13 @@ class NoWeightingScheme(BaseWeightingScheme):
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         return ops.ones_like(row[0])
 
+    @property
+    def is_separable(self) -> bool:
+        return True
+
+    def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
+        return weights_by_level(levels, better_levels(levels.indicators))
+
 
 @register_weighting_scheme("ndcg_loss1")
 @dataclass(frozen=True)
@@ -80,6 +95,16 @@ class NDCGLoss1Scheme(BaseWeightingScheme):
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         return row[0] * row[1]
+
+    @property
+    def is_separable(self) -> bool:
+        return True
+
+    def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
+        ones = levels.indicators
+        factors = ops.concatenate([ones * (fields[0] * fields[1])[..., None], ones], axis=-1)
+        # The first document's number, whichever of the two is ahead: (x_i, 1)·M·(x_j, 1) = x_i, and with Mᵀ x_j.
+        return SeparableWeights(factors, factors, ops.triu(ops.ones((2, 2), dtype=factors.dtype), 1)[None])
 
 
 @register_weighting_scheme("ndcg_loss2")
@@ -102,6 +127,13 @@ class LambdaRankScheme(BaseWeightingScheme):
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         return ops.abs(row[1] - column[1]) * ops.abs(row[0] - column[0])
+
+    @property
+    def is_separable(self) -> bool:
+        return True
+
+    def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
+        return weights_by_level_and_discount(level_differences(fields[0], levels), fields[1], levels)
 
 
 @register_weighting_scheme("ndcg_loss2pp")

@@ -87,6 +87,19 @@ def without_autograph(function: Callable[..., Any]) -> Callable[..., Any]:
     return tf.autograph.experimental.do_not_convert(function)  # type: ignore[no-any-return]
 
 
+def either(condition: Tensor, if_true: Callable[[], State], if_false: Callable[[], State]) -> State:
+    """The result of one of two functions of equal shapes, by a boolean scalar; no gradient."""
+    if is_backend("torch") or is_eager(condition):
+        return if_true() if bool(condition) else if_false()
+    if is_backend("jax"):
+        import jax
+
+        return tuple(jax.lax.cond(condition, lambda: tuple(if_true()), lambda: tuple(if_false())))
+    import tensorflow as tf
+
+    return tuple(tf.cond(condition, lambda: tuple(if_true()), lambda: tuple(if_false())))
+
+
 # Gradients
 
 

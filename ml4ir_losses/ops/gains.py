@@ -56,6 +56,7 @@ DISCOUNTS: dict[str, Function] = {
     "log2_inverse": log2_inverse,
     "inverse_log1p": inverse_log1p,
 }
+FALLING_DISCOUNTS = ("inverse", "log2_inverse", "inverse_log1p")
 
 
 def get_gain(gain: GainSpec) -> Gain:

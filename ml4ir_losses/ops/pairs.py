@@ -1,25 +1,30 @@
 """Sums over the document pairs of a query, with value and gradient in one pass.
 
-`pair_sums` computes `dense_pair_sums`, but keeps only one stripe of the pair matrix in memory.
+`pair_sums` computes `dense_pair_sums`, in N log N where it can, else with one stripe of the pair matrix in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import reduce
-from operator import mul as multiply
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple
 
-from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.backend import has_slow_selects, nan_to_zero
+from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.ops.backend import either, gather_documents
 from ml4ir_losses.ops.counting import counts_below
+from ml4ir_losses.ops.exponential_sums import RankedPairs
 from ml4ir_losses.ops.kernels.gradients import with_gradient
-from ml4ir_losses.ops.kernels.odds import odds, powers
-from ml4ir_losses.ops.kernels.stripes import Stripe, dense_sums, extents_of, stripe_sums
+from ml4ir_losses.ops.kernels.stripes import dense_sums, extents_of, stripe_sums
+from ml4ir_losses.ops.label_levels import LabelLevels, label_levels
 from ml4ir_losses.ops.masking import row_sum
+from ml4ir_losses.ops.pair_stripe import PairStripe
 from ml4ir_losses.ops.pair_terms import ExponentialTerm, Term
-from ml4ir_losses.ops.sorting import rank_table
+from ml4ir_losses.ops.separable import SeparableWeights, better_levels, weights_by_level
+from ml4ir_losses.ops.sorting import descending_order, inverse_order, rank_table
+from ml4ir_losses.ops.weighing import PairWeights
+
+_MOST_LEVELS = 5  # lists with more different labels are not summed by level
+_FEW_PAIRS = 2**16  # batches of up to so many pairs take less time all at once
+_SHORT_REACH = 32  # so few documents are compared with all others one by one
 
 
 def dense_pair_sums(
@@ -31,141 +36,13 @@ def dense_pair_sums(
     return ops.sum(ops.where(pairs, weight[:, :, None] * pair_weights * values, 0.0), axis=(1, 2))
 
 
-class Weighing(Protocol):
-    """The weight of a pair as a function of its two documents."""
+class _Documents(NamedTuple):
+    """What the sums read of the documents, [B, N] each; the key is the label, NaN in padding."""
 
-    symmetric: ClassVar[bool]
-    """True if Λ_ij = Λ_ji."""
-
-    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
-        """Λ of the pair (row, column), from the fields of both documents and `distance_table[|i - j|]` (or None)."""
-
-
-@dataclass(frozen=True)
-class _PairStripe(Stripe):
-    """For each row i: Σ_j Λ_ij·term, and the derivative in s_i of all pairs (i, j) and (j, i)."""
-
-    term: Term
-    num_scores: int  # scores of a document: those of a pair are differences, which are added
-    weighted: bool
-    all_pairs: bool
-    weighing: Weighing | None
-    num_fields: int  # fields of a document that `weighing` reads
-
-    def prepare(self, documents: Sequence[Tensor]) -> Sequence[Tensor]:
-        if not isinstance(self.term, ExponentialTerm):
-            return documents
-        all_powers = [powers(x) for x in documents[1 : self.num_scores + 1]]
-        if not all_powers[0]:
-            return documents
-        fraction, inverse = (reduce(multiply, (x[i] for x in all_powers)) for i in (0, 1))
-        return [*documents, fraction, inverse, sum(x[2] for x in all_powers)]
-
-    def __call__(
-        self, rows: Sequence[Tensor], columns: Sequence[Tensor], at_distance: Tensor | None
-    ) -> tuple[tuple[Tensor, Tensor], tuple[()]]:
-        (row_label, *row), (column_label, *column) = rows, columns
-        difference = row[0] - column[0]
-        for row_score, column_score in zip(row[1 : self.num_scores], column[1 : self.num_scores], strict=True):
-            difference = difference + (row_score - column_score)
-        row, column = row[self.num_scores :], column[self.num_scores :]
-        weights = (row.pop(0), column.pop(0)) if self.weighted else ()
-        is_pair, is_reverse = _pair_masks(row_label, column_label, self.all_pairs)
-        # `slope` is the derivative of the term of (i, j), `reverse` that of the term of (j, i).
-        if isinstance(self.term, ExponentialTerm) and len(row) > self.num_fields:
-            ratio = odds(row[self.num_fields :], column[self.num_fields :])
-            value, slope, reverse = self.term.of_odds(difference, ratio)
-        elif self.all_pairs:
-            value, slope = self.term(difference)
-            _, reverse = self.term(-difference)
-        else:
-            value, slope = self.term(_better_minus_worse(is_pair, is_reverse, difference))
-            reverse = slope
-        if weights:
-            slope, reverse = weights[0] * slope, weights[1] * reverse
-        if self.weighing is not None:
-            row, column = row[: self.num_fields], column[: self.num_fields]
-            factor = self.weighing.between(row, column, at_distance)
-            value, slope = factor * value, factor * slope
-            if not self.weighing.symmetric:
-                if at_distance is not None and len(at_distance.shape) == 3:  # Λ itself
-                    at_distance = ops.swapaxes(at_distance, 1, 2)
-                factor = self.weighing.between(column, row, at_distance)
-            reverse = factor * reverse
-        if self.all_pairs:
-            slopes = _where_pair(is_pair, slope - reverse)
-        else:
-            slopes = _where_either(is_pair, slope, is_reverse, -reverse)
-        return (row_sum(_where_pair(is_pair, value)), row_sum(slopes)), ()
-
-
-def _pair_masks(row_label: Tensor, column_label: Tensor, all_pairs: bool) -> tuple[Tensor, Tensor]:
-    """Where (i, j) is a pair, and where (j, i) is: booleans, or 1, 0 and NaN where selects are slow."""
-    as_numbers = has_slow_selects()
-    if all_pairs:
-        valid = [ops.cast(x == x, x.dtype) if as_numbers else x == x for x in (row_label, column_label)]  # not NaN
-        both = valid[0] * valid[1] if as_numbers else ops.logical_and(*valid)
-        return both, both
-    if as_numbers:
-        sign = ops.sign(row_label - column_label)
-        return ops.relu(sign), ops.relu(-sign)
-    return row_label > column_label, row_label < column_label
-
-
-def _where_pair(is_pair: Tensor, x: Tensor) -> Tensor:
-    """x where the mask is true, else 0, even if x is NaN there."""
-    if has_slow_selects():
-        return nan_to_zero(is_pair * x, in_place=True)
-    return ops.where(is_pair, x, 0.0)
-
-
-def _where_either(is_pair: Tensor, x: Tensor, is_reverse: Tensor, y: Tensor) -> Tensor:
-    """x where the first mask is true, y where the second is, else 0."""
-    if has_slow_selects():
-        return _where_pair(is_pair, x) + _where_pair(is_reverse, y)
-    return ops.where(is_pair, x, ops.where(is_reverse, y, 0.0))
-
-
-def _better_minus_worse(is_pair: Tensor, is_reverse: Tensor, difference: Tensor) -> Tensor:
-    """Score of the document with the higher label minus that of the other; arbitrary where they form no pair."""
-    if has_slow_selects():
-        return (is_pair - is_reverse) * difference
-    return ops.where(is_reverse, -difference, difference)
-
-
-class PairWeights(NamedTuple):
-    """Weights Λ of the pairs: a function of two documents, and what it reads.
-
-    Args:
-        weighing: the function.
-        fields: numbers per document that the function reads, [B, N] each.
-        distance_table: numbers by the distance |i - j| of two documents, [N] or longer.
-        matrix: Λ itself, [B, N, N].
-        reach: Λ is 0 unless one of the two documents is among the first `reach`; None: no such limit.
-
-    Without `weighing` Λ is 1 within `reach`.
-    """
-
-    weighing: Weighing | None = None
-    fields: tuple[Tensor, ...] = ()
-    distance_table: Tensor | None = None
-    matrix: Tensor | None = None
-    reach: int | None = None
-
-
-@dataclass(frozen=True)
-class _Matrix:
-    """Returns Λ from a matrix [B, N, N]."""
-
-    symmetric: ClassVar[bool] = False
-
-    def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
-        return step
-
-
-def given_weights(weights: Tensor) -> PairWeights:
-    """User-defined pair weights Λ as a full tensor, [B, N, N]."""
-    return PairWeights(_Matrix(), matrix=ops.stop_gradient(weights))
+    key: Tensor
+    scores: tuple[Tensor, ...]
+    weight: Tensor | None
+    fields: Sequence[Tensor]
 
 
 def pair_sums(
@@ -176,50 +53,117 @@ def pair_sums(
     weight: Tensor | None = None,
     pair_weights: PairWeights | None = None,
     all_pairs: bool = False,
+    in_order: bool = False,
 ) -> Tensor:
-    """Σ w_i·Λ_ij·term(s_i - s_j) over the pairs y_i > y_j, [B]; memory B·N plus one stripe.
+    """Σ w_i·Λ_ij·term(s_i - s_j) over the pairs y_i > y_j, [B].
 
-    Value and gradient come from one pass. Labels and Λ get no gradient.
+    In N log N where term and Λ are separable and a list has few different labels, else with one stripe of pairs in
+    memory. Value and gradient come from one pass. Labels and Λ get no gradient.
 
     Args:
         scores: [B, N]; or a tuple, whose differences s_i - s_j are added instead of the scores, to keep all digits.
         weight: w, [B, N]; None: 1.
         pair_weights: Λ; None: 1. If Λ depends on ranks, the documents must be sorted by rank.
         all_pairs: sum over all (i, j) of valid documents, including (i, i), instead of y_i > y_j.
+        in_order: the scores are in descending order, padding last.
     """
     parts = scores if isinstance(scores, tuple) else (scores,)
     inputs = parts if weight is None else (*parts, weight)
     key = ops.where(mask, ops.stop_gradient(labels), float("nan"))
-    weighing, fields, distance_table, matrix, reach = pair_weights or (None, (), None, None, None)
-    stripe = _PairStripe(term, len(parts), weight is not None, all_pairs, weighing, len(fields))
-    tables = [x for x in (distance_table, matrix) if x is not None]
+    given = pair_weights or PairWeights()
+    tables = [x for x in (given.distance_table, given.matrix) if x is not None]
 
     def total(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        key, *others = tensors[len(inputs) :]
-        documents = [key, *tensors[: len(inputs)], *others[: len(fields)]]
-        values, slopes = _stripe_sums(stripe, documents, others[len(fields) :], matrix is not None, reach)
+        key, *constants = tensors[len(inputs) :]
+        fields, tables = constants[: len(given.fields)], constants[len(given.fields) :]
+        weight_now = tensors[len(parts)] if weight is not None else None
+        documents = _Documents(key, tensors[: len(parts)], weight_now, fields)
+
+        def in_stripes() -> tuple[Tensor, Tensor]:
+            values, slopes = _stripe_sums(term, documents, given, tables, all_pairs)
+            return (row_sum(values) if weight is None else values), slopes
+
+        if not isinstance(term, ExponentialTerm) or not _is_separable(documents, given):
+            values, slopes = in_stripes()
+        elif all_pairs:
+            levels = LabelLevels(ops.cast(key == key, key.dtype)[..., None], ops.convert_to_tensor(True))
+            values, slopes = _ranked_sums(term, documents, given, levels, in_order)
+        else:
+            levels = label_levels(ops.where(key == key, key, 0.0), key == key, _MOST_LEVELS)
+            values, slopes = either(
+                ops.logical_and(levels.complete, ops.logical_not(_are_few(key))),
+                lambda: _ranked_sums(term, documents, given, levels, in_order),
+                in_stripes,
+            )
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
-            upstream = upstream[:, None]
-            slope = upstream * slopes
-            return (slope,) * len(parts) + ((upstream * values,) if weight is not None else ())
+            slope = upstream[:, None] * slopes
+            return (slope,) * len(parts) + ((upstream[:, None] * values,) if weight is not None else ())
 
-        return row_sum(values if weight is None else tensors[len(parts)] * values), pull_back
+        return values if weight_now is None else row_sum(weight_now * values), pull_back
 
-    return with_gradient(total, inputs, (key, *fields, *tables))
+    return with_gradient(total, inputs, (key, *given.fields, *tables))
+
+
+def _is_separable(documents: _Documents, weights: PairWeights) -> bool:
+    """True unless Λ, the precision, or a number of pairs known to be small asks for pairs one by one."""
+    lists, size = documents.key.shape
+    if isinstance(lists, int) and isinstance(size, int) and lists * size * size <= _FEW_PAIRS:
+        return False
+    precise = keras.backend.standardize_dtype(documents.key.dtype) != "float32"
+    separable = weights.weighing is None or weights.weighing.is_separable
+    reach_is_short = weights.reach is not None and weights.reach <= _SHORT_REACH
+    return separable and weights.matrix is None and not (precise or reach_is_short or len(documents.scores) > 1)
+
+
+def _are_few(key: Tensor) -> Tensor:
+    lists, size = (ops.cast(x, "float32") for x in ops.shape(key))  # 32-bit integers would overflow
+    return lists * size * size <= _FEW_PAIRS
+
+
+def _ranked_sums(
+    term: ExponentialTerm, documents: _Documents, weights: PairWeights, levels: LabelLevels, in_order: bool
+) -> tuple[Tensor, Tensor]:
+    """Totals [B], or with document weights values [B, N], and slopes [B, N], in N log N."""
+    scores, mask, hot, weight = documents.scores[0], documents.key == documents.key, levels.indicators, documents.weight
+    order = None
+    if not in_order:
+        order = descending_order(scores, mask)
+        scores, mask, hot = (gather_documents(x, order) for x in (scores, mask, hot))
+        weight = None if weight is None else gather_documents(weight, order)
+    levels = levels._replace(indicators=hot)
+    if weights.weighing is None:
+        products = weights_by_level(levels, better_levels(hot))
+    else:
+        products = weights.weighing.separated(documents.fields, levels)
+    if weights.reach is not None:  # the document ahead must be among the first
+        within = ops.cast(rank_table(scores) <= weights.reach, scores.dtype)[:, None]
+        products = SeparableWeights(products.lower, products.upper * within, products.mix)
+    pairs = RankedPairs(term, products, scores, mask)
+    values = pairs.total() if weight is None else pairs.values()
+    slopes = pairs.slopes(weight)
+    if order is None:
+        return values, slopes
+    back = inverse_order(order)
+    return (values if weight is None else gather_documents(values, back)), gather_documents(slopes, back)
 
 
 def _stripe_sums(
-    stripe: _PairStripe, documents: list[Tensor], tables: list[Tensor], has_matrix: bool, reach: int | None
+    term: Term, documents: _Documents, weights: PairWeights, tables: Sequence[Tensor], all_pairs: bool
 ) -> list[Tensor]:
-    if has_matrix:
-        return dense_sums(stripe, documents, documents, tables[0])
-    extents, table = extents_of(documents[0] == documents[0]), tables[0] if tables else None
-    if reach is None or reach >= (documents[0].shape[1] or reach + 1):
-        return stripe_sums(stripe, (2, 0), documents, documents, extents, distance_table=table)
+    """Values and slopes of the documents, [B, N] each, from the pairs one by one."""
+    weighing, fields, _, matrix, reach = weights
+    weight = () if documents.weight is None else (documents.weight,)
+    stripe = PairStripe(term, len(documents.scores), bool(weight), all_pairs, weighing, len(fields))
+    columns = [documents.key, *documents.scores, *weight, *documents.fields]
+    if matrix is not None:
+        return dense_sums(stripe, columns, columns, tables[0])
+    extents, table = extents_of(columns[0] == columns[0]), tables[0] if tables else None
+    if reach is None or reach >= (columns[0].shape[1] or reach + 1):
+        return stripe_sums(stripe, (2, 0), columns, columns, extents, distance_table=table)
     # The first `reach` documents with all, and all others with these: other pairs have no weight.
-    first, others = [x[:, :reach] for x in documents], [x[:, reach:] for x in documents]
-    above = stripe_sums(stripe, (2, 0), first, documents, extents, distance_table=table)
+    first, others = [x[:, :reach] for x in columns], [x[:, reach:] for x in columns]
+    above = stripe_sums(stripe, (2, 0), first, columns, extents, distance_table=table)
     below = stripe_sums(stripe, (2, 0), others, first, extents, first_row=reach, distance_table=table)
     return [ops.concatenate(parts, axis=1) for parts in zip(above, below, strict=True)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.label_levels import LabelLevels
+from ml4ir_losses.ops.label_levels import LabelLevels, at_levels
 
 
 class SeparableWeights(NamedTuple):
@@ -42,3 +42,21 @@ def weights_by_level(
     diagonal = ops.eye(terms, dtype=hot.dtype)[None, :, None, :, None]
     mix = ops.reshape(diagonal * by_level[:, None, :, None, :], (-1, terms * count, terms * count))
     return SeparableWeights(behind, ahead, mix)
+
+
+def better_levels(indicators: Tensor) -> Tensor:
+    """1 where the first level is the better one, [1, L, L]."""
+    count = indicators.shape[-1]
+    return ops.triu(ops.ones((count, count), dtype=indicators.dtype), 1)[None]
+
+
+def level_differences(values: Tensor, levels: LabelLevels) -> Tensor:
+    """|v_i - v_j| of numbers that all documents of a level share, where i is of the better level, [B, L, L]."""
+    each = at_levels(values, levels)
+    return ops.abs(each[:, :, None] - each[:, None, :]) * better_levels(levels.indicators)
+
+
+def weights_by_level_and_discount(by_level: Tensor, discounts: Tensor, levels: LabelLevels) -> SeparableWeights:
+    """Λ_ij = by_level[y_i, y_j]·|d_i - d_j| for discounts d of the ranks, [B, N], that fall along the ranking."""
+    ones = ops.ones_like(discounts)
+    return weights_by_level(levels, by_level, (-discounts, ones), (ones, discounts))

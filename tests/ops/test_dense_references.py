@@ -8,10 +8,11 @@ from losses.numeric import gradient, values
 from ml4ir_losses.ops.kernels.odds import dense_odds, odds, powers
 from ml4ir_losses.ops.neural_sort import dense_neural_sort, neural_sort_matrix, neural_sort_ranks
 from ml4ir_losses.ops.pair_terms import Hinge, Logistic
-from ml4ir_losses.ops.pairs import dense_pair_sums, given_weights, pair_sums
+from ml4ir_losses.ops.pairs import dense_pair_sums, pair_sums
 from ml4ir_losses.ops.sinkhorn import dense_sinkhorn, sinkhorn
 from ml4ir_losses.ops.soft_ranks import approx_ranks, bound_ranks, dense_approx_ranks, dense_bound_ranks
 from ml4ir_losses.ops.tail_sums import dense_tail_sums, tail_sums
+from ml4ir_losses.ops.weighing import given_weights
 
 RNG = np.random.default_rng(7)
 SHAPE = (6, 24)

@@ -12,7 +12,22 @@ from ml4ir_losses.core.registry import register_lambda_weight
 from ml4ir_losses.losses.lambda_weights.base import LambdaWeight
 from ml4ir_losses.losses.pair_weights import discount_steps, normalised_gain
 from ml4ir_losses.ops import rank_table
-from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, PositiveSpec, get_discount, get_positive, label_gain
+from ml4ir_losses.ops.gains import (
+    FALLING_DISCOUNTS,
+    DiscountSpec,
+    GainSpec,
+    PositiveSpec,
+    get_discount,
+    get_positive,
+    label_gain,
+)
+from ml4ir_losses.ops.label_levels import LabelLevels
+from ml4ir_losses.ops.separable import (
+    SeparableWeights,
+    level_differences,
+    weights_by_level,
+    weights_by_level_and_discount,
+)
 
 
 @register_lambda_weight("label_diff")
@@ -30,6 +45,13 @@ class LabelDiffLambdaWeight(LambdaWeight):
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
         return ops.abs(row[0] - column[0])
+
+    @property
+    def is_separable(self) -> bool:
+        return True
+
+    def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
+        return weights_by_level(levels, level_differences(fields[0], levels))
 
 
 @dataclass(frozen=True)
@@ -96,6 +118,13 @@ class DCGLambdaWeight(_GainWeight):
             steps = steps + a * ops.abs(row[1] - column[1])
         weights = ops.abs(row[0] - column[0]) * steps
         return weights if self.topn is None else ops.where(row[2] + column[2] > 0, weights, 0.0)
+
+    @property
+    def is_separable(self) -> bool:
+        return self.smooth_fraction == 1 and self.discount in FALLING_DISCOUNTS
+
+    def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
+        return weights_by_level_and_discount(level_differences(fields[0], levels), fields[1], levels)
 
     @property
     def reach(self) -> int | None:
@@ -216,6 +245,13 @@ class PrecisionLambdaWeight(LambdaWeight):
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
         return ops.abs(row[0] - column[0]) * ops.abs(row[1] - column[1])
+
+    @property
+    def is_separable(self) -> bool:
+        return True
+
+    def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
+        return weights_by_level_and_discount(level_differences(fields[0], levels), fields[1], levels)
 
     @property
     def reach(self) -> int:

@@ -15,14 +15,13 @@ from ml4ir_losses.ops import clean, descending_order, gather_documents, normalis
 from ml4ir_losses.ops.normalization import Normalization
 from ml4ir_losses.ops.pair_terms import Logistic
 from ml4ir_losses.ops.pairs import (
-    PairWeights,
     all_pair_weight,
-    given_weights,
     ordered_pair_weight,
     pair_sums,
     pairs_within,
     valid_pairs,
 )
+from ml4ir_losses.ops.weighing import PairWeights, given_weights
 
 LOG_BASE = {"binary": math.log(2.0), "natural": 1.0}
 TopKPairs = Literal["either", "both"]
@@ -59,7 +58,7 @@ def lambda_loss(
         facts = (gains, ops.ones_like(gains) / discount)
         pair_weights = PairWeights(scheme, facts, discount_steps(1.0 / discount[0]), reach=reach)
     explicit_weight = None if item_weight is None else weight
-    total = pair_sums(Logistic(), labels, sigma * scores, mask, explicit_weight, pair_weights, both)
+    total = pair_sums(Logistic(), labels, sigma * scores, mask, explicit_weight, pair_weights, both, in_order=True)
     if both:
         pairs = all_pair_weight(mask, weight, with_itself=True, reach=reach)
     else:
@@ -87,7 +86,8 @@ def ranknet(
         order, reach = _ranking(scores, mask, k, top_k_pairs)
         labels, scores, mask, weight = (gather_documents(x, order) for x in (labels, scores, mask, weight))
     explicit_weight = None if item_weight is None else weight
-    total = pair_sums(Logistic(), labels, sigma * scores, mask, explicit_weight, PairWeights(reach=reach))
+    ranked = PairWeights(reach=reach)
+    total = pair_sums(Logistic(), labels, sigma * scores, mask, explicit_weight, ranked, in_order=k is not None)
     return normalise(total / LOG_BASE[reduction_log], ordered_pair_weight(labels, mask, weight, reach), normalization)
 
 

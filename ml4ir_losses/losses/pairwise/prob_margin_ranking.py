@@ -18,7 +18,8 @@ from ml4ir_losses.losses.pairwise.prob_margin_terms import LowerConfidence, Near
 from ml4ir_losses.ops import as_float, clean, normalise, safe_divide
 from ml4ir_losses.ops.normalization import Normalization
 from ml4ir_losses.ops.pair_terms import Term
-from ml4ir_losses.ops.pairs import PairWeights, ordered_pair_weight, pair_sums
+from ml4ir_losses.ops.pairs import ordered_pair_weight, pair_sums
+from ml4ir_losses.ops.weighing import PairWeights
 
 
 def prob_margin_ranking(

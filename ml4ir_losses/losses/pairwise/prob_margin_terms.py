@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.pair_terms import SoftZeroOne
+from ml4ir_losses.ops.weighing import Weighing
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class NearDifference(Nearness):
 
 
 @dataclass(frozen=True)
-class LowerConfidence:
+class LowerConfidence(Weighing):
     """The smaller confidence of the two documents."""
 
     symmetric: ClassVar[bool] = True

@@ -21,13 +21,12 @@ from ml4ir_losses.ops import (
 from ml4ir_losses.ops.normalization import Normalization
 from ml4ir_losses.ops.pair_terms import Hinge, Logistic, Quantile, SoftZeroOne, Square, Term
 from ml4ir_losses.ops.pairs import (
-    PairWeights,
     all_pair_weight,
-    given_weights,
     ordered_pair_weight,
     pair_sums,
     valid_pairs,
 )
+from ml4ir_losses.ops.weighing import PairWeights, given_weights
 
 
 def lambda_sums(
@@ -54,7 +53,8 @@ def lambda_sums(
     weight = None if weight is None else gather_documents(weight, order)
     facts = scheme.pair_facts(labels, rank_table(labels)[None, :] * ops.ones_like(labels), mask)
     pair_weights = PairWeights(scheme, facts, scheme.distance_table(labels), reach=scheme.reach)
-    return pair_sums(term, labels, tuple(ordered), mask, weight, pair_weights, all_pairs)
+    in_order = len(parts) == 1 and parts[0] is rank_by
+    return pair_sums(term, labels, tuple(ordered), mask, weight, pair_weights, all_pairs, in_order)
 
 
 def _ordered(
