@@ -83,7 +83,7 @@ class NoWeightingScheme(BaseWeightingScheme):
         return True
 
     def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
-        return weights_by_level(levels, better_levels(levels.indicators))
+        return weights_by_level(levels.indicators, better_levels(levels.indicators))
 
 
 @register_weighting_scheme("ndcg_loss1")

@@ -16,27 +16,45 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.backend import exact_product
+from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.ops.backend import exact_product, gather_documents
 from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.pair_terms import ExponentialTerm
 from ml4ir_losses.ops.separable import SeparableWeights
 
-_NARROW = 1.0  # blocks whose scores differ by less keep the distance of their factors from 1
+_FEW_PAIRS = 2**16  # batches of up to so many pairs take less time one by one
+_NARROW = 1.0  # blocks whose scores differ by less, over the lowest rate, keep the distance of factors from 1
 
 
-def dense_pairs(term: ExponentialTerm, weights: SeparableWeights, scores: Tensor) -> tuple[Tensor, Tensor]:
+def dense_pairs(term: ExponentialTerm, weights: SeparableWeights, scores: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """Σ_j Λ_ij·f(s_i - s_j) of each document i as the better one, [B, ..., N], and Λ_ij·f'(s_i - s_j), [B, ..., N, N].
 
-    Scores [B, ..., N] in descending order.
+    Scores [B, ..., N], in descending order; of several their differences are added.
     """
     lower, upper, mix = weights
     pairs = exact_product(_mixed(lower, mix), _transposed(upper))  # i behind j, and i = j
     if lower is not upper:
         ahead = exact_product(_mixed(upper, mix), _transposed(lower))
-        pairs = ops.where(_is_behind(scores, or_same=True), pairs, ahead)
-    values, slopes = term(scores[..., :, None] - scores[..., None, :])
+        pairs = ops.where(_is_behind(scores[0], or_same=True), pairs, ahead)
+    values, slopes = term(sum(x[..., :, None] - x[..., None, :] for x in scores))
     return row_sum(pairs * values), pairs * slopes
+
+
+def takes_ranking(like: Tensor) -> bool:
+    """False if a batch of this shape [B, N] and dtype is known to have few pairs, or needs more digits than float32."""
+    lists, size = like.shape
+    known = isinstance(lists, int) and isinstance(size, int)
+    return keras.backend.standardize_dtype(like.dtype) == "float32" and not (known and _is_few(lists, size))
+
+
+def are_few_pairs(like: Tensor) -> Tensor:
+    """True if a batch [B, N] has few pairs, a boolean scalar."""
+    lists, size = (ops.cast(x, "float32") for x in ops.shape(like))  # 32-bit integers would overflow
+    return _is_few(lists, size)
+
+
+def _is_few(lists: Any, size: Any) -> Any:
+    return lists * size * size <= _FEW_PAIRS
 
 
 class RankedPairs:
@@ -45,19 +63,23 @@ class RankedPairs:
     Args:
         term: f.
         weights: Λ.
-        scores, mask: [B, N], scores in descending order, padding last.
+        scores: [B, N], in descending order, padding last; or several, whose differences are added, to keep all digits.
+        mask: [B, N].
     """
 
-    def __init__(self, term: ExponentialTerm, weights: SeparableWeights, scores: Tensor, mask: Tensor) -> None:
-        size = _block_size(ops.shape(scores)[1])
-        # Padding takes the lowest score of its list, so that it is in order too.
-        valid = ops.where(mask, scores, ops.max(scores, axis=1, keepdims=True))
-        scores = ops.where(mask, scores, ops.min(valid, axis=1, keepdims=True))
+    def __init__(
+        self, term: ExponentialTerm, weights: SeparableWeights, scores: Tensor | tuple[Tensor, ...], mask: Tensor
+    ) -> None:
+        size = _block_size(ops.shape(mask)[1])
+        # Padding takes the score of the last document of its list, so that it is in order too.
+        last = ops.relu(ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True) - 1)
+        parts = scores if isinstance(scores, tuple) else (scores,)
+        parts = tuple(ops.where(mask, x, gather_documents(x, last)) for x in parts)
         lower = _in_blocks(weights.lower, size)
         upper = lower if weights.lower is weights.upper else _in_blocks(weights.upper, size)
-        self.documents, self.size = ops.shape(scores)[1], size
+        self.documents, self.size = ops.shape(mask)[1], size
         self.weights = SeparableWeights(lower, upper, weights.mix)
-        self.blocks = _Blocks(term, _in_blocks(scores, size, repeat_last=True))
+        self.blocks = _Blocks(term, tuple(_in_blocks(x, size, repeat_last=True) for x in parts))
 
     def total(self) -> Tensor:
         """Σ_ij Λ_ij·f(s_i - s_j), i the better document, [B]."""
@@ -143,19 +165,21 @@ class _Blocks:
     place, and the rest is the term itself at the distance of the blocks.
     """
 
-    def __init__(self, term: ExponentialTerm, scores: Tensor) -> None:
+    def __init__(self, term: ExponentialTerm, scores: tuple[Tensor, ...]) -> None:
         self.term, self.scores = term, scores
-        rates = self._row((0.0, *term.rates))
-        highest, lowest = scores[:, :, :1], scores[:, :, -1:]
-        self.below_highest, self.above_lowest = highest - scores, scores - lowest
-        self.narrow = ops.cast(highest - lowest < _NARROW, scores.dtype)[..., None]  # [B, n, 1, 1]
+        edges = [(x[:, :, :1], x[:, :, -1:]) for x in scores]
+        self.below_highest = sum(highest - x for (highest, _), x in zip(edges, scores, strict=True))
+        self.above_lowest = sum(x - lowest for (_, lowest), x in zip(edges, scores, strict=True))
+        width = sum(highest - lowest for highest, lowest in edges)
+        self.narrow = ops.cast(width < _NARROW / term.rates[0], width.dtype)[..., None]  # [B, n, 1, 1]
         # Not `exp`, which loses the digits of a small distance from 1.
+        rates = self._row((0.0, *term.rates))
         not_from_one = 1.0 - self.narrow * self._row((0.0, *(1.0 for _ in term.rates)))
         self.behind, self.ahead = (  # as seen from the blocks ahead, and from those behind
             ops.expm1(x[..., None] * -rates) + not_from_one for x in (self.below_highest, self.above_lowest)
         )
-        self.is_behind = ops.cast(_is_behind(scores[:, :, 0]), scores.dtype) * ops.ones_like(lowest)  # [B, n, n]
-        self.gaps = ops.relu(_transposed(lowest) - highest) * self.is_behind  # from the lowest score ahead
+        self.is_behind = ops.cast(_is_behind(width[:, :, 0]), width.dtype) * ops.ones_like(width)  # [B, n, n]
+        self.gaps = sum(_transposed(lowest) - highest for highest, lowest in edges) * self.is_behind
         self.decays = ops.exp(rates[1:, None, None] * -self.gaps[:, None]) * self.is_behind[:, None]  # [B, K, n, n]
 
     def from_ahead(self, documents: Tensor) -> Tensor:
@@ -207,7 +231,7 @@ class _Blocks:
         return ops.concatenate([first, rest], axis=2)
 
     def _row(self, numbers: Sequence[float]) -> Tensor:
-        return ops.convert_to_tensor(numbers, dtype=self.scores.dtype)
+        return ops.convert_to_tensor(numbers, dtype=self.scores[0].dtype)
 
 
 def _mixed(x: Tensor, mix: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.masking import lowest
@@ -30,6 +30,11 @@ def label_levels(labels: Tensor, mask: Tensor, most: int) -> LabelLevels:
         levels.append(ops.cast(is_top, labels.dtype))
         left = ops.where(is_top, low, left)
     return LabelLevels(ops.stack(levels, axis=-1), ops.logical_not(ops.any(left > low)))
+
+
+def one_level(mask: Tensor, dtype: Any) -> LabelLevels:
+    """A single level of all valid documents."""
+    return LabelLevels(ops.cast(mask, dtype)[..., None], ops.convert_to_tensor(True))
 
 
 def at_levels(values: Tensor, levels: LabelLevels) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.kernels.logarithms import log1p_ratio
@@ -25,11 +24,11 @@ class ExponentialTerm(ABC):
         factors: c_k.
     """
 
-    rates: ClassVar[tuple[float, ...]]
-    factors: ClassVar[tuple[float, ...]]
-    sign: ClassVar[float]
-    constant: ClassVar[float]
-    growth: ClassVar[float]
+    rates: tuple[float, ...]
+    factors: tuple[float, ...]
+    sign: float
+    constant: float
+    growth: float
 
     @abstractmethod
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,14 +43,14 @@ class ExponentialTerm(ABC):
 class Logistic(ExponentialTerm):
     """ln(1 + e^(-x))."""
 
-    rates: ClassVar = (1.0, 2.00002735, 2.99307643, 4.2345309, 4.74938137, 5.29755028, 5.83512552, 6.55058472)
-    factors: ClassVar = (
+    rates = (1.0, 2.00002735, 2.99307643, 4.2345309, 4.74938137, 5.29755028, 5.83512552, 6.55058472)
+    factors = (
         1.0, -0.500092982475, 0.32477232631, -0.493047312971,
         0.631081672134, -0.36913860843, 0.109045020273, -0.00947293423943,
     )  # fmt: skip
-    sign: ClassVar = 1.0
-    constant: ClassVar = 0.0
-    growth: ClassVar = 1.0
+    sign = 1.0
+    constant = 0.0
+    growth = 1.0
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return logistic(x), -ops.sigmoid(-x)
@@ -65,16 +64,16 @@ class Logistic(ExponentialTerm):
 class SoftZeroOne(ExponentialTerm):
     """σ(-x)."""
 
-    rates: ClassVar = (
+    rates = (
         1.0, 1.99999747, 2.99712279, 4.12296059, 4.78687178, 5.43494311, 6.30880468, 7.27291637, 8.38363537,
     )  # fmt: skip
-    factors: ClassVar = (
+    factors = (
         1.0, -1.00000585294, 0.986231393442, -1.42993273053, 1.68797836435,
         -0.96565994121, 0.266400793862, -0.0491335606224, 0.00412153359211,
     )  # fmt: skip
-    sign: ClassVar = -1.0
-    constant: ClassVar = 1.0
-    growth: ClassVar = 0.0
+    sign = -1.0
+    constant = 1.0
+    growth = 0.0
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         value = ops.sigmoid(-x)
@@ -85,6 +84,42 @@ class SoftZeroOne(ExponentialTerm):
         value = odds * sigmoid
         slope = -value * sigmoid
         return value, slope, slope
+
+
+@dataclass(frozen=True)
+class Scaled(ExponentialTerm):
+    """f(scale·x): scores times the scale would lose digits that their differences have."""
+
+    term: ExponentialTerm
+    scale: float
+
+    def __post_init__(self) -> None:
+        fixed = {name: getattr(self.term, name) for name in ("factors", "sign", "constant")}
+        rates = tuple(self.scale * rate for rate in self.term.rates)
+        for name, value in {**fixed, "rates": rates, "growth": self.scale * self.term.growth}.items():
+            object.__setattr__(self, name, value)
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        value, slope = self.term(self.scale * x)
+        return value, self.scale * slope
+
+    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        value, slope, reverse = self.term.of_odds(self.scale * x, odds)
+        return value, self.scale * slope, self.scale * reverse
+
+
+class ShiftedTerm(ABC):
+    """A term that is an exponential term of x - offset."""
+
+    @property
+    @abstractmethod
+    def unshifted(self) -> ExponentialTerm:
+        """The exponential term."""
+
+    @property
+    @abstractmethod
+    def offset(self) -> float:
+        """The offset, in units of the scores."""
 
 
 @dataclass(frozen=True)

@@ -6,24 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.backend import either, gather_documents
 from ml4ir_losses.ops.counting import counts_below
-from ml4ir_losses.ops.exponential_sums import RankedPairs
+from ml4ir_losses.ops.exponential_sums import RankedPairs, are_few_pairs, takes_ranking
 from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.stripes import dense_sums, extents_of, stripe_sums
-from ml4ir_losses.ops.label_levels import LabelLevels, label_levels
+from ml4ir_losses.ops.label_levels import LabelLevels, label_levels, one_level
 from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.pair_stripe import PairStripe
-from ml4ir_losses.ops.pair_terms import ExponentialTerm, Term
-from ml4ir_losses.ops.separable import SeparableWeights, better_levels, weights_by_level
+from ml4ir_losses.ops.pair_terms import ExponentialTerm, ShiftedTerm, Term
+from ml4ir_losses.ops.separable import SeparableWeights, better_levels, equal_weights, weights_by_level
 from ml4ir_losses.ops.sorting import descending_order, inverse_order, rank_table
 from ml4ir_losses.ops.weighing import PairWeights
 
 _MOST_LEVELS = 5  # lists with more different labels are not summed by level
-_FEW_PAIRS = 2**16  # batches of up to so many pairs take less time all at once
 _SHORT_REACH = 32  # so few documents are compared with all others one by one
 
 
@@ -83,18 +82,18 @@ def pair_sums(
             values, slopes = _stripe_sums(term, documents, given, tables, all_pairs)
             return (row_sum(values) if weight is None else values), slopes
 
-        if not isinstance(term, ExponentialTerm) or not _is_separable(documents, given):
+        def ranked() -> tuple[Tensor, Tensor]:
+            if isinstance(term, ExponentialTerm):
+                return _ranked_sums(term, documents, given, levels, all_pairs, in_order)
+            return _shifted_sums(cast("ShiftedTerm", term), documents, levels)
+
+        if not _is_separable(term, documents, given):
             values, slopes = in_stripes()
-        elif all_pairs:
-            levels = LabelLevels(ops.cast(key == key, key.dtype)[..., None], ops.convert_to_tensor(True))
-            values, slopes = _ranked_sums(term, documents, given, levels, in_order)
         else:
-            levels = label_levels(ops.where(key == key, key, 0.0), key == key, _MOST_LEVELS)
-            values, slopes = either(
-                ops.logical_and(levels.complete, ops.logical_not(_are_few(key))),
-                lambda: _ranked_sums(term, documents, given, levels, in_order),
-                in_stripes,
-            )
+            mask = key == key
+            levels = one_level(mask, key.dtype) if all_pairs else label_levels(key, mask, _MOST_LEVELS)
+            by_rank = ops.logical_and(levels.complete, ops.logical_not(are_few_pairs(key)))
+            values, slopes = either(by_rank, ranked, in_stripes)
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
             slope = upstream[:, None] * slopes
@@ -105,41 +104,80 @@ def pair_sums(
     return with_gradient(total, inputs, (key, *given.fields, *tables))
 
 
-def _is_separable(documents: _Documents, weights: PairWeights) -> bool:
-    """True unless Λ, the precision, or a number of pairs known to be small asks for pairs one by one."""
-    lists, size = documents.key.shape
-    if isinstance(lists, int) and isinstance(size, int) and lists * size * size <= _FEW_PAIRS:
+def _is_separable(term: Term, documents: _Documents, weights: PairWeights) -> bool:
+    """True unless the term, the weights, or their combination ask for pairs one by one."""
+    if not isinstance(term, ExponentialTerm | ShiftedTerm) or not takes_ranking(documents.key):
         return False
-    precise = keras.backend.standardize_dtype(documents.key.dtype) != "float32"
-    separable = weights.weighing is None or weights.weighing.is_separable
-    reach_is_short = weights.reach is not None and weights.reach <= _SHORT_REACH
-    return separable and weights.matrix is None and not (precise or reach_is_short or len(documents.scores) > 1)
-
-
-def _are_few(key: Tensor) -> Tensor:
-    lists, size = (ops.cast(x, "float32") for x in ops.shape(key))  # 32-bit integers would overflow
-    return lists * size * size <= _FEW_PAIRS
+    if isinstance(term, ShiftedTerm):
+        return weights == PairWeights() and len(documents.scores) == 1
+    separable = weights.matrix is None and (weights.weighing is None or weights.weighing.is_separable)
+    return separable and (weights.reach is None or weights.reach > _SHORT_REACH)
 
 
 def _ranked_sums(
-    term: ExponentialTerm, documents: _Documents, weights: PairWeights, levels: LabelLevels, in_order: bool
+    term: ExponentialTerm,
+    documents: _Documents,
+    weights: PairWeights,
+    levels: LabelLevels,
+    all_pairs: bool,
+    in_order: bool,
 ) -> tuple[Tensor, Tensor]:
     """Totals [B], or with document weights values [B, N], and slopes [B, N], in N log N."""
-    scores, mask, hot, weight = documents.scores[0], documents.key == documents.key, levels.indicators, documents.weight
-    order = None
-    if not in_order:
-        order = descending_order(scores, mask)
-        scores, mask, hot = (gather_documents(x, order) for x in (scores, mask, hot))
+
+    def products(indicators: Tensor) -> SeparableWeights:
+        if weights.weighing is not None:
+            found = weights.weighing.separated(documents.fields, levels._replace(indicators=indicators))
+        elif all_pairs:
+            found = equal_weights(indicators[..., 0])
+        else:
+            found = weights_by_level(indicators, better_levels(indicators))
+        if weights.reach is None:
+            return found
+        # The document ahead must be among the first.
+        within = ops.cast(rank_table(documents.key) <= weights.reach, indicators.dtype)[:, None]
+        return SeparableWeights(found.lower, found.upper * within, found.mix)
+
+    mask = documents.key == documents.key
+    return _sums_in_order(term, products, documents.scores, mask, levels.indicators, documents.weight, in_order)
+
+
+def _shifted_sums(term: ShiftedTerm, documents: _Documents, levels: LabelLevels) -> tuple[Tensor, Tensor]:
+    """The same for a shifted term: every document is in the list twice, as the worse one with the offset added."""
+    size, count = ops.shape(documents.key)[1], levels.indicators.shape[-1]
+    scores, mask = documents.scores[0], documents.key == documents.key
+
+    def twice(x: Tensor) -> Tensor:
+        return ops.concatenate([x, x], axis=1)
+
+    def products(indicators: Tensor) -> SeparableWeights:
+        return SeparableWeights(indicators, indicators, ops.pad(better, ((0, 0), (0, count), (count, 0))))
+
+    better = better_levels(levels.indicators)
+    offset = ops.concatenate([ops.zeros_like(scores), ops.ones_like(scores) * term.offset], axis=1)
+    rows = (((0, 0), (0, 0), (0, count)), ((0, 0), (0, 0), (count, 0)))
+    roles = ops.concatenate([ops.pad(levels.indicators, row) for row in rows], axis=1)
+    weight = None if documents.weight is None else twice(documents.weight)
+    parts = (twice(scores), offset)
+    values, slopes = _sums_in_order(term.unshifted, products, parts, twice(mask), roles, weight, False)
+    return (values if weight is None else values[:, :size]), slopes[:, :size] + slopes[:, size:]
+
+
+def _sums_in_order(
+    term: ExponentialTerm,
+    products: Callable[[Tensor], SeparableWeights],
+    scores: tuple[Tensor, ...],
+    mask: Tensor,
+    indicators: Tensor,
+    weight: Tensor | None,
+    in_order: bool,
+) -> tuple[Tensor, Tensor]:
+    """Totals, or values of documents with a weight, and slopes, by `RankedPairs` of documents in any order."""
+    order = None if in_order else descending_order(sum(scores), mask)
+    if order is not None:
+        scores = tuple(gather_documents(x, order) for x in scores)
+        mask, indicators = gather_documents(mask, order), gather_documents(indicators, order)
         weight = None if weight is None else gather_documents(weight, order)
-    levels = levels._replace(indicators=hot)
-    if weights.weighing is None:
-        products = weights_by_level(levels, better_levels(hot))
-    else:
-        products = weights.weighing.separated(documents.fields, levels)
-    if weights.reach is not None:  # the document ahead must be among the first
-        within = ops.cast(rank_table(scores) <= weights.reach, scores.dtype)[:, None]
-        products = SeparableWeights(products.lower, products.upper * within, products.mix)
-    pairs = RankedPairs(term, products, scores, mask)
+    pairs = RankedPairs(term, products(indicators), scores, mask)
     values = pairs.total() if weight is None else pairs.values()
     slopes = pairs.slopes(weight)
     if order is None:

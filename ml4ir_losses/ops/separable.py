@@ -25,23 +25,31 @@ class SeparableWeights(NamedTuple):
 
 
 def weights_by_level(
-    levels: LabelLevels, by_level: Tensor, lower: tuple[Tensor, ...] = (), upper: tuple[Tensor, ...] = ()
+    indicators: Tensor, by_level: Tensor, lower: tuple[Tensor, ...] = (), upper: tuple[Tensor, ...] = ()
 ) -> SeparableWeights:
     """Λ_ij = by_level[y_i, y_j]·Σ_r lower_r·upper_r, where the label levels y_i of the better document and y_j count.
 
     Args:
+        indicators: of the label levels, [B, N, L].
         by_level: [B, L, L] or [1, L, L], 0 unless the first level is the better one.
         lower, upper: factors by rank, [B, N] each, of the document behind and of the one ahead; (): 1.
     """
-    hot = levels.indicators
     if not lower:
-        return SeparableWeights(hot, hot, by_level)
+        return SeparableWeights(indicators, indicators, by_level)
     terms, count = len(lower), by_level.shape[-1]
-    behind, ahead = (ops.concatenate([x[:, :, None] * hot for x in factors], axis=-1) for factors in (lower, upper))
+    behind, ahead = (
+        ops.concatenate([x[:, :, None] * indicators for x in factors], axis=-1) for factors in (lower, upper)
+    )
     # The same matrix for each of the products, as blocks of a diagonal.
-    diagonal = ops.eye(terms, dtype=hot.dtype)[None, :, None, :, None]
+    diagonal = ops.eye(terms, dtype=indicators.dtype)[None, :, None, :, None]
     mix = ops.reshape(diagonal * by_level[:, None, :, None, :], (-1, terms * count, terms * count))
     return SeparableWeights(behind, ahead, mix)
+
+
+def equal_weights(mask: Tensor) -> SeparableWeights:
+    """1 for all pairs of valid documents, whichever is better; mask [B, N], 1 or 0."""
+    each = mask[..., None]
+    return SeparableWeights(each, each, ops.ones((1, 1, 1), dtype=mask.dtype))
 
 
 def better_levels(indicators: Tensor) -> Tensor:
@@ -59,4 +67,4 @@ def level_differences(values: Tensor, levels: LabelLevels) -> Tensor:
 def weights_by_level_and_discount(by_level: Tensor, discounts: Tensor, levels: LabelLevels) -> SeparableWeights:
     """Λ_ij = by_level[y_i, y_j]·|d_i - d_j| for discounts d of the ranks, [B, N], that fall along the ranking."""
     ones = ops.ones_like(discounts)
-    return weights_by_level(levels, by_level, (-discounts, ones), (ones, discounts))
+    return weights_by_level(levels.indicators, by_level, (-discounts, ones), (ones, discounts))

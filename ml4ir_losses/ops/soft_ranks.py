@@ -2,8 +2,8 @@
 
 A rank function turns scores and mask, [B, N], into `at_rank`: given an elementwise function of 1-based ranks,
 `at_rank(function)` is its value, or expected value, at the rank of each document, [B, N]. A metric written in terms of
-`at_rank` becomes a smooth surrogate with a smooth rank function. `approx_ranks` computes `dense_approx_ranks` in
-stripes, `bound_ranks` `dense_bound_ranks`.
+`at_rank` becomes a smooth surrogate with a smooth rank function. `approx_ranks` computes `dense_approx_ranks`, in
+N log N, and `bound_ranks` `dense_bound_ranks`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.backend import detached
+from ml4ir_losses.ops.backend import detached, either, gather_documents
+from ml4ir_losses.ops.exponential_sums import RankedPairs, are_few_pairs, takes_ranking
 from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.odds import odds, powers
 from ml4ir_losses.ops.kernels.stripes import Stripe, extents_of, stripe_sums
 from ml4ir_losses.ops.masking import row_sum, without_nan
-from ml4ir_losses.ops.pair_terms import SoftZeroOne
+from ml4ir_losses.ops.pair_terms import ExponentialTerm, Scaled, SoftZeroOne
 from ml4ir_losses.ops.pairs import valid_pairs
-from ml4ir_losses.ops.sorting import ranks
+from ml4ir_losses.ops.separable import equal_weights
+from ml4ir_losses.ops.sorting import descending_order, inverse_order, ranks
 
 AtRank = Callable[[Callable[[Tensor], Tensor]], Tensor]
 RankFn = Callable[[Tensor, Tensor], AtRank]
@@ -45,27 +47,50 @@ def exact_ranks(scores: Tensor, mask: Tensor) -> AtRank:
 
 
 def approx_ranks(temperature: float) -> RankFn:
-    """ρ_i = 1/2 + Σ_j σ((s_j - s_i)/T) over the valid documents j, 1 where masked; memory B·N plus one stripe."""
-    return _striped_ranks(_RankStripe(temperature), _RankSlopeStripe(temperature), own=0.5)
+    """ρ_i = 1/2 + Σ_j σ((s_j - s_i)/T) over the valid documents j, 1 where masked."""
+    return _ranks(
+        _RankStripe(temperature), _RankSlopeStripe(temperature), 0.5, Scaled(SoftZeroOne(), 1.0 / temperature)
+    )
 
 
 def bound_ranks(temperature: float) -> RankFn:
-    """ρ_i = Σ_j max(0, 1 + (s_j - s_i)/T) ≥ rank of i, over the valid documents j, 1 where masked; memory as above."""
-    return _striped_ranks(_BoundStripe(temperature), _BoundSlopeStripe(temperature), own=1.0)
+    """ρ_i = Σ_j max(0, 1 + (s_j - s_i)/T) ≥ rank of i, over the valid documents j, 1 where masked."""
+    return _ranks(_BoundStripe(temperature), _BoundSlopeStripe(temperature), 1.0, None)
 
 
-def _striped_ranks(values: Stripe, slopes: Stripe, own: float) -> RankFn:
-    """1 + the sums of `values` without the term of the document itself, `own`; `slopes` sums the gradient."""
+def _ranks(values: Stripe, slopes: Stripe, own: float, term: ExponentialTerm | None) -> RankFn:
+    """1 + Σ_j term(s_i - s_j) without the term of the document itself, `own`.
+
+    In N log N; few pairs, and float64, one by one: `values` sums the term, `slopes` the gradient.
+    """
 
     def positions(scores: Tensor, mask: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        documents = (ops.where(mask > 0, scores, float("nan")),)
-        (above,) = stripe_sums(values, (1, 0), documents, documents, extents_of(mask > 0))
+        valid = mask > 0
+        key = ops.where(valid, scores, float("nan"))
+
+        def by_pairs(stripe: Stripe, *fields: Tensor) -> Tensor:
+            return stripe_sums(stripe, (1, 0), (key, *fields), (key, *fields), extents_of(valid))[0]
+
+        def ranked(term: ExponentialTerm, upstream: Tensor | None = None) -> Tensor:
+            """The values, or the gradient from that in the values."""
+            order = descending_order(scores, valid)
+            in_order, ones, *weight = (
+                gather_documents(x, order) for x in (scores, mask, *(() if upstream is None else (upstream,)))
+            )
+            pairs = RankedPairs(term, equal_weights(ones), in_order, ones > 0)
+            return gather_documents(pairs.slopes(*weight) if weight else pairs.values(), inverse_order(order))
+
+        def either_way(one_by_one: Callable[[], Tensor], *upstream: Tensor) -> Tensor:
+            if term is None or not takes_ranking(scores):
+                return one_by_one()
+            return either(are_few_pairs(scores), lambda: (one_by_one(),), lambda: (ranked(term, *upstream),))[0]
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
-            fields = (*documents, detached(upstream))
-            return tuple(stripe_sums(slopes, (1, 0), fields, fields, extents_of(mask > 0)))
+            upstream = detached(upstream)
+            return (either_way(lambda: by_pairs(slopes, upstream), upstream),)
 
-        return 1.0 - own + ops.where(mask > 0, above, own), pull_back
+        above = either_way(lambda: by_pairs(values))
+        return 1.0 - own + ops.where(valid, above, own), pull_back
 
     def rank_fn(scores: Tensor, mask: Tensor) -> AtRank:
         position = with_gradient(positions, (scores,), (ops.cast(mask, scores.dtype),))

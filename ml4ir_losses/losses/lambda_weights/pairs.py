@@ -51,7 +51,7 @@ class LabelDiffLambdaWeight(LambdaWeight):
         return True
 
     def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
-        return weights_by_level(levels, level_differences(fields[0], levels))
+        return weights_by_level(levels.indicators, level_differences(fields[0], levels))
 
 
 @dataclass(frozen=True)

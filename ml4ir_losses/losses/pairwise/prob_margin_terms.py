@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.pair_terms import SoftZeroOne
+from ml4ir_losses.ops.pair_terms import Scaled, ShiftedTerm, SoftZeroOne
 from ml4ir_losses.ops.weighing import Weighing
 
 
 @dataclass(frozen=True)
-class Shortfall:
+class Shortfall(ShiftedTerm):
     """σ(scale·(margin - d) - shift) of the difference d = x/T."""
 
     temperature: float
@@ -23,6 +23,14 @@ class Shortfall:
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         value, slope = SoftZeroOne()(self.scale * (x / self.temperature - self.margin) + self.shift)
         return value, slope * (self.scale / self.temperature)
+
+    @property
+    def unshifted(self) -> Scaled:
+        return Scaled(SoftZeroOne(), self.scale / self.temperature)
+
+    @property
+    def offset(self) -> float:
+        return self.temperature * (self.margin - self.shift / self.scale)
 
 
 @dataclass(frozen=True)
