@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.backend import inverse_permutation
+from ml4ir_losses.ops.backend import ascending_order, inverse_permutation
 
 
 def descending_order(keys: Tensor, mask: Tensor) -> Tensor:
     """Indices [B, N] that sort `keys` in descending order; ties keep their order, masked documents come last."""
     # XLA sorts -0.0 before 0.0, which would reorder ties, and simplifies x + 0.0 to x.
     ascending = ops.where(mask, ops.where(keys == 0, 0.0, -keys), float("inf"))
-    return ops.argsort(ops.stop_gradient(ascending), axis=-1)
+    return ascending_order(ops.stop_gradient(ascending))
 
 
 def inverse_order(order: Tensor) -> Tensor:
