@@ -218,6 +218,29 @@ class TestMasking:
         np.testing.assert_allclose(actual[0, [0, 1, 3]], expected, rtol=1e-6)
         assert actual[0, 2] == 0
 
+    @pytest.mark.parametrize("of", ["scores", "target"])
+    def test_masked_cross_entropy_equals_the_sum_of_target_times_surprisal(self, of):
+        rng = np.random.default_rng(0)
+        mask = rng.random((3, 6)) < 0.7
+        mask[0], mask[1, 0] = False, False  # a list without documents
+        given = {"scores": 100.0 * rng.normal(size=(3, 6)), "target": mask * rng.random((3, 6))}
+        upstream = np.array([1.0, -2.0, 0.5])
+
+        def value(function):
+            def of_input(x):
+                inputs = {name: K.convert_to_tensor(part, dtype=x.dtype) for name, part in given.items()} | {of: x}
+                return K.convert_to_tensor(upstream, dtype=x.dtype) * function(inputs["target"], inputs["scores"])
+
+            return of_input
+
+        found = value(lambda target, scores: ops.masked_cross_entropy(target, scores, mask))
+        plain = value(lambda target, scores: K.sum(target * ops.surprisal(scores, K.convert_to_tensor(mask)), axis=-1))
+        x = given[of]
+        assert_close(
+            values(found(K.convert_to_tensor(x))), values(plain(K.convert_to_tensor(x))), double=1e-9, single=1e-5
+        )
+        assert_close(gradient(found, x), gradient(plain, x), double=1e-9, single=1e-5)
+
     def test_below_top_subtracts_the_largest_valid_score(self):
         x, mask = np.array([[3.0, 5.0, 9.0], [1.0, 2.0, 3.0]]), np.array([[True, True, False], [False, False, False]])
         assert_close(values(ops.below_top(K.convert_to_tensor(x), K.convert_to_tensor(mask))), [[-2, 0, 0], [0, 0, 0]])
