@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.ops import as_float, as_mask, lowest, masked_log_softmax, where_finite
+from ml4ir_losses.ops import as_float, as_mask, lowest, softmax_of_valid, where_finite
 
 
 def masked_sigmoid(logits: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -22,9 +22,7 @@ def masked_sigmoid(logits: Tensor, mask: Tensor | None = None) -> Tensor:
 def masked_softmax(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax over the valid documents of each query; padding gets 0, and so does a query with nothing valid."""
     logits = as_float(logits)
-    valid = as_mask(mask, logits)
-    logits = ops.where(valid, logits, 0.0)
-    return ops.where(valid, ops.exp(masked_log_softmax(logits, valid)), 0.0)
+    return softmax_of_valid(logits, as_mask(mask, logits))
 
 
 def masked_identity(logits: Tensor, mask: Tensor | None = None) -> Tensor:

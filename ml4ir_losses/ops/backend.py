@@ -268,9 +268,32 @@ def bitcast(x: Tensor, dtype: Any) -> Tensor:
     return tf.bitcast(x, dtype)  # `ops.view` needs a static width
 
 
-def cumulative_sum(x: Tensor) -> Tensor:
-    """Inclusive cumulative sum along the last axis; `ops.cumsum` narrows float64 on torch."""
-    return x.cumsum(-1) if is_backend("torch") else ops.cumsum(x, axis=-1)
+_BLOCK = 32  # places of a block of `cumulative_sum`
+
+
+def cumulative_sum(x: Tensor, reverse: bool = False) -> Tensor:
+    """Inclusive cumulative sum of finite x [B, N] along the rows, or from their ends.
+
+    `ops.cumsum` narrows float64 on torch.
+    """
+    if is_backend("torch"):
+        return x.flip(-1).cumsum(-1).flip(-1) if reverse else x.cumsum(-1)
+    if is_backend("jax"):
+        import jax
+
+        return jax.lax.cumsum(x, axis=1, reverse=reverse)
+    import tensorflow as tf
+
+    if has_accelerator():
+        return tf.cumsum(x, axis=1, reverse=reverse)
+    # On the CPU products with a triangular matrix take a fifth of the time of `cumsum`.
+    rows, size = tf.shape(x)[0], tf.shape(x)[1]
+    blocks = -(-size // _BLOCK)
+    padded = tf.reshape(tf.pad(x, [[0, 0], [0, blocks * _BLOCK - size]]), (-1, _BLOCK))
+    triangle = tf.linalg.band_part(tf.ones((_BLOCK, _BLOCK), x.dtype), -1 if reverse else 0, 0 if reverse else -1)
+    inside = tf.reshape(tf.matmul(padded, triangle), (rows, blocks, _BLOCK))
+    before = tf.cumsum(inside[:, :, 0 if reverse else -1], axis=1, exclusive=True, reverse=reverse)
+    return tf.reshape(tf.reshape(inside + before[:, :, None], (rows, -1))[:, :size], tf.shape(x))
 
 
 def gather_documents(x: Tensor, order: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.backend import has_slow_selects, nan_to_zero
+from ml4ir_losses.ops.kernels.gradients import with_gradient
 
 
 def as_float(x: Tensor) -> Tensor:
@@ -101,6 +102,13 @@ def below_top(scores: Tensor, mask: Tensor) -> Tensor:
     return ops.where(mask, scores - ops.stop_gradient(top), 0.0)
 
 
+def softmax_of_valid(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the valid documents, [B, N]; 0 where masked."""
+    scores = ops.where(mask, scores, lowest(scores))
+    shares = ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
+    return ops.where(mask, shares / ops.sum(shares, axis=-1, keepdims=True), 0.0)
+
+
 def masked_log_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     """Log of the softmax over the valid documents, [B, N]; 0 where masked."""
     below, log_total = _below_log_total(scores, mask)
@@ -120,6 +128,25 @@ def _below_log_total(scores: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     below = ops.where(mask, scores - top, low)
     total = ops.sum(ops.exp(below), axis=-1, keepdims=True)
     return below, ops.log(ops.where(total > 0, total, 1.0))  # 0 for lists without a valid document
+
+
+def masked_cross_entropy(target: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
+    """Σ target·`surprisal` over the documents, [B], in fewer steps; target [B, N] is 0 where masked."""
+
+    def crossed(target: Tensor, scores: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
+        below = scores - ops.max(scores, axis=-1, keepdims=True)
+        shares = ops.exp(below)
+        total = ops.sum(shares, axis=-1, keepdims=True)
+        surprise = ops.log(total) - below
+
+        def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
+            upstream = upstream[:, None]
+            slopes = shares * (upstream * ops.sum(target, axis=-1, keepdims=True) / total) - upstream * target
+            return upstream * ops.where(scores > lowest(scores) / 2, surprise, 0.0), slopes
+
+        return row_sum(target * surprise), pull_back
+
+    return with_gradient(crossed, (target, ops.where(mask, scores, lowest(scores))))
 
 
 def where_finite(function: Callable[[Tensor], Tensor], x: Tensor, filler: float = 0.0) -> Tensor:

@@ -1,21 +1,21 @@
 """Log-sum-exp over the tails of a list, and the Plackett-Luce likelihood of an order.
 
-`tail_sums` computes `dense_tail_sums` in N log N, exactly for any range of x; `plackett_luce` is a weighted sum of
-them.
+`tail_sums` computes `dense_tail_sums` without an N × N matrix, exactly for any range of x; `plackett_luce` is a
+weighted sum of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
-from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.backend import loop, scattered
-from ml4ir_losses.ops.kernels.compiling import compiled, kernel_shape, padded
+from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.ops.backend import cumulative_sum, gather_documents
 from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.masking import lowest, row_sum
+from ml4ir_losses.ops.sorting import inverse_order
 
-_SMALL = 2**12  # up to so many entries compilation does not pay off
+# A tail sum relative to a far larger term loses digits: from this size on it loses none.
+_EXACT = {"float32": 1e-13, "float64": 1e-40}
 
 
 def dense_tail_sums(x: Tensor) -> Tensor:
@@ -26,19 +26,11 @@ def dense_tail_sums(x: Tensor) -> Tensor:
 
 
 def tail_sums(x: Tensor) -> Tensor:
-    """log Σ_{j≥i} exp(x_j - x_i) for every i, [B, N] → [B, N], exact for any range of x.
-
-    With one shift per list some tail sums would underflow or overflow. So each tail is summed relative to its own
-    maximum m_i: t_i = exp(x_i - m_i) + exp(m_{i+1} - m_i)·t_{i+1}. Only differences of x occur, so that a
-    common offset costs no digits.
-    """
+    """log Σ_{j≥i} exp(x_j - x_i) for every i, [B, N] → [B, N], exact for any range of x; 0 where x_i is very low."""
 
     def summed(x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        rows, size = ops.shape(x)
-        shape = _shape(x)
-        tails, *saved = _kernel(_tail_sums, x)(padded(x, *shape, lowest(x)))
-        slopes = _kernel(_slopes, x)
-        return tails[:rows, :size], lambda upstream: (slopes(padded(upstream, *shape, 0.0), *saved)[:rows, :size],)
+        valid = ops.cast(x > lowest(x) / 2, x.dtype)
+        return _weighted_tail_sums(x, valid)[0], lambda upstream: (_weighted_tail_sums(x, upstream * valid)[1],)
 
     return with_gradient(summed, (ops.convert_to_tensor(x),))
 
@@ -55,95 +47,40 @@ def plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> Tensor:
     """
 
     def summed(scores: Tensor, order: Tensor, weight: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        rows, size = ops.shape(scores)
-        shape = _shape(scores)
-        places = ops.cast(padded(order, *shape, -1.0), "int32")
-        in_place = ops.arange(ops.shape(places)[1], dtype="int32")
-        places = ops.where(places < 0, in_place, places)  # padding stays where it is
-        lists = padded(scores, *shape, lowest(scores)), places, padded(weight, *shape, 0.0)
-        values, slopes = _kernel(_plackett_luce, scores)(*lists)
-        return values[:rows], lambda upstream: (upstream[:, None] * slopes[:rows, :size],)
+        order = ops.cast(order, "int32")
+        sums, slopes = _weighted_tail_sums(gather_documents(scores, order), weight)
+        slopes = gather_documents(slopes, inverse_order(order))
+        return row_sum(sums), lambda upstream: (upstream[:, None] * slopes,)
 
     return with_gradient(summed, (scores,), (ops.cast(order, scores.dtype), weight))
 
 
-def _is_small(x: Tensor) -> bool:
-    rows, size = x.shape
-    return isinstance(rows, int) and isinstance(size, int) and rows * size <= _SMALL
+def _weighted_tail_sums(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """weight_i·log Σ_{j≥i} exp(x_j - x_i) for every i, [B, N], and the gradient of their sum in x.
 
+    The gradient is Σ_{i≤j} weight_i·(share of j in the tail of i) - weight_j. A tail is a cumulative sum of
+    exp(x - top) from the end of the list. With one top per list the tails far below it would underflow. So a pass
+    over the list does the part of each weight for which the tail is large enough; as long as weight is left, which is
+    rare, another pass takes the largest x left as its top.
+    """
+    exact = _EXACT[keras.backend.standardize_dtype(x.dtype)]
 
-def _kernel(function: Any, x: Tensor) -> Any:
-    """The function, compiled unless x is known to be small."""
-    return function if _is_small(x) else compiled(function)
+    def one_pass(weight: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        below = x - ops.max(x, axis=1, keepdims=True)
+        terms = ops.exp(below)
+        tails = cumulative_sum(terms, reverse=True)
+        missing = ops.relu(1.0 - tails / exact)
+        left = weight * missing
+        done, tails = weight - left, tails + exact * exact  # never 0
+        return left, missing, done * (ops.log(tails) - below), terms * cumulative_sum(done / tails)
 
+    def is_left(left: Tensor, *_: Tensor) -> Tensor:
+        return ops.any(ops.max(ops.abs(left), axis=1) > 0)  # false for NaN, so that the loop ends
 
-def _shape(x: Tensor) -> tuple[Any, Any]:
-    """The shape to which x is padded for the kernel."""
-    rows, size = ops.shape(x)
-    return (rows, size) if _is_small(x) else kernel_shape(rows, size, x)
+    def further(left: Tensor, missing: Tensor, sums: Tensor, slopes: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        x = ops.where(missing > 0, x, lowest(x))  # without those whose tails are done
+        left, missing, more_sums, more_slopes = one_pass(left, x)
+        return left, missing, sums + more_sums, slopes + more_slopes, x
 
-
-class _Tails(NamedTuple):
-    sums: Tensor  # log Σ_{j≥i} exp(x_j - x_i)
-    shares: Tensor  # share of i in the tail from i: exp(x_i) / Σ_{j≥i} exp(x_j)
-    shrinks: Tensor  # share of the tail from i + 1 in the tail from i: 1 - share, without rounding errors
-
-
-def _tail_sums(x: Tensor) -> _Tails:
-    top = _largest_of_tails(x)
-    own = ops.exp(x - top)
-    # The tail behind the last place is empty: exp(lowest - m) is 0.
-    shrink = ops.exp(_from(top, 1, lowest(x)) - top)
-    totals = _weighted_tails(own, shrink)
-    return _Tails(top - x + ops.log(totals), own / totals, shrink * _from(totals, 1, 0.0) / totals)
-
-
-def _slopes(upstream: Tensor, shares: Tensor, shrinks: Tensor) -> Tensor:
-    """The gradient of Σ upstream·sums in x: share_j · Σ_{i≤j} upstream_i · (tail of j in that of i) - upstream_j."""
-    # Reversed, so that the sum over i ≤ j is a tail sum.
-    upstream_back, shrinks_back = ops.flip(upstream, axis=1), _from(ops.flip(shrinks, axis=1), 1, 0.0)
-    return shares * ops.flip(_weighted_tails(upstream_back, shrinks_back), axis=1) - upstream
-
-
-def _plackett_luce(scores: Tensor, order: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    rows, size = ops.shape(scores)
-    places = ops.reshape(order + size * ops.arange(rows, dtype="int32")[:, None], (-1,))
-    ordered = ops.reshape(ops.take(ops.reshape(scores, (-1,)), places), (rows, size))
-    sums, shares, shrinks = _tail_sums(ordered)
-    slopes = ops.reshape(_slopes(weight, shares, shrinks), (-1,))
-    slopes = ops.reshape(scattered(places, slopes, (rows * size,)), (rows, size))
-    return row_sum(weight * sums), slopes
-
-
-def _largest_of_tails(x: Tensor) -> Tensor:
-    """max_{j≥i} x_j, [B, N], by doubling the number of places covered."""
-
-    def step(level: Tensor, top: Tensor) -> tuple[Tensor]:
-        further = _from(top, 2**level, lowest(x))
-        return (ops.where(further > top, further, top),)  # `ops.maximum` narrows float64 on torch
-
-    return loop(step, 0, _levels(x), (x,))[0]
-
-
-def _weighted_tails(x: Tensor, factor: Tensor) -> Tensor:
-    """t_i = x_i + factor_i·t_{i+1}, [B, N], by doubling the number of terms summed."""
-
-    def step(level: Tensor, total: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-        reach = 2**level
-        return total + factor * _from(total, reach, 0.0), factor * _from(factor, reach, 0.0)
-
-    return loop(step, 0, _levels(x), (x, factor))[0]
-
-
-def _from(x: Tensor, first: Any, filler: float) -> Tensor:
-    """x[:, first:], padded to the width of x with the filler."""
-    padded = ops.concatenate([x, ops.full_like(x, filler, dtype=x.dtype)], axis=1)
-    return ops.slice(padded, (0, first), ops.shape(x))
-
-
-def _levels(x: Tensor) -> Any:
-    """Number of doublings from 1 up to the width of x."""
-    size = ops.shape(x)[1]
-    if isinstance(size, int):
-        return (size - 1).bit_length()
-    return ops.sum(ops.cast(2 ** ops.arange(31, dtype="int32") < size, "int32"))
+    _, _, sums, slopes, _ = ops.while_loop(is_left, further, (*one_pass(weight, x), x))
+    return sums, slopes - weight

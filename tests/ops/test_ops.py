@@ -8,6 +8,7 @@ from keras import ops as K
 
 from losses.numeric import BACKEND, DOUBLE, assert_close, central_differences, gradient, values
 from ml4ir_losses import ops
+from ml4ir_losses.ops.backend import cumulative_sum
 from ml4ir_losses.ops.sorting import inverse_order
 from ml4ir_losses.ops.tail_sums import plackett_luce
 from selection import slow_except
@@ -74,9 +75,17 @@ class TestTailSums:
             x = np.random.default_rng(size).normal(size=(3, size)).astype("float32")
             np.testing.assert_allclose(values(graph(x)), tail_sums(x), rtol=1e-6, atol=1e-6)
 
+    def test_nan_in_one_list_leaves_the_others_exact(self):
+        """Both lists are so steep that one maximum per list is not enough."""
+        x = np.linspace(1e3, -1e3, 40, dtype="float32") * np.ones((2, 1), dtype="float32")
+        x[0, 7] = np.nan
+        found = values(ops.tail_sums(x))
+        assert np.isnan(found[0, :8]).all()
+        np.testing.assert_allclose(found[1:], tail_sums(x[1:]), rtol=3e-7, atol=3e-6)
+
 
 class TestPlackettLuce:
-    @pytest.mark.parametrize(("rows", "size"), [(1, 1), (3, 7), (40, 120)])  # the last is compiled
+    @pytest.mark.parametrize(("rows", "size"), [(1, 1), (3, 7), (40, 120)])
     @pytest.mark.parametrize("spread", [1.0, 1e4])
     def test_values_and_gradients_match_numpy(self, rows, size, spread):
         rng = np.random.default_rng(size)
@@ -99,6 +108,15 @@ class TestPlackettLuce:
         found = values(model(K.convert_to_tensor(x.astype(dtype))))
         np.testing.assert_allclose(found, upstream * expected, rtol=1e-12 if DOUBLE else 1e-5)
         assert_close(gradient(model, x), upstream[:, None] * slopes, double=1e-9, single=1e-3)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("size", [1, 31, 32, 33, 100])
+def test_cumulative_sums_match_numpy(size, reverse):
+    x = np.random.default_rng(size).random((3, size))
+    expected = np.cumsum(x[:, ::-1], axis=1)[:, ::-1] if reverse else np.cumsum(x, axis=1)
+    found = cumulative_sum(K.convert_to_tensor(x.astype("float64" if DOUBLE else "float32")), reverse)
+    np.testing.assert_allclose(values(found), expected, rtol=1e-13 if DOUBLE else 1e-6)
 
 
 class TestOrder:
@@ -199,6 +217,29 @@ class TestMasking:
         actual = values(ops.masked_log_softmax(K.convert_to_tensor(x + np.float32(offset)), K.convert_to_tensor(mask)))
         np.testing.assert_allclose(actual[0, [0, 1, 3]], expected, rtol=1e-6)
         assert actual[0, 2] == 0
+
+    @pytest.mark.parametrize("of", ["scores", "target"])
+    def test_masked_cross_entropy_equals_the_sum_of_target_times_surprisal(self, of):
+        rng = np.random.default_rng(0)
+        mask = rng.random((3, 6)) < 0.7
+        mask[0], mask[1, 0] = False, False  # a list without documents
+        given = {"scores": 100.0 * rng.normal(size=(3, 6)), "target": mask * rng.random((3, 6))}
+        upstream = np.array([1.0, -2.0, 0.5])
+
+        def value(function):
+            def of_input(x):
+                inputs = {name: K.convert_to_tensor(part, dtype=x.dtype) for name, part in given.items()} | {of: x}
+                return K.convert_to_tensor(upstream, dtype=x.dtype) * function(inputs["target"], inputs["scores"])
+
+            return of_input
+
+        found = value(lambda target, scores: ops.masked_cross_entropy(target, scores, mask))
+        plain = value(lambda target, scores: K.sum(target * ops.surprisal(scores, K.convert_to_tensor(mask)), axis=-1))
+        x = given[of]
+        assert_close(
+            values(found(K.convert_to_tensor(x))), values(plain(K.convert_to_tensor(x))), double=1e-9, single=1e-5
+        )
+        assert_close(gradient(found, x), gradient(plain, x), double=1e-9, single=1e-5)
 
     def test_below_top_subtracts_the_largest_valid_score(self):
         x, mask = np.array([[3.0, 5.0, 9.0], [1.0, 2.0, 3.0]]), np.array([[True, True, False], [False, False, False]])

@@ -10,11 +10,12 @@ from ml4ir_losses.losses.lambda_weights import LambdaWeightSpec, get_lambda_weig
 from ml4ir_losses.ops import (
     below_top,
     clean,
-    masked_log_softmax,
+    masked_cross_entropy,
     masked_logsumexp,
     ranks,
     row_sum,
     safe_divide,
+    softmax_of_valid,
     surprisal,
 )
 
@@ -37,7 +38,7 @@ def softmax_cross_entropy(
     target = weight * ops.stop_gradient(gains)
     if normalize_labels:
         target = safe_divide(target, row_sum(target)[:, None] * ops.ones_like(target))
-    return row_sum(target * surprisal(scores, mask))
+    return masked_cross_entropy(target, scores, mask)
 
 
 def rank_one_listnet(
@@ -75,7 +76,7 @@ def aux_one_hot_cross_entropy(
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     top = ops.max(ops.where(mask, labels, float("-inf")), axis=-1, keepdims=True)
     target = ops.cast(ops.logical_and(mask, labels >= top), scores.dtype)
-    return safe_divide(row_sum(weight * target * surprisal(scores, mask)), row_sum(target))
+    return safe_divide(masked_cross_entropy(weight * target, scores, mask), row_sum(target))
 
 
 def aux_softmax_cross_entropy(
@@ -88,8 +89,7 @@ def aux_softmax_cross_entropy(
 ) -> Tensor:
     """Per-query cross entropy with the softmax of the labels, [B]: see `AuxSoftmaxCrossEntropy`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-    target = weight * ops.where(mask, ops.exp(masked_log_softmax(labels, mask)), 0.0)
-    return row_sum(target * surprisal(scores, mask))
+    return masked_cross_entropy(weight * softmax_of_valid(labels, mask), scores, mask)
 
 
 @register_loss("softmax_cross_entropy", aliases=("softmax_loss",))

@@ -12,9 +12,10 @@ from ml4ir_losses.ops import (
     gather_documents,
     list_weight,
     lowest,
-    masked_log_softmax,
+    masked_cross_entropy,
     row_sum,
     safe_divide,
+    softmax_of_valid,
     surprisal,
     tail_sums,
 )
@@ -33,8 +34,7 @@ def listnet(
 ) -> Tensor:
     """Per-query top-one ListNet, [B]: see `ListNetLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
-    share = ops.where(mask, ops.exp(masked_log_softmax(labels / label_temperature, mask)), 0.0)
-    return row_sum(weight * share * surprisal(scores, mask))
+    return masked_cross_entropy(weight * softmax_of_valid(labels / label_temperature, mask), scores, mask)
 
 
 def binary_listnet(
@@ -48,7 +48,7 @@ def binary_listnet(
     """Per-query ListNet of normalised labels, [B]: see `BinaryListNetLoss`."""
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     target = weight * labels
-    return safe_divide(row_sum(target * surprisal(scores, mask)), row_sum(target))
+    return safe_divide(masked_cross_entropy(target, scores, mask), row_sum(target))
 
 
 def calibrated_softmax(
@@ -66,7 +66,7 @@ def calibrated_softmax(
     target = ops.concatenate([weight * labels, nothing + virtual_label], axis=1)
     scores = ops.concatenate([scores, nothing], axis=1)
     mask = ops.concatenate([mask, ops.ones_like(nothing, dtype="bool")], axis=1)
-    return row_sum(target * surprisal(scores, mask))
+    return masked_cross_entropy(target, scores, mask)
 
 
 def unique_softmax(

@@ -36,17 +36,19 @@ def binary_terms(labels: Tensor, scores: Tensor, pos_weight: float | None = None
     def terms(labels: Tensor, scores: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         small = ops.exp(-ops.abs(scores))
         rest = log1p_share(small)
-        of_positive, of_negative = ops.relu(-scores) + rest, ops.relu(scores) + rest  # -ln σ(s) and -ln(1 - σ(s))
+        negative = 1.0 - labels
+        weight = 1.0 if pos_weight is None else negative + factor * labels
+        steep = ops.where(scores > 0, negative, -factor * labels)  # the slope far from 0
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
-            # σ(s) and σ(-s), both multiplied by 1 + small
-            high, low = ops.where(scores > 0, 1.0, small), ops.where(scores > 0, small, 1.0)
-            slope = ((1.0 - labels) * high - factor * labels * low) / (1.0 + small)
+            share = weight * (small / (1.0 + small))  # σ(-|s|)
+            slope = steep + ops.where(scores > 0, -share, share)
+            of_positive, of_negative = ops.relu(-scores) + rest, ops.relu(scores) + rest  # -ln σ(s), -ln(1 - σ(s))
             return upstream * (factor * of_positive - of_negative), upstream * slope
 
-        return factor * labels * of_positive + (1.0 - labels) * of_negative, pull_back
+        return scores * steep + weight * rest, pull_back
 
-    return with_gradient(terms, (labels * ops.ones_like(scores, dtype=scores.dtype), scores))
+    return with_gradient(terms, (ops.broadcast_to(labels, ops.shape(scores)), scores))
 
 
 def sigmoid_cross_entropy(
@@ -107,7 +109,8 @@ def mean_squared_error(
     """Per-query mean squared error, [B]: see `MeanSquaredErrorLoss`. Arguments may be [B] instead of [B, 1]."""
     labels, scores, mask, item_weight = as_lists(labels, scores, mask, item_weight)
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight)
-    return normalise(row_sum(weight * ops.square(scores - labels)), row_sum(weight), normalization)
+    squares = ops.square(scores - labels)  # 0 where masked
+    return normalise(row_sum(squares if item_weight is None else weight * squares), row_sum(weight), normalization)
 
 
 def root_mean_squared_error(
