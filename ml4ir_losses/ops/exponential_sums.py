@@ -172,12 +172,14 @@ class _Blocks:
         self.above_lowest = sum(x - lowest for (_, lowest), x in zip(edges, scores, strict=True))
         width = sum(highest - lowest for highest, lowest in edges)
         self.narrow = ops.cast(width < _NARROW / term.rates[0], width.dtype)[..., None]  # [B, n, 1, 1]
-        # Not `exp`, which loses the digits of a small distance from 1.
         rates = self._row((0.0, *term.rates))
-        not_from_one = 1.0 - self.narrow * self._row((0.0, *(1.0 for _ in term.rates)))
-        self.behind, self.ahead = (  # as seen from the blocks ahead, and from those behind
-            ops.expm1(x[..., None] * -rates) + not_from_one for x in (self.below_highest, self.above_lowest)
-        )
+        from_one = self.narrow * self._row((0.0, *(1.0 for _ in term.rates)))
+
+        def factors(distance: Tensor) -> Tensor:
+            powers = distance[..., None] * -rates
+            return from_one * ops.expm1(powers) + (1.0 - from_one) * ops.exp(powers)
+
+        self.behind, self.ahead = factors(self.below_highest), factors(self.above_lowest)  # as seen from other blocks
         self.is_behind = ops.cast(_is_behind(width[:, :, 0]), width.dtype) * ops.ones_like(width)  # [B, n, n]
         self.gaps = sum(_transposed(lowest) - highest for highest, lowest in edges) * self.is_behind
         self.decays = ops.exp(rates[1:, None, None] * -self.gaps[:, None]) * self.is_behind[:, None]  # [B, K, n, n]

@@ -23,13 +23,14 @@ class LabelLevels(NamedTuple):
 def label_levels(labels: Tensor, mask: Tensor, most: int) -> LabelLevels:
     """The levels of lists with at most `most` different labels; no gradient."""
     low = lowest(labels)
-    left = ops.where(mask, ops.stop_gradient(labels), low)
-    levels = []
+    left, highest = ops.where(mask, ops.stop_gradient(labels), low), []
     for _ in range(most):
-        is_top = ops.logical_and(left > low, left == ops.max(left, axis=1, keepdims=True))
-        levels.append(ops.cast(is_top, labels.dtype))
-        left = ops.where(is_top, low, left)
-    return LabelLevels(ops.stack(levels, axis=-1), ops.logical_not(ops.any(left > low)))
+        highest.append(ops.max(left, axis=1, keepdims=True))
+        left = ops.where(left < highest[-1], left, low)
+    values = ops.concatenate(highest, axis=1)
+    given = ops.where(mask, labels, float("nan"))  # equals no level
+    indicators = ops.cast(given[:, :, None] == values[:, None, :], labels.dtype)
+    return LabelLevels(indicators, ops.logical_not(ops.any(left > low)))
 
 
 def one_level(mask: Tensor, dtype: Any) -> LabelLevels:

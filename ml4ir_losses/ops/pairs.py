@@ -91,7 +91,9 @@ def pair_sums(
             values, slopes = in_stripes()
         else:
             mask = key == key
-            levels = one_level(mask, key.dtype) if all_pairs else label_levels(key, mask, _MOST_LEVELS)
+            levels = (
+                one_level(mask, key.dtype) if all_pairs else label_levels(ops.where(mask, key, 0.0), mask, _MOST_LEVELS)
+            )
             by_rank = ops.logical_and(levels.complete, ops.logical_not(are_few_pairs(key)))
             values, slopes = either(by_rank, ranked, in_stripes)
 
@@ -208,11 +210,24 @@ def _stripe_sums(
 
 def ordered_pair_weight(labels: Tensor, mask: Tensor, weight: Tensor, reach: int | None = None) -> Tensor:
     """Σ w_i over the pairs y_i > y_j, [B]; with `reach`, over those with a document among the first `reach`."""
-    partners = counts_below(labels, labels, mask)
-    if reach is not None:
-        within_reach = counts_below(labels, labels[:, :reach], mask[:, :reach])
-        partners = ops.where(rank_table(labels) <= reach, partners, within_reach)
-    return row_sum(weight * ops.cast(partners, weight.dtype))
+
+    def by_sorting() -> tuple[Tensor]:
+        partners = counts_below(labels, labels, mask)
+        if reach is not None:
+            within_reach = counts_below(labels, labels[:, :reach], mask[:, :reach])
+            partners = ops.where(rank_table(labels) <= reach, partners, within_reach)
+        return (row_sum(weight * ops.cast(partners, weight.dtype)),)
+
+    def by_level() -> tuple[Tensor]:
+        weights = ops.sum(weight[..., None] * levels.indicators, axis=1)
+        counts = ops.sum(levels.indicators, axis=1)
+        better = better_levels(levels.indicators)
+        return (ops.sum(weights[:, :, None] * better * counts[:, None, :], axis=(1, 2)),)
+
+    if reach is not None or not takes_ranking(labels):
+        return by_sorting()[0]
+    levels = label_levels(labels, mask, _MOST_LEVELS)
+    return either(levels.complete, by_level, by_sorting)[0]
 
 
 def all_pair_weight(mask: Tensor, weight: Tensor, with_itself: bool = False, reach: int | None = None) -> Tensor:

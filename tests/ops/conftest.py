@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from ml4ir_losses.ops import exponential_sums, pairs
 from ml4ir_losses.ops.kernels import stripes
 from ml4ir_losses.ops.kernels.compiling import compiled
 
@@ -37,3 +38,11 @@ def one_level():
     """Quicker to compile."""
     with stripes_of(160, narrow=64):
         yield
+
+
+@pytest.fixture
+def in_ranking(monkeypatch):
+    """Sums in N log N for batches of any size, in blocks so small that short lists have several."""
+    monkeypatch.setattr(exponential_sums, "_FEW_PAIRS", 0)
+    monkeypatch.setattr(exponential_sums, "_block_size", lambda documents: 4)
+    monkeypatch.setattr(pairs, "_SHORT_REACH", 0)
