@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import keras
 import numpy as np
 
 from ml4ir_losses.config.checks import metric_name
@@ -207,8 +208,10 @@ class FeatureExperiment:
 
 def _check_labels(model: RelevanceModel, queries: Mapping[str, Queries]) -> None:
     """Raises `DataError` for invalid label values, which are symbolic and cannot be checked inside `fit`."""
-    logits = model(model.example())
-    width = logits["outputs"].shape[2:] if "outputs" in logits else ()
+    # Symbolic: JAX would compile every operation of a call.
+    inputs = keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, str(x.dtype)), model.example())
+    outputs = model.compute_output_spec(inputs)
+    width = outputs["outputs"].shape[2:] if "outputs" in outputs else ()
     for loss, label, *_ in model.tasks.values():
         for split, data in queries.items():
             if split != "test":
