@@ -182,6 +182,7 @@ CASES = [
     ),
     _case("softmax_cross_entropy, training", kind="training", tfr="SoftmaxLoss"),
     _case("mean_squared_error, training", kind="training", tfr="MeanSquaredLoss", plain_keras="mean_squared_error"),
+    _case("mean_squared_error, training, plain documents", kind="training", plain_keras="mean_squared_error"),
 ]
 BY_NAME = {case.name: case for case in CASES}
 

@@ -1,4 +1,4 @@
-"""Plain Keras on TensorFlow: the network of the training rows with mean squared error over padded lists."""
+"""Plain Keras on TensorFlow: the network of the training rows with mean squared error, over padded lists or rows."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def step(case: Case, shape: str, mode: str, warm_up: bool = False) -> training.E
     hidden = [keras.layers.Dense(units, activation="relu") for units in training.HIDDEN]
     model = keras.Sequential([*hidden, keras.layers.Dense(1)])
     model.compile(keras.optimizers.Adam(training.LEARNING_RATE), loss=case.specs["plain_keras"][0])
+
+    if "plain documents" in case.name:  # without lists, as many per batch as a batch of lists has
+        x, labels, sizes = training.data()
+        size = round(training.BATCH_SIZE * sizes.mean())
+        return training.Epoch(lambda: model.fit(x, labels[:, None], batch_size=size, verbose=0), len(labels))
 
     def pad(x: Any, y: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return x.to_tensor(), y.to_tensor()[..., None], tf.ones_like(y).to_tensor()  # padding has weight 0

@@ -1,9 +1,10 @@
-"""Queries to padded batches: truncation, length bucketing, shuffling, `tf.data`."""
+"""Queries to padded batches: truncation, length bucketing, few shapes for compilers, shuffling, `tf.data`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +13,10 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.names import CONFIDENCE, MASK, PADDING_LABEL, POSITIONS
 from ml4ir_losses.data.queries import Queries
+from ml4ir_losses.ops.backend import is_backend
 
 _POOL = 64  # batches that are sorted by length together
+_COMPILATION = 2**18  # documents on which a small model trains in the time that XLA takes to compile its training step
 
 Arrays = dict[str, Array]
 ListBatch = tuple[Arrays, Arrays] | tuple[Arrays, Arrays, Array | Arrays]
@@ -54,8 +57,9 @@ class BatchPlan:
         shuffle: a new order of the queries in every epoch.
         bucketing: queries of similar length share a batch.
         seed: the seed of shuffling and truncation.
-        width_steps: number of widths between a power of two and the next to which lists are padded, so that compilers
-            of static shapes (XLA) see few of them; None: lists are padded to the longest of the batch.
+        compiled_epochs: the number of epochs for which every shape of a batch is compiled (XLA), so that batches have
+            few shapes: lists are padded to one of `few_widths`, and on JAX an incomplete batch is filled up with lists
+            without documents. None: lists are padded to the longest of the batch.
     """
 
     def __init__(
@@ -67,10 +71,12 @@ class BatchPlan:
         shuffle: bool = False,
         bucketing: bool = False,
         seed: int = 0,
-        width_steps: int | None = None,
+        compiled_epochs: int | None = None,
     ) -> None:
         self.data = data
-        self.width_steps = width_steps
+        self.compiled_epochs = compiled_epochs
+        # Elsewhere the mean loss that Keras reports would count the lists without documents: see `Trainer`.
+        self.fills_batches = compiled_epochs is not None and is_backend("jax")
         self.batch_size = batch_size
         self.truncation = truncation or Truncation()
         self.shuffle = shuffle
@@ -84,8 +90,11 @@ class BatchPlan:
 
     def batches(self) -> Iterator[Array]:
         """Query indices of each batch of the next epoch."""
-        rng = np.random.default_rng([self.seed, self.epoch])
+        self._rng = np.random.default_rng([self.seed, self.epoch])
         self.epoch += 1
+        yield from self._groups(self._rng)
+
+    def _groups(self, rng: np.random.Generator) -> list[Array]:
         order = rng.permutation(len(self.data)) if self.shuffle else np.arange(len(self.data))
         if self.bucketing:
             pool = _POOL * self.batch_size
@@ -99,16 +108,32 @@ class BatchPlan:
         groups = np.split(order, range(self.batch_size, len(order), self.batch_size))
         if self.bucketing and self.shuffle:
             groups = [groups[i] for i in rng.permutation(len(groups))]
-        self._rng = rng
-        yield from groups
+        return groups
+
+    @cached_property
+    def _sizes(self) -> Array:
+        limit = self.truncation.max_list_size
+        return self.data.sizes if limit is None else np.minimum(self.data.sizes, limit)
+
+    @cached_property
+    def widths(self) -> Array | None:
+        """The sizes to which lists are padded, ascending; None: to the longest of the batch."""
+        if self.compiled_epochs is None:
+            return None
+        groups = self._groups(np.random.default_rng([self.seed, 0]))
+        longest = np.array([self._sizes[group].max() for group in groups])
+        return few_widths(longest, _COMPILATION / (self.compiled_epochs * self.batch_size))
 
     def rows(self, batch: Array) -> tuple[Array, Array]:
-        """Row numbers [B, N] and mask [B, N] of the queries of a batch."""
+        """Row numbers [B, N] and mask [B, N] of the queries of a batch; lists that fill it up come last."""
         limit = self.truncation.max_list_size
-        sizes = self.data.sizes[batch] if limit is None else np.minimum(self.data.sizes[batch], limit)
-        width = padded_width(int(sizes.max()), self.width_steps)
+        sizes, start = self._sizes[batch], self.data.offsets[batch]
+        if self.fills_batches:
+            sizes, start = (np.pad(x, (0, self.batch_size - len(batch))) for x in (sizes, start))
+        longest = int(sizes.max())
+        width = longest if self.widths is None else int(self.widths[np.searchsorted(self.widths, longest)])
         mask = np.arange(width)[None, :] < sizes[:, None]
-        rows = np.where(mask, self.data.offsets[batch][:, None] + np.arange(width)[None, :], 0)
+        rows = np.where(mask, start[:, None] + np.arange(width)[None, :], 0)
         if limit is not None and self.truncation.policy != "first":
             for i, query in enumerate(batch):
                 if self.data.sizes[query] > limit:
@@ -147,13 +172,25 @@ def prefetched(dataset: Any) -> Any:
     return dataset.prefetch(2).with_options(options)
 
 
-def padded_width(longest: int, steps: int | None) -> int:
-    """The smallest width 2^k · (1 + i / steps), i < steps, of at least `longest`; `longest` itself without `steps`."""
-    if steps is None or longest == 1:
-        return longest
-    low: int = 2 ** ((longest - 1).bit_length() - 1)
-    step = -(-low // steps)
-    return min(low + -(-(longest - low) // step) * step, 2 * low)
+def few_widths(longest: Array, price: float) -> Array:
+    """The widths, ascending, that cost least: the padded documents of all lists, and `price` documents for each width.
+
+    Args:
+        longest: the size of the longest list of each batch; lists are padded to the next width from there.
+        price: in documents per list of a batch.
+    """
+    sizes, counts = np.unique(longest, return_counts=True)
+    below = np.concatenate([[0], np.cumsum(counts)])
+    cost, first = np.zeros(len(sizes) + 1), np.zeros(len(sizes), int)
+    for last, size in enumerate(sizes):  # the batches first[last], ..., last share the width `size`
+        costs = cost[: last + 1] + (below[last + 1] - below[: last + 1]) * size
+        first[last] = np.argmin(costs)
+        cost[last + 1] = costs[first[last]] + price
+    chosen, end = [], len(sizes)
+    while end:
+        chosen.append(sizes[end - 1])
+        end = first[end - 1]
+    return np.array(chosen[::-1])
 
 
 def pad(values: Array, rows: Array, mask: Array, padding: float = 0.0) -> Array:
@@ -165,8 +202,9 @@ def pad(values: Array, rows: Array, mask: Array, padding: float = 0.0) -> Array:
 
 def make_inputs(data: Queries, batch: Array, rows: Array, mask: Array) -> dict[str, Array]:
     """The model's inputs for the queries of a batch, with the padding mask."""
+    first = np.pad(data.offsets[batch], (0, len(mask) - len(batch)))
     x = {
-        name: values[data.offsets[batch]] if name in data.query_scope else pad(values, rows, mask)
+        name: values[first] if name in data.query_scope else pad(values, rows, mask)
         for name, values in data.features.items()
     }
     x[MASK] = mask.astype("float32")
@@ -185,6 +223,10 @@ def make_batch(plan: BatchPlan, batch: Array) -> ListBatch:
         y[CONFIDENCE] = pad(data.confidence, rows, mask)
     item = None if data.weight is None else pad(data.weight, rows, mask)
     query = None if data.query_weight is None else data.query_weight[batch]
+    if plan.fills_batches and len(data) % plan.batch_size:
+        # The loss is a mean over lists: larger weights make up for those that fill the batch.
+        query = np.ones(len(batch), "float32") if query is None else query
+        query = np.pad(query * np.float32(len(mask) / len(batch)), (0, len(mask) - len(batch)))
     if item is not None and query is not None:
         return x, y, {"item": item, "query": query}
     weight = query if item is None else item

@@ -29,7 +29,7 @@ class ListFeed:
         seed: the seed of the draws.
         redraw: new draws in every epoch.
         multiple: the padded length is a multiple of it.
-        width_steps: as of `BatchPlan`, for the numbers of documents.
+        width_steps: as of `padded_width`, for the numbers of documents.
     """
 
     def __init__(

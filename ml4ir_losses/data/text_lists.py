@@ -9,7 +9,6 @@ import numpy as np
 from ml4ir_losses.config.list_checks import label_counts
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.data.batching import padded_width
 from ml4ir_losses.data.table import group_by_query
 from ml4ir_losses.data.text_sets import TextSet, class_numbers
 from ml4ir_losses.data.texts import TextRows
@@ -54,6 +53,15 @@ class TextLists:
         position = np.arange(padded_width(int(sizes.max(initial=1)), width_steps))[None, :]
         mask = position < sizes[:, None]
         return np.where(mask, self.offsets[batch][:, None] + position, 0), mask
+
+
+def padded_width(longest: int, steps: int | None) -> int:
+    """The smallest width 2^k · (1 + i / steps), i < steps, of at least `longest`; `longest` itself without `steps`."""
+    if steps is None or longest == 1:
+        return longest
+    low: int = 2 ** ((longest - 1).bit_length() - 1)
+    step = -(-low // steps)
+    return min(low + -(-(longest - low) // step) * step, 2 * low)
 
 
 def make_lists(text_set: TextSet, rows: TextRows) -> TextLists:

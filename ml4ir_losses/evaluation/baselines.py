@@ -43,7 +43,7 @@ def best_feature_baseline(
     ]
     if not rankings:
         return None
-    plan = BatchPlan(_head(train, MAX_QUERIES), 32)
+    plan = BatchPlan(_head(train, MAX_QUERIES), 32, compiled_epochs=test.compiled_epochs)
     first = replace(metric_set, metrics=metric_set.metrics[:1])
     name = metric_name(metric_set.metrics[0])
     values: list[float] = []

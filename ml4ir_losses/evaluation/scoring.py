@@ -76,7 +76,7 @@ def compare_scores(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) ->
         for spec in specs:
             key, params = split_spec("metric", spec)
             result = METRICS[key].target(labels, scores, valid, **params)
-            values, weights = (ops.convert_to_numpy(part).reshape(count, -1) for part in result)
+            values, weights = (ops.convert_to_numpy(part).reshape(count, -1)[:, : len(batch)] for part in result)
             parts[metric_name(spec)].append((values, weights))
     positions = np.argsort(np.concatenate(order))
     values, weights = (

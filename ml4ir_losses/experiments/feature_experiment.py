@@ -93,8 +93,7 @@ class FeatureExperiment:
             shuffle=training and data.shuffle,
             bucketing=training and data.bucketing,
             seed=self.config.training.seed,
-            # Round list sizes up only if every new shape is compiled; otherwise it only adds padding.
-            width_steps=4 if self.model.jit_compile or keras.backend.backend() == "jax" else None,
+            compiled_epochs=self.model.compiled_epochs(1 if split == "test" else self.config.training.epochs),
         )
 
     @property
@@ -176,7 +175,7 @@ class FeatureExperiment:
         """The metrics on data with labels."""
         queries = self._read(data)
         check_gains({"data": queries}, self.config.features.label, self.config.model.metrics)
-        plan = BatchPlan(queries, self.config.data.batch_size, truncation=Truncation(self.config.data.max_list_size))
+        plan = self._plan_once(queries, Truncation(self.config.data.max_list_size))
         if report := plan.truncation.report(queries.sizes):
             LOGGER.warning("%s", report)
         return query_metrics(self.metric_set, plan, score_queries(self.model, plan).logits).means()
@@ -184,9 +183,13 @@ class FeatureExperiment:
     def predict(self, data: Any, output: str | Path) -> int:
         """Writes the scores and ranks of all documents, of whole lists; the label column may be missing."""
         queries = self._read(data, labels_required=False)
-        scored = score_queries(self.model, BatchPlan(queries, self.config.data.batch_size))
+        scored = score_queries(self.model, self._plan_once(queries))
         write_csv(output, PREDICTION_HEADER, prediction_rows(queries, scored, self.config.features.label))
         return queries.rows
+
+    def _plan_once(self, queries: Queries, truncation: Truncation | None = None) -> BatchPlan:
+        size, compiled_epochs = self.config.data.batch_size, self.model.compiled_epochs()
+        return BatchPlan(queries, size, truncation=truncation, compiled_epochs=compiled_epochs)
 
     def predict_rows(self, data: Any) -> Array:
         """The activated score of each row."""
@@ -205,8 +208,10 @@ class FeatureExperiment:
 
 def _check_labels(model: RelevanceModel, queries: Mapping[str, Queries]) -> None:
     """Raises `DataError` for invalid label values, which are symbolic and cannot be checked inside `fit`."""
-    logits = model(model.example())
-    width = logits["outputs"].shape[2:] if "outputs" in logits else ()
+    # Symbolic: JAX would compile every operation of a call.
+    inputs = keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, str(x.dtype)), model.example())
+    outputs = model.compute_output_spec(inputs)
+    width = outputs["outputs"].shape[2:] if "outputs" in outputs else ()
     for loss, label, *_ in model.tasks.values():
         for split, data in queries.items():
             if split != "test":

@@ -58,6 +58,6 @@ def score_table(model: Any, inputs: Sequence[FittedInput], table: Table, query_i
         query_scope=encoded.query_scope,
         source=table.source,
     )
-    scored = score_queries(model, BatchPlan(queries, batch_size))
+    scored = score_queries(model, BatchPlan(queries, batch_size, compiled_epochs=model.compiled_epochs()))
     in_table_order = np.argsort(order)
     return Scored(scored.logits[in_table_order], scored.scores[in_table_order], scored.kept[in_table_order])

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.core.names import MASK
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.model.grad_cache import Variables, cached_gradients, jax_cached_gradients
 from ml4ir_losses.ops.backend import is_backend, without_gradient
@@ -43,6 +44,10 @@ class Trainer(keras.Model):  # type: ignore[misc]
             if isinstance(function, keras_loss.RelevanceLoss):
                 self.adopt(name, function)
         super().compile(*args, **kwargs)
+
+    def compiled_epochs(self, epochs: int = 1) -> int | None:
+        """`epochs`, as an argument of `BatchPlan`, where every shape of a batch is compiled; else None."""
+        return epochs if self.jit_compile or is_backend("jax") else None
 
     def adopt(self, name: str, function: keras_loss.RelevanceLoss) -> None:
         """Connects a loss function to the state that the model holds for it."""
@@ -100,10 +105,17 @@ class Trainer(keras.Model):  # type: ignore[misc]
             stateless_encode, stateless_loss, rows, mini_batch_size, trained, others
         )
         trained, optimizer_variables = self.optimizer.stateless_apply(optimizer_variables, gradients, trained)
-        with keras.StatelessScope(list(zip(self.metrics_variables, metrics, strict=True))) as scope:
-            self._loss_tracker.update_state(loss, sample_weight=_batch_size(x))
+        logs, metrics = self._update_metrics_variables(metrics, loss, x, y, y_pred, sample_weight)
+        return logs, (trained, others, optimizer_variables, metrics)
+
+    def _update_metrics_variables(
+        self, metrics_variables: Variables, unscaled_loss: Tensor, x: Any, y: Any, y_pred: Any, sample_weight: Any
+    ) -> tuple[Any, Variables]:
+        """As Keras does on JAX; the mean loss does not count lists without documents, which fill up a batch."""
+        with keras.StatelessScope(list(zip(self.metrics_variables, metrics_variables, strict=True))) as scope:
+            self._loss_tracker.update_state(unscaled_loss, sample_weight=_batch_size(x))
             logs = self.compute_metrics(x, y, y_pred, sample_weight)
-        return logs, (trained, others, optimizer_variables, _current_values(scope, self.metrics_variables))
+        return logs, _current_values(scope, self.metrics_variables)
 
     def _scope(self, trained: Variables, others: Variables) -> Any:
         """Inside, the model's variables have these values."""
@@ -112,6 +124,9 @@ class Trainer(keras.Model):  # type: ignore[misc]
 
 
 def _batch_size(x: Any) -> Any:
+    """The number of rows, or of lists with documents."""
+    if isinstance(x, Mapping) and MASK in x:
+        return ops.sum(ops.cast(ops.any(x[MASK] > 0, axis=-1), "float32"))
     return ops.shape(keras.tree.flatten(x)[0])[0]
 
 

@@ -6,9 +6,11 @@ import pytest
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.names import MASK, POSITIONS
-from ml4ir_losses.data.batching import BatchPlan, Truncation, list_dataset, make_batch, padded_width
+from ml4ir_losses.data import batching
+from ml4ir_losses.data.batching import BatchPlan, Truncation, few_widths, list_dataset, make_batch
 from ml4ir_losses.data.queries import Queries, Roles, make_queries
 from ml4ir_losses.data.table import Source, Table
+from ml4ir_losses.data.text_lists import padded_width
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
 
 MINIMAL = {"data": {"train": "t.csv"}, "model": {"loss": "list_mle"}}
@@ -133,10 +135,50 @@ def test_lists_are_padded_to_the_longest_of_the_batch():
     assert rows.tolist() == [[0, 1, 0], [7, 8, 9]]
 
 
-def test_width_steps_round_list_sizes_up():
-    plan = BatchPlan(queries_of_sizes(2, 5, 9), 1, width_steps=4)
-    assert [plan.rows(np.array([q]))[1].shape[1] for q in range(3)] == [2, 5, 10]
-    assert [plan.rows(np.array([q]))[1].sum() for q in range(3)] == [2, 5, 9]
+@pytest.mark.parametrize("bucketing", [True, False])
+def test_compiled_epochs_limit_the_number_of_shapes(bucketing, monkeypatch):
+    monkeypatch.setattr(batching, "is_backend", lambda name: name == "jax")  # where incomplete batches are filled too
+    data = queries_of_sizes(*np.random.default_rng(0).integers(1, 100, 1003))
+
+    def shapes(epochs):
+        plan = BatchPlan(data, 10, shuffle=True, bucketing=bucketing, compiled_epochs=epochs)
+        masks = [plan.rows(batch)[1] for _ in range(3) for batch in plan.batches()]
+        assert sum(mask.sum() for mask in masks) == 3 * data.rows
+        return {mask.shape for mask in masks}
+
+    assert len(shapes(None)) > 20
+    assert shapes(1) == {(10, 99)}  # a compilation costs more than the padding
+    assert 1 <= len(shapes(20)) <= len(shapes(1000)) <= 20
+
+
+@pytest.mark.parametrize("price", [0.0, 3.0, 10.0, 50.0, 1e4])
+def test_few_widths_cost_least(price):
+    longest = np.random.default_rng(0).integers(1, 9, 40)
+    choices = [np.flatnonzero([int(bit) for bit in f"0{n:08b}"]) for n in range(1, 256)]
+    costs = [
+        widths[np.searchsorted(widths, longest)].sum() + price * len(widths)
+        for widths in choices
+        if widths[-1] >= longest.max()
+    ]
+    widths = few_widths(longest, price)
+    assert (np.diff(widths) > 0).all()
+    assert widths[np.searchsorted(widths, longest)].sum() + price * len(widths) == min(costs)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_lists_that_fill_a_batch_are_masked_and_leave_the_mean_unchanged(weighted, monkeypatch):
+    monkeypatch.setattr(batching, "is_backend", lambda name: name == "jax")
+    data = queries_of_sizes(2, 3, 1, 2)
+    data.features["q"], data.query_scope = np.arange(data.rows, dtype="float32"), frozenset({"q"})
+    data.query_weight = np.array([4.0, 1, 2, 3], "float32") if weighted else None
+    plan, epochs = BatchPlan(data, 3, compiled_epochs=1), list(BatchPlan(data, 3).batches())
+    (x, _, weight), (last, last_y, last_weight) = (make_batch(plan, batch) for batch in epochs)
+    assert x["q"].tolist() == [0, 2, 5]
+    assert weight.tolist() == ([4, 1, 2] if weighted else [1, 1, 1])
+    assert last["q"].tolist() == [6, 0, 0]
+    assert last[MASK].tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert last_y["label"].tolist() == [[0, 0, -1], [-1, -1, -1], [-1, -1, -1]]
+    assert last_weight.tolist() == ([9, 0, 0] if weighted else [3, 0, 0])  # the sum over 3 lists is divided by 3
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])

@@ -347,8 +347,10 @@ def test_files_are_written_atomically(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("jit", "steps"), [(False, None), (True, 4)])
-def test_list_sizes_are_rounded_up_only_for_compiled_steps(folder, jit, steps):
+@pytest.mark.parametrize("jit", [False, True])
+def test_batches_have_few_shapes_only_where_every_shape_is_compiled(folder, jit):
     numbers = {"inputs": [{"name": "price", "type": "numeric"}]}  # strings cannot be compiled
-    spec = config(folder, features=numbers, training={"jit_compile": jit})
-    assert prepare(load_config(spec)).plan("train").width_steps == steps
+    spec = config(folder, features=numbers, training={"jit_compile": jit, "epochs": 7})
+    experiment = prepare(load_config(spec))
+    epochs = {split: experiment.plan(split).compiled_epochs for split in ("train", "validation", "test")}
+    assert list(epochs.values()) == ([7, 7, 1] if jit else [None, None, None])

@@ -35,9 +35,11 @@ def folder(tmp_path_factory):
     return write_splits(tmp_path_factory.mktemp("data"))
 
 
-def build(folder, key, training=(), features=(), **model):
+def build(folder, key, training=(), features=(), dropout=True, **model):
     """The compiled model and one batch of its training split."""
     architecture = {"key": key, **SPECS.get(key, {})}
+    if not dropout:
+        architecture |= {name: 0.0 for name in architecture if "dropout" in name}
     sections = {"training": dict(training), "features": dict(features)}
     loaded = load_config(config(folder, model={"architecture": architecture, **model}, **sections))
     model = build_from_inputs(loaded, fit_inputs(loaded.features, read_split(loaded.data, "train")))
@@ -93,6 +95,23 @@ def test_values_of_padding_change_no_score(folder, key):
     garbage["price"][padded] = 1e4
     garbage["brand"][padded] = 2
     np.testing.assert_array_equal(logits(model, garbage)[~padded], logits(model, x)[~padded])
+
+
+@each_architecture
+def test_lists_that_fill_a_batch_change_no_weight_and_no_metric(folder, key):
+    def trained(fills_batches):
+        keras.utils.set_random_seed(1)
+        model, _ = build(folder, key, optimizer={"key": "sgd", "learning_rate": 0.5}, dropout=False)
+        data = read_queries(load_config(config(folder)), model.fitted)
+        plan = BatchPlan(data, len(data) + 3, compiled_epochs=1)
+        plan.fills_batches = fills_batches
+        logs = model.train_on_batch(*make_batch(plan, np.arange(len(data))), return_dict=True)
+        return model.get_weights(), {name: float(value) for name, value in logs.items()}
+
+    (weights, logs), (filled_weights, filled_logs) = trained(False), trained(True)
+    for old, new in zip(weights, filled_weights, strict=True):
+        np.testing.assert_allclose(new, old, rtol=1e-5, atol=1e-6)
+    assert filled_logs == pytest.approx(logs, rel=1e-5)
 
 
 @pytest.mark.slow_on("jax")

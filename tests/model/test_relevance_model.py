@@ -12,6 +12,7 @@ from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.relevance_model import RelevanceModel
+from ml4ir_losses.model.scoring import score_queries
 from selection import slow_except
 from small import config, read_queries, write_splits
 
@@ -167,6 +168,18 @@ def test_fit_learns_and_predict_takes_batches_of_any_length(folder):
     assert scores.shape == (len(data), data.sizes.max())
     np.testing.assert_allclose(scores.sum(1), 1.0, rtol=1e-5)
     assert (scores[np.arange(scores.shape[1])[None] >= data.sizes[:, None]] == 0).all()
+
+
+@pytest.mark.backend("jax")
+def test_lists_that_fill_the_last_batch_leave_the_logs_of_an_epoch_unchanged(folder):
+    model, _, data = build(folder)
+    plan = BatchPlan(data, 7, compiled_epochs=1)
+    assert len(data) % 7
+    assert plan.fills_batches
+    logs = model.evaluate(list_dataset(plan), verbose=0, return_dict=True)
+    expected = model.evaluate(list_dataset(BatchPlan(data, 7)), verbose=0, return_dict=True)
+    assert logs == pytest.approx(expected, rel=1e-5)
+    assert score_queries(model, plan).logits == pytest.approx(score_queries(model, BatchPlan(data, 7)).logits, rel=1e-5)
 
 
 @pytest.mark.parametrize("precision", slow_except(["float32", "mixed_bfloat16"], "float32"))
