@@ -90,7 +90,7 @@ def test_margins_match_numpy(key, steep, margin):
         function = rows_of(key, {"temperature": 0.75, "base_margin": margin}, lists)
         found = value_and_gradient(function, lists.scores.astype("float32"))
         for one, other in zip(found, margin_oracle(lists, steep[0], margin, steep[1], 0.75), strict=True):
-            np.testing.assert_allclose(one, other, rtol=0, atol=max(3e-6 * np.abs(other).max(), 1e-12))
+            np.testing.assert_allclose(one, other, rtol=0, atol=max(5e-6 * np.abs(other).max(), 1e-12))
 
 
 def test_labels_of_many_levels_are_summed_one_by_one(monkeypatch):
