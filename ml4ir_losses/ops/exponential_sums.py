@@ -17,12 +17,13 @@ from functools import cached_property
 from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.backend import exact_product, gather_documents
+from ml4ir_losses.ops.backend import exact_product, gather_documents, has_accelerator
 from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.pair_terms import ExponentialTerm
 from ml4ir_losses.ops.separable import SeparableWeights
 
-_FEW_PAIRS = 2**16  # batches of up to so many pairs take less time one by one
+# The number of pairs that take as long one by one as sums in N log N do: of any batch, and of each of its documents.
+_PAIRS_WORTH = {"tensorflow": (2**22, 512), "jax": (2**22, 512), "torch": (2**16, 0), "accelerator": (2**26, 512)}
 _NARROW = 1.0  # blocks whose scores differ by less, over the lowest rate, keep the distance of factors from 1
 
 
@@ -40,21 +41,26 @@ def dense_pairs(term: ExponentialTerm, weights: SeparableWeights, scores: tuple[
     return row_sum(pairs * values), pairs * slopes
 
 
-def takes_ranking(like: Tensor) -> bool:
-    """False if a batch of this shape [B, N] and dtype is known to have few pairs, or needs more digits than float32."""
-    lists, size = like.shape
+def may_be_ranked(mask: Tensor, dtype: Any) -> bool:
+    """False if pairs one by one are known to take less time for a batch of this shape [B, N], or need float64."""
+    lists, size = mask.shape
     known = isinstance(lists, int) and isinstance(size, int)
-    return keras.backend.standardize_dtype(like.dtype) == "float32" and not (known and _is_few(lists, size))
+    return keras.backend.standardize_dtype(dtype) == "float32" and (
+        not known or _pays(lists * size * size, lists * size)
+    )
 
 
-def are_few_pairs(like: Tensor) -> Tensor:
-    """True if a batch [B, N] has few pairs, a boolean scalar."""
-    lists, size = (ops.cast(x, "float32") for x in ops.shape(like))  # 32-bit integers would overflow
-    return _is_few(lists, size)
+def is_better_ranked(mask: Tensor) -> Tensor:
+    """True if pairs one by one take more time for this batch, a boolean scalar."""
+    lists, size = (ops.cast(x, "float32") for x in ops.shape(mask))
+    documents = ops.sum(ops.cast(mask, "float32"), axis=1)
+    return _pays(ops.sum(ops.square(documents)), lists * size)
 
 
-def _is_few(lists: Any, size: Any) -> Any:
-    return lists * size * size <= _FEW_PAIRS
+def _pays(pairs: Any, documents: Any) -> Any:
+    """Whether so many pairs take more time than the sums in N log N over so many documents and padding."""
+    base, each = _PAIRS_WORTH["accelerator" if has_accelerator() else keras.backend.backend()]
+    return pairs > base + each * documents
 
 
 class RankedPairs:

@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.backend import either, gather_documents
 from ml4ir_losses.ops.counting import counts_below
-from ml4ir_losses.ops.exponential_sums import RankedPairs, are_few_pairs, takes_ranking
+from ml4ir_losses.ops.exponential_sums import RankedPairs, is_better_ranked, may_be_ranked
 from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.stripes import dense_sums, extents_of, stripe_sums
 from ml4ir_losses.ops.label_levels import LabelLevels, label_levels, one_level
@@ -94,7 +94,7 @@ def pair_sums(
             levels = (
                 one_level(mask, key.dtype) if all_pairs else label_levels(ops.where(mask, key, 0.0), mask, _MOST_LEVELS)
             )
-            by_rank = ops.logical_and(levels.complete, ops.logical_not(are_few_pairs(key)))
+            by_rank = ops.logical_and(levels.complete, is_better_ranked(mask))
             values, slopes = either(by_rank, ranked, in_stripes)
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
@@ -108,7 +108,7 @@ def pair_sums(
 
 def _is_separable(term: Term, documents: _Documents, weights: PairWeights) -> bool:
     """True unless the term, the weights, or their combination ask for pairs one by one."""
-    if not isinstance(term, ExponentialTerm | ShiftedTerm) or not takes_ranking(documents.key):
+    if not isinstance(term, ExponentialTerm | ShiftedTerm) or not may_be_ranked(documents.key, documents.key.dtype):
         return False
     if isinstance(term, ShiftedTerm):
         return weights == PairWeights() and len(documents.scores) == 1
@@ -224,7 +224,7 @@ def ordered_pair_weight(labels: Tensor, mask: Tensor, weight: Tensor, reach: int
         better = better_levels(levels.indicators)
         return (ops.sum(weights[:, :, None] * better * counts[:, None, :], axis=(1, 2)),)
 
-    if reach is not None or not takes_ranking(labels):
+    if reach is not None or not may_be_ranked(mask, labels.dtype):
         return by_sorting()[0]
     levels = label_levels(labels, mask, _MOST_LEVELS)
     return either(levels.complete, by_level, by_sorting)[0]

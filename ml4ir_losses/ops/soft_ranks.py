@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.backend import detached, either, gather_documents
-from ml4ir_losses.ops.exponential_sums import RankedPairs, are_few_pairs, takes_ranking
+from ml4ir_losses.ops.exponential_sums import RankedPairs, is_better_ranked, may_be_ranked
 from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.odds import odds, powers
 from ml4ir_losses.ops.kernels.stripes import Stripe, extents_of, stripe_sums
@@ -81,9 +81,9 @@ def _ranks(values: Stripe, slopes: Stripe, own: float, term: ExponentialTerm | N
             return gather_documents(pairs.slopes(*weight) if weight else pairs.values(), inverse_order(order))
 
         def either_way(one_by_one: Callable[[], Tensor], *upstream: Tensor) -> Tensor:
-            if term is None or not takes_ranking(scores):
+            if term is None or not may_be_ranked(valid, scores.dtype):
                 return one_by_one()
-            return either(are_few_pairs(scores), lambda: (one_by_one(),), lambda: (ranked(term, *upstream),))[0]
+            return either(is_better_ranked(valid), lambda: (ranked(term, *upstream),), lambda: (one_by_one(),))[0]
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
             upstream = detached(upstream)

@@ -43,6 +43,6 @@ def one_level():
 @pytest.fixture
 def in_ranking(monkeypatch):
     """Sums in N log N for batches of any size, in blocks so small that short lists have several."""
-    monkeypatch.setattr(exponential_sums, "_FEW_PAIRS", 0)
+    monkeypatch.setattr(exponential_sums, "_PAIRS_WORTH", dict.fromkeys(exponential_sums._PAIRS_WORTH, (-1, 0)))
     monkeypatch.setattr(exponential_sums, "_block_size", lambda documents: 4)
     monkeypatch.setattr(pairs, "_SHORT_REACH", 0)
