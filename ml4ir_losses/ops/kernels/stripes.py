@@ -24,6 +24,7 @@ from ml4ir_losses.ops.backend import (
     loop,
     loop_bound,
     search_sorted,
+    shifted_windows,
     sums_by_place,
 )
 from ml4ir_losses.ops.kernels.compiling import compiled
@@ -227,21 +228,13 @@ def _tiles(x: Tensor, tiles: Any) -> Tensor:
 def _windows(table: Tensor, tall: Any, wide: Any, first_row: int) -> Tensor:
     """The part of the table that two tiles need, by how many tiles apart they are, [tall + wide - 1, 2T - 1].
 
-    It holds the numbers by i - j, from the last row and first column to the first row and last column.
+    It holds the numbers by i - j, from the last row and first column to the first row and last column: row i needs
+    the part of it from place T - 1 - i on.
     """
     tiles_apart = ops.arange(1 - wide, tall, dtype="int32")[:, None]
     distance = ops.abs(first_row + tiles_apart * _TILE + ops.arange(_TILE - 1, -_TILE, -1, dtype="int32")[None, :])
     last = _sizes(table)[0] - 1
     return ops.take(table, ops.where(distance < last, distance, last), axis=0)
-
-
-def _from_window(window: Tensor) -> Tensor:
-    """`distance_table[|i - j|]` of the rows and columns of two tiles, [P, T, T], from their window, [P, 2T - 1]."""
-    rows, shift = window[:, None, :], 1
-    while shift < _TILE:  # row i is the window from its place T - 1 - i on
-        rows = ops.concatenate([rows[:, :, shift:], rows[:, :, :-shift]], axis=1)
-        shift *= 2
-    return rows
 
 
 def _kernel(
@@ -255,7 +248,7 @@ def _kernel(
         parts = [ops.slice(x, (begin, 0), (at_once, x.shape[1])) for x in tensors]
         rows = [x[:, :, None] for x in parts[:row_fields]]
         columns = [x[:, None, :] for x in parts[row_fields : row_fields + column_fields]]
-        at_distance = [_from_window(x) for x in parts[row_fields + column_fields :]]
+        at_distance = [shifted_windows(x, _TILE) for x in parts[row_fields + column_fields :]]
         to_rows, to_columns = stripe(rows, columns, *(at_distance or [None]))
         return tuple(ops.slice_update(x, (begin, 0), new) for x, new in zip(sums, (*to_rows, *to_columns), strict=True))
 
