@@ -338,6 +338,29 @@ def scattered(places: Tensor, rows: Tensor, size: Any) -> Tensor:
     return ops.scatter_update(ops.zeros(size, dtype=rows.dtype), places[:, None], rows)
 
 
+def sums_by_place(rows: Tensor, places: Tensor, size: Any) -> Tensor:
+    """Σ of the rows [K, M] that have the same place, [size, M]."""
+    if is_backend("torch"):  # `ops.segment_sum` narrows float64
+        return rows.new_zeros((size, rows.shape[1])).index_add_(0, places, rows)
+    return ops.segment_sum(rows, places, size)
+
+
+def shifted_windows(x: Tensor, size: int) -> Tensor:
+    """x[:, size - 1 - i : 2·size - 1 - i] for i = 0 .. size - 1, [P, size, size].
+
+    Args:
+        x: [P, 2·size - 1].
+        size: a power of 2.
+    """
+    if is_backend("torch"):  # concatenates overlapping views slowly
+        return x.unfold(1, size, 1).flip(1)
+    rows, shift = x[:, None, :], 1
+    while shift < size:
+        rows = ops.concatenate([rows[:, :, shift:], rows[:, :, :-shift]], axis=1)
+        shift *= 2
+    return rows
+
+
 def search_sorted(rows: Tensor, x: Tensor, side: str) -> Tensor:
     """`numpy.searchsorted` of x [B, M] in the sorted rows [B, K], row by row, [B, M] int32."""
     if is_backend("tensorflow"):

@@ -57,12 +57,12 @@ def neural_sort_matrix(scores: Tensor, mask: Tensor) -> Tensor:
     def matrix(scores: Tensor, mask: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         sort = _NeuralSort(scores, mask > 0)
         rows, columns = [x[:, :, None] for x in sort.ranks], [x[:, None, :] for x in sort.documents]
-        _, powers, inverse = _softmax(rows, columns)
-        shares = powers * inverse
+        _, powers = _powers(rows, columns)
+        shares = powers * _inverse(ops.sum(powers, axis=-1, keepdims=True))
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
             slopes = shares * (upstream - ops.sum(shares * upstream, axis=-1, keepdims=True))
-            return (sort.gradient(*_slope_sums(rows, columns, [ops.ones_like(inverse)], slopes)[0]),)
+            return (sort.gradient(*_slope_sums(rows, columns, [ops.ones_like(rows[0])], slopes)[0]),)
 
         return shares, pull_back
 
@@ -73,10 +73,13 @@ def neural_sort_entropy(labels: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
     """-Σ_rk P(labels)_rk·ln P(scores)_rk, [B]; memory B·N plus one stripe. Labels get no gradient."""
 
     def entropy(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        sort, target = _NeuralSort(scores, mask > 0), _NeuralSort(labels, mask > 0)
+        sort, target, extents = _NeuralSort(scores, mask > 0), _NeuralSort(labels, mask > 0), extents_of(mask > 0)
         ranks, documents = (*sort.ranks, *target.ranks[1:]), (*sort.documents, *target.documents)
-        values, *sums = stripe_sums(_EntropyStripe(), (1, 2), ranks, documents, extents_of(mask > 0))
-        slopes = sort.gradient(*sums)
+        total, target_total, logits = stripe_sums(_EntropyStripe(), (3, 0), ranks, documents, extents)
+        inverse, target_inverse = _inverse(total), _inverse(target_total)
+        values = ops.log(ops.where(total > 0, total, 1.0)) - target_inverse * logits
+        ranks = (*ranks, inverse, target_inverse)
+        slopes = sort.gradient(*stripe_sums(_EntropySlopeStripe(), (0, 2), ranks, documents, extents))
         return row_sum(values), lambda upstream: (upstream[:, None] * slopes,)
 
     return with_gradient(entropy, (scores,), (ops.stop_gradient(labels), ops.cast(mask, scores.dtype)))
@@ -89,11 +92,15 @@ def _expected_values(at_rank: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
         scores: Tensor, at_rank: Tensor, mask: Tensor
     ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         sort, extents = _NeuralSort(scores, mask > 0), extents_of(mask > 0)
-        ranks = (*sort.ranks, at_rank + ops.zeros_like(sort.ranks[0]))
+        (total,) = stripe_sums(_TotalStripe(), (1, 0), sort.ranks, sort.documents, extents)
+        inverse = _inverse(total)
+        ranks = (*sort.ranks, at_rank * inverse)
         (values,) = stripe_sums(_ExpectedStripe(), (0, 1), ranks, sort.documents, extents)
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
             documents = (*sort.documents, detached(upstream))
+            (means,) = stripe_sums(_MeanStripe(), (1, 0), sort.ranks, documents, extents)
+            ranks = (*sort.ranks, at_rank * inverse, at_rank * inverse * inverse * means)
             return (sort.gradient(*stripe_sums(_ExpectedSlopeStripe(), (0, 2), ranks, documents, extents)),)
 
         return values, pull_back
@@ -149,49 +156,77 @@ class _NeuralSort:
 
 
 @dataclass(frozen=True)
-class _ExpectedStripe(Stripe):
-    """Σ_r P_rk·g_r."""
+class _TotalStripe(Stripe):
+    """Σ_k e^logit_rk."""
 
     def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
-        _, powers, inverse = _softmax(rows, columns)
-        return (), _over_ranks([rows[_RANK] * inverse], powers)
+        return (row_sum(_powers(rows, columns)[1]),), ()
+
+
+@dataclass(frozen=True)
+class _ExpectedStripe(Stripe):
+    """Σ_r w_r·e^logit_rk."""
+
+    def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
+        return (), _over_ranks([rows[_RANK]], _powers(rows, columns)[1])
+
+
+@dataclass(frozen=True)
+class _MeanStripe(Stripe):
+    """Σ_k u_k·e^logit_rk, where u is the gradient in the expected values."""
+
+    def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
+        return (row_sum(_powers(rows, columns)[1] * without_nan(columns[_DOCUMENT])),), ()
 
 
 @dataclass(frozen=True)
 class _ExpectedSlopeStripe(Stripe):
-    """The sums of slope_rk = g_r·P_rk·(u_k - Σ_i P_ri·u_i)."""
+    """The sums of slope_rk = (w_r·u_k - v_r)·e^logit_rk."""
 
     def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
-        _, powers, inverse = _softmax(rows, columns)
-        weight, upstream = rows[_RANK] * inverse, without_nan(columns[_DOCUMENT])
-        mean = row_sum(powers * upstream)[:, :, None] * inverse
-        own, others = _slope_sums(rows, columns, [weight, weight * mean], powers)
-        return (), [upstream[:, 0, :] * x - y for x, y in zip(own, others, strict=True)]
+        own, others = _slope_sums(rows, columns, rows[_RANK:], _powers(rows, columns)[1])
+        upstream = without_nan(columns[_DOCUMENT])[:, 0, :]
+        return (), [upstream * x - y for x, y in zip(own, others, strict=True)]
 
 
 @dataclass(frozen=True)
 class _EntropyStripe(Stripe):
-    """-Σ_k T_rk·ln P_rk, and the sums of slope_rk = P_rk - T_rk."""
+    """Σ_k e^logit_rk of the scores, of the labels, and Σ_k e^(logit_rk of the labels)·(logit_rk of the scores)."""
 
     def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
-        logits, powers, inverse = _softmax(rows, columns)
-        _, target, target_inverse = _softmax([rows[0], *rows[_RANK:]], columns[_DOCUMENT:])
-        missing = -row_sum(target * logits)[:, :, None] * target_inverse
-        entropy = missing - ops.log(ops.where(inverse > 0, inverse, 1.0))
-        (own,) = _slope_sums(rows, columns, [inverse], powers)
-        (desired,) = _slope_sums(rows, columns, [target_inverse], target)
-        return (entropy[:, :, 0],), [x - y for x, y in zip(own, desired, strict=True)]
+        logits, powers, target = _both_powers(rows, columns)
+        return (row_sum(powers), row_sum(target), row_sum(target * logits)), ()
 
 
-def _softmax(rank: Documents, document: Documents) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits minus the largest of their rank, their exponentials, and 1 / their sums, [G, T, 1]; 0 in padding."""
+@dataclass(frozen=True)
+class _EntropySlopeStripe(Stripe):
+    """The sums of slope_rk = P(scores)_rk - P(labels)_rk."""
+
+    def __call__(self, rows: Documents, columns: Documents, at_distance: Tensor | None) -> tuple[Documents, Documents]:
+        _, powers, target = _both_powers(rows, columns)
+        (own,) = _slope_sums(rows, columns, [rows[-2]], powers)
+        (desired,) = _slope_sums(rows, columns, [rows[-1]], target)
+        return (), [x - y for x, y in zip(own, desired, strict=True)]
+
+
+def _both_powers(rows: Documents, columns: Documents) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits and exponentials of the scores, and exponentials of the labels."""
+    target = [rows[0], *rows[_RANK : 2 * _RANK - 1]]
+    return (*_powers(rows, columns), _powers(target, columns[_DOCUMENT:])[1])
+
+
+def _powers(rank: Documents, document: Documents) -> tuple[Tensor, Tensor]:
+    """Logits minus the largest of their rank, and their exponentials, [P, T, W]; 0 in padding."""
     factor, top, top_rest = rank[:_RANK]
     lead, value, sums, rest, sums_rest = document[:_DOCUMENT]
     distance = factor - lead
     logits = ((distance * value + sums) - top) + ((distance * rest + sums_rest) - top_rest)
-    powers = without_nan(ops.exp(logits), logits)
-    total = ops.sum(powers, axis=-1, keepdims=True)
-    return without_nan(logits), powers, safe_divide(ops.ones_like(total), total)
+    return without_nan(logits), without_nan(ops.exp(logits), logits)
+
+
+def _inverse(total: Tensor) -> Tensor:
+    """1 / total, 0 for ranks without documents."""
+    return safe_divide(ops.ones_like(total), total)
 
 
 def _slope_sums(rank: Documents, document: Documents, weights: Documents, x: Tensor) -> list[tuple[Tensor, Tensor]]:

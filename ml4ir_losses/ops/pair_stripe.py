@@ -13,12 +13,12 @@ from ml4ir_losses.ops.kernels.odds import odds, powers
 from ml4ir_losses.ops.kernels.stripes import Stripe
 from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.pair_terms import ExponentialTerm, Term
-from ml4ir_losses.ops.weighing import Weighing
+from ml4ir_losses.ops.weighing import Matrix, Weighing
 
 
 @dataclass(frozen=True)
 class PairStripe(Stripe):
-    """For each row i: Σ_j Λ_ij·term, and the derivative in s_i of all pairs (i, j) and (j, i)."""
+    """For each document i: Σ_j Λ_ij·term, and the derivative in s_i of all pairs (i, j) and (j, i)."""
 
     term: Term
     num_scores: int  # scores of a document: those of a pair are differences, which are added
@@ -38,7 +38,7 @@ class PairStripe(Stripe):
 
     def __call__(
         self, rows: Sequence[Tensor], columns: Sequence[Tensor], at_distance: Tensor | None
-    ) -> tuple[tuple[Tensor, Tensor], tuple[()]]:
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         (row_label, *row), (column_label, *column) = rows, columns
         difference = row[0] - column[0]
         for row_score, column_score in zip(row[1 : self.num_scores], column[1 : self.num_scores], strict=True):
@@ -46,32 +46,33 @@ class PairStripe(Stripe):
         row, column = row[self.num_scores :], column[self.num_scores :]
         weights = (row.pop(0), column.pop(0)) if self.weighted else ()
         is_pair, is_reverse = _pair_masks(row_label, column_label, self.all_pairs)
-        # `slope` is the derivative of the term of (i, j), `reverse` that of the term of (j, i).
+        # `value` and `slope` are the term of (i, j) and its derivative, the others those of (j, i).
         if isinstance(self.term, ExponentialTerm) and len(row) > self.num_fields:
             ratio = odds(row[self.num_fields :], column[self.num_fields :])
-            value, slope, reverse = self.term.of_odds(difference, ratio)
+            value, slope, reverse_slope, reverse = self.term.of_odds(difference, ratio)
         elif self.all_pairs:
             value, slope = self.term(difference)
-            _, reverse = self.term(-difference)
+            reverse, reverse_slope = self.term(-difference)
         else:
             value, slope = self.term(_better_minus_worse(is_pair, is_reverse, difference))
-            reverse = slope
+            reverse, reverse_slope = value, slope
         if weights:
-            slope, reverse = weights[0] * slope, weights[1] * reverse
+            slope, reverse_slope = weights[0] * slope, weights[1] * reverse_slope
         if self.weighing is not None:
             row, column = row[: self.num_fields], column[: self.num_fields]
             factor = self.weighing.between(row, column, at_distance)
             value, slope = factor * value, factor * slope
             if not self.weighing.symmetric:
-                if at_distance is not None and len(at_distance.shape) == 3:  # Λ itself
+                if at_distance is not None and isinstance(self.weighing, Matrix):
                     at_distance = ops.swapaxes(at_distance, 1, 2)
                 factor = self.weighing.between(column, row, at_distance)
-            reverse = factor * reverse
+            reverse, reverse_slope = factor * reverse, factor * reverse_slope
         if self.all_pairs:
-            slopes = _where_pair(is_pair, slope - reverse)
+            slopes = _where_pair(is_pair, slope - reverse_slope)
         else:
-            slopes = _where_either(is_pair, slope, is_reverse, -reverse)
-        return (row_sum(_where_pair(is_pair, value)), row_sum(slopes)), ()
+            slopes = _where_either(is_pair, slope, is_reverse, -reverse_slope)
+        values, reverses = _where_pair(is_pair, value), _where_pair(is_reverse, reverse)
+        return (row_sum(values), row_sum(slopes)), (ops.sum(reverses, axis=1), -ops.sum(slopes, axis=1))
 
 
 def _pair_masks(row_label: Tensor, column_label: Tensor, all_pairs: bool) -> tuple[Tensor, Tensor]:

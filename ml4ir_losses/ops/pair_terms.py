@@ -35,8 +35,8 @@ class ExponentialTerm(ABC):
         """The term and its derivative at x."""
 
     @abstractmethod
-    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The term at x, and its derivatives at x and at -x, from x and odds = e^-x in float32."""
+    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The term at x, its derivatives at x and at -x, and the term at -x, from x and odds = e^-x in float32."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,10 @@ class Logistic(ExponentialTerm):
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return logistic(x), -ops.sigmoid(-x)
 
-    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         sigmoid = 1.0 / (1.0 + odds)
-        return log1p_ratio(ops.minimum(odds, 1.0), ops.maximum(odds, 1.0)) + ops.relu(-x), -odds * sigmoid, -sigmoid
+        share = log1p_ratio(ops.minimum(odds, 1.0), ops.maximum(odds, 1.0))
+        return share + ops.relu(-x), -odds * sigmoid, -sigmoid, share + ops.relu(x)
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,11 @@ class SoftZeroOne(ExponentialTerm):
         value = ops.sigmoid(-x)
         return value, -value * ops.sigmoid(x)
 
-    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         sigmoid = 1.0 / (1.0 + odds)
         value = odds * sigmoid
         slope = -value * sigmoid
-        return value, slope, slope
+        return value, slope, slope, sigmoid
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ class Scaled(ExponentialTerm):
         value, slope = self.term(self.scale * x)
         return value, self.scale * slope
 
-    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        value, slope, reverse = self.term.of_odds(self.scale * x, odds)
-        return value, self.scale * slope, self.scale * reverse
+    def of_odds(self, x: Tensor, odds: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        value, slope, reverse_slope, reverse = self.term.of_odds(self.scale * x, odds)
+        return value, self.scale * slope, self.scale * reverse_slope, reverse
 
 
 class ShiftedTerm(ABC):

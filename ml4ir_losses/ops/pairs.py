@@ -197,15 +197,14 @@ def _stripe_sums(
     stripe = PairStripe(term, len(documents.scores), bool(weight), all_pairs, weighing, len(fields))
     columns = [documents.key, *documents.scores, *weight, *documents.fields]
     if matrix is not None:
-        return dense_sums(stripe, columns, columns, tables[0])
+        return dense_sums(stripe, columns, columns, tables[0])[:2]
     extents, table = extents_of(columns[0] == columns[0]), tables[0] if tables else None
     if reach is None or reach >= (columns[0].shape[1] or reach + 1):
-        return stripe_sums(stripe, (2, 0), columns, columns, extents, distance_table=table)
-    # The first `reach` documents with all, and all others with these: other pairs have no weight.
-    first, others = [x[:, :reach] for x in columns], [x[:, reach:] for x in columns]
-    above = stripe_sums(stripe, (2, 0), first, columns, extents, distance_table=table)
-    below = stripe_sums(stripe, (2, 0), others, first, extents, first_row=reach, distance_table=table)
-    return [ops.concatenate(parts, axis=1) for parts in zip(above, below, strict=True)]
+        return stripe_sums(stripe, (2, 2), columns, columns, extents, distance_table=table, mirrored=True)
+    # The first `reach` documents are rows with all as columns: other pairs have no weight.
+    first = [x[:, :reach] for x in columns]
+    *above, values, slopes = stripe_sums(stripe, (2, 2), first, columns, extents, distance_table=table)
+    return [ops.concatenate([x, y[:, reach:]], axis=1) for x, y in zip(above, (values, slopes), strict=True)]
 
 
 def ordered_pair_weight(labels: Tensor, mask: Tensor, weight: Tensor, reach: int | None = None) -> Tensor:

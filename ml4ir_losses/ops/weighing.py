@@ -58,7 +58,7 @@ class PairWeights(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Matrix(Weighing):
+class Matrix(Weighing):
     """Returns Λ from a matrix [B, N, N]."""
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
@@ -67,4 +67,4 @@ class _Matrix(Weighing):
 
 def given_weights(weights: Tensor) -> PairWeights:
     """User-defined pair weights Λ as a full tensor, [B, N, N]."""
-    return PairWeights(_Matrix(), matrix=ops.stop_gradient(weights))
+    return PairWeights(Matrix(), matrix=ops.stop_gradient(weights))

@@ -1,4 +1,4 @@
-"""Fixtures: stripes so small that short lists need several levels, groups and stripes."""
+"""Fixtures: tiles and stripes so small that short lists need several tiles, stripes and calls of the kernel."""
 
 from contextlib import contextmanager
 
@@ -10,14 +10,16 @@ from ml4ir_losses.ops.kernels.compiling import compiled
 
 
 @contextmanager
-def stripes_of(pairs, dense=0, narrow=8):
-    """Stripes of about `pairs` pairs for batches of more than `dense` pairs; one level for lists up to `narrow`."""
+def stripes_of(size, dense=0, tile=8):
+    """Stripes of about `size` pairs for batches of more than `dense` pairs; four stripes in a call of the kernel."""
     compiled.cache_clear()
+    size = max(size, tile * tile)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stripes, "_DENSE", dense)
         patch.setattr(stripes, "_ONE_STRIPE", dict.fromkeys(stripes._ONE_STRIPE, 0))
-        patch.setattr(stripes, "_NARROW", narrow)
-        patch.setattr(stripes, "_PAIRS", dict.fromkeys(stripes._PAIRS, pairs))
+        patch.setattr(stripes, "_TILE", tile)
+        patch.setattr(stripes, "_PAIRS", dict.fromkeys(stripes._PAIRS, size))
+        patch.setattr(stripes, "_CALL", 4 * size)
         yield
     compiled.cache_clear()
 
@@ -30,13 +32,6 @@ def stripe_size():
 @pytest.fixture(scope="module")
 def small_stripes():
     with stripes_of(160):
-        yield
-
-
-@pytest.fixture(scope="module")
-def one_level():
-    """Quicker to compile."""
-    with stripes_of(160, narrow=64):
         yield
 
 

@@ -31,7 +31,7 @@ def assert_same_value_and_gradient(function, reference, x=SCORES):
 
 
 @pytest.mark.parametrize("term", [Logistic(), Hinge()], ids=["logistic", "hinge"])
-def test_pair_sums_match_the_dense_reference(term, one_level):
+def test_pair_sums_match_the_dense_reference(term, small_stripes):
     ones = ops.ones((SHAPE[0], SHAPE[1], SHAPE[1]))
     assert_same_value_and_gradient(
         lambda s: pair_sums(term, LABELS, s, MASK, WEIGHT),
@@ -52,7 +52,7 @@ def test_pair_sums_with_a_user_defined_weight_match_the_dense_reference():
     [(approx_ranks, dense_approx_ranks), (bound_ranks, dense_bound_ranks)],
     ids=["approx", "bound"],
 )
-def test_smooth_ranks_match_the_dense_reference(rank_fn, reference, one_level):
+def test_smooth_ranks_match_the_dense_reference(rank_fn, reference, small_stripes):
     assert_same_value_and_gradient(
         lambda s: FACTOR * rank_fn(0.5)(s, MASK)(lambda rank: rank),
         lambda s: FACTOR * reference(s, MASK, 0.5),
@@ -66,7 +66,7 @@ def test_neural_sort_matrix_matches_the_dense_reference():
     )
 
 
-def test_expected_values_under_neural_sort_match_the_dense_reference(one_level):
+def test_expected_values_under_neural_sort_match_the_dense_reference(small_stripes):
     assert_same_value_and_gradient(
         lambda s: FACTOR * neural_sort_ranks(1.0)(s, MASK)(lambda rank: 1.0 / rank),
         lambda s: FACTOR * ops.sum(dense_neural_sort(s, MASK) / ops.arange(1.0, SHAPE[1] + 1.0)[None, :, None], axis=1),

@@ -110,5 +110,6 @@ def test_terms_match_numpy(term, dtype):
 def test_terms_from_odds_match_numpy(term):
     x = X.astype("float32")
     ratio = np.exp(np.clip(-x.astype("float64"), -69, 69)).astype("float32")
-    found = [values(y) for y in term.of_odds(ops.convert_to_tensor(x), ops.convert_to_tensor(ratio))]
+    *found, reverse = [values(y) for y in term.of_odds(ops.convert_to_tensor(x), ops.convert_to_tensor(ratio))]
     assert_right(found, TERMS[term](x.astype("float64")), 1e-6, 1.1e-30)
+    assert_right([reverse], TERMS[term](-x.astype("float64"))[:1], 1e-6, 1.1e-30)

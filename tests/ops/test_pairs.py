@@ -51,7 +51,7 @@ each_base = pytest.mark.parametrize(("key", "params"), BASE, ids=name_of)
 first_base = pytest.mark.parametrize(
     ("key", "params"), [BASE[0], pytest.param(*BASE[1], marks=pytest.mark.slow)], ids=name_of
 )
-pytestmark = pytest.mark.usefixtures("one_level")
+pytestmark = pytest.mark.usefixtures("small_stripes")
 
 
 def rows_of(key, params, lists, weighted=True, dtype="float32"):

@@ -124,6 +124,41 @@ class TestByHand:
         assert values(found[0])[1, 12:].tolist() == [0.0] * 12
 
 
+@dataclass(frozen=True)
+class Gaps(Stripe):
+    """For each document i: Σ_j (a_i - a_j)³·step and Σ_j a_i·a_j²."""
+
+    def __call__(self, rows, columns, at_distance):
+        (a,), (b,) = rows, columns
+        step = 1.0 if at_distance is None else at_distance
+        gap = (a - b) ** 3 * step
+        of_rows, of_columns = (
+            [ops.where(a + b == a + b, x, 0.0) for x in both] for both in ((gap, a * b * b), (-gap, a * a * b))
+        )
+        return [ops.sum(x, axis=2) for x in of_rows], [ops.sum(x, axis=1) for x in of_columns]
+
+
+class TestMirrored:
+    """Sums of which only one of the pairs (i, j) and (j, i) is computed."""
+
+    @pytest.mark.parametrize("tabled", [True, False], ids=["distances", "no-distances"])
+    def test_lists_of_one_to_five_tiles_match_numpy(self, tabled):
+        rng = np.random.default_rng(0)
+        lengths = [0, 1, 7, 8, 9, 16, 17, 24, 31, 32, 33, 40]  # tiles of 8
+        steps = rng.normal(size=40).astype("float32")
+        numbers = rng.normal(size=(len(lengths), 40)).astype("float32")
+        numbers[np.arange(40) >= np.array(lengths)[:, None]] = np.nan
+        numbers[-1, 3:12] = np.nan
+        documents = [ops.convert_to_tensor(numbers)]
+        extents = ops.convert_to_tensor(np.array(lengths, "int32"))
+        table = ops.convert_to_tensor(steps) if tabled else None
+        found = stripe_sums(Gaps(), (2, 2), documents, documents, extents, distance_table=table, mirrored=True)
+        at_distance = steps[np.abs(np.arange(40)[:, None] - np.arange(40))] if tabled else 1.0
+        a, b = numbers[:, :, None].astype("float64"), numbers[:, None, :].astype("float64")
+        reference = [np.nansum(x, axis=2) for x in ((a - b) ** 3 * at_distance, a * b**2)]
+        assert_equal([values(x) for x in found], reference)
+
+
 def test_extents_count_leading_valid_documents():
     mask = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]], dtype=bool)
     assert values(extents_of(ops.convert_to_tensor(mask))).tolist() == [3, 0, 4, 4]

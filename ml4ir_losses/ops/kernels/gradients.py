@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.backend import detached, is_eager, no_slope
-from ml4ir_losses.ops.kernels.compiling import called_eagerly
+from ml4ir_losses.ops.backend import detached, no_slope
 
 PullBack = Callable[[Tensor], Sequence[Tensor]]
 
@@ -26,13 +25,10 @@ def with_gradient(
 
     @ops.custom_gradient  # type: ignore[untyped-decorator]
     def call(*tensors: Tensor) -> tuple[Tensor, Any]:
-        eager = is_eager(tensors[0])
-        with called_eagerly(eager):
-            value, pull_back = function(*(detached(x) for x in tensors))
+        value, pull_back = function(*(detached(x) for x in tensors))
 
         def gradient(*args: Tensor, upstream: Tensor | None = None) -> Any:
-            with called_eagerly(eager):  # JAX traces the backward pass of an eager call
-                slopes = pull_back(args[0] if upstream is None else upstream)
+            slopes = pull_back(args[0] if upstream is None else upstream)
             slopes = (*slopes, *(no_slope(x) for x in tensors[len(inputs) :]))
             return slopes[0] if len(slopes) == 1 else slopes
 

@@ -1,50 +1,57 @@
-"""Sums over all pairs of documents of a list, computed in stripes of rows, with the memory of one stripe.
+"""Sums over all pairs of documents of a list, computed in stripes, with the memory of one stripe.
 
 `stripe_sums` computes `dense_sums`: a function of all pairs of documents (rows [B, R, 1], columns [B, 1, N]), summed
-over the columns for each row, or over the rows for each column. It calls the function on a group of lists and a range
-of their rows at a time: rows [G, T, 1], columns [G, 1, W], pairs [G, T, W].
+over the columns for each row, or over the rows for each column.
 
-All stripes run inside one compiled kernel. Its inner dimension is a whole list, which compilers turn into fast loops,
-and its columns are cut to the longest list of the group, so that padding costs little. NaN marks padding, for which
-the function of pairs must contribute 0.
+The documents of each list are cut into tiles of T. Every tile of rows meets every tile of columns of its list; tiles
+behind the last valid document of a list are left out. A stripe is a fixed number of such pairs of tiles, of whatever
+lists: the function sees rows [P, T, 1], columns [P, 1, T] and pairs [P, T, T]. So one compiled kernel serves batches of
+any shape, and padding costs at most a part of a tile per list. NaN marks padding, for which the function must
+contribute 0.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.backend import State, has_accelerator, is_backend, loop, loop_bound
-from ml4ir_losses.ops.kernels.compiling import compiled, kernel_shape, padded
+from ml4ir_losses.ops.backend import (
+    State,
+    has_accelerator,
+    is_backend,
+    loop,
+    loop_bound,
+    search_sorted,
+    shifted_windows,
+    sums_by_place,
+)
+from ml4ir_losses.ops.kernels.compiling import compiled
 
+_TILE = 64  # documents in a tile, a power of 2
 _PAIRS = {False: 2**18, True: 2**24}  # pairs in a stripe, without and with an accelerator: 2^18 fit into a CPU cache
+_CALL = 2**20  # pairs in a call of the kernel, which computes them in a loop over stripes
 _DENSE = 2**16  # batches of up to so many pairs are computed at once, without a kernel
 _ONE_STRIPE = {"tensorflow": 2**26, "jax": 2**26, "torch": 2**24}  # on accelerators: up to so many pairs in one stripe
-_NARROW = 128  # with fewer columns lists are not grouped by length
-_LEVELS = 4  # at most so many groups by length: lists of up to all columns, half of them, a quarter, an eighth
-_FEW_LISTS = 2  # bits: 8 lists make up to two groups, 32 lists up to four
-_FEWEST = 8  # fewest columns of a kernel: XLA:CPU yields NaN for float64 kernels of width 4
 
 
 class Stripe(ABC):
     """A function of pairs of documents; hashable and compared by value."""
 
     def prepare(self, documents: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Extends the fields of the documents, [B, R] or [B, N] each, inside a kernel; skipped for small batches."""
+        """Extends the fields of the documents, [B, R] or [B, N] each; skipped for small batches."""
         return documents
 
     @abstractmethod
     def __call__(
         self, rows: Sequence[Tensor], columns: Sequence[Tensor], at_distance: Tensor | None
     ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Sums for the rows, [G, T] each, and for the columns, [G, W] each.
+        """Sums for the rows, [P, T] each, and for the columns, [P, T] each.
 
         Args:
-            rows, columns: the fields of the documents, [G, T, 1] and [G, 1, W].
-            at_distance: `distance_table[|i - j|]` of row i and column j, [T, W], or None.
+            rows, columns: the fields of the documents, [P, T, 1] and [P, 1, T].
+            at_distance: `distance_table[|i - j|]` of row i and column j, [P, T, T] or [T, T], or None.
         """
 
 
@@ -65,6 +72,7 @@ def stripe_sums(
     *,
     first_row: int = 0,
     distance_table: Tensor | None = None,
+    mirrored: bool = False,
 ) -> list[Tensor]:
     """`dense_sums` with the memory of one stripe, [B, R] each, then [B, N] each.
 
@@ -76,51 +84,44 @@ def stripe_sums(
             document `first_row` + i.
         extents: the number of leading documents of each list that may be valid, [B].
         distance_table: numbers by the distance |i - j| of documents, at least N.
+        mirrored: rows and columns are the same documents, and the pair (i, j) adds to its column what (j, i) adds to
+            its row. Then only the sums for rows are returned, and one of the two pairs is computed.
     """
-    shape = *_sizes(rows[0]), _sizes(columns[0])[1]
-    known = all(isinstance(size, int) for size in shape)
-    tables = () if distance_table is None else (distance_table,)
+    size = *_sizes(rows[0]), _sizes(columns[0])[1]
+    tables = [] if distance_table is None else [distance_table]
+    tensors = [*rows, *columns, extents, *tables]
+    heights = [size[1]] * outputs[0] + ([] if mirrored else [size[2]] * outputs[1])
 
-    def small() -> list[Tensor]:
-        at_distance = None if distance_table is None else _at_distance(distance_table, shape[1], shape[2], first_row)
-        return dense_sums(stripe, rows, columns, at_distance)
+    def dense() -> list[Tensor]:
+        at_distance = [_at_distance(x, size[1], size[2], first_row) for x in tables]
+        return dense_sums(stripe, rows, columns, *(at_distance or [None]))[: len(heights)]
 
-    def in_kernel(kernel: Any, order: Tensor | None = None) -> list[Tensor]:
-        """Calls the kernel on the lists in this order, padded to one of few shapes."""
-        height, width = (kernel_shape(shape[0], size, rows[0]) for size in shape[1:])
-        fields = [(x, height) for x in rows] + [(x, width) for x in columns]
-        lists = [padded(x if order is None else ops.take(x, order, axis=0), *size, float("nan")) for x, size in fields]
-        ends = extents if order is None else ops.take(extents, order, axis=0)
-        ends = padded(ends[:, None], width[0], 1, 0)[:, 0]
-        by_distance = [padded(x[None, :], 1, kernel_shape(1, _sizes(x)[0], x)[1], 0.0)[0] for x in tables]
-        widths = [shape[1]] * outputs[0] + [shape[2]] * outputs[1]
-        return [x[: shape[0], :size] for x, size in zip(kernel(*lists, ends, *by_distance), widths, strict=True)]
+    def tiled() -> list[Tensor]:
+        if not is_backend("jax"):
+            return list(_tile_sums(stripe, outputs, len(rows), first_row, mirrored, *tensors))
+        # Compiled as a whole, for few shapes, as eager calls may see any: padding costs no tiles.
+        kernel = compiled(_tile_sums, stripe, outputs, len(rows), first_row, mirrored)
+        sums = kernel(*(_to_power_of_two(x, float("nan") if len(x.shape) == 2 else 0) for x in tensors))
+        return [x[: size[0], :height] for x, height in zip(sums, heights, strict=True)]
 
-    def large() -> list[Tensor]:
-        order = ops.argsort(-extents)
-        back = ops.argsort(order)
-        sums = in_kernel(compiled(_kernel, stripe, outputs, len(rows), first_row), order)
-        return [ops.take(x, back, axis=0) for x in sums]
-
-    if known:
-        count = shape[0] * shape[1] * shape[2]
+    if all(isinstance(x, int) for x in size):
+        count = size[0] * size[1] * size[2]
         if count <= _DENSE:
-            return small()
+            return dense()
+        # Every iteration of a loop would wait for the host; the fused sums take almost no memory.
         if has_accelerator() and count <= _ONE_STRIPE[keras.backend.backend()]:
-            # Every iteration of a loop would wait for the host; the fused sums over rows take almost no memory.
-            return in_kernel(compiled(_one_stripe, stripe, len(rows), first_row))
-        return large()
-    # Such lists never take the small branch, for which TensorFlow would still fold constants [R, N].
-    long = all(isinstance(size, int) for size in shape[1:]) and shape[1] * shape[2] > _DENSE
+            return list(compiled(_one_stripe, stripe, len(heights), len(rows), first_row)(*tensors))
+        return tiled()
+    # Such lists never take the dense branch, for which TensorFlow would still fold constants [R, N].
+    long = all(isinstance(x, int) for x in size[1:]) and size[1] * size[2] > _DENSE
     if long or not is_backend("tensorflow"):
-        return large()
+        return tiled()
     import tensorflow as tf
 
     # In float: 32-bit integers would overflow.
-    pairs = ops.prod([ops.cast(size, "float32") for size in shape])
-    dims = [x.shape for x in (*[rows[0]] * outputs[0], *[columns[0]] * outputs[1])]
-    sums = tf.cond(pairs <= _DENSE, small, large)
-    return [tf.ensure_shape(x, dim) for x, dim in zip(sums, dims, strict=True)]
+    count = ops.prod([ops.cast(x, "float32") for x in size])
+    dims = [(rows[0] if number < outputs[0] else columns[0]).shape for number in range(len(heights))]
+    return [tf.ensure_shape(x, dim) for x, dim in zip(tf.cond(count <= _DENSE, dense, tiled), dims, strict=True)]
 
 
 def extents_of(mask: Tensor) -> Tensor:
@@ -130,83 +131,138 @@ def extents_of(mask: Tensor) -> Tensor:
     return ops.max(ops.pad(ops.where(mask, places[None, :], 0), ((1, 0), (0, 0))), axis=1)[1:]
 
 
-def _one_stripe(stripe: Stripe, row_fields: int, first_row: int, *tensors: Tensor) -> State:
-    """`dense_sums` of prepared documents."""
-    fields, (_, *tables) = _by_rank(tensors)
-    (_, height), (_, width) = _sizes(fields[0]), _sizes(fields[-1])
-    at_distance = _at_distance(tables[0], height, width, first_row) if tables else None
-    rows, columns = stripe.prepare(fields[:row_fields]), stripe.prepare(fields[row_fields:])
-    return tuple(dense_sums(stripe, rows, columns, at_distance))
+def _one_stripe(stripe: Stripe, wanted: int, row_fields: int, first_row: int, *tensors: Tensor) -> State:
+    """The first of the `dense_sums` of prepared documents, as many as are wanted."""
+    rows, columns, _, tables = _by_kind(row_fields, tensors)
+    at_distance = [_at_distance(x, rows[0].shape[1], columns[0].shape[1], first_row) for x in tables]
+    return tuple(dense_sums(stripe, stripe.prepare(rows), stripe.prepare(columns), *(at_distance or [None])))[:wanted]
 
 
-def _by_rank(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """The fields of documents, [B, N], and extents [B] with tables [N]."""
-    return [x for x in tensors if len(x.shape) == 2], [x for x in tensors if len(x.shape) == 1]
+def _by_kind(row_fields: int, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor, list[Tensor]]:
+    """Rows [B, R], columns [B, N], extents [B], tables [N]."""
+    fields = [x for x in tensors if len(x.shape) == 2]
+    extents, *tables = tensors[len(fields) :]
+    return fields[:row_fields], fields[row_fields:], extents, tables
 
 
-def _kernel(stripe: Stripe, outputs: tuple[int, int], row_fields: int, first_row: int, *tensors: Tensor) -> State:
-    """`stripe_sums` of lists sorted by extent, the longest first."""
-    fields, (extents, *tables) = _by_rank(tensors)
-    (lists, height), width = _sizes(fields[0]), _sizes(fields[-1])[1]
-    wide = _at_least(_FEWEST, width)
-    levels = _levels(lists, height, wide)
-    # With this padding every stripe of every group is complete, and no row is in two stripes.
-    more_lists = _largest([deep for deep, _, _ in levels])
-    more_rows = _largest([tall for _, tall, _ in levels])
-    rows = [_nan_padded(x, more_lists, more_rows) for x in stripe.prepare(fields[:row_fields])]
-    columns = [_nan_padded(x, more_lists, wide - width) for x in stripe.prepare(fields[row_fields:])]
-    extents = ops.concatenate([extents, ops.zeros((more_lists,), dtype=extents.dtype)])
-    sums: Sequence[Tensor] = (*[ops.zeros_like(rows[0])] * outputs[0], *[ops.zeros_like(columns[0])] * outputs[1])
-    start: Any = 0
-    for level, (deep, tall, size) in enumerate(levels):  # lists longer than half of the columns, than a quarter, ...
-        limit = size // 2 if level < len(levels) - 1 else 0
-        stop = loop_bound(ops.sum(ops.cast(extents > limit, "int32")))
-        last = (-(-height // tall) - 1) * tall  # where the last stripe begins
-        distances = _at_distance(tables[0], tall, last + size, last + first_row) if tables else None
+def _tile_sums(
+    stripe: Stripe, outputs: tuple[int, int], row_fields: int, first_row: int, mirrored: bool, *tensors: Tensor
+) -> State:
+    """`stripe_sums` tile by tile."""
+    rows, columns, extents, tables = _by_kind(row_fields, tensors)
+    (lists, height), width = _sizes(rows[0]), _sizes(columns[0])[1]
+    tall, wide = -(-height // _TILE), -(-width // _TILE)  # tiles of a list
+    row_tiles = [_tiles(x, tall) for x in stripe.prepare(rows)]
+    column_tiles = row_tiles if mirrored else [_tiles(x, wide) for x in stripe.prepare(columns)]
+    windows = [_windows(x, tall, wide, first_row) for x in tables]
+    pairs = _TilePairs(extents, first_row, height, mirrored)
+    at_once = _pairs_in_call() // _TILE**2
+    kernel = compiled(_kernel, stripe, outputs, len(row_tiles), len(column_tiles))
+    row_end, column_end = lists * tall, lists * wide  # the tiles without documents
 
-        def group(
-            _: Any, first: Any, *sums: Tensor, deep: Any = deep, tall: Any = tall, size: Any = size,
-            distances: Tensor | None = distances, last: Any = last,
-        ) -> State:  # fmt: skip
-            group_columns = [ops.slice(x, (first, 0), (deep, size))[:, None, :] for x in columns]
-            needed = loop_bound(ops.max(ops.slice(extents, (first,), (deep,)))) - first_row
+    def add(index: Any, *sums: Tensor) -> State:
+        is_pair, found, row, column = pairs.at(index * at_once + ops.arange(at_once, dtype="int32"))
+        row_tile = ops.where(is_pair, found * tall + row, row_end)
+        column_tile = ops.where(is_pair, found * wide + column, column_end)
+        apart = ops.where(is_pair, row - column + wide - 1, 0)
+        documents = [*(ops.take(x, row_tile, axis=0) for x in row_tiles)]
+        documents += [ops.take(x, column_tile, axis=0) for x in column_tiles]
+        new = kernel(pairs.count - index * at_once, *documents, *(ops.take(x, apart, axis=0) for x in windows))
+        if mirrored:  # a tile meets itself once, with (i, j) and (j, i)
+            column_tile = ops.where(row == column, column_end, column_tile)
+        places = [row_tile] * outputs[0] + [column_tile] * outputs[1]
+        totals = list(sums)
+        for number, (x, place) in enumerate(zip(new, places, strict=True)):
+            total = number % len(totals)
+            totals[total] = totals[total] + sums_by_place(x, place, _sizes(totals[total])[0])
+        return tuple(totals)
 
-            def add_stripe(index: Any, *sums: Tensor) -> State:
-                begin = index * tall
-                stripe_rows = [ops.slice(x, (first, begin), (deep, tall))[:, :, None] for x in rows]
-                at_distance = None if distances is None else ops.slice(distances, (0, last - begin), (tall, size))
-                to_rows, to_columns = stripe(stripe_rows, group_columns, at_distance)
-                set_rows = [_put(x, new, first, begin) for x, new in zip(sums[: outputs[0]], to_rows, strict=True)]
-                return (*set_rows, *(x + new for x, new in zip(sums[outputs[0] :], to_columns, strict=True)))
-
-            zeros = [ops.zeros((deep, size), dtype=x.dtype) for x in sums[outputs[0] :]]
-            done = loop(add_stripe, 0, -(-_at_most(height, needed) // tall), (*sums[: outputs[0]], *zeros))
-            added = [_put(x, new, first, 0) for x, new in zip(sums[outputs[0] :], done[outputs[0] :], strict=True)]
-            return (first + deep, *done[: outputs[0]], *added)
-
-        # `first` is part of the state, not start + index · deep: TensorFlow turns a loop invariant that is the start of
-        # a slice into a compile-time constant, and would compile the kernel again for batches of other extents.
-        _, *sums = loop(group, 0, -(-(stop - start) // deep), (start, *sums))
-        start = stop
-    heights = [height] * outputs[0] + [width] * outputs[1]
-    return tuple(x[:lists, :size] for x, size in zip(sums, heights, strict=True))
+    kinds = [(tall, height)] * outputs[0] + ([] if mirrored else [(wide, width)] * outputs[1])
+    zeros = [ops.zeros((lists * tiles + 1, _TILE), dtype=rows[0].dtype) for tiles, _ in kinds]
+    totals = loop(add, 0, loop_bound(-(-pairs.count // at_once)), tuple(zeros))
+    whole = [ops.reshape(x[:-1], (lists, tiles * _TILE)) for x, (tiles, _) in zip(totals, kinds, strict=True)]
+    return tuple(x[:, :size] for x, (_, size) in zip(whole, kinds, strict=True))
 
 
-def _levels(lists: Any, height: Any, width: Any) -> list[tuple[Any, Any, Any]]:
-    """(lists, rows, columns) of a stripe, for lists of up to all columns, up to half of them, a quarter, ..."""
-    pairs = _PAIRS[has_accelerator()]
-    count = _LEVELS
-    if isinstance(width, int):
-        count = min(count, (width // _NARROW).bit_length())
-    if isinstance(lists, int):  # each level is more code to compile, which does not pay off for few lists
-        count = min(count, lists.bit_length() - _FEW_LISTS)
-    count = max(1, count)
-    levels = []
-    for level in range(count):
-        size = _at_least(1, -(-width // 2**level))
-        tall = _at_least(1, _at_most(-(-height // 2**level), _at_least(8, pairs // size)))
-        levels.append((_at_most(lists, _at_least(1, pairs // (tall * size))), tall, size))
-    return levels
+class _TilePairs:
+    """The pairs of tiles that hold valid documents of one list, numbered list by list and row by row.
+
+    If `mirrored`, every tile meets itself and, once, every other tile: tile a meets a, a + 1, ..., a + n/2 of the n
+    tiles, counted around.
+    """
+
+    def __init__(self, extents: Tensor, first_row: int, height: Any, mirrored: bool) -> None:
+        self.mirrored = mirrored
+        self.lists = _sizes(extents)[0]
+        valid_rows = ops.clip(ops.cast(extents, "int32") - first_row, 0, height)
+        self.tiles = -(-extents // _TILE)  # of columns, of each list
+        self.partners = self.tiles // 2 + 1 if mirrored else self.tiles  # of each tile of rows
+        ends = ops.cumsum(-(-valid_rows // _TILE) * self.partners)
+        self.ends = ops.concatenate([ops.zeros((1,), dtype="int32"), ops.cast(ends, "int32")])
+        self.count = self.ends[-1]
+
+    def at(self, number: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The numbered pairs: whether there is such a pair, its list, and its tiles of rows and columns there."""
+        found = search_sorted(self.ends[None, 1:], number[None, :], "right")[0]
+        is_pair = found < self.lists
+        found = ops.where(is_pair, found, 0)
+        partners = ops.maximum(ops.take(self.partners, found, axis=0), 1)
+        place = number - ops.take(self.ends, found, axis=0)
+        row, column = place // partners, place % partners
+        if self.mirrored:
+            tiles = ops.maximum(ops.take(self.tiles, found, axis=0), 1)
+            # Of an even number of tiles, those half of it apart would meet twice.
+            is_pair = ops.logical_and(is_pair, ops.logical_or(2 * column < tiles, row < column))
+            column = (row + column) % tiles
+        return is_pair, found, row, column
+
+
+def _tiles(x: Tensor, tiles: Any) -> Tensor:
+    """x [B, N] in tiles, [B·tiles + 1, T]: NaN behind the documents of each list, and in the last tile."""
+    lists, size = _sizes(x)
+    behind = ops.zeros((lists, tiles * _TILE - size), dtype=x.dtype) + float("nan")
+    whole = ops.reshape(ops.concatenate([x, behind], axis=1), (-1, _TILE))
+    return ops.concatenate([whole, ops.zeros((1, _TILE), dtype=x.dtype) + float("nan")], axis=0)
+
+
+def _windows(table: Tensor, tall: Any, wide: Any, first_row: int) -> Tensor:
+    """The part of the table that two tiles need, by how many tiles apart they are, [tall + wide - 1, 2T - 1].
+
+    It holds the numbers by i - j, from the last row and first column to the first row and last column: row i needs
+    the part of it from place T - 1 - i on.
+    """
+    tiles_apart = ops.arange(1 - wide, tall, dtype="int32")[:, None]
+    distance = ops.abs(first_row + tiles_apart * _TILE + ops.arange(_TILE - 1, -_TILE, -1, dtype="int32")[None, :])
+    last = _sizes(table)[0] - 1
+    return ops.take(table, ops.where(distance < last, distance, last), axis=0)
+
+
+def _kernel(
+    stripe: Stripe, outputs: tuple[int, int], row_fields: int, column_fields: int, count: Any, *tensors: Tensor
+) -> State:
+    """The sums of the first `count` pairs of tiles, [M, T] each: rows and columns [M, T], windows [M, 2T - 1]."""
+    at_once = min(_PAIRS[has_accelerator()] // _TILE**2, tensors[0].shape[0])
+
+    def add(index: Any, *sums: Tensor) -> State:
+        begin = index * at_once
+        parts = [ops.slice(x, (begin, 0), (at_once, x.shape[1])) for x in tensors]
+        rows = [x[:, :, None] for x in parts[:row_fields]]
+        columns = [x[:, None, :] for x in parts[row_fields : row_fields + column_fields]]
+        at_distance = [shifted_windows(x, _TILE) for x in parts[row_fields + column_fields :]]
+        to_rows, to_columns = stripe(rows, columns, *(at_distance or [None]))
+        return tuple(ops.slice_update(x, (begin, 0), new) for x, new in zip(sums, (*to_rows, *to_columns), strict=True))
+
+    zeros = [ops.zeros_like(tensors[0])] * sum(outputs)
+    if at_once == tensors[0].shape[0]:
+        return add(0, *zeros)
+    count = ops.minimum(count, tensors[0].shape[0])
+    return loop(add, 0, -(-count // at_once), tuple(zeros))
+
+
+def _pairs_in_call() -> int:
+    """Pairs of documents in a call of the kernel: one stripe where a loop costs more than pairs in vain, or nothing."""
+    one_stripe = is_backend("torch") or has_accelerator()
+    return _PAIRS[has_accelerator()] if one_stripe else max(_CALL, _PAIRS[False])
 
 
 def _at_distance(table: Tensor, height: Any, width: Any, shift: Any) -> Tensor:
@@ -216,31 +272,13 @@ def _at_distance(table: Tensor, height: Any, width: Any, shift: Any) -> Tensor:
     return ops.take(table, ops.where(distance < last, distance, last), axis=0)
 
 
-def _nan_padded(x: Tensor, more_lists: Any, more_documents: Any) -> Tensor:
-    """x padded with NaN: more lists, and more documents in each list."""
-    lists, documents = _sizes(x)
-    right = ops.zeros((lists, more_documents), dtype=x.dtype) + float("nan")
-    below = ops.zeros((more_lists, documents + more_documents), dtype=x.dtype) + float("nan")
-    return ops.concatenate([ops.concatenate([x, right], axis=1), below], axis=0)
-
-
-def _put(x: Tensor, new: Tensor, first: Any, begin: Any) -> Tensor:
-    return ops.slice_update(x, (first, begin), new)
+def _to_power_of_two(x: Tensor, filler: float) -> Tensor:
+    """x with the filler behind it, each size rounded up to a power of 2."""
+    more = [(0, (1 << (size - 1).bit_length()) - size) for size in x.shape]
+    return ops.pad(x, more, constant_values=filler)
 
 
 def _sizes(x: Tensor) -> tuple[Any, ...]:
     """The shape: Python integers where it is static, else tensors."""
     static = tuple(x.shape)
     return static if None not in static else tuple(ops.shape(x)[i] if n is None else n for i, n in enumerate(static))
-
-
-def _at_least(low: Any, number: Any) -> Any:
-    return max(low, number) if isinstance(low, int) and isinstance(number, int) else ops.maximum(low, number)
-
-
-def _at_most(high: Any, number: Any) -> Any:
-    return min(high, number) if isinstance(high, int) and isinstance(number, int) else ops.minimum(high, number)
-
-
-def _largest(numbers: list[Any]) -> Any:
-    return reduce(_at_least, numbers)
