@@ -36,6 +36,7 @@ ENVIRONMENTS = {
     "rax": "bench-rax",
     "st": "bench-torch",
     "allrank": "bench-torch",
+    "plain_torch": "bench-torch",
 }
 BACKENDS = {"ours-jax": "jax", "ours-torch": "torch"}
 SECONDS_BETWEEN_CHECKS = 0.2  # of memory and time
@@ -141,8 +142,12 @@ class Bench:
         for library in libraries:
             modes = self.modes(library)
             cell[library] = self.ask(library, do="prepare", case=case.name, shape=shape, modes=modes)
-            if "error" in cell[library] and library not in self.workers and len(modes) > 1:  # XLA ended the process
-                cell[library] = self.ask(library, do="prepare", case=case.name, shape=shape, modes=modes[:1])
+            if "error" in cell[library] and library not in self.workers and len(modes) > 1:  # a mode ended the process
+                prepared = {
+                    mode: self.ask(library, do="prepare", case=case.name, shape=shape, modes=[mode]) for mode in modes
+                }
+                modes = [mode for mode, answer in prepared.items() if "error" not in answer] or modes[:1]
+                cell[library] = self.ask(library, do="prepare", case=case.name, shape=shape, modes=modes)
         repetitions: dict[str, list[float]] = {library: [] for library in libraries if "error" not in cell[library]}
         most = {
             library: max(3, min(self.options.repeats, int(self.options.budget / cell[library]["seconds"])))
@@ -180,12 +185,10 @@ class Bench:
         measure = {"times": self.time, "memory": self.memory}[what]
         for shape in self.options.shapes:
             for case in cases:
-                if shape not in SHAPES[case.kind] or (what == "memory" and not (shape in MEMORY and _large(case))):
+                libraries = [name for name in self.options.libraries if case.is_measured(name, shape)]
+                if not libraries or (what == "memory" and not (shape in MEMORY and _large(case))):
                     continue
                 known = self.known[what].setdefault(f"{case.name}|{shape}", {})
-                libraries = [name for name in self.options.libraries if case.spec(name)]
-                if case.kind in ("texts", "training"):
-                    libraries = [name for name in libraries if name not in OURS[1:]]
                 if missing := [name for name in libraries if name not in known]:
                     known |= measure(case, shape, missing if what == "memory" else libraries)
                     CACHE.write_text(json.dumps(self.known, indent=1))

@@ -16,16 +16,19 @@ LIBRARIES = {
     "rax": "Rax",
     "st": "sentence-transformers",
     "allrank": "allRank",
+    "plain_torch": "plain PyTorch",
     "plain_keras": "plain Keras",
 }
 OURS = ("ours", "ours-jax", "ours-torch")
+OWN_CODE = ("plain_torch",)  # what a user writes without a library
 GRADES = 4  # labels are 0..4
 
-LISTS = {"64x200": (64, 200), "32x1000": (32, 1000), "8x4000": (8, 4000), "ragged": (128, 1251)}
+LISTS = {"64x200": (64, 200), "32x1000": (32, 1000), "8x4000": (8, 4000), "1x60000": (1, 60_000), "ragged": (128, 1251)}
 EMBEDDINGS = {"16384x256": (16384, 256)}
 TEXTS = {"512 texts": 512, "2048 texts": 2048, "8192 texts": 8192}
 SHAPES = {"lists": tuple(LISTS), "embeddings": tuple(EMBEDDINGS), "texts": tuple(TEXTS), "training": ("training",)}
-MEMORY = ("8x4000", *EMBEDDINGS, *TEXTS)  # where memory is measured
+LONGEST = "1x60000"  # a matrix of pairs has 14 GB, too much for the other libraries
+MEMORY = ("8x4000", LONGEST, *EMBEDDINGS, *TEXTS)  # where memory is measured
 WARM_UP = {"lists": (8, 200), "embeddings": (8, 64), "texts": 64}  # sizes of the step before the measured one
 
 Spec = tuple[str, dict[str, Any]]
@@ -41,6 +44,7 @@ class Case:
         labels: `grades` 0..4, or `unit` from 0 to 1.
         scores: `normal` with deviation 3, or `unit` from 0 to 1.
         outputs: scores per document; 0 for [B, N].
+        group: of the table of ratios: `plain` pairs, or pairs with `ndcg` weights; "" for none.
     """
 
     name: str
@@ -50,9 +54,18 @@ class Case:
     labels: str = "grades"
     scores: str = "normal"
     outputs: int = 0
+    group: str = ""
 
     def spec(self, library: str) -> Spec | None:
         return self.specs.get("ours" if library in OURS else library)
+
+    def is_measured(self, library: str, shape: str) -> bool:
+        """True if the library has the loss and the shape is one of this row's."""
+        if shape not in SHAPES[self.kind] or self.spec(library) is None:
+            return False
+        if shape == LONGEST:
+            return bool(self.group) and library in OURS
+        return self.kind in ("lists", "embeddings") or library not in OURS[1:]
 
 
 def _case(name: str, params: dict[str, Any] | None = None, **more: Any) -> Case:
@@ -62,7 +75,12 @@ def _case(name: str, params: dict[str, Any] | None = None, **more: Any) -> Case:
     return Case(name, {"ours": (name.split(",")[0], params or {}), **specs}, **more)
 
 
-def _lambda_loss(scheme: str, peer: str, k: int | None = None) -> Case:
+def _plain_torch(weight: str) -> Spec:
+    """The logistic loss with a weight of pairs."""
+    return "pairwise", {"term": "logistic", "weight": weight}
+
+
+def _lambda_loss(scheme: str, peer: str, k: int | None = None, **more: Any) -> Case:
     top = {} if k is None else {"k": k}
     allrank = peer.replace("NDCG", "ndcg").replace("Lambda", "lambda").replace("Scheme", "_scheme")
     return _case(
@@ -71,18 +89,22 @@ def _lambda_loss(scheme: str, peer: str, k: int | None = None) -> Case:
         pairs=True,
         st=("LambdaLoss", {"weighting_scheme": peer, **top}),
         allrank=("lambdaLoss", {"weighing_scheme": allrank, **top}),
+        **more,
     )
 
 
-def _weighted(key: str, tfr: str, rax: str, topn: int | None = None) -> Case:
+def _weighted(key: str, tfr: str, rax: str | None, params: dict[str, Any] | None = None, **more: Any) -> Case:
     """The pairwise logistic loss with a lambda weight of NDCG."""
-    top = {} if topn is None else {"topn": topn}
+    params = params or {}
+    if rax:
+        top = {name: value for name, value in params.items() if name == "topn"}  # smooth_fraction: another function
+        more["rax"] = ("pairwise_logistic_loss", {"lambda_weight": (rax, {"normalize": True, **top})})
     return _case(
-        f"pairwise_logistic, {key}" + (f", topn={topn}" if topn else ""),
-        {"lambda_weight": {"key": key, **top}},
+        ", ".join(["pairwise_logistic", key, *(f"{name}={value:g}" for name, value in params.items())]),
+        {"lambda_weight": {"key": key, **params}},
         pairs=True,
-        tfr=("PairwiseLogisticLoss", {"lambda_weight": (tfr, top)}),
-        rax=("pairwise_logistic_loss", {"lambda_weight": (rax, {"normalize": True, **top})}),
+        tfr=("PairwiseLogisticLoss", {"lambda_weight": (tfr, params)}),
+        **more,
     )
 
 
@@ -97,32 +119,54 @@ CASES = [
         rax="pairwise_logistic_loss",
         st="RankNetLoss",
         allrank="rankNet",
+        plain_torch=("pairwise", {"term": "logistic"}),
+        group="plain",
     ),
-    _case("pairwise_hinge", pairs=True, tfr="PairwiseHingeLoss", krs="PairwiseHingeLoss", rax="pairwise_hinge_loss"),
+    _case(
+        "pairwise_hinge",
+        pairs=True,
+        tfr="PairwiseHingeLoss",
+        krs="PairwiseHingeLoss",
+        rax="pairwise_hinge_loss",
+        plain_torch=("pairwise", {"term": "hinge"}),
+        group="plain",
+    ),
     _case(
         "pairwise_soft_zero_one",
         pairs=True,
         tfr="PairwiseSoftZeroOneLoss",
         krs="PairwiseSoftZeroOneLoss",
         rax="pairwise_soft_zero_one_loss",
+        plain_torch=("pairwise", {"term": "soft_zero_one"}),
+        group="plain",
     ),
     _case("pairwise_mse", pairs=True, tfr="PairwiseMSELoss", krs="PairwiseMeanSquaredError", rax="pairwise_mse_loss"),
     _case("pairwise_quantile", pairs=True, rax="pairwise_qr_loss"),
     _case("yeti_logistic", ONE, pairs=True, tfr=("YetiLogisticLoss", ONE)),
-    _lambda_loss("ndcg_loss2pp", "NDCGLoss2PPScheme"),
+    _lambda_loss("ndcg_loss2pp", "NDCGLoss2PPScheme", plain_torch=_plain_torch("ndcg_loss2pp")),
     _lambda_loss("ndcg_loss2", "NDCGLoss2Scheme"),
-    _lambda_loss("lambda_rank", "LambdaRankScheme"),
+    _lambda_loss("lambda_rank", "LambdaRankScheme", plain_torch=_plain_torch("lambda_rank"), group="ndcg"),
     _lambda_loss("ndcg_loss2pp", "NDCGLoss2PPScheme", k=10),
-    _weighted("ndcg", "NDCGLambdaWeight", "dcg_lambdaweight"),
+    _weighted("ndcg", "NDCGLambdaWeight", "dcg2_lambdaweight", plain_torch=_plain_torch("ndcg"), group="ndcg"),
+    _weighted(
+        "ndcg",
+        "NDCGLambdaWeight",
+        "dcg_lambdaweight",
+        {"smooth_fraction": 1.0},
+        plain_torch=_plain_torch("lambda_rank"),
+        group="ndcg",
+    ),
     _weighted("ndcg_v2", "NDCGLambdaWeightV2", "dcg2_lambdaweight"),
-    _weighted("ndcg", "NDCGLambdaWeight", "dcg_lambdaweight", topn=10),
-    _weighted("ndcg_v2", "NDCGLambdaWeightV2", "dcg2_lambdaweight", topn=10),
+    _weighted("ndcg", "NDCGLambdaWeight", None, {"topn": 10}),
+    _weighted("ndcg_v2", "NDCGLambdaWeightV2", "dcg2_lambdaweight", {"topn": 10}),
     _case(
         "approx_ndcg",
         pairs=True,
         tfr="ApproxNDCGLoss",
         rax=("ndcg_metric", {"temperature": 0.1}),
         allrank=("approxNDCGLoss", {"alpha": 10.0}),
+        plain_torch="approx_ndcg",
+        group="plain",
     ),
     _case("approx_mrr", pairs=True, tfr="ApproxMRRLoss", rax=("mrr_metric", {"temperature": 0.1})),
     _case("gumbel_approx_ndcg", ONE, pairs=True, tfr=("GumbelApproxNDCGLoss", ONE), rax=("ndcg_metric", SAMPLED)),

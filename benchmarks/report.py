@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cases import BY_NAME, LIBRARIES, OURS, SHAPES
+from cases import BY_NAME, LIBRARIES, OURS, OWN_CODE, SHAPES
+from ratios import ratio_tables
 
 NONE = "–"
 SHORT = 5e-4  # seconds: under these the call of a compiled function counts, and TensorFlow is compared with TensorFlow
@@ -16,7 +17,7 @@ ON_TENSORFLOW = ("tfr", "krs")
 
 
 def report(known: dict[str, Any]) -> str:
-    """Machine, libraries, and a table for each shape."""
+    """Machine, libraries, a table for each shape, and the ratios."""
     lines = [f"Machine: {_machine()}.", ""]
     lines += [f"* {LIBRARIES[name]}: {library['versions']}" for name, library in known["libraries"].items()]
     for kind, shapes in SHAPES.items():
@@ -27,7 +28,7 @@ def report(known: dict[str, Any]) -> str:
                     at = "" if kind == "training" else ", " + re.sub(r"(?<=[0-9])x", " × ", shape)
                     table = _table(cells, "seconds" if what == "times" else "mebibytes")
                     lines += ["", f"## {heading}{at}", "", *table]
-    return "\n".join(lines)
+    return "\n".join(lines + ratio_tables(known))
 
 
 def _heading(kind: str) -> str:
@@ -68,7 +69,9 @@ def _ratio(cell: dict[str, Any], best: str | None, of: str, kind: str) -> str:
 def best_other(cell: dict[str, Any], of: str) -> str | None:
     """The best library besides ours; under half a millisecond the best of those on TensorFlow, if there is one."""
     found = {
-        name: entry[of] for name, entry in cell.items() if name not in OURS and of in entry and "error" not in entry
+        name: entry[of]
+        for name, entry in cell.items()
+        if name not in (*OURS, *OWN_CODE) and of in entry and "error" not in entry
     }
     if not found:
         return None
@@ -95,4 +98,6 @@ def _machine() -> str:
     except OSError:
         lines = []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} cores ({names[0] if names else platform.machine()}), {gib:.0f} GiB, {platform.system()}"
+    name = names[0] if names else platform.machine()
+    wide = "with" if any(line.startswith("flags") and "avx512f" in line.split() for line in lines) else "without"
+    return f"{os.cpu_count()} cores ({name}, {wide} AVX-512), {gib:.0f} GiB, {platform.system()}"
