@@ -125,7 +125,7 @@ class ShiftedTerm(ABC):
 
 
 class Pieces(NamedTuple):
-    """below·max(0, margin - x)^power + above·max(0, x - margin)^power, power 1 or 2; margin 0 unless below = power = 1."""
+    """below·max(0, margin - x)^power + above·max(0, x - margin)^power, power 1 or 2; margin > 0 only with power 1."""
 
     below: float
     above: float
@@ -138,7 +138,8 @@ class PiecewiseTerm(ABC):
 
     @property
     @abstractmethod
-    def pieces(self) -> Pieces: ...
+    def pieces(self) -> Pieces:
+        """The polynomials."""
 
     @abstractmethod
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.backend import exact_product, gather_documents, search_sorted
-from ml4ir_losses.ops.exponential_sums import _block_size, _in_blocks, _mixed
+from ml4ir_losses.ops.exponential_sums import _block_size, _in_blocks, _mixed, _transposed
 from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.pair_terms import PiecewiseTerm
 from ml4ir_losses.ops.separable import SeparableWeights
@@ -129,7 +129,8 @@ class _ByRank:
         near = ops.sum(near, axis=2) - row_sum(near)
         # As the worse one, i meets documents behind it, and those ahead of it from a place on: the reversed list.
         places = ops.shape(self.scores)[1] - search_sorted(self.places, _row(self.scores), "right")
-        rise = self._of_other_blocks(*(ops.flip(x, axis=1) for x in (after, before, self.upper, self.lower, places)), 0)
+        tensors = (ops.flip(x, axis=1) for x in (after, before, self.upper, self.lower, places))
+        rise = self._of_other_blocks(_mirrored(self.scores), *tensors, degree=0)
         return (_in_list(near) + ops.flip(rise[0], axis=1) - fall)[:, : self.documents]
 
     @cached_property
@@ -144,13 +145,22 @@ class _ByRank:
 
     @cached_property
     def _far(self) -> list[Tensor]:
-        return self._of_other_blocks(self.upper, self.lower, self.after, self.before, self.places, 1)
+        return self._of_other_blocks(
+            self.scores, self.upper, self.lower, self.after, self.before, self.places, degree=1
+        )
 
     def _of_other_blocks(
-        self, ahead: Tensor, behind: Tensor, after: Tensor, before: Tensor, places: Tensor, degree: int
+        self,
+        scores: Tensor,
+        ahead: Tensor,
+        behind: Tensor,
+        after: Tensor,
+        before: Tensor,
+        places: Tensor,
+        *,
+        degree: int,
     ) -> list[Tensor]:
         """Σ_j Λ_ij·(m - (s_i - s_j))^q of q ≤ degree, over the blocks ahead, and over j < k_i of the blocks behind."""
-        scores = self.scores if degree else _mirrored(self.scores)
         count, last = ops.shape(scores)[1] // self.size, places // self.size
         is_behind = ops.cast(last > self.own, scores.dtype)
         sums = _sums_of_first(scores, behind, degree, self.size)
@@ -270,10 +280,6 @@ def _with_zeros(x: Tensor, last: Any, first: int = 0) -> Tensor:
     shape = ops.shape(x)[:-1]
     parts = [ops.zeros((*shape, first), dtype=x.dtype)] if first else []
     return ops.concatenate([*parts, x, ops.zeros((*shape, last), dtype=x.dtype)], axis=-1)
-
-
-def _transposed(x: Tensor) -> Tensor:
-    return ops.swapaxes(x, -1, -2)
 
 
 def _mirrored(x: Tensor) -> Tensor:

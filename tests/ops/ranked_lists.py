@@ -1,6 +1,6 @@
 """Rankings with separable weights, and the sums over their pairs in float64 NumPy, one document after another."""
 
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -84,7 +84,7 @@ def pair_sums_of(term, lists, weight=None, rows=500):
     return found.sum(axis=1), found, slopes
 
 
-@lru_cache(maxsize=None)
+@cache
 def engine_sums(engine, term, is_symmetric):
     """A function of lists as tensors that returns total, values, and slopes without and with weight."""
 

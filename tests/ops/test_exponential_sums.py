@@ -63,7 +63,7 @@ def test_dense_pairs_are_the_same_sums(kind):
     lower, upper, mix, scores, *_ = map(ops.convert_to_tensor, lists)
     symmetric = np.array_equal(lists.lower, lists.upper)
     weights = SeparableWeights(lower, lower if symmetric else upper, mix)
-    each, slopes = map(values, dense_pairs(Logistic(), weights, scores))
+    each, slopes = map(values, dense_pairs(Logistic(), weights, (scores,)))
     _, expected, expected_slopes = pair_sums_of(TERMS[Logistic()], lists)
     np.testing.assert_allclose(each, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(slopes.sum(2) - slopes.sum(1), expected_slopes, rtol=1e-5, atol=1e-6)

@@ -59,8 +59,8 @@ def test_weights_by_level_multiply_a_number_of_the_levels_by_products_of_the_doc
     lower, upper = rng.normal(size=(2, 2, *LABELS.shape)).astype("float32")
     levels = levels_of()
     factors = (tuple(map(ops.convert_to_tensor, x)) for x in (lower, upper))
-    plain = pairs_of(weights_by_level(levels, ops.convert_to_tensor(by_level)))
-    found = pairs_of(weights_by_level(levels, ops.convert_to_tensor(by_level), *factors))
+    plain = pairs_of(weights_by_level(levels.indicators, ops.convert_to_tensor(by_level)))
+    found = pairs_of(weights_by_level(levels.indicators, ops.convert_to_tensor(by_level), *factors))
     level = np.argmax(values(levels.indicators), axis=2)
     for row, i, j in np.ndindex(3, 5, 5):
         valid = MASK[row, i] and MASK[row, j]
