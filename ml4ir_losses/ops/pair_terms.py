@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.kernels.logarithms import log1p_ratio
@@ -123,11 +124,37 @@ class ShiftedTerm(ABC):
         """The offset, in units of the scores."""
 
 
+class Pieces(NamedTuple):
+    """below·max(0, margin - x)^power + above·max(0, x - margin)^power, power 1 or 2; margin > 0 only with power 1."""
+
+    below: float
+    above: float
+    margin: float = 0.0
+    power: int = 1
+
+
+class PiecewiseTerm(ABC):
+    """A term that is a polynomial on each side of a margin."""
+
+    @property
+    @abstractmethod
+    def pieces(self) -> Pieces:
+        """The polynomials."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The term and its derivative at x."""
+
+
 @dataclass(frozen=True)
-class Hinge:
+class Hinge(PiecewiseTerm):
     """max(0, margin - x)."""
 
     margin: float = 1.0
+
+    @property
+    def pieces(self) -> Pieces:
+        return Pieces(1.0, 0.0, self.margin)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         gap = self.margin - x
@@ -135,19 +162,27 @@ class Hinge:
 
 
 @dataclass(frozen=True)
-class Square:
+class Square(PiecewiseTerm):
     """x²."""
+
+    @property
+    def pieces(self) -> Pieces:
+        return Pieces(1.0, 1.0, power=2)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return ops.square(x), 2.0 * x
 
 
 @dataclass(frozen=True)
-class Quantile:
+class Quantile(PiecewiseTerm):
     """τ·max(0, -x) + (1 - τ)·max(0, x); `squared`: τ·max(0, -x)² + (1 - τ)·max(0, x)²."""
 
     tau: float = 0.5
     squared: bool = False
+
+    @property
+    def pieces(self) -> Pieces:
+        return Pieces(self.tau, 1.0 - self.tau, power=2 if self.squared else 1)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         # Not `where` of two Python numbers, which is float32 on torch even for float64 inputs.
