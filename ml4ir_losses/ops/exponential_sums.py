@@ -18,6 +18,7 @@ from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.backend import exact_product, gather_documents, has_accelerator
+from ml4ir_losses.ops.blocks import block_size, in_blocks, mixed, transposed
 from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.pair_terms import ExponentialTerm
 from ml4ir_losses.ops.separable import SeparableWeights
@@ -33,9 +34,9 @@ def dense_pairs(term: ExponentialTerm, weights: SeparableWeights, scores: tuple[
     Scores [B, ..., N], in descending order; of several their differences are added.
     """
     lower, upper, mix = weights
-    pairs = exact_product(_mixed(lower, mix), _transposed(upper))  # i behind j, and i = j
+    pairs = exact_product(mixed(lower, mix), transposed(upper))  # i behind j, and i = j
     if lower is not upper:
-        ahead = exact_product(_mixed(upper, mix), _transposed(lower))
+        ahead = exact_product(mixed(upper, mix), transposed(lower))
         pairs = ops.where(_is_behind(scores[0], or_same=True), pairs, ahead)
     values, slopes = term(sum(x[..., :, None] - x[..., None, :] for x in scores))
     return row_sum(pairs * values), pairs * slopes
@@ -76,16 +77,16 @@ class RankedPairs:
     def __init__(
         self, term: ExponentialTerm, weights: SeparableWeights, scores: Tensor | tuple[Tensor, ...], mask: Tensor
     ) -> None:
-        size = _block_size(ops.shape(mask)[1])
+        size = block_size(ops.shape(mask)[1])
         # Padding takes the score of the last document of its list, so that it is in order too.
         last = ops.relu(ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True) - 1)
         parts = scores if isinstance(scores, tuple) else (scores,)
         parts = tuple(ops.where(mask, x, gather_documents(x, last)) for x in parts)
-        lower = _in_blocks(weights.lower, size)
-        upper = lower if weights.lower is weights.upper else _in_blocks(weights.upper, size)
+        lower = in_blocks(weights.lower, size)
+        upper = lower if weights.lower is weights.upper else in_blocks(weights.upper, size)
         self.documents, self.size = ops.shape(mask)[1], size
         self.weights = SeparableWeights(lower, upper, weights.mix)
-        self.blocks = _Blocks(term, tuple(_in_blocks(x, size, repeat_last=True) for x in parts))
+        self.blocks = _Blocks(term, tuple(in_blocks(x, size, repeat_last=True) for x in parts))
 
     def total(self) -> Tensor:
         """Σ_ij Λ_ij·f(s_i - s_j), i the better document, [B]."""
@@ -112,7 +113,7 @@ class RankedPairs:
         better_ahead, worse_ahead = self._weighed(self._from_ahead)
         better_behind, worse_behind = self._weighed(self._from_behind)
         if weight is not None:
-            weight = _in_blocks(weight, self.size)
+            weight = in_blocks(weight, self.size)
             near = weight[..., None] * near
             worse_ahead = self._weighed(blocks.from_ahead(weight[..., None] * upper))[1]
             worse_behind = self._weighed(blocks.from_behind(weight[..., None] * lower))[1]
@@ -149,13 +150,13 @@ class RankedPairs:
             return 0.0
         inside = ops.sum(blocks.above_lowest[..., None] * upper, axis=2)
         to_block = exact_product(blocks.gaps, ops.sum(upper, axis=2)) + exact_product(blocks.is_behind, inside)
-        rows = _mixed(ops.stack([to_block, self._from_ahead[:, :, 0]], axis=2), _transposed(mix))
+        rows = mixed(ops.stack([to_block, self._from_ahead[:, :, 0]], axis=2), transposed(mix))
         distances = rows[:, :, :1] + blocks.below_highest[..., None] * rows[:, :, 1:]
         return blocks.term.growth * row_sum(distances * lower)
 
     def _weighed(self, others: Tensor) -> tuple[Tensor, Tensor]:
         """Sums over other documents weighed by pair: of the pairs in which they are the worse, and the better ones."""
-        return _mixed(others, _transposed(self.weights.mix)), _mixed(others, self.weights.mix)
+        return mixed(others, transposed(self.weights.mix)), mixed(others, self.weights.mix)
 
     def _in_lists(self, x: Tensor) -> Tensor:
         """[B, n, T] → [B, N]."""
@@ -187,7 +188,7 @@ class _Blocks:
 
         self.behind, self.ahead = factors(self.below_highest), factors(self.above_lowest)  # as seen from other blocks
         self.is_behind = ops.cast(_is_behind(width[:, :, 0]), width.dtype) * ops.ones_like(width)  # [B, n, n]
-        self.gaps = sum(_transposed(lowest) - highest for highest, lowest in edges) * self.is_behind
+        self.gaps = sum(transposed(lowest) - highest for highest, lowest in edges) * self.is_behind
         self.decays = ops.exp(rates[1:, None, None] * -self.gaps[:, None]) * self.is_behind[:, None]  # [B, K, n, n]
 
     def from_ahead(self, documents: Tensor) -> Tensor:
@@ -196,7 +197,7 @@ class _Blocks:
 
     def from_behind(self, documents: Tensor) -> Tensor:
         """`_from_others` of the documents of the blocks behind each block."""
-        matrices = (_transposed(x) for x in (self.is_behind, self.decays, self.at_gaps))
+        matrices = (transposed(x) for x in (self.is_behind, self.decays, self.at_gaps))
         return self._from_others(_block_sums(self.behind, documents), *matrices)
 
     def values(self, others: Tensor, right_order: bool) -> Tensor:
@@ -242,14 +243,6 @@ class _Blocks:
         return ops.convert_to_tensor(numbers, dtype=self.scores[0].dtype)
 
 
-def _mixed(x: Tensor, mix: Tensor) -> Tensor:
-    """x @ mix of x [B, ..., F] with the matrix of its list, [B, F, F], or with that of all, [1, F, F]."""
-    shape = ops.shape(x)
-    if mix.shape[0] == 1:
-        return ops.reshape(exact_product(ops.reshape(x, (-1, shape[-1])), mix[0]), shape)
-    return ops.reshape(exact_product(ops.reshape(x, (shape[0], -1, shape[-1])), mix), shape)
-
-
 def _falls(term: ExponentialTerm) -> tuple[float, ...]:
     """λ_k·c_k, of minus the derivative."""
     return tuple(rate * factor for rate, factor in zip(term.rates, term.factors, strict=True))
@@ -257,7 +250,7 @@ def _falls(term: ExponentialTerm) -> tuple[float, ...]:
 
 def _block_sums(factors: Tensor, documents: Tensor) -> Tensor:
     """Σ_t factor_tk·document_tf, [B, n, 1 + K, F]."""
-    return exact_product(_transposed(factors), documents)
+    return exact_product(transposed(factors), documents)
 
 
 def _expanded(factors: Tensor, multiples: Tensor, documents: Tensor) -> Tensor:
@@ -265,30 +258,7 @@ def _expanded(factors: Tensor, multiples: Tensor, documents: Tensor) -> Tensor:
     return row_sum(exact_product(factors, multiples) * documents)
 
 
-def _block_size(documents: Any) -> Any:
-    """T by the number of documents of a list: the work inside and between blocks grows as N·T and N²/T²."""
-    small, large, long = 32, 128, 8192
-    if isinstance(documents, int):
-        return small if documents <= long else large
-    return ops.where(documents <= long, small, large)
-
-
-def _in_blocks(x: Tensor, size: Any, repeat_last: bool = False) -> Tensor:
-    """[B, N, ...] → [B, n, T, ...], padded with zeros or with the last document."""
-    lists, documents, *rest = ops.shape(x)
-    blocks = -(-documents // size)
-    more = blocks * size - documents
-    if not isinstance(more, int) or more:
-        filler = ops.zeros((lists, more, *rest), dtype=x.dtype)
-        x = ops.concatenate([x, x[:, -1:] + filler if repeat_last else filler], axis=1)
-    return ops.reshape(x, (lists, blocks, size, *rest))
-
-
 def _is_behind(like: Tensor, or_same: bool = False) -> Tensor:
     """True where i comes after j, [N, N], N the last dimension of `like`."""
     places = ops.arange(ops.shape(like)[-1])
     return places[:, None] >= places[None, :] if or_same else places[:, None] > places[None, :]
-
-
-def _transposed(x: Tensor) -> Tensor:
-    return ops.swapaxes(x, -1, -2)

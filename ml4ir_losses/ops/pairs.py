@@ -17,7 +17,8 @@ from ml4ir_losses.ops.kernels.stripes import dense_sums, extents_of, stripe_sums
 from ml4ir_losses.ops.label_levels import LabelLevels, label_levels, one_level
 from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.pair_stripe import PairStripe
-from ml4ir_losses.ops.pair_terms import ExponentialTerm, ShiftedTerm, Term
+from ml4ir_losses.ops.pair_terms import ExponentialTerm, PiecewiseTerm, ShiftedTerm, Term
+from ml4ir_losses.ops.piecewise_sums import PiecewisePairs
 from ml4ir_losses.ops.separable import SeparableWeights, better_levels, equal_weights, weights_by_level
 from ml4ir_losses.ops.sorting import descending_order, inverse_order, rank_table
 from ml4ir_losses.ops.weighing import PairWeights
@@ -33,6 +34,9 @@ def dense_pair_sums(
     pairs = ops.logical_and(valid_pairs(mask), pair_differences(labels) > 0)
     values, _ = term(pair_differences(scores))
     return ops.sum(ops.where(pairs, weight[:, :, None] * pair_weights * values, 0.0), axis=(1, 2))
+
+
+SeparableTerm = ExponentialTerm | PiecewiseTerm
 
 
 class _Documents(NamedTuple):
@@ -83,11 +87,12 @@ def pair_sums(
             return (row_sum(values) if weight is None else values), slopes
 
         def ranked() -> tuple[Tensor, Tensor]:
-            if isinstance(term, ExponentialTerm):
-                return _ranked_sums(term, documents, given, levels, all_pairs, in_order)
-            return _shifted_sums(cast("ShiftedTerm", term), documents, levels)
+            if isinstance(term, ShiftedTerm):
+                return _shifted_sums(term, documents, levels)
+            separable = cast("SeparableTerm", term)
+            return _ranked_sums(separable, documents, given, levels, all_pairs, in_order)
 
-        if not _is_separable(term, documents, given):
+        if not _is_separable(term, documents, given, in_order):
             values, slopes = in_stripes()
         else:
             mask = key == key
@@ -106,18 +111,24 @@ def pair_sums(
     return with_gradient(total, inputs, (key, *given.fields, *tables))
 
 
-def _is_separable(term: Term, documents: _Documents, weights: PairWeights) -> bool:
+def _is_separable(term: Term, documents: _Documents, weights: PairWeights, in_order: bool) -> bool:
     """True unless the term, the weights, or their combination ask for pairs one by one."""
-    if not isinstance(term, ExponentialTerm | ShiftedTerm) or not may_be_ranked(documents.key, documents.key.dtype):
+    if not isinstance(term, ExponentialTerm | PiecewiseTerm | ShiftedTerm):
+        return False
+    if not may_be_ranked(documents.key, documents.key.dtype):
+        return False
+    if isinstance(term, ShiftedTerm | PiecewiseTerm) and len(documents.scores) > 1:
         return False
     if isinstance(term, ShiftedTerm):
-        return weights == PairWeights() and len(documents.scores) == 1
-    separable = weights.matrix is None and (weights.weighing is None or weights.weighing.is_separable)
-    return separable and (weights.reach is None or weights.reach > _SHORT_REACH)
+        return weights == PairWeights()
+    if weights.matrix is not None or (weights.reach is not None and weights.reach <= _SHORT_REACH):
+        return False
+    # Weights by rank separate in the order of the ranking, which is to be that of the scores.
+    return weights.weighing is None or (in_order and weights.weighing.is_separable)
 
 
 def _ranked_sums(
-    term: ExponentialTerm,
+    term: SeparableTerm,
     documents: _Documents,
     weights: PairWeights,
     levels: LabelLevels,
@@ -140,7 +151,7 @@ def _ranked_sums(
         return SeparableWeights(found.lower, found.upper * within, found.mix)
 
     mask = documents.key == documents.key
-    return _sums_in_order(term, products, documents.scores, mask, levels.indicators, documents.weight, in_order)
+    return _sums_in_any_order(term, products, documents.scores, mask, levels.indicators, documents.weight, in_order)
 
 
 def _shifted_sums(term: ShiftedTerm, documents: _Documents, levels: LabelLevels) -> tuple[Tensor, Tensor]:
@@ -160,12 +171,12 @@ def _shifted_sums(term: ShiftedTerm, documents: _Documents, levels: LabelLevels)
     roles = ops.concatenate([ops.pad(levels.indicators, row) for row in rows], axis=1)
     weight = None if documents.weight is None else twice(documents.weight)
     parts = (twice(scores), offset)
-    values, slopes = _sums_in_order(term.unshifted, products, parts, twice(mask), roles, weight, False)
+    values, slopes = _sums_in_any_order(term.unshifted, products, parts, twice(mask), roles, weight, False)
     return (values if weight is None else values[:, :size]), slopes[:, :size] + slopes[:, size:]
 
 
-def _sums_in_order(
-    term: ExponentialTerm,
+def _sums_in_any_order(
+    term: SeparableTerm,
     products: Callable[[Tensor], SeparableWeights],
     scores: tuple[Tensor, ...],
     mask: Tensor,
@@ -179,13 +190,22 @@ def _sums_in_order(
         scores = tuple(gather_documents(x, order) for x in scores)
         mask, indicators = gather_documents(mask, order), gather_documents(indicators, order)
         weight = None if weight is None else gather_documents(weight, order)
-    pairs = RankedPairs(term, products(indicators), scores, mask)
+    pairs = sums_in_order(term, products(indicators), scores, mask)
     values = pairs.total() if weight is None else pairs.values()
     slopes = pairs.slopes(weight)
     if order is None:
         return values, slopes
     back = inverse_order(order)
     return (values if weight is None else gather_documents(values, back)), gather_documents(slopes, back)
+
+
+def sums_in_order(
+    term: SeparableTerm, weights: SeparableWeights, scores: tuple[Tensor, ...], mask: Tensor
+) -> RankedPairs | PiecewisePairs:
+    """The sums over the pairs of documents in descending order of the scores."""
+    if isinstance(term, ExponentialTerm):
+        return RankedPairs(term, weights, scores, mask)
+    return PiecewisePairs(term, weights, scores[0], mask)
 
 
 def _stripe_sums(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.backend import exact_product, gather_documents, search_sorted
-from ml4ir_losses.ops.exponential_sums import _block_size, _in_blocks, _mixed, _transposed
+from ml4ir_losses.ops.blocks import block_size, in_blocks, mixed, transposed
 from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.pair_terms import PiecewiseTerm
 from ml4ir_losses.ops.separable import SeparableWeights
@@ -66,7 +66,7 @@ class _Prefixes:
 
     def __init__(self, margin: float, power: int, weights: SeparableWeights, scores: Tensor) -> None:
         self.margin, self.power, self.weights, self.scores = margin, power, weights, scores
-        self.better = _mixed(weights.lower, weights.mix)
+        self.better = mixed(weights.lower, weights.mix)
         self.places = _places(scores, margin)
 
     def values(self) -> Tensor:
@@ -107,11 +107,11 @@ class _ByRank:
     """max(0, m - x) with weights that differ on the two sides of i; m > 0."""
 
     def __init__(self, margin: float, weights: SeparableWeights, scores: Tensor) -> None:
-        self.documents, self.size = ops.shape(scores)[1], _block_size(ops.shape(scores)[1])
+        self.documents, self.size = ops.shape(scores)[1], block_size(ops.shape(scores)[1])
         self.margin, self.scores = margin, self._whole_blocks(scores, repeat_last=True)
         self.lower, self.upper = self._whole_blocks(weights.lower), self._whole_blocks(weights.upper)
         # The factors of i as the better document of a pair with one ahead of it, and with one behind it.
-        self.after, self.before = _mixed(self.lower, weights.mix), _mixed(self.upper, weights.mix)
+        self.after, self.before = mixed(self.lower, weights.mix), mixed(self.upper, weights.mix)
         self.places = _places(self.scores, margin)
         self.own = _row(self.scores) // self.size
 
@@ -125,7 +125,7 @@ class _ByRank:
         if weight is not None:
             weight = self._whole_blocks(weight)
             fall, after, before = weight * fall, weight[..., None] * after, weight[..., None] * before
-            near = _in_blocks(weight, self.size)[..., None] * near
+            near = in_blocks(weight, self.size)[..., None] * near
         near = ops.sum(near, axis=2) - row_sum(near)
         # As the worse one, i meets documents behind it, and those ahead of it from a place on: the reversed list.
         places = ops.shape(self.scores)[1] - search_sorted(self.places, _row(self.scores), "right")
@@ -137,10 +137,10 @@ class _ByRank:
     def _near(self) -> tuple[Tensor, Tensor, Tensor]:
         """Λ, max(0, m - x) and [m > x] of the pairs inside of each block, [B, n, T, T]."""
         tensors = self.scores, self.lower, self.upper, self.after, self.before, self.places, _row(self.scores)
-        scores, lower, upper, after, before, places, row = (_in_blocks(x, self.size) for x in tensors)
+        scores, lower, upper, after, before, places, row = (in_blocks(x, self.size) for x in tensors)
         active = ops.cast(row[..., None, :] < places[..., None], scores.dtype)
         gaps = (self.margin - (scores[..., :, None] - scores[..., None, :])) * active
-        pairs_behind, pairs_ahead = exact_product(before, _transposed(lower)), exact_product(after, _transposed(upper))
+        pairs_behind, pairs_ahead = exact_product(before, transposed(lower)), exact_product(after, transposed(upper))
         return ops.where(_is_before(self.size, scores) > 0, pairs_behind, pairs_ahead), gaps, active
 
     @cached_property
@@ -165,7 +165,7 @@ class _ByRank:
         is_behind = ops.cast(last > self.own, scores.dtype)
         sums = _sums_of_first(scores, behind, degree, self.size)
         heads = sums.powers(places, is_behind[..., None] * before, scores, self.margin)
-        sums = _sums_of_blocks(scores, behind, degree, self.size, _transposed(_is_before(count, scores)))
+        sums = _sums_of_blocks(scores, behind, degree, self.size, transposed(_is_before(count, scores)))
         whole = sums.powers(last * count + self.own, before, scores, self.margin)
         sums = _sums_of_blocks(scores, ahead, degree, self.size, ops.ones((count, 1), dtype=scores.dtype))
         others = sums.powers(self.own, after, scores, self.margin)
@@ -173,7 +173,7 @@ class _ByRank:
 
     def _whole_blocks(self, x: Tensor, repeat_last: bool = False) -> Tensor:
         """[B, N, ...] → [B, n·T, ...]."""
-        return _in_list(_in_blocks(x, self.size, repeat_last))
+        return _in_list(in_blocks(x, self.size, repeat_last))
 
 
 class _Sums(NamedTuple):
@@ -208,13 +208,13 @@ def _sums_of_first(scores: Tensor, documents: Tensor, degree: int, block: Any = 
     """Sums over the first k documents, k = 0 .. N, or over those of them that are in one block with document k."""
     size = _BLOCK if block is None else block
     more = size - ops.shape(scores)[1] % size
-    moments = [_running(_with_zeros(_transposed(documents), more), size, block is None)]
+    moments = [_running(_with_zeros(transposed(documents), more), size, block is None)]
     if degree > 0:
         gaps = _with_zeros(scores[:, :-1] - scores[:, 1:], more, first=1)[:, None, :]
         moments.append(_running(gaps * moments[0], size, block is None))
     if degree > 1:
         moments.append(_running(gaps * (2.0 * moments[1] + gaps * moments[0]), size, block is None))
-    rows = _transposed(ops.concatenate(moments, axis=1) if degree else moments[0])
+    rows = transposed(ops.concatenate(moments, axis=1) if degree else moments[0])
     return _Sums(rows, ops.concatenate([scores[:, :1], scores], axis=1))
 
 
@@ -231,11 +231,11 @@ def _running(x: Tensor, size: Any, is_whole: bool) -> Tensor:
 
 def _sums_of_blocks(scores: Tensor, documents: Tensor, degree: int, size: Any, is_after: Tensor) -> _Sums:
     """Sums over the blocks c < y with is_after[c, x] = 1, row y·X + x, is_after [n, X], y = 0 .. n."""
-    scores, documents = _in_blocks(scores, size), _in_blocks(documents, size)
+    scores, documents = in_blocks(scores, size), in_blocks(documents, size)
     batch, count, _, features = ops.shape(documents)
     lowest = scores[:, :, -1]
     last = ops.concatenate([lowest[:, :1], lowest], axis=1)  # of the block before y
-    before = _transposed(_is_before(count + 1, scores)[:count]) + 0.0 * last[:, :, None]  # c < y, [B, n + 1, n]
+    before = transposed(_is_before(count + 1, scores)[:count]) + 0.0 * last[:, :, None]  # c < y, [B, n + 1, n]
 
     def from_blocks(sums: Tensor) -> Tensor:
         return ops.reshape(sums[:, :, None, :] * is_after[:, :, None], (batch, count, -1))

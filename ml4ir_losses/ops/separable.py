@@ -67,4 +67,5 @@ def level_differences(values: Tensor, levels: LabelLevels) -> Tensor:
 def weights_by_level_and_discount(by_level: Tensor, discounts: Tensor, levels: LabelLevels) -> SeparableWeights:
     """Λ_ij = by_level[y_i, y_j]·|d_i - d_j| for discounts d of the ranks, [B, N], that fall along the ranking."""
     ones = ops.ones_like(discounts)
+    discounts = discounts - ops.min(discounts, axis=1, keepdims=True)  # smaller numbers, of more digits
     return weights_by_level(levels.indicators, by_level, (-discounts, ones), (ones, discounts))

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.backend import detached, either, gather_documents
-from ml4ir_losses.ops.exponential_sums import RankedPairs, is_better_ranked, may_be_ranked
+from ml4ir_losses.ops.exponential_sums import is_better_ranked, may_be_ranked
 from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.odds import odds, powers
 from ml4ir_losses.ops.kernels.stripes import Stripe, extents_of, stripe_sums
 from ml4ir_losses.ops.masking import row_sum, without_nan
-from ml4ir_losses.ops.pair_terms import ExponentialTerm, Scaled, SoftZeroOne
-from ml4ir_losses.ops.pairs import valid_pairs
+from ml4ir_losses.ops.pair_terms import Hinge, Scaled, SoftZeroOne
+from ml4ir_losses.ops.pairs import SeparableTerm, sums_in_order, valid_pairs
 from ml4ir_losses.ops.separable import equal_weights
 from ml4ir_losses.ops.sorting import descending_order, inverse_order, ranks
 
@@ -48,18 +48,17 @@ def exact_ranks(scores: Tensor, mask: Tensor) -> AtRank:
 
 def approx_ranks(temperature: float) -> RankFn:
     """ρ_i = 1/2 + Σ_j σ((s_j - s_i)/T) over the valid documents j, 1 where masked."""
-    return _ranks(
-        _RankStripe(temperature), _RankSlopeStripe(temperature), 0.5, Scaled(SoftZeroOne(), 1.0 / temperature)
-    )
+    term = Scaled(SoftZeroOne(), 1.0 / temperature)
+    return _ranks(_RankStripe(temperature), _RankSlopeStripe(temperature), 0.5, term)
 
 
 def bound_ranks(temperature: float) -> RankFn:
     """ρ_i = Σ_j max(0, 1 + (s_j - s_i)/T) ≥ rank of i, over the valid documents j, 1 where masked."""
-    return _ranks(_BoundStripe(temperature), _BoundSlopeStripe(temperature), 1.0, None)
+    return _ranks(_BoundStripe(temperature), _BoundSlopeStripe(temperature), 1.0, Hinge(temperature), 1.0 / temperature)
 
 
-def _ranks(values: Stripe, slopes: Stripe, own: float, term: ExponentialTerm | None) -> RankFn:
-    """1 + Σ_j term(s_i - s_j) without the term of the document itself, `own`.
+def _ranks(values: Stripe, slopes: Stripe, own: float, term: SeparableTerm, factor: float = 1.0) -> RankFn:
+    """1 + Σ_j factor·term(s_i - s_j) without the term of the document itself, `own`.
 
     In N log N; few pairs, and float64, one by one: `values` sums the term, `slopes` the gradient.
     """
@@ -71,22 +70,20 @@ def _ranks(values: Stripe, slopes: Stripe, own: float, term: ExponentialTerm | N
         def by_pairs(stripe: Stripe, *fields: Tensor) -> Tensor:
             return stripe_sums(stripe, (1, 0), (key, *fields), (key, *fields), extents_of(valid))[0]
 
-        def ranked(term: ExponentialTerm, upstream: Tensor | None = None) -> Tensor:
+        def in_ranking(*upstream: Tensor) -> Tensor:
             """The values, or the gradient from that in the values."""
             order = descending_order(scores, valid)
-            in_order, ones, *weight = (
-                gather_documents(x, order) for x in (scores, mask, *(() if upstream is None else (upstream,)))
-            )
-            pairs = RankedPairs(term, equal_weights(ones), in_order, ones > 0)
-            return gather_documents(pairs.slopes(*weight) if weight else pairs.values(), inverse_order(order))
+            in_order, ones, *weight = (gather_documents(x, order) for x in (scores, mask, *upstream))
+            pairs = sums_in_order(term, equal_weights(ones), (in_order,), ones > 0)
+            return factor * gather_documents(pairs.slopes(*weight) if weight else pairs.values(), inverse_order(order))
 
         def either_way(one_by_one: Callable[[], Tensor], *upstream: Tensor) -> Tensor:
-            if term is None or not may_be_ranked(valid, scores.dtype):
+            if not may_be_ranked(valid, scores.dtype):
                 return one_by_one()
-            return either(is_better_ranked(valid), lambda: (ranked(term, *upstream),), lambda: (one_by_one(),))[0]
+            return either(is_better_ranked(valid), lambda: (in_ranking(*upstream),), lambda: (one_by_one(),))[0]
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
-            upstream = detached(upstream)
+            upstream = ops.where(valid, detached(upstream), 0.0)
             return (either_way(lambda: by_pairs(slopes, upstream), upstream),)
 
         above = either_way(lambda: by_pairs(values))
