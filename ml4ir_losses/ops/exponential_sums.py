@@ -24,7 +24,7 @@ from ml4ir_losses.ops.pair_terms import ExponentialTerm
 from ml4ir_losses.ops.separable import SeparableWeights
 
 # The number of pairs that take as long one by one as sums in N log N do: of any batch, and of each of its documents.
-_PAIRS_WORTH = {"tensorflow": (2**22, 512), "jax": (2**22, 512), "torch": (2**16, 0), "accelerator": (2**26, 512)}
+_PAIRS_WORTH = {"tensorflow": (2**20, 384), "jax": (2**20, 384), "torch": (2**16, 0), "accelerator": (2**26, 384)}
 _NARROW = 1.0  # blocks whose scores differ by less, over the lowest rate, keep the distance of factors from 1
 
 
