@@ -90,7 +90,7 @@ def without_autograph(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def either(condition: Tensor, if_true: Callable[[], State], if_false: Callable[[], State]) -> State:
-    """The result of one of two functions of equal shapes, by a boolean scalar; no gradient."""
+    """The result of one of two functions, of equal shapes, by a boolean scalar."""
     if is_backend("torch") or is_eager(condition):
         return if_true() if bool(condition) else if_false()
     if is_backend("jax"):

@@ -1,6 +1,7 @@
 """Sums over the document pairs of a query, with value and gradient in one pass.
 
-`pair_sums` computes `dense_pair_sums`, in N log N where it can, else with one stripe of the pair matrix in memory.
+`pair_sums` computes `dense_pair_sums`: in N log N for long lists, where term and weights are separable, else with a few
+tiles of the pair matrix in memory.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def pair_sums(
 ) -> Tensor:
     """Σ w_i·Λ_ij·term(s_i - s_j) over the pairs y_i > y_j, [B].
 
-    In N log N where term and Λ are separable and a list has few different labels, else with one stripe of pairs in
+    In N log N for long lists of few different labels, where term and Λ are separable, else with a few tiles of pairs in
     memory. Value and gradient come from one pass. Labels and Λ get no gradient.
 
     Args:
@@ -120,7 +121,7 @@ def _is_separable(term: Term, documents: _Documents, weights: PairWeights, in_or
     if isinstance(term, ShiftedTerm | PiecewiseTerm) and len(documents.scores) > 1:
         return False
     if isinstance(term, ShiftedTerm):
-        return weights == PairWeights()
+        return weights.weighing is None and weights.matrix is None and weights.reach is None
     if weights.matrix is not None or (weights.reach is not None and weights.reach <= _SHORT_REACH):
         return False
     # Weights by rank separate in the order of the ranking, which is to be that of the scores.
