@@ -20,6 +20,7 @@ def stripes_of(size, dense=0, tile=8):
         patch.setattr(stripes, "_TILE", tile)
         patch.setattr(stripes, "_PAIRS", dict.fromkeys(stripes._PAIRS, size))
         patch.setattr(stripes, "_CALL", 4 * size)
+        patch.setattr(stripes, "_IN_ROWS", dict.fromkeys(stripes._IN_ROWS, size))
         yield
     compiled.cache_clear()
 

@@ -32,6 +32,7 @@ from ml4ir_losses.ops.kernels.compiling import compiled
 _TILE = 64  # documents in a tile, a power of 2
 _PAIRS = {False: 2**18, True: 2**24}  # pairs in a stripe, without and with an accelerator: 2^18 fit into a CPU cache
 _CALL = 2**20  # pairs in a call of the kernel, which computes them in a loop over stripes
+_IN_ROWS = {False: 2**19, True: 2**24}  # pairs in some rows of all lists, on torch
 _DENSE = 2**16  # batches of up to so many pairs are computed at once, without a kernel
 _ONE_STRIPE = {"tensorflow": 2**26, "jax": 2**26, "torch": 2**24}  # on accelerators: up to so many pairs in one stripe
 
@@ -97,6 +98,8 @@ def stripe_sums(
         return dense_sums(stripe, rows, columns, *(at_distance or [None]))[: len(heights)]
 
     def tiled() -> list[Tensor]:
+        if is_backend("torch"):
+            return _row_stripes(stripe, outputs, rows, columns, first_row, tables)[: len(heights)]
         if not is_backend("jax"):
             return list(_tile_sums(stripe, outputs, len(rows), first_row, mirrored, *tensors))
         # Compiled as a whole, for few shapes, as eager calls may see any: padding costs no tiles.
@@ -136,6 +139,26 @@ def _one_stripe(stripe: Stripe, wanted: int, row_fields: int, first_row: int, *t
     rows, columns, _, tables = _by_kind(row_fields, tensors)
     at_distance = [_at_distance(x, rows[0].shape[1], columns[0].shape[1], first_row) for x in tables]
     return tuple(dense_sums(stripe, stripe.prepare(rows), stripe.prepare(columns), *(at_distance or [None])))[:wanted]
+
+
+def _row_stripes(
+    stripe: Stripe,
+    outputs: tuple[int, int],
+    rows: Sequence[Tensor],
+    columns: Sequence[Tensor],
+    first_row: int,
+    tables: Sequence[Tensor],
+) -> list[Tensor]:
+    """`dense_sums` of some rows of all lists at a time: without a compiler, few large operations take the least time."""
+    (lists, height), width = rows[0].shape, columns[0].shape[1]
+    at_once = max(1, _IN_ROWS[has_accelerator()] // max(1, lists * width))
+    parts = []
+    for begin in range(0, height, at_once):
+        part = [x[:, begin : begin + at_once] for x in rows]
+        at_distance = [_at_distance(x, part[0].shape[1], width, first_row + begin) for x in tables]
+        parts.append(dense_sums(stripe, part, columns, *(at_distance or [None])))
+    each = list(zip(*parts, strict=True))
+    return [ops.concatenate(x, axis=1) for x in each[: outputs[0]]] + [sum(x) for x in each[outputs[0] :]]
 
 
 def _by_kind(row_fields: int, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor, list[Tensor]]:
@@ -260,9 +283,8 @@ def _kernel(
 
 
 def _pairs_in_call() -> int:
-    """Pairs of documents in a call of the kernel: one stripe where a loop costs more than pairs in vain, or nothing."""
-    one_stripe = is_backend("torch") or has_accelerator()
-    return _PAIRS[has_accelerator()] if one_stripe else max(_CALL, _PAIRS[False])
+    """Pairs of documents in a call of the kernel: one stripe where a loop costs more than pairs in vain."""
+    return _PAIRS[True] if has_accelerator() else max(_CALL, _PAIRS[False])
 
 
 def _at_distance(table: Tensor, height: Any, width: Any, shift: Any) -> Tensor:
