@@ -63,6 +63,8 @@ def _weighted_tail_sums(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     over the list does the part of each weight for which the tail is large enough; as long as weight is left, which is
     rare, another pass takes the largest x left as its top.
     """
+    if 0 in x.shape:
+        return x, x
     exact = _EXACT[keras.backend.standardize_dtype(x.dtype)]
 
     def one_pass(weight: Tensor, x: Tensor) -> tuple[Tensor, ...]:

@@ -99,7 +99,7 @@ def stripe_sums(
 
     def tiled() -> list[Tensor]:
         if is_backend("torch"):
-            return _row_stripes(stripe, outputs, rows, columns, first_row, tables)[: len(heights)]
+            return _row_stripes(stripe, outputs, rows, columns, extents, first_row, tables)[: len(heights)]
         if not is_backend("jax"):
             return list(_tile_sums(stripe, outputs, len(rows), first_row, mirrored, *tensors))
         # Compiled as a whole, for few shapes, as eager calls may see any: padding costs no tiles.
@@ -146,11 +146,14 @@ def _row_stripes(
     outputs: tuple[int, int],
     rows: Sequence[Tensor],
     columns: Sequence[Tensor],
+    extents: Tensor,
     first_row: int,
     tables: Sequence[Tensor],
 ) -> list[Tensor]:
-    """`dense_sums` of some rows of all lists at a time: without a compiler, few large operations take the least time."""
+    """`dense_sums` of some rows of all lists at a time: uncompiled, few large operations take the least time."""
     (lists, height), width = rows[0].shape, columns[0].shape[1]
+    rows = [_to_extents(x, extents - first_row) for x in rows]
+    columns = [_to_extents(x, extents) for x in columns]
     at_once = max(1, _IN_ROWS[has_accelerator()] // max(1, lists * width))
     parts = []
     for begin in range(0, height, at_once):
@@ -159,6 +162,11 @@ def _row_stripes(
         parts.append(dense_sums(stripe, part, columns, *(at_distance or [None])))
     each = list(zip(*parts, strict=True))
     return [ops.concatenate(x, axis=1) for x in each[: outputs[0]]] + [sum(x) for x in each[outputs[0] :]]
+
+
+def _to_extents(x: Tensor, extents: Tensor) -> Tensor:
+    """x [B, N], NaN behind the extents."""
+    return ops.where(ops.arange(x.shape[1], dtype="int32")[None, :] < extents[:, None], x, float("nan"))
 
 
 def _by_kind(row_fields: int, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor, list[Tensor]]:
