@@ -8,7 +8,7 @@ from scipy.special import expit
 from losses.numeric import gradient, value_and_gradient, values
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.ops import pairs
-from ml4ir_losses.ops.soft_ranks import approx_ranks
+from ml4ir_losses.ops.soft_ranks import approx_ranks, bound_ranks
 from ops.pair_oracles import graph_of_unknown_shapes, make_lists
 from ops.test_pairs import assert_right, check, name_of, rows_of
 
@@ -105,23 +105,32 @@ def test_labels_of_many_levels_are_summed_one_by_one(monkeypatch):
     assert_right(value_and_gradient(function, scores), lists, "pairwise_logistic", True, {}, 1e-5)
 
 
+def soft(lead):
+    return expit(lead), expit(lead) * expit(-lead)
+
+
+def bound(lead):
+    return np.maximum(0.0, 1.0 + lead), 1.0 * (lead > -1.0)
+
+
+@pytest.mark.parametrize(("rank_fn", "term", "own"), [(approx_ranks, soft, 0.5), (bound_ranks, bound, 0.0)])
 @pytest.mark.parametrize("temperature", [0.01, 0.3, 100.0])
 @pytest.mark.parametrize("spread", [0.01, 1.0, 1e4])
-def test_soft_ranks_match_numpy(temperature, spread):
+def test_soft_ranks_match_numpy(rank_fn, term, own, temperature, spread):
     lists = make_lists(6, 24, spread, 1)
     scores = np.where(lists.mask, lists.scores * 1.01, 0.0).astype("float32")
     upstream = np.random.default_rng(2).normal(size=scores.shape).astype("float32")
     mask = ops.convert_to_tensor(lists.mask)
 
     def ranks(x):
-        return approx_ranks(temperature)(x, mask)(lambda rank: rank)
+        return rank_fn(temperature)(x, mask)(lambda rank: rank)
 
     exact = scores.astype("float64")
-    lead = (exact[:, None, :] - exact[:, :, None]) / temperature
     both = lists.mask[:, None, :] & lists.mask[:, :, None]
-    expected = np.where(lists.mask, 0.5 + (both * expit(lead)).sum(axis=2), 1.0)
+    values_of_pairs, slopes = (both * x for x in term((exact[:, None, :] - exact[:, :, None]) / temperature))
+    expected = np.where(lists.mask, own + values_of_pairs.sum(axis=2), 1.0)
     np.testing.assert_allclose(values(ranks(ops.convert_to_tensor(scores))), expected, rtol=1e-6)
-    slopes = both * expit(lead) * expit(-lead) / temperature
-    slopes = np.einsum("bij,bij->bi", slopes, upstream[:, None, :] - upstream[:, :, None])
+    given = np.einsum("bij,bj->bi", np.swapaxes(slopes, 1, 2), np.where(lists.mask, upstream, 0.0))
+    slopes = (given - upstream * slopes.sum(axis=2)) / temperature
     found = gradient(lambda x: ops.convert_to_tensor(upstream) * ranks(x), scores)
     np.testing.assert_allclose(found, slopes, rtol=0, atol=max(3e-6 * np.abs(slopes).max(), 1e-30))
