@@ -12,9 +12,12 @@ summed one by one. `RankedPairs` computes `dense_pairs`. See docs/pairs.md.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.backend import exact_product, gather_documents, has_accelerator
@@ -223,7 +226,7 @@ class _Blocks:
         ones, sums = sums[:, :1], sums[:, 1:]
         near_one = ops.swapaxes(self.narrow, 1, 2) * ones
         rest = exact_product(decays, sums)
-        factors = ops.stack([self._row(self.term.factors), self._row(_falls(self.term))])
+        factors = ops.stack([self._row(_exact_sum(x)) for x in (self.term.factors, _falls(self.term))])
         at_score = ops.sum(factors[:, :, None, None] * rest[:, None], axis=2)
         at_score = at_score + exact_product(at_gaps, ops.repeat(near_one, 2, axis=1))
         exponentials = exact_product(decays, sums + near_one)
@@ -234,7 +237,7 @@ class _Blocks:
         self, others: Tensor, at_score: int, factors: Sequence[float], right_order: bool, wrong: float
     ) -> Tensor:
         first = self.narrow * others[:, :, at_score : at_score + 1]
-        rest = self._row(factors)[:, None] * others[:, :, 3:]
+        rest = self._row(_exact_sum(factors))[:, None] * others[:, :, 3:]
         if not right_order:
             first, rest = self.term.sign * first + wrong * others[:, :, :1], self.term.sign * rest
         return ops.concatenate([first, rest], axis=2)
@@ -246,6 +249,12 @@ class _Blocks:
 def _falls(term: ExponentialTerm) -> tuple[float, ...]:
     """λ_k·c_k, of minus the derivative."""
     return tuple(rate * factor for rate, factor in zip(term.rates, term.factors, strict=True))
+
+
+def _exact_sum(numbers: Sequence[float]) -> tuple[float, ...]:
+    """The numbers, the last of which makes up for what the others lose as float32: at u = 0 they are added."""
+    rounded = np.asarray(numbers[:-1], dtype="float32").astype("float64")
+    return (*numbers[:-1], math.fsum(numbers) - math.fsum(rounded))
 
 
 def _block_sums(factors: Tensor, documents: Tensor) -> Tensor:

@@ -54,6 +54,7 @@ def test_values_and_gradients_match_numpy(key, params, weighted):
 
 
 @some_cases
+@pytest.mark.backend("tensorflow", "torch")
 @pytest.mark.parametrize("shape", [(24, 24), (3, 1), (1, 17), (2, 65)], ids=str)
 def test_batches_of_many_shapes_match_numpy(key, params, shape):
     check(key, params, shape, tolerance=2e-6)
@@ -133,4 +134,4 @@ def test_soft_ranks_match_numpy(rank_fn, term, own, temperature, spread):
     given = np.einsum("bij,bj->bi", np.swapaxes(slopes, 1, 2), np.where(lists.mask, upstream, 0.0))
     slopes = (given - upstream * slopes.sum(axis=2)) / temperature
     found = gradient(lambda x: ops.convert_to_tensor(upstream) * ranks(x), scores)
-    np.testing.assert_allclose(found, slopes, rtol=0, atol=max(3e-6 * np.abs(slopes).max(), 1e-30))
+    np.testing.assert_allclose(found, slopes, rtol=0, atol=max(2e-6 * np.abs(slopes).max(), 1e-30))
