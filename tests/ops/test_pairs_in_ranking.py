@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 from scipy.special import expit
 
-from losses.numeric import gradient, value_and_gradient, values
+from losses.numeric import BACKEND, gradient, value_and_gradient, values
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.ops import pairs
 from ml4ir_losses.ops.soft_ranks import approx_ranks, bound_ranks
@@ -134,4 +134,5 @@ def test_soft_ranks_match_numpy(rank_fn, term, own, temperature, spread):
     given = np.einsum("bij,bj->bi", np.swapaxes(slopes, 1, 2), np.where(lists.mask, upstream, 0.0))
     slopes = (given - upstream * slopes.sum(axis=2)) / temperature
     found = gradient(lambda x: ops.convert_to_tensor(upstream) * ranks(x), scores)
-    np.testing.assert_allclose(found, slopes, rtol=0, atol=max(2e-6 * np.abs(slopes).max(), 1e-30))
+    tolerance = 4e-6 if BACKEND == "jax" else 2e-6  # XLA adds numbers of either sign in another order
+    np.testing.assert_allclose(found, slopes, rtol=0, atol=max(tolerance * np.abs(slopes).max(), 1e-30))
