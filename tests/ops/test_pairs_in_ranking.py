@@ -134,5 +134,5 @@ def test_soft_ranks_match_numpy(rank_fn, term, own, temperature, spread):
     given = np.einsum("bij,bj->bi", np.swapaxes(slopes, 1, 2), np.where(lists.mask, upstream, 0.0))
     slopes = (given - upstream * slopes.sum(axis=2)) / temperature
     found = gradient(lambda x: ops.convert_to_tensor(upstream) * ranks(x), scores)
-    tolerance = 4e-6 if BACKEND == "jax" else 2e-6  # XLA adds numbers of either sign in another order
+    tolerance = 5e-6 if BACKEND == "jax" else 2e-6  # XLA adds numbers of either sign in another order
     np.testing.assert_allclose(found, slopes, rtol=0, atol=max(tolerance * np.abs(slopes).max(), 1e-30))
