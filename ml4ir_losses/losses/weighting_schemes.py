@@ -78,10 +78,6 @@ class NoWeightingScheme(BaseWeightingScheme):
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         return ops.ones_like(row[0])
 
-    @property
-    def is_separable(self) -> bool:
-        return True
-
     def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
         return weights_by_level(levels.indicators, better_levels(levels.indicators))
 
@@ -95,10 +91,6 @@ class NDCGLoss1Scheme(BaseWeightingScheme):
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         return row[0] * row[1]
-
-    @property
-    def is_separable(self) -> bool:
-        return True
 
     def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
         ones = levels.indicators
@@ -127,10 +119,6 @@ class LambdaRankScheme(BaseWeightingScheme):
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor) -> Tensor:
         return ops.abs(row[1] - column[1]) * ops.abs(row[0] - column[0])
-
-    @property
-    def is_separable(self) -> bool:
-        return True
 
     def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
         return weights_by_level_and_discount(level_differences(fields[0], levels), fields[1], levels)

@@ -24,8 +24,13 @@ class Weighing(ABC):
 
     @property
     def is_separable(self) -> bool:
-        """True if `separated` gives Λ, so that no pair needs to be looked at."""
-        return False
+        """True if `separated` gives Λ, so that no pair needs to be looked at.
+
+        It must be defined where `between` is, or further down: a subclass may have another `between`.
+        """
+        classes = type(self).__mro__
+        separated, between = (next(c for c in classes if name in vars(c)) for name in ("separated", "between"))
+        return separated is not Weighing and classes.index(separated) <= classes.index(between)
 
     def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
         """Λ as products of one factor per document, for documents in the order of their ranks; equal to `between`.

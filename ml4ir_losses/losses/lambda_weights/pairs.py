@@ -46,10 +46,6 @@ class LabelDiffLambdaWeight(LambdaWeight):
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
         return ops.abs(row[0] - column[0])
 
-    @property
-    def is_separable(self) -> bool:
-        return True
-
     def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
         return weights_by_level(levels.indicators, level_differences(fields[0], levels))
 
@@ -121,7 +117,7 @@ class DCGLambdaWeight(_GainWeight):
 
     @property
     def is_separable(self) -> bool:
-        return self.smooth_fraction == 1 and self.discount in FALLING_DISCOUNTS
+        return super().is_separable and self.smooth_fraction == 1 and self.discount in FALLING_DISCOUNTS
 
     def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
         return weights_by_level_and_discount(level_differences(fields[0], levels), fields[1], levels)
@@ -245,10 +241,6 @@ class PrecisionLambdaWeight(LambdaWeight):
 
     def between(self, row: Sequence[Tensor], column: Sequence[Tensor], step: Tensor | None) -> Tensor:
         return ops.abs(row[0] - column[0]) * ops.abs(row[1] - column[1])
-
-    @property
-    def is_separable(self) -> bool:
-        return True
 
     def separated(self, fields: Sequence[Tensor], levels: LabelLevels) -> SeparableWeights:
         return weights_by_level_and_discount(level_differences(fields[0], levels), fields[1], levels)
