@@ -179,11 +179,6 @@ def loop(step: Callable[..., State], start: Any, stop: Any, state: State) -> Sta
     return tuple(state)
 
 
-def loop_bound(number: Tensor) -> Any:
-    """An integer tensor as a bound of `loop`: on torch, whose loops run in Python, a Python integer."""
-    return int(number) if is_backend("torch") else number
-
-
 def scan_blocks(
     step: Callable[..., tuple[State, Tensor]], blocks: State, like: Tensor, *carry: Tensor
 ) -> tuple[State, Tensor]:
@@ -336,29 +331,6 @@ def scattered(places: Tensor, rows: Tensor, size: Any) -> Tensor:
     Not `ops.scatter`, which loops over rows on torch.
     """
     return ops.scatter_update(ops.zeros(size, dtype=rows.dtype), places[:, None], rows)
-
-
-def sums_by_place(rows: Tensor, places: Tensor, size: Any) -> Tensor:
-    """Σ of the rows [K, M] that have the same place, [size, M]."""
-    if is_backend("torch"):  # `ops.segment_sum` narrows float64
-        return rows.new_zeros((size, rows.shape[1])).index_add_(0, places, rows)
-    return ops.segment_sum(rows, places, size)
-
-
-def shifted_windows(x: Tensor, size: int) -> Tensor:
-    """x[:, size - 1 - i : 2·size - 1 - i] for i = 0 .. size - 1, [P, size, size].
-
-    Args:
-        x: [P, 2·size - 1].
-        size: a power of 2.
-    """
-    if is_backend("torch"):  # concatenates overlapping views slowly
-        return x.unfold(1, size, 1).flip(1)
-    rows, shift = x[:, None, :], 1
-    while shift < size:
-        rows = ops.concatenate([rows[:, :, shift:], rows[:, :, :-shift]], axis=1)
-        shift *= 2
-    return rows
 
 
 def search_sorted(rows: Tensor, x: Tensor, side: str) -> Tensor:

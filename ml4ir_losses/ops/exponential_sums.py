@@ -15,19 +15,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.core.lazy import Tensor, keras, ops
-from ml4ir_losses.ops.backend import exact_product, gather_documents, has_accelerator
-from ml4ir_losses.ops.blocks import block_size, in_blocks, mixed, transposed
+from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.ops.backend import exact_product
+from ml4ir_losses.ops.blocks import block_size, in_blocks, in_list, is_before, mixed, transposed, with_last_in_padding
 from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.pair_terms import ExponentialTerm
 from ml4ir_losses.ops.separable import SeparableWeights
 
-# The number of pairs that take as long one by one as sums in N log N do: of any batch, and of each of its documents.
-_PAIRS_WORTH = {"tensorflow": (2**20, 384), "jax": (2**20, 384), "torch": (2**16, 0), "accelerator": (2**26, 384)}
 _NARROW = 1.0  # blocks whose scores differ by less, over the lowest rate, keep the distance of factors from 1
 
 
@@ -40,31 +37,10 @@ def dense_pairs(term: ExponentialTerm, weights: SeparableWeights, scores: tuple[
     pairs = exact_product(mixed(lower, mix), transposed(upper))  # i behind j, and i = j
     if lower is not upper:
         ahead = exact_product(mixed(upper, mix), transposed(lower))
-        pairs = ops.where(_is_behind(scores[0], or_same=True), pairs, ahead)
+        i_is_ahead = is_before(ops.shape(scores[0])[-1], scores[0]) > 0
+        pairs = ops.where(i_is_ahead, ahead, pairs)
     values, slopes = term(sum(x[..., :, None] - x[..., None, :] for x in scores))
     return row_sum(pairs * values), pairs * slopes
-
-
-def may_be_ranked(mask: Tensor, dtype: Any) -> bool:
-    """False if pairs one by one are known to take less time for a batch of this shape [B, N], or need float64."""
-    lists, size = mask.shape
-    known = isinstance(lists, int) and isinstance(size, int)
-    return keras.backend.standardize_dtype(dtype) == "float32" and (
-        not known or _pays(lists * size * size, lists * size)
-    )
-
-
-def is_better_ranked(mask: Tensor) -> Tensor:
-    """True if pairs one by one take more time for this batch, a boolean scalar."""
-    lists, size = (ops.cast(x, "float32") for x in ops.shape(mask))
-    documents = ops.sum(ops.cast(mask, "float32"), axis=1)
-    return _pays(ops.sum(ops.square(documents)), lists * size)
-
-
-def _pays(pairs: Any, documents: Any) -> Any:
-    """Whether so many pairs take more time than the sums in N log N over so many documents and padding."""
-    base, each = _PAIRS_WORTH["accelerator" if has_accelerator() else keras.backend.backend()]
-    return pairs > base + each * documents
 
 
 class RankedPairs:
@@ -81,22 +57,20 @@ class RankedPairs:
         self, term: ExponentialTerm, weights: SeparableWeights, scores: Tensor | tuple[Tensor, ...], mask: Tensor
     ) -> None:
         size = block_size(ops.shape(mask)[1])
-        # Padding takes the score of the last document of its list, so that it is in order too.
-        last = ops.relu(ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True) - 1)
         parts = scores if isinstance(scores, tuple) else (scores,)
-        parts = tuple(ops.where(mask, x, gather_documents(x, last)) for x in parts)
+        parts = tuple(in_blocks(with_last_in_padding(x, mask), size, repeat_last=True) for x in parts)
         lower = in_blocks(weights.lower, size)
         upper = lower if weights.lower is weights.upper else in_blocks(weights.upper, size)
         self.documents, self.size = ops.shape(mask)[1], size
         self.weights = SeparableWeights(lower, upper, weights.mix)
-        self.blocks = _Blocks(term, tuple(in_blocks(x, size, repeat_last=True) for x in parts))
+        self.blocks = _Blocks(term, parts)
 
     def total(self) -> Tensor:
         """Σ_ij Λ_ij·f(s_i - s_j), i the better document, [B]."""
         blocks, lower = self.blocks, self.weights.lower
         # Each pair once, from the side of the document behind.
-        better, worse = self._weighed(self._from_ahead)
-        multiples = blocks.values(better, right_order=False) + blocks.values(worse, right_order=True)
+        multiples = blocks.values(self._as_better(self._from_ahead), right_order=False)
+        multiples = multiples + blocks.values(self._as_worse(self._from_ahead), right_order=True)
         far = ops.sum(_block_sums(blocks.behind, lower) * multiples, axis=(1, 2, 3))
         return row_sum(row_sum(self._near[0] + self._wrong_distances)) + far
 
@@ -104,7 +78,7 @@ class RankedPairs:
         """Σ_j Λ_ij·f(s_i - s_j) of each document i as the better one, [B, N]."""
         blocks, (lower, upper, _) = self.blocks, self.weights
         # A document is better than one ahead of it in the wrong order, than one behind it in the right order.
-        ahead, behind = self._weighed(self._from_ahead)[0], self._weighed(self._from_behind)[0]
+        ahead, behind = self._as_better(self._from_ahead), self._as_better(self._from_behind)
         far = _expanded(blocks.behind, blocks.values(ahead, right_order=False), lower)
         far = far + _expanded(blocks.ahead, blocks.values(behind, right_order=True), upper)
         return self._in_lists(self._near[0] + self._wrong_distances + far)
@@ -112,23 +86,22 @@ class RankedPairs:
     def slopes(self, weight: Tensor | None = None) -> Tensor:
         """The derivative of Σ_i w_i·values_i in the scores, [B, N]; weight [B, N], None: 1."""
         blocks, (lower, upper, _) = self.blocks, self.weights
-        near = self._near[1]
-        better_ahead, worse_ahead = self._weighed(self._from_ahead)
-        better_behind, worse_behind = self._weighed(self._from_behind)
+        near, ahead, behind = self._near[1], self._from_ahead, self._from_behind  # with the weights of better ones
         if weight is not None:
             weight = in_blocks(weight, self.size)
             near = weight[..., None] * near
-            worse_ahead = self._weighed(blocks.from_ahead(weight[..., None] * upper))[1]
-            worse_behind = self._weighed(blocks.from_behind(weight[..., None] * lower))[1]
+            ahead, behind = blocks.from_ahead(weight[..., None] * upper), blocks.from_behind(weight[..., None] * lower)
 
         def expanded(factors: Tensor, better: Tensor, worse: Tensor, documents: Tensor) -> Tensor:
             if weight is None:
                 return _expanded(factors, better + worse, documents)
             return weight * _expanded(factors, better, documents) + _expanded(factors, worse, documents)
 
-        better, worse = blocks.slopes(better_ahead, right_order=False), blocks.slopes(worse_ahead, right_order=True)
+        better = blocks.slopes(self._as_better(self._from_ahead), right_order=False)
+        worse = blocks.slopes(self._as_worse(ahead), right_order=True)
         far = expanded(blocks.behind, better, worse, lower)
-        better, worse = blocks.slopes(better_behind, right_order=True), blocks.slopes(worse_behind, right_order=False)
+        better = blocks.slopes(self._as_better(self._from_behind), right_order=True)
+        worse = blocks.slopes(self._as_worse(behind), right_order=False)
         far = far - expanded(blocks.ahead, better, worse, upper)
         return self._in_lists(row_sum(near) - ops.sum(near, axis=2) + far)
 
@@ -157,13 +130,17 @@ class RankedPairs:
         distances = rows[:, :, :1] + blocks.below_highest[..., None] * rows[:, :, 1:]
         return blocks.term.growth * row_sum(distances * lower)
 
-    def _weighed(self, others: Tensor) -> tuple[Tensor, Tensor]:
-        """Sums over other documents weighed by pair: of the pairs in which they are the worse, and the better ones."""
-        return mixed(others, transposed(self.weights.mix)), mixed(others, self.weights.mix)
+    def _as_better(self, others: Tensor) -> Tensor:
+        """Sums over other documents, weighed for the pairs in which they are the worse ones."""
+        return mixed(others, transposed(self.weights.mix))
+
+    def _as_worse(self, others: Tensor) -> Tensor:
+        """Sums over other documents, weighed for the pairs in which they are the better ones."""
+        return mixed(others, self.weights.mix)
 
     def _in_lists(self, x: Tensor) -> Tensor:
         """[B, n, T] → [B, N]."""
-        return ops.reshape(x, (ops.shape(x)[0], -1))[:, : self.documents]
+        return in_list(x)[:, : self.documents]
 
 
 class _Blocks:
@@ -190,7 +167,7 @@ class _Blocks:
             return from_one * ops.expm1(powers) + (1.0 - from_one) * ops.exp(powers)
 
         self.behind, self.ahead = factors(self.below_highest), factors(self.above_lowest)  # as seen from other blocks
-        self.is_behind = ops.cast(_is_behind(width[:, :, 0]), width.dtype) * ops.ones_like(width)  # [B, n, n]
+        self.is_behind = transposed(is_before(ops.shape(width)[1], width)) * ops.ones_like(width)  # [B, n, n]
         self.gaps = sum(transposed(lowest) - highest for highest, lowest in edges) * self.is_behind
         self.decays = ops.exp(rates[1:, None, None] * -self.gaps[:, None]) * self.is_behind[:, None]  # [B, K, n, n]
 
@@ -265,9 +242,3 @@ def _block_sums(factors: Tensor, documents: Tensor) -> Tensor:
 def _expanded(factors: Tensor, multiples: Tensor, documents: Tensor) -> Tensor:
     """Σ_kf factor_tk·multiple_kf·document_tf, [B, n, T]."""
     return row_sum(exact_product(factors, multiples) * documents)
-
-
-def _is_behind(like: Tensor, or_same: bool = False) -> Tensor:
-    """True where i comes after j, [N, N], N the last dimension of `like`."""
-    places = ops.arange(ops.shape(like)[-1])
-    return places[:, None] >= places[None, :] if or_same else places[:, None] > places[None, :]

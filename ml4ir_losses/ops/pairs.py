@@ -11,8 +11,9 @@ from typing import NamedTuple, cast
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.backend import either, gather_documents
+from ml4ir_losses.ops.choice import is_better_ranked, may_be_ranked
 from ml4ir_losses.ops.counting import counts_below
-from ml4ir_losses.ops.exponential_sums import RankedPairs, is_better_ranked, may_be_ranked
+from ml4ir_losses.ops.exponential_sums import RankedPairs
 from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.stripes import dense_sums, extents_of, stripe_sums
 from ml4ir_losses.ops.label_levels import LabelLevels, label_levels, one_level
@@ -100,7 +101,7 @@ def pair_sums(
             levels = (
                 one_level(mask, key.dtype) if all_pairs else label_levels(ops.where(mask, key, 0.0), mask, _MOST_LEVELS)
             )
-            by_rank = ops.logical_and(levels.complete, is_better_ranked(mask))
+            by_rank = ops.logical_and(levels.complete, is_better_ranked(mask, *documents.scores))
             values, slopes = either(by_rank, ranked, in_stripes)
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.backend import exact_product, gather_documents, search_sorted
-from ml4ir_losses.ops.blocks import block_size, in_blocks, mixed, transposed
+from ml4ir_losses.ops.blocks import block_size, in_blocks, in_list, is_before, mixed, transposed, with_last_in_padding
 from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.pair_terms import PiecewiseTerm
 from ml4ir_losses.ops.separable import SeparableWeights
@@ -36,9 +36,7 @@ class PiecewisePairs:
     """
 
     def __init__(self, term: PiecewiseTerm, weights: SeparableWeights, scores: Tensor, mask: Tensor) -> None:
-        # Padding takes the lowest score of its list, so that it is in order too.
-        valid = ops.where(mask, scores, ops.max(scores, axis=1, keepdims=True))
-        scores = ops.where(mask, scores, ops.min(valid, axis=1, keepdims=True))
+        scores = with_last_in_padding(scores, mask)
         below, above, margin, power = term.pieces
         self.parts: list[tuple[float, _ByRank | _Prefixes | _Mirrored]] = []
         if below:
@@ -117,7 +115,7 @@ class _ByRank:
 
     def values(self) -> Tensor:
         pairs, gaps, _ = self._near
-        return (_in_list(row_sum(pairs * gaps)) + self._far[1])[:, : self.documents]
+        return (in_list(row_sum(pairs * gaps)) + self._far[1])[:, : self.documents]
 
     def slopes(self, weight: Tensor | None = None) -> Tensor:
         pairs, _, active = self._near
@@ -131,7 +129,7 @@ class _ByRank:
         places = ops.shape(self.scores)[1] - search_sorted(self.places, _row(self.scores), "right")
         tensors = (ops.flip(x, axis=1) for x in (after, before, self.upper, self.lower, places))
         rise = self._of_other_blocks(_mirrored(self.scores), *tensors, degree=0)
-        return (_in_list(near) + ops.flip(rise[0], axis=1) - fall)[:, : self.documents]
+        return (in_list(near) + ops.flip(rise[0], axis=1) - fall)[:, : self.documents]
 
     @cached_property
     def _near(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -141,7 +139,7 @@ class _ByRank:
         active = ops.cast(row[..., None, :] < places[..., None], scores.dtype)
         gaps = (self.margin - (scores[..., :, None] - scores[..., None, :])) * active
         pairs_behind, pairs_ahead = exact_product(before, transposed(lower)), exact_product(after, transposed(upper))
-        return ops.where(_is_before(self.size, scores) > 0, pairs_behind, pairs_ahead), gaps, active
+        return ops.where(is_before(self.size, scores) > 0, pairs_behind, pairs_ahead), gaps, active
 
     @cached_property
     def _far(self) -> list[Tensor]:
@@ -165,7 +163,7 @@ class _ByRank:
         is_behind = ops.cast(last > self.own, scores.dtype)
         sums = _sums_of_first(scores, behind, degree, self.size)
         heads = sums.powers(places, is_behind[..., None] * before, scores, self.margin)
-        sums = _sums_of_blocks(scores, behind, degree, self.size, transposed(_is_before(count, scores)))
+        sums = _sums_of_blocks(scores, behind, degree, self.size, transposed(is_before(count, scores)))
         whole = sums.powers(last * count + self.own, before, scores, self.margin)
         sums = _sums_of_blocks(scores, ahead, degree, self.size, ops.ones((count, 1), dtype=scores.dtype))
         others = sums.powers(self.own, after, scores, self.margin)
@@ -173,7 +171,7 @@ class _ByRank:
 
     def _whole_blocks(self, x: Tensor, repeat_last: bool = False) -> Tensor:
         """[B, N, ...] → [B, n·T, ...]."""
-        return _in_list(in_blocks(x, self.size, repeat_last))
+        return in_list(in_blocks(x, self.size, repeat_last))
 
 
 class _Sums(NamedTuple):
@@ -222,10 +220,10 @@ def _running(x: Tensor, size: Any, is_whole: bool) -> Tensor:
     """Σ_{j<k} x_j, of x [B, F, P]: the sums inside of blocks and those of the blocks before, or the former alone."""
     batch, features, _ = ops.shape(x)
     blocks = ops.reshape(x, (-1, size))
-    sums = exact_product(blocks, _is_before(size, x))
+    sums = exact_product(blocks, is_before(size, x))
     if is_whole:
         totals = ops.reshape(row_sum(blocks), (batch * features, -1))
-        sums = sums + ops.reshape(exact_product(totals, _is_before(ops.shape(totals)[1], x)), (-1, 1))
+        sums = sums + ops.reshape(exact_product(totals, is_before(ops.shape(totals)[1], x)), (-1, 1))
     return ops.reshape(sums, (batch, features, -1))
 
 
@@ -235,7 +233,7 @@ def _sums_of_blocks(scores: Tensor, documents: Tensor, degree: int, size: Any, i
     batch, count, _, features = ops.shape(documents)
     lowest = scores[:, :, -1]
     last = ops.concatenate([lowest[:, :1], lowest], axis=1)  # of the block before y
-    before = transposed(_is_before(count + 1, scores)[:count]) + 0.0 * last[:, :, None]  # c < y, [B, n + 1, n]
+    before = transposed(is_before(count + 1, scores)[:count]) + 0.0 * last[:, :, None]  # c < y, [B, n + 1, n]
 
     def from_blocks(sums: Tensor) -> Tensor:
         return ops.reshape(sums[:, :, None, :] * is_after[:, :, None], (batch, count, -1))
@@ -269,12 +267,6 @@ def _row(like: Tensor) -> Tensor:
     return ops.arange(ops.shape(like)[1], dtype="int32") + ops.zeros_like(like, dtype="int32")
 
 
-def _is_before(size: Any, like: Tensor) -> Tensor:
-    """1 where j comes before k, [size, size], else 0."""
-    places = ops.arange(size)
-    return ops.cast(places[:, None] < places[None, :], like.dtype)
-
-
 def _with_zeros(x: Tensor, last: Any, first: int = 0) -> Tensor:
     """x [..., N] between zeros."""
     shape = ops.shape(x)[:-1]
@@ -285,9 +277,3 @@ def _with_zeros(x: Tensor, last: Any, first: int = 0) -> Tensor:
 def _mirrored(x: Tensor) -> Tensor:
     """Scores, or their slopes, of the reversed list in which the signs are changed."""
     return -ops.flip(x, axis=1)
-
-
-def _in_list(x: Tensor) -> Tensor:
-    """[B, n, T, ...] → [B, n·T, ...]."""
-    shape = ops.shape(x)
-    return ops.reshape(x, (shape[0], -1, *shape[3:]))

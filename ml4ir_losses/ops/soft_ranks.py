@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.backend import detached, either, gather_documents
-from ml4ir_losses.ops.exponential_sums import is_better_ranked, may_be_ranked
+from ml4ir_losses.ops.choice import is_better_ranked, may_be_ranked
 from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.odds import odds, powers
 from ml4ir_losses.ops.kernels.stripes import Stripe, extents_of, stripe_sums
@@ -80,7 +80,7 @@ def _ranks(values: Stripe, slopes: Stripe, own: float, term: SeparableTerm, fact
         def either_way(one_by_one: Callable[[], Tensor], *upstream: Tensor) -> Tensor:
             if not may_be_ranked(valid, scores.dtype):
                 return one_by_one()
-            return either(is_better_ranked(valid), lambda: (in_ranking(*upstream),), lambda: (one_by_one(),))[0]
+            return either(is_better_ranked(valid, scores), lambda: (in_ranking(*upstream),), lambda: (one_by_one(),))[0]
 
         def pull_back(upstream: Tensor) -> tuple[Tensor, ...]:
             upstream = ops.where(valid, detached(upstream), 0.0)

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from ml4ir_losses.ops import exponential_sums, pairs, piecewise_sums
+from ml4ir_losses.ops import choice, exponential_sums, pairs, piecewise_sums
 from ml4ir_losses.ops.kernels import stripes
 from ml4ir_losses.ops.kernels.compiling import compiled
 
@@ -39,7 +39,7 @@ def small_stripes():
 @pytest.fixture
 def in_ranking(monkeypatch):
     """Sums in N log N for batches of any size, in blocks so small that short lists have several."""
-    monkeypatch.setattr(exponential_sums, "_PAIRS_WORTH", dict.fromkeys(exponential_sums._PAIRS_WORTH, (-1, 0)))
+    monkeypatch.setattr(choice, "_PAIRS_WORTH", dict.fromkeys(choice._PAIRS_WORTH, (-1, 0)))
     for module in (exponential_sums, piecewise_sums):
         monkeypatch.setattr(module, "block_size", lambda documents: 4)
     monkeypatch.setattr(pairs, "_SHORT_REACH", 0)

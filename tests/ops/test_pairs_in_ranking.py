@@ -1,5 +1,7 @@
 """Pair losses and soft ranks in N log N, in short lists of many blocks, against float64 NumPy and pairs one by one."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from keras import ops
@@ -7,7 +9,9 @@ from scipy.special import expit
 
 from losses.numeric import BACKEND, gradient, value_and_gradient, values
 from ml4ir_losses.losses.factory import get_loss
+from ml4ir_losses.losses.weighting_schemes import LambdaRankScheme
 from ml4ir_losses.ops import pairs
+from ml4ir_losses.ops.kernels.stripes import stripe_sums
 from ml4ir_losses.ops.soft_ranks import approx_ranks, bound_ranks
 from ops.pair_oracles import graph_of_unknown_shapes, make_lists
 from ops.test_pairs import assert_right, check, name_of, rows_of
@@ -104,6 +108,37 @@ def test_labels_of_many_levels_are_summed_one_by_one(monkeypatch):
     lists = lists._replace(labels=lists.labels + np.arange(24) / 32)
     function, scores = rows_of("pairwise_logistic", {}, lists), lists.scores.astype("float32")
     assert_right(value_and_gradient(function, scores), lists, "pairwise_logistic", True, {}, 1e-5)
+
+
+@dataclass(frozen=True)
+class HalfOfLambdaRank(LambdaRankScheme):
+    """Inherits `separated`, which does not fit its `between`."""
+
+    def between(self, row, column, step):
+        return super().between(row, column, step) / 2.0
+
+
+@pytest.mark.backend("tensorflow", "torch")
+def test_a_subclass_with_its_own_weight_of_pairs_is_not_summed_by_that_of_its_parent(monkeypatch):
+    monkeypatch.setattr(pairs, "stripe_sums", stripe_sums)
+    lists = make_lists(6, 24)
+    scores, found = lists.scores.astype("float32"), []
+    for scheme in (LambdaRankScheme(), HalfOfLambdaRank()):
+        function = rows_of("lambda_loss", {"weighting_scheme": scheme}, lists)
+        found.append(value_and_gradient(function, scores))
+    for whole, half in zip(*found, strict=True):
+        np.testing.assert_allclose(half, whole / 2.0, rtol=0, atol=2e-6 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("key", ["pairwise_logistic", "pairwise_quantile", "approx_ndcg", "bound_ndcg"])
+def test_scores_that_sums_would_overflow_on_have_finite_gradients(key, monkeypatch):
+    monkeypatch.setattr(pairs, "stripe_sums", stripe_sums)
+    lists = make_lists(6, 24)
+    loss, labels, mask = get_loss(key), ops.convert_to_tensor(lists.labels.astype("float32")), lists.mask
+    scores = lists.scores.astype("float32") * 1e35
+    found = value_and_gradient(lambda x: loss.per_query(labels, x, None, ops.convert_to_tensor(mask)), scores)
+    assert not np.isnan(found[0]).any()
+    assert np.isfinite(found[1]).all()
 
 
 def soft(lead):

@@ -22,10 +22,7 @@ from ml4ir_losses.ops.backend import (
     has_accelerator,
     is_backend,
     loop,
-    loop_bound,
     search_sorted,
-    shifted_windows,
-    sums_by_place,
 )
 from ml4ir_losses.ops.kernels.compiling import compiled
 
@@ -205,12 +202,12 @@ def _tile_sums(
         totals = list(sums)
         for number, (x, place) in enumerate(zip(new, places, strict=True)):
             total = number % len(totals)
-            totals[total] = totals[total] + sums_by_place(x, place, _sizes(totals[total])[0])
+            totals[total] = totals[total] + ops.segment_sum(x, place, _sizes(totals[total])[0])
         return tuple(totals)
 
     kinds = [(tall, height)] * outputs[0] + ([] if mirrored else [(wide, width)] * outputs[1])
     zeros = [ops.zeros((lists * tiles + 1, _TILE), dtype=rows[0].dtype) for tiles, _ in kinds]
-    totals = loop(add, 0, loop_bound(-(-pairs.count // at_once)), tuple(zeros))
+    totals = loop(add, 0, -(-pairs.count // at_once), tuple(zeros))
     whole = [ops.reshape(x[:-1], (lists, tiles * _TILE)) for x, (tiles, _) in zip(totals, kinds, strict=True)]
     return tuple(x[:, :size] for x, (_, size) in zip(whole, kinds, strict=True))
 
@@ -279,7 +276,7 @@ def _kernel(
         parts = [ops.slice(x, (begin, 0), (at_once, x.shape[1])) for x in tensors]
         rows = [x[:, :, None] for x in parts[:row_fields]]
         columns = [x[:, None, :] for x in parts[row_fields : row_fields + column_fields]]
-        at_distance = [shifted_windows(x, _TILE) for x in parts[row_fields + column_fields :]]
+        at_distance = [_shifted_windows(x, _TILE) for x in parts[row_fields + column_fields :]]
         to_rows, to_columns = stripe(rows, columns, *(at_distance or [None]))
         return tuple(ops.slice_update(x, (begin, 0), new) for x, new in zip(sums, (*to_rows, *to_columns), strict=True))
 
@@ -288,6 +285,20 @@ def _kernel(
         return add(0, *zeros)
     count = ops.minimum(count, tensors[0].shape[0])
     return loop(add, 0, -(-count // at_once), tuple(zeros))
+
+
+def _shifted_windows(x: Tensor, size: int) -> Tensor:
+    """x[:, size - 1 - i : 2·size - 1 - i] for i = 0 .. size - 1, [P, size, size].
+
+    Args:
+        x: [P, 2·size - 1].
+        size: a power of 2.
+    """
+    rows, shift = x[:, None, :], 1
+    while shift < size:
+        rows = ops.concatenate([rows[:, :, shift:], rows[:, :, :-shift]], axis=1)
+        shift *= 2
+    return rows
 
 
 def _pairs_in_call() -> int:
