@@ -7,7 +7,7 @@ from typing import Any
 from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.backend import has_accelerator
 
-# The number of pairs that take as long one by one as sums in N log N do: of any batch, and of each of its documents.
+# So many pairs take as long one by one as the sums in N log N: a number for any batch, and one for each document of it.
 _PAIRS_WORTH = {"tensorflow": (2**20, 384), "jax": (2**20, 384), "torch": (2**16, 0), "accelerator": (2**26, 384)}
 _LARGEST = 1e15  # squares of larger scores, added up over a list, may overflow
 

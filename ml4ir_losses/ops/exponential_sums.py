@@ -25,7 +25,7 @@ from ml4ir_losses.ops.masking import row_sum
 from ml4ir_losses.ops.pair_terms import ExponentialTerm
 from ml4ir_losses.ops.separable import SeparableWeights
 
-_NARROW = 1.0  # blocks whose scores differ by less, over the lowest rate, keep the distance of factors from 1
+_NARROW = 1.0  # in blocks whose scores differ by less than this over λ_1, factors are kept as their distance from 1
 
 
 def dense_pairs(term: ExponentialTerm, weights: SeparableWeights, scores: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -86,8 +86,8 @@ class RankedPairs:
     def slopes(self, weight: Tensor | None = None) -> Tensor:
         """The derivative of Σ_i w_i·values_i in the scores, [B, N]; weight [B, N], None: 1."""
         blocks, (lower, upper, _) = self.blocks, self.weights
-        near, ahead, behind = self._near[1], self._from_ahead, self._from_behind  # with the weights of better ones
-        if weight is not None:
+        near, ahead, behind = self._near[1], self._from_ahead, self._from_behind
+        if weight is not None:  # of the better document of a pair: of i, or of the others, which are summed with it
             weight = in_blocks(weight, self.size)
             near = weight[..., None] * near
             ahead, behind = blocks.from_ahead(weight[..., None] * upper), blocks.from_behind(weight[..., None] * lower)
@@ -229,7 +229,7 @@ def _falls(term: ExponentialTerm) -> tuple[float, ...]:
 
 
 def _exact_sum(numbers: Sequence[float]) -> tuple[float, ...]:
-    """The numbers, the last of which makes up for what the others lose as float32: at u = 0 they are added."""
+    """The numbers, the last changed by what the others lose as float32: their sum, the term at u = 0, is then exact."""
     rounded = np.asarray(numbers[:-1], dtype="float32").astype("float64")
     return (*numbers[:-1], math.fsum(numbers) - math.fsum(rounded))
 

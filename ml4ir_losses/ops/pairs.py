@@ -186,7 +186,7 @@ def _sums_in_any_order(
     weight: Tensor | None,
     in_order: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Totals, or values of documents with a weight, and slopes, by `RankedPairs` of documents in any order."""
+    """Totals, or values of documents with a weight, and slopes, of documents in any order by `sums_in_order`."""
     order = None if in_order else descending_order(sum(scores), mask)
     if order is not None:
         scores = tuple(gather_documents(x, order) for x in scores)
