@@ -59,6 +59,11 @@ class DataConfig(Strict):
         """The paths of a split, below `directory`, or its data in memory; empty if the split is not given."""
         return listed_paths(getattr(self, split), self.directory)
 
+    @property
+    def source(self) -> tuple[Any, ...]:
+        """What is read, and how: all but batching."""
+        return self.format, self.directory, self.train, self.validation, self.test, self.options
+
 
 class AuxLoss(BaseModel):
     """An auxiliary loss on the same scores; its parameters are given beside these keys."""

@@ -27,10 +27,11 @@ def lower_is_better(name: str) -> bool:
 
 @dataclass
 class QueryMetrics:
-    """Values [Q] and weights [Q] of each metric; queries of weight 0 are excluded."""
+    """Values [Q] and weights [Q] of each metric, and the ids [Q] of the queries; those of weight 0 are excluded."""
 
     values: dict[str, Array]
     weights: dict[str, Array]
+    ids: Array
 
     def means(self) -> dict[str, float]:
         """The weighted mean of each metric; 0 if all weights are 0."""
@@ -41,9 +42,9 @@ class QueryMetrics:
             for name, values in self.values.items()
         }
 
-    def rows(self, ids: Array) -> Iterator[list[Any]]:
+    def rows(self) -> Iterator[list[Any]]:
         """CSV rows (query id, value of each metric); a value is empty if its weight is 0."""
-        for i, query in enumerate(ids):
+        for i, query in enumerate(self.ids):
             yield [query, *(v[i] if self.weights[n][i] else None for n, v in self.values.items())]
 
 
@@ -84,7 +85,8 @@ def compare_scores(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) ->
         for i in (0, 1)
     )
     return [
-        QueryMetrics({n: v[k] for n, v in values.items()}, {n: w[k] for n, w in weights.items()}) for k in range(count)
+        QueryMetrics({n: v[k] for n, v in values.items()}, {n: w[k] for n, w in weights.items()}, data.ids)
+        for k in range(count)
     ]
 
 

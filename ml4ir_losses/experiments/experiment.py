@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 from ml4ir_losses.config.checks import kind_of
 from ml4ir_losses.config.load import AnyConfig, reads_texts
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.evaluation.scoring import QueryMetrics
 from ml4ir_losses.experiments.run_folder import RunFolder
 
 
@@ -28,8 +29,24 @@ class Experiment(Protocol):
     sources: dict[str, dict[str, Any]]
 
     @classmethod
-    def prepare(cls, config: Any) -> Self:
-        """Reads every split, fits features or the tokenizer on the training split, and builds the compiled model.
+    def read(cls, config: Any) -> Any:
+        """The data of a config: every split, with what is fitted on the training split.
+
+        Raises:
+            ConfigError, DataError: one line for what is wrong.
+        """
+
+    @classmethod
+    def reads(cls, config: Any) -> tuple[Any, ...]:
+        """The parts of a config that `read` uses: configs with equal parts share their data."""
+
+    @classmethod
+    def prepare(cls, config: Any, data: Any = None) -> Self:
+        """Reads the data and builds the compiled model.
+
+        Args:
+            config: the config.
+            data: what `read` gives for this config; None: it is read.
 
         Raises:
             ConfigError, DataError: one line for what is wrong; nothing was written.
@@ -56,6 +73,13 @@ class Experiment(Protocol):
 
     def callbacks(self) -> list[Any]:
         """Callbacks that add values to the logs of an epoch."""
+
+    def judge(self, part: str) -> QueryMetrics:
+        """The values per query on a part of `evaluated`.
+
+        Raises:
+            UserError: if the part has no queries.
+        """
 
     def evaluate_part(self, part: str, folder: RunFolder) -> dict[str, float]:
         """The metrics of a part of `evaluated`; its predictions and values per query are written into the folder."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import keras
 import numpy as np
@@ -27,6 +27,7 @@ from ml4ir_losses.evaluation.baselines import best_feature_baseline, random_base
 from ml4ir_losses.evaluation.scoring import (
     PREDICTION_HEADER,
     MetricSet,
+    QueryMetrics,
     lower_is_better,
     prediction_rows,
     query_metrics,
@@ -34,9 +35,19 @@ from ml4ir_losses.evaluation.scoring import (
 from ml4ir_losses.experiments.initial_model import copy_weights, load_initial_model
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.experiments.run_folder import RunFolder
+from ml4ir_losses.features.fitted import FittedInput
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
 from ml4ir_losses.model.relevance_model import RelevanceModel
-from ml4ir_losses.model.scoring import score_queries
+from ml4ir_losses.model.scoring import Scored, score_queries
+
+
+class FeatureData(NamedTuple):
+    """Queries and the origin of the rows by split, inputs fitted on the training split, and the initial model."""
+
+    queries: dict[str, Queries]
+    inputs: Sequence[FittedInput]
+    sources: dict[str, dict[str, Any]]
+    start: RelevanceModel | None
 
 
 @dataclass
@@ -49,12 +60,11 @@ class FeatureExperiment:
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def prepare(cls, config: Config) -> Self:
-        """Reads every split, fits the features on the training split and builds the compiled model."""
+    def read(cls, config: Config) -> FeatureData:
+        """Reads every split and fits the features on the training split."""
         splits = [split for split in SPLITS if config.data.paths(split)]
         tables = {split: read_split(config.data, split) for split in splits}
-        initial = config.training.initial_model
-        start = load_initial_model(initial, RelevanceModel, "a RelevanceModel")
+        start = load_initial_model(config.training.initial_model, RelevanceModel, "a RelevanceModel")
         inputs = fit_inputs(config.features, tables["train"]) if start is None else start.fitted
         roles = Roles.of(config.features, config.model)
         queries = {}
@@ -62,16 +72,33 @@ class FeatureExperiment:
             named = roles.for_metrics() if split == "test" else roles
             named.check_columns(table)
             queries[split] = make_queries(table, named, encode_rows(inputs, table), training=split == "train")
+        return FeatureData(queries, inputs, {split: describe(table) for split, table in tables.items()}, start)
+
+    @classmethod
+    def reads(cls, config: Config) -> tuple[Any, ...]:
+        """The data, the features, the roles of columns, and the model that the run starts from."""
+        return (
+            config.data.source,
+            config.features,
+            Roles.of(config.features, config.model),
+            config.training.initial_model,
+        )
+
+    @classmethod
+    def prepare(cls, config: Config, data: FeatureData | None = None) -> Self:
+        """Reads the data, checks the labels and builds the compiled model."""
+        queries, inputs, sources, start = data or cls.read(config)
         check_gains(queries, config.features.label, config.model.metrics)
         steps = -(-len(queries["train"]) // config.data.batch_size)
         model = build_from_inputs(config, inputs, steps)
         _check_labels(model, queries)
         if start is not None:
+            initial = config.training.initial_model
             same_inputs = {i.name for i in config.features.inputs} == {i.name for i in start.fitted}
             advice = "model.architecture and features.inputs"
             copy_weights(model, start, initial, "other inputs or layers", advice, fits=same_inputs)
             LOGGER.info("inputs, transforms and vocabularies are those of %s", initial)
-        return cls(config, model, queries, {split: describe(table) for split, table in tables.items()})
+        return cls(config, model, queries, sources)
 
     @classmethod
     def of_run(cls, config: Config, model: RelevanceModel) -> Self:
@@ -132,14 +159,21 @@ class FeatureExperiment:
 
     def evaluate_part(self, part: str, folder: RunFolder) -> dict[str, float]:
         """The metrics of a part; predictions and metrics per query are written for the last one."""
+        scored, values = self._scored(part)
+        if part == self.evaluated[-1]:
+            rows = prediction_rows(self.queries[part], scored, self.config.features.label)
+            folder.write_csv("predictions.csv", PREDICTION_HEADER, rows)
+            folder.write_csv("per_query.csv", ["query_id", *values.values], values.rows())
+        return values.means()
+
+    def judge(self, part: str) -> QueryMetrics:
+        """The values per query on a part."""
+        return self._scored(part)[1]
+
+    def _scored(self, part: str) -> tuple[Scored, QueryMetrics]:
         plan = self.plan(part)
         scored = score_queries(self.model, plan)
-        values = query_metrics(self.metric_set, plan, scored.logits)
-        if part == self.evaluated[-1]:
-            rows = prediction_rows(plan.data, scored, self.config.features.label)
-            folder.write_csv("predictions.csv", PREDICTION_HEADER, rows)
-            folder.write_csv("per_query.csv", ["query_id", *values.values], values.rows(plan.data.ids))
-        return values.means()
+        return scored, query_metrics(self.metric_set, plan, scored.logits)
 
     def baselines(self, part: str) -> dict[str, dict[str, float]]:
         """A random order, and the best single feature."""

@@ -23,7 +23,7 @@ from ml4ir_losses.evaluation.evaluators import Evaluator
 from ml4ir_losses.evaluation.from_config import list_evaluators
 from ml4ir_losses.experiments.pair_preparation import build_cross_encoder
 from ml4ir_losses.experiments.text_experiment import TextExperiment
-from ml4ir_losses.experiments.text_preparation import read_sets
+from ml4ir_losses.experiments.text_preparation import TextData
 from ml4ir_losses.model.cross_encoder import TextCrossEncoder
 
 
@@ -34,9 +34,9 @@ class PairExperiment(TextExperiment):
     model: TextCrossEncoder
 
     @classmethod
-    def prepare(cls, config: TextConfig) -> Self:
+    def prepare(cls, config: TextConfig, data: TextData | None = None) -> Self:
         """Reads the data, fits the tokenizer on the training texts and builds the compiled model."""
-        sets, sources = read_sets(config)
+        sets, sources = data or cls.read(config)
         text_set = sets["main"]
         experiment = cls(config, build_cross_encoder(config, text_set), sets, sources=sources)
         experiment._first_batch("main")

@@ -31,9 +31,10 @@ from ml4ir_losses.evaluation.evaluators import (
     RetrievalEvaluator,
 )
 from ml4ir_losses.evaluation.from_config import COLLECTION_EVALUATORS, pair_evaluators
+from ml4ir_losses.evaluation.scoring import QueryMetrics
 from ml4ir_losses.evaluation.sparsity import SparsityRecorder, evaluate
 from ml4ir_losses.experiments.run_folder import RunFolder
-from ml4ir_losses.experiments.text_preparation import build_model, load_optional, read_sets
+from ml4ir_losses.experiments.text_preparation import TextData, build_model, load_optional, read_sets
 from ml4ir_losses.metrics.retrieval import metric_label
 from ml4ir_losses.model.embedding_model import TASK, EmbeddingModel, cosines
 from ml4ir_losses.model.towers import column_names
@@ -51,9 +52,19 @@ class TextExperiment:
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def prepare(cls, config: TextConfig) -> Self:
-        """Reads every data set, fits the tokenizer on the training texts and builds the compiled model."""
-        sets, sources = read_sets(config)
+    def read(cls, config: TextConfig) -> TextData:
+        """Reads every data set."""
+        return read_sets(config)
+
+    @classmethod
+    def reads(cls, config: TextConfig) -> tuple[Any, ...]:
+        """The data, and the losses, which read labels in their own way."""
+        return config.data, config.model.loss
+
+    @classmethod
+    def prepare(cls, config: TextConfig, data: TextData | None = None) -> Self:
+        """Reads the data, fits the tokenizer on the training texts and builds the compiled model."""
+        sets, sources = data or cls.read(config)
         for text_set in sets.values():
             check_pair_labels(text_set)
         teacher = load_optional(config.data.teacher_run, "data.teacher")
@@ -192,13 +203,18 @@ class TextExperiment:
         if isinstance(evaluator, (RetrievalEvaluator, RerankingEvaluator)) and part == self.evaluated[-1]:
             del evaluators[""]
             recorder = SparsityRecorder(self.model) if getattr(self.model, "sparse", False) else None
-            values = evaluator.per_query(recorder or self.model)
-            rows = ([query, *row] for query, *row in zip(evaluator.query_ids, *values.values(), strict=True))
-            folder.write_csv("per_query.csv", ["query_id", *values], rows)
-            means = {name: float(column.mean()) for name, column in values.items()}
+            judged = _judged(evaluator, recorder or self.model)
+            folder.write_csv("per_query.csv", ["query_id", *judged.values], judged.rows())
             sparsity = recorder.values(evaluator) if recorder else {}
-            return means | sparsity | _values(evaluators, self.model)
+            return judged.means() | sparsity | _values(evaluators, self.model)
         return _values(evaluators, self.model)
+
+    def judge(self, part: str) -> QueryMetrics:
+        """The values per query of retrieval, reranking or the ranking of a cross-encoder."""
+        evaluator = self.evaluators[part].get("")
+        if not isinstance(evaluator, (RetrievalEvaluator, RerankingEvaluator)):
+            raise UserError(f"{part}: it has no values per query; data.retrieval or data.reranking has.")
+        return _judged(evaluator, self.model)
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """The untrained model; for a corpus also BM25, where `bm25s` is installed."""
@@ -303,6 +319,12 @@ class TextExperiment:
             except UserError as error:
                 where = "columns.teacher" if "teacher" in text_set.config.columns else "loss"
                 raise ConfigError(f"{where}: {error}") from None
+
+
+def _judged(evaluator: RetrievalEvaluator | RerankingEvaluator, model: Any) -> QueryMetrics:
+    values = evaluator.per_query(model)
+    counted = np.ones(len(evaluator.query_ids), "float32")
+    return QueryMetrics(values, dict.fromkeys(values, counted), np.array(evaluator.query_ids, dtype=object))
 
 
 def _values(evaluators: Mapping[str, Evaluator], model: EmbeddingModel) -> dict[str, float]:

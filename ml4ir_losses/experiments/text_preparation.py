@@ -22,8 +22,11 @@ from ml4ir_losses.model.start_values import start_encoders
 from ml4ir_losses.model.text_layers import inner_encoder
 from ml4ir_losses.text.tokenizers import Tokenizer, WordTokenizer
 
+TextData = tuple[dict[str, TextSet], dict[str, dict[str, Any]]]
+"""The data sets by name, and where the rows of each split came from."""
 
-def read_sets(config: TextConfig) -> tuple[dict[str, TextSet], dict[str, dict[str, Any]]]:
+
+def read_sets(config: TextConfig) -> TextData:
     """The data sets by name: their rows, losses and batchings; and where the rows of each split came from.
 
     Raises:
