@@ -1,0 +1,252 @@
+"""Intervals and tests for metric values [S, Q] of S training seeds on Q queries.
+
+The values follow a crossed model: a mean, an effect of the query, an effect of the seed, and noise,
+
+$$x_{sq} = \\mu + a_q + b_s + e_{sq}$$
+
+so that more queries do not make the effect of a seed smaller, nor more seeds that of a query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml4ir_losses.core.arrays import Array
+
+LEVEL = 0.05  # of the tests; the intervals have the confidence 1 - LEVEL
+POWER = 0.8
+RESAMPLES = 5_000  # of an interval
+FLIPS = 10_000  # of a test: at least so many, and
+FLIPS_PER_PAIR = 100  # so many for each pair: Holm's correction multiplies the smallest p value by the number of pairs
+_CELLS = 4_000_000  # of a matrix [resamples, queries] in memory
+_ROUNDING = 1e-12
+_LARGEST_T = 30.0  # beyond it the probabilities of a normal distribution underflow
+
+
+@dataclass(frozen=True)
+class Variance:
+    """Mean squares of K arrays [S, Q], [K] each.
+
+    Attributes:
+        mean: over seeds and queries.
+        query: S times the variance between the means of queries.
+        seed: Q times the variance between the means of seeds; 0 for one seed.
+        noise: what neither of them explains; 0 for one seed.
+        seeds: S.
+        queries: Q.
+    """
+
+    mean: Array
+    query: Array
+    seed: Array
+    noise: Array
+    seeds: int
+    queries: int
+
+    @property
+    def between_queries(self) -> Array:
+        """The share of `query` that is not noise."""
+        share: Array = np.maximum(self.query - self.noise, 0.0)
+        return share
+
+    @property
+    def error(self) -> Array:
+        """Standard error of the mean over new queries and seeds."""
+        error: Array = np.sqrt((self.seed + self.between_queries) / (self.seeds * self.queries))
+        return error
+
+    def degrees(self, of_queries: float) -> Array:
+        r"""Degrees of freedom of `error`, where the queries alone have the given number.
+
+        $$\nu = \frac{(c M_s + V_q)^2}{(c M_s)^2 / (S - 1) + V_q^2 / \nu_q},\qquad c = (1 + 2 / (S - 1))^2$$
+
+        Satterthwaite's are those with c = 1. They are too many for two and three seeds: where the seeds agree by
+        chance, both the standard error and their weight are too small. With c the intervals cover 95%.
+
+        Source: Satterthwaite, "An approximate distribution of estimates of variance components" (1946).
+        """
+        if self.seeds == 1:
+            return np.full_like(self.mean, of_queries)
+        seed = (1 + 2 / (self.seeds - 1)) ** 2 * self.seed
+        total, parts = seed + self.between_queries, seed**2 / (self.seeds - 1) + self.between_queries**2 / of_queries
+        degrees: Array = np.divide(total**2, parts, out=np.full_like(total, of_queries), where=parts > 0)
+        return degrees
+
+    @property
+    def seed_spread(self) -> Array:
+        """Standard deviation between seeds, without noise."""
+        return np.sqrt(np.maximum(self.seed - self.noise, 0.0) / self.queries)
+
+    @property
+    def query_spread(self) -> Array:
+        """Standard deviation between queries, without noise where there are several seeds."""
+        return np.sqrt(self.between_queries / self.seeds)
+
+
+def variance(values: Array) -> Variance:
+    """The mean squares of values [K, S, Q]."""
+    _, s, q = values.shape
+    mean, by_query, by_seed = values.mean(axis=(1, 2)), values.mean(axis=1), values.mean(axis=2)
+    query = s * np.square(by_query - mean[:, None]).sum(axis=1)
+    seed = q * np.square(by_seed - mean[:, None]).sum(axis=1)
+    total = np.einsum("ksq,ksq->k", values, values) - s * q * mean**2
+    rounding = _ROUNDING * np.einsum("ksq,ksq->k", values, values)
+    query, seed, noise = (
+        np.where(part > rounding, part, 0.0) / max(count, 1)
+        for part, count in ((query, q - 1), (seed, s - 1), (total - query - seed, (s - 1) * (q - 1)))
+    )
+    zero = np.zeros_like(mean)
+    return Variance(mean, query, seed if s > 1 else zero, noise if s > 1 else zero, s, q)
+
+
+def student_p(v: Variance) -> Array:
+    """Two-sided p values of Student's t test that the means are 0, [K]."""
+    from scipy.special import stdtr
+
+    p: Array = 2 * stdtr(v.degrees(v.queries - 1), -_ratio(np.abs(v.mean), v.error))
+    return p
+
+
+def randomisation_p(values: Array, seed: int = 0) -> Array:
+    """Two-sided p values for each two of L losses with values [L, S, Q], [L, L]; 1 on the diagonal.
+
+    For one seed this is Fisher's randomisation test: the share of the ways to give the differences of queries a sign
+    in which their mean is at least as large as the measured one. All ways are counted where there are few, else random
+    ones are drawn. The signs of queries do not know that all queries share the effect of a seed. So for several seeds
+    the measured difference is first replaced by the one that would have the same p value without an effect of seeds:
+    t = d / error with the degrees of freedom of the seeds becomes a normal quantile.
+
+    Source: Fisher, "The design of experiments" (1935); Smucker, Allan, Carterette, "A comparison of statistical
+    significance tests for information retrieval evaluation" (2007).
+    """
+    count, _, queries = values.shape
+    needed = np.full((count, count), np.inf)
+    for i in range(count - 1):
+        needed[i, i + 1 :] = _without_seeds(variance(values[i] - values[i + 1 :]))
+    by_query = values.mean(axis=1)
+    by_query = (by_query - by_query.mean(axis=0)).T  # differences stay, and rounding errors become small
+    flips = max(FLIPS, FLIPS_PER_PAIR * count * (count - 1) // 2)
+    exact = 2**queries <= flips if queries < 64 else False
+    reached = np.zeros((count, count))
+    for bits in _all_bits(queries) if exact else _random_bits(flips, queries, seed):
+        # bits are 0 and 1: 2 * bits - 1 are the signs
+        means = (2 * (bits @ by_query.astype(bits.dtype)) - by_query.sum(axis=0)) / queries
+        tolerance = 1e-9 if exact else 1e-5  # float64, float32
+        for i in range(count - 1):
+            reached[i] += (np.abs(means[:, [i]] - means) >= needed[i] * (1 - tolerance)).sum(axis=0)
+    p = reached / 2.0**queries if exact else (reached + 1) / (flips + 1)
+    p = np.triu(p, 1)
+    return p + p.T + np.eye(count)
+
+
+def _without_seeds(v: Variance) -> Array:
+    """The absolute difference that would be as significant if seeds had no effect, [K]."""
+    from scipy.special import ndtri, stdtr
+
+    t = np.minimum(_ratio(np.abs(v.mean), v.error), _LARGEST_T)
+    with_seeds = (v.seed > 0) & (t > 0)
+    degrees = np.where(with_seeds, np.minimum(v.degrees(np.inf), 1e9), 1.0)
+    normal = -ndtri(stdtr(degrees, -t))
+    factor = _ratio(normal, t) * np.sqrt(_ratio(v.query, v.seed + v.between_queries))
+    return np.abs(v.mean) * np.where(with_seeds, factor, 1.0)
+
+
+def _ratio(a: Array, b: Array) -> Array:
+    """a / b; 0 / 0 is 0, and other numbers divided by 0 are infinite."""
+    return np.divide(a, b, out=np.where(a > 0, np.inf, 0.0), where=b > 0)
+
+
+def _all_bits(queries: int) -> Iterator[Array]:
+    """Every row of 0 and 1, [2^Q, Q]."""
+    yield ((np.arange(2**queries)[:, None] >> np.arange(queries)) & 1).astype("float64")
+
+
+def _random_bits(rows: int, queries: int, seed: int) -> Iterator[Array]:
+    """Random rows of 0 and 1, [rows, Q], in parts."""
+    rng = np.random.default_rng(seed)
+    for size in _sizes(rows, queries):
+        octets = np.frombuffer(rng.bytes(size * -(-queries // 8)), "uint8").reshape(size, -1)
+        yield np.unpackbits(octets, axis=1, count=queries).astype("float32")
+
+
+def _sizes(rows: int, queries: int) -> Iterator[int]:
+    """Sizes of the parts of a matrix [rows, Q]."""
+    step = max(_CELLS // queries, 1)
+    return (min(step, rows - start) for start in range(0, rows, step))
+
+
+def bootstrap(values: Array, seed: int = 0) -> Array:
+    """Deviations of the means over resampled queries from the means of values [L, S, Q], [R, L]."""
+    rng = np.random.default_rng(seed)
+    by_query = values.mean(axis=1)
+    by_query = (by_query - by_query.mean(axis=1, keepdims=True)).T
+    queries, parts = len(by_query), []
+    for size in _sizes(RESAMPLES, queries):
+        drawn = rng.integers(0, queries, (size, queries)) + queries * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * queries).reshape(size, queries)
+        parts.append(counts @ by_query / queries)
+    return np.concatenate(parts)
+
+
+def interval(values: Array, deviations: Array, *, skewed: bool, seed: int = 0) -> tuple[float, float]:
+    """95% confidence interval of the mean of values [S, Q] over new queries and new seeds.
+
+    A bootstrap of two levels. Queries are resampled (`deviations` [R] of `bootstrap`). Seeds are drawn from a normal
+    distribution with their estimated variance, since the resamples of two to ten seeds have too small a variance and
+    no tails. The spread of the draws is then widened from a normal distribution to Student's, by the degrees of
+    freedom of both levels. Normal noise of the variance that a resample lacks (1/Q) makes steps of the draws smooth.
+
+    Args:
+        values: [S, Q].
+        deviations: [R] means over resampled queries, less the mean.
+        skewed: whether the limits follow the skewness of the values (bias-corrected and accelerated). Right for
+            means of a bounded metric; differences are nearly symmetric, and their estimated skewness is mostly chance.
+        seed: of the drawn effects of seeds.
+
+    Source: Efron, "Better bootstrap confidence intervals" (1987); Owen, "The pigeonhole bootstrap" (2007), on why
+    resampling rows and columns alone does not give the variance of a crossed model.
+    """
+    from scipy.special import ndtr, ndtri, stdtrit
+
+    v = variance(values[None])
+    mean, size = float(v.mean[0]), v.seeds * v.queries
+    if not float(v.error[0]) > 0:
+        return mean, mean
+    of_queries = float(v.between_queries[0])
+    draws = deviations * float(np.sqrt(_ratio(v.between_queries, v.query))[0])
+    noise = np.random.default_rng(seed).normal(size=len(draws))
+    draws = draws + noise * np.sqrt((float(v.seed[0]) + of_queries / v.queries) / size)
+    z = ndtri([LEVEL / 2, 1 - LEVEL / 2])
+    levels = z
+    if skewed:
+        centred = values.mean(axis=0) - mean
+        share = of_queries / (of_queries + float(v.seed[0]))
+        acceleration = share**1.5 * float((centred**3).sum() / (6 * (centred**2).sum() ** 1.5))
+        bias = ndtri(np.clip(np.mean(draws < 0), 1 / len(draws), 1 - 1 / len(draws)))
+        levels = bias + (bias + z) / (1 - acceleration * (bias + z))
+    widened = stdtrit(v.degrees(v.queries - 1)[0], 1 - LEVEL / 2) / z[1]
+    low, high = mean + widened * np.quantile(draws, ndtr(levels))
+    return float(low), float(high)
+
+
+def holm(p: Array) -> Array:
+    """Holm-corrected p values [K].
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure" (1979).
+    """
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return corrected
+
+
+def detectable(v: Variance, comparisons: int) -> Array:
+    """The smallest true differences [K] that a test finds with 80% power at the level 5% / comparisons."""
+    from scipy.special import stdtrit
+
+    degrees = v.degrees(v.queries - 1)
+    needed: Array = (stdtrit(degrees, 1 - LEVEL / (2 * comparisons)) + stdtrit(degrees, POWER)) * v.error
+    return needed
