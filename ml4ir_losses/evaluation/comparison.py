@@ -17,9 +17,10 @@ from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.evaluation.compared import ComparedRow, Difference, Frozen, Row
 from ml4ir_losses.evaluation.statistics import (
     bootstrap,
+    corrected_p,
     detectable,
-    holm,
     interval,
+    pair_weights,
     randomisation_p,
     variance,
 )
@@ -104,7 +105,7 @@ class Comparison(Frozen):
             own=own,
             best=names[0],
             verdict=verdict(compared, own, metric, values.shape[2]),
-            notes=_notes(len(ids) - values.shape[2], len(seeds)),
+            notes=_notes(done, len(ids) - values.shape[2], len(seeds)),
             detectable=smallest,
             searched=dict(searched or {}),
             rows=compared,
@@ -215,11 +216,8 @@ def _compare(rows: Sequence[Row], values: Array, own: int | None) -> tuple[list[
     """The rows, best first, with what follows from values [L, S, Q]; and the smallest difference to be found."""
     count = len(rows)
     parts, deviations = variance(values), bootstrap(values)
-    if count == 1:
-        p = corrected = np.ones((1, 1))
-    else:
-        p = randomisation_p(values)
-        corrected = _corrected(p, own)
+    p = randomisation_p(values)
+    corrected = corrected_p(p, own)
 
     def difference(i: int, j: int | None) -> Difference | None:
         if j is None or i == j:
@@ -247,25 +245,9 @@ def _compare(rows: Sequence[Row], values: Array, own: int | None) -> tuple[list[
     if count == 1:
         return compared, None
     reference = own or 0
-    others = values[[i for i in range(count) if i != reference]] - values[reference]
-    comparisons = count * (count - 1) // 2 if own is None else count - 1
-    return compared, float(np.median(detectable(variance(others), comparisons)))
-
-
-def _corrected(p: Array, own: int | None) -> Array:
-    """Holm-corrected p values [L, L].
-
-    The best is chosen by the data, so all pairs are the family of the differences to it. The config's own loss is
-    known before, so its differences are a family of their own.
-    """
-    upper = np.triu_indices(len(p), 1)
-    corrected = np.ones_like(p)
-    corrected[upper] = holm(p[upper])
-    corrected = np.minimum(corrected, corrected.T)
-    if own is not None:
-        others = np.arange(len(p)) != own
-        corrected[own, others] = corrected[others, own] = holm(p[own, others])
-    return corrected
+    others = [i for i in range(count) if i != reference]
+    share = pair_weights(count, own)[reference, others[0]]
+    return compared, float(np.median(detectable(variance(values[others] - values[reference]), share)))
 
 
 def _row(row: Row, **known: Any) -> ComparedRow:
@@ -276,13 +258,16 @@ def _row(row: Row, **known: Any) -> ComparedRow:
     )
 
 
-def _notes(left_out: int, seeds: int) -> list[str]:
+def _notes(rows: Sequence[Row], left_out: int, seeds: int) -> list[str]:
     """What a reader of the table has to know."""
     notes = []
     if left_out:
         notes.append(f"Left out: {left_out} {'queries' if left_out > 1 else 'query'} without a value in some row.")
     if seeds == 1:
         notes.append("One seed: intervals and p values do not know how much another seed would change.")
+    single = [row.name for row in rows if row.kind != "baseline" and len(np.asarray(row.values)) == 1]
+    if seeds > 1 and single:
+        notes.append(f"One run: how much another run would change is not known of {', '.join(single)}.")
     return notes
 
 

@@ -23,7 +23,7 @@ FLIPS = 10_000  # of a test: at least so many, and
 FLIPS_PER_PAIR = 100  # so many for each pair: Holm's correction multiplies the smallest p value by the number of pairs
 _CELLS = 4_000_000  # of a matrix [resamples, queries] in memory
 _ROUNDING = 1e-12
-_LARGEST_T = 30.0  # beyond it the probabilities of a normal distribution underflow
+_LARGEST_T = 30.0  # beyond it probabilities underflow
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ class Variance:
     @property
     def seed_spread(self) -> Array:
         """Standard deviation between seeds, without noise."""
-        return np.sqrt(np.maximum(self.seed - self.noise, 0.0) / self.queries)
+        spread: Array = np.sqrt(np.maximum(self.seed - self.noise, 0.0) / self.queries)
+        return spread
 
     @property
     def query_spread(self) -> Array:
@@ -115,43 +116,49 @@ def randomisation_p(values: Array, seed: int = 0) -> Array:
 
     For one seed this is Fisher's randomisation test: the share of the ways to give the differences of queries a sign
     in which their mean is at least as large as the measured one. All ways are counted where there are few, else random
-    ones are drawn. The signs of queries do not know that all queries share the effect of a seed. So for several seeds
-    the measured difference is first replaced by the one that would have the same p value without an effect of seeds:
-    t = d / error with the degrees of freedom of the seeds becomes a normal quantile.
+    ones are drawn. Signs of queries do not know that all queries share the effect of a seed. So for several seeds the
+    differences are first shifted: their mean becomes the one that would have the same p value in Student's t test if
+    seeds had no effect.
 
     Source: Fisher, "The design of experiments" (1935); Smucker, Allan, Carterette, "A comparison of statistical
     significance tests for information retrieval evaluation" (2007).
     """
     count, _, queries = values.shape
-    needed = np.full((count, count), np.inf)
+    needed, shift = np.zeros((2, count, count))
     for i in range(count - 1):
-        needed[i, i + 1 :] = _without_seeds(variance(values[i] - values[i + 1 :]))
+        v = variance(values[i] - values[i + 1 :])
+        without_seeds = v.mean * _seed_factor(v)
+        needed[i, i + 1 :], shift[i, i + 1 :] = np.abs(without_seeds), v.mean - without_seeds
     by_query = values.mean(axis=1)
     by_query = (by_query - by_query.mean(axis=0)).T  # differences stay, and rounding errors become small
     flips = max(FLIPS, FLIPS_PER_PAIR * count * (count - 1) // 2)
-    exact = 2**queries <= flips if queries < 64 else False
+    exact = queries < 64 and 2**queries <= flips
     reached = np.zeros((count, count))
-    for bits in _all_bits(queries) if exact else _random_bits(flips, queries, seed):
-        # bits are 0 and 1: 2 * bits - 1 are the signs
-        means = (2 * (bits @ by_query.astype(bits.dtype)) - by_query.sum(axis=0)) / queries
+    for signs in _all_signs(queries) if exact else _random_signs(flips, queries, seed):
+        means, shifted = signs @ by_query.astype(signs.dtype) / queries, signs.mean(axis=1, keepdims=True)
         tolerance = 1e-9 if exact else 1e-5  # float64, float32
         for i in range(count - 1):
-            reached[i] += (np.abs(means[:, [i]] - means) >= needed[i] * (1 - tolerance)).sum(axis=0)
-    p = reached / 2.0**queries if exact else (reached + 1) / (flips + 1)
+            rest = slice(i + 1, None)
+            differences = means[:, [i]] - means[:, rest]
+            if shift.any():
+                differences -= shifted * shift[i, rest].astype(signs.dtype)
+            reached[i, rest] += np.count_nonzero(np.abs(differences) >= needed[i, rest] * (1 - tolerance), axis=0)
+    p: Array = reached / 2.0**queries if exact else (reached + 1) / (flips + 1)
     p = np.triu(p, 1)
-    return p + p.T + np.eye(count)
+    p += p.T + np.eye(count)
+    return p
 
 
-def _without_seeds(v: Variance) -> Array:
-    """The absolute difference that would be as significant if seeds had no effect, [K]."""
-    from scipy.special import ndtri, stdtr
+def _seed_factor(v: Variance) -> Array:
+    """What to multiply the means with, so that they are as significant as now if seeds have no effect, [K]."""
+    from scipy.special import stdtr, stdtrit
 
     t = np.minimum(_ratio(np.abs(v.mean), v.error), _LARGEST_T)
     with_seeds = (v.seed > 0) & (t > 0)
-    degrees = np.where(with_seeds, np.minimum(v.degrees(np.inf), 1e9), 1.0)
-    normal = -ndtri(stdtr(degrees, -t))
-    factor = _ratio(normal, t) * np.sqrt(_ratio(v.query, v.seed + v.between_queries))
-    return np.abs(v.mean) * np.where(with_seeds, factor, 1.0)
+    degrees = float(v.queries - 1)
+    without = -stdtrit(degrees, stdtr(np.where(with_seeds, v.degrees(degrees), degrees), -t))
+    factor = _ratio(without, t) * np.sqrt(_ratio(v.query, v.seed + v.between_queries))
+    return np.where(with_seeds, factor, 1.0)
 
 
 def _ratio(a: Array, b: Array) -> Array:
@@ -159,17 +166,20 @@ def _ratio(a: Array, b: Array) -> Array:
     return np.divide(a, b, out=np.where(a > 0, np.inf, 0.0), where=b > 0)
 
 
-def _all_bits(queries: int) -> Iterator[Array]:
-    """Every row of 0 and 1, [2^Q, Q]."""
-    yield ((np.arange(2**queries)[:, None] >> np.arange(queries)) & 1).astype("float64")
+def _all_signs(queries: int) -> Iterator[Array]:
+    """Every row of 1 and -1, [2^Q, Q]."""
+    yield 1.0 - 2.0 * ((np.arange(2**queries)[:, None] >> np.arange(queries)) & 1)
 
 
-def _random_bits(rows: int, queries: int, seed: int) -> Iterator[Array]:
-    """Random rows of 0 and 1, [rows, Q], in parts."""
+def _random_signs(rows: int, queries: int, seed: int) -> Iterator[Array]:
+    """Random rows of 1 and -1, [rows, Q], in parts."""
     rng = np.random.default_rng(seed)
     for size in _sizes(rows, queries):
         octets = np.frombuffer(rng.bytes(size * -(-queries // 8)), "uint8").reshape(size, -1)
-        yield np.unpackbits(octets, axis=1, count=queries).astype("float32")
+        signs = np.unpackbits(octets, axis=1, count=queries).astype("float32")
+        signs *= -2
+        signs += 1
+        yield signs
 
 
 def _sizes(rows: int, queries: int) -> Iterator[int]:
@@ -232,21 +242,46 @@ def interval(values: Array, deviations: Array, *, skewed: bool, seed: int = 0) -
     return float(low), float(high)
 
 
-def holm(p: Array) -> Array:
-    """Holm-corrected p values [K].
+def holm(p: Array, weights: Array | None = None) -> Array:
+    """Holm-corrected p values [K]; the hypotheses share the level in proportion to their weights, equally without.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure" (1979).
     """
-    order = np.argsort(p, kind="stable")
+    weights = np.ones(len(p)) if weights is None else weights
+    order = np.argsort(p / weights, kind="stable")
+    remaining = np.cumsum(weights[order][::-1])[::-1]
     corrected = np.empty(len(p))
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    corrected[order] = np.minimum(np.maximum.accumulate((p / weights)[order] * remaining), 1.0)
     return corrected
 
 
-def detectable(v: Variance, comparisons: int) -> Array:
-    """The smallest true differences [K] that a test finds with 80% power at the level 5% / comparisons."""
+def pair_weights(count: int, own: int | None) -> Array:
+    """How the pairs of L losses share the level of their tests, [L, L]; the weights of the pairs i < j sum to 1.
+
+    The best loss is chosen by the data, so all pairs count. The config's own loss is known before: the L - 1 pairs with
+    it have one half of the level together, and the other pairs have the other half.
+    """
+    pairs = count * (count - 1) // 2
+    if own is None or count < 3:
+        return np.full((count, count), 1 / max(pairs, 1))
+    weights = np.full((count, count), 0.5 / (pairs - (count - 1)))
+    weights[own] = weights[:, own] = 0.5 / (count - 1)
+    return weights
+
+
+def corrected_p(p: Array, own: int | None = None) -> Array:
+    """Holm-corrected p values of the pairs of L losses, [L, L], one of which may be the config's own."""
+    upper = np.triu_indices(len(p), 1)
+    corrected = np.ones_like(p)
+    corrected[upper] = holm(p[upper], pair_weights(len(p), own)[upper])
+    result: Array = np.minimum(corrected, corrected.T)
+    return result
+
+
+def detectable(v: Variance, share: float) -> Array:
+    """The smallest true differences [K] that a test finds with 80% power at this share of the level of 5%."""
     from scipy.special import stdtrit
 
     degrees = v.degrees(v.queries - 1)
-    needed: Array = (stdtrit(degrees, 1 - LEVEL / (2 * comparisons)) + stdtrit(degrees, POWER)) * v.error
+    needed: Array = (stdtrit(degrees, 1 - LEVEL * share / 2) + stdtrit(degrees, POWER)) * v.error
     return needed

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ml4ir_losses.evaluation.compared import ComparedRow, Difference
 
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_NAMED = 8  # rows that a sentence names
 
 
 def verdict(rows: Sequence[ComparedRow], own: str | None, metric: str, queries: int) -> str:
@@ -24,34 +25,35 @@ def verdict(rows: Sequence[ComparedRow], own: str | None, metric: str, queries: 
 
 
 def _result(rows: Sequence[ComparedRow], own: str | None, metric: str, queries: int) -> list[str]:
-    best = rows[0]
-    tied = [row for row in rows if row.tied_with_best]
+    best, mine = rows[0], next((row for row in rows if row.name == own), None)
+    tied = [row for row in rows[1:] if row.tied_with_best]
     if len(rows) == 1:
-        return [f"Only {best.name} finished: {metric} {_number(best.mean)}, nothing to compare it with."]
-    mine = next((row for row in rows if row.name == own), None)
-    if len(tied) == len(rows):
-        names = f"These {_count(len(rows))} cannot be told apart on {queries} queries: {_list(rows)}."
-        return [names]
-    others = [row for row in tied if row is not best]
-    apart = f"{_list(others)} cannot be told apart from {'it' if mine is best else best.name} on {queries} queries."
+        return [f"Only {best.name} finished, with {metric} {_number(best.mean)}: there is nothing to compare it with."]
+    if len(tied) == len(rows) - 1 and not _better_than(mine, rows):
+        apart = f"cannot be told apart on {queries} queries"
+        return [f"{_list(rows)} {apart}." if len(rows) == 2 else f"These {_count(len(rows))} {apart}: {_list(rows)}."]
     if mine is None or mine is best:
-        who = f"The config's {best.name}" if mine is best else best.name
-        if others:
-            return [f"{who} has the best {metric}, {_number(best.mean)}; {apart}"]
-        nearest = rows[1]
-        return [f"{who} is better than all others; the nearest is {nearest.name}, by {_by(nearest.to_best)}."]
-    better = [row for row in rows[: rows.index(mine)] if row.to_own is not None and row.to_own.significant]
+        who = f"The config's {best.name}" if mine else best.name
+        if tied:
+            leader = f"{who} has the best {metric}, {_number(best.mean)}"
+            return [f"{leader}; {_list(tied)} cannot be told apart from it on {queries} queries."]
+        return [f"{who} is better than all others; the nearest is {rows[1].name}, by {_by(rows[1].to_best)}."]
+    lead = f"{best.name} has the best {metric}, ahead by {_by(best.to_own)}"
+    better = _better_than(mine, rows)
     if not better:
-        lead = _by(best.to_own)
-        return [
-            f"Nothing is shown to be better than the config's {mine.name} on {queries} queries: "
-            f"{best.name} has the best {metric}, ahead by {lead}."
-        ]
-    first = better[0]
-    sentences = [f"{first.name} is better than the config's {mine.name} by {_by(first.to_own)}."]
-    if others:
-        sentences.append(apart)
-    return sentences
+        return [f"Nothing is shown to be better than the config's {mine.name} on {queries} queries: {lead}."]
+    result = [f"{better[0].name} is better than the config's {mine.name} by {_by(better[0].to_own)}."]
+    if better[0] is not best:
+        result.append(f"{lead}, which may be chance.")
+    elif tied:
+        result.append(f"{_list(tied)} cannot be told apart from {best.name} on {queries} queries.")
+    return result
+
+
+def _better_than(own: ComparedRow | None, rows: Sequence[ComparedRow]) -> list[ComparedRow]:
+    """The rows above the config's own whose difference to it is significant."""
+    above = rows[: rows.index(own)] if own is not None else []
+    return [row for row in above if row.to_own is not None and row.to_own.significant]
 
 
 def _libraries(rows: Sequence[ComparedRow]) -> list[str]:
@@ -89,5 +91,8 @@ def _count(number: int) -> str:
 
 
 def _list(rows: Sequence[ComparedRow]) -> str:
-    names = [row.name for row in rows]
+    """`a`, `a and b`, `a, b and c`; of many rows the first ones."""
+    names = [row.name for row in rows[:_NAMED]]
+    if len(rows) > _NAMED:
+        names.append(f"{len(rows) - _NAMED} more")
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
