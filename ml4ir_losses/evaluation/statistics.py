@@ -23,7 +23,7 @@ FLIPS = 10_000  # of a test: at least so many, and
 FLIPS_PER_PAIR = 100  # so many for each pair: Holm's correction multiplies the smallest p value by the number of pairs
 _CELLS = 4_000_000  # of a matrix [resamples, queries] in memory
 _ROUNDING = 1e-12
-_LARGEST_T = 30.0  # beyond it probabilities underflow
+_SMALLEST_P = 1e-200  # of which there is still a quantile
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def student_p(v: Variance) -> Array:
     """Two-sided p values of Student's t test that the means are 0, [K]."""
     from scipy.special import stdtr
 
-    p: Array = 2 * stdtr(v.degrees(v.queries - 1), -_ratio(np.abs(v.mean), v.error))
+    t = np.divide(np.abs(v.mean), v.error, out=np.where(v.mean == 0, 0.0, np.inf), where=v.error > 0)
+    p: Array = 2 * stdtr(v.degrees(v.queries - 1), -t)
     return p
 
 
@@ -127,21 +128,21 @@ def randomisation_p(values: Array, seed: int = 0) -> Array:
     needed, shift = np.zeros((2, count, count))
     for i in range(count - 1):
         v = variance(values[i] - values[i + 1 :])
-        without_seeds = v.mean * _seed_factor(v)
-        needed[i, i + 1 :], shift[i, i + 1 :] = np.abs(without_seeds), v.mean - without_seeds
+        shifted = _without_seeds(v)
+        needed[i, i + 1 :], shift[i, i + 1 :] = np.abs(shifted), v.mean - shifted
     by_query = values.mean(axis=1)
     by_query = (by_query - by_query.mean(axis=0)).T  # differences stay, and rounding errors become small
     flips = max(FLIPS, FLIPS_PER_PAIR * count * (count - 1) // 2)
     exact = queries < 64 and 2**queries <= flips
     reached = np.zeros((count, count))
     for signs in _all_signs(queries) if exact else _random_signs(flips, queries, seed):
-        means, shifted = signs @ by_query.astype(signs.dtype) / queries, signs.mean(axis=1, keepdims=True)
+        means, mean_sign = signs @ by_query.astype(signs.dtype) / queries, signs.mean(axis=1, keepdims=True)
         tolerance = 1e-9 if exact else 1e-5  # float64, float32
         for i in range(count - 1):
             rest = slice(i + 1, None)
             differences = means[:, [i]] - means[:, rest]
             if shift.any():
-                differences -= shifted * shift[i, rest].astype(signs.dtype)
+                differences -= mean_sign * shift[i, rest].astype(signs.dtype)
             reached[i, rest] += np.count_nonzero(np.abs(differences) >= needed[i, rest] * (1 - tolerance), axis=0)
     p: Array = reached / 2.0**queries if exact else (reached + 1) / (flips + 1)
     p = np.triu(p, 1)
@@ -149,21 +150,13 @@ def randomisation_p(values: Array, seed: int = 0) -> Array:
     return p
 
 
-def _seed_factor(v: Variance) -> Array:
-    """What to multiply the means with, so that they are as significant as now if seeds have no effect, [K]."""
-    from scipy.special import stdtr, stdtrit
+def _without_seeds(v: Variance) -> Array:
+    """The means that would have the same p values in Student's t test if seeds had no effect, [K]."""
+    from scipy.special import stdtrit
 
-    t = np.minimum(_ratio(np.abs(v.mean), v.error), _LARGEST_T)
-    with_seeds = (v.seed > 0) & (t > 0)
-    degrees = float(v.queries - 1)
-    without = -stdtrit(degrees, stdtr(np.where(with_seeds, v.degrees(degrees), degrees), -t))
-    factor = _ratio(without, t) * np.sqrt(_ratio(v.query, v.seed + v.between_queries))
-    return np.where(with_seeds, factor, 1.0)
-
-
-def _ratio(a: Array, b: Array) -> Array:
-    """a / b; 0 / 0 is 0, and other numbers divided by 0 are infinite."""
-    return np.divide(a, b, out=np.where(a > 0, np.inf, 0.0), where=b > 0)
+    t = -stdtrit(v.queries - 1, np.maximum(student_p(v), _SMALLEST_P) / 2)
+    means: Array = np.where(v.seed > 0, np.sign(v.mean) * t * np.sqrt(v.query / (v.seeds * v.queries)), v.mean)
+    return means
 
 
 def _all_signs(queries: int) -> Iterator[Array]:
@@ -226,7 +219,7 @@ def interval(values: Array, deviations: Array, *, skewed: bool, seed: int = 0) -
     if not float(v.error[0]) > 0:
         return mean, mean
     of_queries = float(v.between_queries[0])
-    draws = deviations * float(np.sqrt(_ratio(v.between_queries, v.query))[0])
+    draws = deviations * np.sqrt(of_queries / float(v.query[0]) if of_queries else 0.0)
     noise = np.random.default_rng(seed).normal(size=len(draws))
     draws = draws + noise * np.sqrt((float(v.seed[0]) + of_queries / v.queries) / size)
     z = ndtri([LEVEL / 2, 1 - LEVEL / 2])

@@ -1,4 +1,4 @@
-"""Intervals and tests: against SciPy, ranx and statsmodels, against analysis of variance by loops, and by simulation."""
+"""Intervals and tests: against SciPy, ranx and statsmodels, an analysis of variance by loops, and simulations."""
 
 import itertools
 import json
