@@ -16,6 +16,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.evaluation.compared import ComparedRow, Difference, Frozen, Row
 from ml4ir_losses.evaluation.statistics import (
+    LEVEL,
     bootstrap,
     corrected_p,
     detectable,
@@ -92,7 +93,8 @@ class Comparison(Frozen):
         done, values = [done[i] for i in ranked], values[ranked]
         names = [row.name for row in done]
         reference = names.index(own) if own in names else None
-        compared, smallest = _compare(done, values, reference)
+        compared = _compare(done, values, reference)
+        smallest = _detectable(values, reference)
         compared += [_row(row) for row in rows if row.values is None]
         return cls(
             name=name,
@@ -105,7 +107,7 @@ class Comparison(Frozen):
             own=own,
             best=names[0],
             verdict=verdict(compared, own, metric, values.shape[2]),
-            notes=_notes(done, len(ids) - values.shape[2], len(seeds)),
+            notes=_notes(done, values, len(ids), len(seeds), smallest),
             detectable=smallest,
             searched=dict(searched or {}),
             rows=compared,
@@ -212,9 +214,8 @@ def _shape(array: Array) -> str:
     return f"of {array.shape[1]} queries" if array.ndim == 2 else f"of shape {list(array.shape)}"
 
 
-def _compare(rows: Sequence[Row], values: Array, own: int | None) -> tuple[list[ComparedRow], float | None]:
-    """The rows, best first, with what follows from values [L, S, Q]; and the smallest difference to be found."""
-    count = len(rows)
+def _compare(rows: Sequence[Row], values: Array, own: int | None) -> list[ComparedRow]:
+    """The rows, best first, with what follows from values [L, S, Q]."""
     parts, deviations = variance(values), bootstrap(values)
     p = randomisation_p(values)
     corrected = corrected_p(p, own)
@@ -242,12 +243,18 @@ def _compare(rows: Sequence[Row], values: Array, own: int | None) -> tuple[list[
                 tied_with_best=to_best is None or not to_best.significant,
             )
         )
-    if count == 1:
-        return compared, None
+    return compared
+
+
+def _detectable(values: Array, own: int | None) -> float | None:
+    """The smallest difference to be found between values [L, S, Q]; None if no difference can be significant."""
+    count, _, queries = values.shape
     reference = own or 0
     others = [i for i in range(count) if i != reference]
-    share = pair_weights(count, own)[reference, others[0]]
-    return compared, float(np.median(detectable(variance(values[others] - values[reference]), share)))
+    share = float(pair_weights(count, own)[reference, others[0]]) if others else 0.0
+    if 2.0 ** (1 - queries) > LEVEL * share:  # the p value if one loss is better on every query
+        return None
+    return float(np.median(detectable(variance(values[others] - values[reference]), share)))
 
 
 def _row(row: Row, **known: Any) -> ComparedRow:
@@ -258,11 +265,14 @@ def _row(row: Row, **known: Any) -> ComparedRow:
     )
 
 
-def _notes(rows: Sequence[Row], left_out: int, seeds: int) -> list[str]:
+def _notes(rows: Sequence[Row], values: Array, queries: int, seeds: int, smallest: float | None) -> list[str]:
     """What a reader of the table has to know."""
     notes = []
+    left_out = queries - values.shape[2]
     if left_out:
         notes.append(f"Left out: {left_out} {'queries' if left_out > 1 else 'query'} without a value in some row.")
+    if len(rows) > 1 and smallest is None:
+        notes.append(f"No difference between {len(rows)} rows can be significant on {values.shape[2]} queries.")
     if seeds == 1:
         notes.append("One seed: intervals and p values do not know how much another seed would change.")
     single = [row.name for row in rows if row.kind != "baseline" and len(np.asarray(row.values)) == 1]

@@ -108,6 +108,16 @@ def test_detectable_difference_shrinks_with_queries_and_grows_with_rows():
     assert pair.detectable < compare(*few, ids=range(20)).detectable
 
 
+def test_too_few_queries_for_any_difference_are_noted():
+    rows = [Row(name, values=values(mean)[:, :6]) for name, mean in (("a", 0.1), ("b", 0.9), ("c", 0.5))]
+    pair, three = compare(*rows[:2], ids=range(6)), compare(*rows, ids=range(6))
+    assert pair.notes == []
+    assert not pair.rows[1].tied_with_best  # better on each of six queries: p is 2/64
+    assert three.notes == ["No difference between 3 rows can be significant on 6 queries."]
+    assert three.detectable is None
+    assert three.verdict == "These three cannot be told apart on 6 queries: b, c and a."
+
+
 VERDICTS = {
     "own is worse": (
         [("list_mle", 0.5), ("lambda_loss", 0.55)],
