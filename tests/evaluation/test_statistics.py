@@ -224,17 +224,17 @@ WORLDS = {
 @pytest.mark.parametrize("world", WORLDS)
 def test_false_alarms_are_five_percent(world, seeds, of_seed):
     world = replace(WORLDS[world], seeds=seeds, of_seed=of_seed)
-    pair, _, _ = false_alarms(world, 1000)
+    pair, _, _ = false_alarms(world, 4000)  # of 1,000 the share has a standard error of 0.7%
     assert 0.035 <= pair <= 0.065
     _, to_own, of_any = false_alarms(replace(world, losses=10), 1000, own=0)
     assert to_own <= of_any <= 0.065
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("queries", [20, 50, 200])
+@pytest.mark.parametrize("queries", [20, 200])
 @pytest.mark.parametrize(("seeds", "of_seed"), [(1, 0.0), (3, 0.0), (3, 0.03), (5, 0.0), (5, 0.03), (10, 0.03)])
 @pytest.mark.parametrize("world", ["normal", "bounded"])
 def test_intervals_cover_the_true_value(world, seeds, of_seed, queries):
     world = replace(WORLDS[world], seeds=seeds, of_seed=of_seed, queries=queries, gap=0.03)
-    for covered in coverage(world, 1000):
+    for covered in coverage(world, 4000):
         assert 0.93 <= covered <= 0.97
