@@ -4,6 +4,7 @@ A row of `CASES` describes a metric to all tests in this folder. An oracle is
 `oracle(query, topn=None, **params) -> (value, weight)`, or None for a query that is empty in the sense of the metric.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def ordered_pair_accuracy(query, topn=None):
         for j in range(len(query.y)):
             if query.y[i] > query.y[j] and (topn is None or min(i, j) < query.cut(topn)):
                 total += query.w[i]
-                correct += query.w[i] if query.s[i] > query.s[j] else 0.0
+                correct += query.w[i] if i < j and query.s[i] > -math.inf else 0.0
     return (correct / total, total) if total > 0 else None
 
 
@@ -199,16 +200,34 @@ def keys(**fields):
     return [key for key, case in CASES.items() if all(getattr(case, f) == value for f, value in fields.items())]
 
 
-def one_query(key, labels, scores, mask, weight, empty_queries="skip", **params):
-    """(value, weight) of one query."""
+def one_query(key, labels, scores, mask, weight, empty_queries="skip", ties="average", **params):
+    """(value, weight) of one query; the values of all orders of equal scores count with the weights that they have."""
     ranked = sorted((i for i in range(len(labels)) if mask[i] and weight[i] > 0), key=lambda i: -scores[i])
     if not ranked:
         return 0.0, 0.0
-    query = Query(*([x[i].tolist() for i in ranked] for x in map(np.float64, (labels, weight, scores))))
-    found = CASES[key].oracle(query, **params)
-    if found is not None:
-        return found
-    return {"skip": (0.0, 0.0), "zero": (0.0, query.weight([0])), "one": (1.0, query.weight([0]))}[empty_queries]
+    labels, weight, scores = map(np.float64, (labels, weight, scores))
+    ranking = [
+        Query(*([x[i].tolist() for i in order] for x in (labels, weight, scores)))
+        for order in orders(ranked, scores, ties)
+    ]
+    found = [pair for query in ranking if (pair := CASES[key].oracle(query, **params)) is not None]
+    if found:
+        values, weights = np.array(found).T
+        if ties == "worst":
+            best_last = np.argmax(values) if CASES[key].lower_is_better else np.argmin(values)
+            return values[best_last], weights[best_last]
+        return np.average(values, weights=weights), weights.sum() / len(ranking)
+    mean_weight = ranking[0].weight([0])
+    return {"skip": (0.0, 0.0), "zero": (0.0, mean_weight), "one": (1.0, mean_weight)}[empty_queries]
+
+
+def orders(ranked, scores, ties):
+    """The orders of the documents in which those of equal scores may be; those that are not retrieved keep theirs."""
+    if ties == "order":
+        return [ranked]
+    groups = [list(group) for _, group in itertools.groupby(ranked, key=lambda i: scores[i])]
+    each = [[g] if scores[g[0]] == -math.inf else list(itertools.permutations(g)) for g in groups]
+    return [list(itertools.chain(*order)) for order in itertools.product(*each)]
 
 
 def batch(key, labels, scores, mask, weight=None, **params):

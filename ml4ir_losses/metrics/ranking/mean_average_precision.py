@@ -5,7 +5,8 @@ from __future__ import annotations
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import PositiveInt, checked
 from ml4ir_losses.core.registry import register_metric
-from ml4ir_losses.metrics.base import EmptyQueries, Values, ranked_documents, weighted_values
+from ml4ir_losses.metrics.base import EmptyQueries, Values, ranked_documents, up_to, weighted_values
+from ml4ir_losses.metrics.ties import Ties
 from ml4ir_losses.ops import row_sum, safe_divide
 from ml4ir_losses.ops.gains import inverse
 
@@ -19,6 +20,7 @@ def mean_average_precision(
     *,
     item_weight: Tensor | None = None,
     topn: PositiveInt | None = None,
+    ties: Ties = "average",
     relevance_threshold: float = 1.0,
     empty_queries: EmptyQueries = "skip",
 ) -> Values:
@@ -27,12 +29,21 @@ def mean_average_precision(
     $$\frac{\sum_{r \le n} w_r\,rel_r\,P@r}{\sum_i w_i\,rel_i}$$
 
     Relevant documents below the top n count as 0: the denominator is over the whole list, as in trec_eval's `map_cut`.
+    `worst` ranks the heaviest of the relevant documents with equal scores first.
 
     Source: Harman, "Overview of the first TREC conference" (1993).
     """
-    docs = ranked_documents(labels, scores, mask, item_weight)
+    docs = ranked_documents(
+        labels,
+        scores,
+        mask,
+        item_weight,
+        ties,
+        # The precision rises from one relevant document of a group to the next: the heaviest first.
+        relevance=lambda docs: ops.where(docs.labels >= relevance_threshold, -docs.weight, -float("inf")),
+    )
     relevant = docs.relevant(relevance_threshold)
-    precision_at = ops.cumsum(relevant, axis=-1) * docs.at_rank(inverse)
+    precision_at = (1.0 + docs.groups.before(relevant, own=1.0)) * docs.at_place(up_to(topn, inverse))
     weighted = docs.weight * relevant
-    value = safe_divide(row_sum(docs.top(weighted * precision_at, topn)), row_sum(weighted))
+    value = safe_divide(row_sum(weighted * docs.mean(precision_at)), row_sum(weighted))
     return weighted_values(docs, value, relevant, empty_queries)

@@ -6,6 +6,8 @@ from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import PositiveInt, checked
 from ml4ir_losses.core.registry import register_metric
 from ml4ir_losses.metrics.base import EmptyQueries, Values, ranked_documents, up_to, weighted_values
+from ml4ir_losses.metrics.ties import Ties
+from ml4ir_losses.ops import row_sum
 from ml4ir_losses.ops.gains import inverse
 from ml4ir_losses.ops.soft_ranks import RankFn
 
@@ -19,6 +21,7 @@ def mrr(
     *,
     item_weight: Tensor | None = None,
     topn: PositiveInt | None = None,
+    ties: Ties = "average",
     relevance_threshold: float = 1.0,
     empty_queries: EmptyQueries = "skip",
     rank_fn: RankFn | None = None,
@@ -29,7 +32,10 @@ def mrr(
 
     Source: Voorhees, "The TREC-8 question answering track report" (1999).
     """
-    docs = ranked_documents(labels, scores, mask, item_weight, rank_fn)
+    docs = ranked_documents(labels, scores, mask, item_weight, ties, rank_fn)
     relevant = docs.relevant(relevance_threshold)
-    value = ops.max(relevant * docs.at_rank(up_to(topn, inverse)), axis=-1)
+    if rank_fn is None:
+        value = row_sum(docs.first(relevant) * docs.at_place(up_to(topn, inverse)))
+    else:
+        value = ops.max(relevant * docs.at_rank(up_to(topn, inverse)), axis=-1)
     return weighted_values(docs, value, relevant, empty_queries)
