@@ -177,6 +177,33 @@ def precision_ia(query, topn=None, relevance_threshold=1.0):
     return sum(precisions) / len(subtopics), query.weight([float(bool(topics)) for topics in relevant])
 
 
+def err(query, topn=None, max_grade=4):
+    satisfied = [(2.0 ** min(max(y, 0.0), max_grade) - 1) / 2.0**max_grade for y in query.y]
+    if not any(satisfied):
+        return None
+    value, reading = 0.0, 1.0
+    for r in range(query.cut(topn)):
+        value += reading * satisfied[r] / (r + 1)
+        reading *= 1 - satisfied[r]
+    return value, query.weight(satisfied)
+
+
+def rbp(query, relevant, cut, topn, p=0.8):
+    return sum((1 - p) * p**r for r in relevant if r < cut)
+
+
+def auc(query, topn=None, relevance_threshold=1.0):
+    relevant = [y >= relevance_threshold for y in query.y]
+    pairs = [(i, j) for i, y in enumerate(relevant) for j, z in enumerate(relevant) if y and not z]
+    if not pairs:
+        return None
+    retrieved, cut, correct = query.cut(None), query.cut(topn), 0.0
+    for i, j in pairs:
+        both_below = i >= cut and cut <= j < retrieved
+        correct += (0.5 if both_below else float(i < j)) if i < retrieved else 0.0
+    return correct / len(pairs), query.weight([float(y) for y in relevant])
+
+
 CASES = {
     "ndcg": Case(ndcg, gains=True, ideal=1.0),
     "dcg": Case(dcg, gains=True),
@@ -190,6 +217,9 @@ CASES = {
     "bpref": Case(binary(bpref), binary=True),
     "pwa": Case(pwa),
     "alpha_dcg": Case(alpha_dcg, subtopics=3),
+    "err": Case(err, single=1 / 16),
+    "rbp": Case(binary(rbp), binary=True, single=0.2),
+    "auc": Case(auc, binary=True, ideal=1.0, needs_pairs=True),
     "precision_ia": Case(precision_ia, binary=True, needs_cutoff=True, subtopics=3),
 }
 KEYS = tuple(CASES)

@@ -10,7 +10,7 @@ from ml4ir_losses.metrics.ties import Ties
 from ml4ir_losses.ops import row_sum
 
 
-@register_metric("hits")
+@register_metric("hits", aliases=("success",))
 @checked
 def hits(
     labels: Tensor,
