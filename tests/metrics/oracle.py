@@ -85,7 +85,8 @@ def binary(value):
     """The oracle of a metric of relevant documents: `value(query, ranks of the relevant ones from 0, cutoff, ...)`."""
 
     def oracle(query, topn=None, relevance_threshold=1.0, **params):
-        relevance = [float(y >= relevance_threshold) for y in query.y]
+        lowest = max(*query.y, 1e-9) if relevance_threshold == "highest" else relevance_threshold
+        relevance = [float(y >= lowest) for y in query.y]
         relevant = [r for r, y in enumerate(relevance) if y]
         if not relevant:
             return None
@@ -98,9 +99,10 @@ def mrr(query, relevant, cut, topn):
     return 1.0 / (relevant[0] + 1) if relevant[0] < cut else 0.0
 
 
-def average_precision(query, relevant, cut, topn):
+def average_precision(query, relevant, cut, topn, denominator="relevant"):
     precisions = [query.w[r] * (k + 1) / (r + 1) for k, r in enumerate(relevant) if r < cut]
-    return sum(precisions) / sum(query.w[r] for r in relevant)
+    share = topn / len(relevant) if denominator == "topn" and topn is not None else 1.0
+    return sum(precisions) / sum(query.w[r] for r in relevant) / min(share, 1.0)
 
 
 def precision(query, relevant, cut, topn, denominator="retrieved"):
