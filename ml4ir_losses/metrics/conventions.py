@@ -91,7 +91,9 @@ CONVENTIONS: dict[str, Convention] = {
         empty_weight={"ndcg": "value_alone"},
     ),
     "sklearn": Convention(
-        metrics=_with_ties("average", ndcg=_LINEAR | _ZERO, dcg=_LINEAR | _ZERO, map={"ties": "together"} | _ZERO),
+        metrics=_with_ties(
+            "average", ndcg=_LINEAR | _ZERO, dcg=_LINEAR | _ZERO, map={"ties": "together"} | _ZERO, auc=_SKIP
+        ),
         precision="float64",
     ),
     "trec_eval": Convention(

@@ -43,8 +43,11 @@ def xgboost_metrics(labels, scores, names, weights=None, **params):
 
 
 def trec_eval_metrics(labels, scores, ids, names):
+    """The metrics of each query; documents with the score -inf are judged and not retrieved."""
     pytrec_eval = pytest.importorskip("pytrec_eval")
-    judgments = {f"q{q}": dict(zip(ids[q].tolist(), map(int, labels[q]), strict=True)) for q in range(len(labels))}
-    run = {f"q{q}": dict(zip(ids[q].tolist(), map(float, scores[q]), strict=True)) for q in range(len(labels))}
+    judgments, run = {}, {}
+    for query, (y, s, names_of) in enumerate(zip(labels, scores, ids, strict=True)):
+        judgments[f"q{query}"] = {str(name): int(label) for name, label in zip(names_of, y, strict=True)}
+        run[f"q{query}"] = {str(name): float(x) for name, x in zip(names_of, s, strict=True) if x > -np.inf}
     found = pytrec_eval.RelevanceEvaluator(judgments, names).evaluate(run)
-    return [found[f"q{q}"] for q in range(len(labels))]
+    return [found[f"q{query}"] for query in range(len(labels))]

@@ -114,7 +114,8 @@ def test_parameters_of_a_spec_override_the_convention():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_sklearn_convention_equals_sklearn(seed):
-    from sklearn.metrics import average_precision_score, dcg_score, ndcg_score
+    from sklearn.exceptions import UndefinedMetricWarning
+    from sklearn.metrics import average_precision_score, dcg_score, ndcg_score, roc_auc_score
 
     labels, scores = random_run(seed, documents=12)
     y, s = padded(labels, 0.0), padded(scores, -1.0)  # documents without gain, ranked last
@@ -126,6 +127,11 @@ def test_sklearn_convention_equals_sklearn(seed):
     with pytest.warns(UserWarning, match="No positive class"):
         theirs = [average_precision_score(y > 0, s) for y, s in zip(labels, scores, strict=True)]
     agree(by_query("sklearn", "map", labels, scores)[0], theirs)
+    with pytest.warns(UndefinedMetricWarning, match="Only one class"):
+        theirs = np.array([roc_auc_score(y > 0, s) for y, s in zip(labels, scores, strict=True)])
+    values, weights = by_query("sklearn", "auc", labels, scores)
+    np.testing.assert_array_equal(weights, ~np.isnan(theirs))
+    agree(values[weights > 0], theirs[weights > 0])
 
 
 TREC_NAMES = {"ndcg": "ndcg_cut", "map": "map_cut", "precision": "P", "recall": "recall", "hits": "success"}
@@ -136,6 +142,8 @@ TREC_WHOLE = {"ndcg": "ndcg", "map": "map", "mrr": "recip_rank", "bpref": "bpref
 def test_trec_eval_convention_equals_trec_eval(seed):
     labels, scores = random_run(seed, documents=12)
     rng = np.random.default_rng(seed)
+    for row in scores:
+        row[1:][rng.random(len(row) - 1) < 0.2] = -np.inf  # judged and not retrieved
     ids = [np.array([f"d{i}" for i in rng.permutation(len(row) * 3)[: len(row)]]) for row in labels]
     cuts = ",".join(map(str, TOPNS))
     theirs = trec_eval_metrics(
