@@ -57,6 +57,7 @@ setup(
             *TEST,
             *HUB,
             *SEARCH,
+            "xgboost-cpu>=3,<4; sys_platform == 'linux'",  # its metrics, in the tests of conventions
             "ruff>=0.9,<1",
             "mypy>=1.14,<3",
             "import-linter>=2.11,<3",

@@ -27,6 +27,7 @@ from .evaluation.evaluators import (
     SimilarityEvaluator as SimilarityEvaluator,
     TripletEvaluator as TripletEvaluator,
 )
+from .evaluation.explain_metric import explain_metric as explain_metric
 from .evaluation.mining import mine as mine
 from .experiments.evaluate import check as check, evaluate as evaluate, predict as predict
 from .experiments.train import Run as Run, train as train

@@ -104,8 +104,10 @@ from .losses.pointwise.single_logit import (
 )
 from .losses.propensity import propensity_weight as propensity_weight
 from .metrics.ranking.arp import arp as arp
+from .metrics.ranking.auc import area_under_roc as area_under_roc
 from .metrics.ranking.bpref import bpref as bpref
 from .metrics.ranking.diversity import alpha_dcg as alpha_dcg, precision_ia as precision_ia
+from .metrics.ranking.err import expected_reciprocal_rank as expected_reciprocal_rank
 from .metrics.ranking.hits import hits as hits
 from .metrics.ranking.mean_average_precision import mean_average_precision as mean_average_precision
 from .metrics.ranking.mrr import mrr as mrr
@@ -113,4 +115,5 @@ from .metrics.ranking.ndcg import dcg as dcg, ndcg as ndcg
 from .metrics.ranking.ordered_pair_accuracy import ordered_pair_accuracy as ordered_pair_accuracy
 from .metrics.ranking.precision import precision as precision
 from .metrics.ranking.pwa import pwa as pwa
+from .metrics.ranking.rbp import rank_biased_precision as rank_biased_precision
 from .metrics.ranking.recall import recall as recall

@@ -99,9 +99,11 @@ class MetricKey(StrEnum):
     """The keys of the metrics."""
 
     ARP = "arp"
+    AUC = "auc"
     BPREF = "bpref"
     ALPHA_DCG = "alpha_dcg"
     PRECISION_IA = "precision_ia"
+    ERR = "err"
     HITS = "hits"
     MAP = "map"
     MRR = "mrr"
@@ -110,4 +112,5 @@ class MetricKey(StrEnum):
     ORDERED_PAIR_ACCURACY = "ordered_pair_accuracy"
     PRECISION = "precision"
     PWA = "pwa"
+    RBP = "rbp"
     RECALL = "recall"

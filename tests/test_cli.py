@@ -33,7 +33,14 @@ def run_folder(folder, tmp_path_factory):
 def test_train_prints_the_metrics_beside_the_baselines(run, folder, tmp_path):
     code, out, err = run("train", folder / "c.yaml", "--run-dir", tmp_path / "run", "--set", "training.epochs=1")
     assert code == 0
-    for text in ("ndcg_5", "model", "random", "best feature (price descending)", f"run folder: {tmp_path / 'run'}"):
+    for text in (
+        "ndcg_5",
+        "model",
+        "random",
+        "original order",
+        "best feature (price descending)",
+        f"run folder: {tmp_path / 'run'}",
+    ):
         assert text in out
     assert "epoch 1/1" in err
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["training"]["epochs"] == 1

@@ -59,6 +59,6 @@ def test_new_loss_has_its_value(copy):
 
 @pytest.mark.backend("tensorflow")
 def test_new_metric_passes_the_tests_of_its_key(copy):
-    assert 'RBP = "rbp"' in (copy / "ml4ir_losses" / "keys.py").read_text(encoding="utf-8")
-    passed = run(copy, "-m", "pytest", "-p", "no:cacheprovider", "-k", "rbp", *METRIC_TESTS)
+    assert 'R_PRECISION = "r_precision"' in (copy / "ml4ir_losses" / "keys.py").read_text(encoding="utf-8")
+    passed = run(copy, "-m", "pytest", "-p", "no:cacheprovider", "-k", "r_precision", *METRIC_TESTS)
     assert int(re.search(r"(\d+) passed", passed)[1]) >= 40

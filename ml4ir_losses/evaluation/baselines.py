@@ -1,4 +1,4 @@
-"""Baselines without a model: random order, and the best single feature."""
+"""Baselines without a model: random order, the order of the data, and the best single feature."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import numpy as np
 
 from ml4ir_losses.config.checks import metric_name
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.evaluation.scoring import MetricSet, compare_scores, lower_is_better, query_metrics
+from ml4ir_losses.evaluation.tied_scores import tie_note
 from ml4ir_losses.features.fitted import FittedInput
 
 DRAWS = 10
@@ -25,6 +27,13 @@ def random_baseline(metric_set: MetricSet, plan: BatchPlan, seed: int = 0) -> di
     scores = np.random.default_rng(seed).random((plan.data.rows, DRAWS), "float32")
     draws = [result.means() for result in compare_scores(metric_set, plan, scores)]
     return {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+
+
+def original_order_baseline(metric_set: MetricSet, plan: BatchPlan) -> dict[str, float]:
+    """The mean of each metric if documents keep the order in which the data list them."""
+    data = plan.data
+    places = np.arange(data.rows) - np.repeat(data.offsets[:-1], data.sizes)
+    return query_metrics(metric_set, plan, -places.astype("float32")).means()
 
 
 def best_feature_baseline(
@@ -54,7 +63,10 @@ def best_feature_baseline(
     best = int(np.argmin(values) if lower_is_better(name) else np.argmax(values))
     n, i, column, direction = rankings[best]
     scores = _scores(test.data.features[n][:, i], direction)
-    return f"{column} {'descending' if direction > 0 else 'ascending'}", query_metrics(metric_set, test, scores).means()
+    feature = f"{column} {'descending' if direction > 0 else 'ascending'}"
+    if note := tie_note(metric_set, test, scores):
+        LOGGER.info("best feature (%s): %s", feature, note)
+    return feature, query_metrics(metric_set, test, scores).means()
 
 
 def _scores(values: Array, direction: float) -> Array:

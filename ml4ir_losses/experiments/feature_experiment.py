@@ -23,7 +23,7 @@ from ml4ir_losses.data.provenance import describe
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries, read_split
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.evaluation.baselines import best_feature_baseline, random_baseline
+from ml4ir_losses.evaluation.baselines import best_feature_baseline, original_order_baseline, random_baseline
 from ml4ir_losses.evaluation.scoring import (
     PREDICTION_HEADER,
     MetricSet,
@@ -32,6 +32,7 @@ from ml4ir_losses.evaluation.scoring import (
     prediction_rows,
     query_metrics,
 )
+from ml4ir_losses.evaluation.tied_scores import tie_note
 from ml4ir_losses.experiments.initial_model import copy_weights, load_initial_model
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.experiments.run_folder import RunFolder
@@ -160,6 +161,8 @@ class FeatureExperiment:
     def evaluate_part(self, part: str, folder: RunFolder) -> dict[str, float]:
         """The metrics of a part; predictions and metrics per query are written for the last one."""
         scored, values = self._scored(part)
+        if note := tie_note(self.metric_set, self.plan(part), scored.logits):
+            LOGGER.info("%s: %s", part, note)
         if part == self.evaluated[-1]:
             rows = prediction_rows(self.queries[part], scored, self.config.features.label)
             folder.write_csv("predictions.csv", PREDICTION_HEADER, rows)
@@ -176,9 +179,12 @@ class FeatureExperiment:
         return scored, query_metrics(self.metric_set, plan, scored.logits)
 
     def baselines(self, part: str) -> dict[str, dict[str, float]]:
-        """A random order, and the best single feature."""
+        """A random order, the order of the data, and the best single feature."""
         plan = self.plan(part)
-        baselines = {"random": random_baseline(self.metric_set, plan)}
+        baselines = {
+            "random": random_baseline(self.metric_set, plan),
+            "original order": original_order_baseline(self.metric_set, plan),
+        }
         best = best_feature_baseline(self.metric_set, self.model.fitted, self.queries["train"], plan)
         if best is not None:
             baselines[f"best feature ({best[0]})"] = best[1]

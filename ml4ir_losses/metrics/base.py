@@ -8,7 +8,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ml4ir_losses.core.lazy import Tensor, ops
+from ml4ir_losses.metrics.ties import Tied, Ties, Untied, products_above
 from ml4ir_losses.ops import clean, descending_order, gather_documents, list_weight, rank_table, row_sum
+from ml4ir_losses.ops.backend import ascending_order
 from ml4ir_losses.ops.masking import Cleaned, as_float
 from ml4ir_losses.ops.soft_ranks import AtRank, RankFn
 
@@ -24,14 +26,17 @@ _NOT_RETRIEVED, _LAST = float(_LOWEST), float(np.nextafter(_LOWEST, np.float32(0
 class Documents(NamedTuple):
     """The documents of each query, [B, N], 0 where not valid; in ranked order, unless the ranks are smooth.
 
-    `labels` are [B, N, S] for a metric over subtopics. `at_rank` is 0 for documents that are not retrieved.
+    `labels` are [B, N, S] for a metric over subtopics. `at_rank` and all that follows from it are 0 for documents that
+    are not retrieved. `rank` [N] are the places, from 1.
     """
 
     labels: Tensor
     weight: Tensor
     valid: Tensor
     retrieved: Tensor
+    rank: Tensor
     at_rank: AtRank
+    groups: Untied
 
     def relevant(self, threshold: float) -> Tensor:
         """1 for relevant documents, else 0."""
@@ -40,8 +45,22 @@ class Documents(NamedTuple):
         )
 
     def top(self, x: Tensor, topn: int | None) -> Tensor:
-        """x where the rank is at most topn, else 0."""
+        """x where the rank is at most topn, else 0; with ties, times the probability of that."""
         return x * self.at_rank(up_to(topn, ops.ones_like))
+
+    def at_place(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """The function of the place, [B, N]: of what is at a place, not of a document, which ties may move."""
+        return ops.where(self.retrieved, function(self.rank), 0.0)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """The expected x [B, N] at the place of each document."""
+        return self.at_rank(lambda rank: x)
+
+    def first(self, relevant: Tensor) -> Tensor:
+        """The probability that the first relevant document is at this place, [B, N], of `relevant` 0 or 1."""
+        # The probability that a document is relevant if no document of the group above it was.
+        chance = ops.minimum(self.groups.total(relevant) / (self.groups.size - self.groups.offset), 1.0)
+        return chance * products_above(1.0 - chance)
 
 
 def ranked_documents(
@@ -49,19 +68,38 @@ def ranked_documents(
     scores: Tensor,
     mask: Tensor | None,
     item_weight: Tensor | None,
+    ties: Ties,
     rank_fn: RankFn | None = None,
+    relevance: Callable[[Cleaned], Tensor] | None = None,
 ) -> Documents:
-    """The documents in the order of their scores; with a `rank_fn` in the given order, with its ranks."""
-    labels, scores, valid, weight = clean_documents(labels, scores, mask, item_weight)
-    retrieved = is_retrieved(scores, valid)
+    """The documents in the order of their scores; with a `rank_fn` in the given order, with its ranks.
+
+    Args:
+        relevance: what equal scores are sorted by, in ascending order, for the worst of their orders, [B, N]; by
+            default the labels.
+    """
+    cleaned = clean_documents(labels, scores, mask, item_weight)
+    if ties == "worst" and rank_fn is None:
+        order = ascending_order(ops.stop_gradient(cleaned.labels if relevance is None else relevance(cleaned)))
+        cleaned = Cleaned(*(gather_documents(x, order) for x in cleaned))
+    labels, scores, valid, weight = cleaned
+    retrieved, rank = is_retrieved(scores, valid), rank_table(scores)
+    untied = Untied((rank - 1.0)[None])
     if rank_fn is not None:
         at_rank = rank_fn(scores, retrieved)
-        return Documents(labels, weight, valid, retrieved, lambda f: ops.where(retrieved, at_rank(f), 0.0))
-    order, rank = descending_order(scores, valid), rank_table(scores)
+        return Documents(
+            labels, weight, valid, retrieved, rank, lambda f: ops.where(retrieved, at_rank(f), 0.0), untied
+        )
+    order = descending_order(scores, valid)
     valid, retrieved = _first(valid), _first(retrieved)
     weight = gather_documents(weight, order) if item_weight is not None else ops.cast(valid, weight.dtype)
     labels = gather_documents(labels, order)
-    return Documents(labels, weight, valid, retrieved, lambda f: ops.where(retrieved, f(rank), 0.0))
+    groups = Tied.of(gather_documents(scores, order), valid, retrieved) if ties == "average" else untied
+
+    def expected(function: Callable[[Tensor], Tensor]) -> Tensor:
+        return ops.where(retrieved, groups.total(function(rank)) / groups.size, 0.0)
+
+    return Documents(labels, weight, valid, retrieved, rank, expected, groups)
 
 
 def clean_documents(labels: Tensor, scores: Tensor, mask: Tensor | None, item_weight: Tensor | None) -> Cleaned:

@@ -78,3 +78,15 @@ def test_seed_of_alpha_dcg_has_no_effect():
     for metric in metrics:
         metric.update_state(labels, scores)
     assert len({float(metric.result()) for metric in metrics}) == 1
+
+
+def test_equal_scores_are_wrong_in_opa_and_half_right_where_that_is_asked_for():
+    for metric, expected in ((tfr.OPAMetric(), 0.0), (tfr.OPAMetric(ties="average"), 0.5)):
+        metric.update_state(np.array([[1.0, 0.0]]), np.array([[2.0, 2.0]]))
+        assert float(metric.result()) == expected
+
+
+def test_equal_scores_have_the_mean_of_tf_rankings_random_orders():
+    metric = tfr.MRRMetric()
+    metric.update_state(np.array([[1.0, 0.0, 0.0]]), np.zeros((1, 3)))
+    assert float(metric.result()) == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)

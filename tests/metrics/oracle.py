@@ -4,6 +4,7 @@ A row of `CASES` describes a metric to all tests in this folder. An oracle is
 `oracle(query, topn=None, **params) -> (value, weight)`, or None for a query that is empty in the sense of the metric.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ def binary(value):
     """The oracle of a metric of relevant documents: `value(query, ranks of the relevant ones from 0, cutoff, ...)`."""
 
     def oracle(query, topn=None, relevance_threshold=1.0, **params):
-        relevance = [float(y >= relevance_threshold) for y in query.y]
+        lowest = max(*query.y, 1e-9) if relevance_threshold == "highest" else relevance_threshold
+        relevance = [float(y >= lowest) for y in query.y]
         relevant = [r for r, y in enumerate(relevance) if y]
         if not relevant:
             return None
@@ -97,9 +99,10 @@ def mrr(query, relevant, cut, topn):
     return 1.0 / (relevant[0] + 1) if relevant[0] < cut else 0.0
 
 
-def average_precision(query, relevant, cut, topn):
+def average_precision(query, relevant, cut, topn, denominator="relevant"):
     precisions = [query.w[r] * (k + 1) / (r + 1) for k, r in enumerate(relevant) if r < cut]
-    return sum(precisions) / sum(query.w[r] for r in relevant)
+    share = topn / len(relevant) if denominator == "topn" and topn is not None else 1.0
+    return sum(precisions) / sum(query.w[r] for r in relevant) / min(share, 1.0)
 
 
 def precision(query, relevant, cut, topn, denominator="retrieved"):
@@ -131,7 +134,7 @@ def ordered_pair_accuracy(query, topn=None):
         for j in range(len(query.y)):
             if query.y[i] > query.y[j] and (topn is None or min(i, j) < query.cut(topn)):
                 total += query.w[i]
-                correct += query.w[i] if query.s[i] > query.s[j] else 0.0
+                correct += query.w[i] if i < j and query.s[i] > -math.inf else 0.0
     return (correct / total, total) if total > 0 else None
 
 
@@ -176,6 +179,33 @@ def precision_ia(query, topn=None, relevance_threshold=1.0):
     return sum(precisions) / len(subtopics), query.weight([float(bool(topics)) for topics in relevant])
 
 
+def err(query, topn=None, max_grade=4):
+    satisfied = [(2.0 ** min(max(y, 0.0), max_grade) - 1) / 2.0**max_grade for y in query.y]
+    if not any(satisfied):
+        return None
+    value, reading = 0.0, 1.0
+    for r in range(query.cut(topn)):
+        value += reading * satisfied[r] / (r + 1)
+        reading *= 1 - satisfied[r]
+    return value, query.weight(satisfied)
+
+
+def rbp(query, relevant, cut, topn, p=0.8):
+    return sum((1 - p) * p**r for r in relevant if r < cut)
+
+
+def auc(query, topn=None, relevance_threshold=1.0):
+    relevant = [y >= relevance_threshold for y in query.y]
+    pairs = [(i, j) for i, y in enumerate(relevant) for j, z in enumerate(relevant) if y and not z]
+    if not pairs:
+        return None
+    retrieved, cut, correct = query.cut(None), query.cut(topn), 0.0
+    for i, j in pairs:
+        both_below = i >= cut and cut <= j < retrieved
+        correct += (0.5 if both_below else float(i < j)) if i < retrieved else 0.0
+    return correct / len(pairs), query.weight([float(y) for y in relevant])
+
+
 CASES = {
     "ndcg": Case(ndcg, gains=True, ideal=1.0),
     "dcg": Case(dcg, gains=True),
@@ -189,6 +219,9 @@ CASES = {
     "bpref": Case(binary(bpref), binary=True),
     "pwa": Case(pwa),
     "alpha_dcg": Case(alpha_dcg, subtopics=3),
+    "err": Case(err, single=1 / 16),
+    "rbp": Case(binary(rbp), binary=True, single=0.2),
+    "auc": Case(auc, binary=True, ideal=1.0, needs_pairs=True),
     "precision_ia": Case(precision_ia, binary=True, needs_cutoff=True, subtopics=3),
 }
 KEYS = tuple(CASES)
@@ -199,16 +232,34 @@ def keys(**fields):
     return [key for key, case in CASES.items() if all(getattr(case, f) == value for f, value in fields.items())]
 
 
-def one_query(key, labels, scores, mask, weight, empty_queries="skip", **params):
-    """(value, weight) of one query."""
+def one_query(key, labels, scores, mask, weight, empty_queries="skip", ties="average", **params):
+    """(value, weight) of one query; the values of all orders of equal scores count with the weights that they have."""
     ranked = sorted((i for i in range(len(labels)) if mask[i] and weight[i] > 0), key=lambda i: -scores[i])
     if not ranked:
         return 0.0, 0.0
-    query = Query(*([x[i].tolist() for i in ranked] for x in map(np.float64, (labels, weight, scores))))
-    found = CASES[key].oracle(query, **params)
-    if found is not None:
-        return found
-    return {"skip": (0.0, 0.0), "zero": (0.0, query.weight([0])), "one": (1.0, query.weight([0]))}[empty_queries]
+    labels, weight, scores = map(np.float64, (labels, weight, scores))
+    ranking = [
+        Query(*([x[i].tolist() for i in order] for x in (labels, weight, scores)))
+        for order in orders(ranked, scores, ties)
+    ]
+    found = [pair for query in ranking if (pair := CASES[key].oracle(query, **params)) is not None]
+    if found:
+        values, weights = np.array(found).T
+        if ties == "worst":
+            best_last = np.argmax(values) if CASES[key].lower_is_better else np.argmin(values)
+            return values[best_last], weights[best_last]
+        return np.average(values, weights=weights), weights.sum() / len(ranking)
+    mean_weight = ranking[0].weight([0])
+    return {"skip": (0.0, 0.0), "zero": (0.0, mean_weight), "one": (1.0, mean_weight)}[empty_queries]
+
+
+def orders(ranked, scores, ties):
+    """The orders of the documents in which those of equal scores may be; those that are not retrieved keep theirs."""
+    if ties == "order":
+        return [ranked]
+    groups = [list(group) for _, group in itertools.groupby(ranked, key=lambda i: scores[i])]
+    each = [[g] if scores[g[0]] == -math.inf else list(itertools.permutations(g)) for g in groups]
+    return [list(itertools.chain(*order)) for order in itertools.product(*each)]
 
 
 def batch(key, labels, scores, mask, weight=None, **params):

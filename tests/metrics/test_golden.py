@@ -75,6 +75,6 @@ def test_exceptions_differ_from_tf_ranking(case_id):
     assert not agrees(CASES[case_id], _computed(CASES[case_id]))
 
 
-def test_the_golden_file_covers_every_metric():
-    assert {case["loss_key"] for case in CASES.values()} == {entry.key for entry in METRICS}
+def test_the_golden_file_covers_every_metric_that_tf_ranking_has():
+    assert {case["loss_key"] for case in CASES.values()} == {entry.key for entry in METRICS} - {"err", "rbp", "auc"}
     assert len(CASES) == 437

@@ -95,7 +95,7 @@ class TestEveryMetric:
         assert result(get_metric(key), (labels, scores, np.zeros_like(scores))) == 0.0
 
     def test_config_round_trip(self, key):
-        metric = get_metric(key, topn=4, min_label=1.0)
+        metric = get_metric(key, topn=4, min_label=0.5)
         config = json.loads(json.dumps(metric.get_config()))
         copy = RankingMetric.from_config(config)
         assert copy.get_config() == metric.get_config()

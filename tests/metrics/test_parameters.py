@@ -22,7 +22,9 @@ WRONG = [
         for key in keys(binary=True)
         for x in ("1", None, float("nan"))
     ],
-    ("precision", {"denominator": "top"}, "Did you mean 'topn'"),
+    *[(key, {"denominator": "top"}, "Did you mean 'topn'") for key in ("precision", "map")],
+    ("map", {"ties": "togther"}, "Did you mean 'together'"),
+    ("mrr", {"relevance_threshold": "higest"}, "Did you mean 'highest'"),
     *[(key, {"gain": "pow2"}, "Unknown gain 'pow2'. Did you mean 'pow2_minus_1'") for key in keys(gains=True)],
     *[(key, {"discount": "log2"}, "Did you mean 'log2_inverse'") for key in keys(gains=True)],
     ("ndcg", {"gain": 3}, "Unknown gain 3. Allowed: identity, pow2_minus_1"),

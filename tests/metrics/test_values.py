@@ -74,6 +74,31 @@ def test_precision_divides_by_its_denominator(denominator, topn):
     check("precision", queries_for("precision", 8), denominator=denominator, topn=topn)
 
 
+@pytest.mark.parametrize("topn", [None, 1, 3])
+def test_average_precision_divides_by_at_most_topn(topn):
+    check("map", queries_for("map", 8), denominator="topn", topn=topn)
+
+
+@pytest.mark.parametrize("topn", TOPNS)
+def test_average_precision_with_ties_together_ranks_them_all_last(topn):
+    labels, scores, mask, weight = queries_for("map", 8)
+    scores[2, :4] = -np.inf
+    values, _ = compute("map", labels, scores, mask, weight, ties="together", topn=topn)
+    for y, s, m, w, value in zip(labels, scores, mask & (weight > 0), weight, values, strict=True):
+        ranks = [sum(m & (s >= score)) for score in s]
+        found = [sum(m & (s >= score) & (y >= 1)) for score in s]
+        relevant = m & (y >= 1)
+        counted = [i for i in np.flatnonzero(relevant) if s[i] > -np.inf and ranks[i] <= (topn or 99)]
+        expected = sum(w[i] * found[i] / ranks[i] for i in counted) / max(sum(w[relevant]), 1e-9)
+        assert value == pytest.approx(expected, rel=2e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("ties", ["average", "order", "worst"])
+@pytest.mark.parametrize("topn", TOPNS)
+def test_mrr_of_the_highest_label(topn, ties):
+    check("mrr", queries_for("mrr", 8), relevance_threshold="highest", topn=topn, ties=ties)
+
+
 @pytest.mark.parametrize("topn", TOPNS)
 def test_bpref_of_the_paper(topn):
     check("bpref", queries(8), use_trec_version=False, topn=topn)

@@ -8,6 +8,7 @@ from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import Allowed, PositiveInt, checked
 from ml4ir_losses.core.registry import register_metric
 from ml4ir_losses.metrics.base import Values, ranked_documents
+from ml4ir_losses.metrics.ties import Ties
 from ml4ir_losses.ops import row_sum, safe_divide
 from ml4ir_losses.ops.soft_ranks import RankFn
 
@@ -25,6 +26,7 @@ def arp(
     *,
     item_weight: Tensor | None = None,
     topn: PositiveInt | None = None,
+    ties: Ties = "average",
     empty_queries: OnlySkip = "skip",
     rank_fn: RankFn | None = None,
 ) -> Values:
@@ -39,7 +41,9 @@ def arp(
 
     Source: Zhu, "Recall, precision and average precision" (2004), as in TF-Ranking.
     """
-    docs = ranked_documents(labels, scores, mask, item_weight, rank_fn)
+    docs = ranked_documents(
+        labels, scores, mask, item_weight, ties, rank_fn, relevance=lambda docs: docs.weight * docs.labels
+    )
 
     def capped(rank: Tensor) -> Tensor:
         return rank if topn is None else ops.minimum(rank, topn + 1.0)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.core.parameters import Fraction, PositiveInt, checked
+from ml4ir_losses.core.parameters import Allowed, Fraction, PositiveInt, checked
 from ml4ir_losses.core.registry import register_metric
 from ml4ir_losses.metrics.base import EmptyQueries, Values, ranked_documents, up_to, weighted_values
+from ml4ir_losses.metrics.ties import Ties
 from ml4ir_losses.ops import list_weight, row_sum, safe_divide
 from ml4ir_losses.ops.gains import DiscountSpec, get_discount
+
+AverageOrOrder = Annotated[
+    Literal["average", "order"], Allowed("average or order for 'alpha_dcg', whose worst order takes too long to find")
+]
 
 
 @register_metric("alpha_dcg", subtopics=True)
@@ -19,6 +26,7 @@ def alpha_dcg(
     *,
     item_weight: Tensor | None = None,
     topn: PositiveInt | None = None,
+    ties: AverageOrOrder = "average",
     alpha: Fraction = 0.5,
     discount: DiscountSpec = "log2_inverse",
     empty_queries: EmptyQueries = "skip",
@@ -35,14 +43,16 @@ def alpha_dcg(
         alpha: α, the probability that a document that covers a subtopic answers it. 0: repetition costs nothing.
         discount: `log2_inverse` (1 / log2(1 + r)), `inverse_log1p`, `inverse`, or a function of 1-based ranks.
 
+    With `ties: average` a step for each document of the largest group of equal scores. The order of the lowest value is
+    not known without trying all, so that `ties` cannot be `worst`.
+
     Source: Clarke et al., "Novelty and diversity in information retrieval evaluation" (2008).
     """
-    docs = ranked_documents(labels, scores, mask, item_weight)
+    docs = ranked_documents(labels, scores, mask, item_weight, ties)
     covers = ops.where(docs.labels > 0, docs.labels, 0.0)
-    covered_above = ops.cumsum(covers, axis=1) - covers
-    gains = row_sum(covers * ops.power(1.0 - alpha, covered_above))
+    gains = row_sum(docs.groups.cascade(docs.weight[..., None] * covers, ops.power(1.0 - alpha, covers)))
     relevance = ops.cast(ops.any(covers > 0, axis=-1), gains.dtype)
-    total = row_sum(docs.weight * gains * docs.at_rank(up_to(topn, get_discount(discount))))
+    total = row_sum(gains * docs.at_place(up_to(topn, get_discount(discount))))
     value = safe_divide(total, list_weight(relevance, docs.valid, docs.weight))
     return weighted_values(docs, value, relevance, empty_queries)
 
@@ -56,6 +66,7 @@ def precision_ia(
     *,
     item_weight: Tensor | None = None,
     topn: PositiveInt | None = None,
+    ties: Ties = "average",
     relevance_threshold: float = 1.0,
     empty_queries: EmptyQueries = "skip",
 ) -> Values:
@@ -69,7 +80,14 @@ def precision_ia(
     Source: Agrawal et al., "Diversifying search results" (2009); Clarke, Craswell, Soboroff, "Overview of the TREC
     2009 web track" (2009).
     """
-    docs = ranked_documents(labels, scores, mask, item_weight)
+    docs = ranked_documents(
+        labels,
+        scores,
+        mask,
+        item_weight,
+        ties,
+        relevance=lambda docs: row_sum(ops.cast(docs.labels >= relevance_threshold, docs.weight.dtype)),
+    )
     relevant = docs.relevant(relevance_threshold)
     subtopics = row_sum(ops.max(relevant, axis=1))
     size = row_sum(docs.top(ops.cast(docs.valid, relevant.dtype), topn))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import PositiveInt, checked
 from ml4ir_losses.core.registry import register_metric
 from ml4ir_losses.metrics.base import EmptyQueries, Values, ranked_documents, up_to, weighted_values
-from ml4ir_losses.ops.gains import inverse
+from ml4ir_losses.metrics.ties import Ties
+from ml4ir_losses.ops import row_sum
+from ml4ir_losses.ops.gains import inverse, relative_gain
 from ml4ir_losses.ops.soft_ranks import RankFn
 
 
@@ -19,7 +23,8 @@ def mrr(
     *,
     item_weight: Tensor | None = None,
     topn: PositiveInt | None = None,
-    relevance_threshold: float = 1.0,
+    ties: Ties = "average",
+    relevance_threshold: float | Literal["highest"] = 1.0,
     empty_queries: EmptyQueries = "skip",
     rank_fn: RankFn | None = None,
 ) -> Values:
@@ -27,9 +32,17 @@ def mrr(
 
     $$\max_{r \le n} rel_r / r$$
 
+    With the threshold `highest`, the documents with the highest label of the query are relevant, if it is above 0.
+
     Source: Voorhees, "The TREC-8 question answering track report" (1999).
     """
-    docs = ranked_documents(labels, scores, mask, item_weight, rank_fn)
-    relevant = docs.relevant(relevance_threshold)
-    value = ops.max(relevant * docs.at_rank(up_to(topn, inverse)), axis=-1)
+    docs = ranked_documents(labels, scores, mask, item_weight, ties, rank_fn)
+    if relevance_threshold == "highest":
+        relevant = ops.cast(ops.equal(relative_gain(docs.labels, docs.valid, "identity"), 1.0), docs.labels.dtype)
+    else:
+        relevant = docs.relevant(relevance_threshold)
+    if rank_fn is None:
+        value = row_sum(docs.first(relevant) * docs.at_place(up_to(topn, inverse)))
+    else:
+        value = ops.max(relevant * docs.at_rank(up_to(topn, inverse)), axis=-1)
     return weighted_values(docs, value, relevant, empty_queries)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import PositiveInt, checked
 from ml4ir_losses.core.registry import register_metric
 from ml4ir_losses.metrics.base import EmptyQueries, Values, ranked_documents, up_to, weighted_values
+from ml4ir_losses.metrics.ties import Ties
 from ml4ir_losses.ops import list_weight, rank_table, row_sum, safe_divide
 from ml4ir_losses.ops.gains import DiscountSpec, GainSpec, get_discount, label_gain, relative_gain
+from ml4ir_losses.ops.masking import Cleaned
 from ml4ir_losses.ops.soft_ranks import RankFn
 
 
@@ -20,6 +24,7 @@ def ndcg(
     *,
     item_weight: Tensor | None = None,
     topn: PositiveInt | None = None,
+    ties: Ties = "average",
     gain: GainSpec = "pow2_minus_1",
     discount: DiscountSpec = "log2_inverse",
     empty_queries: EmptyQueries = "skip",
@@ -36,7 +41,7 @@ def ndcg(
 
     Source: Järvelin, Kekäläinen, "Cumulated gain-based evaluation of IR techniques" (2002).
     """
-    docs = ranked_documents(labels, scores, mask, item_weight, rank_fn)
+    docs = ranked_documents(labels, scores, mask, item_weight, ties, rank_fn, _weighted_gain(gain))
     gains = relative_gain(docs.labels, docs.valid, gain)
     weighted = docs.weight * gains
     discounts = up_to(topn, get_discount(discount))
@@ -54,6 +59,7 @@ def dcg(
     *,
     item_weight: Tensor | None = None,
     topn: PositiveInt | None = None,
+    ties: Ties = "average",
     gain: GainSpec = "pow2_minus_1",
     discount: DiscountSpec = "log2_inverse",
     empty_queries: EmptyQueries = "skip",
@@ -72,10 +78,14 @@ def dcg(
 
     Source: Järvelin, Kekäläinen, "Cumulated gain-based evaluation of IR techniques" (2002).
     """
-    docs = ranked_documents(labels, scores, mask, item_weight, rank_fn)
+    docs = ranked_documents(labels, scores, mask, item_weight, ties, rank_fn, _weighted_gain(gain))
     gains = label_gain(docs.labels, docs.valid, gain)
     discounts = docs.at_rank(up_to(topn, get_discount(discount)))
     relative = relative_gain(docs.labels, docs.valid, gain)
     omega = list_weight(relative, docs.valid, docs.weight)
     value = row_sum(safe_divide(docs.weight, omega[:, None] * ops.ones_like(gains)) * gains * discounts)
     return weighted_values(docs, value, relative, empty_queries)
+
+
+def _weighted_gain(gain: GainSpec) -> Callable[[Cleaned], Tensor]:
+    return lambda docs: docs.weight * relative_gain(docs.labels, docs.mask, gain)

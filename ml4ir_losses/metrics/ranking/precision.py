@@ -8,6 +8,7 @@ from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import PositiveInt, checked
 from ml4ir_losses.core.registry import register_metric
 from ml4ir_losses.metrics.base import EmptyQueries, Values, ranked_documents, weighted_values
+from ml4ir_losses.metrics.ties import Ties
 from ml4ir_losses.ops import row_sum, safe_divide
 
 
@@ -20,6 +21,7 @@ def precision(
     *,
     item_weight: Tensor | None = None,
     topn: PositiveInt | None = None,
+    ties: Ties = "average",
     relevance_threshold: float = 1.0,
     denominator: Literal["retrieved", "topn"] = "retrieved",
     empty_queries: EmptyQueries = "skip",
@@ -34,7 +36,7 @@ def precision(
 
     Source: Manning, Raghavan, Schütze, "Introduction to information retrieval", 8.4 (2008).
     """
-    docs = ranked_documents(labels, scores, mask, item_weight)
+    docs = ranked_documents(labels, scores, mask, item_weight, ties)
     relevant = docs.relevant(relevance_threshold)
     found, size = (row_sum(docs.top(ops.cast(x, relevant.dtype), topn)) for x in (relevant, docs.valid))
     if denominator == "topn" and topn is not None:

@@ -6,6 +6,7 @@ from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import PositiveInt, checked
 from ml4ir_losses.core.registry import register_metric
 from ml4ir_losses.metrics.base import EmptyQueries, Values, fill_empty_queries, ranked_documents, up_to
+from ml4ir_losses.metrics.ties import Ties
 from ml4ir_losses.ops import list_weight, row_sum, safe_divide
 from ml4ir_losses.ops.gains import inverse
 
@@ -19,6 +20,7 @@ def pwa(
     *,
     item_weight: Tensor | None = None,
     topn: PositiveInt | None = None,
+    ties: Ties = "average",
     empty_queries: EmptyQueries = "skip",
 ) -> Values:
     r"""Position-weighted average of the labels of the top n.
@@ -30,7 +32,7 @@ def pwa(
 
     Source: TF-Ranking's `PWAMetric` (there `topn` is 5 by default).
     """
-    docs = ranked_documents(labels, scores, mask, item_weight)
+    docs = ranked_documents(labels, scores, mask, item_weight, ties)
     labels = ops.where(docs.labels > 0, docs.labels, 0.0)
     position_weight = docs.at_rank(up_to(topn, inverse))
     value = safe_divide(row_sum(labels * position_weight), row_sum(position_weight))

@@ -6,6 +6,7 @@ from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.parameters import PositiveInt, checked
 from ml4ir_losses.core.registry import register_metric
 from ml4ir_losses.metrics.base import EmptyQueries, Values, ranked_documents, weighted_values
+from ml4ir_losses.metrics.ties import Ties
 from ml4ir_losses.ops import row_sum, safe_divide
 
 
@@ -18,6 +19,7 @@ def recall(
     *,
     item_weight: Tensor | None = None,
     topn: PositiveInt | None = None,
+    ties: Ties = "average",
     relevance_threshold: float = 1.0,
     empty_queries: EmptyQueries = "skip",
 ) -> Values:
@@ -27,7 +29,7 @@ def recall(
 
     Source: Manning, Raghavan, Schütze, "Introduction to information retrieval", 8.4 (2008).
     """
-    docs = ranked_documents(labels, scores, mask, item_weight)
+    docs = ranked_documents(labels, scores, mask, item_weight, ties)
     relevant = docs.relevant(relevance_threshold)
     value = safe_divide(row_sum(docs.top(relevant, topn)), row_sum(relevant))
     return weighted_values(docs, value, relevant, empty_queries)

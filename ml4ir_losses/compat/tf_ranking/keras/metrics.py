@@ -1,4 +1,7 @@
-"""TF-Ranking's Keras metrics by class name and by key: queries without relevance count as 0."""
+"""TF-Ranking's Keras metrics by class name and by key: queries without relevance count as 0.
+
+TF-Ranking ranks documents with equal scores at random; these metrics are the expected value over their orders.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from ml4ir_losses.compat.tf_ranking.inputs import dense_inputs
 from ml4ir_losses.core.errors import UserError, unknown_name
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.metrics.keras_metric import RankingMetric
+from ml4ir_losses.metrics.ties import Ties
 from ml4ir_losses.ops.backend import without_autograph
 from ml4ir_losses.ops.gains import DiscountSpec, GainSpec
 
@@ -137,7 +141,7 @@ class AlphaDCGMetric(PeerMetric, key="alpha_dcg"):
     """TF-Ranking's AlphaDCGMetric, of labels [B, N, S]."""
 
     no_effect = (*PeerMetric.no_effect, "seed")
-    notes = {**PeerMetric.notes, "seed": "ties keep their order"}
+    notes = {**PeerMetric.notes, "seed": "ties count with their expected value, which needs no random order"}
 
     @peer_signature
     def __init__(
@@ -158,8 +162,13 @@ class ARPMetric(_MetricOfAll, key="arp"):
     """TF-Ranking's ARPMetric."""
 
 
-class OPAMetric(_MetricOfAll, key="ordered_pair_accuracy"):
-    """TF-Ranking's OPAMetric."""
+class OPAMetric(PeerMetric, key="ordered_pair_accuracy"):
+    """TF-Ranking's OPAMetric, in which a pair with equal scores is wrong."""
+
+    @peer_signature
+    def __init__(
+        self, name: str | None = None, dtype: str | None = None, ragged: bool = False, *, ties: Ties = "worst"
+    ) -> None: ...
 
 
 class RankingMetricKey:

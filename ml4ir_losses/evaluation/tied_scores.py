@@ -1,0 +1,67 @@
+"""How much a metric depends on the order of documents with equal scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ml4ir_losses.config.checks import metric_name
+from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.registry import METRICS, split_spec
+from ml4ir_losses.data.batching import BatchPlan
+from ml4ir_losses.evaluation.scoring import MetricSet, query_metrics
+
+_TOLD = 1e-3  # a smaller difference between orders is not worth a line
+
+
+def tie_note(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) -> str:
+    """One line on the ties of scores [rows]; empty where no order of them changes the first metric by 0.001."""
+    share = tied_share(metric_set, plan, row_scores)
+    metric = next((found for spec in metric_set.metrics if (found := _with_ties(spec))), None)
+    if share == 0.0 or metric is None:
+        return ""
+    name = metric_name(metric)
+    average, worst, order = (
+        query_metrics(replace(metric_set, metrics=[{**metric, "ties": ties}]), plan, row_scores).means()[name]
+        for ties in ("average", "worst", "order")
+    )
+    if max(abs(worst - average), abs(order - average)) < _TOLD:
+        return ""
+    return (
+        f"{share:.1%} of the documents have the score of another one with a different label: {name} is {average:.4f} "
+        f"on average over their orders, {worst:.4f} in the worst, {order:.4f} in that of the data"
+    )
+
+
+def tied_share(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) -> float:
+    """The share of the documents whose score [rows] is that of another one of their query with a different label."""
+    kept, queries = [], []
+    for batch in plan.batches():
+        index, mask = plan.rows(batch)
+        kept.append(index[mask])
+        queries.append(np.repeat(batch, mask[: len(batch)].sum(axis=1)))
+    rows, query = np.concatenate(kept), np.concatenate(queries)
+    label, score = plan.data.labels[metric_set.label][rows], row_scores[rows].astype("float32")
+    counted = (label >= metric_set.min_label) & (score > -np.inf)
+    if not counted.any():
+        return 0.0
+    query, label, score = query[counted], label[counted], score[counted]
+    order = np.lexsort((score, query))
+    query, label, score = query[order], label[order], score[order]
+    first = np.flatnonzero(np.r_[True, (query[1:] != query[:-1]) | (score[1:] != score[:-1])])
+    differ = np.maximum.reduceat(label, first) > np.minimum.reduceat(label, first)
+    return float(np.diff(np.r_[first, len(score)])[differ].sum() / len(score))
+
+
+def _with_ties(spec: Any) -> Mapping[str, Any] | None:
+    """The metric as a mapping, if it knows the worst order of ties."""
+    key, params = split_spec("metric", spec)
+    try:
+        METRICS[key].check_parameters("metric", {**params, "ties": "worst"})
+    except UserError:
+        return None
+    return {"key": key, **params}
