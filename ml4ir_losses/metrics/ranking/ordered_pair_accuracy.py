@@ -81,7 +81,7 @@ class _Ordered(Stripe):
         pairs, ahead = _above(label, other), height - other_height
         if self.truncated:
             tied = 1.0 - without_nan(ops.minimum(ops.abs(ahead), 1.0), ahead)
-            pairs = pairs * (tied * top[1] + (1.0 - tied) * ops.maximum(top[0], other_top[0]))
+            pairs = pairs * without_nan(tied * top[1] + (1.0 - tied) * ops.maximum(top[0], other_top[0]))
         return (row_sum(pairs), row_sum(pairs * without_nan(ops.clip(0.5 + ahead, 0.0, 1.0), ahead))), ()
 
 
