@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -57,7 +56,7 @@ def tied_share(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) -> flo
     return float(np.diff(np.r_[first, len(score)])[differ].sum() / len(score))
 
 
-def _with_ties(spec: Any) -> Mapping[str, Any] | None:
+def _with_ties(spec: Any) -> dict[str, Any] | None:
     """The metric as a mapping, if it knows the worst order of ties."""
     key, params = split_spec("metric", spec)
     try:

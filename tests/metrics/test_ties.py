@@ -44,6 +44,7 @@ def test_value_is_that_of_all_orders(key, ties):
     assert want[1].max() > 0
 
 
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("key", KEYS)
 def test_mean_over_random_orders_is_the_value_of_a_constant_score(key):
     labels, _, mask, _ = queries_for(key, 5, rows=3, documents=12)
@@ -80,6 +81,7 @@ def test_bpref_of_a_long_group_that_the_cutoff_divides():
     assert compute("bpref", labels, scores, topn=cut)[0] == pytest.approx(value / relevant, rel=2e-5)
 
 
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("key", KEYS)
 def test_ties_of_equal_labels_do_not_count(key):
     scores = np.array([[3.0, 2.0, 2.0, 1.0]], "float32")
@@ -88,6 +90,7 @@ def test_ties_of_equal_labels_do_not_count(key):
     np.testing.assert_allclose(values, values[0].repeat(len(values))[:, None], rtol=1e-6)
 
 
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("key", KEYS)
 def test_worst_is_at_most_the_average(key):
     if len(_choices(key)) < 3:
