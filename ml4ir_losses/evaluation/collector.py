@@ -16,6 +16,9 @@ from ml4ir_losses.evaluation.position_bias import PositionSums
 from ml4ir_losses.evaluation.scored_lists import ScoredLists
 from ml4ir_losses.evaluation.scoring import QueryMetrics
 from ml4ir_losses.evaluation.summary import summarize
+from ml4ir_losses.evaluation.tied_scores import tied_documents
+
+_TOLD = 0.01  # a smaller share of tied documents is not worth a line
 
 
 class Collector:
@@ -43,6 +46,7 @@ class Collector:
         self.gap = None if explain is None else ConventionGap(metrics, explain)
         self.positions: PositionSums | None = None
         self.queries, self.documents = 0, 0
+        self._tied, self._ranked = 0, 0
         self._rngs = [np.random.default_rng(seed) for _ in range(2)]
         self._groups: list[Array] = []
         self._model: list[QueryMetrics] = []
@@ -52,6 +56,11 @@ class Collector:
         """Evaluates some queries, all documents of each."""
         self.documents += len(lists.labels)
         self.queries += len(lists)
+        ranked = lists.scores > -np.inf
+        self._ranked += int(ranked.sum())
+        if ranked.any():
+            score = lists.scores[ranked].astype("float32")
+            self._tied += tied_documents(lists.query_of_row[ranked], lists.labels[ranked], score)
         self._model.append(self._values(lists, lists.scores, self._rngs[0]))
         if lists.baseline is not None:
             self._baseline.append(self._values(lists, lists.baseline, self._rngs[1]))
@@ -87,6 +96,11 @@ class Collector:
         if self.metrics.left_out:
             left_out = ", ".join(self.metrics.left_out)
             evaluation.notes.append(f"{left_out}: {self.metrics.convention} has no such metric, left out")
+        if self._tied > _TOLD * self._ranked:
+            share = self._tied / self._ranked
+            evaluation.notes.append(
+                f"{share:.1%} of the documents have the score of another one with a different label"
+            )
         evaluation.main = [metric for metric in main if metric in evaluation.estimates]
         if self.calibration is not None:
             calibration = self.calibration.result()

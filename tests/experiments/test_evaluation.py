@@ -247,3 +247,11 @@ def test_baseline_with_other_documents_is_refused(runs, frame, tmp_path):
 def test_reason_without_calibration_is_told(runs, frame):
     note = "calibration is left out: the labels are not all 0 or 1 (2 among them)"
     assert note in evaluate(runs["grades"], frame).notes
+
+
+def test_share_of_tied_documents_is_told(tmp_path):
+    (tmp_path / "run").write_text("q Q0 a 1 1.0 t\nq Q0 b 2 1.0 t\nq Q0 c 3 0.5 t\nq Q0 d 4 0.2 t\n")
+    (tmp_path / "qrels").write_text("q 0 a 1\nq 0 e 1\n")
+    found = evaluate_run_file(tmp_path / "run", tmp_path / "qrels", metrics=["mrr"], cutoffs=[])
+    assert found.metrics == {"mrr": 0.75}  # the mean of the ranks 1 and 2
+    assert "50.0% of the documents have the score of another one with a different label" in found.notes
