@@ -19,6 +19,7 @@ from .core.registry import (
 )
 from .estimators.ranker import Ranker as Ranker
 from .evaluation.callback import EvaluationCallback as EvaluationCallback
+from .evaluation.evaluation import Evaluation as Evaluation
 from .evaluation.evaluators import (
     BinaryEvaluator as BinaryEvaluator,
     ClassEvaluator as ClassEvaluator,
@@ -29,6 +30,7 @@ from .evaluation.evaluators import (
 )
 from .evaluation.explain_metric import explain_metric as explain_metric
 from .evaluation.mining import mine as mine
+from .evaluation.run_files import evaluate_run_file as evaluate_run_file
 from .experiments.evaluate import check as check, evaluate as evaluate, predict as predict
 from .experiments.train import Run as Run, train as train
 from .keys import LossKey as LossKey, MetricKey as MetricKey

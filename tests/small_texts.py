@@ -51,7 +51,7 @@ def write_texts(folder: Path) -> Path:
             table.append([*texts, round(float(rng.random()), 3), int(same), WORDS[topic], *rng.random(2).round(3)])
         write(folder / f"{name}.csv", header, table)
     write(folder / "docs.csv", ["doc_id", "text"], [[d, sentence(rng, d % 8)] for d in range(40)])
-    write(folder / "queries.csv", ["query_id", "text"], [[q, WORDS[q]] for q in range(6)])
+    write(folder / "queries.csv", ["query_id", "text", "kind"], [[q, WORDS[q], f"k{q % 2}"] for q in range(6)])
     judgments = [[q, d, 1 + d % 3] for q in range(6) for d in range(40) if d % 8 == q]
     write(folder / "qrels.csv", ["query_id", "doc_id", "grade"], judgments)
     write(

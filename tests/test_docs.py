@@ -2,11 +2,12 @@
 
 import importlib
 import re
+import shlex
 
 import pytest
 import yaml
 
-from markdown_blocks import ROOT, blocks, run_commands, run_python, run_section
+from markdown_blocks import ROOT, blocks, commands, run_commands, run_python, run_section
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.config.yaml_io import read_yaml
 from ml4ir_losses.core.errors import ConfigError, UserError
@@ -14,6 +15,7 @@ from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, METRICS, WEIGHTIN
 
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 PEERS = "docs/examples-of-the-peers.md"
+EVALUATING = "docs/evaluating.md"  # evaluates the run of getting-started.md
 PEER_SECTIONS = re.findall(r"^## (.*)$", (ROOT / PEERS).read_text(encoding="utf-8"), re.M)
 COMPAT = {
     "TF-Ranking": "tf_ranking",
@@ -52,7 +54,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     (folder / "configs").symlink_to(ROOT / "configs")
     (folder / "shop.yaml").write_text(blocks("docs/yaml.md", "yaml")[0][1], encoding="utf-8")
-    run_python([file for file in DOCS if file != PEERS], folder)
+    run_python([*(file for file in DOCS if file not in (PEERS, EVALUATING)), EVALUATING], folder)
     return folder
 
 
@@ -66,6 +68,17 @@ def test_code_and_commands_run(folder):
         "schema",
     ]
     assert (folder / "ranked.csv").read_text().startswith("query_id,document_id,label,logit,score,rank\n")
+
+
+@pytest.mark.backend("tensorflow")
+def test_commands_that_evaluate_run(folder, run, monkeypatch):
+    monkeypatch.chdir(folder)
+    few = ["--set", "training.epochs=1", "--set", "data.options.queries=200"]
+    lines = [shlex.split(command)[1:] for command in commands(EVALUATING)]
+    for line in lines:
+        code, _, err = run(*line, *(few if line[0] == "train" else []))
+        assert code == 0, err
+    assert [line[0] for line in lines].count("evaluate") > 4
 
 
 @pytest.mark.backend("tensorflow")

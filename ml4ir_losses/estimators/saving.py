@@ -14,7 +14,7 @@ from ml4ir_losses.config.load import dump_config
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.files import write_atomically
 from ml4ir_losses.estimators.settings import plain
-from ml4ir_losses.experiments.evaluate import open_run
+from ml4ir_losses.experiments.open_run import open_run
 from ml4ir_losses.model.loading import load_model
 
 _MODEL, _CONFIG, _ESTIMATOR = "model.keras", "config.yaml", "estimator.json"

@@ -10,6 +10,7 @@ import numpy as np
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.evaluation.encoding import DOCUMENT, QUERY
 from ml4ir_losses.evaluation.evaluators import Evaluator, RerankingEvaluator, RetrievalEvaluator
+from ml4ir_losses.evaluation.scoring import QueryMetrics
 
 
 def _statistics(active: Array, width: int) -> dict[str, float]:
@@ -57,3 +58,14 @@ def evaluate(evaluator: Evaluator, model: Any) -> dict[str, float]:
         return evaluator.evaluate(model)
     recorder = SparsityRecorder(model)
     return {**evaluator.evaluate(recorder), **recorder.values(evaluator)}
+
+
+def evaluate_by_query(
+    evaluator: RetrievalEvaluator | RerankingEvaluator, model: Any
+) -> tuple[QueryMetrics, dict[str, float]]:
+    """The metrics of each query, which all count the same; and of a sparse model how sparse it is."""
+    recorder = SparsityRecorder(model) if getattr(model, "sparse", False) else None
+    values = evaluator.per_query(recorder or model)
+    counted = np.ones(len(evaluator.query_ids), "float32")
+    metrics = QueryMetrics(values, dict.fromkeys(values, counted), np.array(evaluator.query_ids, dtype=object))
+    return metrics, recorder.values(evaluator) if recorder else {}

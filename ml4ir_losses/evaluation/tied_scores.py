@@ -48,12 +48,16 @@ def tied_share(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) -> flo
     counted = (label >= metric_set.min_label) & (score > -np.inf)
     if not counted.any():
         return 0.0
-    query, label, score = query[counted], label[counted], score[counted]
+    return tied_documents(query[counted], label[counted], score[counted]) / int(counted.sum())
+
+
+def tied_documents(query: Array, label: Array, score: Array) -> int:
+    """How many documents have the score of another one of their query with a different label; all are [rows]."""
     order = np.lexsort((score, query))
     query, label, score = query[order], label[order], score[order]
     first = np.flatnonzero(np.r_[True, (query[1:] != query[:-1]) | (score[1:] != score[:-1])])
     differ = np.maximum.reduceat(label, first) > np.minimum.reduceat(label, first)
-    return float(np.diff(np.r_[first, len(score)])[differ].sum() / len(score))
+    return int(np.diff(np.r_[first, len(score)])[differ].sum())
 
 
 def _with_ties(spec: Any) -> dict[str, Any] | None:

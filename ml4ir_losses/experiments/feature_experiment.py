@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -215,32 +215,39 @@ class FeatureExperiment:
         """The metrics on data with labels."""
         queries = self._read(data)
         check_gains({"data": queries}, self.config.features.label, self.config.model.metrics)
-        plan = self._plan_once(queries, Truncation(self.config.data.max_list_size))
+        plan = self.plan_once(queries, Truncation(self.config.data.max_list_size))
         if report := plan.truncation.report(queries.sizes):
             LOGGER.warning("%s", report)
         return query_metrics(self.metric_set, plan, score_queries(self.model, plan).logits).means()
 
     def predict(self, data: Any, output: str | Path) -> int:
         """Writes the scores and ranks of all documents, of whole lists; the label column may be missing."""
-        queries = self._read(data, labels_required=False)
-        scored = score_queries(self.model, self._plan_once(queries))
-        write_csv(output, PREDICTION_HEADER, prediction_rows(queries, scored, self.config.features.label))
+        queries, rows = self.predictions(data)
+        write_csv(output, PREDICTION_HEADER, rows)
         return queries.rows
 
-    def _plan_once(self, queries: Queries, truncation: Truncation | None = None) -> BatchPlan:
+    def predictions(self, data: Any) -> tuple[Queries, Iterator[list[Any]]]:
+        """The queries of data, whose labels may be missing, and the cells of `PREDICTION_HEADER` of each document."""
+        queries = self._read(data, labels_required=False)
+        scored = score_queries(self.model, self.plan_once(queries))
+        return queries, prediction_rows(queries, scored, self.config.features.label)
+
+    def plan_once(self, queries: Queries, truncation: Truncation | None = None) -> BatchPlan:
+        """The batches in which queries are scored once."""
         size, compiled_epochs = self.config.data.batch_size, self.model.compiled_epochs()
         return BatchPlan(queries, size, truncation=truncation, compiled_epochs=compiled_epochs)
 
     def predict_rows(self, data: Any) -> Array:
         """The activated score of each row."""
-        return self.model.predict_rows(self._table(data), batch_size=self.config.data.batch_size)
+        return self.model.predict_rows(self.table(data), batch_size=self.config.data.batch_size)
 
-    def _table(self, data: Any) -> Table:
+    def table(self, data: Any) -> Table:
+        """The rows of a file or of data in memory."""
         return unnest(read_data(data, self.config.data.format, self.config.data.options))
 
     def _read(self, data: Any, labels_required: bool = True) -> Queries:
         """The queries of a file or of data in memory, with the columns that metrics read."""
-        table = self._table(data)
+        table = self.table(data)
         roles = Roles.of(self.config.features, self.config.model).for_metrics()
         roles.check_columns(table, labels_required)
         return make_queries(table, roles, encode_rows(self.model.fitted, table), labels_required=labels_required)

@@ -32,7 +32,7 @@ from ml4ir_losses.evaluation.evaluators import (
 )
 from ml4ir_losses.evaluation.from_config import COLLECTION_EVALUATORS, pair_evaluators
 from ml4ir_losses.evaluation.scoring import QueryMetrics
-from ml4ir_losses.evaluation.sparsity import SparsityRecorder, evaluate
+from ml4ir_losses.evaluation.sparsity import evaluate, evaluate_by_query
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.experiments.text_preparation import TextData, build_model, load_optional, read_sets
 from ml4ir_losses.metrics.retrieval import metric_label
@@ -202,10 +202,8 @@ class TextExperiment:
         evaluator = evaluators.get("")
         if isinstance(evaluator, (RetrievalEvaluator, RerankingEvaluator)) and part == self.evaluated[-1]:
             del evaluators[""]
-            recorder = SparsityRecorder(self.model) if getattr(self.model, "sparse", False) else None
-            judged = _judged(evaluator, recorder or self.model)
+            judged, sparsity = evaluate_by_query(evaluator, self.model)
             folder.write_csv("per_query.csv", ["query_id", *judged.values], judged.rows())
-            sparsity = recorder.values(evaluator) if recorder else {}
             return judged.means() | sparsity | _values(evaluators, self.model)
         return _values(evaluators, self.model)
 
@@ -214,7 +212,7 @@ class TextExperiment:
         evaluator = self.evaluators[part].get("")
         if not isinstance(evaluator, (RetrievalEvaluator, RerankingEvaluator)):
             raise UserError(f"{part}: it has no values per query; data.retrieval or data.reranking has.")
-        return _judged(evaluator, self.model)
+        return evaluate_by_query(evaluator, self.model)[0]
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """The untrained model; for a corpus also BM25, where `bm25s` is installed."""
@@ -251,10 +249,19 @@ class TextExperiment:
 
     def evaluate(self, data: Any) -> dict[str, float]:
         """The values of the evaluators that fit the columns, or those of the run's `retrieval` or `reranking`."""
+        return _values(self.evaluators_for(data), self.model)
+
+    def evaluators_for(self, data: Any) -> dict[str, Evaluator]:
+        """The evaluators of new data that fit the columns, or that of the run's `retrieval` or `reranking`, by name.
+
+        Raises:
+            ConfigError: for a part that the config does not have.
+            UserError, DataError: for data that cannot be used.
+        """
         if isinstance(data, str) and data in COLLECTION_EVALUATORS:
             if getattr(self.config.data, data) is None:
                 raise ConfigError(f"data.{data}: is not given in the run's config.")
-            return evaluate(COLLECTION_EVALUATORS[data](self.config.data), self.model)
+            return {"": COLLECTION_EVALUATORS[data](self.config.data)}
         table, (_, text_set) = self._read(data), self.config.data.only_set()
         loss = loss_of(self.config.model, text_set)
         rows = make_rows(table, text_set)
@@ -263,7 +270,7 @@ class TextExperiment:
             raise UserError(
                 f"{table.source}: the columns of this run have nothing to evaluate by; they lack a label or a negative."
             )
-        return _values(evaluators, self.model)
+        return evaluators
 
     def predict(self, data: Any, output: str | Path) -> int:
         """Writes a row per pair: its texts, its score, and for a classifier the probability of each class."""
@@ -319,12 +326,6 @@ class TextExperiment:
             except UserError as error:
                 where = "columns.teacher" if "teacher" in text_set.config.columns else "loss"
                 raise ConfigError(f"{where}: {error}") from None
-
-
-def _judged(evaluator: RetrievalEvaluator | RerankingEvaluator, model: Any) -> QueryMetrics:
-    values = evaluator.per_query(model)
-    counted = np.ones(len(evaluator.query_ids), "float32")
-    return QueryMetrics(values, dict.fromkeys(values, counted), np.array(evaluator.query_ids, dtype=object))
 
 
 def _values(evaluators: Mapping[str, Evaluator], model: EmbeddingModel) -> dict[str, float]:

@@ -275,7 +275,7 @@ def test_saved_ranker_is_a_run_that_the_command_line_reads(tmp_path):
     ranker = small().fit(pandas.DataFrame(X, columns=NAMES), y, qid=QID)
     ranker.save(tmp_path / "ranker")
     pandas.DataFrame(X_TEST, columns=NAMES).assign(label=Y_TEST, qid=QID_TEST).to_csv(tmp_path / "test.csv")
-    metrics = evaluate(tmp_path / "ranker", tmp_path / "test.csv")
+    metrics = evaluate(tmp_path / "ranker", tmp_path / "test.csv").metrics
     frame = pandas.DataFrame(X_TEST, columns=NAMES)
     assert metrics["ndcg_10"] == pytest.approx(ranker.score(frame, Y_TEST, qid=QID_TEST))
     assert list(Ranker.load(tmp_path / "ranker").feature_names_in_) == NAMES

@@ -70,7 +70,7 @@ def test_saved_config_trains_again_with_data(run, tables, tmp_path):
 
 def test_evaluate_and_predict_take_data_in_memory(folder, run, tables, tmp_path):
     path = str(folder / "test.csv")
-    assert evaluate(run.path, tables["test"]) == evaluate(run.path, path)
+    assert evaluate(run.path, tables["test"]).metrics == evaluate(run.path, path).metrics
     assert run.evaluate(tables["test"]) == run.metrics["test"]
     for data, output in ((path, "file.csv"), (tables["test"], "memory.csv")):
         predict(run.path, data, tmp_path / output)

@@ -127,7 +127,8 @@ def test_lists_train_every_ranking_loss(folder, key):
 @pytest.mark.graph
 def test_run_trains_evaluates_and_predicts(folder, tmp_path):
     """The positive is ranked above the drawn negatives once the model knows which words go together."""
-    from ml4ir_losses.experiments.evaluate import evaluate, open_run, predict
+    from ml4ir_losses.experiments.evaluate import evaluate, predict
+    from ml4ir_losses.experiments.open_run import open_run
     from ml4ir_losses.experiments.train import train
 
     data = {"validation": "validation.csv", "test": "test.csv", "reranking": {"files": "lists.csv"}, "batch_size": 16}
@@ -137,8 +138,8 @@ def test_run_trains_evaluates_and_predicts(folder, tmp_path):
     assert set(run.metrics["test"]) == {"ndcg_10", "mrr_10", "map"}
     history = list(csv.DictReader((run.path / "history.csv").open()))
     assert max(float(row["val_ndcg_10"]) for row in history) == pytest.approx(run.metrics["validation"]["ndcg_10"])
-    assert evaluate(run.path, str(folder / "test.csv")) == pytest.approx(run.metrics["test"])
-    assert evaluate(run.path, "reranking") == pytest.approx(run.metrics["reranking"])
+    assert evaluate(run.path, str(folder / "test.csv")).metrics == pytest.approx(run.metrics["test"])
+    assert evaluate(run.path, "reranking").metrics == pytest.approx(run.metrics["reranking"])
     assert predict(run.path, str(folder / "test.csv"), tmp_path / "p.csv") == 16
     rows = list(csv.DictReader((tmp_path / "p.csv").open()))
     scores = open_run(run.path).model.score_pairs([r["anchor"] for r in rows], [r["positive"] for r in rows])

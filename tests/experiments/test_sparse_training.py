@@ -65,7 +65,8 @@ CASES = {
 
 @pytest.mark.parametrize("name", slow_except(CASES, "cached_splade", "csr"))
 def test_trains_saves_encodes_and_searches(name, folder, tmp_path):
-    from ml4ir_losses.experiments.evaluate import evaluate, open_run
+    from ml4ir_losses.experiments.evaluate import evaluate
+    from ml4ir_losses.experiments.open_run import open_run
     from ml4ir_losses.experiments.text_commands import encode, search
 
     loss, encoder, width = CASES[name]
@@ -93,7 +94,7 @@ def test_trains_saves_encodes_and_searches(name, folder, tmp_path):
     active = np.count_nonzero(documents, axis=1).mean()
     np.testing.assert_allclose(metrics["corpus_active_dims"], active)
     np.testing.assert_allclose(metrics["corpus_sparsity_ratio"], 1 - active / width)
-    assert evaluate(run.path, "retrieval") == pytest.approx(metrics)
+    assert evaluate(run.path, "retrieval").metrics == pytest.approx(metrics)
 
 
 def test_dense_models_report_no_sparsity(folder, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
+from ml4ir_losses.core.errors import UserError
 from selection import slow_except
 from small_texts import BAG, PAIR, TRIPLET, config, write, write_texts
 
@@ -182,3 +183,26 @@ def test_triplet_metrics_are_printed(run, folder, tmp_path):
     write(tmp_path / "bad.csv", ["a", "b"], [["x", "y"]])
     code, _, err = run("evaluate", tmp_path / "run", "--data", tmp_path / "bad.csv")
     assert (code, "no column 'c' (data.columns.negative)" in err) == (2, True)
+
+
+def test_retrieval_is_evaluated_by_group_and_against_a_baseline(run, folder, run_folder, tmp_path):
+    from ml4ir_losses.experiments.evaluate import evaluate
+
+    lines = [f"{q} Q0 {d} 0 {d % 8 == q:d} t" for q in range(6) for d in range(40)]
+    (tmp_path / "perfect.txt").write_text("\n".join(lines))
+    found = evaluate(run_folder, "retrieval", group_by="kind", baseline=tmp_path / "perfect.txt", cutoffs=[3])
+    assert {"ndcg_3", "ndcg_10", "recall_3"} <= set(found.estimates)
+    assert found.estimates["ndcg_3"].interval is not None
+    assert [(group.value, group.queries) for group in found.groups.groups] == [("k0", 3), ("k1", 3)]
+    assert found.differences["mrr_10"].baseline == 1.0
+    assert found.differences["mrr_10"].wins == 0
+    same = evaluate(run_folder, "retrieval", baseline=run_folder)
+    assert {one.difference for one in same.differences.values()} == {0.0}
+    for options, message in [
+        ({"convention": "sklearn"}, "--convention: needs documents with features"),
+        ({"group_by": "kin"}, "no column 'kin' (--group-by). Did you mean 'kind'?"),
+        ({"baseline": "nope"}, "--baseline: nope is no run folder and no run file."),
+    ]:
+        with pytest.raises(UserError) as refused:
+            evaluate(run_folder, "retrieval", **options)
+        assert message in str(refused.value)

@@ -86,7 +86,7 @@ def test_per_query_values_average_to_the_metrics(run):
 
 @pytest.mark.graph
 def test_evaluate_and_predict_give_the_same_from_the_saved_model(run, folder, tmp_path):
-    assert evaluate(run.path, str(folder / "test.csv")) == pytest.approx(run.metrics["test"], abs=1e-7)
+    assert evaluate(run.path, str(folder / "test.csv")).metrics == pytest.approx(run.metrics["test"], abs=1e-7)
     assert predict(run.path, str(folder / "test.csv"), tmp_path / "p.csv") == len(rows(run.path / "predictions.csv"))
     assert (tmp_path / "p.csv").read_bytes() == (run.path / "predictions.csv").read_bytes()
 
@@ -132,7 +132,9 @@ def test_evaluation_needs_only_the_label(folder, tmp_path):
     result = train(config(folder, **sections, training={"epochs": 1}), tmp_path / "run")
     lines = [line.split(",") for line in (folder / "test.csv").read_text().splitlines()]
     (tmp_path / "evaluated.csv").write_text("\n".join(",".join([*c[:3], *c[4:8]]) for c in lines) + "\n")
-    assert evaluate(result.path, str(tmp_path / "evaluated.csv")) == pytest.approx(result.metrics["test"], abs=1e-6)
+    assert evaluate(result.path, str(tmp_path / "evaluated.csv")).metrics == pytest.approx(
+        result.metrics["test"], abs=1e-6
+    )
 
 
 def test_evaluation_reads_the_format_of_the_config(folder, tmp_path):
@@ -141,7 +143,7 @@ def test_evaluation_reads_the_format_of_the_config(folder, tmp_path):
     paths = {split: f"{split}.txt" for split in ("train", "validation", "test")}
     data = {"directory": str(tmp_path), "format": "csv", "options": {"delimiter": ";"}, **paths}
     result = train(config(folder, data=data, training={"epochs": 1}), tmp_path / "run")
-    assert evaluate(result.path, str(tmp_path / "test.txt")) == pytest.approx(result.metrics["test"], abs=1e-6)
+    assert evaluate(result.path, str(tmp_path / "test.txt")).metrics == pytest.approx(result.metrics["test"], abs=1e-6)
 
 
 def test_second_run_in_the_same_folder_is_refused(tmp_path):

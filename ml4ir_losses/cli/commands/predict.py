@@ -14,10 +14,14 @@ from ml4ir_losses.core.registry import register_command
 
 @register_command("predict")
 def predict(
-    run: RunPath, data: DataPath, output: Annotated[Path, typer.Option(help="CSV file that is written.")]
+    run: RunPath,
+    data: DataPath,
+    output: Annotated[Path, typer.Option(help="File that is written.")],
+    format: Annotated[str, typer.Option(help="csv, or trec: a TREC run file.")] = "csv",
+    qrels: Annotated[Path | None, typer.Option(help="TREC qrels file that is written too, from the labels.")] = None,
 ) -> None:
     """Score and rank the documents of a file; the label column may be missing."""
     import_keras()
     from ml4ir_losses.experiments.evaluate import predict as score
 
-    say(f"{score(run, data, output):,} documents: {output}")
+    say(f"{score(run, data, output, format=format, qrels=qrels):,} documents: {output}")
