@@ -235,7 +235,7 @@ def _compare(rows: Sequence[Row], values: Array, own: int | None) -> list[Compar
             _row(
                 row,
                 mean=float(parts.mean[i]),
-                interval=interval(values[i], deviations[:, i], skewed=True),
+                interval=_within(interval(values[i], deviations[:, i], skewed=True), values[i]),
                 seed_spread=None if one_seed else float(parts.seed_spread[i]),
                 query_spread=float(parts.query_spread[i]),
                 to_best=to_best,
@@ -255,6 +255,12 @@ def _detectable(values: Array, own: int | None) -> float | None:
     if 2.0 ** (1 - queries) > LEVEL * share:  # the p value if one loss is better on every query
         return None
     return float(np.median(detectable(variance(values[others] - values[reference]), share)))
+
+
+def _within(limits: tuple[float, float], values: Array) -> tuple[float, float]:
+    """The limits cut to the range of the values: widened for few seeds, they could promise an NDCG above 1."""
+    low, high = np.clip(limits, values.min(), values.max())
+    return float(low), float(high)
 
 
 def _row(row: Row, **known: Any) -> ComparedRow:

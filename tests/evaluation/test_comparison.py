@@ -85,6 +85,15 @@ def test_row_without_seeds_is_compared_with_every_seed():
     assert once.notes == ["One run: how much another run would change is not known of lightgbm."]
 
 
+def test_intervals_of_means_stay_within_the_range_of_the_values():
+    values = np.array([[1.0, 1.0, 1.0, 1.0, 0.4], [1.0, 1.0, 0.6, 1.0, 1.0]])
+    compared = Comparison.of(
+        [Row("good", values=values), Row("poor", values=values - 0.4)],
+        metric="ndcg_10", higher_is_better=True, ids=list("abcde"), seeds=[1, 2],
+    )  # fmt: skip
+    assert [row.interval[1] for row in compared.rows] == pytest.approx([1.0, 0.6])
+
+
 def test_queries_that_do_not_count_in_one_row_are_left_out_of_all():
     first, second = values(0.5), values(0.4)
     whole = compare(Row("a", values=first[:, 2:]), Row("b", values=second[:, 2:]), ids=range(QUERIES - 2))
