@@ -13,6 +13,8 @@ RUNTIME = [
     "typer>=0.15,<1",
     "rich>=13,<16",
     "lazy_loader>=0.4,<1",
+    "matplotlib>=3.9,<4",
+    "Jinja2>=3.1,<4",
 ]
 DATA = ["scikit-learn>=1.6,<2", "pyarrow>=17,<27", "scipy>=1.13,<2"]
 TENSORFLOW = ["tensorflow>=2.21,<3"]
@@ -45,7 +47,7 @@ setup(
     ],
     python_requires=">=3.11",
     packages=find_packages(include=["ml4ir_losses", "ml4ir_losses.*"]),
-    package_data={"ml4ir_losses": ["py.typed", "*.pyi"]},
+    package_data={"ml4ir_losses": ["py.typed", "*.pyi"], "ml4ir_losses.report": ["templates/*"]},
     install_requires=RUNTIME + DATA + TENSORFLOW,
     extras_require={
         "test": TEST,

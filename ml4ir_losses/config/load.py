@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -119,3 +119,17 @@ def json_schema() -> dict[str, Any]:
 def dump_config(config: AnyConfig) -> str:
     """The config as YAML, including all defaults."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def flat_config(config: AnyConfig) -> dict[str, Any]:
+    """The values of a config by their paths, `model.loss.key`; a list of plain values is one value."""
+
+    def flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+        nested = isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value)
+        if not (nested or isinstance(value, dict)) or not value:
+            yield path, value
+            return
+        for name, item in enumerate(value) if nested else value.items():
+            yield from flat(item, f"{path}.{name}" if path else str(name))
+
+    return dict(flat(config.model_dump(mode="json"), ""))

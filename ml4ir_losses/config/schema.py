@@ -126,6 +126,7 @@ class TrainingConfig(Strict):
     initial_model: str | None = Field(None, description="a run folder or .keras file to start from")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit_compile: bool | Literal["auto"] = "auto"
+    report: bool = Field(True, description="write report.html and plots/ into the run folder")
 
 
 def pop_propensity(spec: Spec) -> tuple[Spec, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -38,6 +39,20 @@ def wide_encoding(start: bytes) -> str | None:
 def how_to_convert(encoding: str) -> str:
     """The end of a message about a text file in a wide encoding."""
     return f"is {encoding} text; save it as UTF-8, for instance with: iconv -f {encoding} -t UTF-8 FILE > NEW"
+
+
+def read_json(path: Path, default: Any = None) -> Any:
+    """What a JSON file holds; the default where there is no such file.
+
+    Raises:
+        DataError: when it is not JSON.
+    """
+    if not path.is_file():
+        return default
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: is not JSON ({error}).") from None
 
 
 def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

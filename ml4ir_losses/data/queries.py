@@ -67,6 +67,27 @@ class Queries:
         """The number of documents."""
         return int(self.offsets[-1])
 
+    def take(self, queries: Array) -> Queries:
+        """The given queries, by index, with their documents."""
+        rows = np.concatenate([np.arange(self.offsets[q], self.offsets[q + 1]) for q in queries])
+
+        def taken(values: Array | None, index: Array) -> Array | None:
+            return None if values is None else values[index]
+
+        return Queries(
+            ids=self.ids[queries],
+            offsets=np.concatenate([[0], np.cumsum(self.sizes[queries])]),
+            features={name: values[rows] for name, values in self.features.items()},
+            labels={name: values[rows] for name, values in self.labels.items()},
+            document_ids=self.document_ids[rows],
+            query_scope=self.query_scope,
+            weight=taken(self.weight, rows),
+            query_weight=taken(self.query_weight, queries),
+            positions=taken(self.positions, rows),
+            confidence=taken(self.confidence, rows),
+            source=self.source,
+        )
+
 
 def read_split(data: DataConfig, split: str) -> Table:
     """The table of a split, one row per document."""

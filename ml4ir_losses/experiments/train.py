@@ -17,6 +17,7 @@ from ml4ir_losses.evaluation.scoring import missed_metrics
 from ml4ir_losses.experiments.experiment import Experiment, prepare
 from ml4ir_losses.experiments.fit import fit
 from ml4ir_losses.experiments.run_folder import RunFolder
+from ml4ir_losses.experiments.run_report import finish_report
 
 
 @dataclass
@@ -112,6 +113,8 @@ def _finish(experiment: Experiment, folder: RunFolder, interrupted: bool) -> Run
         run.interrupted = True
         LOGGER.warning("Interrupted while the model was evaluated.")
         _write_metrics(folder, run)
+    if experiment.config.training.report and not run.interrupted:
+        finish_report(experiment, folder)
     for split, values in run.metrics.items():
         LOGGER.info("%s: %s", split, "  ".join(f"{name} {value:.4f}" for name, value in values.items()))
     for split, expected in experiment.config.expected_metrics.items():

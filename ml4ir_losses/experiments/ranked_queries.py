@@ -1,0 +1,164 @@
+"""What the predictions of a run tell about its queries: cut-offs, list lengths, scores by label, the worst queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from ml4ir_losses.config.base import Spec
+from ml4ir_losses.config.checks import metric_name
+from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.registry import METRICS, split_spec
+from ml4ir_losses.data.batching import BatchPlan
+from ml4ir_losses.data.queries import Queries
+from ml4ir_losses.data.table import group_by_query
+from ml4ir_losses.evaluation.scoring import MetricSet, QueryMetrics, compare_scores, lower_is_better
+from ml4ir_losses.report.run_page import PoorQuery
+
+CUTOFFS = (1, 3, 5, 10, 20, 50, 100)
+MAX_QUERIES = 5_000  # a seeded sample of more
+TOP_DOCUMENTS, MISSED_DOCUMENTS = 5, 3
+_LABELS = 10  # more labels are grouped
+_BATCH = 256  # queries evaluated together
+_TYPES = {
+    "query_id": pa.string(),
+    "document_id": pa.string(),
+    "label": pa.float64(),
+    "logit": pa.float64(),
+}
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass
+class RankedQueries:
+    """The queries of `predictions.csv` with their metrics, for the model and for the order of the documents in the data.
+
+    Attributes:
+        data: the queries; their only label is `label`.
+        logits: [rows].
+        total: the number of queries in the file, of which `data` may be a sample.
+        cutoffs: the cut-offs of the metrics.
+        specs: the metrics that have cut-offs, by key.
+        main: the name of the main metric.
+        model, original: metrics of the model and of the order of the data.
+    """
+
+    data: Queries
+    logits: Array
+    total: int
+    cutoffs: Sequence[int]
+    specs: dict[str, Spec]
+    main: str
+    min_label: float
+    model: QueryMetrics
+    original: QueryMetrics
+
+    @classmethod
+    def read(cls, path: Path, metrics: Sequence[Spec], min_label: float) -> RankedQueries:
+        """The queries of a file written by `predict`, evaluated by the metrics of a config at several cut-offs."""
+        table = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=_TYPES, include_columns=[*_TYPES]))
+        columns = {name: table[name].to_numpy() for name in _TYPES}
+        order, offsets = group_by_query(columns["query_id"])
+        data = Queries(
+            ids=columns["query_id"][order[offsets[:-1]]],
+            offsets=offsets,
+            features={"logit": columns["logit"][order].astype("float32")},
+            labels={"label": columns["label"][order].astype("float32")},
+            document_ids=columns["document_id"][order],
+        )
+        total = len(data)
+        if total > MAX_QUERIES:
+            data = data.take(np.sort(np.random.default_rng(0).permutation(total)[:MAX_QUERIES]))
+        longest = int(data.sizes.max())
+        specs = {}
+        for spec in metrics:
+            key, params = split_spec("metric", spec)
+            if "topn" in METRICS[key].parameters:
+                specs.setdefault(METRICS[key].key, {"key": key, **params})
+        own = [spec["topn"] for spec in specs.values() if spec.get("topn")]
+        cutoffs = sorted({cut for cut in (*CUTOFFS, *own) if cut <= longest})
+        wanted = [{**spec, "topn": cut} for spec in specs.values() for cut in cutoffs]
+        wanted += [metrics[0]] if metric_name(metrics[0]) not in map(metric_name, wanted) else []
+        metric_set = MetricSet(wanted, "label", min_label)
+        logits = data.features["logit"]
+        scores = np.stack([logits, -places(data).astype("float32")], axis=1)
+        model, original = compare_scores(metric_set, BatchPlan(data, _BATCH), scores)
+        main = metric_name(metrics[0])
+        return cls(data, logits, total, cutoffs, specs, main, min_label, model, original)
+
+    @property
+    def original_is_sorted(self) -> bool:
+        """True if the data are sorted by label, so that their order is no baseline."""
+        labels = self.data.labels["label"]
+        falls = np.diff(labels) <= 0
+        falls[self.data.offsets[1:-1] - 1] = True
+        return bool(falls.all())
+
+    def by_grade(self) -> dict[str, list[float]]:
+        """Five quantiles of the scores of each label, less the mean score of their query."""
+        labels, starts = self.data.labels["label"], self.data.offsets[:-1]
+        means = np.add.reduceat(self.logits.astype(float), starts) / self.data.sizes
+        centred = self.logits - np.repeat(means, self.data.sizes)
+        valid = (labels >= self.min_label) & np.isfinite(centred)
+        labels, centred = labels[valid], centred[valid]
+        grades = np.unique(labels)
+        if len(grades) <= _LABELS:
+            groups = {f"{grade:g}": labels == grade for grade in grades}
+        else:
+            edges = np.unique(np.quantile(labels, np.linspace(0, 1, 6)))
+            place = np.clip(np.searchsorted(edges, labels, side="right") - 1, 0, len(edges) - 2)
+            groups = {f"{edges[i]:.3g} to {edges[i + 1]:.3g}": place == i for i in range(len(edges) - 1)}
+        return {name: np.quantile(centred[group], QUANTILES).tolist() for name, group in groups.items() if group.any()}
+
+    def by_length(self, groups: int = 4) -> Iterator[tuple[str, Array]]:
+        """(range of list sizes, boolean mask [Q] of its queries that count), groups of about equal size."""
+        sizes, counts = self.data.sizes, self.model.weights[self.main] > 0
+        if not counts.any():
+            return
+        edges = np.unique(np.quantile(sizes[counts], np.linspace(0, 1, groups + 1)).round().astype(int))
+        for i, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+            first = low if i == 0 else low + 1
+            mask = counts & (sizes >= first) & (sizes <= high)
+            if mask.any():
+                yield (str(first) if first == high else f"{first}–{high}"), mask
+
+    def poor(self, count: int) -> list[PoorQuery]:
+        """The queries with the worst values of the main metric, the longest lists first among equal values."""
+        values, weights = self.model.values[self.main], self.model.weights[self.main]
+        sign = -1.0 if lower_is_better(self.main) else 1.0
+        order = np.lexsort((-self.data.sizes, sign * values))
+        return [self._poor(int(q), float(values[q])) for q in order[weights[order] > 0][:count]]
+
+    def _poor(self, q: int, value: float) -> PoorQuery:
+        rows = np.arange(self.data.offsets[q], self.data.offsets[q + 1])
+        ranked = rows[np.argsort(-self.logits[rows], kind="stable")]
+        labels = self.data.labels["label"]
+        rest = ranked[TOP_DOCUMENTS:]
+        missed = rest[np.argsort(-labels[rest], kind="stable")][:MISSED_DOCUMENTS]
+        rank = {int(row): i for i, row in enumerate(ranked, start=1)}
+        shown = [*ranked[:TOP_DOCUMENTS], *(row for row in missed if labels[row] > labels[ranked[:TOP_DOCUMENTS]].min())]
+        return PoorQuery(
+            str(self.data.ids[q]),
+            value,
+            len(rows),
+            [
+                (
+                    rank[int(row)],
+                    int(row - rows[0]) + 1,
+                    str(self.data.document_ids[row]),
+                    float(labels[row]),
+                    float(self.logits[row]),
+                )
+                for row in shown
+            ],
+        )
+
+
+def places(data: Queries) -> Array:
+    """The place of each document in its query, from 1."""
+    return np.arange(data.rows) - np.repeat(data.offsets[:-1], data.sizes) + 1

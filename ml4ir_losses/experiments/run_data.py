@@ -1,0 +1,148 @@
+"""What the report of a run draws, read from the files of its folder."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml4ir_losses.config.base import Spec
+from ml4ir_losses.config.load import AnyConfig, flat_config, reads_texts
+from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.files import read_json
+from ml4ir_losses.core.registry import split_spec
+from ml4ir_losses.evaluation.scoring import QueryMetrics, lower_is_better
+from ml4ir_losses.experiments.ranked_queries import RankedQueries
+from ml4ir_losses.report.charts import Estimate
+from ml4ir_losses.report.run_page import RunData
+
+POOR_QUERIES = 5
+
+
+def collect(path: Path, config: AnyConfig) -> RunData:
+    """What the report of a run folder draws; parts that its files do not give are named in `missing`.
+
+    Raises:
+        UserError: for a damaged file.
+    """
+    metrics = read_json(path / "metrics.json")
+    interrupted = bool(metrics.pop("interrupted", False))
+    run = RunData(config.name, str(path), _summary(config), flat_config(config), _splits(path))
+    if interrupted:
+        run.notes.append("The run was interrupted.")
+    if metrics:
+        run.part, values = list(metrics.items())[-1]
+        run.other_parts = {part: values for part, values in metrics.items() if part != run.part}
+        run.metric = next(iter(values))
+        run.higher_is_better = not lower_is_better(run.metric)
+        run.baselines = read_json(path / "baselines.json", {})
+        run.importance = read_json(path / "importance.json", None)
+        _read_per_query(run, path, values)
+        _read_predictions(run, config, path)
+    else:
+        run.missing.append("Metrics: there were no data to evaluate the model on.")
+    _read_history(run, config, path)
+    return run
+
+
+def _columns(path: Path) -> dict[str, list[str]]:
+    """The columns of a CSV file; none if it is missing."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    return {name: [row[i] for row in rows] for i, name in enumerate(header)}
+
+
+def _numbers(cells: Sequence[str]) -> Array:
+    return np.array([float(cell) if cell else np.nan for cell in cells])
+
+
+def _summary(config: AnyConfig) -> list[tuple[str, Any]]:
+    model, training, data = config.model, config.training, config.data
+    facts = [
+        ("loss", _spec(model.loss) if model.loss else None),
+        ("architecture", _spec(model.architecture)),
+        ("optimizer", _spec(model.optimizer.model_dump(mode="json"))),
+        ("schedule", _spec(model.lr_schedule.model_dump(mode="json")) if model.lr_schedule else None),
+        ("batch size", data.batch_size),
+        ("epochs at most", training.epochs),
+        ("seed", str(training.seed)),
+    ]
+    return [(name, value) for name, value in facts if value is not None]
+
+
+def _spec(spec: Spec) -> str:
+    """`dnn (hidden_units [128, 64], dropout 0.1)`."""
+    key, params = split_spec("", spec)
+    texts = [f"{name} {_spec(value) if isinstance(value, dict) else value}" for name, value in params.items() if value is not None]
+    return f"{key} ({', '.join(texts)})" if texts else key
+
+
+def _splits(path: Path) -> list[list[Any]]:
+    splits = read_json(path / "data.json", {})
+    return [[name, ", ".join(map(str, s["sources"])), s["rows"], s["columns"]] for name, s in splits.items()]
+
+
+def _read_history(run: RunData, config: AnyConfig, path: Path) -> None:
+    run.history = {name: _numbers(cells).tolist() for name, cells in _columns(path / "history.csv").items()}
+    if not run.history.get("epoch"):
+        run.missing.append("Training curves: no epoch was finished.")
+        return
+    log = path / "log.txt"
+    best = re.search(r"best epoch (\d+)", log.read_text(encoding="utf-8") if log.is_file() else "")
+    run.best_epoch = int(best[1]) if best else None
+    run.summary += [("epochs", len(run.history["epoch"])), ("training", f"{sum(run.history['seconds']):.1f} s")]
+
+
+def _read_per_query(run: RunData, path: Path, means: dict[str, float]) -> None:
+    """The distribution of the metrics over queries, and their intervals."""
+    columns = {name: _numbers(cells) for name, cells in _columns(path / "per_query.csv").items() if name in means}
+    counted = {name: values[np.isfinite(values)] for name, values in columns.items()}
+    run.metrics = {name: (mean, _interval(counted.get(name))) for name, mean in means.items()}
+    run.values = counted.get(run.metric, np.array([])).tolist()
+    if not run.values:
+        run.missing.append("Intervals and the distribution over queries: the metrics are not of single queries.")
+
+
+def _read_predictions(run: RunData, config: AnyConfig, path: Path) -> None:
+    if reads_texts(config) or not (path / "predictions.csv").is_file():
+        run.missing.append("Cut-offs, list lengths, scores by label, worst queries: there is no predictions.csv.")
+        return
+    if run.importance is None:
+        run.missing.append("Importance of columns: there is no importance.json, which `train` writes.")
+    ranked = RankedQueries.read(path / "predictions.csv", config.model.metrics, config.model.min_label)
+    if len(ranked.data) < ranked.total:
+        run.notes.append(f"Plots by cut-off, length and label are of {len(ranked.data):,} random queries.")
+    show_original = not ranked.original_is_sorted
+    for key in ranked.specs:
+        run.cutoffs[key] = {cut: _estimate(ranked.model, f"{key}_{cut}") for cut in ranked.cutoffs}
+    if show_original and ranked.specs:
+        key = next(iter(ranked.specs))
+        run.original = {cut: _estimate(ranked.original, f"{key}_{cut}") for cut in ranked.cutoffs}
+    run.grades = ranked.by_grade()
+    for name, mask in ranked.by_length():
+        model = _estimate(ranked.model, ranked.main, mask)
+        original = _estimate(ranked.original, ranked.main, mask) if show_original else None
+        run.lengths.append((name, int(mask.sum()), model, original))
+    run.poor = ranked.poor(POOR_QUERIES)
+
+
+def _estimate(metrics: QueryMetrics, name: str, mask: Array | None = None) -> Estimate:
+    """Mean and interval over the queries that count."""
+    counts = metrics.weights[name] > 0 if mask is None else (metrics.weights[name] > 0) & mask
+    values = metrics.values[name][counts].astype(float)
+    return (float(values.mean()) if len(values) else 0.0), _interval(values)
+
+
+def _interval(values: Array | None) -> tuple[float, float] | None:
+    """The 95% interval of a mean; None for fewer than two values."""
+    if values is None or len(values) < 2:
+        return None
+    draws = np.random.default_rng(0).integers(len(values), size=(1000, len(values)))
+    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)

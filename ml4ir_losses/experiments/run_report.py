@@ -1,0 +1,148 @@
+"""Reports of run folders and comparisons: `report.html`, and every plot as PNG in `plots/`.
+
+What is wrong with a folder is said before Keras and matplotlib are imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml4ir_losses.config.load import AnyConfig, load_config
+from ml4ir_losses.core.errors import ConfigError, UserError
+from ml4ir_losses.core.files import read_json, write_atomically
+from ml4ir_losses.core.log import LOGGER
+
+if TYPE_CHECKING:
+    from ml4ir_losses.experiments.experiment import Experiment
+    from ml4ir_losses.experiments.run_folder import RunFolder
+    from ml4ir_losses.report.page import Page
+
+COMPARISON = "compare.json"
+COMPARISON_VERSION = 1
+Folders = str | Path | Sequence[str | Path]
+
+
+@dataclass
+class Reported:
+    """A folder that a report can be made of: that of a run with its config, or of a comparison with its content."""
+
+    path: Path
+    config: AnyConfig | None = None
+    comparison: dict[str, Any] | None = None
+
+
+def report(runs: Folders, output: str | Path | None = None) -> Path:
+    """Writes the report of a run or a comparison, or one page of several runs side by side; returns its path.
+
+    Args:
+        runs: a folder of a run or of a comparison, or several run folders.
+        output: the HTML file; by default `report.html` in the folder. Needed for several runs.
+
+    Raises:
+        UserError: for a folder without a finished run of this version, or several runs without `output`.
+    """
+    folders = open_folders(runs, output)
+    return _write(Path(output or folders[0].path / "report.html"), lambda: _page(folders))
+
+
+def compare_report(folder: str | Path) -> Path:
+    """Writes the report of a comparison from its `compare.json`; returns the path of `report.html`.
+
+    Raises:
+        UserError: for a folder without a comparison of this version.
+    """
+    return report(folder)
+
+
+def open_folders(runs: Folders, output: str | Path | None = None) -> list[Reported]:
+    """The folders of a report, checked.
+
+    Raises:
+        UserError: as `report` does.
+    """
+    folders = [_open(Path(run)) for run in ([runs] if isinstance(runs, (str, Path)) else runs)]
+    if not folders:
+        raise UserError("report: no run folder is given.")
+    if len(folders) > 1:
+        for folder in folders:
+            if folder.comparison is not None:
+                raise UserError(f"{folder.path}: is a comparison, which has its own page; give run folders.")
+        if output is None:
+            raise UserError("Several runs make one page; name its file: --output FILE.")
+    return folders
+
+
+def _open(path: Path) -> Reported:
+    if (path / COMPARISON).is_file():
+        found = read_json(path / COMPARISON)
+        if not isinstance(found, dict) or found.get("version") != COMPARISON_VERSION:
+            raise UserError(f"{path / COMPARISON}: is not a comparison of this version of ml4ir-losses.")
+        return Reported(path, comparison=found)
+    if not path.exists():
+        raise UserError(f"{path}: there is no such folder.")
+    if not (path / "config.yaml").is_file():
+        raise UserError(f"{path}: is not a run folder; it has no config.yaml.")
+    if not (path / "metrics.json").is_file():
+        raise UserError(f"{path}: the run is not finished; it has no metrics.json.")
+    try:
+        return Reported(path, config=load_config(path / "config.yaml"))
+    except ConfigError as error:
+        raise UserError(f"{path}: its config is of another version of ml4ir-losses ({error})") from None
+
+
+def _page(folders: Sequence[Reported]) -> Page:
+    if folders[0].comparison is not None:
+        from ml4ir_losses.report.compare_page import compare_page
+
+        return compare_page(folders[0].comparison)
+    from ml4ir_losses.experiments.run_data import collect
+    from ml4ir_losses.report.run_page import run_page
+    from ml4ir_losses.report.runs_page import runs_page
+
+    runs = [collect(folder.path, folder.config) for folder in folders if folder.config is not None]
+    return run_page(runs[0]) if len(runs) == 1 else runs_page(runs)
+
+
+def _write(file: Path, make_page: Callable[[], Page]) -> Path:
+    """Writes a page, and its plots as PNG beside it: in `plots`, or `NAME-plots` for a file that is not report.html."""
+    from ml4ir_losses.report.drawing import png, style
+    from ml4ir_losses.report.page import render
+
+    with style():
+        page = make_page()
+        html = render(page)
+        write_atomically(file, lambda path: path.write_text(html, encoding="utf-8"))
+        plots = file.with_name("plots" if file.name == "report.html" else f"{file.stem}-plots")
+        for plot in page.plots:
+            plots.mkdir(exist_ok=True)
+            image = png(plot.figure)
+            write_atomically(plots / f"{plot.name}.png", lambda path, image=image: path.write_bytes(image))
+    return file
+
+
+def finish_report(experiment: Experiment, folder: RunFolder) -> None:
+    """Measures the importance of the columns and writes the report of a finished run; a failure is only logged."""
+    try:
+        importance = _importance(experiment)
+        if importance is not None:
+            folder.write_json("importance.json", importance)
+        report(folder.path)
+    except (Exception, KeyboardInterrupt) as error:  # the run is complete: nothing may lose it now
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        LOGGER.warning("report.html was not written (%s); ml4ir-losses report %s tries again.", reason, folder.path)
+        LOGGER.debug("The report failed.", exc_info=True)
+
+
+def _importance(experiment: Experiment) -> dict[str, Any] | None:
+    """The importance of the columns on the last evaluated part; None for texts."""
+    from ml4ir_losses.data.batching import Truncation
+    from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
+    from ml4ir_losses.experiments.importance import permutation_importance
+
+    if not isinstance(experiment, FeatureExperiment) or not experiment.evaluated:
+        return None
+    data, limit = experiment.queries[experiment.evaluated[-1]], experiment.config.data.max_list_size
+    return permutation_importance(experiment.model, experiment.metric_set, data, Truncation(limit))
