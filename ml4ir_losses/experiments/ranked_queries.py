@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +38,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass
 class RankedQueries:
-    """The queries of `predictions.csv` with their metrics, for the model and for the order of the documents in the data.
+    """The queries of `predictions.csv` with their metrics, for the model and for the order of the data.
 
     Attributes:
         data: the queries; their only label is `label`.
@@ -52,7 +54,7 @@ class RankedQueries:
     logits: Array
     total: int
     cutoffs: Sequence[int]
-    specs: dict[str, Spec]
+    specs: dict[str, dict[str, Any]]
     main: str
     min_label: float
     model: QueryMetrics
@@ -61,7 +63,9 @@ class RankedQueries:
     @classmethod
     def read(cls, path: Path, metrics: Sequence[Spec], min_label: float) -> RankedQueries:
         """The queries of a file written by `predict`, evaluated by the metrics of a config at several cut-offs."""
-        table = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=_TYPES, include_columns=[*_TYPES]))
+        table = pacsv.read_csv(
+            path, convert_options=pacsv.ConvertOptions(column_types=_TYPES, include_columns=[*_TYPES])
+        )
         columns = {name: table[name].to_numpy() for name in _TYPES}
         order, offsets = group_by_query(columns["query_id"])
         data = Queries(
@@ -75,14 +79,14 @@ class RankedQueries:
         if total > MAX_QUERIES:
             data = data.take(np.sort(np.random.default_rng(0).permutation(total)[:MAX_QUERIES]))
         longest = int(data.sizes.max())
-        specs = {}
+        specs: dict[str, dict[str, Any]] = {}
         for spec in metrics:
             key, params = split_spec("metric", spec)
             if "topn" in METRICS[key].parameters:
                 specs.setdefault(METRICS[key].key, {"key": key, **params})
         own = [spec["topn"] for spec in specs.values() if spec.get("topn")]
         cutoffs = sorted({cut for cut in (*CUTOFFS, *own) if cut <= longest})
-        wanted = [{**spec, "topn": cut} for spec in specs.values() for cut in cutoffs]
+        wanted: list[Spec] = [{**spec, "topn": cut} for spec in specs.values() for cut in cutoffs]
         wanted += [metrics[0]] if metric_name(metrics[0]) not in map(metric_name, wanted) else []
         metric_set = MetricSet(wanted, "label", min_label)
         logits = data.features["logit"]
@@ -121,7 +125,7 @@ class RankedQueries:
         if not counts.any():
             return
         edges = np.unique(np.quantile(sizes[counts], np.linspace(0, 1, groups + 1)).round().astype(int))
-        for i, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+        for i, (low, high) in enumerate(pairwise(edges)):
             first = low if i == 0 else low + 1
             mask = counts & (sizes >= first) & (sizes <= high)
             if mask.any():
@@ -141,7 +145,10 @@ class RankedQueries:
         rest = ranked[TOP_DOCUMENTS:]
         missed = rest[np.argsort(-labels[rest], kind="stable")][:MISSED_DOCUMENTS]
         rank = {int(row): i for i, row in enumerate(ranked, start=1)}
-        shown = [*ranked[:TOP_DOCUMENTS], *(row for row in missed if labels[row] > labels[ranked[:TOP_DOCUMENTS]].min())]
+        shown = [
+            *ranked[:TOP_DOCUMENTS],
+            *(row for row in missed if labels[row] > labels[ranked[:TOP_DOCUMENTS]].min()),
+        ]
         return PoorQuery(
             str(self.data.ids[q]),
             value,
@@ -161,4 +168,5 @@ class RankedQueries:
 
 def places(data: Queries) -> Array:
     """The place of each document in its query, from 1."""
-    return np.arange(data.rows) - np.repeat(data.offsets[:-1], data.sizes) + 1
+    starts: Array = np.repeat(data.offsets[:-1], data.sizes)
+    return np.arange(data.rows) - starts + 1

@@ -79,11 +79,15 @@ def _summary(config: AnyConfig) -> list[tuple[str, Any]]:
 def _spec(spec: Spec) -> str:
     """`dnn (hidden_units [128, 64], dropout 0.1)`."""
     key, params = split_spec("", spec)
-    texts = [f"{name} {_spec(value) if isinstance(value, dict) else value}" for name, value in params.items() if value is not None]
+    texts = [
+        f"{name} {_spec(value) if isinstance(value, dict) else value}"
+        for name, value in params.items()
+        if value is not None
+    ]
     return f"{key} ({', '.join(texts)})" if texts else key
 
 
-def _splits(path: Path) -> list[list[Any]]:
+def _splits(path: Path) -> list[Sequence[Any]]:
     splits = read_json(path / "data.json", {})
     return [[name, ", ".join(map(str, s["sources"])), s["rows"], s["columns"]] for name, s in splits.items()]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,9 +119,12 @@ def _write(file: Path, make_page: Callable[[], Page]) -> Path:
         plots = file.with_name("plots" if file.name == "report.html" else f"{file.stem}-plots")
         for plot in page.plots:
             plots.mkdir(exist_ok=True)
-            image = png(plot.figure)
-            write_atomically(plots / f"{plot.name}.png", lambda path, image=image: path.write_bytes(image))
+            write_atomically(plots / f"{plot.name}.png", partial(_write_bytes, png(plot.figure)))
     return file
+
+
+def _write_bytes(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def finish_report(experiment: Experiment, folder: RunFolder) -> None:

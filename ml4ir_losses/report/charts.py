@@ -58,7 +58,9 @@ def histogram(values: Numbers, x_label: str, mean: float, bins: int = 20) -> Fig
     figure, ax = axes(x_label, "queries")
     data = np.asarray(values, float)
     low, high = (0.0, 1.0) if data.min() >= 0.0 and data.max() <= 1.0 else (float(data.min()), float(data.max()))
-    ax.hist(data, bins=np.linspace(low, high if high > low else low + 1.0, bins + 1), color=SERIES[0], edgecolor=SURFACE)
+    ax.hist(
+        data, bins=np.linspace(low, high if high > low else low + 1.0, bins + 1), color=SERIES[0], edgecolor=SURFACE
+    )
     ax.axvline(mean, color=INK, linewidth=1.2, linestyle="--", label=f"mean {mean:.4f}")
     ax.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.grid(axis="x", visible=False)
@@ -159,7 +161,7 @@ def _names_at_left(ax: Any, names: Sequence[str]) -> None:
     ax.set_yticks(np.arange(len(names)), [shortened(name) for name in names], fontsize=9.5)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=4))
     for row in range(0, len(names), 2):
         ax.axhspan(row - 0.5, row + 0.5, color=GRID, alpha=0.3, linewidth=0, zorder=0)
 
@@ -173,4 +175,5 @@ def _legend_above(figure: Figure, ax: Any) -> None:
     """The legend above the axes, where it hides no point."""
     labels = ax.get_legend_handles_labels()[1]
     if labels:
-        figure.legend(loc="outside upper left", ncols=3 if sum(map(len, labels)) < 45 else 2)
+        widest = 45.0 + 6.0 * max(map(len, labels))  # of a handle and its text, in units of the figure's width, 360
+        figure.legend(loc="outside upper left", ncols=max(1, min(len(labels), int(355 / widest))))

@@ -10,7 +10,7 @@ from ml4ir_losses.report.charts import Estimate
 from ml4ir_losses.report.page import Cell, Facts, Page, Plot, Section, Table, number, with_interval
 
 Row = Mapping[str, Any]
-_GROUPS = ("not distinguishable from the best", "worse than the best", "baseline or library")
+_GROUPS = ("not distinguishable from the best", "worse")
 
 
 def compare_page(found: Mapping[str, Any]) -> Page:
@@ -21,7 +21,7 @@ def compare_page(found: Mapping[str, Any]) -> Page:
     """
     rows = [row for row in found["rows"] if row["error"] is None]
     failed = [row for row in found["rows"] if row["error"] is not None]
-    makers = (_ranking, _means, _differences, _spreads, _cost, _metrics)
+    makers = (_ranking, _differences, _spreads, _cost, _metrics)
     sections = [section for make in makers if rows and (section := make(found, rows)) is not None]
     sections.append(_search(found, rows))
     if failed:
@@ -38,7 +38,9 @@ def _subtitle(found: Mapping[str, Any]) -> str:
 
 
 def _label(row: Row, found: Mapping[str, Any]) -> str:
-    return f"{row['name']} (config)" if row["name"] == found["own"] else str(row["name"])
+    """The name of a row, and what it is unless a loss."""
+    what = "config" if row["name"] == found["own"] else "" if row["kind"] == "loss" else row["kind"]
+    return f"{row['name']} ({what})" if what and not str(row["name"]).endswith(")") else str(row["name"])
 
 
 def _estimate(row: Mapping[str, Any], value: str = "mean") -> Estimate:
@@ -47,36 +49,31 @@ def _estimate(row: Mapping[str, Any], value: str = "mean") -> Estimate:
 
 
 def _ranking(found: Mapping[str, Any], rows: Sequence[Row]) -> Section:
-    header = ["rank", "loss", found["metric"], "to the best", "p (Holm)", "same as best"]
-    if found["own"]:
-        header += [f"to {found['own']}", "p (Holm)"]
+    header = ["loss", found["metric"], "95% interval", "to the best", "p (Holm)", "the best?"]
     cells = []
-    for rank, row in enumerate(rows, start=1):
-        tied = "best" if row["name"] == found["best"] else "yes" if row["tied_with_best"] else "no"
-        line: list[Cell] = [rank, _label(row, found), with_interval(*_estimate(row)), *_difference(row["to_best"]), tied]
-        if found["own"]:
-            line += _difference(row["to_own"])
-        cells.append(line)
+    for row in rows:
+        against = row["to_best"] or {}
+        best = "best" if _is_best(row, found) else "cannot be excluded" if row["tied_with_best"] else "no"
+        difference = _signed(against.get("difference"))
+        cells.append([_label(row, found), row["mean"], _range(row), difference, _p_value(against.get("p_holm")), best])
     text = (
-        "Means over queries and seeds with 95% intervals of a bootstrap over both. Differences are paired by query; p is "
-        "of a randomisation test, corrected for the number of comparisons (Holm). Losses marked “yes” cannot be "
-        "distinguished from the best on these data."
+        "Means over queries and seeds, with intervals of a bootstrap over both. Differences are paired by query; p is "
+        "that of a randomisation test, corrected for the number of comparisons (Holm)."
     )
-    smallest = found["detectable"]
-    notes = [f"The smallest difference that these data could show: about {number(smallest)}."] if smallest else []
-    return Section("Ranking", text, [Table(header, cells, "Losses, best first", strong=0)], notes)
+    notes = [f"The smallest difference that these data could show: about {number(found['detectable'])}."]
+    return Section(
+        "Ranking", text, [Table(header, cells, "Best first", strong=0)], notes if found["detectable"] else []
+    )
 
 
-def _difference(against: Mapping[str, Any] | None) -> list[Cell]:
-    """A difference with its interval, and its p-value."""
-    if against is None:
-        return [None, None]
-    low, high = against["interval"]
-    return [f"{_signed(against['difference'])} ({_signed(low)} to {_signed(high)})", _p_value(against["p_holm"])]
+def _range(estimate: Mapping[str, Any]) -> str | None:
+    interval = estimate.get("interval")
+    return None if interval is None else f"{number(interval[0])} to {number(interval[1])}"
 
 
-def _signed(value: float) -> str:
-    return f"+{number(value)}" if value > 0 else number(value)
+def _signed(value: float | None) -> str:
+    """A difference with its sign."""
+    return f"+{number(value)}" if value is not None and value > 0 else number(value)
 
 
 def _p_value(value: float | None) -> Cell:
@@ -85,34 +82,51 @@ def _p_value(value: float | None) -> Cell:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _means(found: Mapping[str, Any], rows: Sequence[Row]) -> Section:
-    groups = [2 if row["kind"] != "loss" else 0 if row["tied_with_best"] or _is_best(row, found) else 1 for row in rows]
+def _means(found: Mapping[str, Any], rows: Sequence[Row]) -> Plot:
+    groups = [0 if row["tied_with_best"] or _is_best(row, found) else 1 for row in rows]
     names = [_label(row, found) for row in rows]
     estimates = [_estimate(row) for row in rows]
     best = next((row["mean"] for row in rows if _is_best(row, found)), None)
     figure = charts.forest(names, estimates, found["metric"], "loss", groups, _GROUPS, reference=best)
     same = [names[i] for i, group in enumerate(groups) if group == 0]
     described = f"Best: {names[0]}, {with_interval(*estimates[0])}. Not distinguishable from it: "
-    plot = Plot("means", f"{found['metric']} of each loss", f"{described}{', '.join(same[1:]) or 'none'}.", figure)
-    return Section("Means", "Points are means, lines 95% intervals; the dotted line is the best loss.", [plot])
+    return Plot("means", f"{found['metric']} of each loss", f"{described}{', '.join(same[1:]) or 'none'}.", figure)
 
 
 def _is_best(row: Row, found: Mapping[str, Any]) -> bool:
     return bool(row["name"] == found["best"])
 
 
-def _differences(found: Mapping[str, Any], rows: Sequence[Row]) -> Section | None:
+def _differences(found: Mapping[str, Any], rows: Sequence[Row]) -> Section:
+    means = _means(found, rows)
     others = [row for row in rows if row["to_best"] is not None]
     if not others:
-        return None
+        return Section("Means", "Points are means, lines 95% intervals.", [means])
     names = [_label(row, found) for row in others]
     estimates = [_estimate(row["to_best"], "difference") for row in others]
     groups = [0 if row["tied_with_best"] else 1 for row in others]
-    figure = charts.forest(names, estimates, f"difference in {found['metric']}", "loss", groups, _GROUPS[:2], 0.0)
+    figure = charts.forest(names, estimates, f"difference in {found['metric']}", "loss", groups, _GROUPS, 0.0)
     described = ", ".join(f"{n} {_signed(d)}" for n, (d, _) in list(zip(names, estimates, strict=True))[:5])
     plot = Plot("differences", f"Difference to {found['best']}", f"Paired by query. {described}.", figure)
-    text = "Paired differences are more exact than the means: what makes a query hard is the same for both losses."
-    return Section("Differences to the best", text, [plot])
+    cells = [_against(row, row["to_best"], found) for row in others]
+    blocks: list[Plot | Table | Facts] = [means, plot, Table(_AGAINST, cells, f"To the best, {found['best']}")]
+    own = [_against(row, row["to_own"], found) for row in rows if row["to_own"] is not None]
+    if own and found["own"] != found["best"]:
+        blocks.append(Table(_AGAINST, own, f"To the loss of the config, {found['own']}"))
+    text = (
+        "Points are means, lines 95% intervals. Paired differences are more exact than means: what makes a query hard "
+        "is the same for both losses."
+    )
+    return Section("Means and differences", text, blocks)
+
+
+_AGAINST = ("loss", "difference", "95% interval", "p", "p (Holm)")
+
+
+def _against(row: Row, other: Mapping[str, Any], found: Mapping[str, Any]) -> list[Cell]:
+    """A row of a table of differences."""
+    values = [_signed(other["difference"]), _range(other), _p_value(other["p"]), _p_value(other["p_holm"])]
+    return [_label(row, found), *values]
 
 
 def _spreads(found: Mapping[str, Any], rows: Sequence[Row]) -> Section | None:

@@ -24,7 +24,7 @@ LIGHT = {
     "series-4": "#8a6d00",
     "series-5": "#3d7fa6",
 }
-"""The colours of figures by their name in the style sheet, which has another set for dark pages (Okabe and Ito 2008)."""
+"""The colours of figures by their name in the style sheet, which has others for dark pages (after Okabe, Ito 2008)."""
 
 INK, MUTED, GRID, SURFACE, *SERIES = LIGHT.values()
 STYLES = ("-", "--", "-.", ":")
@@ -33,7 +33,7 @@ WIDTH = 5.0  # inches; 360 units in SVG, about the width of a phone, so that its
 
 _NAMES = {colour: name for name, colour in LIGHT.items()}
 _COLOUR = re.compile("|".join(_NAMES))
-_RC = {
+_RC: dict[Any, Any] = {
     "font.size": 11,
     "axes.labelsize": 11,
     "xtick.labelsize": 10.5,
@@ -67,7 +67,9 @@ _RC = {
 @contextmanager
 def style() -> Iterator[None]:
     """The settings of matplotlib under which all figures are made and written; the program's own are untouched."""
-    with mpl.rc_context({**mpl.rcParamsDefault, "backend": mpl.rcParams["backend"], **_RC}):
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
         yield
 
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from ml4ir_losses.report import drawing
@@ -51,7 +51,7 @@ class Table:
     def is_number(self, column: int) -> bool:
         """True for a column that holds numbers, or text that starts like one."""
         cells = [row[column] for row in self.rows if row[column] not in (None, "", "–")]
-        return bool(cells) and all(not isinstance(cell, str) or cell[:1] in "0123456789-−+±" for cell in cells)
+        return bool(cells) and all(not isinstance(cell, str) or cell[:1] in "0123456789-−+<" for cell in cells)
 
 
 @dataclass
@@ -111,7 +111,7 @@ def number(value: Cell, digits: int = 4) -> str:
         return "–"
     if isinstance(value, str):
         return value
-    if isinstance(value, int) or float(value).is_integer() and abs(value) >= 1000:
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) >= 1000):
         return f"{int(value):,}"
     if value and (abs(value) < 10**-digits or abs(value) >= 10_000):
         return f"{value:.3g}"
@@ -129,11 +129,11 @@ def _templates() -> jinja2.Environment:
         loader=jinja2.PackageLoader("ml4ir_losses.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = number
+    environment.filters["name"] = lambda cell: escape(number(cell)).replace("_", Markup("_<wbr>"))
     environment.filters["kind"] = lambda block: type(block).__name__
     return environment
 
 
 def render(page: Page) -> str:
     """The page as HTML: styles and figures inside, no script, nothing from the network."""
-    styles: dict[str, Any] = {"light": drawing.LIGHT}
-    return _templates().get_template("page.html").render(page=page, **styles)
+    return _templates().get_template("page.html").render(page=page, light=drawing.LIGHT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +71,7 @@ class RunData:
     values: Sequence[float] = ()
     cutoffs: dict[str, dict[int, Estimate]] = field(default_factory=dict)
     original: dict[int, Estimate] = field(default_factory=dict)
-    grades: dict[str, Sequence[float]] = field(default_factory=dict)
+    grades: Mapping[str, Sequence[float]] = field(default_factory=dict)
     lengths: list[tuple[str, int, Estimate, Estimate | None]] = field(default_factory=list)
     poor: list[PoorQuery] = field(default_factory=list)
     importance: dict[str, Any] | None = None
@@ -112,7 +112,9 @@ def _metrics(run: RunData) -> Section | None:
         if any(interval for _, interval in run.metrics.values())
         else "."
     )
-    return Section("Metrics", text, [Table(["metric", "model", "95% interval", *columns], rows, f"Metrics on {run.part}")])
+    return Section(
+        "Metrics", text, [Table(["metric", "model", "95% interval", *columns], rows, f"Metrics on {run.part}")]
+    )
 
 
 def _interval(interval: Sequence[float] | None) -> str | None:
@@ -164,7 +166,7 @@ def _cutoffs(run: RunData) -> Section | None:
     figure = charts.steps([str(cut) for cut in main], series, "cut-off (documents)", key)
     described = ", ".join(f"{number(mean)} at {cut}" for cut, (mean, _) in main.items())
     plot = Plot("cutoffs", f"{key} by cut-off", f"Points with 95% intervals. The model: {described}.", figure)
-    rows = [[cut, *(with_interval(*values[cut]) for values in run.cutoffs.values())] for cut in main]
+    rows: list[list[Cell]] = [[cut, *(with_interval(*values[cut]) for values in run.cutoffs.values())] for cut in main]
     table = Table(["cut-off", *run.cutoffs], rows, "Means with 95% intervals")
     text = "Each metric over the first documents of every list."
     return Section("By cut-off", text, [plot, table])
@@ -201,7 +203,7 @@ def _lengths(run: RunData) -> Section | None:
     figure = charts.steps(names, series, "documents of the query", run.metric)
     described = ", ".join(f"{number(model[0])} for {name} documents" for name, _, model, _ in run.lengths)
     plot = Plot("list-length", f"{run.metric} by list length", f"The model: {described}.", figure)
-    rows = [[name, count, with_interval(*model)] for name, count, model, _ in run.lengths]
+    rows: list[list[Cell]] = [[name, count, with_interval(*model)] for name, count, model, _ in run.lengths]
     text = "Short lists are easier for most metrics: compare the model with the order of the data within a group."
     return Section("List length", text, [plot, Table(["documents", "queries", run.metric], rows, "Groups of queries")])
 
@@ -211,7 +213,9 @@ def _grades(run: RunData) -> Section | None:
         return None
     names = list(run.grades)
     figure = charts.boxes(names, list(run.grades.values()), "label", "score minus mean of its query")
-    described = ", ".join(f"{number(float(q[2]))} for label {n}" for n, q in zip(names, run.grades.values(), strict=True))
+    described = ", ".join(
+        f"{number(float(q[2]))} for label {n}" for n, q in zip(names, run.grades.values(), strict=True)
+    )
     description = f"Boxes from the 25% to the 75% quantile, whiskers from 5% to 95%. Medians: {described}."
     plot = Plot("scores-by-grade", "Scores by label", description, figure)
     text = (
@@ -248,11 +252,12 @@ def _poor(run: RunData) -> Section | None:
     blocks = []
     for query in run.poor:
         caption = f"{query.query}: {run.metric} {number(query.value)}, {query.documents} documents"
-        rows = [[rank, place, doc, f"{label:g}", score] for rank, place, doc, label, score in query.rows]
+        rows: list[list[Cell]] = [
+            [rank, place, doc, f"{label:g}", score] for rank, place, doc, label, score in query.rows
+        ]
         blocks.append(Table(["rank", "place in the data", "document", "label", "score"], rows, caption, folded=True))
     text = (
         f"The queries with the {'lowest' if run.higher_is_better else 'highest'} {run.metric}: the documents that the "
         "model ranks first, then the best ones that it ranks lower."
     )
     return Section("Worst queries", text, blocks)
-

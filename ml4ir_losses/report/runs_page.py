@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ml4ir_losses.report import charts
-from ml4ir_losses.report.page import Cell, Page, Plot, Section, Table, number, with_interval
+from ml4ir_losses.report.page import Cell, Facts, Page, Plot, Section, Table, number, with_interval
 from ml4ir_losses.report.run_page import RunData, curve
 
 
 def runs_page(runs: Sequence[RunData]) -> Page:
     """Metrics, curves and what differs between the configs of several runs."""
     names = run_names(runs)
-    sections = [s for make in (_metrics, _means, _curves, _differences) if (s := make(runs, names)) is not None]
+    sections = [s for make in (_metrics, _curves, _differences) if (s := make(runs, names)) is not None]
     parts = {run.part for run in runs if run.metrics}
     notes = ["The runs were evaluated on different parts of the data; compare with care."] if len(parts) > 1 else []
     notes += [f"{name}: {line}" for name, run in zip(names, runs, strict=True) for line in run.notes]
@@ -38,24 +38,20 @@ def _metrics(runs: Sequence[RunData], names: Sequence[str]) -> Section | None:
         [metric, *(with_interval(*run.metrics[metric]) if metric in run.metrics else None for run in runs)]
         for metric in metrics
     ]
-    text = "Means over queries with 95% intervals. For a paired test of two runs use `ml4ir-losses evaluate --baseline`."
-    return Section("Metrics", text, [Table(["metric", *names], rows, "Metrics of each run")])
-
-
-def _means(runs: Sequence[RunData], names: Sequence[str]) -> Section | None:
-    metric = next((run.metric for run in runs if run.metric), None)
-    shown = [(name, run) for name, run in zip(names, runs, strict=True) if metric in run.metrics]
-    if metric is None or len(shown) < 2:
-        return None
-    estimates = [run.metrics[metric] for _, run in shown]
-    figure = charts.forest([name for name, _ in shown], estimates, metric, "run")
-    described = "; ".join(f"{name} {with_interval(*e)}" for (name, _), e in zip(shown, estimates, strict=True))
-    return Section("Means", "", [Plot("means", f"{metric} of each run", f"{described}.", figure)])
+    blocks: list[Plot | Table | Facts] = [Table(["metric", *names], rows, "Means with 95% intervals")]
+    main = next(run.metric for run in runs if run.metric)
+    shown = {name: run.metrics[main] for name, run in zip(names, runs, strict=True) if main in run.metrics}
+    if len(shown) > 1:
+        figure = charts.forest(list(shown), list(shown.values()), main, "run")
+        described = "; ".join(f"{name} {with_interval(*estimate)}" for name, estimate in shown.items())
+        blocks.append(Plot("means", f"{main} of each run", f"{described}.", figure))
+    text = "Whether two runs differ is better tested query by query: ml4ir-losses evaluate RUN --baseline OTHER_RUN."
+    return Section("Metrics", text, blocks)
 
 
 def _curves(runs: Sequence[RunData], names: Sequence[str]) -> Section | None:
     metric = next((run.metric for run in runs if run.metric), "")
-    plots = []
+    plots: list[Plot] = []
     for column, title in ((f"val_{metric}", f"{metric} on validation by epoch"), ("loss", "Training loss by epoch")):
         lines = {n: curve(run, column) for n, run in zip(names, runs, strict=True) if column in run.history}
         if lines:
@@ -70,7 +66,7 @@ def _differences(runs: Sequence[RunData], names: Sequence[str]) -> Section | Non
     paths = dict.fromkeys(path for values in settings for path in values)
     rows: list[list[Cell]] = []
     for path in paths:
-        cells: list[str] = [str(values.get(path, "–")) for values in settings]
+        cells: list[str] = ["–" if values.get(path) is None else str(values[path]) for values in settings]
         if len(set(cells)) > 1:
             rows.append([path, *cells])
     if not rows:
