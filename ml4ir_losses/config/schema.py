@@ -117,6 +117,9 @@ class EarlyStopping(Strict):
     start_from_epoch: int = Field(0, ge=0, description="number of initial epochs that cannot be the best")
 
 
+Logger = Literal["csv", "tensorboard", "mlflow"]
+
+
 class TrainingConfig(Strict):
     """Epochs, early stopping, seed, initial model and precision."""
 
@@ -126,6 +129,7 @@ class TrainingConfig(Strict):
     initial_model: str | None = Field(None, description="a run folder or .keras file to start from")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit_compile: bool | Literal["auto"] = "auto"
+    loggers: list[Logger] = Field(["csv"], description="where epochs are logged; history.csv is always written")
     report: bool = Field(True, description="write report.html and plots/ into the run folder")
 
 

@@ -16,6 +16,7 @@ from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.scoring import missed_metrics
 from ml4ir_losses.experiments.experiment import Experiment, prepare
 from ml4ir_losses.experiments.fit import fit
+from ml4ir_losses.experiments.loggers import check_loggers, tracking
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.experiments.run_report import finish_report
 
@@ -81,6 +82,7 @@ def train(
         RunError: the loss is no longer a number; the log is in `<run folder>.failed`.
     """
     config = load_config(config, overrides, seed, data)
+    check_loggers(config)
     folder = RunFolder.named(config.name, run_dir)
     with shown_log() if progress is True else nullcontext():
         experiment = prepare(config)
@@ -91,8 +93,11 @@ def _run(experiment: Experiment, folder: RunFolder, progress: Any) -> Run:
     with folder.logging():
         folder.write_text("config.yaml", dump_config(experiment.config))
         folder.write_json("data.json", experiment.sources)
-        done = fit(experiment, folder, progress)
-        return _finish(experiment, folder, done.interrupted)
+        with tracking(experiment.config, folder.path) as tracked:
+            done = fit(experiment, folder, progress, tracked.callbacks)
+            run = _finish(experiment, folder, done.interrupted)
+            tracked.metrics, tracked.interrupted = run.metrics, run.interrupted
+        return run
 
 
 def _finish(experiment: Experiment, folder: RunFolder, interrupted: bool) -> Run:
