@@ -4,6 +4,7 @@ import gc
 import itertools
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -81,14 +82,32 @@ def eager_steps(request):
     Tests marked `graph` or `slow`, and fixtures of a module, trace their steps as a user's `fit` does.
     """
     traced = any(request.node.get_closest_marker(name) for name in ("graph", "slow"))
-    if traced or keras.backend.backend() != "tensorflow":
+    if traced:
+        yield
+        return
+    with run_eagerly():
+        yield
+
+
+@pytest.fixture(scope="session")
+def eager():
+    """A context in which steps run eagerly, for fixtures of a module."""
+    return run_eagerly
+
+
+@contextmanager
+def run_eagerly():
+    """Keras runs training steps eagerly within the block, on TensorFlow."""
+    if keras.backend.backend() != "tensorflow":
         yield
         return
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

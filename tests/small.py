@@ -54,7 +54,7 @@ def config(directory: Path, **sections: Any) -> dict[str, Any]:
             "metrics": [{"key": "ndcg", "topn": 5}, "mrr"],
             "optimizer": {"key": "adam", "learning_rate": 0.02},
         },
-        "training": {"epochs": 2, "seed": 3},
+        "training": {"epochs": 2, "seed": 3, "report": False},
     }
     for name, section in sections.items():
         base[name] = {**base.get(name, {}), **section} if isinstance(section, dict) else section

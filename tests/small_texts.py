@@ -80,6 +80,6 @@ def config(folder, loss, columns=None, encoder=None, architecture="bi_encoder", 
             "architecture": {"key": architecture, "encoder": encoder or BAG} | sections.pop("architecture_", {}),
             "loss": loss,
         },
-        "training": {"epochs": 2} | sections.pop("training", {}),
+        "training": {"epochs": 2, "report": False} | sections.pop("training", {}),
         **sections,
     }

@@ -119,8 +119,8 @@ class RankedQueries:
             groups = {f"{edges[i]:.3g} to {edges[i + 1]:.3g}": place == i for i in range(len(edges) - 1)}
         return {name: np.quantile(centred[group], QUANTILES).tolist() for name, group in groups.items() if group.any()}
 
-    def by_length(self, groups: int = 4) -> Iterator[tuple[str, Array]]:
-        """(range of list sizes, boolean mask [Q] of its queries that count), groups of about equal size."""
+    def by_length(self, groups: int = 4) -> Iterator[tuple[str, QueryMetrics, QueryMetrics]]:
+        """(range of list sizes, the main metric of the model, of the order of the data) of groups of like size."""
         sizes, counts = self.data.sizes, self.model.weights[self.main] > 0
         if not counts.any():
             return
@@ -129,7 +129,13 @@ class RankedQueries:
             first = low if i == 0 else low + 1
             mask = counts & (sizes >= first) & (sizes <= high)
             if mask.any():
-                yield (str(first) if first == high else f"{first}–{high}"), mask
+                name = str(first) if first == high else f"{first}–{high}"
+                yield name, self._main(self.model, mask), self._main(self.original, mask)
+
+    def _main(self, metrics: QueryMetrics, mask: Array) -> QueryMetrics:
+        """The main metric of the queries of a boolean mask [Q]."""
+        values, weights = metrics.values[self.main][mask], metrics.weights[self.main][mask]
+        return QueryMetrics({self.main: values}, {self.main: weights}, metrics.ids[mask])
 
     def poor(self, count: int) -> list[PoorQuery]:
         """The queries with the worst values of the main metric, the longest lists first among equal values."""

@@ -105,10 +105,14 @@ def _read_history(run: RunData, config: AnyConfig, path: Path) -> None:
 
 def _read_per_query(run: RunData, path: Path, means: dict[str, float]) -> None:
     """The distribution of the metrics over queries, and their intervals."""
-    columns = {name: _numbers(cells) for name, cells in _columns(path / "per_query.csv").items() if name in means}
-    counted = {name: values[np.isfinite(values)] for name, values in columns.items()}
-    run.metrics = {name: (mean, _interval(counted.get(name))) for name, mean in means.items()}
-    run.values = counted.get(run.metric, np.array([])).tolist()
+    cells = _columns(path / "per_query.csv")
+    columns = {name: _numbers(cells[name]) for name in means if name in cells}
+    weights = {name: np.isfinite(values).astype(float) for name, values in columns.items()}
+    values = {name: np.nan_to_num(column) for name, column in columns.items()}
+    found = estimates(QueryMetrics(values, weights, np.array(cells.get("query_id", ()))))
+    run.metrics = {name: (mean, found[name][1] if name in found else None) for name, mean in means.items()}
+    if run.metric in columns:
+        run.values = columns[run.metric][weights[run.metric] > 0].tolist()
     if not run.values:
         run.missing.append("Intervals and the distribution over queries: the metrics are not of single queries.")
 
@@ -123,29 +127,29 @@ def _read_predictions(run: RunData, config: AnyConfig, path: Path) -> None:
     if len(ranked.data) < ranked.total:
         run.notes.append(f"Plots by cut-off, length and label are of {len(ranked.data):,} random queries.")
     show_original = not ranked.original_is_sorted
+    model, original = estimates(ranked.model), estimates(ranked.original)
     for key in ranked.specs:
-        run.cutoffs[key] = {cut: _estimate(ranked.model, f"{key}_{cut}") for cut in ranked.cutoffs}
+        run.cutoffs[key] = {cut: model[f"{key}_{cut}"] for cut in ranked.cutoffs}
     if show_original and ranked.specs:
         key = next(iter(ranked.specs))
-        run.original = {cut: _estimate(ranked.original, f"{key}_{cut}") for cut in ranked.cutoffs}
+        run.original = {cut: original[f"{key}_{cut}"] for cut in ranked.cutoffs}
     run.grades = ranked.by_grade()
-    for name, mask in ranked.by_length():
-        model = _estimate(ranked.model, ranked.main, mask)
-        original = _estimate(ranked.original, ranked.main, mask) if show_original else None
-        run.lengths.append((name, int(mask.sum()), model, original))
+    for name, model_values, original_values in ranked.by_length():
+        group, other = (estimates(part)[ranked.main] for part in (model_values, original_values))
+        run.lengths.append((name, len(model_values.ids), group, other if show_original else None))
     run.poor = ranked.poor(POOR_QUERIES)
 
 
-def _estimate(metrics: QueryMetrics, name: str, mask: Array | None = None) -> Estimate:
-    """Mean and interval over the queries that count."""
-    counts = metrics.weights[name] > 0 if mask is None else (metrics.weights[name] > 0) & mask
-    values = metrics.values[name][counts].astype(float)
-    return (float(values.mean()) if len(values) else 0.0), _interval(values)
+def estimates(values: QueryMetrics) -> dict[str, Estimate]:
+    """The mean of each metric with its 95% interval."""
+    return {
+        name: (mean, _interval(values.values[name][values.weights[name] > 0])) for name, mean in values.means().items()
+    }
 
 
-def _interval(values: Array | None) -> tuple[float, float] | None:
+def _interval(values: Array) -> tuple[float, float] | None:
     """The 95% interval of a mean; None for fewer than two values."""
-    if values is None or len(values) < 2:
+    if len(values) < 2:
         return None
     draws = np.random.default_rng(0).integers(len(values), size=(1000, len(values)))
     low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])

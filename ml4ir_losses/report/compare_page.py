@@ -60,10 +60,10 @@ def _ranking(found: Mapping[str, Any], rows: Sequence[Row]) -> Section:
         "Means over queries and seeds, with intervals of a bootstrap over both. Differences are paired by query; p is "
         "that of a randomisation test, corrected for the number of comparisons (Holm)."
     )
-    notes = [f"The smallest difference that these data could show: about {number(found['detectable'])}."]
-    return Section(
-        "Ranking", text, [Table(header, cells, "Best first", strong=0)], notes if found["detectable"] else []
-    )
+    notes = list(found.get("notes", ()))
+    if found["detectable"]:
+        notes.append(f"The smallest difference that these data could show: about {number(found['detectable'])}.")
+    return Section("Ranking", text, [Table(header, cells, "Best first", strong=0)], notes)
 
 
 def _range(estimate: Mapping[str, Any]) -> str | None:

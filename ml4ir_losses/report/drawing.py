@@ -82,6 +82,12 @@ def axes(x_label: str, y_label: str, height: float = 3.0) -> tuple[Figure, Any]:
     return figure, ax
 
 
+def lay_out(figure: Figure) -> None:
+    """Fits axes and legends into the figure, once for all formats."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
 def svg(figure: Figure, name: str, title: str, description: str) -> str:
     """The figure as an SVG element for an HTML page: colours are variables of its style sheet, and ids are its own."""
     text = StringIO()

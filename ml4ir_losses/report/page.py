@@ -25,6 +25,9 @@ class Plot:
     description: str
     figure: Figure
 
+    def __post_init__(self) -> None:
+        drawing.lay_out(self.figure)
+
     @property
     def svg(self) -> str:
         return drawing.svg(self.figure, self.name, self.title, self.description)
