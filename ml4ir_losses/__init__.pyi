@@ -32,6 +32,7 @@ from .evaluation.explain_metric import explain_metric as explain_metric
 from .evaluation.mining import mine as mine
 from .evaluation.run_files import evaluate_run_file as evaluate_run_file
 from .experiments.evaluate import check as check, evaluate as evaluate, predict as predict
+from .experiments.run_report import write_report as write_report
 from .experiments.train import Run as Run, train as train
 from .keys import LossKey as LossKey, MetricKey as MetricKey
 from .losses.base import (

@@ -65,6 +65,7 @@ def test_code_and_commands_run(folder):
         "train",
         "evaluate",
         "predict",
+        "report",
         "schema",
     ]
     assert (folder / "ranked.csv").read_text().startswith("query_id,document_id,label,logit,score,rank\n")

@@ -35,7 +35,7 @@ class Reported:
     comparison: dict[str, Any] | None = None
 
 
-def report(runs: Folders, output: str | Path | None = None) -> Path:
+def write_report(runs: Folders, output: str | Path | None = None) -> Path:
     """Writes the report of a run or a comparison, or one page of several runs side by side; returns its path.
 
     Args:
@@ -55,14 +55,14 @@ def compare_report(folder: str | Path) -> Path:
     Raises:
         UserError: for a folder without a comparison of this version.
     """
-    return report(folder)
+    return write_report(folder)
 
 
 def open_folders(runs: Folders, output: str | Path | None = None) -> list[Reported]:
     """The folders of a report, checked.
 
     Raises:
-        UserError: as `report` does.
+        UserError: as `write_report` does.
     """
     folders = [_open(Path(run)) for run in ([runs] if isinstance(runs, (str, Path)) else runs)]
     if not folders:
@@ -133,7 +133,7 @@ def finish_report(experiment: Experiment, folder: RunFolder) -> None:
         importance = _importance(experiment)
         if importance is not None:
             folder.write_json("importance.json", importance)
-        report(folder.path)
+        write_report(folder.path)
     except (Exception, KeyboardInterrupt) as error:  # the run is complete: nothing may lose it now
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         LOGGER.warning("report.html was not written (%s); ml4ir-losses report %s tries again.", reason, folder.path)

@@ -15,7 +15,7 @@ from ml4ir_losses.experiments import run_report
 from ml4ir_losses.experiments.importance import permutation_importance
 from ml4ir_losses.experiments.ranked_queries import RankedQueries
 from ml4ir_losses.experiments.run_data import collect
-from ml4ir_losses.experiments.run_report import compare_report, open_folders, report
+from ml4ir_losses.experiments.run_report import compare_report, open_folders, write_report
 from ml4ir_losses.experiments.train import train
 from ml4ir_losses.features.fitted import FittedInput
 from report.examples import comparison
@@ -81,7 +81,7 @@ def test_collected_numbers_are_those_of_the_run(path):
 def test_report_of_an_old_run_says_what_is_left_out(copy):
     for name in ("importance.json", "report.html", "predictions.csv", "baselines.json", "log.txt"):
         (copy / name).unlink()
-    page = report(copy).read_text(encoding="utf-8")
+    page = write_report(copy).read_text(encoding="utf-8")
     assert "there is no predictions.csv" in page
     assert "Over queries" in page
 
@@ -91,8 +91,8 @@ def test_several_runs_make_one_page_with_their_differences(path, copy, tmp_path)
     settings = (copy / "config.yaml").read_text().replace("seed: 3", "seed: 4")
     (copy / "config.yaml").write_text(settings)
     with pytest.raises(UserError, match="--output FILE"):
-        report([path, copy])
-    page = report([path, copy], tmp_path / "both.html").read_text(encoding="utf-8")
+        write_report([path, copy])
+    page = write_report([path, copy], tmp_path / "both.html").read_text(encoding="utf-8")
     assert "training.<wbr>seed" in page or "training.seed" in page
     assert {file.name for file in (tmp_path / "both-plots").iterdir()} >= {"means.png", "curves-0.png"}
 
@@ -142,7 +142,7 @@ def test_a_text_run_has_a_report_of_what_it_keeps(tmp_path):
 def test_other_folders_get_one_line(copy, change, message):
     change(copy)
     with pytest.raises(UserError, match=message) as raised:
-        report(copy)
+        write_report(copy)
     assert "\n" not in str(raised.value)
     assert not (copy / "plots" / "means.png").exists()
 

@@ -17,8 +17,7 @@ def report(
     output: Annotated[Path | None, typer.Option(help="HTML file; default report.html in the folder.")] = None,
 ) -> None:
     """Write the report of a run or a comparison, or of several runs side by side."""
-    from ml4ir_losses.experiments.run_report import open_folders
-    from ml4ir_losses.experiments.run_report import report as write_report
+    from ml4ir_losses.experiments.run_report import open_folders, write_report
 
     if any(folder.config is not None for folder in open_folders(runs, output)):
         import_keras()
