@@ -175,5 +175,6 @@ def _legend_above(figure: Figure, ax: Any) -> None:
     """The legend above the axes, where it hides no point."""
     labels = ax.get_legend_handles_labels()[1]
     if labels:
-        widest = 45.0 + 6.0 * max(map(len, labels))  # of a handle and its text, in units of the figure's width, 360
-        figure.legend(loc="outside upper left", ncols=max(1, min(len(labels), int(355 / widest))))
+        widths = [42.0 + 5.9 * len(label) for label in labels]  # of handle and text; the figure is 360 wide
+        columns = len(labels) if sum(widths) < 350 else max(1, int(350 / max(widths)))
+        figure.legend(loc="outside upper left", ncols=columns)

@@ -166,10 +166,16 @@ def _cutoffs(run: RunData) -> Section | None:
     figure = charts.steps([str(cut) for cut in main], series, "cut-off (documents)", key)
     described = ", ".join(f"{number(mean)} at {cut}" for cut, (mean, _) in main.items())
     plot = Plot("cutoffs", f"{key} by cut-off", f"Points with 95% intervals. The model: {described}.", figure)
+    blocks: list[Plot | Table | Facts] = [plot]
+    if others := {name: list(values.values()) for name, values in run.cutoffs.items() if name != key}:
+        figure = charts.steps([str(cut) for cut in main], others, "cut-off (documents)", "metric")
+        ends = ", ".join(f"{name} {number(estimates[-1][0])}" for name, estimates in others.items())
+        described = f"Points with 95% intervals. At {list(main)[-1]}: {ends}."
+        blocks.append(Plot("cutoffs-others", "Other metrics by cut-off", described, figure))
     rows: list[list[Cell]] = [[cut, *(with_interval(*values[cut]) for values in run.cutoffs.values())] for cut in main]
-    table = Table(["cut-off", *run.cutoffs], rows, "Means with 95% intervals")
+    blocks.append(Table(["cut-off", *run.cutoffs], rows, "Means with 95% intervals"))
     text = "Each metric over the first documents of every list."
-    return Section("By cut-off", text, [plot, table])
+    return Section("By cut-off", text, blocks)
 
 
 def _distribution(run: RunData) -> Section | None:
@@ -255,9 +261,9 @@ def _poor(run: RunData) -> Section | None:
         rows: list[list[Cell]] = [
             [rank, place, doc, f"{label:g}", score] for rank, place, doc, label, score in query.rows
         ]
-        blocks.append(Table(["rank", "place in the data", "document", "label", "score"], rows, caption, folded=True))
+        blocks.append(Table(["rank", "place", "document", "label", "score"], rows, caption, folded=True))
     text = (
         f"The queries with the {'lowest' if run.higher_is_better else 'highest'} {run.metric}: the documents that the "
-        "model ranks first, then the best ones that it ranks lower."
+        "model ranks first, then the best ones that it ranks lower. Place is where a document stands in the data."
     )
     return Section("Worst queries", text, blocks)

@@ -53,7 +53,16 @@ def test_train_writes_report_plots_and_importance(path):
     metrics = json.loads((path / "metrics.json").read_text())
     for text in (f"{metrics['test']['ndcg_5']:.4f}", "softmax_cross_entropy", "price descending", "Worst queries"):
         assert text in page.replace("<wbr>", "")
-    names = {"curve-loss", "curve-metric", "cutoffs", "distribution", "list-length", "scores-by-grade", "importance"}
+    names = {
+        "curve-loss",
+        "curve-metric",
+        "cutoffs",
+        "cutoffs-others",
+        "distribution",
+        "list-length",
+        "scores-by-grade",
+        "importance",
+    }
     assert {file.stem for file in (path / "plots").iterdir()} == names
     importance = json.loads((path / "importance.json").read_text())
     assert {column["name"] for column in importance["columns"]} == {"price", "brand", "title"}  # segment: per query

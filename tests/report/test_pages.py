@@ -63,7 +63,7 @@ def test_pages_need_nothing_else_and_label_their_axes(pages):
                 assert f">{axes.get_ylabel()}</text>" in html
 
 
-@pytest.mark.parametrize(("name", "plots"), [("run", 7), ("text run", 2), ("empty run", 0), ("runs", 3)])
+@pytest.mark.parametrize(("name", "plots"), [("run", 8), ("text run", 2), ("empty run", 0), ("runs", 3)])
 def test_page_draws_what_is_known(pages, name, plots):
     assert len(list(pages[name][0].plots)) == plots
 
