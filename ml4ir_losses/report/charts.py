@@ -89,6 +89,16 @@ def boxes(names: Sequence[str], quantiles: Sequence[Numbers], x_label: str, y_la
     return figure
 
 
+def calibration(predicted: Numbers, observed: Numbers, x_label: str, y_label: str) -> Figure:
+    """Observed shares beside predicted probabilities, with the diagonal on which both are equal."""
+    figure, ax = axes(x_label, y_label, height=3.6)
+    highest = 1.05 * max(*predicted, *observed, 1e-6)
+    ax.plot([0.0, highest], [0.0, highest], color=MUTED, linewidth=1.0, linestyle=":", label="calibrated")
+    ax.plot(predicted, observed, label="model", **look(0))
+    _legend_above(figure, ax)
+    return figure
+
+
 def bars(names: Sequence[str], estimates: Sequence[Estimate], x_label: str, y_label: str) -> Figure:
     """A horizontal bar for each name, the first at the top, with the range of its value."""
     figure, ax = axes(x_label, y_label, height=_height(len(names)))

@@ -27,6 +27,16 @@ class PoorQuery:
 
 
 @dataclass
+class Calibration:
+    """Bins of documents: their mean probability, the share of relevant ones; the expected calibration error."""
+
+    predicted: Sequence[float]
+    observed: Sequence[float]
+    error: float
+    documents: int
+
+
+@dataclass
 class RunData:
     """What the report of a run draws; empty or None where a run has no such thing.
 
@@ -51,6 +61,7 @@ class RunData:
         lengths: (range of list sizes, queries, model, original order) of groups of queries.
         poor: the queries with the lowest values.
         importance: what `importance.json` holds.
+        calibration: of scores that are probabilities.
         notes: what the reader must know, for example that the run was interrupted.
         missing: parts that could not be made, with the reason.
     """
@@ -75,13 +86,25 @@ class RunData:
     lengths: list[tuple[str, int, Estimate, Estimate | None]] = field(default_factory=list)
     poor: list[PoorQuery] = field(default_factory=list)
     importance: dict[str, Any] | None = None
+    calibration: Calibration | None = None
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
 
 def run_page(run: RunData) -> Page:
     """The report of a run."""
-    makers = (_metrics, _settings, _curves, _cutoffs, _distribution, _lengths, _grades, _importance, _poor)
+    makers = (
+        _metrics,
+        _settings,
+        _curves,
+        _cutoffs,
+        _distribution,
+        _lengths,
+        _grades,
+        _calibration,
+        _importance,
+        _poor,
+    )
     sections = [section for make in makers if (section := make(run)) is not None]
     return Page(run.name, run.folder, _lead(run), sections, run.missing)
 
@@ -229,6 +252,20 @@ def _grades(run: RunData) -> Section | None:
         "whiskers nine tenths; only differences within a query decide the order, so each query's mean is subtracted."
     )
     return Section("Scores by label", text, [plot])
+
+
+def _calibration(run: RunData) -> Section | None:
+    found = run.calibration
+    if found is None:
+        return None
+    figure = charts.calibration(found.predicted, found.observed, "predicted probability", "share of relevant documents")
+    described = f"Ten bins of equally many documents. Expected calibration error: {number(found.error)}."
+    plot = Plot("calibration", "Calibration of the scores", described, figure)
+    text = (
+        f"The scores are probabilities. Of {found.documents:,} documents in bins of equally many, as many should be "
+        f"relevant as predicted: points on the dotted line. The mean distance (ECE) is {number(found.error)}."
+    )
+    return Section("Calibration", text, [plot])
 
 
 def _importance(run: RunData) -> Section | None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ml4ir_losses.report.run_page import PoorQuery, RunData
+from ml4ir_losses.report.run_page import Calibration, PoorQuery, RunData
 
 QUANTILES = [-2.0, -1.0, 0.0, 1.0, 2.0]
 
@@ -51,8 +51,9 @@ def run_data(**changes):
                 for i in range(25)
             ],
         },
+        "calibration": Calibration([0.1, 0.4, 0.9], [0.2, 0.35, 0.8], 0.0833, 1200),
         "notes": ["The run was interrupted."],
-        "missing": ["Calibration: the labels are grades."],
+        "missing": ["Cut-offs: made up."],
     }
     return RunData(**{**data, **changes})
 
@@ -60,7 +61,15 @@ def run_data(**changes):
 def text_run_data():
     """A run of texts: no predictions, no validation metric."""
     history = {"epoch": [1.0], "loss": [0.4]}
-    empty = {"cutoffs": {}, "original": {}, "grades": {}, "lengths": [], "poor": [], "importance": None}
+    empty = {
+        "cutoffs": {},
+        "original": {},
+        "grades": {},
+        "lengths": [],
+        "poor": [],
+        "importance": None,
+        "calibration": None,
+    }
     return run_data(history=history, baselines={"untrained": {"ndcg_10": 0.5}}, **empty)
 
 
@@ -123,5 +132,6 @@ def comparison(**changes):
 EMPTY: dict = {
     **{name: {} for name in ("metrics", "history", "cutoffs", "grades", "importance", "baselines", "other_parts")},
     **{name: [] for name in ("values", "lengths", "poor", "splits")},
+    "calibration": None,
 }
 """The fields of a run of which nothing is known."""

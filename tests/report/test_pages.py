@@ -63,7 +63,7 @@ def test_pages_need_nothing_else_and_label_their_axes(pages):
                 assert f">{axes.get_ylabel()}</text>" in html
 
 
-@pytest.mark.parametrize(("name", "plots"), [("run", 8), ("text run", 2), ("empty run", 0), ("runs", 3)])
+@pytest.mark.parametrize(("name", "plots"), [("run", 9), ("text run", 2), ("empty run", 0), ("runs", 3)])
 def test_page_draws_what_is_known(pages, name, plots):
     assert len(list(pages[name][0].plots)) == plots
 
@@ -80,7 +80,9 @@ def test_run_page_says_metrics_intervals_baselines_and_worst_queries(pages):
         "d<2>",
         "on 200 queries (5,591 documents), 3 times",
         "5 columns with smaller falls are not shown.",
-        "Calibration: the labels are grades.",
+        "Of 1,200 documents",
+        "(ECE) is 0.0833",
+        "Cut-offs: made up.",
     ):
         assert part in text
 
