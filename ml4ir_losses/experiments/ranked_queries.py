@@ -63,36 +63,22 @@ class RankedQueries:
     @classmethod
     def read(cls, path: Path, metrics: Sequence[Spec], min_label: float) -> RankedQueries:
         """The queries of a file written by `predict`, evaluated by the metrics of a config at several cut-offs."""
-        table = pacsv.read_csv(
-            path, convert_options=pacsv.ConvertOptions(column_types=_TYPES, include_columns=[*_TYPES])
-        )
-        columns = {name: table[name].to_numpy() for name in _TYPES}
-        order, offsets = group_by_query(columns["query_id"])
-        data = Queries(
-            ids=columns["query_id"][order[offsets[:-1]]],
-            offsets=offsets,
-            features={"logit": columns["logit"][order].astype("float32")},
-            labels={"label": columns["label"][order].astype("float32")},
-            document_ids=columns["document_id"][order],
-        )
+        data = _read_queries(path)
         total = len(data)
         if total > MAX_QUERIES:
             data = data.take(np.sort(np.random.default_rng(0).permutation(total)[:MAX_QUERIES]))
-        longest = int(data.sizes.max())
-        specs: dict[str, dict[str, Any]] = {}
-        for spec in metrics:
-            key, params = split_spec("metric", spec)
-            if "topn" in METRICS[key].parameters:
-                specs.setdefault(METRICS[key].key, {"key": key, **params})
+        specs = _with_cutoffs(metrics)
         own = [spec["topn"] for spec in specs.values() if spec.get("topn")]
+        longest = int(data.sizes.max())
         cutoffs = sorted({cut for cut in (*CUTOFFS, *own) if cut <= longest})
         wanted: list[Spec] = [{**spec, "topn": cut} for spec in specs.values() for cut in cutoffs]
-        wanted += [metrics[0]] if metric_name(metrics[0]) not in map(metric_name, wanted) else []
-        metric_set = MetricSet(wanted, "label", min_label)
+        main = metric_name(metrics[0])
+        if main not in map(metric_name, wanted):
+            wanted.append(metrics[0])
         logits = data.features["logit"]
         scores = np.stack([logits, -places(data).astype("float32")], axis=1)
+        metric_set = MetricSet(wanted, "label", min_label)
         model, original = compare_scores(metric_set, BatchPlan(data, _BATCH), scores)
-        main = metric_name(metrics[0])
         return cls(data, logits, total, cutoffs, specs, main, min_label, model, original)
 
     @property
@@ -107,7 +93,8 @@ class RankedQueries:
         """Five quantiles of the scores of each label, less the mean score of their query."""
         labels, starts = self.data.labels["label"], self.data.offsets[:-1]
         means = np.add.reduceat(self.logits.astype(float), starts) / self.data.sizes
-        centred = self.logits - np.repeat(means, self.data.sizes)
+        with np.errstate(invalid="ignore"):  # -inf: documents that were not retrieved
+            centred = self.logits - np.repeat(means, self.data.sizes)
         valid = (labels >= self.min_label) & np.isfinite(centred)
         labels, centred = labels[valid], centred[valid]
         grades = np.unique(labels)
@@ -176,3 +163,28 @@ def places(data: Queries) -> Array:
     """The place of each document in its query, from 1."""
     starts: Array = np.repeat(data.offsets[:-1], data.sizes)
     return np.arange(data.rows) - starts + 1
+
+
+def _read_queries(path: Path) -> Queries:
+    convert = pacsv.ConvertOptions(column_types=_TYPES, include_columns=[*_TYPES])
+    parse = pacsv.ParseOptions(newlines_in_values=True)
+    table = pacsv.read_csv(path, convert_options=convert, parse_options=parse)
+    columns = {name: table[name].to_numpy() for name in _TYPES}
+    order, offsets = group_by_query(columns["query_id"])
+    return Queries(
+        ids=columns["query_id"][order[offsets[:-1]]],
+        offsets=offsets,
+        features={"logit": columns["logit"][order].astype("float32")},
+        labels={"label": columns["label"][order].astype("float32")},
+        document_ids=columns["document_id"][order],
+    )
+
+
+def _with_cutoffs(metrics: Sequence[Spec]) -> dict[str, dict[str, Any]]:
+    """The metrics that have a cut-off, by key; of several with one key the first."""
+    specs: dict[str, dict[str, Any]] = {}
+    for spec in metrics:
+        key, params = split_spec("metric", spec)
+        if "topn" in METRICS[key].parameters:
+            specs.setdefault(METRICS[key].key, {"key": key, **params})
+    return specs

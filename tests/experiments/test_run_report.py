@@ -11,7 +11,7 @@ from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.data.batching import Truncation
 from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.evaluation.scoring import MetricSet
-from ml4ir_losses.experiments import run_report
+from ml4ir_losses.experiments import ranked_queries, run_report
 from ml4ir_losses.experiments.importance import permutation_importance
 from ml4ir_losses.experiments.ranked_queries import RankedQueries
 from ml4ir_losses.experiments.run_data import collect
@@ -249,6 +249,15 @@ def test_ranked_queries_of_a_file_by_hand(tmp_path):
     grades = ranked.by_grade()
     assert list(grades) == ["0", "1", "2"]
     np.testing.assert_allclose(grades["2"], [0.1 - 0.5] * 5, atol=1e-6)
+
+
+def test_many_queries_are_sampled_and_documents_that_were_not_retrieved_have_no_grade(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranked_queries, "MAX_QUERIES", 2)
+    (tmp_path / "p.csv").write_text(ROWS + "c,d1,1,-inf,0,2\nc,d2,1,1,0,1\n")
+    ranked = RankedQueries.read(tmp_path / "p.csv", ["mrr"], 0.0)
+    assert (len(ranked.data), ranked.total) == (2, 3)
+    assert len(ranked.model.values["mrr"]) == 2
+    assert np.isfinite(list(ranked.by_grade().values())).all()
 
 
 def test_data_sorted_by_label_are_no_baseline(tmp_path):
