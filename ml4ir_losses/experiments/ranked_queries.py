@@ -92,10 +92,11 @@ class RankedQueries:
     def by_grade(self) -> dict[str, list[float]]:
         """Five quantiles of the scores of each label, less the mean score of their query."""
         labels, starts = self.data.labels["label"], self.data.offsets[:-1]
-        means = np.add.reduceat(self.logits.astype(float), starts) / self.data.sizes
-        with np.errstate(invalid="ignore"):  # -inf: documents that were not retrieved
-            centred = self.logits - np.repeat(means, self.data.sizes)
-        valid = (labels >= self.min_label) & np.isfinite(centred)
+        retrieved = np.isfinite(self.logits)
+        total = np.add.reduceat(np.where(retrieved, self.logits, 0.0).astype(float), starts)
+        means = total / np.maximum(np.add.reduceat(retrieved.astype(int), starts), 1)
+        valid = (labels >= self.min_label) & retrieved
+        centred = self.logits - np.repeat(means, self.data.sizes)
         labels, centred = labels[valid], centred[valid]
         grades = np.unique(labels)
         if len(grades) <= _LABELS:
