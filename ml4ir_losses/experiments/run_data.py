@@ -16,6 +16,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.files import read_json
 from ml4ir_losses.core.registry import split_spec
 from ml4ir_losses.evaluation.scoring import QueryMetrics, lower_is_better
+from ml4ir_losses.evaluation.statistics import bootstrap, interval
 from ml4ir_losses.experiments.ranked_queries import RankedQueries
 from ml4ir_losses.report.charts import Estimate
 from ml4ir_losses.report.run_page import RunData
@@ -141,16 +142,17 @@ def _read_predictions(run: RunData, config: AnyConfig, path: Path) -> None:
 
 
 def estimates(values: QueryMetrics) -> dict[str, Estimate]:
-    """The mean of each metric with its 95% interval."""
-    return {
-        name: (mean, _interval(values.values[name][values.weights[name] > 0])) for name, mean in values.means().items()
-    }
-
-
-def _interval(values: Array) -> tuple[float, float] | None:
-    """The 95% interval of a mean; None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    draws = np.random.default_rng(0).integers(len(values), size=(1000, len(values)))
-    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
+    """The mean of each metric with its 95% interval, None below two queries; equal queries share their resamples."""
+    found: dict[str, Estimate] = {}
+    counted = {name: weights > 0 for name, weights in values.weights.items()}
+    means = values.means()
+    for same in dict.fromkeys(mask.tobytes() for mask in counted.values()):
+        names = [name for name, mask in counted.items() if mask.tobytes() == same]
+        stacked = np.stack([values.values[name][counted[name]] for name in names]).astype(float)[:, None]
+        if stacked.shape[-1] < 2:
+            found |= {name: (means[name], None) for name in names}
+            continue
+        deviations = bootstrap(stacked)
+        for i, name in enumerate(names):
+            found[name] = (means[name], interval(stacked[i], deviations[:, i], skewed=True))
+    return found
