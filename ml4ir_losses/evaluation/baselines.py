@@ -52,7 +52,7 @@ def best_feature_baseline(
     ]
     if not rankings:
         return None
-    plan = BatchPlan(_head(train, MAX_QUERIES), 32, compiled_epochs=test.compiled_epochs)
+    plan = BatchPlan(train.take(np.arange(min(len(train), MAX_QUERIES))), 32, compiled_epochs=test.compiled_epochs)
     first = replace(metric_set, metrics=metric_set.metrics[:1])
     name = metric_name(metric_set.metrics[0])
     values: list[float] = []
@@ -73,18 +73,3 @@ def _scores(values: Array, direction: float) -> Array:
     """The feature as a score; missing values rank last."""
     lowest: Any = np.finfo("float32").min
     return np.where(np.isnan(values), lowest, direction * values)
-
-
-def _head(data: Queries, size: int) -> Queries:
-    """The first `size` queries."""
-    if len(data) <= size:
-        return data
-    rows = int(data.offsets[size])
-    return Queries(
-        ids=data.ids[:size],
-        offsets=data.offsets[: size + 1],
-        features={name: values[:rows] for name, values in data.features.items()},
-        labels={name: values[:rows] for name, values in data.labels.items()},
-        document_ids=data.document_ids[:rows],
-        query_scope=data.query_scope,
-    )

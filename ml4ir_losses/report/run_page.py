@@ -185,7 +185,7 @@ def _cutoffs(run: RunData) -> Section | None:
     key, main = next(iter(run.cutoffs.items()))
     series = {"model": list(main.values())}
     if run.original:
-        series["order of the data"] = [run.original[cut] for cut in main]
+        series["original order"] = [run.original[cut] for cut in main]
     figure = charts.steps([str(cut) for cut in main], series, "cut-off (documents)", key)
     described = ", ".join(f"{number(mean)} at {cut}" for cut, (mean, _) in main.items())
     plot = Plot("cutoffs", f"{key} by cut-off", f"Points with 95% intervals. The model: {described}.", figure)
@@ -228,12 +228,12 @@ def _lengths(run: RunData) -> Section | None:
     series: dict[str, list[Estimate]] = {"model": [model for _, _, model, _ in run.lengths]}
     original = [other for *_, other in run.lengths if other is not None]
     if len(original) == len(names):
-        series["order of the data"] = original
+        series["original order"] = original
     figure = charts.steps(names, series, "documents of the query", run.metric)
     described = ", ".join(f"{number(model[0])} for {name} documents" for name, _, model, _ in run.lengths)
     plot = Plot("list-length", f"{run.metric} by list length", f"The model: {described}.", figure)
     rows: list[list[Cell]] = [[name, count, with_interval(*model)] for name, count, model, _ in run.lengths]
-    text = "Short lists are easier for most metrics: compare the model with the order of the data within a group."
+    text = "Short lists are easier for most metrics: compare the model with the original order within a group."
     return Section("List length", text, [plot, Table(["documents", "queries", run.metric], rows, "Groups of queries")])
 
 
