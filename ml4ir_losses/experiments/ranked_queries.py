@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from ml4ir_losses.core.registry import METRICS, split_spec
 from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.data.table import group_by_query
+from ml4ir_losses.evaluation.calibration import Calibration, CalibrationResult, ProbabilityOf
+from ml4ir_losses.evaluation.scored_lists import ScoredLists
 from ml4ir_losses.evaluation.scoring import MetricSet, QueryMetrics, compare_scores, lower_is_better
 from ml4ir_losses.report.run_page import PoorQuery
 
@@ -32,6 +34,7 @@ _TYPES = {
     "document_id": pa.string(),
     "label": pa.float64(),
     "logit": pa.float64(),
+    "score": pa.float64(),
 }
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -125,6 +128,14 @@ class RankedQueries:
         values, weights = metrics.values[self.main][mask], metrics.weights[self.main][mask]
         return QueryMetrics({self.main: values}, {self.main: weights}, metrics.ids[mask])
 
+    def calibration(self, of: ProbabilityOf) -> CalibrationResult | str:
+        """The calibration of the scores, or why there is none."""
+        labels, scores = self.data.labels["label"], self.data.features["score"]
+        lists = ScoredLists(self.data.ids, self.data.offsets, labels, self.logits, self.data.document_ids)
+        collected = Calibration(of)
+        collected.add(replace(lists, probabilities=scores))
+        return collected.result()
+
     def poor(self, count: int) -> list[PoorQuery]:
         """The queries with the worst values of the main metric, the longest lists first among equal values."""
         values, weights = self.model.values[self.main], self.model.weights[self.main]
@@ -175,7 +186,7 @@ def _read_queries(path: Path) -> Queries:
     return Queries(
         ids=columns["query_id"][order[offsets[:-1]]],
         offsets=offsets,
-        features={"logit": columns["logit"][order].astype("float32")},
+        features={name: columns[name][order].astype("float32") for name in ("logit", "score")},
         labels={"label": columns["label"][order].astype("float32")},
         document_ids=columns["document_id"][order],
     )

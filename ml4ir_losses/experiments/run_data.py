@@ -12,14 +12,17 @@ import numpy as np
 
 from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.load import AnyConfig, flat_config, reads_texts
+from ml4ir_losses.config.schema import Config
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.files import read_json
 from ml4ir_losses.core.registry import split_spec
 from ml4ir_losses.evaluation.scoring import QueryMetrics, lower_is_better
-from ml4ir_losses.evaluation.statistics import bootstrap, interval
+from ml4ir_losses.evaluation.summary import estimates
+from ml4ir_losses.experiments.feature_evaluation import probability_of
 from ml4ir_losses.experiments.ranked_queries import RankedQueries
+from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.report.charts import Estimate
-from ml4ir_losses.report.run_page import RunData
+from ml4ir_losses.report.run_page import Calibration, RunData
 
 POOR_QUERIES = 5
 
@@ -110,7 +113,7 @@ def _read_per_query(run: RunData, path: Path, means: dict[str, float]) -> None:
     columns = {name: _numbers(cells[name]) for name in means if name in cells}
     weights = {name: np.isfinite(values).astype(float) for name, values in columns.items()}
     values = {name: np.nan_to_num(column) for name, column in columns.items()}
-    found = estimates(QueryMetrics(values, weights, np.array(cells.get("query_id", ()))))
+    found = _estimates(QueryMetrics(values, weights, np.array(cells.get("query_id", ()))))
     run.metrics = {name: (mean, found[name][1] if name in found else None) for name, mean in means.items()}
     if run.metric in columns:
         run.values = columns[run.metric][weights[run.metric] > 0].tolist()
@@ -128,7 +131,7 @@ def _read_predictions(run: RunData, config: AnyConfig, path: Path) -> None:
     if len(ranked.data) < ranked.total:
         run.notes.append(f"Plots by cut-off, length and label are of {len(ranked.data):,} random queries.")
     show_original = not ranked.original_is_sorted
-    model, original = estimates(ranked.model), estimates(ranked.original)
+    model, original = _estimates(ranked.model), _estimates(ranked.original)
     for key in ranked.specs:
         run.cutoffs[key] = {cut: model[f"{key}_{cut}"] for cut in ranked.cutoffs}
     if show_original and ranked.specs:
@@ -136,23 +139,24 @@ def _read_predictions(run: RunData, config: AnyConfig, path: Path) -> None:
         run.original = {cut: original[f"{key}_{cut}"] for cut in ranked.cutoffs}
     run.grades = ranked.by_grade()
     for name, model_values, original_values in ranked.by_length():
-        group, other = (estimates(part)[ranked.main] for part in (model_values, original_values))
+        group, other = (_estimates(part)[ranked.main] for part in (model_values, original_values))
         run.lengths.append((name, len(model_values.ids), group, other if show_original else None))
     run.poor = ranked.poor(POOR_QUERIES)
+    _read_calibration(run, config, ranked)
 
 
-def estimates(values: QueryMetrics) -> dict[str, Estimate]:
-    """The mean of each metric with its 95% interval, None below two queries; equal queries share their resamples."""
-    found: dict[str, Estimate] = {}
-    counted = {name: weights > 0 for name, weights in values.weights.items()}
-    means = values.means()
-    for same in dict.fromkeys(mask.tobytes() for mask in counted.values()):
-        names = [name for name, mask in counted.items() if mask.tobytes() == same]
-        stacked = np.stack([values.values[name][counted[name]] for name in names]).astype(float)[:, None]
-        if stacked.shape[-1] < 2:
-            found |= {name: (means[name], None) for name in names}
-            continue
-        deviations = bootstrap(stacked)
-        for i, name in enumerate(names):
-            found[name] = (means[name], interval(stacked[i], deviations[:, i], skewed=True))
-    return found
+def _read_calibration(run: RunData, config: Config, ranked: RankedQueries) -> None:
+    of = probability_of(get_loss(config.model.loss_and_propensity()[0]))
+    if of is None:
+        return
+    found = ranked.calibration(of)
+    if isinstance(found, str):
+        run.missing.append(f"Calibration: {found}.")
+    else:
+        curve = found.equal_mass
+        run.calibration = Calibration(curve.predicted, curve.observed, curve.error, found.documents)
+
+
+def _estimates(values: QueryMetrics) -> dict[str, Estimate]:
+    """The mean of each metric with its 95% interval."""
+    return {name: (found.mean, found.interval) for name, found in estimates(values).items()}

@@ -83,7 +83,7 @@ def test_collected_numbers_are_those_of_the_run(path):
     assert [query.value for query in run.poor] == pytest.approx(sorted(run.values)[:5], abs=1e-6)
     assert sum(count for _, count, *_ in run.lengths) == len(run.values)
     assert run.settings["model.architecture.hidden_units"] == [16]
-    assert run.missing == []
+    assert run.missing == ["Calibration: the labels are not all 0 or 1 (2 among them)."]
 
 
 @pytest.mark.backend("tensorflow")
@@ -225,6 +225,7 @@ def test_importance_is_none_without_columns_of_documents():
     assert permutation_importance(Weighted(fitted, {}), MetricSet(["mrr"], "y"), data, Truncation(None)) is None
 
 
+HEADER = "query_id,document_id,label,logit,score\n"
 ROWS = """query_id,document_id,label,logit,score,rank
 a,d1,2,0.1,0,3
 a,d2,0,0.9,0,1
@@ -261,13 +262,21 @@ def test_many_queries_are_sampled_and_documents_that_were_not_retrieved_have_no_
 
 
 def test_data_sorted_by_label_are_no_baseline(tmp_path):
-    (tmp_path / "p.csv").write_text("query_id,document_id,label,logit\na,1,2,0\na,2,2,0\na,3,0,0\nb,1,3,0\nb,2,1,0\n")
+    (tmp_path / "p.csv").write_text(HEADER + "a,1,2,0,0\na,2,2,0,0\na,3,0,0,0\nb,1,3,0,0\nb,2,1,0,0\n")
     assert RankedQueries.read(tmp_path / "p.csv", ["mrr"], 0.0).original_is_sorted
 
 
 def test_labels_without_grades_are_grouped(tmp_path):
-    lines = [f"q,{i},{i / 40},{i}" for i in range(40)]
-    (tmp_path / "p.csv").write_text("\n".join(["query_id,document_id,label,logit", *lines]))
+    lines = [f"q,{i},{i / 40},{i},0" for i in range(40)]
+    (tmp_path / "p.csv").write_text(HEADER + "\n".join(lines))
     grades = RankedQueries.read(tmp_path / "p.csv", ["mrr"], 0.0).by_grade()
     assert len(grades) == 5
     assert next(iter(grades)) == "0 to 0.195"
+
+
+@pytest.mark.parametrize(("of", "documents", "predicted"), [("document", 5, 0.42), ("choice", 2, 0.5)])
+def test_calibration_by_hand(tmp_path, of, documents, predicted):
+    (tmp_path / "p.csv").write_text(HEADER + "a,1,1,0,0.9\na,2,0,0,0.1\nb,1,1,0,0.6\nb,2,1,0,0.3\nb,3,0,0,0.2\n")
+    found = RankedQueries.read(tmp_path / "p.csv", ["mrr"], 0.0).calibration(of)
+    assert found.documents == documents
+    assert np.average(found.equal_mass.predicted, weights=found.equal_mass.count) == pytest.approx(predicted)
