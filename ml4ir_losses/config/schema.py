@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
+from ml4ir_losses.config.folds import Folds
 from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
 from ml4ir_losses.config.inputs import FeatureConfig
 from ml4ir_losses.config.schedules import OptimizedModel
@@ -54,6 +55,7 @@ class DataConfig(Strict):
     )
     shuffle: bool = True
     bucketing: bool = Field(True, description="batch queries of similar list length in training")
+    folds: Folds | None = Field(None, description="cross-validation in tune and compare; train uses the splits")
 
     def paths(self, split: str) -> list[str | InMemory]:
         """The paths of a split, below `directory`, or its data in memory; empty if the split is not given."""
