@@ -22,6 +22,7 @@ TEST = [
 ]
 HUB = ["keras-hub>=0.32,<0.33"]
 SEARCH = ["bm25s>=0.2,<1", "faiss-cpu>=1.9,<2"]
+TUNE = ["optuna>=5,<6"]
 DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29,<2"]
 BACKENDS = ["jax>=0.5,<1", "torch==2.13.0"]
 
@@ -52,11 +53,13 @@ setup(
         "backends": BACKENDS,
         "hub": HUB,
         "search": SEARCH,
+        "tune": TUNE,
         "docs": DOCS,
         "dev": [
             *TEST,
             *HUB,
             *SEARCH,
+            *TUNE,
             "xgboost-cpu>=3,<4; sys_platform == 'linux'",  # its metrics, in the tests of conventions
             "ruff>=0.9,<1",
             "mypy>=1.14,<3",

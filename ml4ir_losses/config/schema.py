@@ -11,6 +11,7 @@ from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
 from ml4ir_losses.config.folds import Folds
 from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
 from ml4ir_losses.config.inputs import FeatureConfig
+from ml4ir_losses.config.ranges import Ranges
 from ml4ir_losses.config.schedules import OptimizedModel
 from ml4ir_losses.config.spec_schema import keys_of, reader_options, weighted_sums
 from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES, METRICS, Entry
@@ -148,3 +149,4 @@ class Config(Strict):
     expected_metrics: Annotated[dict[Literal["validation", "test"], dict[str, float]], null_is_empty] = Field(
         default_factory=dict
     )
+    tune: Ranges = Field(default_factory=dict)

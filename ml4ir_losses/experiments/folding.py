@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ml4ir_losses.config.folds import FoldsConfig
 from ml4ir_losses.config.in_memory import SPLITS, InMemory
@@ -42,3 +43,11 @@ def fold_configs(
         data = {part: InMemory(table, f"{part} of fold {number} of {folds.k}") for part, table in parts.items()}
         configs.append(load_config(base, data=kept | data))
     return configs
+
+
+def without_test(config: AnyConfig) -> AnyConfig:
+    """The config without its test split, which then cannot be read by mistake."""
+    data: dict[str, Any] = {"test": None}
+    if reads_texts(config):
+        data["datasets"] = {name: one.model_copy(update=data) for name, one in config.data.datasets.items()}
+    return config.model_copy(update={"data": config.data.model_copy(update=data), "expected_metrics": {}})
