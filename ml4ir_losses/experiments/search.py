@@ -61,9 +61,9 @@ class Search:
         experiment = bench.prepare(with_values(self.parts[0], {}))
         self.monitor, self.mode = experiment.monitored()
         check_monitor(config, self.monitor)
-        folds = len(self.parts) > 1
-        self.reduction = 2 if folds else 3
-        first = 2 if folds else max(1, self._epochs() // self.reduction**2)
+        # Trials are compared after a ninth and a third of the epochs, or after 2 and 4 folds.
+        self.reduction = 3 if len(self.parts) == 1 else 2
+        first = max(1, self._epochs() // self.reduction**2) if len(self.parts) == 1 else 2
         self.steps = [first * self.reduction**i for i in range(10)]
         self.sampler = sampler or (lambda seed: optuna.samplers.TPESampler(seed=seed))
         subject = {"config": config.model_dump(mode="json"), "rows": experiment.sources, "version": VERSION}
@@ -163,12 +163,11 @@ class Search:
         return True
 
     def _suggest(self, trial: Any) -> dict[str, Any]:
-        """The value at each path; none for the config as it stands, of which only the values in range are noted."""
-        as_given = given_values(self.config) if trial.user_attrs.get("as_given") else None
+        """The value at each path; for the config as it stands those of its values that are in range."""
+        paths = given_values(self.config) if trial.user_attrs.get("as_given") else self.config.tune
         found = {}
-        for path, spec in self.config.tune.items():
-            if as_given is not None and path not in as_given:
-                continue
+        for path in paths:
+            spec = self.config.tune[path]
             ((kind, values),) = spec.items()
             if kind == "choice":
                 labels = {label(value): value for value in values}
@@ -177,17 +176,17 @@ class Search:
                 found[path] = trial.suggest_int(path, *values, log=kind.startswith("log"))
             else:
                 found[path] = trial.suggest_float(path, *values, log=kind.startswith("log"))
-        return found if as_given is None else {}
+        return found
 
     def _score(self, trial: Any, values: Mapping[str, Any], show: Callable[[str], None]) -> tuple[float, bool]:
         """The score of a trial, and whether it was ended early."""
         scores: list[float] = []
         history: list[float] = []
-        seconds, stopped, folds = 0.0, False, len(self.parts) > 1
+        seconds, stopped, folds = 0.0, False, len(self.parts)
 
         def after_epoch(epoch: int, value: float) -> bool:
-            show(f"trial {trial.number}{f', fold {len(scores) + 1}' * folds}, epoch {epoch}")
-            if folds:
+            show(f"trial {trial.number}{f', fold {len(scores) + 1}' if folds > 1 else ''}, epoch {epoch}")
+            if folds > 1:
                 return False  # trials are compared fold by fold
             history.append(value)
             return epoch in self.steps and self._is_worse(trial, epoch, value)
@@ -200,11 +199,9 @@ class Search:
             seconds += done.seconds
             scores.append(done.score)
             stopped = report.stopped
-            if folds:
+            if folds > 1:
                 history.append(float(np.mean(scores)))
-                stopped = (
-                    number in self.steps and number < len(self.parts) and self._is_worse(trial, number, history[-1])
-                )
+                stopped = number in self.steps and number < folds and self._is_worse(trial, number, history[-1])
             if stopped:
                 break
         trial.set_user_attr("training", {"history": history, "seconds": round(seconds, 3)})
@@ -236,7 +233,7 @@ class Search:
 
     def config_of(self, tried: Tried) -> AnyConfig:
         """The config of a trial, with the splits of the searched config and without the section `tune`."""
-        return with_values(self.config, tried.values if tried.number else {})
+        return with_values(self.config, tried.values)
 
     def tried(self) -> list[Tried]:
         """All trials that were begun."""
