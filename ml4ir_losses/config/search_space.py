@@ -32,6 +32,9 @@ def given_values(config: AnyConfig) -> dict[str, Any]:
     """The values that a config has at the paths of its section `tune`, where it gives one and it is in the range."""
     raw = config.model_dump(mode="python")
     found = {path: _at(raw, path) for path in config.tune}
+    for path, value in found.items():
+        if isinstance(value, dict):  # without what is searched by a path of its own, such as model.loss.temperature
+            found[path] = {name: v for name, v in value.items() if f"{path}.{name}" not in config.tune}
     known = {path: _in_range(value, config.tune[path]) for path, value in found.items()}
     return {path: value for path, value in known.items() if value is not None}
 

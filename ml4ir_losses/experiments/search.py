@@ -61,9 +61,9 @@ class Search:
         experiment = bench.prepare(with_values(self.parts[0], {}))
         self.monitor, self.mode = experiment.monitored()
         check_monitor(config, self.monitor)
-        # Trials are compared after a ninth and a third of the epochs, or after 2 and 4 folds.
+        # Trials are compared after a ninth and a third of the epochs, not after one alone, or after 2 and 4 folds.
         self.reduction = 3 if len(self.parts) == 1 else 2
-        first = max(1, self._epochs() // self.reduction**2) if len(self.parts) == 1 else 2
+        first = 2 if len(self.parts) > 1 else max(2, self._epochs() // self.reduction**2)
         self.steps = [first * self.reduction**i for i in range(10)]
         self.sampler = sampler or (lambda seed: optuna.samplers.TPESampler(seed=seed))
         subject = {"config": config.model_dump(mode="json"), "rows": experiment.sources, "version": VERSION}

@@ -51,6 +51,15 @@ def test_values_are_put_into_the_config(searched):
     assert base.model.loss == "softmax_cross_entropy"
 
 
+def test_given_choice_is_known_beside_a_parameter_with_a_path_of_its_own(searched):
+    tune = {
+        "model.loss": {"choice": ["list_mle", "softmax_cross_entropy"]},
+        "model.loss.temperature": {"uniform": [0.1, 2]},
+    }
+    given = searched(tune, model={"loss": {"key": "list_mle", "temperature": 0.5}})
+    assert given_values(given) == {"model.loss": "list_mle", "model.loss.temperature": 0.5}
+
+
 def test_configs_share_data_in_memory(searched):
     base = load_config(
         searched({RATE: {"uniform": [0.1, 0.2]}}), data={"train": {"query_id": [1]}, "validation": "v.csv"}
