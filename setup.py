@@ -25,6 +25,7 @@ TEST = [
 HUB = ["keras-hub>=0.32,<0.33"]
 SEARCH = ["bm25s>=0.2,<1", "faiss-cpu>=1.9,<2"]
 LOGGERS = ["tensorboard>=2.18,<3", "mlflow-skinny>=3,<4"]
+TUNE = ["optuna>=5,<6"]
 DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29,<2"]
 BACKENDS = ["jax>=0.5,<1", "torch==2.13.0"]
 
@@ -56,12 +57,14 @@ setup(
         "hub": HUB,
         "search": SEARCH,
         "loggers": LOGGERS,
+        "tune": TUNE,
         "docs": DOCS,
         "dev": [
             *TEST,
             *HUB,
             *SEARCH,
             *LOGGERS,
+            *TUNE,
             "xgboost-cpu>=3,<4; sys_platform == 'linux'",  # its metrics, in the tests of conventions
             "ruff>=0.9,<1",
             "mypy>=1.14,<3",

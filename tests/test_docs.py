@@ -9,6 +9,7 @@ import yaml
 
 from markdown_blocks import ROOT, blocks, commands, run_commands, run_python, run_section
 from ml4ir_losses.config.load import load_config
+from ml4ir_losses.config.search_space import check_search_space
 from ml4ir_losses.config.yaml_io import read_yaml
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, METRICS, WEIGHTING_SCHEMES
@@ -98,7 +99,7 @@ def test_configs_are_valid(file, tmp_path):
         whole = "name" in part or {"columns", "datasets"} & set(part.get("data", {}))
         raw = part if whole else {**quickstart, **{name: {**quickstart[name], **s} for name, s in part.items()}}
         try:
-            load_config(raw)
+            check_search_space(load_config(raw))
         except ConfigError as error:
             pytest.fail(f"{file}:{line}: {error}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler
 from pydantic.json_schema import SkipJsonSchema
@@ -35,6 +35,10 @@ class InMemory:
         kind = type(self.data)
         module = kind.__module__.partition(".")[0]
         return _PREFIX + (kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}")
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        """Itself: copies of a config share the data."""
+        return self
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -116,9 +116,10 @@ def json_schema() -> dict[str, Any]:
     return share_definitions(TypeAdapter(AnyConfig).json_schema())
 
 
-def dump_config(config: AnyConfig) -> str:
-    """The config as YAML, including all defaults."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def dump_config(config: AnyConfig, without: Iterable[str] = ()) -> str:
+    """The config as YAML, including all defaults, without some sections."""
+    sections = config.model_dump(mode="json", exclude=set(without))
+    return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)
 
 
 def flat_config(config: AnyConfig) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
+from ml4ir_losses.config.folds import Folds
 from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
 from ml4ir_losses.config.inputs import FeatureConfig
+from ml4ir_losses.config.ranges import Ranges
 from ml4ir_losses.config.schedules import OptimizedModel
 from ml4ir_losses.config.spec_schema import keys_of, reader_options, weighted_sums
 from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES, METRICS, Entry
@@ -54,6 +56,7 @@ class DataConfig(Strict):
     )
     shuffle: bool = True
     bucketing: bool = Field(True, description="batch queries of similar list length in training")
+    folds: Folds | None = Field(None, description="cross-validation in tune and compare; train uses the splits")
 
     def paths(self, split: str) -> list[str | InMemory]:
         """The paths of a split, below `directory`, or its data in memory; empty if the split is not given."""
@@ -151,3 +154,4 @@ class Config(Strict):
     expected_metrics: Annotated[dict[Literal["validation", "test"], dict[str, float]], null_is_empty] = Field(
         default_factory=dict
     )
+    tune: Ranges = Field(default_factory=dict)

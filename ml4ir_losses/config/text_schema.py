@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
 from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
+from ml4ir_losses.config.ranges import Ranges
 from ml4ir_losses.config.schedules import OptimizedModel
 from ml4ir_losses.config.schema import TrainingConfig, is_ranking_loss, reads
 from ml4ir_losses.config.spec_schema import key_among, keys_of, names_of, reader_options, weighted_sums
@@ -316,6 +317,7 @@ class TextConfig(Strict):
     expected_metrics: Annotated[
         dict[Literal["validation", "test", "retrieval", "reranking"], dict[str, float]], null_is_empty
     ] = Field(default_factory=dict)
+    tune: Ranges = Field(default_factory=dict)
 
 
 class TextTask(BaseModel):

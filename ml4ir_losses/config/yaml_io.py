@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -107,41 +108,55 @@ def _read(path: Path) -> str:
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
     """Sets the value of an `a.b.c=value` string; list items are addressed by index, name or key."""
-    path, equals, text = override.partition("=")
+    path, value = _assignment(override, "--set")
+    set_value(raw, path, value, f"--set {path}")
+
+
+def assignments(texts: Iterable[str], option: str) -> dict[str, Any]:
+    """`{path: value}` of `a.b.c=value` strings, the values in YAML; `option` begins the message of a `ConfigError`."""
+    return dict(_assignment(text, option) for text in texts)
+
+
+def _assignment(text: str, option: str) -> tuple[str, Any]:
+    path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        raise ConfigError(f"--set {override!r}: write a.b.c=value.")
+        raise ConfigError(f"{option} {text!r}: write a.b.c=value.")
     try:
-        value = _parse(text)
+        return path.strip(), _parse(value)
     except yaml.YAMLError as error:
         reason = getattr(error, "problem", None) or error
-        raise ConfigError(f"--set {override[:100]!r}: the value is not valid YAML ({reason}).") from None
-    *parents, last = path.strip().split(".")
+        raise ConfigError(f"{option} {text[:100]!r}: the value is not valid YAML ({reason}).") from None
+
+
+def set_value(raw: dict[str, Any], path: str, value: Any, name: str) -> None:
+    """Sets the value at the path `a.b.c` of a raw config; `name` begins the message of a `ConfigError`."""
+    *parents, last = path.split(".")
     node: Any = raw
     for part in parents:
-        node = _step(node, part, path)
+        node = _step(node, part, name)
     if isinstance(node, list):
-        node[_index(node, last, path)] = value
+        node[_index(node, last, name)] = value
     else:
         node[last] = value
 
 
-def _step(node: Any, part: str, path: str) -> Any:
+def _step(node: Any, part: str, name: str) -> Any:
     if isinstance(node, list):
-        return node[_index(node, part, path)]
+        return node[_index(node, part, name)]
     child = node.get(part)
     if child is None:
         child = node[part] = {}
     elif isinstance(child, str):  # "list_mle" is short for {key: list_mle}
         child = node[part] = {"key": child}
     if not isinstance(child, (dict, list)):
-        raise ConfigError(f"--set {path}: {part!r} holds {child!r}, which has no keys.")
+        raise ConfigError(f"{name}: {part!r} holds {child!r}, which has no keys.")
     return child
 
 
-def _index(node: list[Any], part: str, path: str) -> int:
+def _index(node: list[Any], part: str, name: str) -> int:
     names = [str(item.get("name", item.get("key", ""))) if isinstance(item, dict) else str(item) for item in node]
     if part in names:
         return names.index(part)
     if part.isdigit() and int(part) < len(node):
         return int(part)
-    raise ConfigError(f"--set {path}: no item {part!r}; there are 0 to {len(node) - 1}: {', '.join(names)}.")
+    raise ConfigError(f"{name}: no item {part!r}; there are 0 to {len(node) - 1}: {', '.join(names)}.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ml4ir_losses.config.load import AnyConfig, load_config
+from ml4ir_losses.config.search_space import check_search_space
 from ml4ir_losses.core.errors import UserError, check_choice, check_whole
 from ml4ir_losses.evaluation.evaluation import Evaluation
 from ml4ir_losses.evaluation.list_metrics import CUTOFFS
@@ -109,4 +110,6 @@ def check(
     Raises:
         ConfigError, DataError: one line for what is wrong.
     """
-    return prepare(load_config(config, overrides, seed, data)).summary()
+    checked = load_config(config, overrides, seed, data)
+    check_search_space(checked)
+    return prepare(checked).summary()

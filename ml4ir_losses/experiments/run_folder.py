@@ -16,6 +16,42 @@ from ml4ir_losses.core.files import write_atomically, write_csv
 from ml4ir_losses.core.log import LOGGER
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder; `ConfigError` if that is not possible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_writable(path, error) from None
+
+
+def _not_writable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{path}: cannot be written ({error.strerror}). Choose --run-dir.")
+
+
+@contextmanager
+def log_file(path: Path) -> Iterator[None]:
+    """Copies the log into a file of a folder that is made if it does not exist; lines are appended.
+
+    Raises:
+        ConfigError: if it cannot be written.
+    """
+    make_folder(path.parent)
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise _not_writable(path.parent, error) from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = LOGGER.level
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)
+        handler.close()
+
+
 class RunFolder:
     """The files of a run: `config.yaml`, `data.json`, `metrics.json`, `history.csv`, `model.keras`, `log.txt` and more.
 
@@ -53,27 +89,17 @@ class RunFolder:
         A failure before the model is saved frees the folder name: after a `UserError` the folder is removed, after
         any other error it is renamed to `<folder>.failed` and keeps the log.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._check_empty()  # another run may have used the folder meanwhile
-            handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{self.path}: cannot be written ({error.strerror}). Choose --run-dir.") from None
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        level = LOGGER.level
-        LOGGER.setLevel(logging.INFO)
-        LOGGER.addHandler(handler)
+        self._check_empty()  # another run may have used the folder meanwhile
         failure: BaseException | None = None
         try:
-            yield
-        except BaseException as error:
-            failure = error
-            LOGGER.error("The run failed.", exc_info=True, extra={"file_only": True})
-            raise
+            with log_file(self.path / "log.txt"):
+                try:
+                    yield
+                except BaseException as error:
+                    failure = error
+                    LOGGER.error("The run failed.", exc_info=True, extra={"file_only": True})
+                    raise
         finally:
-            LOGGER.removeHandler(handler)
-            LOGGER.setLevel(level)
-            handler.close()
             if failure is not None and not (self.path / "model.keras").exists():
                 self._clear(keep=not isinstance(failure, UserError))
 

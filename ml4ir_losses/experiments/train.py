@@ -85,6 +85,9 @@ def train(
     check_loggers(config)
     folder = RunFolder.named(config.name, run_dir)
     with shown_log() if progress is True else nullcontext():
+        for name, given in (("tune", config.tune), ("data.folds", getattr(config.data, "folds", None))):
+            if given:
+                LOGGER.info("%s: train does not read it, and trains the config as it stands", name)
         experiment = prepare(config)
         return _run(experiment, folder, progress_bar() if progress is True else progress or None)
 
