@@ -106,10 +106,13 @@ class Workbench:
     def _share(self, config: AnyConfig, fresh: Any, data: Any) -> Any:
         """The model whose steps were traced for such configs, in the state of the fresh one; else the fresh one."""
         key = _traced_settings(config)
-        found = next((entry for entry in self._traced if entry[0] == key and entry[1] is data), None)
-        if found is not None and _copy_state(found[2], fresh):
-            return found[2]
-        self._traced.append((key, data, fresh))
+        place = next((i for i, (k, d, _) in enumerate(self._traced) if k == key and d is data), None)
+        if place is not None:
+            traced = self._traced[place][2]
+            del self._traced[place]
+            if _copy_state(traced, fresh):
+                fresh = traced
+        self._traced.append((key, data, fresh))  # those not used for longest are dropped
         return fresh
 
 

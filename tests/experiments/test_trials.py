@@ -72,3 +72,13 @@ def test_steps_with_a_learning_rate_schedule_are_traced_for_each_rate(make):
     first = bench.prepare(make(schedule)).model
     assert bench.prepare(make(schedule, seed=3)).model is first
     assert bench.prepare(make(schedule, "model.optimizer.learning_rate=0.5")).model is not first
+
+
+def test_models_not_used_for_longest_are_traced_anew(make, monkeypatch):
+    monkeypatch.setattr("ml4ir_losses.experiments.trials._KEPT", 2)
+    bench = Workbench()
+    first, second = (bench.prepare(make(f"model.loss={loss}")).model for loss in ("list_mle", "listnet"))
+    assert bench.prepare(make("model.loss=list_mle")).model is first
+    bench.prepare(make("model.loss=ranknet"))
+    assert bench.prepare(make("model.loss=list_mle")).model is first
+    assert bench.prepare(make("model.loss=listnet")).model is not second
