@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ml4ir_losses.core.errors import RunError
+from ml4ir_losses.core.lazy import import_quietly
 from ml4ir_losses.core.log import progress_bar
 
 
@@ -69,14 +70,5 @@ def counting(unit: str) -> Iterator[Any]:
 
 
 def import_keras() -> None:
-    """Imports the backend without the messages that its C++ part prints before it reads the log level."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    stderr, silence = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 2)
-    try:
-        import keras  # noqa: F401
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(silence)
+    """Imports the backend without its start-up messages."""
+    import_quietly("keras")

@@ -116,14 +116,15 @@ def check_text_config(config: TextConfig) -> None:
         if split in config.expected_metrics and not any(getattr(s, split) for s in config.data.sets().values()):
             raise ConfigError(f"expected_metrics.{split}: data.{split} is not given.")
     stop = config.training.early_stopping
-    if stop and not _is_evaluated_in_training(config.data):
+    if stop and not evaluated_in_training(config.data):
         raise ConfigError(
             "training.early_stopping: needs data.validation, or data.retrieval or data.reranking with "
             "during_training: true."
         )
 
 
-def _is_evaluated_in_training(data: TextDataConfig) -> bool:
+def evaluated_in_training(data: TextDataConfig) -> bool:
+    """True if some data are evaluated after every epoch."""
     extra = any(part is not None and part.during_training for part in (data.retrieval, data.reranking))
     return extra or any(dataset.validation for dataset in data.sets().values())
 

@@ -61,7 +61,8 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _parse(text: str) -> Any:
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text; `yaml.YAMLError` if it is invalid."""
     try:
         return yaml.load(text, Loader=_Loader)
     except RecursionError:
@@ -71,7 +72,7 @@ def _parse(text: str) -> Any:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; `ConfigError` with file, line and column if it is invalid."""
     try:
-        value = _parse(_read(path))
+        value = parse_yaml(_read(path))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -122,7 +123,7 @@ def _assignment(text: str, option: str) -> tuple[str, Any]:
     if not equals or not path.strip():
         raise ConfigError(f"{option} {text!r}: write a.b.c=value.")
     try:
-        return path.strip(), _parse(value)
+        return path.strip(), parse_yaml(value)
     except yaml.YAMLError as error:
         reason = getattr(error, "problem", None) or error
         raise ConfigError(f"{option} {text[:100]!r}: the value is not valid YAML ({reason}).") from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -21,3 +23,17 @@ class LazyModule(ModuleType):
 
 keras: Any = LazyModule("keras")
 ops: Any = LazyModule("keras.ops")
+
+
+def import_quietly(name: str) -> None:
+    """Imports a module without what its C++ part, such as TensorFlow's, prints before it reads the log level."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stderr, silence = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    try:
+        importlib.import_module(name)
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(silence)

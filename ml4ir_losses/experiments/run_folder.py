@@ -52,6 +52,17 @@ def log_file(path: Path) -> Iterator[None]:
         handler.close()
 
 
+def unused_path(name: str) -> Path:
+    """`runs/<name>-<time>`, with a number where it exists."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = Path("runs", f"{name}-{stamp}")
+    number = 1
+    while path.exists():
+        number += 1
+        path = Path("runs", f"{name}-{stamp}-{number}")
+    return path
+
+
 class RunFolder:
     """The files of a run: `config.yaml`, `data.json`, `metrics.json`, `history.csv`, `model.keras`, `log.txt` and more.
 
@@ -74,13 +85,7 @@ class RunFolder:
         """The folder `run_dir`, or `runs/<name>-<time>`."""
         if run_dir is not None:
             return cls(run_dir)
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        path = Path("runs", f"{name}-{stamp}")
-        number = 1
-        while path.exists():
-            number += 1
-            path = Path("runs", f"{name}-{stamp}-{number}")
-        return cls(path)
+        return cls(unused_path(name))
 
     @contextmanager
     def logging(self) -> Iterator[None]:

@@ -1,0 +1,211 @@
+"""`compare`: which loss is best on given data, and whether that can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from ml4ir_losses import __version__
+from ml4ir_losses.config.in_memory import SPLITS
+from ml4ir_losses.config.load import AnyConfig, load_config, reads_texts
+from ml4ir_losses.core.errors import ConfigError, DataError
+from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
+from ml4ir_losses.evaluation.comparison import Comparison
+from ml4ir_losses.experiments.comparing.choices import unfit_labels
+from ml4ir_losses.experiments.comparing.folder import ComparisonFolder
+from ml4ir_losses.experiments.comparing.plan import Plan
+from ml4ir_losses.experiments.comparing.progress import RunProgress
+from ml4ir_losses.experiments.comparing.rows import comparison_of
+from ml4ir_losses.experiments.comparing.schedule import finished_runs, train_open_runs
+from ml4ir_losses.experiments.comparing.selection import Losses, Selection
+from ml4ir_losses.experiments.comparing.workers import Processes, ThisProcess, Trainer, Workers
+from ml4ir_losses.experiments.trials import Workbench
+
+
+@dataclass
+class Compared:
+    """The result of a comparison.
+
+    Attributes:
+        path: its folder, with `compare.json`, `compare.csv`, `compare.tex` and `report.html`.
+        comparison: the table with its statistics.
+        missing: the number of runs that were not trained, by name: the budget was used up, or Ctrl-C was pressed.
+        left_out: why a loss was not compared, by key, where all that fit were asked for.
+        interrupted: true if Ctrl-C ended it.
+    """
+
+    path: Path
+    comparison: Comparison
+    missing: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """What can be told, in a sentence."""
+        return self.comparison.verdict
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of the table, the best one first, as in `compare.json`."""
+        rows: list[dict[str, Any]] = self.comparison.to_json()["rows"]
+        return rows
+
+
+def compare(
+    config: str | Path | Mapping[str, Any] | AnyConfig,
+    losses: Losses = (),
+    *,
+    seeds: int = 5,
+    folds: int | None = None,
+    baseline: str | Iterable[str] = (),
+    learning_rates: Sequence[float] | None = None,
+    budget: float | None = None,
+    jobs: int = 1,
+    run_dir: str | Path | None = None,
+    data: Any = None,
+    overrides: Iterable[str] = (),
+    seed: int | None = None,
+    progress: Any = True,
+) -> Compared:
+    """Trains a config with several losses on the same data and compares them per query and seed.
+
+    Each loss first tries every learning rate with the first seed; the one with the best value on the validation split
+    is trained with the other seeds. A run that was finished before is not repeated: after Ctrl-C or a crash, the same
+    call with `run_dir` goes on.
+
+    Args:
+        config: a YAML file, a mapping or a validated config; its own loss is always compared.
+        losses: keys, `key:{parameter: value}` or mappings; `"all"`: every loss that the labels fit.
+        seeds: number of seeds, from `training.seed` on.
+        folds: number of folds of the queries; each is the test split once. None: the splits of the config.
+        baseline: `lightgbm`, `catboost`; each tries as many settings as a loss tries learning rates.
+        learning_rates: the learning rates that are tried; None: 0.3, 1 and 3 times the config's.
+        budget: minutes after which no further run starts. The losses then take turns, seed by seed.
+        jobs: number of processes that train at a time; a script then needs `if __name__ == "__main__":`.
+        run_dir: the folder; `runs/compare-<name>-<time>` by default, or that of an unfinished comparison.
+        data: data in memory in the place of all files of the config, as in `train`.
+        overrides: `a.b.c=value` strings.
+        seed: overrides `training.seed`, the first seed.
+        progress: True shows a progress bar or log lines on stderr, False nothing; or a `rich.progress.Progress`.
+
+    Raises:
+        ConfigError, DataError: one line for what is wrong; nothing was trained.
+    """
+    config = load_config(config, overrides, seed, data)
+    selection = Selection.checked(
+        config, losses, seeds=seeds, folds=folds, baseline=baseline, learning_rates=learning_rates
+    )
+    return compare_selected(config, selection, budget=budget, jobs=jobs, run_dir=run_dir, progress=progress)
+
+
+def compare_selected(
+    config: AnyConfig,
+    selection: Selection,
+    *,
+    budget: float | None = None,
+    jobs: int = 1,
+    run_dir: str | Path | None = None,
+    progress: Any = True,
+) -> Compared:
+    """`compare` of a selection that is already checked."""
+    for name, value in (("budget", budget), ("jobs", jobs)):
+        if value is not None and (isinstance(value, bool) or not value > 0):
+            raise ConfigError(f"--{name}: must be a number above 0. Received: {value!r}.")
+    configs = _folds(config, selection.folds)
+    with shown_log() if progress is True else nullcontext():
+        bench = Workbench()
+        experiment = bench.prepare(configs[0])
+        part = _part(experiment)
+        errors = {} if reads_texts(config) else _unfit(selection, experiment)
+        left_out = {**selection.left_out, **(errors if selection.fitting else {})}
+        for name, reason in left_out.items():
+            LOGGER.info("left out: %s: %s", name, reason)
+        candidates = [c for c in selection.candidates(errors) if c.name not in left_out]
+        plan = Plan(configs, candidates, selection.seeds, part, rounds=budget is not None)
+        folder = ComparisonFolder.named(config.name, run_dir, _subject(config, experiment, part, selection.folds))
+        LOGGER.info("comparison: %s", folder.path)
+        done = finished_runs(plan, folder)
+        workers: Workers = ThisProcess(Trainer(plan, bench)) if jobs == 1 else Processes(plan, jobs)
+        bar = progress_bar() if progress is True else progress or None
+        try:
+            with bar or nullcontext():
+                interrupted = train_open_runs(plan, folder, workers, done, RunProgress(bar, jobs), budget)
+        finally:
+            workers.close()
+        result = Compared(folder.path, comparison_of(plan, done, selection, config, bench), interrupted=interrupted)
+        result.missing = {name: count for name, count in plan.left(done) if count}
+        result.left_out = left_out
+        _write(result)
+        if result.missing:
+            LOGGER.warning("%s", _how_to_go_on(result))
+    return result
+
+
+def _folds(config: AnyConfig, folds: int | None) -> list[Any]:
+    """The config of each fold, whose test split it is; the config itself without folds."""
+    if folds is None:
+        return [config]
+    from ml4ir_losses.experiments.folding import fold_configs
+
+    return list(fold_configs(config, folds, splits=SPLITS))
+
+
+def _part(experiment: Any) -> str:
+    """The part on which losses are compared: the last one that has values per query.
+
+    Raises:
+        DataError: if there is none, or it has fewer than two queries.
+    """
+    for part in reversed(experiment.evaluated):
+        count = _count_queries(experiment, part)
+        if count == 1:
+            raise DataError(f"compare: {part} needs at least 2 queries. Received: 1.")
+        if count:
+            return str(part)
+    raise DataError(
+        "compare: needs values per query: give data.test or data.validation; for embeddings data.retrieval or "
+        "data.reranking."
+    )
+
+
+def _count_queries(experiment: Any, part: str) -> int:
+    if reads_texts(experiment.config):
+        return len(getattr(experiment.evaluators[part].get(""), "query_ids", ()))
+    return len(experiment.queries[part])
+
+
+def _unfit(selection: Selection, experiment: Any) -> dict[str, str]:
+    """Why a loss cannot read the labels, by name."""
+    label = experiment.config.features.label
+    labels = {split: queries.labels[label] for split, queries in experiment.queries.items() if split != "test"}
+    reasons = {choice.name: unfit_labels(choice, labels) for choice in selection.choices}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _subject(config: AnyConfig, experiment: Any, part: str, folds: int | None) -> dict[str, Any]:
+    """All that determines the runs beside their losses, settings, folds and seeds."""
+    return {
+        "package": __version__,
+        "backend": keras.backend.backend(),
+        "config": config.model_dump(mode="json"),
+        "data": {split: source["sha256"] for split, source in experiment.sources.items()},
+        "part": part,
+        "folds": folds,
+    }
+
+
+def _write(result: Compared) -> None:
+    """Writes the table in all forms, and the report."""
+    result.comparison.write(result.path)
+
+
+def _how_to_go_on(result: Compared) -> str:
+    runs = sum(result.missing.values())
+    names = ", ".join(f"{name} ({count})" for name, count in result.missing.items())
+    return f"{runs} runs are missing: {names}. The same command with --run-dir {result.path} goes on."

@@ -1,0 +1,1 @@
+"""The pieces of `compare`: which losses, which runs, their folder, the processes that train them, other libraries."""
