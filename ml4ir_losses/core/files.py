@@ -29,6 +29,11 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], Any],
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text file atomically."""
+    write_atomically(path, lambda p: p.write_text(text, encoding="utf-8", newline=""))
+
+
 def wide_encoding(start: bytes) -> str | None:
     """`UTF-16` or `UTF-32` where the first bytes of a file are its byte order mark, else None."""
     if start.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):

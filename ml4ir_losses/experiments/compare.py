@@ -14,6 +14,7 @@ from ml4ir_losses import __version__
 from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.load import AnyConfig, load_config, reads_texts
 from ml4ir_losses.core.errors import ConfigError, DataError
+from ml4ir_losses.core.files import write_text
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.comparison import Comparison
 from ml4ir_losses.experiments.comparing.choices import unfit_labels
@@ -53,8 +54,7 @@ class Compared:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The rows of the table, the best one first, as in `compare.json`."""
-        rows: list[dict[str, Any]] = self.comparison.to_json()["rows"]
-        return rows
+        return [row.model_dump(mode="json") for row in self.comparison.rows]
 
 
 def compare(
@@ -122,6 +122,8 @@ def compare_selected(
         bench = Workbench()
         experiment = bench.prepare(configs[0])
         part = _part(experiment)
+        monitor, _ = experiment.monitored()
+        chosen_on = part if monitor.startswith(f"val_{part}_") else "validation"
         errors = {} if reads_texts(config) else _unfit(selection, experiment)
         left_out = {**selection.left_out, **(errors if selection.fitting else {})}
         for name, reason in left_out.items():
@@ -138,7 +140,9 @@ def compare_selected(
                 interrupted = train_open_runs(plan, folder, workers, done, RunProgress(bar, jobs), budget)
         finally:
             workers.close()
-        result = Compared(folder.path, comparison_of(plan, done, selection, config, bench), interrupted=interrupted)
+        result = Compared(
+            folder.path, comparison_of(plan, done, selection, config.name, chosen_on), interrupted=interrupted
+        )
         result.missing = {name: count for name, count in plan.left(done) if count}
         result.left_out = left_out
         _write(result)
@@ -201,8 +205,10 @@ def _subject(config: AnyConfig, experiment: Any, part: str, folds: int | None) -
 
 
 def _write(result: Compared) -> None:
-    """Writes the table in all forms, and the report."""
-    result.comparison.write(result.path)
+    """Writes the table in all its forms."""
+    comparison = result.comparison
+    for ending, text in (("json", comparison.to_json()), ("csv", comparison.to_csv()), ("tex", comparison.to_tex())):
+        write_text(result.path / f"compare.{ending}", text)
 
 
 def _how_to_go_on(result: Compared) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.core.files import write_atomically, write_csv
+from ml4ir_losses.core.files import write_atomically, write_csv, write_text
 from ml4ir_losses.core.log import LOGGER
 
 
@@ -125,7 +125,7 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file atomically."""
-        write_atomically(self.path / name, lambda p: p.write_text(text, encoding="utf-8", newline=""))
+        write_text(self.path / name, text)
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file atomically."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ml4ir_losses.cli.options import ConfigPath, Overrides, Seed
-from ml4ir_losses.cli.output import import_keras, say
+from ml4ir_losses.cli.output import import_keras, print_table, say
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.registry import register_command
 
@@ -53,9 +53,10 @@ def compare(
     compared = compare_selected(
         checked, selection, budget=budget, jobs=jobs, run_dir=run_dir, progress=progress_bar() or False
     )
-    for row in compared.rows:
-        say(str(row))
+    print_table(*compared.comparison.table(), title=f"{checked.name}: {compared.comparison.part}")
     say(compared.verdict)
+    for note in compared.comparison.notes:
+        say(note)
     say(f"comparison folder: {compared.path}")
     if compared.interrupted:
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ml4ir_losses.core.errors import ConfigError
-from ml4ir_losses.core.files import write_atomically
+from ml4ir_losses.core.files import write_atomically, write_text
 from ml4ir_losses.experiments.comparing.plan import Outcome
 from ml4ir_losses.experiments.run_folder import unused_path
 
@@ -49,8 +49,7 @@ class ComparisonFolder:
             (self.path / "runs").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be written ({error.strerror}). Choose --run-dir.") from None
-        text = json.dumps(self.subject, indent=2) + "\n"
-        write_atomically(self.path / _FILE, lambda p: p.write_text(text, encoding="utf-8"))
+        write_text(self.path / _FILE, json.dumps(self.subject, indent=2) + "\n")
 
     def _check(self) -> None:
         try:

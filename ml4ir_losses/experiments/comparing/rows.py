@@ -1,80 +1,101 @@
-"""The rows of a comparison from its finished runs."""
+"""The table of a comparison, from its finished runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import mean, mode
+from statistics import median, mode
 from typing import Any
 
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.evaluation.comparison import Row
-from ml4ir_losses.experiments.comparing.plan import Candidate, Outcome, Outcomes, Plan, Task
+from ml4ir_losses.core.errors import RunError
+from ml4ir_losses.evaluation.comparison import Comparison, Row
+from ml4ir_losses.evaluation.scoring import lower_is_better
+from ml4ir_losses.experiments.comparing.plan import Candidate, Outcome, Outcomes, Plan
+from ml4ir_losses.experiments.comparing.selection import Selection
 
 
-def rows_of(plan: Plan, done: Outcomes) -> list[Row]:
-    """A row per candidate, with the values of the seeds that are finished in every fold."""
-    return [_row(plan, candidate, done) for candidate in plan.candidates]
+def comparison_of(plan: Plan, done: Outcomes, selection: Selection, name: str, chosen_on: str) -> Comparison:
+    """The comparison of the finished runs.
 
+    Args:
+        plan: the runs.
+        done: those that are finished.
+        selection: what is compared.
+        name: the name of the config.
+        chosen_on: the part on which settings were chosen.
 
-def _row(plan: Plan, candidate: Candidate, done: Outcomes) -> Row:
-    folds = range(len(plan.configs))
-    repeats = [plan.repeats(candidate, fold, done) for fold in folds]
-    runs = [task for task in done if task.name == candidate.name]
-    error = plan.failure(candidate, done)
-    seeds = [s for s in plan.seeds if all(any(t.seed == s and t in done for t in tasks) for tasks in repeats)]
-    if error is None and not seeds:
-        error = "is not trained yet"
-    if error is not None:
-        return Row(
-            candidate.name, candidate.spec, candidate.kind, error=error, trials=len(candidate.settings), runs=len(runs)
-        )
-    outcomes = [[done[task] for tasks in repeats for task in tasks if task.seed == seed] for seed in seeds]
-    metrics = list(outcomes[0][0].values)
-    values = {name: np.stack([weighted_values(parts, name) for parts in outcomes]) for name in metrics}
-    finished = [outcome for parts in outcomes for outcome in parts]
-    memory = [m for task in runs if (m := done[task].memory) is not None]
-    return Row(
-        name=candidate.name,
-        spec=candidate.spec,
-        kind=candidate.kind,
-        values=values[metrics[0]],
-        learning_rate=mode(_rate(candidate, tasks[0]) for tasks in repeats),
-        trials=len(candidate.settings),
-        runs=len(runs),
-        seconds=mean(outcome.seconds for outcome in finished),
-        memory_mib=max(memory, default=None),
-        metrics={name: float(value.mean()) for name, value in values.items()},
+    Raises:
+        RunError: if nothing was trained.
+    """
+    finished = {c.name: _finished(plan, c, done) for c in plan.candidates}
+    seeds = _compared_seeds(list(finished.values()), plan.seeds)
+    first = next((runs[0] for runs in finished.values() if runs), None)
+    if first is None:
+        raise RunError(next((e for c in plan.candidates if (e := plan.failure(c, done))), "No run was finished."))
+    metric = next(iter(first[0].values))
+    return Comparison.of(
+        [_row(plan, c, done, finished[c.name], len(seeds)) for c in plan.candidates],
+        metric=metric,
+        higher_is_better=not lower_is_better(metric),
+        ids=[query for part in first for query in (() if part.ids is None else part.ids)],
+        seeds=seeds,
+        own=selection.own,
+        part=plan.part if plan.part != chosen_on else f"{plan.part}, on which learning rates were chosen",
+        name=name,
+        folds=selection.folds,
+        searched={"learning_rates": list(selection.rates), "trials_each": len(selection.rates)},
     )
 
 
-def _rate(candidate: Candidate, task: Task) -> float:
-    setting = candidate.settings[task.setting]
+def _finished(plan: Plan, candidate: Candidate, done: Outcomes) -> list[list[Outcome]]:
+    """The outcomes of the folds for each of the first seeds that are finished in all of them; none of a failed one."""
+    if plan.failure(candidate, done) is not None:
+        return []
+    repeats = [plan.repeats(candidate, fold, done) for fold in range(len(plan.configs))]
+    finished: list[list[Outcome]] = []
+    for tasks in zip(*repeats, strict=False):
+        if any(task not in done for task in tasks):
+            break
+        finished.append([done[task] for task in tasks])
+    return finished
+
+
+def _compared_seeds(finished: Sequence[Sequence[Any]], seeds: Sequence[int]) -> list[int]:
+    """As many of the first seeds as make the most of an unfinished comparison: seeds times the rows that have them."""
+    counts = [len(runs) for runs in finished if runs]
+    best = max(set(counts), key=lambda n: (n * sum(count >= n for count in counts), n), default=0)
+    return list(seeds[:best])
+
+
+def _row(plan: Plan, candidate: Candidate, done: Outcomes, finished: Sequence[Sequence[Outcome]], seeds: int) -> Row:
+    runs = [outcome for task, outcome in done.items() if task.name == candidate.name]
+    row = Row(candidate.name, candidate.spec, candidate.kind, trials=len(candidate.settings), runs=len(runs))
+    error = plan.failure(candidate, done)
+    if error is not None or not seeds or len(finished) < seeds:
+        row.error = error or f"{len(finished)} of {len(plan.seeds)} seeds are trained"
+        return row
+    compared = finished[:seeds]
+    values = {name: np.stack([per_query(folds, name) for folds in compared]) for name in compared[0][0].values}
+    chosen = [plan.repeats(candidate, fold, done)[0].setting for fold in range(len(plan.configs))]
+    row.values = next(iter(values.values()))
+    row.metrics = {name: float(np.nanmean(value)) for name, value in values.items()}
+    row.learning_rate = mode(_rate(candidate.settings[setting]) for setting in chosen)
+    row.seconds = median(outcome.seconds for folds in compared for outcome in folds)
+    row.memory_mib = max((outcome.memory for outcome in runs if outcome.memory is not None), default=None)
+    return row
+
+
+def _rate(setting: Any) -> float:
     return float(setting["learning_rate"] if isinstance(setting, Mapping) else setting)
 
 
-def weighted_values(parts: Sequence[Outcome], metric: str) -> Array:
-    """The values of the queries of all folds whose plain mean is their weighted mean; without those of weight 0."""
-    values = np.concatenate([part.values[metric] for part in parts]).astype(float)
-    weights = np.concatenate([part.weights[metric] for part in parts]).astype(float)
+def per_query(folds: Sequence[Outcome], metric: str) -> Array:
+    """The values of the queries of all folds, whose plain mean is their weighted mean; NaN where the weight is 0."""
+    values = np.concatenate([fold.values[metric] for fold in folds]).astype(float)
+    weights = np.concatenate([fold.weights[metric] for fold in folds]).astype(float)
     counted = weights > 0
-    if not counted.any():
-        return values
-    scaled: Array = (values * weights)[counted] / weights[counted].mean()
+    scale = weights[counted].mean() if counted.any() else 1.0
+    scaled: Array = np.where(counted, values * weights / scale, np.nan)
     return scaled
-
-
-def query_ids(parts: Sequence[Outcome], metric: str) -> list[str]:
-    """The ids of the queries of `weighted_values`."""
-    ids: list[Any] = [i for part in parts for i in (() if part.ids is None else part.ids)]
-    weights = np.concatenate([part.weights[metric] for part in parts])
-    counted = weights > 0
-    return [str(i) for i, kept in zip(ids, counted, strict=True) if kept or not counted.any()]
-
-
-def comparison_of(plan, done, selection, config, bench):
-    from ml4ir_losses.evaluation.comparison import Comparison
-
-    rows = rows_of(plan, done)
-    return Comparison.of(rows, part=plan.part)

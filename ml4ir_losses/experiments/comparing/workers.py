@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -172,6 +173,7 @@ def _work(connection: Connection, plan: Plan, threads: int) -> None:
     """The main function of a worker process: tasks in, outcomes out, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
     LOGGER.addHandler(logging.NullHandler())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import_quietly("keras")
     trainer = Trainer(plan, threads=threads)
     try:
@@ -179,6 +181,14 @@ def _work(connection: Connection, plan: Plan, threads: int) -> None:
             connection.send(trainer.outcome(connection.recv()))
     except (EOFError, OSError):
         pass
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is gone, killed perhaps, and nobody reads the outcome."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def default_jobs() -> int:
