@@ -23,6 +23,7 @@ TEST = [
     *["pandas>=2.2,<4", "polars>=1.30,<3", "duckdb>=1.2,<3", "datasets>=4,<6"],
 ]
 HUB = ["keras-hub>=0.32,<0.33"]
+BASELINES = ["lightgbm>=4.6,<5", "catboost>=1.2.8,<2"]
 SEARCH = ["bm25s>=0.2,<1", "faiss-cpu>=1.9,<2"]
 LOGGERS = ["tensorboard>=2.18,<3", "mlflow-skinny>=3,<4"]
 TUNE = ["optuna>=5,<6"]
@@ -58,6 +59,7 @@ setup(
         "search": SEARCH,
         "loggers": LOGGERS,
         "tune": TUNE,
+        "baselines": BASELINES,
         "docs": DOCS,
         "dev": [
             *TEST,
@@ -65,6 +67,7 @@ setup(
             *SEARCH,
             *LOGGERS,
             *TUNE,
+            *BASELINES,
             "xgboost-cpu>=3,<4; sys_platform == 'linux'",  # its metrics, in the tests of conventions
             "ruff>=0.9,<1",
             "mypy>=1.14,<3",

@@ -31,6 +31,7 @@ from .evaluation.evaluators import (
 from .evaluation.explain_metric import explain_metric as explain_metric
 from .evaluation.mining import mine as mine
 from .evaluation.run_files import evaluate_run_file as evaluate_run_file
+from .experiments.compare import Compared as Compared, compare as compare
 from .experiments.evaluate import check as check, evaluate as evaluate, predict as predict
 from .experiments.run_report import write_report as write_report
 from .experiments.train import Run as Run, train as train

@@ -19,10 +19,10 @@ from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.comparison import Comparison
 from ml4ir_losses.experiments.comparing.choices import unfit_labels
 from ml4ir_losses.experiments.comparing.folder import ComparisonFolder
-from ml4ir_losses.experiments.comparing.plan import Plan
+from ml4ir_losses.experiments.comparing.plan import Outcome, Plan, Task
 from ml4ir_losses.experiments.comparing.progress import RunProgress
 from ml4ir_losses.experiments.comparing.rows import comparison_of
-from ml4ir_losses.experiments.comparing.schedule import finished_runs, train_open_runs
+from ml4ir_losses.experiments.comparing.schedule import load_finished, train_open_runs
 from ml4ir_losses.experiments.comparing.selection import Losses, Selection
 from ml4ir_losses.experiments.comparing.workers import Processes, ThisProcess, Trainer, Workers
 from ml4ir_losses.experiments.trials import Workbench
@@ -132,7 +132,10 @@ def compare_selected(
         plan = Plan(configs, candidates, selection.seeds, part, rounds=budget is not None)
         folder = ComparisonFolder.named(config.name, run_dir, _subject(config, experiment, part, selection.folds))
         LOGGER.info("comparison: %s", folder.path)
-        done = finished_runs(plan, folder)
+        done: dict[Task, Outcome] = {}
+        load_finished(plan, folder, done)
+        if done:
+            LOGGER.info("%d runs were finished before", len(done))
         workers: Workers = ThisProcess(Trainer(plan, bench)) if jobs == 1 else Processes(plan, jobs)
         bar = progress_bar() if progress is True else progress or None
         try:

@@ -20,7 +20,8 @@ from ml4ir_losses.experiments.comparing.plan import Outcome
 from ml4ir_losses.features.fitted import FittedInput
 from ml4ir_losses.features.query_ranks import query_rank
 
-_ROUNDS, _PATIENCE, _PERIOD = 1000, 50, 5  # trees; trees without improvement; trees between two evaluations
+_ROUNDS, _PATIENCE, _PERIOD = 1000, 100, 5  # trees; trees without improvement; trees between two evaluations
+_SMALL = 20_000_000  # feature values for which one thread is enough
 _LARGEST_GRADE = 30  # higher labels are their own gain: 2^label - 1 of the highest would outweigh all others
 
 
@@ -67,6 +68,8 @@ def train_library(
     started = time.perf_counter()
     columns = {split: _columns(experiment, split) for split in {"train", "validation", part}}
     train = _documents(experiment, "train", columns["train"])
+    if columns["train"].values.size < _SMALL:  # threads would wait for each other
+        threads = 1
     predict, trees = TRAINERS[name](train, columns["validation"], score, settings, seed, threads)
     seconds = time.perf_counter() - started
     best = score(predict(columns["validation"].values))

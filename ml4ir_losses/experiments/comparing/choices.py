@@ -132,30 +132,27 @@ def chosen_losses(config: AnyConfig, losses: Iterable[str | Mapping[str, Any]]) 
     choices = [
         named_loss(loss) if isinstance(loss, str) else Choice(name_of(dict(loss)), dict(loss)) for loss in losses
     ]
-    known: dict[str, str] = {}
+    known: list[Choice] = []
     for choice in choices:
         try:
-            settings = _settings(choice.spec)
             _check_kind(config, choice)
             with_loss(config, choice.spec)
         except UserError as error:
             raise ConfigError(f"--losses {choice.name!r}: {str(error).removeprefix('model.loss: ')}") from None
-        if settings in known:
-            same = f"{known[settings]!r} and {choice.name!r}"
-            raise ConfigError(f"--losses: {same} are the same loss; name it once.")
-        known[settings] = choice.name
-    mine = _settings(own.spec)
-    return choices if mine in known else [own, *choices]
+        if (same := next((other for other in known if _same(other, choice)), None)) is not None:
+            raise ConfigError(f"--losses: {same.name!r} and {choice.name!r} are the same loss; name it once.")
+        known.append(choice)
+    return choices if any(_same(own, choice) for choice in choices) else [own, *choices]
 
 
 def _check_kind(config: AnyConfig, choice: Choice) -> None:
-    if not reads_texts(config) and get_loss(choice.spec).loss_type == "embedding":
+    if get_loss(choice.spec).loss_type == "embedding" and not reads_texts(config):
         raise ConfigError("is an embedding loss, and this config reads features.")
 
 
 def is_own(config: AnyConfig, choice: Choice) -> bool:
     """True for the loss of the config, under whatever name."""
-    return _settings(choice.spec) == _settings(own_loss(config).spec)
+    return _same(choice, own_loss(config))
 
 
 def fitting_losses(config: AnyConfig) -> tuple[list[Choice], dict[str, str]]:
@@ -208,6 +205,6 @@ def unfit_labels(choice: Choice, labels: Mapping[str, Any]) -> str:
     return ""
 
 
-def _settings(spec: Spec) -> str:
-    """Equal for equal losses: the key and all parameters, defaults included."""
-    return repr(get_loss(spec).get_config())
+def _same(a: Choice, b: Choice) -> bool:
+    """True for losses with the same parameters, defaults included."""
+    return get_loss(a.spec).get_config() == get_loss(b.spec).get_config()

@@ -35,8 +35,9 @@ def comparison_of(plan: Plan, done: Outcomes, selection: Selection, name: str, c
     if first is None:
         raise RunError(next((e for c in plan.candidates if (e := plan.failure(c, done))), "No run was finished."))
     metric = next(iter(first[0].values))
-    return Comparison.of(
-        [_row(plan, c, done, finished[c.name], len(seeds)) for c in plan.candidates],
+    shown = [c for c in plan.candidates if len(finished[c.name]) >= len(seeds) or plan.failure(c, done) is not None]
+    comparison = Comparison.of(
+        [_row(plan, c, done, finished[c.name][: len(seeds)]) for c in shown],
         metric=metric,
         higher_is_better=not lower_is_better(metric),
         ids=[query for part in first for query in (() if part.ids is None else part.ids)],
@@ -46,6 +47,16 @@ def comparison_of(plan: Plan, done: Outcomes, selection: Selection, name: str, c
         name=name,
         folds=selection.folds,
         searched={"learning_rates": list(selection.rates), "trials_each": len(selection.rates)},
+    )
+    notes = [*comparison.notes, *_unfinished(plan, done, len(seeds))]
+    return comparison.model_copy(update={"notes": notes})
+
+
+def _unfinished(plan: Plan, done: Outcomes, seeds: int) -> list[str]:
+    """What a comparison that was ended early lacks."""
+    left = ", ".join(f"{name} ({count})" for name, count in plan.left(done) if count)
+    return (
+        [f"Not finished: {seeds} of {len(plan.seeds)} seeds are compared; runs that are left: {left}."] if left else []
     )
 
 
@@ -69,14 +80,12 @@ def _compared_seeds(finished: Sequence[Sequence[Any]], seeds: Sequence[int]) -> 
     return list(seeds[:best])
 
 
-def _row(plan: Plan, candidate: Candidate, done: Outcomes, finished: Sequence[Sequence[Outcome]], seeds: int) -> Row:
+def _row(plan: Plan, candidate: Candidate, done: Outcomes, compared: Sequence[Sequence[Outcome]]) -> Row:
     runs = [outcome for task, outcome in done.items() if task.name == candidate.name]
     row = Row(candidate.name, candidate.spec, candidate.kind, trials=len(candidate.settings), runs=len(runs))
-    error = plan.failure(candidate, done)
-    if error is not None or not seeds or len(finished) < seeds:
-        row.error = error or f"{len(finished)} of {len(plan.seeds)} seeds are trained"
+    row.error = plan.failure(candidate, done)
+    if row.error is not None:
         return row
-    compared = finished[:seeds]
     values = {name: np.stack([per_query(folds, name) for folds in compared]) for name in compared[0][0].values}
     chosen = [plan.repeats(candidate, fold, done)[0].setting for fold in range(len(plan.configs))]
     row.values = next(iter(values.values()))

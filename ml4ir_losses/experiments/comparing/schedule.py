@@ -12,14 +12,10 @@ from ml4ir_losses.experiments.comparing.progress import RunProgress, readable_ti
 from ml4ir_losses.experiments.comparing.workers import Workers
 
 
-def finished_runs(plan: Plan, folder: ComparisonFolder) -> dict[Task, Outcome]:
-    """The runs of the plan that the folder has."""
-    done: dict[Task, Outcome] = {}
+def load_finished(plan: Plan, folder: ComparisonFolder, done: dict[Task, Outcome]) -> None:
+    """Adds the runs that the folder has."""
     while found := {task: outcome for task in plan.open(done) if (outcome := folder.load(plan.key(task))) is not None}:
         done |= found
-    if done:
-        LOGGER.info("%d runs were finished before", len(done))
-    return done
 
 
 def train_open_runs(
@@ -50,6 +46,7 @@ def train_open_runs(
             done[task] = outcome
             if not outcome.crashed:
                 folder.save(plan.key(task), outcome)
+            load_finished(plan, folder, done)  # of a loss whose search was incomplete
             progress.finish(task, outcome, plan.setting(task), len(done), plan.left(done))
     except KeyboardInterrupt:
         LOGGER.warning("Interrupted: the finished runs are kept.")
