@@ -13,7 +13,7 @@ import keras
 from ml4ir_losses import __version__
 from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.load import AnyConfig, load_config, reads_texts
-from ml4ir_losses.core.errors import ConfigError, DataError
+from ml4ir_losses.core.errors import ConfigError, DataError, RunError
 from ml4ir_losses.core.files import write_text
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.comparison import Comparison
@@ -96,6 +96,8 @@ def compare(
 
     Raises:
         ConfigError, DataError: one line for what is wrong; nothing was trained.
+        RunError: every loss failed, or the budget was too small for two of them.
+        KeyboardInterrupt: Ctrl-C before two losses were finished; the runs that were are kept.
     """
     config = load_config(config, overrides, seed, data)
     selection = Selection.checked(
@@ -143,14 +145,17 @@ def compare_selected(
                 interrupted = train_open_runs(plan, folder, workers, done, RunProgress(bar, jobs), budget)
         finally:
             workers.close()
-        result = Compared(
-            folder.path, comparison_of(plan, done, selection, config.name, chosen_on), interrupted=interrupted
-        )
-        result.missing = {name: count for name, count in plan.left(done) if count}
-        result.left_out = left_out
+        missing = {name: count for name, count in plan.left(done) if count}
+        if missing:
+            LOGGER.warning("%s", _how_to_go_on(missing, folder.path))
+        try:
+            comparison = comparison_of(plan, done, selection, config.name, chosen_on)
+        except RunError:
+            if interrupted:
+                raise KeyboardInterrupt from None
+            raise
+        result = Compared(folder.path, comparison, missing, left_out, interrupted)
         _write(result)
-        if result.missing:
-            LOGGER.warning("%s", _how_to_go_on(result))
     return result
 
 
@@ -214,7 +219,6 @@ def _write(result: Compared) -> None:
         write_text(result.path / f"compare.{ending}", text)
 
 
-def _how_to_go_on(result: Compared) -> str:
-    runs = sum(result.missing.values())
-    names = ", ".join(f"{name} ({count})" for name, count in result.missing.items())
-    return f"{runs} runs are missing: {names}. The same command with --run-dir {result.path} goes on."
+def _how_to_go_on(missing: Mapping[str, int], path: Path) -> str:
+    names = ", ".join(f"{name} ({count})" for name, count in missing.items())
+    return f"{sum(missing.values())} runs are missing: {names}. The same command with --run-dir {path} goes on."

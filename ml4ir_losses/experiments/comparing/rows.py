@@ -27,15 +27,19 @@ def comparison_of(plan: Plan, done: Outcomes, selection: Selection, name: str, c
         chosen_on: the part on which settings were chosen.
 
     Raises:
-        RunError: if nothing was trained.
+        RunError: if fewer than two of them are finished.
     """
     finished = {c.name: _finished(plan, c, done) for c in plan.candidates}
     seeds = _compared_seeds(list(finished.values()), plan.seeds)
+    shown = [
+        c for c in plan.candidates if len(finished[c.name]) >= max(len(seeds), 1) or plan.failure(c, done) is not None
+    ]
     first = next((runs[0] for runs in finished.values() if runs), None)
-    if first is None:
-        raise RunError(next((e for c in plan.candidates if (e := plan.failure(c, done))), "No run was finished."))
+    if first is None and len(shown) == len(plan.candidates):
+        raise RunError(f"every loss failed: {plan.failure(shown[0], done)}")
+    if first is None or len(shown) < 2:
+        raise RunError("fewer than two of what is compared are finished, so there is no table yet.")
     metric = next(iter(first[0].values))
-    shown = [c for c in plan.candidates if len(finished[c.name]) >= len(seeds) or plan.failure(c, done) is not None]
     comparison = Comparison.of(
         [_row(plan, c, done, finished[c.name][: len(seeds)]) for c in shown],
         metric=metric,
