@@ -131,6 +131,8 @@ class Plan:
         if any(task not in done for task in search):
             return None
         scores = {task.setting: done[task].score for task in search if done[task].error is None}
+        if len(search) == 1:
+            return next(iter(scores), None)
         signs = {done[task].mode: 1.0 if done[task].mode == "max" else -1.0 for task in search}
         sign = next(iter(signs.values()))
         known = {setting: sign * score for setting, score in scores.items() if score is not None}

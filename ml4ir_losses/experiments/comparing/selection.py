@@ -60,14 +60,11 @@ class Selection:
         _check_whole("--seeds", seeds, 1)
         if folds is not None:
             _check_whole("--folds", folds, 3)
-        elif not _has_validation(config):
-            raise ConfigError(
-                "compare: the learning rate of each loss is chosen on a validation split: give data.validation"
-                + (", or --folds 5." if not reads_texts(config) else ", or data.retrieval with during_training: true.")
-            )
         rates = _rates(config, learning_rates)
         libraries = split_names(baseline) if isinstance(baseline, str) else list(baseline)
         check_libraries(config, libraries)
+        if folds is None and (len(rates) > 1 or libraries):
+            _check_validation(config)
         fitting = losses == "all"
         left_out: dict[str, str] = {}
         if fitting:
@@ -89,8 +86,14 @@ class Selection:
         ]
 
 
-def _has_validation(config: AnyConfig) -> bool:
-    return evaluated_in_training(config.data) if reads_texts(config) else bool(config.data.paths("validation"))
+def _check_validation(config: AnyConfig) -> None:
+    """Raises `ConfigError` for a config without data on which settings can be chosen."""
+    why = "compare: the learning rate of each loss is chosen on a validation split: give"
+    if reads_texts(config):
+        if not evaluated_in_training(config.data):
+            raise ConfigError(f"{why} data.validation, or one rate by --learning-rates.")
+    elif not config.data.paths("validation"):
+        raise ConfigError(f"{why} data.validation, or --folds 5.")
 
 
 def _rates(config: AnyConfig, given: Sequence[float] | None) -> list[float]:
