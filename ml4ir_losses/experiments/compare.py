@@ -17,6 +17,7 @@ from ml4ir_losses.core.errors import ConfigError, DataError, RunError
 from ml4ir_losses.core.files import write_text
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.comparison import Comparison
+from ml4ir_losses.experiments.comparing.baselines import read_run
 from ml4ir_losses.experiments.comparing.choices import unfit_labels
 from ml4ir_losses.experiments.comparing.folder import ComparisonFolder
 from ml4ir_losses.experiments.comparing.plan import Outcome, Plan, Task
@@ -84,7 +85,8 @@ def compare(
         losses: keys, `key:{parameter: value}` or mappings; `"all"`: every loss that the labels fit.
         seeds: number of seeds, from `training.seed` on.
         folds: number of folds of the queries; each is the test split once. None: the splits of the config.
-        baseline: `lightgbm`, `catboost`; each tries as many settings as a loss tries learning rates.
+        baseline: `lightgbm`, `catboost`, each of which tries as many settings as a loss tries learning rates; or the
+            folder of a run.
         learning_rates: the learning rates that are tried; None: 0.3, 1 and 3 times the config's.
         budget: minutes after which no further run starts. The losses then take turns, seed by seed.
         jobs: number of processes that train at a time; a script then needs `if __name__ == "__main__":`.
@@ -132,6 +134,7 @@ def compare_selected(
             LOGGER.info("left out: %s: %s", name, reason)
         candidates = [c for c in selection.candidates(errors) if c.name not in left_out]
         plan = Plan(configs, candidates, selection.seeds, part, rounds=budget is not None)
+        fixed = {run: read_run(run, part, _query_ids(experiment, part)) for run in selection.runs}
         folder = ComparisonFolder.named(config.name, run_dir, _subject(config, experiment, part, selection.folds))
         LOGGER.info("comparison: %s", folder.path)
         done: dict[Task, Outcome] = {}
@@ -149,7 +152,7 @@ def compare_selected(
         if missing:
             LOGGER.warning("%s", _how_to_go_on(missing, folder.path))
         try:
-            comparison = comparison_of(plan, done, selection, config.name, chosen_on)
+            comparison = comparison_of(plan, done, fixed, selection, config.name, chosen_on)
         except RunError:
             if interrupted:
                 raise KeyboardInterrupt from None
@@ -175,7 +178,7 @@ def _part(experiment: Any) -> str:
         DataError: if there is none, or it has fewer than two queries.
     """
     for part in reversed(experiment.evaluated):
-        count = _count_queries(experiment, part)
+        count = len(_query_ids(experiment, part))
         if count == 1:
             raise DataError(f"compare: {part} needs at least 2 queries. Received: 1.")
         if count:
@@ -186,10 +189,12 @@ def _part(experiment: Any) -> str:
     )
 
 
-def _count_queries(experiment: Any, part: str) -> int:
+def _query_ids(experiment: Any, part: str) -> Sequence[Any]:
+    """The ids of the evaluated queries; empty for a part without values per query."""
     if reads_texts(experiment.config):
-        return len(getattr(experiment.evaluators[part].get(""), "query_ids", ()))
-    return len(experiment.queries[part])
+        ids: Sequence[Any] = getattr(experiment.evaluators[part].get(""), "query_ids", ())
+        return ids
+    return list(experiment.queries[part].ids)
 
 
 def _unfit(selection: Selection, experiment: Any) -> dict[str, str]:

@@ -12,6 +12,7 @@ import yaml
 
 import small
 from ml4ir_losses.core.errors import ConfigError, DataError, RunError
+from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.evaluation.scoring import QueryMetrics
 from ml4ir_losses.experiments import compare as compare_module
 from ml4ir_losses.experiments.compare import compare
@@ -147,6 +148,21 @@ def test_budget_and_jobs_out_of_range_are_refused(folder):
     for option in ("budget", "jobs"):
         with pytest.raises(ConfigError, match=f"--{option}: must be a number above 0. Received: 0"):
             compare(config_of(folder), "list_mle", **{option: 0}, progress=False)
+
+
+def test_an_earlier_run_is_a_row_and_one_on_other_queries_is_refused(trials, folder, tmp_path):
+    run, other = tmp_path / "run", tmp_path / "other"
+    ids = [f"q{q}" for q in range(200, 212)]
+    for path, queries in ((run, ids[::-1]), (other, [*ids[:-1], "q9"])):
+        path.mkdir()
+        values = [(query, 0.25 if query == "q200" else 1.0, "" if query == "q200" else 0.5) for query in queries]
+        write_csv(path / "per_query.csv", ["query_id", "ndcg_5", "mrr"], values)
+    options = {"seeds": 1, "learning_rates": [0.01], "progress": False}
+    found = row(compare(config_of(folder), baseline=[run], run_dir=tmp_path / "f", **options), str(run))
+    assert (found["kind"], found["mean"], found["metrics"]["mrr"]) == ("baseline", 11.25 / 12, 0.5)
+    with pytest.raises(DataError, match=r"was evaluated on other queries than test: the run lacks 'q211'"):
+        compare(config_of(folder), baseline=[other], run_dir=tmp_path / "g", **options)
+    assert not (tmp_path / "g").exists()
 
 
 def test_fewer_than_two_queries_are_refused(folder, tmp_path):

@@ -22,7 +22,7 @@ def compare(
     folds: Annotated[
         int | None, typer.Option(help="Number of folds of the queries, in the place of the splits.")
     ] = None,
-    baseline: Annotated[str, typer.Option(help="lightgbm, catboost, or both with a comma.")] = "",
+    baseline: Annotated[str, typer.Option(help="lightgbm, catboost or the folder of a run; several with commas.")] = "",
     learning_rates: Annotated[
         str, typer.Option(help="Learning rates that each loss tries; default 0.3, 1 and 3 times the config's.")
     ] = "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from ml4ir_losses.config.load import AnyConfig, reads_texts
@@ -20,12 +21,12 @@ LIBRARIES = tuple(_SIZES)
 
 
 def check_libraries(config: AnyConfig, names: Sequence[str]) -> None:
-    """Raises `ConfigError` for an unknown library, one named twice or not installed, or a config without features."""
+    """Raises `ConfigError` for an unknown library, one that is not installed, or a config without features."""
     for name in names:
+        if Path(name).is_dir():
+            raise ConfigError(f"--baseline {name}: is not the folder of a run with values per query (per_query.csv).")
         if name not in LIBRARIES:
-            raise ConfigError(f"--baseline: {unknown_name('baseline', name, LIBRARIES)}")
-        if list(names).count(name) > 1:
-            raise ConfigError(f"--baseline: {name!r} is given twice.")
+            raise ConfigError(f"--baseline: {unknown_name('baseline', name, LIBRARIES)} Or give the folder of a run.")
         if reads_texts(config):
             raise ConfigError(f"--baseline {name}: reads features, and this config reads texts.")
         if find_spec(name) is None:

@@ -16,12 +16,15 @@ from ml4ir_losses.experiments.comparing.plan import Candidate, Outcome, Outcomes
 from ml4ir_losses.experiments.comparing.selection import Selection
 
 
-def comparison_of(plan: Plan, done: Outcomes, selection: Selection, name: str, chosen_on: str) -> Comparison:
+def comparison_of(
+    plan: Plan, done: Outcomes, fixed: Mapping[str, Outcome], selection: Selection, name: str, chosen_on: str
+) -> Comparison:
     """The comparison of the finished runs.
 
     Args:
         plan: the runs.
         done: those that are finished.
+        fixed: what has values without training, by name.
         selection: what is compared.
         name: the name of the config.
         chosen_on: the part on which settings were chosen.
@@ -37,11 +40,12 @@ def comparison_of(plan: Plan, done: Outcomes, selection: Selection, name: str, c
     first = next((runs[0] for runs in finished.values() if runs), None)
     if first is None and len(shown) == len(plan.candidates):
         raise RunError(f"every loss failed: {plan.failure(shown[0], done)}")
-    if first is None or len(shown) < 2:
+    if first is None or len(shown) + len(fixed) < 2:
         raise RunError("fewer than two of what is compared are finished, so there is no table yet.")
     metric = next(iter(first[0].values))
     comparison = Comparison.of(
-        [_row(plan, c, done, finished[c.name][: len(seeds)]) for c in shown],
+        [_row(plan, c, done, finished[c.name][: len(seeds)]) for c in shown]
+        + [_fixed_row(name, outcome, metric) for name, outcome in fixed.items()],
         metric=metric,
         higher_is_better=not lower_is_better(metric),
         ids=[query for part in first for query in (() if part.ids is None else part.ids)],
@@ -98,6 +102,14 @@ def _row(plan: Plan, candidate: Candidate, done: Outcomes, compared: Sequence[Se
     row.seconds = median(outcome.seconds for folds in compared for outcome in folds)
     row.memory_mib = max((outcome.memory for outcome in runs if outcome.memory is not None), default=None)
     return row
+
+
+def _fixed_row(name: str, outcome: Outcome, metric: str) -> Row:
+    values = {key: per_query([outcome], key) for key in outcome.values}
+    if metric not in values:
+        return Row(name, kind="baseline", error=f"has no values of {metric}")
+    metrics = {key: float(np.nanmean(value)) for key, value in values.items()}
+    return Row(name, kind="baseline", values=values[metric][None], metrics=metrics)
 
 
 def _rate(setting: Any) -> float:

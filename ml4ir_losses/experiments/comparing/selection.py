@@ -10,6 +10,7 @@ from typing import Any
 from ml4ir_losses.config.load import AnyConfig, reads_texts
 from ml4ir_losses.config.text_checks import evaluated_in_training
 from ml4ir_losses.core.errors import ConfigError
+from ml4ir_losses.experiments.comparing.baselines import is_run
 from ml4ir_losses.experiments.comparing.choices import Choice, chosen_losses, fitting_losses, is_own, split_names
 from ml4ir_losses.experiments.comparing.libraries import check_libraries, library_settings
 from ml4ir_losses.experiments.comparing.plan import FACTORS, Candidate, own_rate
@@ -25,6 +26,7 @@ class Selection:
         choices: the losses.
         own: the name of the config's loss among them.
         libraries: the names of the libraries.
+        runs: the folders of earlier runs.
         rates: the learning rates that each loss tries.
         seeds: the seeds of training.
         left_out: why a loss is not among them, by key, if all that fit were asked for.
@@ -35,6 +37,7 @@ class Selection:
     choices: Sequence[Choice]
     own: str
     libraries: Sequence[str]
+    runs: Sequence[str]
     rates: Sequence[float]
     seeds: Sequence[int]
     left_out: Mapping[str, str]
@@ -61,7 +64,12 @@ class Selection:
         if folds is not None:
             _check_whole("--folds", folds, 3)
         rates = _rates(config, learning_rates)
-        libraries = split_names(baseline) if isinstance(baseline, str) else list(baseline)
+        baselines = split_names(baseline) if isinstance(baseline, str) else [str(name) for name in baseline]
+        twice = next((name for name in baselines if baselines.count(name) > 1), None)
+        if twice is not None:
+            raise ConfigError(f"--baseline: {twice!r} is given twice.")
+        runs = [name for name in baselines if is_run(name)]
+        libraries = [name for name in baselines if name not in runs]
         check_libraries(config, libraries)
         if folds is None and (len(rates) > 1 or libraries):
             _check_validation(config)
@@ -71,11 +79,11 @@ class Selection:
             choices, left_out = fitting_losses(config)
         else:
             choices = chosen_losses(config, split_names(losses) if isinstance(losses, str) else losses)
-        if len(choices) + len(libraries) < 2:
+        if len(choices) + len(baselines) < 2:
             raise ConfigError(f"compare: there is nothing to compare {choices[0].name!r} with: name other losses.")
         own = next(choice.name for choice in choices if is_own(config, choice))
         numbers = [config.training.seed + i for i in range(seeds)]
-        return cls(choices, own, libraries, rates, numbers, left_out, fitting, folds)
+        return cls(choices, own, libraries, runs, rates, numbers, left_out, fitting, folds)
 
     def candidates(self, errors: Mapping[str, str]) -> list[Candidate]:
         """What is trained, and what is not for the reason in `errors`, by name."""
