@@ -13,7 +13,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Queries
-from ml4ir_losses.evaluation.scoring import MetricSet, compare_scores, lower_is_better, query_metrics
+from ml4ir_losses.evaluation.scoring import MetricSet, QueryMetrics, compare_scores, lower_is_better, query_metrics
 from ml4ir_losses.evaluation.tied_scores import tie_note
 from ml4ir_losses.features.fitted import FittedInput
 
@@ -22,23 +22,24 @@ MAX_QUERIES = 500  # training queries on which the feature is chosen
 _CHUNK = 16  # rankings evaluated together: a metric may take memory B·N² for each
 
 
-def random_baseline(metric_set: MetricSet, plan: BatchPlan, seed: int = 0) -> dict[str, float]:
-    """The mean of each metric over seeded random orders."""
+def random_baseline(metric_set: MetricSet, plan: BatchPlan, seed: int = 0) -> QueryMetrics:
+    """The mean of each metric over seeded random orders of each query."""
     scores = np.random.default_rng(seed).random((plan.data.rows, DRAWS), "float32")
-    draws = [result.means() for result in compare_scores(metric_set, plan, scores)]
-    return {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+    draws = compare_scores(metric_set, plan, scores)
+    means = {name: np.mean([draw.values[name] for draw in draws], axis=0) for name in draws[0].values}
+    return replace(draws[0], values=means)
 
 
-def original_order_baseline(metric_set: MetricSet, plan: BatchPlan) -> dict[str, float]:
-    """The mean of each metric if documents keep the order in which the data list them."""
+def original_order_baseline(metric_set: MetricSet, plan: BatchPlan) -> QueryMetrics:
+    """Each metric if documents keep the order in which the data list them."""
     data = plan.data
     places = np.arange(data.rows) - np.repeat(data.offsets[:-1], data.sizes)
-    return query_metrics(metric_set, plan, -places.astype("float32")).means()
+    return query_metrics(metric_set, plan, -places.astype("float32"))
 
 
 def best_feature_baseline(
     metric_set: MetricSet, inputs: Sequence[FittedInput], train: Queries, test: BatchPlan
-) -> tuple[str, dict[str, float]] | None:
+) -> tuple[str, QueryMetrics] | None:
     """(feature, its metrics on the test plan), None without numeric document features.
 
     The column and its direction, ascending or descending, are those with the best first metric on the training split.
@@ -66,7 +67,7 @@ def best_feature_baseline(
     feature = f"{column} {'descending' if direction > 0 else 'ascending'}"
     if note := tie_note(metric_set, test, scores):
         LOGGER.info("best feature (%s): %s", feature, note)
-    return feature, query_metrics(metric_set, test, scores).means()
+    return feature, query_metrics(metric_set, test, scores)
 
 
 def _scores(values: Array, direction: float) -> Array:

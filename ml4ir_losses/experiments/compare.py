@@ -17,7 +17,7 @@ from ml4ir_losses.core.errors import ConfigError, DataError, RunError
 from ml4ir_losses.core.files import write_text
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.comparison import Comparison
-from ml4ir_losses.experiments.comparing.baselines import read_run
+from ml4ir_losses.experiments.comparing.baselines import read_run, simple_orders
 from ml4ir_losses.experiments.comparing.choices import unfit_labels
 from ml4ir_losses.experiments.comparing.folder import ComparisonFolder
 from ml4ir_losses.experiments.comparing.plan import Outcome, Plan, Task
@@ -121,45 +121,85 @@ def compare_selected(
     for name, value in (("budget", budget), ("jobs", jobs)):
         if value is not None and (isinstance(value, bool) or not value > 0):
             raise ConfigError(f"--{name}: must be a number above 0. Received: {value!r}.")
-    configs = _folds(config, selection.folds)
     with shown_log() if progress is True else nullcontext():
-        bench = Workbench()
-        experiment = bench.prepare(configs[0])
+        task = _Comparing.prepare(config, selection, run_dir, rounds=budget is not None)
+        interrupted = task.train(jobs, progress_bar() if progress is True else progress or None, budget)
+        return task.result(interrupted)
+
+
+@dataclass
+class _Comparing:
+    """A comparison whose data were read and which can start."""
+
+    config: AnyConfig
+    selection: Selection
+    bench: Workbench
+    plan: Plan
+    folder: ComparisonFolder
+    chosen_on: str
+    left_out: dict[str, str]
+    runs: dict[str, Outcome]
+    done: dict[Task, Outcome] = field(default_factory=dict)
+
+    @classmethod
+    def prepare(
+        cls, config: AnyConfig, selection: Selection, run_dir: str | Path | None, *, rounds: bool
+    ) -> _Comparing:
+        """Reads the data and finds the folder with what is finished already."""
+        configs, bench = _folds(config, selection.folds), Workbench()
+        experiment: Any = bench.prepare(configs[0])
         part = _part(experiment)
-        monitor, _ = experiment.monitored()
-        chosen_on = part if monitor.startswith(f"val_{part}_") else "validation"
+        runs = {run: read_run(run, part, _query_ids(experiment, part)) for run in selection.runs}
         errors = {} if reads_texts(config) else _unfit(selection, experiment)
         left_out = {**selection.left_out, **(errors if selection.fitting else {})}
+        candidates = [c for c in selection.candidates(errors) if c.name not in left_out]
+        plan = Plan(configs, candidates, selection.seeds, part, rounds=rounds)
+        folder = ComparisonFolder.named(config.name, run_dir, _subject(config, experiment, part, selection.folds))
+        monitor, _ = experiment.monitored()
+        chosen_on = part if monitor.startswith(f"val_{part}_") else "validation"
+        comparing = cls(config, selection, bench, plan, folder, chosen_on, left_out, runs)
+        load_finished(plan, folder, comparing.done)
         for name, reason in left_out.items():
             LOGGER.info("left out: %s: %s", name, reason)
-        candidates = [c for c in selection.candidates(errors) if c.name not in left_out]
-        plan = Plan(configs, candidates, selection.seeds, part, rounds=budget is not None)
-        fixed = {run: read_run(run, part, _query_ids(experiment, part)) for run in selection.runs}
-        folder = ComparisonFolder.named(config.name, run_dir, _subject(config, experiment, part, selection.folds))
         LOGGER.info("comparison: %s", folder.path)
-        done: dict[Task, Outcome] = {}
-        load_finished(plan, folder, done)
-        if done:
-            LOGGER.info("%d runs were finished before", len(done))
-        workers: Workers = ThisProcess(Trainer(plan, bench)) if jobs == 1 else Processes(plan, jobs)
-        bar = progress_bar() if progress is True else progress or None
+        if comparing.done:
+            LOGGER.info("%d runs were finished before", len(comparing.done))
+        return comparing
+
+    def train(self, jobs: int, bar: Any, budget: float | None) -> bool:
+        """Trains what is left; true if Ctrl-C ended it."""
+        single = jobs == 1 or not self.plan.open(self.done)
+        workers: Workers = ThisProcess(Trainer(self.plan, self.bench)) if single else Processes(self.plan, jobs)
         try:
             with bar or nullcontext():
-                interrupted = train_open_runs(plan, folder, workers, done, RunProgress(bar, jobs), budget)
+                return train_open_runs(self.plan, self.folder, workers, self.done, RunProgress(bar, jobs), budget)
         finally:
             workers.close()
-        missing = {name: count for name, count in plan.left(done) if count}
+
+    def result(self, interrupted: bool) -> Compared:
+        """The table of what is finished, which is written into the folder."""
+        missing = {name: count for name, count in self.plan.left(self.done) if count}
         if missing:
-            LOGGER.warning("%s", _how_to_go_on(missing, folder.path))
+            names = ", ".join(f"{name} ({count})" for name, count in missing.items())
+            LOGGER.warning("%d runs are missing: %s", sum(missing.values()), names)
+            LOGGER.warning("The same command with --run-dir %s goes on.", self.folder.path)
+        fixed = {} if reads_texts(self.config) else simple_orders(self.bench, self.plan.configs, self.plan.part)
         try:
-            comparison = comparison_of(plan, done, fixed, selection, config.name, chosen_on)
+            comparison = comparison_of(
+                self.plan, self.done, fixed | self.runs, self.selection, self.config.name, self.chosen_on
+            )
         except RunError:
             if interrupted:
                 raise KeyboardInterrupt from None
             raise
-        result = Compared(folder.path, comparison, missing, left_out, interrupted)
-        _write(result)
-    return result
+        _write(comparison, self.folder.path)
+        return Compared(self.folder.path, comparison, missing, self.left_out, interrupted)
+
+
+def _write(comparison: Comparison, folder: Path) -> None:
+    """Writes the table in all its forms."""
+    for ending, text in (("json", comparison.to_json()), ("csv", comparison.to_csv()), ("tex", comparison.to_tex())):
+        write_text(folder / f"compare.{ending}", text)
 
 
 def _folds(config: AnyConfig, folds: int | None) -> list[Any]:
@@ -215,15 +255,3 @@ def _subject(config: AnyConfig, experiment: Any, part: str, folds: int | None) -
         "part": part,
         "folds": folds,
     }
-
-
-def _write(result: Compared) -> None:
-    """Writes the table in all its forms."""
-    comparison = result.comparison
-    for ending, text in (("json", comparison.to_json()), ("csv", comparison.to_csv()), ("tex", comparison.to_tex())):
-        write_text(result.path / f"compare.{ending}", text)
-
-
-def _how_to_go_on(missing: Mapping[str, int], path: Path) -> str:
-    names = ", ".join(f"{name} ({count})" for name, count in missing.items())
-    return f"{sum(missing.values())} runs are missing: {names}. The same command with --run-dir {path} goes on."

@@ -180,6 +180,10 @@ class FeatureExperiment:
 
     def baselines(self, part: str) -> dict[str, dict[str, float]]:
         """A random order, the order of the data, and the best single feature."""
+        return {name: values.means() for name, values in self.judge_baselines(part).items()}
+
+    def judge_baselines(self, part: str) -> dict[str, QueryMetrics]:
+        """The values per query of each baseline, by name."""
         plan = self.plan(part)
         baselines = {
             "random": random_baseline(self.metric_set, plan),

@@ -1,18 +1,38 @@
-"""What stands beside the losses without being trained: the values of an earlier run."""
+"""What stands beside the losses without being trained: simple orders, and the values of an earlier run."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError
 from ml4ir_losses.experiments.comparing.plan import Outcome
 
 _VALUES = "per_query.csv"
+
+
+def simple_orders(bench: Any, configs: Sequence[Any], part: str) -> dict[str, Outcome]:
+    """A random order, the order of the data and the best feature; with folds, of the queries of all folds."""
+    found: dict[str, list[Outcome]] = {}
+    for config in configs:
+        for name, judged in bench.prepare(config).judge_baselines(part).items():
+            # The best feature of one fold may be another than that of the next.
+            name = name.partition(" (")[0] if len(configs) > 1 else name
+            found.setdefault(name, []).append(Outcome(ids=judged.ids, values=judged.values, weights=judged.weights))
+    return {name: _joined(folds) for name, folds in found.items() if len(folds) == len(configs)}
+
+
+def _joined(folds: Sequence[Outcome]) -> Outcome:
+    def join(arrays: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+        return {name: np.concatenate([array[name] for array in arrays]) for name in arrays[0]}
+
+    ids = np.concatenate([fold.ids for fold in folds if fold.ids is not None])
+    return Outcome(ids=ids, values=join([f.values for f in folds]), weights=join([f.weights for f in folds]))
 
 
 def is_run(path: str) -> bool:

@@ -40,7 +40,7 @@ def comparison_of(
     first = next((runs[0] for runs in finished.values() if runs), None)
     if first is None and len(shown) == len(plan.candidates):
         raise RunError(f"every loss failed: {plan.failure(shown[0], done)}")
-    if first is None or len(shown) + len(fixed) < 2:
+    if first is None or (len(shown) < 2 and not fixed):
         raise RunError("fewer than two of what is compared are finished, so there is no table yet.")
     metric = next(iter(first[0].values))
     comparison = Comparison.of(
