@@ -100,7 +100,8 @@ def _row(plan: Plan, candidate: Candidate, done: Outcomes, compared: Sequence[Se
     row.metrics = {name: float(np.nanmean(value)) for name, value in values.items()}
     row.learning_rate = mode(_rate(candidate.settings[setting]) for setting in chosen)
     row.seconds = median(outcome.seconds for folds in compared for outcome in folds)
-    row.memory_mib = max((outcome.memory for outcome in runs if outcome.memory is not None), default=None)
+    # Data, libraries and traced steps add to the first runs of a process, and nothing subtracts.
+    row.memory_mib = min((outcome.memory for outcome in runs if outcome.memory is not None), default=None)
     return row
 
 
