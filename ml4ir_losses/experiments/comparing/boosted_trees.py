@@ -58,7 +58,9 @@ def train_library(
     """
     metric_set, monitor = experiment.metric_set, experiment.monitored()[0].removeprefix("val_")
     first = next((m for m in metric_set.metrics if metric_name(m) == monitor), metric_set.metrics[0])
-    plan = experiment.plan("validation")
+    # Not the batches of training: few large ones cost less, and the metric is computed hundreds of times.
+    truncation = experiment.plan("validation").truncation
+    plan = BatchPlan(experiment.queries["validation"], 256, truncation=truncation)
     first_only, first_name = replace(metric_set, metrics=[first]), metric_name(first)
     sign = -1.0 if lower_is_better(first_name) else 1.0
 
