@@ -26,6 +26,8 @@ from ml4ir_losses.experiments.comparing.rows import comparison_of
 from ml4ir_losses.experiments.comparing.schedule import load_finished, train_open_runs
 from ml4ir_losses.experiments.comparing.selection import Losses, Selection
 from ml4ir_losses.experiments.comparing.workers import Processes, ThisProcess, Trainer, Workers
+from ml4ir_losses.experiments.folding import fold_configs
+from ml4ir_losses.experiments.run_report import compare_report
 from ml4ir_losses.experiments.trials import Workbench
 
 
@@ -84,7 +86,8 @@ def compare(
         config: a YAML file, a mapping or a validated config; its own loss is always compared.
         losses: keys, `key:{parameter: value}` or mappings; `"all"`: every loss that the labels fit.
         seeds: number of seeds, from `training.seed` on.
-        folds: number of folds of the queries; each is the test split once. None: the splits of the config.
+        folds: number of folds of the queries; each is the test split once. None: as `data.folds` says, else the splits
+            of the config.
         baseline: `lightgbm`, `catboost`, each of which tries as many settings as a loss tries learning rates; or the
             folder of a run.
         learning_rates: the learning rates that are tried; None: 0.3, 1 and 3 times the config's.
@@ -197,18 +200,18 @@ class _Comparing:
 
 
 def _write(comparison: Comparison, folder: Path) -> None:
-    """Writes the table in all its forms."""
+    """Writes the table in all its forms, and the report."""
     for ending, text in (("json", comparison.to_json()), ("csv", comparison.to_csv()), ("tex", comparison.to_tex())):
         write_text(folder / f"compare.{ending}", text)
+    compare_report(folder)
 
 
 def _folds(config: AnyConfig, folds: int | None) -> list[Any]:
     """The config of each fold, whose test split it is; the config itself without folds."""
     if folds is None:
         return [config]
-    from ml4ir_losses.experiments.folding import fold_configs
-
-    return list(fold_configs(config, folds, splits=SPLITS))
+    declared = None if reads_texts(config) else config.data.folds  # by which column or time
+    return fold_configs(config, folds if declared is None else declared.model_copy(update={"k": folds}), splits=SPLITS)
 
 
 def _part(experiment: Any) -> str:

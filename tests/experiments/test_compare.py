@@ -77,7 +77,7 @@ def test_the_table_is_written_in_all_forms(compared):
     assert written["part"] == "test"
     assert written["searched"] == {"learning_rates": RATES, "trials_each": 2}
     assert [r["name"] for r in written["rows"]] == [r["name"] for r in compared.rows]
-    assert {"compare.csv", "compare.tex"} < {path.name for path in compared.path.iterdir()}
+    assert {"compare.csv", "compare.tex", "report.html"} < {path.name for path in compared.path.iterdir()}
 
 
 def test_the_mean_of_a_row_is_that_of_single_trainings(compared, folder):
@@ -145,6 +145,15 @@ def test_after_ctrl_c_the_finished_losses_are_compared_and_the_same_call_goes_on
     before = len(trials)
     compare(config_of(folder), "list_mle,listnet", **options)
     assert trials[before:] == [("listnet", 0.01, 4)]
+
+
+def test_with_folds_every_query_is_compared_once(trials, folder, tmp_path):
+    options = {"seeds": 2, "learning_rates": [0.01], "run_dir": tmp_path / "f", "progress": False}
+    found = compare(config_of(folder), "ranknet", folds=3, **options)
+    assert found.comparison.queries == 40 + 12 + 12
+    assert found.comparison.folds == 3
+    assert row(found, "ranknet")["runs"] == 3 * 2
+    assert "best feature" in {r["name"] for r in found.rows}
 
 
 def test_budget_and_jobs_out_of_range_are_refused(folder):

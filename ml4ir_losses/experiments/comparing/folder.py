@@ -14,7 +14,7 @@ import numpy as np
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.files import write_atomically, write_text
 from ml4ir_losses.experiments.comparing.plan import Outcome
-from ml4ir_losses.experiments.run_folder import unused_path
+from ml4ir_losses.experiments.run_folder import make_folder, unused_path
 
 VERSION = 1
 _FILE = "comparison.json"
@@ -45,10 +45,7 @@ class ComparisonFolder:
         return cls(path or unused_path(f"compare-{name}"), subject)
 
     def _create(self) -> None:
-        try:
-            (self.path / "runs").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{self.path}: cannot be written ({error.strerror}). Choose --run-dir.") from None
+        make_folder(self.path / "runs")
         write_text(self.path / _FILE, json.dumps(self.subject, indent=2) + "\n")
 
     def _check(self) -> None:

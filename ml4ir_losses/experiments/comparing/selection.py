@@ -61,6 +61,8 @@ class Selection:
             ConfigError: one line for what cannot be compared.
         """
         _check_whole("--seeds", seeds, 1)
+        if folds is None and not reads_texts(config) and config.data.folds is not None:
+            folds = config.data.folds.k
         if folds is not None:
             _check_whole("--folds", folds, 3)
         rates = _rates(config, learning_rates)
