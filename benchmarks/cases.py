@@ -85,7 +85,7 @@ def _lambda_loss(scheme: str, peer: str, k: int | None = None, **more: Any) -> C
     allrank = peer.replace("NDCG", "ndcg").replace("Lambda", "lambda").replace("Scheme", "_scheme")
     return _case(
         f"lambda_loss, {scheme}" + (f", k={k}" if k else ""),
-        {"weighting_scheme": scheme, **top},
+        {"weighting_scheme": scheme, "normalization": "batch", **top},
         pairs=True,
         st=("LambdaLoss", {"weighting_scheme": peer, **top}),
         allrank=("lambdaLoss", {"weighing_scheme": allrank, **top}),

@@ -34,7 +34,7 @@ def lambda_loss(
     *,
     item_weight: Tensor | None = None,
     temperature: Positive = 1.0,
-    normalization: Normalization = "batch",
+    normalization: Normalization = "sum",
     weighting_scheme: WeightingSchemeSpec = "ndcg_loss2pp",
     k: PositiveInt | None = None,
     top_k_pairs: TopKPairs = "either",
@@ -106,8 +106,8 @@ def _log2_discount(like: Tensor) -> Tensor:
 class LambdaLoss(PairwiseLossBase):
     r"""Pairwise logistic loss weighted by the effect of each pair on NDCG.
 
-    $$\frac{\sum_{(i,j)} w_i\,\Lambda_{ij} \log_2(1 + e^{-\sigma(s_i - s_j)/T})}{\sum_{(i,j)} w_i}$$
-    over the pairs y_i > y_j of the whole batch with a document among the k highest scores of their query. Λ is by the
+    $$\sum_{(i,j)} w_i\,\Lambda_{ij} \log_2(1 + e^{-\sigma(s_i - s_j)/T})$$
+    over the pairs y_i > y_j of a query with a document among its k highest scores; the mean over queries. Λ is by the
     weighting scheme, from G = (2^y - 1) / maxDCG@k and D = log2(1 + rank by score), without a gradient.
 
     Exact at any score: no probability is clamped. A batch without a pair gives 0, and labels may be of any size. In
@@ -115,7 +115,9 @@ class LambdaLoss(PairwiseLossBase):
 
     Args:
         temperature: T, above 0; scores are divided by it.
-        normalization: `query`, `batch` or `sum`: see `PairwiseLogisticLoss`. The divisor does not count Λ.
+        normalization: `sum`, or `query` or `batch`, which divide by the sum of w over the pairs of the query or of the
+            batch: see `PairwiseLogisticLoss`. The divisor does not count Λ, so that long lists have small gradients,
+            too small for the epsilon of Adam. sentence-transformers' loss is `batch`.
         weighting_scheme: `none`, `ndcg_loss1`, `ndcg_loss2`, `lambda_rank`, `ndcg_loss2pp`, also as
             `{key: ndcg_loss2pp, mu: 5}`, or a `BaseWeightingScheme`. `ndcg_loss1` counts all pairs: ties, both
             directions, i = j.
