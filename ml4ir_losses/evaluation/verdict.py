@@ -30,8 +30,11 @@ def _result(rows: Sequence[ComparedRow], own: str | None, metric: str, queries: 
     if len(rows) == 1:
         return [f"Only {best.name} finished, with {metric} {_number(best.mean)}: there is nothing to compare it with."]
     if len(tied) == len(rows) - 1 and not _better_than(mine, rows):
+        worse = _worse_than(mine, rows)
+        equal = [row for row in rows if row not in worse]
         apart = f"cannot be told apart on {queries} queries"
-        return [f"{_list(rows)} {apart}." if len(rows) == 2 else f"These {_count(len(rows))} {apart}: {_list(rows)}."]
+        told = f"{_list(equal)} {apart}." if len(equal) == 2 else f"These {_count(len(equal))} {apart}: {_list(equal)}."
+        return [told, *(f"{row.name} is worse than the config's {own} by {_by(row.to_own)}." for row in worse)]
     if mine is None or mine is best:
         who = f"The config's {best.name}" if mine else best.name
         if tied:
@@ -54,6 +57,12 @@ def _better_than(own: ComparedRow | None, rows: Sequence[ComparedRow]) -> list[C
     """The rows above the config's own whose difference to it is significant."""
     above = rows[: rows.index(own)] if own is not None else []
     return [row for row in above if row.to_own is not None and row.to_own.significant]
+
+
+def _worse_than(own: ComparedRow | None, rows: Sequence[ComparedRow]) -> list[ComparedRow]:
+    """The rows below the config's own whose difference to it is significant."""
+    below = rows[rows.index(own) :] if own is not None else []
+    return [row for row in below if row.to_own is not None and row.to_own.significant]
 
 
 def _libraries(rows: Sequence[ComparedRow]) -> list[str]:

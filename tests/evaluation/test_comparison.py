@@ -211,6 +211,16 @@ def test_verdict_where_the_best_row_is_too_unsteady():
     assert result.verdict.endswith(", which may be chance.")
 
 
+def test_verdict_names_what_is_worse_than_the_own_loss_though_not_than_the_best():
+    wild = values(0.61) + np.array([[-0.4], [0.4], [0.1], [0.3], [-0.4]])
+    rows = [Row("own", values=values(0.6)), Row("poor", values=values(0.5, seed=1)), Row("wild", values=wild)]
+    found = compare(*rows, own="own").verdict
+    expected = (
+        r"wild and own cannot be told apart on 60 queries\. poor is worse than the config's own by 0\.1000 \(.*\)\."
+    )
+    assert re.fullmatch(expected, found), found
+
+
 def example():
     rows = [
         row("own_loss", 0.5, learning_rate=1e-3, trials=4, runs=9, seconds=12.34, memory_mib=512.0),
