@@ -132,16 +132,31 @@ def test_ordered_pair_accuracy_with_topn_counts_pairs_with_a_document_in_the_top
     assert (value[0], weight[0]) == (0.5, 4.0)
 
 
-@pytest.mark.parametrize("topn", [None, 7])
-def test_ordered_pair_accuracy_of_lists_longer_than_a_stripe(topn):
+@pytest.fixture
+def long_lists():
+    """Labels, scores of which many are equal, mask and weights of lists longer than a stripe."""
     rng = np.random.default_rng(5)
     labels = rng.integers(0, 4, (3, 220)).astype("float32")
     scores = rng.integers(0, 60, labels.shape).astype("float32")
     mask = np.arange(220) < np.array([[220], [40], [0]])
-    weight = rng.uniform(0.5, 2, labels.shape).astype("float32")
-    got = compute("ordered_pair_accuracy", labels, scores, mask, weight, topn=topn)
-    want = batch("ordered_pair_accuracy", labels, scores, mask, weight, topn=topn)
+    return labels, scores, mask, rng.uniform(0.5, 2, labels.shape).astype("float32")
+
+
+@pytest.mark.parametrize("topn", [None, 7])
+def test_ordered_pair_accuracy_of_lists_longer_than_a_stripe(long_lists, topn):
+    got = compute("ordered_pair_accuracy", *long_lists, topn=topn, ties="order")
+    want = batch("ordered_pair_accuracy", *long_lists, topn=topn, ties="order")
     np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("ties", "equal"), [("average", 0.5), ("worst", 0.0)])
+def test_equal_scores_of_lists_longer_than_a_stripe_count_half_or_nothing(long_lists, ties, equal):
+    labels, scores, mask, weight = (x.astype("float64") for x in long_lists)
+    pairs = (labels[:, :, None] > labels[:, None, :]) * (weight * mask)[:, :, None] * mask[:, None, :]
+    lead = scores[:, :, None] - scores[:, None, :]
+    right, all_pairs = (pairs * np.where(lead == 0, equal, lead > 0)).sum(axis=(1, 2)), pairs.sum(axis=(1, 2))
+    want = np.divide(right, all_pairs, out=np.zeros(3), where=all_pairs > 0), all_pairs
+    np.testing.assert_allclose(compute("ordered_pair_accuracy", *long_lists, ties=ties), want, rtol=1e-5)
 
 
 IR_NAMES = {
