@@ -236,3 +236,19 @@ def test_model_that_exceeds_the_memory_gives_one_line_and_no_run_folder(run, fol
     assert time.monotonic() - started < 20
     code, _, err = run("train", folder / "c.yaml", "--set", wide, "--set", "model.architecture=gam")
     assert (code, err) == (2, "error: model: it has more parameters than fit into memory.\n")
+
+
+def test_a_table_too_wide_for_the_terminal_leaves_out_optional_columns(monkeypatch, capsys):
+    from ml4ir_losses.cli.output import print_table
+
+    columns, rows = ["loss", "ndcg", "seconds", "MiB"], [["softmax_cross_entropy", "0.8097", "23", "34"]]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    print_table(columns, rows, "", optional=["MiB", "seconds", "ndcg"])
+    shown = capsys.readouterr().out
+    assert "0.8097" in shown
+    assert "│ 23" not in shown
+    assert shown.splitlines()[-1] == "not shown in this width: MiB, seconds"
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(columns, rows, "", optional=["MiB", "seconds", "ndcg"])
+    assert "│ 23" in capsys.readouterr().out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,20 +30,38 @@ def _writing(stream: Any) -> Iterator[None]:
             raise RunError(f"stdout cannot be written ({failure.strerror}).") from None
 
 
-def print_table(columns: list[str], rows: list[list[str]], title: str) -> None:
+def print_table(columns: list[str], rows: list[list[str]], title: str, optional: Sequence[str] = ()) -> None:
+    """Prints a table; on a narrow terminal without the first `optional` columns, as many as do not fit."""
     from rich.console import Console
     from rich.table import Table
 
     terminal = sys.stdout is not None and sys.stdout.isatty()
     # A pipe has no width: use a wide one, so that no cell is truncated. [Brackets] in cells are not markup.
     console = Console(markup=False, width=None if terminal else 200)
-    table = Table(*columns, title=title or None, title_justify="left")
+    left_out = _too_wide(columns, rows, console.width, optional) if terminal else []
+    shown = [i for i, name in enumerate(columns) if name not in left_out]
+    table = Table(*(columns[i] for i in shown), title=title or None, title_justify="left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(row[i] for i in shown))
     with _writing(sys.stdout):
         with console.capture() as printed:  # capture first: Rich exits the program at a closed pipe
             console.print(table)
         say(printed.get().removesuffix("\n"))
+        if left_out:
+            say(f"not shown in this width: {', '.join(left_out)}")
+
+
+def _too_wide(columns: list[str], rows: list[list[str]], width: int, optional: Sequence[str]) -> list[str]:
+    """The optional columns to leave out, so that the others fit into the width."""
+    border = 3  # a line and two spaces
+    sizes = {name: max(map(len, (name, *(row[i] for row in rows)))) + border for i, name in enumerate(columns)}
+    left_out: list[str] = []
+    for name in optional:
+        if sum(sizes.values()) + 1 <= width:
+            break
+        if sizes.pop(name, 0):
+            left_out.append(name)
+    return left_out
 
 
 def print_metrics(rows: dict[str, dict[str, float]], title: str) -> None:

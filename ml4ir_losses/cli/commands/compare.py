@@ -53,7 +53,20 @@ def compare(
     compared = compare_selected(
         checked, selection, budget=budget, jobs=jobs, run_dir=run_dir, progress=progress_bar() or False
     )
-    print_table(*compared.comparison.table(), title=f"{checked.name}: {compared.comparison.part}")
+    columns, rows = compared.comparison.table()
+    own = compared.comparison.own
+    least = (
+        "MiB",
+        "sd of queries",
+        "sd of seeds",
+        "seconds",
+        "p (own)",
+        f"to {own}",
+        "learning rate",
+        "p (best)",
+        "to best",
+    )
+    print_table(columns, rows, optional=least, title=f"{checked.name}: {compared.comparison.part}")
     say(compared.verdict)
     for note in compared.comparison.notes:
         say(note)
