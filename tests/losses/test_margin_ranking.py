@@ -347,7 +347,7 @@ class TestConfig:
         assert run.metrics["test"]["ndcg_5"] > run.baselines["random"]["ndcg_5"]
         judged = [line.rsplit(",", 1)[0] for line in (tmp_path / "test.csv").read_text().splitlines()]
         (tmp_path / "judged.csv").write_text("\n".join(judged) + "\n")
-        assert evaluate(run.path, str(tmp_path / "judged.csv")) == pytest.approx(run.metrics["test"], abs=1e-6)
+        assert evaluate(run.path, str(tmp_path / "judged.csv")).metrics == pytest.approx(run.metrics["test"], abs=1e-6)
 
     def test_other_compiled_loss_sees_plain_labels(self, tmp_path):
         model, x, y, logits = self.build(self.data(tmp_path), loss="prob_margin_ranking")

@@ -343,7 +343,7 @@ def test_run_from_config_trains_cross_encoder(folder, tmp_path):
     given["model"]["optimizer"] = {"key": "adam", "learning_rate": 0.05}
     run = train(config(folder, **given, training={"epochs": 5, "seed": 3}), tmp_path / "run")
     assert run.metrics["test"]["ndcg_5"] > run.baselines["random"]["ndcg_5"] + 0.05
-    assert evaluate(tmp_path / "run", str(folder / "test.csv")) == pytest.approx(run.metrics["test"], rel=1e-5)
+    assert evaluate(tmp_path / "run", str(folder / "test.csv")).metrics == pytest.approx(run.metrics["test"], rel=1e-5)
     lines = len((folder / "test.csv").read_text().splitlines()) - 1
     assert predict(tmp_path / "run", str(folder / "test.csv"), tmp_path / "p.csv") == lines
 
