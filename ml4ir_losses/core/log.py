@@ -23,6 +23,19 @@ class TerminalHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 @contextmanager
+def hidden_log() -> Iterator[None]:
+    """Hides the log lines of single trainings, and TensorFlow's about each model that it traces anew."""
+    levels = {logger: logger.level for logger in (LOGGER, logging.getLogger("tensorflow"))}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+@contextmanager
 def shown_log() -> Iterator[None]:
     """Shows log lines on stderr within the block, unless the program has log handlers of its own."""
     if LOGGER.hasHandlers():

@@ -16,7 +16,7 @@ from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.registry import METRICS, split_spec
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_files
-from ml4ir_losses.data.table import Table, group_by_query
+from ml4ir_losses.data.table import Table, group_by_query, places
 from ml4ir_losses.ops.gains import check_labels_fit_gain
 
 
@@ -172,7 +172,7 @@ def make_queries(
     positions = _role_values(table, roles.positions, 1.0, "a shown rank")
     confidence = _role_values(table, roles.confidence, 0.0, "a confidence")
     if roles.document_id is None:
-        document_ids = (np.arange(len(order)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1).astype(str)
+        document_ids = places(offsets).astype(str)
     else:
         document_ids = np.asarray(table.strings(roles.document_id))[order]
     return Queries(

@@ -255,6 +255,12 @@ class Table:
         raise DataError(f"{self.locate(row)}, column {name!r}: {reason.format(text)}")
 
 
+def places(offsets: Array) -> Array:
+    """The place of each row in its query, from 1, [rows]; query q holds the rows offsets[q] to offsets[q + 1]."""
+    rows: Array = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets)) + 1
+    return rows
+
+
 def group_by_query(ids: Array | Sequence[Any]) -> tuple[Array, Array]:
     """Rows by query: `order` [rows] are row indices, and query q has `order[offsets[q]:offsets[q + 1]]`.
 

@@ -13,6 +13,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Queries
+from ml4ir_losses.data.table import places
 from ml4ir_losses.evaluation.scoring import MetricSet, QueryMetrics, compare_scores, lower_is_better, query_metrics
 from ml4ir_losses.evaluation.tied_scores import tie_note
 from ml4ir_losses.features.fitted import FittedInput
@@ -32,9 +33,7 @@ def random_baseline(metric_set: MetricSet, plan: BatchPlan, seed: int = 0) -> Qu
 
 def original_order_baseline(metric_set: MetricSet, plan: BatchPlan) -> QueryMetrics:
     """Each metric if documents keep the order in which the data list them."""
-    data = plan.data
-    places = np.arange(data.rows) - np.repeat(data.offsets[:-1], data.sizes)
-    return query_metrics(metric_set, plan, -places.astype("float32"))
+    return query_metrics(metric_set, plan, -places(plan.data.offsets).astype("float32"))
 
 
 def best_feature_baseline(

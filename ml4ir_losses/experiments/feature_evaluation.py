@@ -16,7 +16,7 @@ from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import Truncation
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries
-from ml4ir_losses.data.table import Table, group_by_query
+from ml4ir_losses.data.table import Table, group_by_query, places
 from ml4ir_losses.data.trec import RUN, TrecFile
 from ml4ir_losses.evaluation.calibration import ProbabilityOf
 from ml4ir_losses.evaluation.collector import Collector
@@ -94,11 +94,11 @@ def _chunks(experiment: FeatureExperiment, table: Table, roles: Roles) -> Iterat
     truncation = Truncation(experiment.config.data.max_list_size)
     if report := truncation.report(sizes):
         LOGGER.warning("%s", report)
-    place = np.arange(len(order)) - np.repeat(offsets[:-1], sizes)
+    place = places(offsets)
     starts = np.flatnonzero(np.diff(offsets[:-1] // _CHUNK, prepend=-1))
     for start, end in zip(starts, [*starts[1:], len(sizes)], strict=True):
         part = slice(offsets[start], offsets[end])
-        kept = slice(None) if truncation.max_list_size is None else place[part] < truncation.max_list_size
+        kept = slice(None) if truncation.max_list_size is None else place[part] <= truncation.max_list_size
         rows = table.take(order[part][kept])
         queries = make_queries(rows, roles, encode_rows(experiment.model.fitted, rows))
         check_gains({"data": queries}, roles.label, experiment.config.model.metrics)

@@ -18,7 +18,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.registry import METRICS, split_spec
 from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Queries
-from ml4ir_losses.data.table import group_by_query
+from ml4ir_losses.data.table import group_by_query, places
 from ml4ir_losses.evaluation.calibration import Calibration, CalibrationResult, ProbabilityOf
 from ml4ir_losses.evaluation.scored_lists import ScoredLists
 from ml4ir_losses.evaluation.scoring import MetricSet, QueryMetrics, compare_scores, lower_is_better
@@ -79,7 +79,7 @@ class RankedQueries:
         if main not in map(metric_name, wanted):
             wanted.append(metrics[0])
         logits = data.features["logit"]
-        scores = np.stack([logits, -places(data).astype("float32")], axis=1)
+        scores = np.stack([logits, -places(data.offsets).astype("float32")], axis=1)
         metric_set = MetricSet(wanted, "label", min_label)
         model, original = compare_scores(metric_set, BatchPlan(data, _BATCH), scores)
         return cls(data, logits, total, cutoffs, specs, main, min_label, model, original)
@@ -169,12 +169,6 @@ class RankedQueries:
                 for row in shown
             ],
         )
-
-
-def places(data: Queries) -> Array:
-    """The place of each document in its query, from 1."""
-    starts: Array = np.repeat(data.offsets[:-1], data.sizes)
-    return np.arange(data.rows) - starts + 1
 
 
 def _read_queries(path: Path) -> Queries:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from ml4ir_losses.config.ranges import label
 from ml4ir_losses.config.search_space import check_monitor, check_search_space, given_values, with_values
 from ml4ir_losses.core.errors import ConfigError, RunError, UserError
 from ml4ir_losses.core.extras import import_extra
-from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.core.log import LOGGER, hidden_log
 from ml4ir_losses.experiments.folding import fold_configs, without_test
 from ml4ir_losses.experiments.run_folder import make_folder
 from ml4ir_losses.experiments.search_results import Tried, short
@@ -149,7 +148,7 @@ class Search:
             return False
         show(f"trial {trial.number}")
         try:
-            with _quiet():
+            with hidden_log():
                 score, pruned = self._score(trial, values, show)
         except Exception as error:
             if trial.user_attrs.get("as_given") and isinstance(error, UserError):
@@ -294,14 +293,3 @@ class _Report(keras.callbacks.Callback):  # type: ignore[misc]
         self.best = float(value) if self.best is None else self.better(self.best, float(value))
         if self.report(epoch + 1, self.best) and epoch + 1 < self.params["epochs"]:
             self.stopped = self.model.stop_training = True
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Shows no log lines of the epochs of a trial."""
-    level = LOGGER.level
-    LOGGER.setLevel("ERROR")
-    try:
-        yield
-    finally:
-        LOGGER.setLevel(level)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ml4ir_losses.core.errors import ConfigError, RunError, UserError
 from ml4ir_losses.core.lazy import import_quietly
-from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.core.log import LOGGER, hidden_log
 from ml4ir_losses.core.memory import AddedMemory
 from ml4ir_losses.experiments.comparing.plan import Outcome, Plan, Task
 
@@ -56,7 +56,7 @@ class Trainer:
 
     def outcome(self, task: Task) -> Outcome:
         """The outcome of a task; a failure is one, too. Ctrl-C raises `KeyboardInterrupt`, whoever catches it first."""
-        with _quiet(), _noticing_interrupts() as interrupted, AddedMemory() as memory:
+        with hidden_log(), _noticing_interrupts() as interrupted, AddedMemory() as memory:
             try:
                 outcome = self._train(task)
             except (UserError, RunError) as error:
@@ -224,19 +224,6 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides the log lines of the single runs, and TensorFlow's about each model that it traces anew."""
-    levels = {logger: logger.level for logger in (LOGGER, logging.getLogger("tensorflow"))}
-    for logger in levels:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)
 
 
 @contextmanager
