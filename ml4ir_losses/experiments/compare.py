@@ -27,7 +27,7 @@ from ml4ir_losses.experiments.comparing.schedule import load_finished, train_ope
 from ml4ir_losses.experiments.comparing.selection import Losses, Selection
 from ml4ir_losses.experiments.comparing.workers import Processes, ThisProcess, Trainer, Workers
 from ml4ir_losses.experiments.folding import fold_configs
-from ml4ir_losses.experiments.run_report import compare_report
+from ml4ir_losses.experiments.run_report import report_comparison
 from ml4ir_losses.experiments.trials import Workbench
 
 
@@ -203,7 +203,7 @@ def _write(comparison: Comparison, folder: Path) -> None:
     """Writes the table in all its forms, and the report."""
     for ending, text in (("json", comparison.to_json()), ("csv", comparison.to_csv()), ("tex", comparison.to_tex())):
         write_text(folder / f"compare.{ending}", text)
-    compare_report(folder)
+    report_comparison(folder)
 
 
 def _folds(config: AnyConfig, folds: int | None) -> list[Any]:

@@ -5,7 +5,8 @@ What is wrong with a folder is said before Keras and matplotlib are imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from ml4ir_losses.config.load import AnyConfig, load_config
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.files import read_json, write_atomically
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.evaluation.comparison import VERSION
 
 if TYPE_CHECKING:
     from ml4ir_losses.experiments.experiment import Experiment
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from ml4ir_losses.report.page import Page
 
 COMPARISON = "compare.json"
-COMPARISON_VERSION = 1
 Folders = str | Path | Sequence[str | Path]
 
 
@@ -49,15 +50,6 @@ def write_report(runs: Folders, output: str | Path | None = None) -> Path:
     return _write(Path(output or folders[0].path / "report.html"), lambda: _page(folders))
 
 
-def compare_report(folder: str | Path) -> Path:
-    """Writes the report of a comparison from its `compare.json`; returns the path of `report.html`.
-
-    Raises:
-        UserError: for a folder without a comparison of this version.
-    """
-    return write_report(folder)
-
-
 def open_folders(runs: Folders, output: str | Path | None = None) -> list[Reported]:
     """The folders of a report, checked.
 
@@ -79,7 +71,7 @@ def open_folders(runs: Folders, output: str | Path | None = None) -> list[Report
 def _open(path: Path) -> Reported:
     if (path / COMPARISON).is_file():
         found = read_json(path / COMPARISON)
-        if not isinstance(found, dict) or found.get("version") != COMPARISON_VERSION:
+        if not isinstance(found, dict) or found.get("version") != VERSION:
             raise UserError(f"{path / COMPARISON}: is not a comparison of this version of ml4ir-losses.")
         return Reported(path, comparison=found)
     if not path.exists():
@@ -129,14 +121,27 @@ def _write_bytes(content: bytes, path: Path) -> None:
 
 def finish_report(experiment: Experiment, folder: RunFolder) -> None:
     """Measures the importance of the columns and writes the report of a finished run; a failure is only logged."""
-    try:
+    with _logged_failure(folder.path):
         importance = _importance(experiment)
         if importance is not None:
             folder.write_json("importance.json", importance)
         write_report(folder.path)
-    except (Exception, KeyboardInterrupt) as error:  # the run is complete: nothing may lose it now
+
+
+def report_comparison(folder: Path) -> None:
+    """Writes the report of a finished comparison; a failure is only logged."""
+    with _logged_failure(folder):
+        write_report(folder)
+
+
+@contextmanager
+def _logged_failure(folder: Path) -> Iterator[None]:
+    """Logs a failure in one line: what was trained is complete, and nothing may lose it now."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        LOGGER.warning("report.html was not written (%s); ml4ir-losses report %s tries again.", reason, folder.path)
+        LOGGER.warning("report.html was not written (%s); ml4ir-losses report %s tries again.", reason, folder)
         LOGGER.debug("The report failed.", exc_info=True)
 
 

@@ -15,7 +15,7 @@ from ml4ir_losses.experiments import ranked_queries, run_report
 from ml4ir_losses.experiments.importance import permutation_importance
 from ml4ir_losses.experiments.ranked_queries import RankedQueries
 from ml4ir_losses.experiments.run_data import collect
-from ml4ir_losses.experiments.run_report import compare_report, open_folders, write_report
+from ml4ir_losses.experiments.run_report import open_folders, report_comparison, write_report
 from ml4ir_losses.experiments.train import train
 from ml4ir_losses.features.fitted import FittedInput
 from report.examples import comparison
@@ -162,7 +162,7 @@ def test_report_command_takes_a_comparison_alone(run, path, tmp_path):
     code, out, _ = run("report", tmp_path)
     assert code == 0
     assert f"report: {tmp_path / 'report.html'}" in out
-    assert compare_report(tmp_path) == tmp_path / "report.html"
+    assert write_report(tmp_path) == tmp_path / "report.html"
     code, _, err = run("report", path, tmp_path, "--output", tmp_path / "x.html")
     assert code == 2
     assert "is a comparison, which has its own page" in err
@@ -280,3 +280,11 @@ def test_calibration_by_hand(tmp_path, of, documents, predicted):
     found = RankedQueries.read(tmp_path / "p.csv", ["mrr"], 0.0).calibration(of)
     assert found.documents == documents
     assert np.average(found.equal_mass.predicted, weights=found.equal_mass.count) == pytest.approx(predicted)
+
+
+def test_a_report_of_a_comparison_that_cannot_be_drawn_is_a_warning(tmp_path, caplog):
+    (tmp_path / "compare.json").write_text("{}")
+    with caplog.at_level("WARNING", logger="ml4ir_losses"):
+        report_comparison(tmp_path)
+    assert "report.html was not written" in caplog.text
+    assert f"ml4ir-losses report {tmp_path} tries again." in caplog.text
