@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from cases import lengths
 
 QUERIES, BATCH_SIZE, FEATURES, HIDDEN, LEARNING_RATE = 3000, 32, 136, (256, 128), 1e-3

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+
 from cases import BY_NAME, OURS
 
 ENOUGH = 0.02  # seconds: a repetition is the median of as many calls as fill it

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+
 from batches import batches, taken
 from cases import CASES, TFR_METRICS, Case
 from embeddings import EmbeddingCase
-
 from ml4ir_losses.compat import tf_ranking
 from ml4ir_losses.compat.sentence_transformers import cross_encoder, losses
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import sentence_transformers
 import torch
+
 from embeddings import NEW, random_batch
 from st_embeddings import value_of
 

@@ -13,8 +13,9 @@ import json
 import numpy as np
 import sentence_transformers
 import torch
-from run_st import Scores
 from sentence_transformers.cross_encoder import losses
+
+from run_st import Scores
 
 CASES = [
     ("MultipleNegativesRankingLoss", 1, {}),

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from sentence_transformers.sparse_encoder.modules import SparseAutoEncoder, SpladePooling
+
 from st_sparse import PARTS, value_of
 
 ROWS, SIZE = 4, 3

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from run_st import Scores, _module
 from sentence_transformers.cross_encoder import losses
+
+from run_st import Scores, _module
 
 NAMES = ("LambdaLoss", "RankNetLoss", "ListMLELoss", "PListMLELoss", "ListNetLoss")
 ROWS = ("BinaryCrossEntropyLoss", "CrossEntropyLoss", "MSELoss")

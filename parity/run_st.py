@@ -7,14 +7,15 @@ import sys
 from typing import Any
 
 import numpy as np
-import st_sparse
 import torch
+from sentence_transformers.cross_encoder import CrossEncoder, losses
+from torch import nn
+
+import st_sparse
 from batches import batches, taken
 from cases import CASES, Case
 from embeddings import EmbeddingCase
-from sentence_transformers.cross_encoder import CrossEncoder, losses
 from st_embeddings import value_of as value_of_embeddings
-from torch import nn
 
 
 class Scores(CrossEncoder):  # type: ignore[misc]

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_ranking as tfr
+from tensorflow_ranking.python import losses_impl
+
 from batches import batches, taken
 from cases import TFR_LOSSES, TFR_METRICS, TFR_V1, Case
-from tensorflow_ranking.python import losses_impl
 
 
 def make(case: Case, temperature: float | None) -> Any:

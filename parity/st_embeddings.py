@@ -6,11 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from embeddings import EmbeddingCase
 from sentence_transformers import SentenceTransformer, util
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer import losses
 from torch import Tensor, nn
+
+from embeddings import EmbeddingCase
 
 _DISTANCES = {
     "Batch": losses.BatchHardTripletLossDistanceFunction,

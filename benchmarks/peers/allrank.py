@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix
+
 import training
 from cases import Case, arrays
 from peers import torch_steps
-from scipy.sparse import csr_matrix
 
 
 class _Unused(ModuleType):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras_rs
 import tensorflow as tf
+
 from cases import Case, arrays
 from peers import tf_steps
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 import numpy as np
+
 import training
 from cases import SHAPES, TEXTS, WARM_UP, Arrays, Case, arrays
-
 from ml4ir_losses import get_loss
 
 BACKEND = keras.backend.backend()
@@ -35,6 +35,7 @@ def step(case: Case, shape: str, mode: str, warm_up: bool = False) -> Step:
         return tf_steps.step(loss, mode, given)
     if BACKEND == "torch":
         import torch
+
         from peers import torch_steps
 
         labels = torch.tensor(given.labels)

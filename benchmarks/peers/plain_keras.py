@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+
 import training
 from cases import Case
 from peers import tf_steps

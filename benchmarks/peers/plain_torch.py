@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from cases import Case, arrays
-from peers import torch_steps
 from torch import Tensor
 from torch.nn.functional import relu, softplus
+
+from cases import Case, arrays
+from peers import torch_steps
 
 MODES = ("eager", "compiled")
 TERMS = {

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import rax
+
 from cases import Case, arrays
 
 MODES = ("jit",)

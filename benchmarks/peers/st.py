@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import sentence_transformers.losses
 import torch
-from cases import Case, arrays
-from peers import torch_steps
 from sentence_transformers.cross_encoder import CrossEncoder, losses
 from torch import nn
+
+from cases import Case, arrays
+from peers import torch_steps
 
 MODES = ("eager",)
 BY_ROW = ("BinaryCrossEntropyLoss", "MSELoss")

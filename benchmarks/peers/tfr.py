@@ -7,10 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_ranking as tfr
+from tensorflow_ranking.python import losses_impl
+
 import training
 from cases import Case, arrays
 from peers import tf_steps
-from tensorflow_ranking.python import losses_impl
 
 MODES = ("graph", "xla")
 WITHOUT_KERAS = ("CircleLoss", "PolyOneSoftmaxLoss", "NeuralSortCrossEntropyLoss", "NeuralSortNDCGLoss")
