@@ -18,15 +18,17 @@ RUNTIME = [
 ]
 DATA = ["scikit-learn>=1.6,<2", "pyarrow>=17,<27", "scipy>=1.13,<2"]
 TENSORFLOW = ["tensorflow>=2.21,<3"]
-TEST = [
-    *["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "jsonschema>=4.20,<5", "ir-measures>=0.4,<0.5"],
-    *["pandas>=2.2,<4", "polars>=1.30,<3", "duckdb>=1.2,<3", "datasets>=4,<6"],
-]
 HUB = ["keras-hub>=0.32,<0.33"]
+CLOUD = ["fsspec>=2024.6"]
+LARGE = ["duckdb>=1.2,<3"]
 BASELINES = ["lightgbm>=4.6,<5", "catboost>=1.2.8,<2"]
 SEARCH = ["bm25s>=0.2,<1", "faiss-cpu>=1.9,<2"]
 LOGGERS = ["tensorboard>=2.18,<3", "mlflow-skinny>=3,<4"]
 TUNE = ["optuna>=5,<6"]
+TEST = [
+    *["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "jsonschema>=4.20,<5", "ir-measures>=0.4,<0.5"],
+    *["pandas>=2.2,<4", "polars>=1.30,<3", "datasets>=4,<6", *LARGE, *CLOUD],
+]
 DOCS = ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29,<2"]
 BACKENDS = ["jax>=0.5,<1", "torch==2.13.0"]
 
@@ -60,6 +62,10 @@ setup(
         "loggers": LOGGERS,
         "tune": TUNE,
         "baselines": BASELINES,
+        "large": LARGE,
+        "cloud": CLOUD,
+        "s3": [*CLOUD, "s3fs>=2024.6"],
+        "gs": [*CLOUD, "gcsfs>=2024.6"],
         "docs": DOCS,
         "dev": [
             *TEST,

@@ -66,7 +66,12 @@ def listed_paths(value: str | list[str] | InMemory | None, directory: str | None
     if isinstance(value, InMemory):
         return [value]
     paths = [] if value is None else [value] if isinstance(value, str) else value
-    return [str(Path(directory, path)) if directory else path for path in paths]
+    return [path if not directory or "://" in path else _below(directory, path) for path in paths]
+
+
+def _below(directory: str, path: str) -> str:
+    """A path below a folder, which may be a URL."""
+    return f"{directory.rstrip('/')}/{path}" if "://" in directory else str(Path(directory, path))
 
 
 def is_description(path: str) -> bool:

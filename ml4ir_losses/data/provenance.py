@@ -14,7 +14,7 @@ from ml4ir_losses.data.table import Table
 def describe(table: Table) -> dict[str, Any]:
     """Sources, number of rows, and a fingerprint of a table's rows."""
     return {
-        "sources": [source.name for source in table.sources],
+        "sources": list(dict.fromkeys(source.name for source in table.sources)),
         "rows": len(table),
         "columns": len(table.names),
         "sha256": fingerprint(table),

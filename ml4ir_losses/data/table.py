@@ -88,8 +88,8 @@ class Table:
     @property
     def source(self) -> str:
         """The file of the table, or the first of several."""
-        more = len(self.sources) - 1
-        return f"{self.sources[0].name} and {more} more" if more else self.sources[0].name
+        first, *more = dict.fromkeys(source.name for source in self.sources)  # a file read in chunks has several
+        return f"{first} and {len(more)} more" if more else first
 
     def require(self, name: str, path: str) -> None:
         """Raises `DataError` unless there is such a column, which the config names at `path`."""

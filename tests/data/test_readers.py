@@ -6,7 +6,9 @@ import gzip
 import re
 from pathlib import Path
 
+import fsspec
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ml4ir_losses.core.errors import DataError, UserError
@@ -301,3 +303,35 @@ def test_unknown_format_lists_the_readers(tmp_path: Path) -> None:
 def test_utf_16_and_utf_32_errors_name_the_encoding(tmp_path: Path, name: str, text: str, encoding: str) -> None:
     message = error_message(write(tmp_path / name, text.encode(encoding)))
     assert f"is {encoding.upper()} text; save it as UTF-8, for instance with: iconv -f {encoding.upper()}" in message
+
+
+def test_files_behind_urls_are_read_with_globs_and_compression() -> None:
+    memory, text = fsspec.filesystem("memory"), b"query_id,label\na,1\nb,0\n"
+    for name, content in (
+        ("a.csv", text),
+        ("b.csv.gz", gzip.compress(text)),
+        ("c.csv.zst", pa.compress(text, "zstd", asbytes=True)),
+    ):
+        memory.pipe(f"/urls/{name}", content)
+    assert read_table("memory://urls/a.csv").strings("query_id").tolist() == ["a", "b"]
+    table = read_table("memory://urls/*.csv*")
+    assert table.strings("query_id").tolist() == ["a", "b"] * 3
+    assert table.locate(5) == "memory:///urls/c.csv.zst, line 3"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("memory://urls/missing.csv", "missing.csv does not exist"),
+        ("memory://urls/cut.csv.gz", "cannot be read: Compressed file ended"),
+        ("memory://urls/cut.csv.zst", "cannot be read: Truncated"),
+        ("memory://urls/*.nothing", "No file matches"),
+        ("unknown://bucket/file.csv", "unknown://bucket/file.csv cannot be opened: Protocol not known"),
+    ],
+)
+def test_urls_that_cannot_be_read_are_one_clear_line(path: str, message: str) -> None:
+    memory, text = fsspec.filesystem("memory"), b"query_id,label\n" + b"a,1\n" * 999
+    memory.pipe("/urls/cut.csv.gz", gzip.compress(text)[:-9])
+    memory.pipe("/urls/cut.csv.zst", pa.compress(text, "zstd", asbytes=True)[:-9])
+    with pytest.raises(DataError, match=re.escape(message)):
+        read_table(path)

@@ -123,7 +123,7 @@ def test_take_and_concat_keep_file_and_line(tmp_path: Path) -> None:
     assert table.strings("q").tolist() == ["b", "e", "d", "a", "b"]
     places = ["one.csv, line 3", "two.csv, line 5", "two.csv, line 4", "one.csv, line 2", "one.csv, line 3"]
     assert [table.locate(row) for row in range(5)] == [str(tmp_path / place) for place in places]
-    assert table.source == f"{tmp_path / 'one.csv'} and 2 more"
+    assert table.source == f"{tmp_path / 'one.csv'} and 1 more"
     with pytest.raises(DataError, match=r"two\.csv, line 5, column 'x': 'oops'"):
         table.numeric("x")
     rest = table.take(np.array([True, False, True, False, False]))

@@ -1,28 +1,29 @@
-"""Readers of data files: one function per format, registered under its key, from a path to a `Table`.
+"""Readers of data files: one function per format, registered under its key, from a path to chunks of rows.
 
-The trait `endings` of a reader lists the file endings that it reads if no format is given; `.gz` may follow them.
+A reader yields a `Table` for each chunk of about `CHUNK_BYTES`, in file order, or returns one `Table` for small data.
+The trait `endings` of a reader lists the file endings that it reads if no format is given; `.gz` or `.zst` may follow.
 """
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 from ml4ir_losses.config.in_memory import InMemory, is_description
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.registry import READERS, Entry
+from ml4ir_losses.data.files import expand, without_compression
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.data.table import Table
 
 
-def read_table(spec: Any, format: str | None = None, **options: Any) -> Table:
-    """The rows of a file, of all files of a glob (sorted by name), or of a list of these (in its order).
+def read_chunks(spec: Any, format: str | None = None, **options: Any) -> Iterator[Table]:
+    """The rows of a file, of all files of a glob (sorted by name), or of a list of these (in its order), in chunks.
 
     Args:
-        spec: a path, a glob or a list of them; or data in memory, see `memory_table`.
+        spec: a path, a URL, a glob or a list of them; or data in memory, see `memory_table`.
         format: the key of a reader; None: by the ending of each file.
         **options: parameters of the reader.
 
@@ -31,16 +32,24 @@ def read_table(spec: Any, format: str | None = None, **options: Any) -> Table:
         DataError: no such file, an ending that belongs to no format, or content that cannot be read.
     """
     if not _is_paths(spec):
-        return memory_table(spec)
-    tables = []
-    for path in _expand(spec):
-        if isinstance(path, InMemory):
-            tables.append(memory_table(path.data, path.name))
+        yield memory_table(spec)
+        return
+    for item in _listed(spec):
+        if isinstance(item, InMemory):
+            yield memory_table(item.data, item.name)
             continue
-        entry = READERS[format] if format else _reader_of(path)
+        entry = READERS[format] if format else _reader_of(item)
         entry.check_parameters(READERS.kind, options)
-        tables.append(entry.target(path, **options))
-    return Table.concat(tables)
+        read = entry.target(item, **options)
+        if isinstance(read, Table):
+            yield read
+        else:
+            yield from read
+
+
+def read_table(spec: Any, format: str | None = None, **options: Any) -> Table:
+    """The chunks of `read_chunks` as one table."""
+    return Table.concat(list(read_chunks(spec, format, **options)))
 
 
 def read_files(paths: Any, format: str | None, options: Mapping[str, Any]) -> Table:
@@ -75,7 +84,7 @@ def read_data(data: Any, format: str | None, options: Mapping[str, Any]) -> Tabl
 
 def reader_by_ending(path: str) -> Entry | None:
     """The reader for a file's ending; None if there is none."""
-    ending = os.path.splitext(path.lower().removesuffix(".gz"))[1]
+    ending = os.path.splitext(without_compression(path))[1]
     known = chain(READERS.own(), READERS)  # other packages are imported only for unknown endings
     return next((entry for entry in known if ending in entry.trait("endings", ())), None)
 
@@ -94,21 +103,13 @@ def _is_paths(spec: Any) -> bool:
     return isinstance(spec, kinds) or (isinstance(spec, Sequence) and all(isinstance(item, kinds) for item in spec))
 
 
-def _expand(spec: Any) -> list[str | InMemory]:
-    """The paths of a spec; a path without wildcards is not checked here, but by its reader."""
-    paths: list[str | InMemory] = []
+def _listed(spec: Any) -> Iterator[str | InMemory]:
+    """The files and objects of a spec; a path without wildcards is not checked here, but by its reader."""
     for item in spec if isinstance(spec, Sequence) and not isinstance(spec, str) else [spec]:
         if isinstance(item, InMemory):
-            paths.append(item)
+            yield item
             continue
-        path = os.path.expanduser(os.fspath(item))
+        path = os.fspath(item)
         if is_description(path):
             raise DataError(f"These data were {path}; a saved config does not hold them. Give them again: `data=`.")
-        if not glob.has_magic(path) or os.path.exists(path):
-            paths.append(path)
-            continue
-        matches = [match for match in sorted(glob.glob(path, recursive=True)) if os.path.isfile(match)]
-        if not matches:
-            raise DataError(f"No file matches {path!r}.")
-        paths += matches
-    return paths
+        yield from expand(path)

@@ -16,6 +16,7 @@ from annotated_types import Len, MaxLen
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.parameters import Allowed
 from ml4ir_losses.core.registry import register_reader
+from ml4ir_losses.data.files import without_compression
 from ml4ir_losses.data.table import Source, Table
 from ml4ir_losses.data.text_files import open_text
 
@@ -40,7 +41,7 @@ def read_csv(
     Raises:
         DataError: no rows, a duplicate column name, a line with a wrong number of cells, text in another encoding.
     """
-    delimiter = delimiter or ("\t" if path.lower().removesuffix(".gz").endswith(".tsv") else ",")
+    delimiter = delimiter or ("\t" if without_compression(path).endswith(".tsv") else ",")
     try:
         encoding = codecs.lookup(encoding).name
     except LookupError:

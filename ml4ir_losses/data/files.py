@@ -1,0 +1,112 @@
+"""Data files: paths, globs and URLs, decompressed by their ending."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.core.extras import import_extra
+
+COMPRESSIONS = (".gz", ".zst")
+CHUNK_BYTES = 16 << 20
+"""About how many bytes of cells a reader puts into one chunk."""
+
+
+def without_compression(path: str) -> str:
+    """The path in lower case, without the ending of its compression."""
+    lower = path.lower()
+    return next((lower.removesuffix(ending) for ending in COMPRESSIONS if lower.endswith(ending)), lower)
+
+
+def is_url(path: str) -> bool:
+    """True for a URL such as `s3://bucket/key`, which `fsspec` opens."""
+    return "://" in path
+
+
+def expand(path: str) -> list[str]:
+    """The files that match a glob, sorted by name; a path without wildcards stays as it is, whether it exists or not.
+
+    Raises:
+        DataError: if no file matches.
+    """
+    if is_url(path):
+        if not glob.has_magic(path):
+            return [path]
+        system, inside = _file_system(path)
+        matches = sorted(system.unstrip_protocol(match) for match in system.glob(inside) if system.isfile(match))
+    else:
+        path = os.path.expanduser(path)
+        if not glob.has_magic(path) or os.path.exists(path):
+            return [path]
+        matches = [match for match in sorted(glob.glob(path, recursive=True)) if os.path.isfile(match)]
+    if not matches:
+        raise DataError(f"No file matches {path!r}.")
+    return matches
+
+
+@contextmanager
+def open_seekable(path: str) -> Iterator[Any]:
+    """The bytes of a file as they are stored.
+
+    Raises:
+        DataError: no such file, a directory, or a file that cannot be read.
+    """
+    with _readable(path):
+        if is_url(path):
+            system, inside = _file_system(path)
+            with system.open(inside, "rb") as stream, io.BufferedReader(stream, 1 << 20) as buffered:
+                yield buffered
+            return
+        if os.path.isdir(path):
+            raise DataError(f"{path} is a directory; name its files, for instance {os.path.join(path, '*.csv')!r}.")
+        with open(path, "rb") as stream:
+            yield stream
+
+
+@contextmanager
+def open_binary(path: str) -> Iterator[io.BufferedIOBase]:
+    """The bytes of a file, decompressed if its name ends with `.gz` or `.zst`.
+
+    Raises:
+        DataError: no such file, a directory, a damaged file, or one that cannot be read.
+    """
+    with open_seekable(path) as stored, _readable(path):
+        if path.lower().endswith(".gz"):
+            with gzip.GzipFile(fileobj=stored) as stream:
+                yield stream
+        elif path.lower().endswith(".zst"):
+            with pa.CompressedInputStream(pa.PythonFile(stored, "r"), "zstd") as stream:
+                yield io.BufferedReader(stream, 1 << 20)
+        else:
+            yield stored
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Turns errors of reading into a `DataError`; EOFError and zlib.error come from damaged gzip files."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist.") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path there."""
+    fsspec = import_extra("fsspec", "cloud", "Paths with a protocol")
+    try:
+        return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
+    except (ImportError, ValueError) as error:
+        protocol = url.partition("://")[0]
+        advice = f': pip install "ml4ir-losses[{protocol}]"' if protocol in ("s3", "gs") else ""
+        raise DataError(f"{url} cannot be opened: {str(error).rstrip('.')}{advice}.") from None
