@@ -16,6 +16,7 @@ from .core.registry import (
     register_reader as register_reader,
     register_transform as register_transform,
     register_weighting_scheme as register_weighting_scheme,
+    register_writer as register_writer,
 )
 from .estimators.ranker import Ranker as Ranker
 from .evaluation.callback import EvaluationCallback as EvaluationCallback

@@ -293,6 +293,9 @@ ENCODERS = Registry(
     traits=("make_tokenizer",),
 )
 READERS = Registry("data format", "readers", ("ml4ir_losses.data.readers",), hidden=("path",), traits=("endings",))
+WRITERS = Registry(
+    "output format", "writers", ("ml4ir_losses.data.writers",), hidden=("path", "roles"), traits=("endings",)
+)
 TRANSFORMS = Registry("transform", "transforms", ("ml4ir_losses.features.transforms",))
 BATCHINGS = Registry("batching", "batchings", ("ml4ir_losses.data.batchings",), hidden=("rows", "batch_size", "rng"))
 COMMANDS = Registry("command", "commands", ("ml4ir_losses.cli.commands",), traits=("panel",))
@@ -317,6 +320,7 @@ register_weighting_scheme = WEIGHTING_SCHEMES.register
 register_architecture = ARCHITECTURES.register
 register_encoder = ENCODERS.register
 register_reader = READERS.register
+register_writer = WRITERS.register
 register_transform = TRANSFORMS.register
 register_batching = BATCHINGS.register
 register_command = COMMANDS.register

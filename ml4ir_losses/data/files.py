@@ -41,7 +41,7 @@ def expand(path: str) -> list[str]:
     if is_url(path):
         if not glob.has_magic(path):
             return [path]
-        system, inside = _file_system(path)
+        system, inside = file_system(path)
         matches = sorted(system.unstrip_protocol(match) for match in system.glob(inside) if system.isfile(match))
     else:
         path = os.path.expanduser(path)
@@ -62,7 +62,7 @@ def open_seekable(path: str) -> Iterator[Any]:
     """
     with _readable(path):
         if is_url(path):
-            system, inside = _file_system(path)
+            system, inside = file_system(path)
             with system.open(inside, "rb") as stream, io.BufferedReader(stream, 1 << 20) as buffered:
                 yield buffered
             return
@@ -101,7 +101,7 @@ def _readable(path: str) -> Iterator[None]:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _file_system(url: str) -> tuple[Any, str]:
+def file_system(url: str) -> tuple[Any, str]:
     """The file system of a URL, and the path there."""
     fsspec = import_extra("fsspec", "cloud", "Paths with a protocol")
     try:

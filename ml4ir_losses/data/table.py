@@ -199,13 +199,17 @@ class Table:
             start += len(block)
         return cls(columns, sources, features, min(table.first for table in tables), origin)
 
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Writes the table as CSV, atomically."""
+    def to_arrow(self) -> Any:
+        """The columns as a `pyarrow.Table`, svmlight features among them."""
         cells = dict(self.columns)
         if self.features is not None:
             cells |= {f"f{i}": pa.array(self.features[:, i]) for i in range(self.first, self.features.shape[1])}
+        return pa.table(cells)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Writes the table as CSV, atomically."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda part: pacsv.write_csv(pa.table(cells), part))
+        write_atomically(path, lambda part: pacsv.write_csv(self.to_arrow(), part))
 
     def _column(self, name: str) -> Any:
         if name in self.columns:
