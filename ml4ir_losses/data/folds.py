@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from ml4ir_losses.config.folds import FoldsConfig
 from ml4ir_losses.core.arrays import Array
@@ -110,7 +108,10 @@ def _parts_in_time(pool: Table, folds: FoldsConfig, order: Array, offsets: Array
     """
     column, parts = folds.column or "", folds.k + evaluated
     pool.require(column, "data.folds.column")
-    times = np.maximum.reduceat(_times(pool, column)[order], offsets[:-1])
+    try:
+        times = np.maximum.reduceat(pool.times(column, missing=False)[order], offsets[:-1])
+    except DataError as error:
+        raise DataError(f"{error} (data.folds.column)") from None
     earlier = np.searchsorted(np.sort(times), times)  # number of queries before this time
     part: Array = earlier * parts // len(times)
     filled = len(set(part))
@@ -120,19 +121,3 @@ def _parts_in_time(pool: Table, folds: FoldsConfig, order: Array, offsets: Array
             f"queries with their {len(set(times))} different values of {column!r} fill {filled}."
         )
     return part
-
-
-def _times(pool: Table, column: str) -> Array:
-    """The order in time of each row, [rows], from numbers or ISO 8601 dates; equal times are equal numbers."""
-    kinds: Sequence[pa.DataType] = (pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
-    text = pc.utf8_trim_whitespace(pa.array(pool.strings(column, missing=False), pa.string()))
-    for kind in kinds:
-        try:
-            values = pc.cast(text, kind).to_numpy(zero_copy_only=False)
-        except pa.ArrowInvalid:
-            continue
-        return np.unique(values, return_inverse=True)[1]
-    raise DataError(
-        f"{pool.source}, column {column!r}: needs numbers or dates such as 2026-01-31 or 2026-01-31T12:00:00 "
-        f"(data.folds.column). The first cell is {text[0].as_py()!r}."
-    )

@@ -17,10 +17,9 @@ import pyarrow.csv as pacsv
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, did_you_mean
 from ml4ir_losses.core.files import write_atomically
+from ml4ir_losses.data.cells import CellError, chunked, numbers, times, without_blanks
 
 _FEATURE = re.compile(r"f(0|[1-9]\d*)")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _SHOWN_COLUMNS = 30
 
 
@@ -60,7 +59,7 @@ class Table:
         first: int = 1,
         origin: Array | None = None,
     ) -> None:
-        self.columns = {name: _chunked(cells) for name, cells in columns.items()}
+        self.columns = {name: chunked(cells) for name, cells in columns.items()}
         self.sources = tuple(sources)
         self.features = features
         self.first = first
@@ -107,7 +106,7 @@ class Table:
         raise IndexError(row)
 
     def numeric(self, name: str, *, missing: bool = True) -> Array:
-        """A column as float64 [rows]; a missing cell is NaN.
+        """A column as float64 [rows]; a missing cell is NaN, and the texts true and false are 1 and 0.
 
         Raises:
             DataError: no such column; a cell that is not a finite number; a missing cell where `missing` is False.
@@ -115,23 +114,20 @@ class Table:
         index = self._feature(name)
         if index is not None:
             return self._dense([index])[:, 0].astype(np.float64)
-        column = self._column(name)
-        if _is_text(column.type):
-            column = pc.utf8_trim_whitespace(column)
-            blank = pc.equal(column, "").fill_null(True)
-            column = pc.if_else(blank, pa.scalar(None, column.type), column)
-        try:
-            values: Array = pc.cast(column, pa.float64()).to_numpy()
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            values = self._parse(name, column)
-        absent = pc.is_null(column).to_numpy()
-        wrong = ~(np.isfinite(values) | absent)
-        if wrong.any():
-            advice = "; leave the cell empty for a missing value" if missing else ""
-            self._refuse(name, int(wrong.argmax()), "{} is not finite" + advice)
-        if not missing and absent.any():
-            self._refuse(name, int(absent.argmax()), "the cell is empty, and a value is needed here")
-        return values
+        return self._values(name, numbers, missing)
+
+    def times(self, name: str, *, missing: bool = True) -> Array:
+        """A column as float64 seconds since 1970 [rows]; a missing cell is NaN.
+
+        Dates and timestamps, ISO 8601 texts, UTC where they name no zone, and numbers, which stay as they are.
+
+        Raises:
+            DataError: no such column; a cell that is neither a number nor a date; a missing cell where `missing` is
+                False.
+        """
+        if self._feature(name) is not None:
+            return self.numeric(name)
+        return self._values(name, times, missing)
 
     def matrix(self, names: Sequence[str]) -> Array:
         """Columns as a new float32 array [rows, names]; a missing cell is NaN.
@@ -217,6 +213,24 @@ class Table:
         hint = did_you_mean(name, self.names)
         raise DataError(f"{self.source} has no column {name!r}.{hint} It has: {self._name_list()}.")
 
+    def _values(self, name: str, parse: Callable[[Any], Array], missing: bool) -> Array:
+        """The cells as finite numbers, a missing one as NaN."""
+        column = without_blanks(self._column(name))
+        try:
+            values = parse(column)
+        except CellError as error:
+            if error.row is None:
+                raise DataError(f"{self.source}, column {name!r}: {error.reason}") from None
+            self._refuse(name, error.row, error.reason)
+        absent = pc.is_null(column).to_numpy()
+        wrong = ~(np.isfinite(values) | absent)
+        if wrong.any():
+            advice = "; leave the cell empty for a missing value" if missing else ""
+            self._refuse(name, int(wrong.argmax()), "{} is not finite" + advice)
+        if not missing and absent.any():
+            self._refuse(name, int(absent.argmax()), "the cell is empty, and a value is needed here")
+        return values
+
     def _name_list(self) -> str:
         """The first column names, for messages."""
         names = self.names
@@ -242,16 +256,6 @@ class Table:
             if index < width:
                 matrix[:, i] = self.features[:, index]
         return matrix
-
-    def _parse(self, name: str, column: Any) -> Array:
-        """The numbers of a column that Arrow does not parse, "+1" for instance."""
-        if not _is_text(column.type):
-            raise DataError(f"{self.source}, column {name!r}: it holds {column.type}, not numbers.")
-        cells = column.to_pylist()
-        for row, cell in enumerate(cells):
-            if cell is not None and not (_NUMBER.fullmatch(cell) or _NOT_FINITE.fullmatch(cell)):
-                self._refuse(name, row, "{} is not a number")
-        return np.array([np.nan if cell is None else float(cell) for cell in cells], np.float64)
 
     def _refuse(self, name: str, row: int, reason: str) -> NoReturn:
         cell = self.columns[name][row].as_py()
@@ -285,30 +289,6 @@ def ranks_in_queries(scores: Array, ids: Array | Sequence[Any]) -> Array:
     ranks = np.empty(len(order), int)
     ranks[best_first] = np.arange(len(order)) - offsets[query[best_first]] + 1
     return ranks
-
-
-def _chunked(cells: Any) -> Any:
-    if isinstance(cells, (pa.Array, pa.ChunkedArray)):
-        column = _plain(cells if isinstance(cells, pa.ChunkedArray) else pa.chunked_array([cells]))
-        return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
-    return pa.chunked_array([pa.array(cells, from_pandas=True)])  # from_pandas: NaN is missing
-
-
-def _plain(column: Any) -> Any:
-    """Dictionaries, views and extension types as the values that they stand for."""
-    kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return _plain(pc.cast(column, kind.storage_type))
-    if pa.types.is_dictionary(kind):
-        parts = [
-            _plain(pa.chunked_array([chunk.dictionary])).combine_chunks().take(chunk.indices) for chunk in column.chunks
-        ]
-        return pa.chunked_array(parts) if parts else pc.cast(column, pa.large_string())
-    return pc.cast(column, pa.large_string()) if pa.types.is_string_view(kind) else column
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _stack(parts: Iterable[Any]) -> Any:

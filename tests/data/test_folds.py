@@ -133,8 +133,8 @@ USERS = {"user": [f"u{q % 3}" for q in range(20)]}
             20,
             {"k": 3, "by": "time", "column": "user"},
             USERS,
-            "data, column 'user': needs numbers or dates such as 2026-01-31 or 2026-01-31T12:00:00 "
-            "(data.folds.column). The first cell is",
+            "data, row 0, column 'user': 'u2' is neither a number nor a date such as 2026-01-31 or "
+            "2026-01-31T12:00:00 (data.folds.column)",
         ),
         (
             20,
