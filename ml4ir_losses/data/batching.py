@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -47,8 +48,16 @@ class Truncation:
         )
 
 
-class BatchPlan:
-    """The queries of each batch and their rows, epoch by epoch.
+class HasSizes(Protocol):
+    """Queries, in memory or not, whose numbers of documents are known."""
+
+    sizes: Array
+
+    def __len__(self) -> int: ...
+
+
+class EpochPlan(ABC):
+    """How the queries of a split are dealt out to batches, epoch by epoch.
 
     Args:
         data: the queries.
@@ -62,9 +71,11 @@ class BatchPlan:
             without documents. None: lists are padded to the longest of the batch.
     """
 
+    data: HasSizes
+
     def __init__(
         self,
-        data: Queries,
+        data: HasSizes,
         batch_size: int,
         *,
         truncation: Truncation | None = None,
@@ -76,30 +87,41 @@ class BatchPlan:
         self.data = data
         self.compiled_epochs = compiled_epochs
         # Elsewhere the mean loss that Keras reports would count the lists without documents: see `Trainer`.
-        self.fills_batches = compiled_epochs is not None and is_backend("jax")
+        self.fills_batches = compiled_epochs is not None and is_backend("jax") and len(data) % batch_size > 0
         self.batch_size = batch_size
         self.truncation = truncation or Truncation()
         self.shuffle = shuffle
         self.bucketing = bucketing
         self.seed = seed
         self.epoch = 0
-        self._rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(seed)
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.batch_size)
 
-    def batches(self) -> Iterator[Array]:
-        """Query indices of each batch of the next epoch."""
-        self._rng = np.random.default_rng([self.seed, self.epoch])
-        self.epoch += 1
-        yield from self._groups(self._rng)
+    @abstractmethod
+    def windows(self, with_ids: bool = True) -> Iterator[BatchPlan]:
+        """Plans of queries in memory whose batches, one after another, are those of the next epoch.
 
-    def _groups(self, rng: np.random.Generator) -> list[Array]:
-        order = rng.permutation(len(self.data)) if self.shuffle else np.arange(len(self.data))
+        `with_ids`: with the ids of queries and documents, which training does not read.
+        """
+
+    @abstractmethod
+    def example(self) -> BatchPlan:
+        """A plan of queries in memory that shows the shapes of batches."""
+
+    def next_rng(self) -> np.random.Generator:
+        """The random numbers of the next epoch."""
+        self.epoch += 1
+        return np.random.default_rng([self.seed, self.epoch - 1])
+
+    def groups(self, rng: np.random.Generator, sizes: Array) -> list[Array]:
+        """The indices of the queries in each batch, given the number of documents of each query."""
+        order = rng.permutation(len(sizes)) if self.shuffle else np.arange(len(sizes))
         if self.bucketing:
             pool = _POOL * self.batch_size
             chunks = [
-                chunk[np.argsort(self.data.sizes[chunk], kind="stable")]
+                chunk[np.argsort(sizes[chunk], kind="stable")]
                 for chunk in np.split(order, range(pool, len(order), pool))
             ]
             # The incomplete batch, one more shape, takes the shortest queries: small batches are not compiled.
@@ -111,7 +133,8 @@ class BatchPlan:
         return groups
 
     @cached_property
-    def _sizes(self) -> Array:
+    def cut_sizes(self) -> Array:
+        """The number of documents that are kept of each query, [Q]."""
         limit = self.truncation.max_list_size
         return self.data.sizes if limit is None else np.minimum(self.data.sizes, limit)
 
@@ -120,14 +143,36 @@ class BatchPlan:
         """The sizes to which lists are padded, ascending; None: to the longest of the batch."""
         if self.compiled_epochs is None:
             return None
-        groups = self._groups(np.random.default_rng([self.seed, 0]))
-        longest = np.array([self._sizes[group].max() for group in groups])
+        longest = np.array([self.cut_sizes[batch].max() for batch in self.first_epoch()])
         return few_widths(longest, _COMPILATION / (self.compiled_epochs * self.batch_size))
+
+    def first_epoch(self) -> Iterator[Array]:
+        """Query indices of each batch of the first epoch."""
+        yield from self.groups(np.random.default_rng([self.seed, 0]), self.data.sizes)
+
+
+class BatchPlan(EpochPlan):
+    """The queries of each batch and their rows, for queries in memory."""
+
+    data: Queries
+
+    def windows(self, with_ids: bool = True) -> Iterator[BatchPlan]:
+        """Itself."""
+        yield self
+
+    def example(self) -> BatchPlan:
+        """Itself."""
+        return self
+
+    def batches(self) -> Iterator[Array]:
+        """Query indices of each batch of the next epoch."""
+        self.rng = self.next_rng()
+        yield from self.groups(self.rng, self.data.sizes)
 
     def rows(self, batch: Array) -> tuple[Array, Array]:
         """Row numbers [B, N] and mask [B, N] of the queries of a batch; lists that fill it up come last."""
         limit = self.truncation.max_list_size
-        sizes, start = self._sizes[batch], self.data.offsets[batch]
+        sizes, start = self.cut_sizes[batch], self.data.offsets[batch]
         if self.fills_batches:
             sizes, start = (np.pad(x, (0, self.batch_size - len(batch))) for x in (sizes, start))
         longest = int(sizes.max())
@@ -143,7 +188,7 @@ class BatchPlan:
     def _kept(self, query: int, limit: int) -> Array:
         """Positions of the documents that are kept, in list order."""
         size = int(self.data.sizes[query])
-        key = self._rng.random(size)
+        key = self.rng.random(size)
         if self.truncation.policy == "keep_relevant":
             start = self.data.offsets[query]
             labels = next(iter(self.data.labels.values()))[start : start + size]
@@ -223,7 +268,7 @@ def make_batch(plan: BatchPlan, batch: Array) -> ListBatch:
         y[CONFIDENCE] = pad(data.confidence, rows, mask)
     item = None if data.weight is None else pad(data.weight, rows, mask)
     query = None if data.query_weight is None else data.query_weight[batch]
-    if plan.fills_batches and len(data) % plan.batch_size:
+    if plan.fills_batches:
         # The loss is a mean over lists: larger weights make up for those that fill the batch.
         query = np.ones(len(batch), "float32") if query is None else query
         query = np.pad(query * np.float32(len(mask) / len(batch)), (0, len(mask) - len(batch)))
@@ -233,20 +278,22 @@ def make_batch(plan: BatchPlan, batch: Array) -> ListBatch:
     return (x, y) if weight is None else (x, y, weight)
 
 
-def list_dataset(plan: BatchPlan) -> Any:
+def list_dataset(plan: EpochPlan) -> Any:
     """The plan as a `tf.data.Dataset` of (inputs, labels[, weights]), a fresh epoch at every iteration."""
     tf = import_tensorflow()
 
     def generate() -> Iterator[ListBatch]:
-        for batch in plan.batches():
-            yield make_batch(plan, batch)
+        for window in plan.windows(with_ids=False):
+            for batch in window.batches():
+                yield make_batch(window, batch)
 
-    example = make_batch(plan, np.arange(min(1, len(plan.data))))
+    first = plan.example()
+    example = make_batch(first, np.arange(min(1, len(first.data))))
     signature = tf.nest.map_structure(
         lambda a: tf.TensorSpec([None, *[None] * (a.ndim > 1), *a.shape[2:]], a.dtype), example
     )
-    for name in plan.data.query_scope:
-        values = plan.data.features[name]
+    for name in first.data.query_scope:
+        values = first.data.features[name]
         signature[0][name] = tf.TensorSpec([None, *values.shape[1:]], values.dtype)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     return prefetched(dataset.apply(tf.data.experimental.assert_cardinality(len(plan))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -60,12 +60,17 @@ class Queries:
         self.sizes = np.diff(self.offsets)
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.sizes)
 
     @property
     def rows(self) -> int:
         """The number of documents."""
         return int(self.offsets[-1])
+
+    def label_values(self, label: str) -> Iterator[Array]:
+        """The values of a label column, some rows at a time; none where the data have no such column."""
+        if label in self.labels:
+            yield self.labels[label]
 
     def take(self, queries: Array) -> Queries:
         """The given queries, by index, with their documents."""

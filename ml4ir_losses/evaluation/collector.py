@@ -14,7 +14,7 @@ from ml4ir_losses.evaluation.evaluation import Evaluation
 from ml4ir_losses.evaluation.list_metrics import ListMetrics
 from ml4ir_losses.evaluation.position_bias import PositionSums
 from ml4ir_losses.evaluation.scored_lists import ScoredLists
-from ml4ir_losses.evaluation.scoring import QueryMetrics
+from ml4ir_losses.evaluation.scoring import QueryMetrics, joined
 from ml4ir_losses.evaluation.summary import summarize
 from ml4ir_losses.evaluation.tied_scores import tied_documents
 
@@ -113,13 +113,3 @@ class Collector:
         if self.positions is not None:
             evaluation.positions = self.positions.result()
         return evaluation
-
-
-def joined(parts: Sequence[QueryMetrics]) -> QueryMetrics:
-    """The values of several parts, one after another."""
-    names = list(parts[0].values)
-    return QueryMetrics(
-        {name: np.concatenate([part.values[name] for part in parts]) for name in names},
-        {name: np.concatenate([part.weights[name] for part in parts]) for name in names},
-        np.concatenate([part.ids for part in parts]),
-    )

@@ -48,6 +48,16 @@ class QueryMetrics:
             yield [query, *(v[i] if self.weights[n][i] else None for n, v in self.values.items())]
 
 
+def joined(parts: Sequence[QueryMetrics]) -> QueryMetrics:
+    """The values of several parts, one after another."""
+    names = list(parts[0].values)
+    return QueryMetrics(
+        {name: np.concatenate([part.values[name] for part in parts]) for name in names},
+        {name: np.concatenate([part.weights[name] for part in parts]) for name in names},
+        np.concatenate([part.ids for part in parts]),
+    )
+
+
 @dataclass(frozen=True)
 class MetricSet:
     """The metrics of a run and their label column; labels below `min_label` are padding."""

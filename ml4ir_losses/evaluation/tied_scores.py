@@ -12,32 +12,51 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import METRICS, split_spec
 from ml4ir_losses.data.batching import BatchPlan
-from ml4ir_losses.evaluation.scoring import MetricSet, query_metrics
+from ml4ir_losses.evaluation.scoring import MetricSet, QueryMetrics, joined, query_metrics
 
+_ORDERS = ("average", "worst", "order")
 _TOLD = 1e-3  # a smaller difference between orders is not worth a line
 
 
-def tie_note(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) -> str:
-    """One line on the ties of scores [rows]; empty where no order of them changes the first metric by 0.001."""
-    share = tied_share(metric_set, plan, row_scores)
-    metric = next((found for spec in metric_set.metrics if (found := _with_ties(spec))), None)
-    if share == 0.0 or metric is None:
-        return ""
-    name = metric_name(metric)
-    average, worst, order = (
-        query_metrics(replace(metric_set, metrics=[{**metric, "ties": ties}]), plan, row_scores).means()[name]
-        for ties in ("average", "worst", "order")
-    )
-    if max(abs(worst - average), abs(order - average)) < _TOLD:
-        return ""
-    return (
-        f"{share:.1%} of the documents have the score of another one with a different label: {name} is {average:.4f} "
-        f"on average over their orders, {worst:.4f} in the worst, {order:.4f} in that of the data"
-    )
+class Ties:
+    """Counts tied documents, and evaluates their best and worst orders, window by window."""
+
+    def __init__(self, metric_set: MetricSet) -> None:
+        self._metric_set = metric_set
+        self._metric = next((found for spec in metric_set.metrics if (found := _with_ties(spec))), None)
+        self._tied, self._documents = 0, 0
+        self._values: dict[str, list[QueryMetrics]] = {order: [] for order in _ORDERS}
+
+    def add(self, plan: BatchPlan, row_scores: Array, values: QueryMetrics) -> None:
+        """Adds the queries of a plan, their scores [rows] and their metrics."""
+        tied, documents = count_tied(self._metric_set, plan, row_scores)
+        self._tied += tied
+        self._documents += documents
+        if self._metric is None:
+            return
+        for order, found in self._values.items():  # without ties all orders have the same values
+            metrics = [{**self._metric, "ties": order}]
+            found.append(
+                query_metrics(replace(self._metric_set, metrics=metrics), plan, row_scores) if tied else values
+            )
+
+    def note(self) -> str:
+        """One line on the ties; empty where no order of them changes the first metric by 0.001."""
+        if not self._tied or self._metric is None:
+            return ""
+        name = metric_name(self._metric)
+        average, worst, order = (joined(parts).means()[name] for parts in self._values.values())
+        if max(abs(worst - average), abs(order - average)) < _TOLD:
+            return ""
+        return (
+            f"{self._tied / self._documents:.1%} of the documents have the score of another one with a different "
+            f"label: {name} is {average:.4f} on average over their orders, {worst:.4f} in the worst, {order:.4f} in "
+            "that of the data"
+        )
 
 
-def tied_share(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) -> float:
-    """The share of the documents whose score [rows] is that of another one of their query with a different label."""
+def count_tied(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) -> tuple[int, int]:
+    """(documents whose score [rows] is that of another one of their query with a different label, all documents)."""
     kept, queries = [], []
     for batch in plan.batches():
         index, mask = plan.rows(batch)
@@ -47,8 +66,8 @@ def tied_share(metric_set: MetricSet, plan: BatchPlan, row_scores: Array) -> flo
     label, score = plan.data.labels[metric_set.label][rows], row_scores[rows].astype("float32")
     counted = (label >= metric_set.min_label) & (score > -np.inf)
     if not counted.any():
-        return 0.0
-    return tied_documents(query[counted], label[counted], score[counted]) / int(counted.sum())
+        return 0, 0
+    return tied_documents(query[counted], label[counted], score[counted]), int(counted.sum())
 
 
 def tied_documents(query: Array, label: Array, score: Array) -> int:

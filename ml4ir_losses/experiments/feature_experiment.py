@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -17,22 +18,23 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.data.batching import BatchPlan, Truncation, list_dataset
+from ml4ir_losses.data.batching import BatchPlan, EpochPlan, Truncation, list_dataset
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.provenance import describe
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries, read_split
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.evaluation.baselines import best_feature_baseline, original_order_baseline, random_baseline
+from ml4ir_losses.evaluation.baselines import MAX_QUERIES, best_feature, judge_baselines
 from ml4ir_losses.evaluation.scoring import (
     PREDICTION_HEADER,
     MetricSet,
     QueryMetrics,
+    joined,
     lower_is_better,
     prediction_rows,
     query_metrics,
 )
-from ml4ir_losses.evaluation.tied_scores import tie_note
+from ml4ir_losses.evaluation.tied_scores import Ties
 from ml4ir_losses.experiments.initial_model import copy_weights, load_initial_model
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.experiments.run_folder import RunFolder
@@ -160,23 +162,40 @@ class FeatureExperiment:
 
     def evaluate_part(self, part: str, folder: RunFolder) -> dict[str, float]:
         """The metrics of a part; predictions and metrics per query are written for the last one."""
-        scored, values = self._scored(part)
-        if note := tie_note(self.metric_set, self.plan(part), scored.logits):
-            LOGGER.info("%s: %s", part, note)
+        values: list[QueryMetrics] = []
+        ties = Ties(self.metric_set)
+
+        def evaluated() -> Iterator[tuple[Queries, Scored]]:
+            for window, scored in self.scored(self.plan(part)):
+                values.append(query_metrics(self.metric_set, window, scored.logits))
+                ties.add(window, scored.logits, values[-1])
+                yield window.data, scored
+
         if part == self.evaluated[-1]:
-            rows = prediction_rows(self.queries[part], scored, self.config.features.label)
-            folder.write_csv("predictions.csv", PREDICTION_HEADER, rows)
-            folder.write_csv("per_query.csv", ["query_id", *values.values], values.rows())
-        return values.means()
+            folder.write_csv("predictions.csv", PREDICTION_HEADER, self.prediction_rows(evaluated()))
+            folder.write_csv("per_query.csv", ["query_id", *values[0].values], joined(values).rows())
+        else:
+            deque(evaluated(), maxlen=0)
+        if note := ties.note():
+            LOGGER.info("%s: %s", part, note)
+        return joined(values).means()
 
     def judge(self, part: str) -> QueryMetrics:
         """The values per query on a part."""
-        return self._scored(part)[1]
+        return self._query_metrics(self.plan(part))
 
-    def _scored(self, part: str) -> tuple[Scored, QueryMetrics]:
-        plan = self.plan(part)
-        scored = score_queries(self.model, plan)
-        return scored, query_metrics(self.metric_set, plan, scored.logits)
+    def scored(self, plan: EpochPlan) -> Iterator[tuple[BatchPlan, Scored]]:
+        """The scores of all queries of a plan that is not shuffled, window by window."""
+        for window in plan.windows():
+            yield window, score_queries(self.model, window)
+
+    def _query_metrics(self, plan: EpochPlan) -> QueryMetrics:
+        return joined([query_metrics(self.metric_set, window, scored.logits) for window, scored in self.scored(plan)])
+
+    def prediction_rows(self, parts: Iterable[tuple[Queries, Scored]]) -> Iterator[list[Any]]:
+        """The cells of `PREDICTION_HEADER` of each document."""
+        for queries, scored in parts:
+            yield from prediction_rows(queries, scored, self.config.features.label)
 
     def baselines(self, part: str) -> dict[str, dict[str, float]]:
         """A random order, the order of the data, and the best single feature."""
@@ -184,15 +203,10 @@ class FeatureExperiment:
 
     def judge_baselines(self, part: str) -> dict[str, QueryMetrics]:
         """The values per query of each baseline, by name."""
-        plan = self.plan(part)
-        baselines = {
-            "random": random_baseline(self.metric_set, plan),
-            "original order": original_order_baseline(self.metric_set, plan),
-        }
-        best = best_feature_baseline(self.metric_set, self.model.fitted, self.queries["train"], plan)
-        if best is not None:
-            baselines[f"best feature ({best[0]})"] = best[1]
-        return baselines
+        plan, train = self.plan(part), self.queries["train"]
+        sample = train.take(np.arange(min(len(train), MAX_QUERIES)))
+        feature = best_feature(self.metric_set, self.model.fitted, sample, plan.compiled_epochs)
+        return judge_baselines(self.metric_set, plan, feature)
 
     def summary(self) -> dict[str, Any]:
         """Loss, sizes and splits."""

@@ -6,8 +6,8 @@ import pytest
 from ml4ir_losses.data.batching import BatchPlan, Truncation
 from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.evaluation.baselines import original_order_baseline
-from ml4ir_losses.evaluation.scoring import MetricSet
-from ml4ir_losses.evaluation.tied_scores import tie_note, tied_share
+from ml4ir_losses.evaluation.scoring import MetricSet, query_metrics
+from ml4ir_losses.evaluation.tied_scores import Ties, count_tied
 
 MRR = MetricSet([{"key": "mrr"}], "label")
 LABELS = [1, 0, 0, 0, 1, 1]  # of two queries with 2 and 4 documents
@@ -22,6 +22,18 @@ def plan(labels=LABELS, sizes=(2, 4), **options):
 
 def scores(*values):
     return np.array(values, "float32")
+
+
+def tied_share(metric_set, plan, row_scores):
+    tied, documents = count_tied(metric_set, plan, row_scores)
+    return tied / max(documents, 1)
+
+
+def tie_note(metric_set, *windows):
+    ties = Ties(metric_set)
+    for plan, row_scores in windows:
+        ties.add(plan, row_scores, query_metrics(MRR, plan, row_scores))
+    return ties.note()
 
 
 @pytest.mark.parametrize(
@@ -48,7 +60,7 @@ def test_documents_without_label_and_those_cut_off_do_not_tie():
 
 
 def test_note_on_ties_gives_share_mean_and_extremes():
-    note = tie_note(MRR, plan(), scores(1, 1, 4, 3, 2, 1))
+    note = tie_note(MRR, (plan(), scores(1, 1, 4, 3, 2, 1)))
     assert note == (
         "33.3% of the documents have the score of another one with a different label: mrr is 0.5417 on average over "
         "their orders, 0.4167 in the worst, 0.6667 in that of the data"
@@ -64,7 +76,12 @@ def test_note_on_ties_gives_share_mean_and_extremes():
     ],
 )
 def test_no_note_where_ties_do_not_matter(metrics, row_scores):
-    assert tie_note(MetricSet(metrics, "label"), plan(), row_scores) == ""
+    assert tie_note(MetricSet(metrics, "label"), (plan(), row_scores)) == ""
+
+
+def test_note_on_ties_of_several_windows_is_that_of_all_queries():
+    windows = (plan([1, 0], [2]), scores(2, 1)), (plan([0, 0, 1, 1], [4]), scores(4, 3, 3, 1))
+    assert tie_note(MRR, *windows) == tie_note(MRR, (plan(), scores(2, 1, 4, 3, 3, 1))) != ""
 
 
 def test_original_order_is_a_baseline():
