@@ -3,6 +3,7 @@
 import gc
 import itertools
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job, whose processes inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "backend(*names): runs on these Keras backends only")
     config.addinivalue_line("markers", "slow_on(*names): `slow` on these Keras backends")
 
