@@ -53,6 +53,22 @@ def expand(path: str) -> list[str]:
     return matches
 
 
+def exists(path: str) -> bool:
+    """True for a file or a folder that exists."""
+    if is_url(path):
+        system, inside = _file_system(path)
+        return bool(system.exists(inside))
+    return os.path.exists(path)
+
+
+def is_directory(path: str) -> bool:
+    """True for a folder that exists."""
+    if is_url(path):
+        system, inside = _file_system(path)
+        return bool(system.isdir(inside))
+    return os.path.isdir(path)
+
+
 @contextmanager
 def open_seekable(path: str) -> Iterator[Any]:
     """The bytes of a file as they are stored.

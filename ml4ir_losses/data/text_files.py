@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.files import how_to_convert, wide_encoding
 from ml4ir_losses.data.files import open_binary
+from ml4ir_losses.data.table import Source
+
+BLOCK_BYTES = 4 << 20  # of lines that are parsed at once; they stay in the processor's cache
 
 
 @contextmanager
@@ -25,6 +29,27 @@ def open_text(path: str, *, wide: bool = False) -> Iterator[Any]:
         if not head or (b"\0" in head and not wide):
             raise DataError(f"{path} is {'a binary file, not text' if head else 'empty'}.")
         yield stream
+
+
+def blocks_of_lines(stream: Any, size: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
+    """The number of the first line, and the bytes, of blocks of whole lines of about `size` bytes."""
+    number, pieces = 1, []
+    while piece := stream.read(size):
+        end = piece.rfind(b"\n") + 1
+        if not end:  # within a long line
+            pieces.append(piece)
+            continue
+        block = b"".join([*pieces, memoryview(piece)[:end]])
+        pieces = [piece[end:]]
+        yield number, block
+        number += block.count(b"\n")
+    if any(pieces):
+        yield number, b"".join(pieces)
+
+
+def lines_source(path: str, numbers: Array) -> Source:
+    """The source of rows with these line numbers [rows]."""
+    return Source(path, len(numbers), lambda row: int(numbers[row]))
 
 
 def is_number(text: str) -> bool:

@@ -121,7 +121,7 @@ def test_svmlight_with_byte_order_mark_crlf_and_gzip_is_read(tmp_path: Path) -> 
         ("1 qid:1 5:2 4:1", "line 4: feature 4 comes after feature 5; the indices of a line must ascend"),
         ("1 qid:1 5:2 5:1", "line 4: feature 5 comes after feature 5"),
         ("1 qid:1 123456:1", "line 4: feature 123456: the index is above 100000"),
-        ("1 qid:1 12345678901234:1", "line 4: feature index '12345678901234' is above 100000"),
+        ("1 qid:1 12345678901234:1", "line 4: feature 12345678901234: the index is above 100000"),
     ],
 )
 def test_svmlight_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> None:
