@@ -98,7 +98,7 @@ def open_binary(path: str) -> Iterator[io.BufferedIOBase]:
     with open_seekable(path) as stored, _readable(path):
         if path.lower().endswith(".gz"):
             with gzip.GzipFile(fileobj=stored) as stream:
-                yield stream
+                yield io.BufferedReader(stream, 1 << 20)  # reads lines many times faster
         elif path.lower().endswith(".zst"):
             with pa.CompressedInputStream(pa.PythonFile(stored, "r"), "zstd") as stream:
                 yield io.BufferedReader(stream, 1 << 20)

@@ -25,26 +25,20 @@ def open_text(path: str, *, wide: bool = False) -> Iterator[Any]:
     with open_binary(path) as stream:
         head = stream.peek(1)  # type: ignore[attr-defined]
         if (encoding := wide_encoding(head)) is not None and not wide:
-            raise DataError(f"{path} {how_to_convert(encoding)}; for CSV, set data.options.encoding instead.")
+            raise DataError(
+                f"{path} {how_to_convert(encoding)}; for CSV, set data.options.encoding: {encoding.lower()} instead."
+            )
         if not head or (b"\0" in head and not wide):
             raise DataError(f"{path} is {'a binary file, not text' if head else 'empty'}.")
         yield stream
 
 
-def blocks_of_lines(stream: Any, size: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
-    """The number of the first line, and the bytes, of blocks of whole lines of about `size` bytes."""
-    number, pieces = 1, []
-    while piece := stream.read(size):
-        end = piece.rfind(b"\n") + 1
-        if not end:  # within a long line
-            pieces.append(piece)
-            continue
-        block = b"".join([*pieces, memoryview(piece)[:end]])
-        pieces = [piece[end:]]
-        yield number, block
-        number += block.count(b"\n")
-    if any(pieces):
-        yield number, b"".join(pieces)
+def blocks_of_lines(stream: Any, size: int = BLOCK_BYTES) -> Iterator[tuple[int, list[bytes]]]:
+    """The lines of a stream in blocks of about `size` bytes, with the number of the first line of each."""
+    number = 1
+    while lines := stream.readlines(size):
+        yield number, lines
+        number += len(lines)
 
 
 def lines_source(path: str, numbers: Array) -> Source:

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from ml4ir_losses.core.errors import DataError, UserError
-from ml4ir_losses.data.readers import read_table
+from ml4ir_losses.data.readers import read_chunks, read_table
+from ml4ir_losses.data.table import Table
 
 SVM = """# a comment
 
@@ -172,6 +173,58 @@ def test_csv_in_latin_1_is_read(tmp_path: Path) -> None:
 def test_csv_delimiter_and_format_are_options(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "a.data", "q;t\n1;x,y\n"), "csv", delimiter=";")
     assert table.strings("t").tolist() == ["x,y"]
+
+
+@pytest.mark.parametrize("delimiter", [";", "|", "\t"])
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_csv_other_delimiters_are_found_out_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, delimiter: str, ending: str
+) -> None:
+    text = 'q;"t; u";price\n1;"x;y";1,5\n2;z;3\n'.replace(";", delimiter)
+    path = write(tmp_path / f"a.{ending}", gzip.compress(text.encode()) if ending.endswith("gz") else text)
+    with caplog.at_level("INFO"):
+        table = read_table(path)
+    assert table.names == ["q", f"t{delimiter} u", "price"]
+    assert table.strings("price").tolist() == ["1,5", "3"]
+    assert f"{path}: read with data.options.delimiter: {delimiter!r}" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["q\n1\n", "q;t,u\n1;2,3\n", "q,t;u\n1,2;3\n", "q,t\n1;2,3;4\n"])
+def test_csv_comma_stays_the_delimiter_where_it_fits(tmp_path: Path, text: str) -> None:
+    table = read_table(write(tmp_path / "a.csv", text))
+    assert table.names == text.partition("\n")[0].split(",")
+
+
+def test_csv_given_delimiter_is_not_questioned(tmp_path: Path) -> None:
+    assert read_table(write(tmp_path / "a.csv", "q;t\n1;2\n"), delimiter=",").names == ["q;t"]
+
+
+def test_csv_texts_of_missing_cells_are_an_option(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'n,t\n1,NA\nNULL,null\nnan,NaN\n,"NA"\n-999,none\n')
+    table = read_table(path)
+    np.testing.assert_array_equal(table.numeric("n"), [1, np.nan, np.nan, np.nan, -999])
+    assert table.strings("t").tolist() == ["", "", "", "", "none"]
+    other = read_table(path, na_values=["-999", "NULL", "nan"])
+    np.testing.assert_array_equal(other.numeric("n"), [1, np.nan, np.nan, np.nan, np.nan])
+    assert other.strings("t").tolist() == ["NA", "null", "NaN", "NA", "none"]
+    assert read_table(path, na_values=[]).strings("n").tolist() == ["1", "NULL", "nan", "", "-999"]
+
+
+def test_csv_rows_of_several_chunks_know_their_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml4ir_losses.data.delimited.CHUNK_BYTES", 64)
+    path = write(tmp_path / "a.csv", "q,n\n" + "".join(f'{i},"a\nb"\n' for i in range(99)))
+    chunks = list(read_chunks(path))
+    assert len(chunks) > 5
+    assert chunks[-1].locate(len(chunks[-1]) - 1) == f"{path}, line 198"
+    table = Table.concat(chunks)
+    assert table.strings("q").tolist() == [str(i) for i in range(99)]
+    assert [table.locate(row) for row in (0, 60)] == [f"{path}, line {line}" for line in (2, 122)]
+
+
+def test_csv_error_in_a_later_chunk_names_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml4ir_losses.data.delimited.CHUNK_BYTES", 64)
+    path = write(tmp_path / "a.csv", "q,n\n" + "1,2\n" * 50 + "1,2,3\n")
+    assert "line 52: 3 cell(s), the header has 2" in error_message(path)
 
 
 def test_tsv_is_split_at_tabs(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def message(error: pytest.ExceptionInfo[DataError]) -> str:
     return text
 
 
-@pytest.mark.parametrize("cell", ["abc", "1,5", "0x10", "1_000", "1 2", "12abc", "NA", "null", "--1", "٣"])
+@pytest.mark.parametrize("cell", ["abc", "1,5", "0x10", "1_000", "1 2", "12abc", "none", "--1", "٣"])
 def test_text_in_a_numeric_column_raises(tmp_path: Path, cell: str) -> None:
     table = csv_table(tmp_path, f'q,x\n1,1\n2,\n3,"{cell}"\n')
     for read in (table.numeric, lambda name: table.matrix([name])):
@@ -39,7 +39,7 @@ def test_text_in_a_numeric_column_raises(tmp_path: Path, cell: str) -> None:
         assert message(error) == f"{tmp_path / 'a.csv'}, line 4, column 'x': {cell!r} is not a number"
 
 
-@pytest.mark.parametrize("cell", ["nan", "NaN", "inf", "-Infinity", "1e999"])
+@pytest.mark.parametrize("cell", ["-nan", "NAN", "inf", "-Infinity", "1e999"])
 def test_numbers_that_are_not_finite_raise(tmp_path: Path, cell: str) -> None:
     table = csv_table(tmp_path, f"q,x\n1,1\n2,{cell}\n")
     with pytest.raises(DataError) as error:

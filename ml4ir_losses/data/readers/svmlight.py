@@ -95,11 +95,11 @@ class _Rows(NamedTuple):
         self.features.append(parts[2] if len(parts) > 2 else b"")
 
 
-def _parse(block: tuple[int, bytes]) -> tuple[_Rows, _Features | None]:
+def _parse(block: tuple[int, list[bytes]]) -> tuple[_Rows, _Features | None]:
     """The rows of a block of lines, and their features if they are as usual."""
     number, lines = block
     rows = _Rows([], [], [], [], [])
-    for at, line in enumerate(lines.split(b"\n"), number):
+    for at, line in enumerate(lines, number):
         rows.add(at, line)
     return rows, _features(rows)
 
