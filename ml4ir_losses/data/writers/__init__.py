@@ -46,7 +46,7 @@ def write_chunks(
         UserError: unknown format or option.
         DataError: a file that exists or cannot be written, no rows, cells that the format cannot hold.
     """
-    path = os.path.expanduser(os.fspath(path))
+    path = os.path.expanduser(os.fspath(path)).rstrip("/")
     entry = writer_of(path, format)
     entry.check_parameters(WRITERS.kind, options)
     rows = 0

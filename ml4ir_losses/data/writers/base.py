@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.data.files import without_compression
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.writers.output import create_binary
 
@@ -62,6 +64,7 @@ class Writer(ABC):
         self.path = path
         self.roles = roles
         self.streams = ExitStack()
+        self.schema: Any = None
 
     @property
     def paths(self) -> list[str]:
@@ -83,6 +86,31 @@ class Writer(ABC):
         """A binary stream to a new file, compressed by its ending, that is closed with the writer."""
         return self.streams.enter_context(create_binary(path))
 
+    def cells(self, table: Table) -> Any:
+        """The rows as a `pyarrow.Table`, whose columns have the types of the first chunk.
+
+        Raises:
+            DataError: for a column that a chunk lacks or adds, and a cell that does not fit the type of its column.
+        """
+        cells = table.to_arrow()
+        if self.schema is None:
+            self.schema = cells.schema
+        if cells.schema == self.schema:
+            return cells
+        other = set(cells.column_names) ^ set(self.schema.names)
+        if other:
+            raise DataError(f"{table.source}: some of the rows have the column {min(other)!r}, others do not.")
+        columns = []
+        for field in self.schema:
+            try:
+                columns.append(pc.cast(cells[field.name], field.type))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                reason = str(error).partition("\n")[0]
+                raise DataError(
+                    f"{table.locate(0)} and below, column {field.name!r}: not all are {field.type} as above: {reason}"
+                ) from None
+        return pa.table(columns, schema=self.schema)
+
     def refuse_lists(self, table: Any) -> None:
         """Raises `DataError` for a column of a `pyarrow.Table` whose cells are lists."""
         for field in table.schema:
@@ -94,3 +122,23 @@ class Writer(ABC):
         return DataError(
             f"column {name!r}: {self.key} cannot hold {cells}; leave it out (--exclude {name}) or take another format"
         )
+
+
+class ColumnarWriter(Writer):
+    """A writer of Arrow tables, which holds every column as it is."""
+
+    def __init__(self, path: str, *, roles: WriterRoles) -> None:
+        super().__init__(path, roles=roles)
+        self._file: Any = None
+        if without_compression(path) != path.lower():
+            raise DataError(f"{path}: {self.key} compresses its columns itself; leave out the ending .gz or .zst.")
+
+    @abstractmethod
+    def open(self, schema: Any) -> Any:
+        """The writer of `pyarrow.Table`s with this schema."""
+
+    def write(self, table: Table) -> None:
+        cells = self.cells(table)
+        if self._file is None:
+            self._file = self.streams.enter_context(self.open(cells.schema))
+        self._file.write_table(cells)

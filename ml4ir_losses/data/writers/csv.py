@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from annotated_types import Len
@@ -14,6 +13,7 @@ from ml4ir_losses.core.registry import register_writer
 from ml4ir_losses.data.files import without_compression
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.writers.base import Writer, WriterRoles
+from ml4ir_losses.data.writers.cells import is_list, joined_lists, texts, whole
 
 Character = Annotated[str, Len(1, 1), Allowed("one character")]
 
@@ -39,7 +39,7 @@ class CsvWriter(Writer):
         self.file: Any = None
 
     def write(self, table: Table) -> None:
-        cells = table.to_arrow()
+        cells = self.cells(table)
         if self.list_separator is not None:
             cells = self._joined(cells)
         self.refuse_lists(cells)
@@ -53,8 +53,8 @@ class CsvWriter(Writer):
     def _joined(self, cells: Any) -> Any:
         """The table with lists as text."""
         for i, field in enumerate(cells.schema):
-            if pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
-                texts = pc.cast(cells.column(i), pa.list_(pa.string()))
-                joined = pc.binary_join(texts, self.list_separator)
-                cells = cells.set_column(i, field.name, joined)
+            if is_list(field.type):
+                lists = whole(cells.column(i))
+                items = texts(pc.list_flatten(lists)).fill_null("")
+                cells = cells.set_column(i, field.name, joined_lists(lists, items, self.list_separator or ""))
         return cells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,8 +14,6 @@ import pyarrow as pa
 
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.files import file_system, is_url
-
-_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
 
 @contextmanager
@@ -63,9 +62,10 @@ def create_binary(path: str) -> Iterator[Any]:
             stream = streams.enter_context(system.open(inside, "wb"))
         else:
             stream = streams.enter_context(open(path, "wb"))
-        compression = next((c for ending, c in _COMPRESSIONS.items() if path.lower().endswith(ending)), None)
-        if compression is not None:
-            stream = streams.enter_context(pa.CompressedOutputStream(pa.PythonFile(stream, "w"), compression))
+        if path.lower().endswith(".gz"):
+            stream = streams.enter_context(gzip.GzipFile("", "wb", 6, stream, mtime=0))
+        elif path.lower().endswith(".zst"):
+            stream = streams.enter_context(pa.CompressedOutputStream(pa.PythonFile(stream, "w"), "zstd"))
         yield stream
 
 
