@@ -18,6 +18,7 @@ from .core.registry import (
     register_weighting_scheme as register_weighting_scheme,
     register_writer as register_writer,
 )
+from .data.convert import convert as convert
 from .estimators.ranker import Ranker as Ranker
 from .evaluation.callback import EvaluationCallback as EvaluationCallback
 from .evaluation.evaluation import Evaluation as Evaluation

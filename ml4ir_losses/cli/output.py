@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -77,14 +78,19 @@ def print_metrics(rows: dict[str, dict[str, float]], title: str) -> None:
 
 @contextmanager
 def counting(unit: str) -> Iterator[Any]:
-    """A function that shows the number of processed items; None if stderr is no terminal."""
+    """A function that shows the number of processed items and their rate; None if stderr is no terminal."""
     bar = progress_bar()
     if bar is None:
         yield None
         return
     with bar:
-        task = bar.add_task(unit, total=None)
-        yield lambda done: bar.update(task, completed=done, description=f"{done:,} {unit}")
+        task, start = bar.add_task(unit, total=None), time.monotonic()
+
+        def show(done: int) -> None:
+            rate = done / max(time.monotonic() - start, 1e-9)
+            bar.update(task, completed=done, description=f"{done:,} {unit}, {rate:,.0f} {unit}/s")
+
+        yield show
 
 
 def import_keras() -> None:

@@ -38,7 +38,7 @@ def read_chunks(spec: Any, format: str | None = None, **options: Any) -> Iterato
         if isinstance(item, InMemory):
             yield memory_table(item.data, item.name)
             continue
-        entry = READERS[format] if format else _reader_of(item)
+        entry = reader_of(item, format)
         entry.check_parameters(READERS.kind, options)
         read = entry.target(item, **options)
         if isinstance(read, Table):
@@ -89,8 +89,14 @@ def reader_by_ending(path: str) -> Entry | None:
     return next((entry for entry in known if ending in entry.trait("endings", ())), None)
 
 
-def _reader_of(path: str) -> Entry:
-    entry = reader_by_ending(path)
+def reader_of(path: str, format: str | None = None) -> Entry:
+    """The reader of a format, or of the ending of a path.
+
+    Raises:
+        UserError: unknown format.
+        DataError: an ending that belongs to no format.
+    """
+    entry = READERS[format] if format else reader_by_ending(path)
     if entry is None:
         formats = ", ".join(sorted(entry.key for entry in READERS))
         raise DataError(f"The ending of {path!r} does not tell its data format. Set `format` to one of {formats}.")
