@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.data.queries import Roles, make_queries, read_split
+from ml4ir_losses.data.queries import Roles, make_queries
+from ml4ir_losses.data.splitting import read_splits
 from ml4ir_losses.features.fitting import encode_rows
 
 WORDS = ["red", "blue", "green", "shoe", "hat", "coat", "wool", "silk"]
@@ -70,6 +71,6 @@ def write_splits(directory: Path) -> Path:
 
 def read_queries(config: Any, inputs: Any, split: str = "train", **options: Any) -> Any:
     """The queries of a split of a validated config, encoded by its fitted inputs."""
-    table = read_split(config.data, split)
+    table = read_splits(config.data, config.features.query_id, [split])[split]
     roles = Roles.of(config.features, config.model)
     return make_queries(table, roles, encode_rows(inputs, table), **options)

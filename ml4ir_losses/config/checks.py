@@ -62,7 +62,8 @@ def check_config(config: Config) -> None:
         raise ConfigError(f"model.metrics: two metrics are called {duplicate!r}; their key and topn must differ.")
     for split, expected in config.expected_metrics.items():
         if not config.data.paths(split):
-            raise ConfigError(f"expected_metrics.{split}: data.{split} is not given.")
+            given = f"data.split.{split}" if config.data.split else f"data.{split}"
+            raise ConfigError(f"expected_metrics.{split}: {given} is not given.")
         for name in expected:
             if name not in names:
                 raise ConfigError(f"expected_metrics.{split}.{name}: not among model.metrics: {', '.join(names)}.")

@@ -85,8 +85,8 @@ def place_data(raw: dict[str, Any], data: Any) -> None:
     Args:
         raw: the config as a mapping, changed in place.
         data: a mapping of splits (`train`, `validation`, `test`; `retrieval` and `reranking` for texts), or the
-            training data alone. A config with `data.datasets` takes such data for each data set by name. A split may
-            still be a path.
+            training data alone, or all queries where the section has `split`. A config with `data.datasets` takes such
+            data for each data set by name. A split may still be a path.
 
     Raises:
         ConfigError: for an unknown split or data set.
@@ -102,8 +102,11 @@ def place_data(raw: dict[str, Any], data: Any) -> None:
             name: _without(dataset, SPLITS) | _splits(data.get(name), f"data[{name!r}]", SPLITS)
             for name, dataset in datasets.items()
         }
+    elif section.get("split") and not _is_by_split(data, SPLITS):
+        section = _without(section, SPLITS) | {"path": _wrapped(data, "data")}
     else:
-        section = _without(section, SPLITS) | _placed(section, _splits(data, "data", (*SPLITS, *_EVALUATED)))
+        splits = _splits(data, "data", (*SPLITS, *_EVALUATED))
+        section = _without(section, (*SPLITS, "path", "split")) | _placed(section, splits)
     raw["data"] = section
 
 
@@ -115,7 +118,7 @@ def _splits(data: Any, name: str, allowed: tuple[str, ...]) -> dict[str, Any]:
     """The data by split, each wrapped."""
     if data is None:
         return {}
-    if not isinstance(data, Mapping) or not ("train" in data or set(data) <= set(allowed)):
+    if not _is_by_split(data, allowed):
         return {"train": _wrapped(data, name)}
     for split in data:
         if split not in allowed:
@@ -125,6 +128,11 @@ def _splits(data: Any, name: str, allowed: tuple[str, ...]) -> dict[str, Any]:
         for split, value in data.items()
         if value is not None
     }
+
+
+def _is_by_split(data: Any, allowed: tuple[str, ...]) -> bool:
+    """True for a mapping of splits, False for the rows of one."""
+    return isinstance(data, Mapping) and ("train" in data or set(data) <= set(allowed))
 
 
 def _placed(section: Mapping[str, Any], splits: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,8 @@ DATA_SOURCES = (
     "train",
     "validation",
     "test",
+    "path",
+    "split",
     "columns",
     "datasets",
     "retrieval",

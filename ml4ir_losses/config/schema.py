@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
-from ml4ir_losses.config.folds import Folds
-from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
+from ml4ir_losses.config.folds import Folds, SplitConfig
+from ml4ir_losses.config.in_memory import SPLITS, InMemory, Paths, listed_paths
 from ml4ir_losses.config.inputs import FeatureConfig
 from ml4ir_losses.config.ranges import Ranges
 from ml4ir_losses.config.schedules import OptimizedModel
@@ -45,9 +45,11 @@ class DataConfig(Strict):
         None, description="svmlight, csv, synthetic; inferred from the file extension if omitted"
     )
     directory: str | None = Field(None, description="folder to which the paths below are relative")
-    train: Paths = Field(description="a path, a glob or a list")
+    train: Paths | None = Field(None, description="a path, a glob or a list")
     validation: Paths | None = None
     test: Paths | None = None
+    path: Paths | None = Field(None, description="data in the place of train, validation and test, for split or folds")
+    split: SplitConfig | None = Field(None, description="which share of the queries of path is validation and test")
     options: dict[str, Any] = Field(default_factory=dict, description="parameters of the reader")
     batch_size: int = Field(32, ge=1, description="queries per batch")
     max_list_size: int | None = Field(None, ge=1, description="maximum number of documents per query")
@@ -58,14 +60,45 @@ class DataConfig(Strict):
     bucketing: bool = Field(True, description="batch queries of similar list length in training")
     folds: Folds | None = Field(None, description="cross-validation in tune and compare; train uses the splits")
 
+    @model_validator(mode="after")
+    def _check_path(self) -> Self:
+        files = [split for split in SPLITS if getattr(self, split) is not None]
+        if self.path is None and self.train is None:
+            raise ValueError("train is missing: give train, or path with split or folds")
+        if self.path is not None and files:
+            raise ValueError(f"give {' and '.join(files)}, or path with split, not both")
+        if self.path is None and self.split is not None:
+            raise ValueError("split reads path: give path in the place of train, validation and test")
+        if self.path is not None and self.split is None and self.folds is None:
+            raise ValueError(
+                "path needs split, such as split: {validation: 0.15, test: 0.15}, or folds; or call it train"
+            )
+        return self
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that are given."""
+        if self.path is None:
+            return [split for split in SPLITS if getattr(self, split) is not None]
+        return ["train"] if self.split is None else [name for name, share in self.split.shares.items() if share]
+
     def paths(self, split: str) -> list[str | InMemory]:
-        """The paths of a split, below `directory`, or its data in memory; empty if the split is not given."""
+        """The files that hold a split, below `directory`, or its data in memory; empty if the split is not given."""
+        if self.path is not None:
+            return listed_paths(self.path, self.directory) if split in self.splits else []
         return listed_paths(getattr(self, split), self.directory)
+
+    def without(self, split: str) -> Self:
+        """The section without validation or test."""
+        if self.split is not None:
+            return self.model_copy(update={"split": self.split.without(split)})
+        return self.model_copy(update={split: None})
 
     @property
     def source(self) -> tuple[Any, ...]:
         """What is read, and how: all but batching."""
-        return self.format, self.directory, self.train, self.validation, self.test, self.options
+        files = (self.train, self.validation, self.test, self.path)
+        return self.format, self.directory, *files, self.split, self.options
 
 
 class AuxLoss(BaseModel):

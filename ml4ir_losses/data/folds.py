@@ -9,6 +9,7 @@ import numpy as np
 from ml4ir_losses.config.folds import FoldsConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.data.splitting import queries_before, query_values
 from ml4ir_losses.data.table import Table, group_by_query
 
 
@@ -47,7 +48,11 @@ def folded_tables(
             raise DataError(
                 f"data.folds.k: with a test part in every fold, at least 3 are needed. Received: {folds.k}."
             )
-        groups = ids[order[offsets[:-1]]] if folds.column is None else _values(pool, folds.column, order, offsets)
+        groups = (
+            ids[order[offsets[:-1]]]
+            if folds.column is None
+            else query_values(pool, folds, order, offsets, "data.folds")
+        )
         parts = _random_parts(groups, folds, pool.source)
         later = [(k + with_test) % folds.k for k in range(folds.k)]
         splits = [((parts != k) & (parts != v), parts == v, parts == k) for k, v in enumerate(later)]
@@ -85,39 +90,18 @@ def _random_parts(groups: Array, folds: FoldsConfig, source: str) -> Array:
     return parts
 
 
-def _values(pool: Table, column: str, order: Array, offsets: Array) -> Array:
-    """The value of a column for each query, [Q]; it must be the same in all rows of a query."""
-    pool.require(column, "data.folds.column")
-    values = pool.strings(column, missing=False)[order]
-    first = values[offsets[:-1]]
-    other = np.flatnonzero(values != np.repeat(first, np.diff(offsets)))
-    if len(other):
-        row = int(other[0])
-        expected = first[int(np.searchsorted(offsets, row, "right")) - 1]
-        raise DataError(
-            f"{pool.locate(int(order[row]))}, column {column!r}: {values[row]!r} differs from {expected!r} in the "
-            "first row of its query, and folds keep the rows of a query together (data.folds.column)."
-        )
-    return first
-
-
 def _parts_in_time(pool: Table, folds: FoldsConfig, order: Array, offsets: Array, evaluated: int) -> Array:
     """The part of each query, [Q]: consecutive parts of about equal size, the last rows of a query count as its time.
 
     scikit-learn's `TimeSeriesSplit` would put queries of one time, a day for instance, on both sides of a boundary.
     """
-    column, parts = folds.column or "", folds.k + evaluated
-    pool.require(column, "data.folds.column")
-    try:
-        times = np.maximum.reduceat(pool.times(column, missing=False)[order], offsets[:-1])
-    except DataError as error:
-        raise DataError(f"{error} (data.folds.column)") from None
-    earlier = np.searchsorted(np.sort(times), times)  # number of queries before this time
-    part: Array = earlier * parts // len(times)
+    parts = folds.k + evaluated
+    times = query_values(pool, folds, order, offsets, "data.folds")
+    part: Array = queries_before(times) * parts // len(times)
     filled = len(set(part))
     if filled < parts:
         raise DataError(
             f"{pool.source}: {folds.k} folds in time need {parts} consecutive parts (data.folds), but the {len(times)} "
-            f"queries with their {len(set(times))} different values of {column!r} fill {filled}."
+            f"queries with their {len(set(times))} different values of {folds.column!r} fill {filled}."
         )
     return part

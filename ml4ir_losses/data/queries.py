@@ -10,12 +10,10 @@ import numpy as np
 
 from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.inputs import FeatureConfig
-from ml4ir_losses.config.schema import DataConfig, ModelConfig
+from ml4ir_losses.config.schema import ModelConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.registry import METRICS, split_spec
-from ml4ir_losses.data.nested import unnest
-from ml4ir_losses.data.readers import read_files
 from ml4ir_losses.data.table import Table, group_by_query, places
 from ml4ir_losses.ops.gains import check_labels_fit_gain
 
@@ -92,11 +90,6 @@ class Queries:
             confidence=taken(self.confidence, rows),
             source=self.source,
         )
-
-
-def read_split(data: DataConfig, split: str) -> Table:
-    """The table of a split, one row per document."""
-    return unnest(read_files(data.paths(split), data.format, data.options))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from ml4ir_losses.config.load import AnyConfig, load_config, reads_texts
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.errors import ConfigError
-from ml4ir_losses.data.queries import read_split
+from ml4ir_losses.data.splitting import read_splits
 from ml4ir_losses.experiments.experiment import prepare
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.features.fitting import fit_inputs
@@ -31,8 +31,9 @@ def build_relevance_model(source: Source, data: Any = None) -> RelevanceModel | 
     config = load_config(source, data=data)
     if reads_texts(config):
         return _build_text_model(config)
-    table = read_split(config.data, "train")
-    queries = len(set(table.strings(config.features.query_id)))
+    query_id = config.features.query_id
+    table = read_splits(config.data, query_id, ["train"])["train"]
+    queries = len(set(table.strings(query_id)))
     return build_from_inputs(config, fit_inputs(config.features, table), -(-queries // config.data.batch_size))
 
 

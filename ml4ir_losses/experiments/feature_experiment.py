@@ -21,8 +21,9 @@ from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, EpochPlan, Truncation, list_dataset
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.provenance import describe
-from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries, read_split
+from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries
 from ml4ir_losses.data.readers import read_data
+from ml4ir_losses.data.splitting import read_splits
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.evaluation.baselines import MAX_QUERIES, best_feature, judge_baselines
 from ml4ir_losses.evaluation.scoring import (
@@ -65,8 +66,7 @@ class FeatureExperiment:
     @classmethod
     def read(cls, config: Config) -> FeatureData:
         """Reads every split and fits the features on the training split."""
-        splits = [split for split in SPLITS if config.data.paths(split)]
-        tables = {split: read_split(config.data, split) for split in splits}
+        tables = read_splits(config.data, config.features.query_id)
         start = load_initial_model(config.training.initial_model, RelevanceModel, "a RelevanceModel")
         inputs = fit_inputs(config.features, tables["train"]) if start is None else start.fitted
         roles = Roles.of(config.features, config.model)

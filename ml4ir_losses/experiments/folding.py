@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from ml4ir_losses.config.folds import FoldsConfig
-from ml4ir_losses.config.in_memory import SPLITS, InMemory
+from ml4ir_losses.config.in_memory import InMemory
 from ml4ir_losses.config.load import AnyConfig, load_config, reads_texts
+from ml4ir_losses.config.schema import Config
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.data.folds import folded_tables
-from ml4ir_losses.data.queries import read_split
+from ml4ir_losses.data.splitting import read_splits
 
 
 def fold_configs(
@@ -33,9 +34,10 @@ def fold_configs(
         if folds < 2:
             raise ConfigError(f"data.folds.k: at least 2 folds are needed. Received: {folds}.")
         folds = FoldsConfig(k=folds)
-    given = [split for split in SPLITS if split in splits and config.data.paths(split)]
-    tables = {split: read_split(config.data, split) for split in given}
-    kept = {split: value for split in SPLITS if split not in splits and (value := getattr(config.data, split))}
+    config = _with_parts_in_memory(config)
+    given = [split for split in config.data.splits if split in splits]
+    tables = read_splits(config.data, config.features.query_id, given)
+    kept = {split: getattr(config.data, split) for split in config.data.splits if split not in splits}
     # Expected metrics were measured on the config's own splits.
     base = config.model_copy(update={"expected_metrics": {}, "data": config.data.model_copy(update={"folds": None})})
     configs: list[AnyConfig] = []
@@ -47,7 +49,19 @@ def fold_configs(
 
 def without_test(config: AnyConfig) -> AnyConfig:
     """The config without its test split, which then cannot be read by mistake."""
-    data: dict[str, Any] = {"test": None}
     if reads_texts(config):
-        data["datasets"] = {name: one.model_copy(update=data) for name, one in config.data.datasets.items()}
-    return config.model_copy(update={"data": config.data.model_copy(update=data), "expected_metrics": {}})
+        test = {"test": None}
+        sets = {name: one.model_copy(update=test) for name, one in config.data.datasets.items()}
+        data: Any = config.data.model_copy(update=test | {"datasets": sets})
+    else:
+        data = config.data.without("test")
+    return config.model_copy(update={"data": data, "expected_metrics": {}})
+
+
+def _with_parts_in_memory(config: Config) -> Config:
+    """The config with the parts of `data.path` in memory, in the places of the splits."""
+    if config.data.path is None:
+        return config
+    tables = read_splits(config.data, config.features.query_id)
+    data = {split: InMemory(table, split) for split, table in tables.items()}
+    return cast(Config, load_config(config, data=data))

@@ -8,7 +8,7 @@ from ml4ir_losses import train
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.data.batching import BatchPlan, make_batch
-from ml4ir_losses.data.queries import read_split
+from ml4ir_losses.data.splitting import read_splits
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.features.fitting import fit_inputs
 from ml4ir_losses.model.loading import load_model
@@ -42,7 +42,7 @@ def build(folder, key, training=(), features=(), dropout=True, **model):
         architecture |= {name: 0.0 for name in architecture if "dropout" in name}
     sections = {"training": dict(training), "features": dict(features)}
     loaded = load_config(config(folder, model={"architecture": architecture, **model}, **sections))
-    model = build_from_inputs(loaded, fit_inputs(loaded.features, read_split(loaded.data, "train")))
+    model = build_from_inputs(loaded, fit_inputs(loaded.features, read_splits(loaded.data, "query_id")["train"]))
     return model, make_batch(BatchPlan(read_queries(loaded, model.fitted), 8), np.arange(8))
 
 
