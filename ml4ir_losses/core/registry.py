@@ -298,6 +298,7 @@ WRITERS = Registry(
 )
 TRANSFORMS = Registry("transform", "transforms", ("ml4ir_losses.features.transforms",))
 BATCHINGS = Registry("batching", "batchings", ("ml4ir_losses.data.batchings",), hidden=("rows", "batch_size", "rng"))
+CLICK_MODELS = Registry("click model", "click-models", ("ml4ir_losses.data.click_models",))
 COMMANDS = Registry("command", "commands", ("ml4ir_losses.cli.commands",), traits=("panel",))
 
 REGISTRIES = (
@@ -310,6 +311,7 @@ REGISTRIES = (
     READERS,
     TRANSFORMS,
     BATCHINGS,
+    CLICK_MODELS,
 )
 """What a config names by key."""
 
@@ -323,4 +325,5 @@ register_reader = READERS.register
 register_writer = WRITERS.register
 register_transform = TRANSFORMS.register
 register_batching = BATCHINGS.register
+register_click_model = CLICK_MODELS.register
 register_command = COMMANDS.register

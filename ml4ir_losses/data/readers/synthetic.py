@@ -12,6 +12,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.parameters import NonNegative, PositiveInt
 from ml4ir_losses.core.registry import register_reader
+from ml4ir_losses.data.click_models import PositionBased
 from ml4ir_losses.data.table import Source, Table, ranks_in_queries
 
 SPLITS = ("train", "validation", "test")
@@ -244,8 +245,7 @@ def _columns(
     rows = len(item)
     production = log.bm25 / 4 + 0.3 * np.log1p(world.popularity[item]) + rng.normal(0, 0.8, rows)
     shown_rank = ranks_in_queries(production, query)
-    examined = rng.random(rows) < 1.0 / shown_rank**eta
-    attractive = rng.random(rows) < np.array(CLICK_SHARES)[grade]
+    clicked = PositionBased(eta).sample(np.array(CLICK_SHARES)[grade], shown_rank, query, rng)
     names = np.array(list(_NOUNS), object)
     titles = [
         " ".join([world.brands[b], *world.words[t[t != NO_WORD]]])
@@ -276,7 +276,7 @@ def _columns(
         "noise_uniform": np.round(rng.random(rows), 4),
         "label": grade,
         "shown_rank": shown_rank,
-        "clicked": (examined & attractive).astype(int),
+        "clicked": clicked.astype(int),
     }
 
 
