@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml4ir_losses.config.base import Spec
-from ml4ir_losses.config.explain import unknown
+from ml4ir_losses.config.explain import unknown, with_path
+from ml4ir_losses.config.position_bias import check_position_bias
 from ml4ir_losses.config.schema import Config, pop_propensity
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.registry import ARCHITECTURES, ENCODERS, METRICS, READERS, TRANSFORMS, split_spec
 from ml4ir_losses.losses.factory import get_loss
-from ml4ir_losses.losses.propensity import check_propensity
 
 
 def metric_name(spec: Spec) -> str:
@@ -21,31 +21,13 @@ def metric_name(spec: Spec) -> str:
     return f"{key}_{params['topn']}" if params.get("topn") else key
 
 
-def with_path(path: str, action: Any) -> Any:
-    """The result of the action; its errors become a `ConfigError` with the path of the section."""
-    try:
-        return action()
-    except UserError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    except (TypeError, AttributeError) as error:  # a value of an unexpected type
-        raise ConfigError(f"{path}: cannot be used ({error}).") from None
-
-
 def check_config(config: Config) -> None:
     """Raises `ConfigError`, with the path, for an unknown key, a wrong parameter or inconsistent sections."""
     model = config.model
-    loss, propensity = model.loss_and_propensity()
-    with_path("model.loss", lambda: get_loss(loss))
-    specs = [("model.loss", propensity)]
+    with_path("model.loss", lambda: get_loss(model.loss_and_propensity()[0]))
     for i, aux in enumerate(model.aux_losses):
-        spec, aux_propensity = pop_propensity(aux.spec)
-        with_path(f"model.aux_losses.{i}", lambda spec=spec: get_loss(spec))
-        specs.append((f"model.aux_losses.{i}", aux_propensity))
-    for path, spec in specs:
-        if spec is not None:
-            with_path(f"{path}.propensity", lambda spec=spec: check_propensity(spec))
-            if config.features.positions is None:
-                raise ConfigError(f"{path}.propensity: needs features.positions, the column of the shown ranks.")
+        with_path(f"model.aux_losses.{i}", lambda aux=aux: get_loss(pop_propensity(aux.spec)[0]))
+    check_position_bias(config)
     for n, transforms in enumerate(getattr(i, "transforms", ()) for i in config.features.inputs):
         for i, spec in enumerate(transforms):
             with_path(f"features.inputs.{n}.transforms.{i}", lambda spec=spec: TRANSFORMS.create(spec))

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ml4ir_losses.core.errors import did_you_mean
+from ml4ir_losses.core.errors import ConfigError, UserError, did_you_mean
 
 _TAGS = {
     "numeric",
@@ -78,3 +78,13 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 def unknown(name: str, allowed: Sequence[str]) -> str:
     """`unknown 'epoch'. Did you mean 'epochs'? Allowed: ...`."""
     return f"unknown {name!r}.{did_you_mean(name, allowed)} Allowed: {', '.join(allowed)}."
+
+
+def with_path(path: str, action: Any) -> Any:
+    """The result of the action; its errors become a `ConfigError` with the path of the section."""
+    try:
+        return action()
+    except UserError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except (TypeError, AttributeError) as error:  # a value of an unexpected type
+        raise ConfigError(f"{path}: cannot be used ({error}).") from None

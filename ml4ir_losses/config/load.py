@@ -14,6 +14,7 @@ from typing_extensions import TypeIs
 from ml4ir_losses.config.checks import check_config
 from ml4ir_losses.config.explain import explain, path_of
 from ml4ir_losses.config.in_memory import place_data
+from ml4ir_losses.config.position_bias import place_propensities
 from ml4ir_losses.config.schema import Config
 from ml4ir_losses.config.spec_schema import share_definitions
 from ml4ir_losses.config.text_checks import check_text_config
@@ -83,6 +84,7 @@ def load_config(
         raw["expected_metrics"] = {}
     if seed is not None:
         raw["training"] = {**(raw.get("training") or {}), "seed": seed}
+    place_propensities(raw)
     kind = _kind(raw)
     try:
         config = kind.model_validate(raw)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -14,7 +14,15 @@ from ml4ir_losses.config.inputs import FeatureConfig
 from ml4ir_losses.config.ranges import Ranges
 from ml4ir_losses.config.schedules import OptimizedModel
 from ml4ir_losses.config.spec_schema import keys_of, reader_options, weighted_sums
-from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES, METRICS, Entry
+from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES, METRICS, POSITION_BIASES, Entry, split_spec
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=_Named)
 
 _METRICS: tuple[Spec, ...] = ({"key": "ndcg", "topn": 10}, {"key": "mrr"})
 
@@ -124,6 +132,11 @@ class ModelConfig(OptimizedModel):
         json_schema_extra=keys_of(LOSSES, is_ranking_loss, _PROPENSITY, weighted_sums),
     )
     aux_losses: list[AuxLoss] = Field(default_factory=list, json_schema_extra=keys_of(LOSSES, is_ranking_loss, _AUX))
+    position_bias: Spec | None = Field(
+        None,
+        description="how training on clicks separates relevance from features.positions",
+        json_schema_extra=keys_of(POSITION_BIASES),
+    )
     metrics: list[Spec] = Field(default_factory=lambda: list(_METRICS), json_schema_extra=keys_of(METRICS))
 
     @field_validator("aux_losses", mode="before")
@@ -134,6 +147,25 @@ class ModelConfig(OptimizedModel):
     def loss_and_propensity(self) -> tuple[Spec, Any]:
         """The main loss, and the propensity model given with it."""
         return pop_propensity(self.loss)
+
+    @property
+    def bias_parameters(self) -> dict[str, Any]:
+        """The parameters of the position bias; empty without one."""
+        return {} if self.position_bias is None else split_spec(POSITION_BIASES.kind, self.position_bias)[1]
+
+    @property
+    def bias_inputs(self) -> tuple[str, ...]:
+        """The inputs that the position bias alone reads, in training."""
+        return tuple(self.bias_parameters.get("inputs") or ())
+
+    def is_click(self, label: str) -> bool:
+        """True for a label column that the position bias corrects."""
+        clicks = self.bias_parameters.get("labels")
+        return clicks is None or label in clicks
+
+    def relevance_inputs(self, inputs: Sequence[T]) -> list[T]:
+        """The inputs, fitted or not, that relevance reads: all that scoring needs."""
+        return [item for item in inputs if item.name not in self.bias_inputs]
 
     @property
     def min_label(self) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ml4ir_losses.config.base import Spec
-from ml4ir_losses.config.checks import check_architecture, check_encoder, check_reader, encoders_of, kind_of, with_path
+from ml4ir_losses.config.checks import check_architecture, check_encoder, check_reader, encoders_of, kind_of
+from ml4ir_losses.config.explain import with_path
 from ml4ir_losses.config.list_checks import check_lists, check_pair_config
 from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextDataConfig, TextModelConfig
 from ml4ir_losses.core.errors import ConfigError, UserError

@@ -298,6 +298,9 @@ WRITERS = Registry(
 )
 TRANSFORMS = Registry("transform", "transforms", ("ml4ir_losses.features.transforms",))
 BATCHINGS = Registry("batching", "batchings", ("ml4ir_losses.data.batchings",), hidden=("rows", "batch_size", "rng"))
+POSITION_BIASES = Registry(
+    "position bias", "position-biases", ("ml4ir_losses.model.position_biases",), hidden=("outputs", "bias_inputs")
+)
 CLICK_MODELS = Registry("click model", "click-models", ("ml4ir_losses.data.click_models",))
 COMMANDS = Registry("command", "commands", ("ml4ir_losses.cli.commands",), traits=("panel",))
 
@@ -311,6 +314,7 @@ REGISTRIES = (
     READERS,
     TRANSFORMS,
     BATCHINGS,
+    POSITION_BIASES,
     CLICK_MODELS,
 )
 """What a config names by key."""
@@ -325,5 +329,6 @@ register_reader = READERS.register
 register_writer = WRITERS.register
 register_transform = TRANSFORMS.register
 register_batching = BATCHINGS.register
+register_position_bias = POSITION_BIASES.register
 register_click_model = CLICK_MODELS.register
 register_command = COMMANDS.register

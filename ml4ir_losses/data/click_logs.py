@@ -36,8 +36,8 @@ def simulate_clicks(
 ) -> Table:
     r"""A click log of graded documents: the rows as they were shown, session by session.
 
-    Columns are added: `session_id` (`<query id>#<number>`), `position` (the shown rank), `click` (0 or 1), `swap_rank` and
-    `swapped` (see `swaps`). The others, grades included, are kept.
+    Adds the columns `session_id` (`<query id>#<number>`), `position` (the shown rank), `click` (0 or 1), `swap_rank`
+    and `swapped` (see `swaps`); the others, grades included, are kept.
 
     An examined document of grade y is clicked with the probability
     $$a = \epsilon + (1 - \epsilon) (2^y - 1) / (2^{y_{max}} - 1)$$
@@ -51,9 +51,10 @@ def simulate_clicks(
         label: the column of grades.
         sessions: how often each query is searched.
         top: the number of documents that are shown; None: all.
-        ranker_noise: standard deviation of the noise that each session adds to the ranker's scores, in units of theirs.
-        swaps: the share of sessions in an experiment that swaps the documents at rank 1 and at a rank drawn from 2 to the
-            last, `swap_rank`, in one half of them, `swapped`; 0 elsewhere. A session that shows too few is left out.
+        ranker_noise: standard deviation of the noise that each session adds to the ranker's scores, in units of that of
+            the scores.
+        swaps: the share of sessions in an experiment that swaps the documents at rank 1 and at a rank drawn from 2 to
+            the last, `swap_rank`, in one half of them, `swapped`; 0 elsewhere. Sessions that show too few are left out.
         noise: ε, the probability that an irrelevant document is clicked once it is examined.
         attraction: a of grades 0, 1, ... instead of the formula.
         seed: equal seeds give equal logs.
@@ -62,8 +63,8 @@ def simulate_clicks(
         UserError: for an unknown click model or a wrong parameter.
         DataError: for a missing column, a grade below 0, or columns that the log would overwrite.
 
-    Source: noise and grades as in Ai et al., "Unbiased learning to rank with unbiased propensity estimation" (2018); swaps
-    as in Joachims, Swaminathan, Schnabel, "Unbiased learning-to-rank with biased feedback" (2017).
+    Source: clicks of grades: Ai et al., "Unbiased learning to rank with unbiased propensity estimation" (2018); swaps:
+    Joachims, Swaminathan, Schnabel, "Unbiased learning-to-rank with biased feedback" (2017).
     """
     click_model = get_click_model(model)
     existing = next((name for name in LOG_COLUMNS if name in table), None)
@@ -110,7 +111,7 @@ def _attraction(table: Table, label: str, noise: float, by_grade: Sequence[float
         allowed = "at least 0" if by_grade is None else f"whole numbers below {len(by_grade)}, the size of `attraction`"
         raise DataError(f"{table.locate(row)}, column {label!r}: grades must be {allowed}. Received: {grades[row]:g}.")
     if by_grade is not None:
-        return np.asarray(by_grade, float)[grades.astype(int)]
+        return np.asarray(np.asarray(by_grade, float)[grades.astype(int)])
     highest = max(float(grades.max(initial=0.0)), 1.0)
     return np.asarray(noise + (1.0 - noise) * (np.exp2(grades) - 1.0) / (np.exp2(highest) - 1.0))
 

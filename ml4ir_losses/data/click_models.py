@@ -1,7 +1,7 @@
 """Click models: which of the shown documents users click, sampled, and as probabilities in closed form.
 
-Every model reads rows: `attraction` [rows], the probability that an examined document is clicked, its shown rank and the
-index of its session. A session has at most one document at each rank.
+Every model reads rows: `attraction` [rows], the probability that a document is clicked once it is examined, its shown
+rank, and the index of its session. A session has at most one document at each rank.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ class UserBrowsing:
         eta: η, how fast attention falls with the rank.
         delta: δ, how fast it falls with the distance to the last click.
 
-    Source: Dupret, Piwowarski, "A user browsing model to predict search engine click data from past observations" (2008),
-    where γ is a free parameter of each rank and distance.
+    Source: Dupret, Piwowarski, "A user browsing model to predict search engine click data from past observations"
+    (2008), where γ is a free parameter of each rank and distance.
     """
 
     eta: NonNegative = 0.5
@@ -174,7 +174,7 @@ def power_law(ranks: Array, exponent: float) -> Array:
 
 def at_rank(values: Sequence[float] | Array, ranks: Array) -> Array:
     """values[rank - 1]; the last value holds for all later ranks."""
-    return np.asarray(values, float)[np.minimum(ranks, len(values)) - 1]
+    return np.asarray(np.asarray(values, float)[np.minimum(ranks, len(values)) - 1])
 
 
 def by_rank(ranks: Array) -> Iterator[tuple[int, Array]]:

@@ -68,13 +68,15 @@ class FeatureExperiment:
         """Reads every split and fits the features on the training split."""
         tables = read_splits(config.data, config.features.query_id)
         start = load_initial_model(config.training.initial_model, RelevanceModel, "a RelevanceModel")
-        inputs = fit_inputs(config.features, tables["train"]) if start is None else start.fitted
+        inputs = fit_inputs(config.features, tables["train"]) if start is None else start.all_fitted
         roles = Roles.of(config.features, config.model)
         queries = {}
         for split, table in tables.items():
+            training = split == "train"
             named = roles.for_metrics() if split == "test" else roles
             named.check_columns(table)
-            queries[split] = make_queries(table, named, encode_rows(inputs, table), training=split == "train")
+            read = inputs if training else config.model.relevance_inputs(inputs)
+            queries[split] = make_queries(table, named, encode_rows(read, table), training=training)
         return FeatureData(queries, inputs, {split: describe(table) for split, table in tables.items()}, start)
 
     @classmethod
@@ -83,6 +85,7 @@ class FeatureExperiment:
         return (
             config.data.source,
             config.features,
+            config.model.bias_inputs,
             Roles.of(config.features, config.model),
             config.training.initial_model,
         )
@@ -97,8 +100,8 @@ class FeatureExperiment:
         _check_labels(model, queries)
         if start is not None:
             initial = config.training.initial_model
-            same_inputs = {i.name for i in config.features.inputs} == {i.name for i in start.fitted}
-            advice = "model.architecture and features.inputs"
+            same_inputs = {i.name for i in config.features.inputs} == {i.name for i in start.all_fitted}
+            advice = "model.architecture, model.position_bias and features.inputs"
             copy_weights(model, start, initial, "other inputs or layers", advice, fits=same_inputs)
             LOGGER.info("inputs, transforms and vocabularies are those of %s", initial)
         return cls(config, model, queries, sources)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.config.checks import with_path
+from ml4ir_losses.config.explain import with_path
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.model.loading import load_model
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from ml4ir_losses.config.checks import encoders_of, with_path
+from ml4ir_losses.config.checks import encoders_of
+from ml4ir_losses.config.explain import with_path
 from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.text_checks import batching_of, loss_of
 from ml4ir_losses.config.text_schema import TextConfig, TextModelConfig

@@ -111,7 +111,7 @@ class CrossEncoderModel(RelevanceModel):
         self.encoder.build()
         if not self.scorer.built:
             self.scorer.build((None, self.encoder.width))
-        self.built = True
+        self.build_position_bias()
 
     def compile_from_spec(self, total_steps: int = 1, jit_compile: bool | str = "auto") -> None:
         if jit_compile is True and keras.backend.backend() == "tensorflow":

@@ -27,6 +27,7 @@ from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.metrics.keras_metric import get_metric
 from ml4ir_losses.model.from_config import build_module, model_class, saved_config
 from ml4ir_losses.model.optimizers import make_optimizer
+from ml4ir_losses.model.position_biases import make_position_bias
 from ml4ir_losses.model.scoring import score_table
 from ml4ir_losses.model.trainer import Trainer
 
@@ -44,8 +45,10 @@ class RelevanceModel(Trainer):
     for inputs of the query, and `mask` [B, N] with 1 for a document. Targets are [B, N], or a dict with one entry per
     label column.
 
+    A position bias of the config turns the logits into those of clicks in training; the model gives relevance alone.
+
     Args:
-        inputs: the fitted inputs.
+        inputs: the fitted inputs, those that only the position bias reads among them.
         model: the config's `model` section.
         label: the name of the main label column.
         precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
@@ -64,16 +67,19 @@ class RelevanceModel(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"name": "relevance_model", **kwargs, "dtype": precision, "autocast": False})
-        self.fitted = load_fitted(inputs)
         self.model_config = model if isinstance(model, ModelConfig) else ModelConfig.model_validate(model)
+        self.all_fitted = load_fitted(inputs)
+        self.fitted = self.model_config.relevance_inputs(self.all_fitted)
         self.label, self.precision, self.query_id = label, precision, query_id
         main, propensity = self.model_config.loss_and_propensity()
         self.relevance_loss = _ranking_loss(MAIN, main)
-        self.tasks = {MAIN: (self.relevance_loss, label, propensity, 1.0)}
+        self.position_bias, shared = make_position_bias(self.model_config, self.all_fitted, self.relevance_loss.outputs)
+        self.tasks = {MAIN: (self.relevance_loss, label, self._propensity(label, propensity, shared), 1.0)}
         for i, aux in enumerate(self.model_config.aux_losses):
-            spec, aux_propensity = pop_propensity(aux.spec)
-            name = f"aux_{i}"
-            self.tasks[name] = (_ranking_loss(name, spec), aux.label or label, aux_propensity, aux.weight)
+            spec, propensity = pop_propensity(aux.spec)
+            name, column = f"aux_{i}", aux.label or label
+            task = _ranking_loss(name, spec), column, self._propensity(column, propensity, shared), aux.weight
+            self.tasks[name] = task
         for name, (loss, *_) in self.tasks.items():
             if loss.outputs != self.relevance_loss.outputs:
                 raise UserError(
@@ -171,6 +177,12 @@ class RelevanceModel(Trainer):
         """Builds all layers; their widths follow from the fitted inputs."""
         self.encoder.build()
         self.scorer.build((None, None, self.encoder.width))
+        self.build_position_bias()
+
+    def build_position_bias(self) -> None:
+        """Builds the layer of the position bias, the last one."""
+        if self.position_bias is not None:
+            self.position_bias.build()
         self.built = True
 
     def example(self, queries: int = 1, documents: int = 2) -> dict[str, Any]:
@@ -198,18 +210,18 @@ class RelevanceModel(Trainer):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Tensor:
-        logit = y_pred.get("outputs", y_pred["logit"])
+        logits = self._task_logits(x, y, y_pred.get("outputs", y_pred["logit"]), training)
         if not isinstance(self.loss, Mapping):  # one loss, or one that the user compiled
             weight = self._weighted(y, sample_weight, self.tasks[MAIN][2])
             target = self._confidence_target(x, y, self.label, self.loss)
-            return super().compute_loss(x, target, logit, weight, training)
+            return super().compute_loss(x, target, logits[MAIN], weight, training)
         targets = {
             name: self._confidence_target(x, y, task[1], self.loss.get(name)) for name, task in self.tasks.items()
         }
         weights: Any = {name: self._weighted(y, sample_weight, task[2]) for name, task in self.tasks.items()}
         if all(weight is None for weight in weights.values()):
             weights = None
-        return super().compute_loss(x, targets, dict.fromkeys(self.tasks, logit), weights, training)
+        return super().compute_loss(x, targets, logits, weights, training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         metrics: dict[str, Any] = super().compute_metrics(
@@ -265,6 +277,20 @@ class RelevanceModel(Trainer):
         valid = np.asarray(x.get(MASK, np.ones(parts.shape[:2])))[..., None] > 0
         return dict(zip(self.scorer.part_names, np.moveaxis(np.where(valid, parts, 0.0), -1, 0), strict=True))
 
+    def _task_logits(self, x: Any, y: Any, logits: Tensor, training: bool) -> dict[str, Tensor]:
+        """The logits of each task: in training, those of clicks where the model has a position bias."""
+        if self.position_bias is None or not training:
+            return dict.fromkeys(self.tasks, logits)
+        if not isinstance(y, Mapping) or POSITIONS not in y:
+            raise UserError("A model with a position bias trains on the shown ranks: set features.positions.")
+        clicks = self.position_bias(logits, y[POSITIONS], dict(x), training=True)
+        is_click = self.model_config.is_click
+        return {name: clicks if is_click(task[1]) else logits for name, task in self.tasks.items()}
+
+    def _propensity(self, label: str, own: Any, shared: Any) -> Any:
+        """The propensity model of a loss on a label column: its own, else that of the position bias for clicks."""
+        return shared if own is None and self.model_config.is_click(label) else own
+
     def _target(self, x: Any, y: Any, label: str, padding: float | None = None) -> Tensor:
         """The labels of a column; those of padding are `padding`, by default a label below every `min_label`."""
         if isinstance(y, Mapping):
@@ -304,7 +330,7 @@ class RelevanceModel(Trainer):
     def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "inputs": [fitted.model_dump() for fitted in self.fitted],
+            "inputs": [fitted.model_dump() for fitted in self.all_fitted],
             "model": self.model_config.model_dump(mode="json"),
             "label": self.label,
             "precision": self.precision,

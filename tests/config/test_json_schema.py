@@ -37,6 +37,8 @@ IN_BATCH = "cross_encoder_multiple_negatives_ranking"
 GOOD = [
     (FEATURES, "model.loss=softmax_loss"),
     (FEATURES, "model.loss={key: list_mle, temperature: 0.5, propensity: {eta: 1.0}}"),
+    (FEATURES, "model.position_bias=additive"),
+    (FEATURES, "model.position_bias={key: tower, inputs: [device], combine: multiply}"),
     (FEATURES, "model.loss={softmax_cross_entropy: 0.9, pairwise_logistic: 0.1}"),
     (FEATURES, "model.loss={key: pairwise_logistic, lambda_weight: {key: ndcg, topn: 5}}"),
     (FEATURES, "model.aux_losses=[{key: sigmoid_cross_entropy, weight: 0.1, label: clicked}]"),
@@ -54,6 +56,8 @@ GOOD = [
     (TEXTS, "model={architecture: {key: cross_encoder}, loss: {list_mle: 0.5, lambda_loss: 0.5}}"),
 ]
 BAD = [
+    (FEATURES, "model.position_bias=additiv"),
+    (FEATURES, "model.position_bias={key: tower, combine: times}"),
     (FEATURES, "model.loss=listmle"),
     (FEATURES, "model.loss={key: list_mle, temprature: 0.5}"),
     (FEATURES, "model.loss={key: list_mle, temperature: 0}"),

@@ -132,6 +132,49 @@ def test_override_may_name_a_section_file_and_leaves_the_mapping_unchanged(tmp_p
     assert whole == config(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("bias", "expected"),
+    [
+        ("additiv", "model.position_bias: Unknown position bias 'additiv'. Did you mean 'additive'?"),
+        ({"key": "additive", "dropout": 1.0}, "model.position_bias: `dropout` must be a number from 0 to below 1."),
+        ({"key": "additive", "max_positions": 3}, "has no parameter 'max_positions'. Did you mean 'max_position'?"),
+        ({"key": "tower", "combine": "times"}, "model.position_bias: `combine` must be one of add, multiply."),
+        ({"key": "tower", "inputs": ["sgment"]}, "position_bias.inputs: unknown 'sgment'. Did you mean 'segment'?"),
+        ({"key": "tower", "inputs": ["price", "brand", "title"]}, "leaves relevance no input of scope document"),
+        ({"key": "propensity", "values": [0.5, 0.0]}, "model.position_bias: `propensity.values` must be probabilities"),
+        ({"key": "propensity", "values": "none.json"}, "position_bias.values: none.json: there is no such file"),
+        ({"key": "additive", "labels": ["click"]}, "model.position_bias.labels: unknown 'click'. Allowed: label."),
+    ],
+)
+def test_invalid_position_bias_is_rejected(tmp_path, bias, expected):
+    model = {"position_bias": bias}
+    assert expected in error(tmp_path, model=model, features={"positions": "shown"})
+
+
+def test_position_bias_needs_positions_and_excludes_a_propensity_of_the_loss(tmp_path):
+    assert "model.position_bias: needs features.positions" in error(tmp_path, model={"position_bias": "additive"})
+    model = {"position_bias": "additive", "loss": {"key": "list_mle", "propensity": "power"}}
+    message = error(tmp_path, model=model, features={"positions": "shown"})
+    assert message.startswith("model.loss.propensity: model.position_bias 'additive' corrects the same bias")
+
+
+def test_files_of_propensities_become_values_of_the_config(tmp_path):
+    (tmp_path / "p.json").write_text('{"propensities": [1.0, 0.5]}')
+    (tmp_path / "bad.json").write_text('{"values": [1.0]}')
+    file = str(tmp_path / "p.json")
+    sections = {"features": {"positions": "shown"}}
+    aux = [{"key": "pairwise_logistic", "propensity": {"key": "table", "values": file, "clip": 3.0}}]
+    model = {"position_bias": {"key": "propensity", "values": file}, "loss": {"key": "list_mle", "propensity": file}}
+    loaded = load_config(config(tmp_path, model={**model, "aux_losses": aux}, **sections))
+    assert loaded.model.position_bias == {"key": "propensity", "values": [1.0, 0.5]}
+    assert loaded.model.loss["propensity"] == {"key": "table", "values": [1.0, 0.5]}
+    assert loaded.model.aux_losses[0].spec["propensity"] == {"key": "table", "values": [1.0, 0.5], "clip": 3.0}
+    message = error(
+        tmp_path, model={"position_bias": {"key": "propensity", "values": file.replace("p.", "bad.")}}, **sections
+    )
+    assert "holds neither a list of propensities nor" in message
+
+
 @pytest.mark.parametrize("propensity", [5, [1, "a"], {"key": ["power"]}, {"key": "table", "values": ["a"]}])
 def test_invalid_propensity_is_rejected(tmp_path, propensity):
     loss = {"key": "list_mle", "propensity": propensity}
