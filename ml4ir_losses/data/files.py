@@ -56,7 +56,7 @@ def expand(path: str) -> list[str]:
 def exists(path: str) -> bool:
     """True for a file or a folder that exists."""
     if is_url(path):
-        system, inside = _file_system(path)
+        system, inside = file_system(path)
         return bool(system.exists(inside))
     return os.path.exists(path)
 
@@ -64,7 +64,7 @@ def exists(path: str) -> bool:
 def is_directory(path: str) -> bool:
     """True for a folder that exists."""
     if is_url(path):
-        system, inside = _file_system(path)
+        system, inside = file_system(path)
         return bool(system.isdir(inside))
     return os.path.isdir(path)
 

@@ -16,7 +16,9 @@ from ml4ir_losses.losses.propensity import check_propensity
 from ml4ir_losses.model.rules import Rate, Widths, as_list, logits_per_document
 
 Labels = Annotated[Sequence[str] | None, Allowed("None or a list of label columns")]
-Propensities = Annotated[Sequence[float] | str | None, Allowed("a list of probabilities, or the file of `propensities`")]
+Propensities = Annotated[
+    Sequence[float] | str | None, Allowed("a list of probabilities, or the file of `propensities`")
+]
 
 
 @register_position_bias("additive")

@@ -12,10 +12,10 @@ from typing import Any
 
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.registry import WRITERS, Entry
-from ml4ir_losses.data.files import CHUNK_BYTES, without_compression
+from ml4ir_losses.data.files import CHUNK_BYTES, exists, without_compression
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.writers.base import WriterRoles
-from ml4ir_losses.data.writers.output import exists, staged
+from ml4ir_losses.data.writers.output import staged
 
 NO_ROLES = WriterRoles()
 

@@ -45,14 +45,6 @@ def staged(path: str) -> Iterator[str]:
         raise DataError(f"{path} cannot be written: {error.strerror or error}.") from None
 
 
-def exists(path: str) -> bool:
-    """True where a file or a folder is."""
-    if not is_url(path):
-        return os.path.lexists(path)
-    system, inside = file_system(path)
-    return bool(system.exists(inside))
-
-
 @contextmanager
 def create_binary(path: str) -> Iterator[Any]:
     """A stream to a new file, compressed if its name ends with `.gz` or `.zst`."""
