@@ -65,7 +65,7 @@ def _epoch(case: Case) -> training.Epoch:
     from ml4ir_losses.data.queries import Queries
     from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
     from ml4ir_losses.experiments.ranking_model import build_from_inputs
-    from ml4ir_losses.features.fitted import FittedInput
+    from ml4ir_losses.features.kinds.numeric import FittedNumeric
 
     key, params = case.specs["ours"]
     config = load_config(
@@ -80,7 +80,7 @@ def _epoch(case: Case) -> training.Epoch:
         }
     )
     columns = [f"x{i}" for i in range(training.FEATURES)]
-    inputs = [FittedInput(name="x", type="numeric", columns=columns, fill=[0.0] * len(columns))]
+    inputs = [FittedNumeric(name="x", columns=columns, fill=[0.0] * len(columns))]
     model = build_from_inputs(config, inputs)
     metrics = [get_metric("ndcg", topn=10), get_metric("mrr")] if "with ndcg and mrr" in case.name else []
     model.compile(optimizer=model.optimizer, loss=model.relevance_loss.get_loss_fn(), metrics=metrics)

@@ -13,10 +13,25 @@ from ml4ir_losses.core.registry import TRANSFORMS
 Scope = Literal["document", "query"]
 
 
-class NumericInput(Strict):
-    """Numeric columns; `name` may be a glob."""
+class Input(Strict):
+    """What all kinds of inputs have in common."""
 
     name: str
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the data that the input reads."""
+        return [self.name]
+
+    @property
+    def is_glob(self) -> bool:
+        """True if `name` is a pattern of column names."""
+        return False
+
+
+class NumericInput(Input):
+    """Numeric columns; `name` may be a glob."""
+
     type: Literal["numeric"]
     scope: Scope = "document"
     transforms: list[Spec] = Field(default_factory=list, json_schema_extra=keys_of(TRANSFORMS))
@@ -26,6 +41,10 @@ class NumericInput(Strict):
     missing_indicator: bool = Field(False, description="add a 0/1 column that marks empty cells")
     query_rank: bool = Field(False, description="add each column's rank among the query's documents, -1/2 to 1/2")
 
+    @property
+    def is_glob(self) -> bool:
+        return any(c in self.name for c in "*?[")
+
     @model_validator(mode="after")
     def _check_query_rank(self) -> Self:
         if self.query_rank and self.scope == "query":
@@ -33,10 +52,9 @@ class NumericInput(Strict):
         return self
 
 
-class CategoricalInput(Strict):
+class CategoricalInput(Input):
     """A categorical column, embedded."""
 
-    name: str
     type: Literal["categorical"]
     scope: Scope = "document"
     encoding: Literal["vocabulary", "hash"] = "vocabulary"
@@ -47,10 +65,9 @@ class CategoricalInput(Strict):
     embedding_dim: int = Field(16, ge=1)
 
 
-class TextInput(Strict):
+class TextInput(Input):
     """A text column, embedded as the mean of its word embeddings."""
 
-    name: str
     type: Literal["text"]
     scope: Scope = "document"
     max_vocabulary: int = Field(10_000, ge=2)
@@ -58,10 +75,9 @@ class TextInput(Strict):
     embedding_dim: int = Field(16, ge=1)
 
 
-class TextPairInput(Strict):
+class TextPairInput(Input):
     """The query and the document as one sequence of tokens, which a `cross_encoder` reads."""
 
-    name: str
     type: Literal["text_pair"]
     query: str = Field(description="column of the query text; read from the first row of a query")
     document: str | list[str] = Field(description="column of the document text, or several columns, joined by a space")

@@ -229,7 +229,7 @@ class Ranker(BaseEstimator):  # type: ignore[misc]
         """False if the model scores each row by itself."""
         key, _ = split_spec(ARCHITECTURES.kind, self.config_.model.architecture)
         inputs = self.model_.fitted
-        return not ARCHITECTURES[key].trait("per_document") or any(i.query_rank or i.scope == "query" for i in inputs)
+        return not ARCHITECTURES[key].trait("per_document") or any(i.reads_list or i.scope == "query" for i in inputs)
 
     def _scores(self, rows: Rows, queries: Array) -> Array:
         columns = {**rows.columns, rows.roles["query_id"]: queries}

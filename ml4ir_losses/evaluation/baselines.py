@@ -88,8 +88,8 @@ def best_feature(
     orders = [
         FeatureOrder(fitted.name, i, column, direction)
         for fitted in inputs
-        if fitted.type == "numeric" and fitted.scope == "document"
-        for i, column in enumerate(fitted.columns)
+        if fitted.scope == "document"
+        for i, column in enumerate(fitted.numbers)
         for direction in (1.0, -1.0)
     ]
     if not orders:

@@ -40,10 +40,10 @@ def document_columns(inputs: Sequence[FittedInput]) -> list[Column]:
     if any(fitted.type == "text_pair" for fitted in inputs):
         return []
     return [
-        Column(column, fitted.name, i if fitted.type == "numeric" else None)
+        Column(name, fitted.name, i if fitted.numbers else None)
         for fitted in inputs
         if fitted.scope == "document"
-        for i, column in enumerate(fitted.columns if fitted.type == "numeric" else [fitted.name])
+        for i, name in enumerate(fitted.numbers or [fitted.name])
     ]
 
 

@@ -16,7 +16,7 @@ from ml4ir_losses.data.text_sets import TextSet
 from ml4ir_losses.experiments.initial_model import copy_weights, load_initial_model
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.experiments.text_preparation import build_tokenizer
-from ml4ir_losses.features.fitted import FittedInput
+from ml4ir_losses.features.kinds.text_pair import FittedTextPair
 from ml4ir_losses.model.cross_encoder import TextCrossEncoder
 from ml4ir_losses.text.tokenizers import PairTokenizer
 
@@ -32,7 +32,7 @@ def build_cross_encoder(config: TextConfig, text_set: TextSet) -> TextCrossEncod
     """
     initial = config.training.initial_model
     start = load_initial_model(initial, TextCrossEncoder, "a cross-encoder of texts alone")
-    pair = FittedInput(name=PAIR, type="text_pair", columns=text_columns(text_set.config))
+    pair = FittedTextPair(name=PAIR, columns=text_columns(text_set.config))
     pair.tokenizer = _pair_tokenizer(config, text_set) if start is None else start.tokenizer
     pair.max_length, pair.max_query_length = pair.tokenizer.max_length, pair.tokenizer.max_query_length
     steps = -(-len(text_set.rows["train"]) // (text_set.config.batch_size or 1))

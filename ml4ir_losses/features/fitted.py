@@ -1,52 +1,103 @@
-"""Fitted inputs: the columns of each model input, with the values fitted on the training split."""
+"""What every kind of input offers: an accumulator that fits it from tables, and the fitted input that a model holds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import fnmatch
+from typing import Any, Self
 
-from pydantic import BaseModel, PrivateAttr
+from pydantic import BaseModel
 
-from ml4ir_losses.config.inputs import Scope
-from ml4ir_losses.features.pairs import pair_tokenizer
+from ml4ir_losses.config.inputs import FeatureConfig, Scope
+from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.data.table import Table
+from ml4ir_losses.features.input_encoder import InputEncoder
 
 
 class FittedInput(BaseModel):
-    """A model input: its columns, and the values fitted on the training split."""
+    """A model input: its columns, and the values fitted on the training split.
+
+    A kind of input is a module in `kinds` with a subclass of this class, an `Accumulator` that makes it, and an
+    `InputEncoder` that reads it inside the model.
+    """
 
     name: str
     type: str
     scope: Scope = "document"
     columns: list[str]
-    fill: list[float] = []
-    transforms: list[dict[str, Any]] = []
-    missing_indicator: bool = False
-    query_rank: bool = False
-    vocabulary: list[str] = []
-    num_buckets: int = 0
-    max_length: int = 0
-    embedding_dim: int = 0
-    max_query_length: int = 0
-    preset: str | None = None
-    _tokenizer: Any = PrivateAttr(None)
 
     @property
-    def has_tokenizer(self) -> bool:
-        """True if a tokenizer was set or built."""
-        return self._tokenizer is not None
+    def numbers(self) -> list[str]:
+        """The column of each number in the arrays of `encode`, [rows, numbers]; empty if they hold no plain numbers."""
+        return []
 
     @property
-    def tokenizer(self) -> Any:
-        """The `PairTokenizer` of a text_pair input: the model's if set, else built from the vocabulary or preset."""
-        if self._tokenizer is None:
-            self._tokenizer = pair_tokenizer(self)
-        return self._tokenizer
+    def features(self) -> list[str]:
+        """The names of the features in the encoded tensor; they take turns: the second of three is at 1, 4, 7, ..."""
+        return [self.name]
 
-    @tokenizer.setter
-    def tokenizer(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
+    @property
+    def reads_list(self) -> bool:
+        """True if the features of a document depend on the other documents of its query."""
+        return False
+
+    def encode(self, table: Table) -> Array:
+        """The model's input for each row, [rows, ...]: floats with NaN for missing cells, or ids."""
+        raise NotImplementedError
+
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        """The input of documents without content, [*shape, ...]."""
+        raise NotImplementedError
+
+    def encoder(self, name: str, dtype: Any) -> InputEncoder:
+        """The layer that turns the input into features; `dtype` is the policy of its trained parts."""
+        raise NotImplementedError
 
 
-def load_fitted(config: Sequence[Mapping[str, Any] | FittedInput]) -> list[FittedInput]:
-    """Fitted inputs from their serialized form."""
-    return [item if isinstance(item, FittedInput) else FittedInput.model_validate(item) for item in config]
+class Accumulator:
+    """Fits an input from tables, added chunk by chunk; all have the columns of the first.
+
+    Counts, means, variances and extreme values are exact. With `keeps_rows` the others (medians, quantiles) are those
+    of the rows that `add` is told to keep: memory grows with them.
+    """
+
+    columns: list[str]
+
+    def __init__(self, config: Any, features: FeatureConfig) -> None:
+        self.config, self.all_inputs = config, features
+        self.columns = []
+
+    @property
+    def keeps_rows(self) -> bool:
+        """True if something is fitted that needs the values of rows."""
+        return False
+
+    def add(self, table: Table, sample: Array | None = None) -> Self:
+        """Adds rows; `sample` [rows] marks those of a uniform sample of all rows, None: every row is kept.
+
+        Raises:
+            DataError: for a column that the data lack, with the nearest one.
+        """
+        self.columns = self.columns or input_columns(self.config, self.all_inputs, table)
+        self.update(table, sample)
+        return self
+
+    def update(self, table: Table, sample: Array | None) -> None:
+        """Takes the rows into account."""
+        raise NotImplementedError
+
+    def result(self) -> FittedInput:
+        """The input, fitted on all rows that were added."""
+        raise NotImplementedError
+
+
+def input_columns(config: Any, features: FeatureConfig, table: Table) -> list[str]:
+    """The columns of an input; a glob matches those that have no role and no input of their own."""
+    if config.is_glob and config.name not in table:
+        used = features.roles | {column for other in features.inputs for column in (other.name, *other.columns)}
+        columns = [name for name in table.names if fnmatch.fnmatchcase(name, config.name) and name not in used]
+        if columns:
+            return columns
+    columns = list(config.columns)
+    for name in columns:
+        table.require(name, "features.inputs")
+    return columns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -11,14 +11,27 @@ from ml4ir_losses.config.base import Spec
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import TRANSFORMS, register_transform, split_spec
+from ml4ir_losses.features.moments import Moments
+
+Needs = Literal["nothing", "moments", "values"]
 
 
 class Transform:
-    """A transform of numeric columns, registered under its key."""
+    """A transform of numeric columns, registered under its key.
+
+    `needs` says what it is fitted on: nothing but its parameters, the `Moments` of the columns (then `fit_moments` is
+    called, and `fit` need not be given), or all values.
+    """
+
+    needs: ClassVar[Needs] = "values"
 
     def fit(self, x: Array) -> dict[str, Any]:
         """The values that `apply` needs, in JSON's types; x [rows, columns] is the training split, without gaps."""
-        return {}
+        return self.fit_moments(Moments.of(x)) if self.needs == "moments" else {}
+
+    def fit_moments(self, moments: Moments) -> dict[str, Any]:
+        """The values that `apply` needs, from the moments of the training split."""
+        raise NotImplementedError
 
     @staticmethod
     def apply(x: Any, fitted: Mapping[str, Any], ops: Any) -> Any:
@@ -29,6 +42,8 @@ class Transform:
 @register_transform("log1p")
 class Log1p(Transform):
     """sign(x) · ln(1 + |x|)."""
+
+    needs = "nothing"
 
     @staticmethod
     def apply(x: Any, fitted: Mapping[str, Any], ops: Any) -> Any:
@@ -43,6 +58,8 @@ class Clip(Transform):
         min: the lowest value; None: there is none.
         max: the highest value; None: there is none.
     """
+
+    needs = "nothing"
 
     def __init__(self, min: float | None = None, max: float | None = None) -> None:
         if min is None and max is None:
@@ -65,17 +82,19 @@ class Clip(Transform):
 class Standardise(Transform):
     """(x - mean) / standard deviation; a constant column becomes 0."""
 
-    def fit(self, x: Array) -> dict[str, Any]:
-        centre, spread = self.centre_and_spread(x)
-        scale = np.where(spread > 0, spread, x.std(axis=0))
-        constant = np.ptp(x, axis=0) == 0
-        scale = np.where(constant | (scale <= 0), 1.0, scale)
-        centre = np.where(constant, x[0], centre)  # the mean of a constant column is rounded
-        return {"centre": [float(v) for v in centre], "scale": [float(v) for v in scale]}
+    needs: ClassVar[Needs] = "moments"
 
-    def centre_and_spread(self, x: Array) -> tuple[Array, Array]:
-        """The centre and the spread of each column; the standard deviation replaces a spread of 0."""
-        return x.mean(axis=0), x.std(axis=0)
+    def fit_moments(self, moments: Moments) -> dict[str, Any]:
+        return self.centre_and_scale(moments, moments.mean, moments.deviation)
+
+    @staticmethod
+    def centre_and_scale(moments: Moments, centre: Array, spread: Array) -> dict[str, Any]:
+        """The fitted values; the standard deviation replaces a spread of 0."""
+        scale = np.where(spread > 0, spread, moments.deviation)
+        constant = moments.low == moments.high
+        scale = np.where(constant | (scale <= 0), 1.0, scale)
+        centre = np.where(constant, moments.low, centre)  # the mean of a constant column is rounded
+        return {"centre": [float(v) for v in centre], "scale": [float(v) for v in scale]}
 
     @staticmethod
     def apply(x: Any, fitted: Mapping[str, Any], ops: Any) -> Any:
@@ -87,30 +106,26 @@ class Standardise(Transform):
 class Robust(Standardise):
     """(x - median) / interquartile range; the standard deviation replaces a range of 0."""
 
-    def centre_and_spread(self, x: Array) -> tuple[Array, Array]:
+    needs = "values"
+
+    def fit(self, x: Array) -> dict[str, Any]:
         low, centre, high = np.percentile(x, [25, 50, 75], axis=0)
-        return centre, high - low
-
-
-def fill_values(x: Array, missing: str | float) -> list[float]:
-    """The value that replaces a missing cell in each column of x [rows, columns]; 0 where a column has no value."""
-    if isinstance(missing, (int, float)):
-        return [float(missing)] * x.shape[1]
-    if missing == "zero":
-        return [0.0] * x.shape[1]
-    empty = np.isnan(x).all(axis=0)
-    centre = np.nanmean if missing == "mean" else np.nanmedian
-    return [float(v) for v in centre(np.where(empty, 0.0, x), axis=0)]
+        return self.centre_and_scale(Moments.of(x), centre, high - low)
 
 
 def fit_transforms(x: Array, transforms: Sequence[Spec]) -> list[dict[str, Any]]:
     """Fits each transform on the output of those before it; x [rows, columns] without missing cells."""
     fitted = []
     for spec in transforms:
-        state = {"key": split_spec(TRANSFORMS.kind, spec)[0], **TRANSFORMS.create(spec).fit(x)}
+        state = fitted_state(spec, TRANSFORMS.create(spec).fit(x))
         x = apply_transforms(x, [state], np)
         fitted.append(state)
     return fitted
+
+
+def fitted_state(spec: Spec, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A fitted transform: its key, and the values that it applies."""
+    return {"key": split_spec(TRANSFORMS.kind, spec)[0], **values}
 
 
 def apply_transforms(x: Any, fitted: Sequence[Mapping[str, Any]], ops: Any) -> Any:

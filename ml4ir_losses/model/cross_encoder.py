@@ -17,6 +17,7 @@ from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import MASK
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
 from ml4ir_losses.features.fitted import FittedInput
+from ml4ir_losses.features.kinds.text_pair import FittedTextPair
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.model.text_layers import check_positions
 from ml4ir_losses.ops.backend import scattered
@@ -88,7 +89,7 @@ class CrossEncoderModel(RelevanceModel):
         return TextCrossEncoder if len(inputs) == 1 else CrossEncoderModel
 
     def make_layers(self, parts: Mapping[str, Any]) -> None:
-        self.pair = next(fitted for fitted in self.fitted if fitted.type == "text_pair")
+        self.pair = next(fitted for fitted in self.fitted if isinstance(fitted, FittedTextPair))
         self.encoder = self.make_encoder([fitted for fitted in self.fitted if fitted is not self.pair])
         if parts:
             self.tokenizer, self.scorer = (
@@ -124,11 +125,6 @@ class CrossEncoderModel(RelevanceModel):
     @property
     def row_layers(self) -> Sequence[Any]:
         return [self.encoder, self.scorer]
-
-    def example(self, queries: int = 1, documents: int = 2) -> dict[str, Any]:
-        """A batch of short texts of unknown words, in the expected shapes."""
-        pairs = np.ones((queries, documents, 2), "int32")
-        return {**super().example(queries, documents), self.pair.name: pairs}
 
     def call(self, x: Mapping[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
         rows, score, assemble = self.split_rows(x, training)

@@ -18,7 +18,8 @@ from ml4ir_losses.core.names import CONFIDENCE, MASK, POSITIONS
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_table
-from ml4ir_losses.features.fitted import FittedInput, load_fitted
+from ml4ir_losses.features.fitted import FittedInput
+from ml4ir_losses.features.kinds import load_fitted
 from ml4ir_losses.features.layers import FeatureEncoder
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.losses.base import RelevanceLossBase
@@ -189,12 +190,7 @@ class RelevanceModel(Trainer):
         """A batch of empty documents in the expected shapes."""
         x: dict[str, Any] = {MASK: np.ones((queries, documents), "float32")}
         for fitted in self.fitted:
-            shape = (queries, documents) if fitted.scope == "document" else (queries,)
-            if fitted.type == "numeric":
-                x[fitted.name] = np.zeros((*shape, len(fitted.columns)), "float32")
-            else:
-                shape = (*shape, fitted.max_length) if fitted.type == "text" else shape
-                x[fitted.name] = np.zeros(shape, "int32")
+            x[fitted.name] = fitted.empty((queries, documents) if fitted.scope == "document" else (queries,))
         return x
 
     def call(self, x: Mapping[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:

@@ -17,7 +17,8 @@ from ml4ir_losses.experiments.ranked_queries import RankedQueries
 from ml4ir_losses.experiments.run_data import collect
 from ml4ir_losses.experiments.run_report import open_folders, report_comparison, write_report
 from ml4ir_losses.experiments.train import train
-from ml4ir_losses.features.fitted import FittedInput
+from ml4ir_losses.features.kinds.categorical import FittedCategorical
+from ml4ir_losses.features.kinds.numeric import FittedNumeric
 from report.examples import comparison
 from small import config, write_splits
 
@@ -193,9 +194,9 @@ def queries(sizes, rng):
 
 def test_importance_is_that_of_the_columns_that_the_score_needs():
     fitted = [
-        FittedInput(name="x", type="numeric", columns=["a", "b"]),
-        FittedInput(name="c", type="categorical", columns=["c"]),
-        FittedInput(name="q", type="numeric", scope="query", columns=["q"]),
+        FittedNumeric(name="x", columns=["a", "b"]),
+        FittedCategorical(name="c", columns=["c"]),
+        FittedNumeric(name="q", scope="query", columns=["q"]),
     ]
     data = queries([2, 9, 30, 4] * 10, np.random.default_rng(0))
     model = Weighted(fitted, {"x": np.array([1.0, 0.0])})
@@ -211,7 +212,7 @@ def test_importance_is_that_of_the_columns_that_the_score_needs():
 
 
 def test_importance_of_a_metric_to_be_minimized_is_its_rise():
-    fitted = [FittedInput(name="x", type="numeric", columns=["a", "b"])]
+    fitted = [FittedNumeric(name="x", columns=["a", "b"])]
     model = Weighted(fitted, {"x": np.array([1.0, 0.0])})
     data = queries([9] * 20, np.random.default_rng(1))
     found = permutation_importance(model, MetricSet(["arp"], "y"), data, Truncation(None))
@@ -220,7 +221,7 @@ def test_importance_of_a_metric_to_be_minimized_is_its_rise():
 
 
 def test_importance_is_none_without_columns_of_documents():
-    fitted = [FittedInput(name="q", type="numeric", scope="query", columns=["q"])]
+    fitted = [FittedNumeric(name="q", scope="query", columns=["q"])]
     data = queries([3], np.random.default_rng(0))
     assert permutation_importance(Weighted(fitted, {}), MetricSet(["mrr"], "y"), data, Truncation(None)) is None
 

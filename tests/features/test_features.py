@@ -8,7 +8,7 @@ from ml4ir_losses.config.inputs import FeatureConfig, NumericInput
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.table import Source, Table
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
-from ml4ir_losses.features.transforms import fill_values, fit_transforms
+from ml4ir_losses.features.transforms import fit_transforms
 
 NAN = float("nan")
 
@@ -78,8 +78,9 @@ def test_missing_cells_are_filled_from_the_training_split_and_indicated(missing,
 
 
 def test_column_without_values_is_filled_with_zero():
-    assert fill_values(np.full((3, 1), NAN), "median") == [0.0]
     assert NumericInput(name="x", type="numeric").missing == "median"
+    fitted = fit_inputs(features({"name": "x", "type": "numeric"}), table(x=np.full(3, NAN)))
+    assert fitted[0].fill == [0.0]
 
 
 def test_glob_matches_only_columns_without_a_role():

@@ -15,7 +15,8 @@ import yaml
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
-from ml4ir_losses.features.fitted import FittedInput
+from ml4ir_losses.features.kinds.categorical import FittedCategorical
+from ml4ir_losses.features.kinds.numeric import FittedNumeric
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.from_config import saved_config
 from ml4ir_losses.model.loading import load_model
@@ -31,8 +32,8 @@ def saved(tmp_path_factory):
     """A saved model of one number and one category."""
     folder = tmp_path_factory.mktemp("model")
     inputs = [
-        FittedInput(name="price", type="numeric", columns=["price"], fill=[0.0]),
-        FittedInput(name="brand", type="categorical", columns=["brand"], vocabulary=["a", "b"], embedding_dim=3),
+        FittedNumeric(name="price", columns=["price"], fill=[0.0]),
+        FittedCategorical(name="brand", columns=["brand"], vocabulary=["a", "b"], embedding_dim=3),
     ]
     model = RelevanceModel(inputs, {"loss": "softmax_cross_entropy", "architecture": {"key": "dnn"}})
     model.compile_from_spec()
@@ -239,7 +240,7 @@ def test_state_share_equals_variables_of_the_optimizer(name, share):
 
 def test_model_that_exceeds_the_memory_is_not_built(tmp_path):
     wide = load_config(config(tmp_path), ["model.architecture={key: dnn, hidden_units: [100000000]}"])
-    inputs = [FittedInput(name="price", type="numeric", columns=[f"p{n}" for n in range(500)], fill=[0.0] * 500)]
+    inputs = [FittedNumeric(name="price", columns=[f"p{n}" for n in range(500)], fill=[0.0] * 500)]
     started = time.perf_counter()
     message = r"^model: it would have 50,200,000,001 parameters, and training needs 748.0 GiB"
     with pytest.raises(ConfigError, match=message):

@@ -17,7 +17,8 @@ from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.evaluation.scoring import lower_is_better, query_metrics
 from ml4ir_losses.experiments.comparing.plan import Outcome
-from ml4ir_losses.features.fitted import FittedInput
+from ml4ir_losses.features.kinds.categorical import FittedCategorical
+from ml4ir_losses.features.kinds.numeric import FittedNumeric
 from ml4ir_losses.features.query_ranks import query_rank
 
 _ROUNDS, _PATIENCE, _PERIOD = 1000, 100, 5  # trees; trees without improvement; trees between two evaluations
@@ -85,23 +86,24 @@ def _columns(experiment: Any, split: str) -> Columns:
     parts: list[Array] = []
     categories: list[int] = []
     for fitted in experiment.model.fitted:
-        if fitted.type not in ("numeric", "categorical"):
+        is_category = isinstance(fitted, FittedCategorical)
+        if not (fitted.numbers or is_category):
             continue
         values = queries.features[fitted.name]
         values = values[:, None] if values.ndim == 1 else values
         if fitted.scope == "query":
             values = np.repeat(values[queries.offsets[:-1]], queries.sizes, axis=0)
-        if fitted.type == "categorical":
+        if is_category:
             categories.append(sum(part.shape[1] for part in parts))
         parts.append(values)
-        if fitted.query_rank:
+        if isinstance(fitted, FittedNumeric) and fitted.query_rank:
             parts.append(_ranks(queries, fitted, values))
     if not parts:
         raise DataError("features.inputs: another library needs an input of the type numeric or categorical.")
     return Columns(np.concatenate([part.astype("float32") for part in parts], axis=1), categories)
 
 
-def _ranks(queries: Queries, fitted: FittedInput, values: Array) -> Array:
+def _ranks(queries: Queries, fitted: FittedNumeric, values: Array) -> Array:
     """The rank of each value in its query, as the model reads it."""
     filled = np.where(np.isnan(values), np.asarray(fitted.fill, "float32"), values).astype("float32")
     plan, ranks = BatchPlan(queries, 64), np.empty_like(filled)
