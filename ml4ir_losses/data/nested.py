@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,41 @@ def unnest(table: Table, keep: Sequence[str] = ()) -> Table:
         columns[name] = pc.list_flatten(cells) if name in nested else cells.take(pa.array(parents))
     features = None if table.features is None else table.features[parents]
     return Table(columns, table.sources, features, table.first, table.origin[parents])
+
+
+def without_structs(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns with those of objects replaced by a column per field, and those of lists of objects by lists.
+
+    A field keeps its name; where a column has this name already, it is called `<column>.<field>`.
+
+    Args:
+        columns: Arrow arrays, chunked or not.
+    """
+    flat: dict[str, Any] = {}
+    nested = False
+    for name, cells in columns.items():
+        objects = pc.list_flatten(cells) if _is_list(cells.type) else cells
+        if not pa.types.is_struct(objects.type):
+            flat[name] = cells
+            continue
+        nested = True
+        offsets = None
+        if objects is not cells:
+            sizes = pc.list_value_length(cells).fill_null(0).to_numpy(zero_copy_only=False)
+            offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int64())
+        for field, values in zip(objects.type, objects.flatten(), strict=True):
+            taken = field.name in flat or field.name in columns
+            flat[f"{name}.{field.name}" if taken else field.name] = _lists(offsets, values)
+    return without_structs(flat) if nested else flat
+
+
+def _lists(offsets: Any, values: Any) -> Any:
+    """The values between the offsets as lists; the values themselves without offsets."""
+    if offsets is None:
+        return values
+    if isinstance(values, pa.ChunkedArray):
+        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+    return pa.LargeListArray.from_arrays(offsets, values)
 
 
 def has_lists(table: Table, name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
 import shutil
@@ -11,6 +10,7 @@ import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.files import how_to_convert, wide_encoding, write_atomically
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.data.files import COMPRESSIONS, is_url, open_binary
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -41,7 +42,7 @@ class TrecFile:
     """The documents of each query of a run or qrels file, with their scores or grades.
 
     Only the place of each query in the file is kept in memory. A file whose lines are not grouped by query is first
-    sorted into a temporary database on disk, and a compressed file (.gz) is unpacked there.
+    sorted into a temporary database on disk, and a compressed file or one behind a URL is unpacked there.
 
     Args:
         path: the file.
@@ -87,6 +88,10 @@ class TrecFile:
         if len(set(names)) < len(names):
             self._refuse_second(query, names)
         return names, np.array(numbers)
+
+    def line(self, query: str, index: int) -> int:
+        """The line of a query's document, by its index in `documents(query)`."""
+        return next(islice(self._lines.of(query.encode()), index, None))[0]
 
     def _number(self, cell: bytes, line: int) -> float:
         try:
@@ -181,10 +186,10 @@ class _NotGrouped(Exception):
 def _open(path: str) -> _Grouped | _Sorted:
     folder = None
     name = path
-    if path.endswith(".gz"):
+    if path.lower().endswith(COMPRESSIONS) or is_url(path):
         folder = tempfile.TemporaryDirectory()
         name = str(Path(folder.name, "lines"))
-        with gzip.open(path) as packed, open(name, "wb") as plain:
+        with open_binary(path) as packed, open(name, "wb") as plain:
             shutil.copyfileobj(packed, plain)
     with open(name, "rb") as stream:
         encoding = wide_encoding(stream.read(4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from pathlib import Path
 
@@ -186,7 +187,7 @@ def test_csv_other_delimiters_are_found_out_and_logged(
         table = read_table(path)
     assert table.names == ["q", f"t{delimiter} u", "price"]
     assert table.strings("price").tolist() == ["1,5", "3"]
-    assert f"{path}: read with data.options.delimiter: {delimiter!r}" in caplog.text
+    assert f"{path}: read with data.options.delimiter: {json.dumps(delimiter)}" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["q\n1\n", "q;t,u\n1;2,3\n", "q,t;u\n1,2;3\n", "q,t\n1;2,3;4\n"])

@@ -14,7 +14,7 @@ from typing import Any
 from ml4ir_losses.config.in_memory import InMemory, is_description
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.registry import READERS, Entry
-from ml4ir_losses.data.files import expand, without_compression
+from ml4ir_losses.data.files import expand, is_directory, without_compression
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.data.table import Table
 
@@ -97,6 +97,8 @@ def reader_of(path: str, format: str | None = None) -> Entry:
         DataError: an ending that belongs to no format.
     """
     entry = READERS[format] if format else reader_by_ending(path)
+    if entry is None and is_directory(path):
+        return READERS["huggingface"]
     if entry is None:
         formats = ", ".join(sorted(entry.key for entry in READERS))
         raise DataError(f"The ending of {path!r} does not tell its data format. Set `format` to one of {formats}.")

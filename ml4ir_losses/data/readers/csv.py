@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -59,7 +60,7 @@ def _found_out(file: Delimited) -> Delimited:
     best = max(others, key=_cells)
     if _cells(best) < 2:
         return file
-    LOGGER.info("%s: read with data.options.delimiter: %r", file.path, best.delimiter)
+    LOGGER.info("%s: read with data.options.delimiter: %s", file.path, json.dumps(best.delimiter))
     return best
 
 
