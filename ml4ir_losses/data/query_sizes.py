@@ -35,9 +35,7 @@ class QuerySizes:
                     continue
                 if not text.isdigit():
                     cell = short(text.decode("utf-8", "backslashreplace"))
-                    raise DataError(
-                        f"{path}, line {number}: the number of rows of a query is needed. Received: {cell}."
-                    )
+                    raise DataError(f"{path}, line {number}: needs the number of rows of a query. Received: {cell}.")
                 sizes.append(int(text))
         self.ends: Array = np.cumsum(sizes, dtype=np.int64)
 

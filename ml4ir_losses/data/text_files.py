@@ -33,10 +33,10 @@ def open_text(path: str, *, wide: bool = False) -> Iterator[Any]:
         yield stream
 
 
-def blocks_of_lines(stream: Any, size: int = BLOCK_BYTES) -> Iterator[tuple[int, list[bytes]]]:
-    """The lines of a stream in blocks of about `size` bytes, with the number of the first line of each."""
+def blocks_of_lines(stream: Any) -> Iterator[tuple[int, list[bytes]]]:
+    """The lines of a stream in blocks of about `BLOCK_BYTES`, with the number of the first line of each."""
     number = 1
-    while lines := stream.readlines(size):
+    while lines := stream.readlines(BLOCK_BYTES):
         yield number, lines
         number += len(lines)
 

@@ -59,10 +59,10 @@ def read_catboost(
     Raises:
         DataError: no column description, a malformed one, or what `csv` raises.
     """
-    described = _read_description(cd or _beside(path))
     file = Delimited(path, delimiter, quote, has_header=has_header)
-    header = next((cells for _, cells in file), [])
-    yield from file.chunks(_names(described, header, has_header), na_values)
+    first_row = next((cells for _, cells in file), [])
+    described = _read_description(cd or _beside(path), path, len(first_row))
+    yield from file.chunks(_names(described, first_row, has_header), na_values)
 
 
 def _beside(path: str) -> str:
@@ -75,7 +75,7 @@ def _beside(path: str) -> str:
     return found
 
 
-def _read_description(path: str) -> dict[int, tuple[str, str]]:
+def _read_description(path: str, data: str, width: int) -> dict[int, tuple[str, str]]:
     """The type and the name of each column that a description lists; the name may be ""."""
     described: dict[int, tuple[str, str]] = {}
     types = {name.lower(): name for name in (*ROLES, *FEATURES)}
@@ -90,6 +90,9 @@ def _read_description(path: str) -> dict[int, tuple[str, str]]:
             if kind is None:
                 known = (*ROLES, *FEATURES)
                 raise DataError(f"{path}, line {number}: {unknown_name('column type', cells[1], known)}")
+            if int(cells[0]) >= width:
+                reason = f"column {cells[0]} is described; {data} has {width} columns, from 0"
+                raise DataError(f"{path}, line {number}: {reason}.")
             described[int(cells[0])] = kind, "".join(cells[2:3]).strip()
     return described
 

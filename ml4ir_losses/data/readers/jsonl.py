@@ -104,20 +104,21 @@ def _first_error(path: str) -> DataError | None:
     seen: dict[str, tuple[str, int]] = {}
     with open_text(path) as stream:
         for number, line in enumerate(stream, 1):
-            if not line.strip():
+            text = line.removeprefix(b"\xef\xbb\xbf").strip()
+            if not text:
                 continue
             try:
-                row = json.loads(line.removeprefix(b"\xef\xbb\xbf"), parse_int=_integer, object_pairs_hook=_object)
+                row = json.loads(text, parse_int=_integer, object_pairs_hook=_object)
             except UnicodeDecodeError:
                 return DataError(f"{path}, line {number}: the text is not utf-8; JSON files are")
             except json.JSONDecodeError as error:
-                advice = _ADVICE if line.lstrip().startswith(b"[") else ""
+                advice = _ADVICE if text.startswith(b"[") else ""
                 reason = f"{error.msg} (character {error.colno})"
                 return DataError(f"{path}, line {number}: is not a JSON object: {reason}{advice}")
             except ValueError as error:
                 return DataError(f"{path}, line {number}: {error}")
             if not isinstance(row, dict):
-                received = short(line.decode().strip())
+                received = short(text.decode())
                 advice = _ADVICE if isinstance(row, list) else ""
                 return DataError(f"{path}, line {number}: is not a JSON object. Received: {received}{advice}")
             for column, kind in _kinds(row):

@@ -45,11 +45,14 @@ def read_svmlight(path: str) -> Iterator[Table]:
     width, first, count = 1, 1, 0
     with open_text(path) as stream:
         for rows, features in parallel(_parse, blocks_of_lines(stream)):
-            if not count and not any(rows.queries):
-                sizes = QuerySizes.beside(path) if rows.numbers else None
+            if not count and rows.queries[:1] == [b""]:
+                sizes = QuerySizes.beside(path)
             if b"" in rows.queries and sizes is None:
                 at = rows.queries.index(b"")
                 raise DataError(f"{path}, line {rows.numbers[at]}: {_without_query(path, rows, at)}")
+            if sizes is not None and any(rows.queries):
+                number = next(number for number, query in zip(rows.numbers, rows.queries, strict=True) if query)
+                raise DataError(f"{path}, line {number}: has 'qid:', the rows before it have not")
             if features is None:
                 features = _features_by_line(path, rows)
             if len(features.indices):
@@ -76,31 +79,27 @@ class _Rows(NamedTuple):
     documents: list[bytes]
     features: list[bytes]
 
-    def add(self, number: int, line: bytes) -> None:
-        """Appends the row of a line; a line may hold none."""
+
+def _parse(block: tuple[int, list[bytes]]) -> tuple[_Rows, _Features | None]:
+    """The rows of a block of lines, and their features if they are as usual."""
+    first, lines = block
+    rows = _Rows([], [], [], [], [])
+    for number, line in enumerate(lines, first):
         body, comment = line.removeprefix(_BOM), b""
         if b"#" in body:
             body, _, comment = body.partition(b"#")
         parts = body.split(None, 2)
         if not parts:
-            return
-        has_query = len(parts) > 1 and len(parts[1]) > 4 and parts[1].startswith(b"qid:")
-        if not has_query:
-            parts[1:] = [b"", *body.split(None, 1)[1:]]
+            continue
+        query = parts[1] if len(parts) > 1 else b""
+        if len(query) < 5 or not query.startswith(b"qid:"):
+            parts[1:] = [b"qid:", *body.split(None, 1)[1:]]
         document = _DOCUMENT_ID.search(comment) if comment else None
-        self.numbers.append(number)
-        self.labels.append(parts[0])
-        self.queries.append(parts[1][4:])
-        self.documents.append(document[1] if document else b"")
-        self.features.append(parts[2] if len(parts) > 2 else b"")
-
-
-def _parse(block: tuple[int, list[bytes]]) -> tuple[_Rows, _Features | None]:
-    """The rows of a block of lines, and their features if they are as usual."""
-    number, lines = block
-    rows = _Rows([], [], [], [], [])
-    for at, line in enumerate(lines, number):
-        rows.add(at, line)
+        rows.numbers.append(number)
+        rows.labels.append(parts[0])
+        rows.queries.append(parts[1][4:])
+        rows.documents.append(document[1] if document else b"")
+        rows.features.append(parts[2] if len(parts) > 2 else b"")
     return rows, _features(rows)
 
 
