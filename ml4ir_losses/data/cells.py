@@ -46,6 +46,11 @@ def is_text(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
+def is_list(kind: Any) -> bool:
+    """True for an Arrow type of lists."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def without_blanks(column: Any) -> Any:
     """The column; texts without the space around them, and null where nothing is left."""
     if not is_text(column.type):

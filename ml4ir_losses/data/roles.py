@@ -12,7 +12,7 @@ NAMES = {
     "label": ("label", "relevance", "grade", "rating", "target", "labels", "rel"),
     "document_id": ("document_id", "doc_id", "docid", "docno", "doc-id", "corpus-id", "item_id", "product_id", "doc"),
     "weight": ("weight", "sample_weight", "document_weight"),
-    "position": ("position", "rank", "shown_position", "shown"),
+    "position": ("position", "shown_position", "shown_rank", "rank", "shown"),
 }
 """The usual names of the columns of each role, the most telling first, in lower case."""
 

@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.registry import register_writer
+from ml4ir_losses.data.cells import is_list
 from ml4ir_losses.data.files import without_compression
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.writers.base import Writer, WriterRoles
-from ml4ir_losses.data.writers.cells import is_list, joined, joined_lists, texts, whole, write_lines
+from ml4ir_losses.data.writers.cells import joined, joined_lists, texts, whole, write_lines
 
 _ROLES = {"query_id": "GroupId", "label": "Label", "document_id": "SampleId", "weight": "Weight"}
 

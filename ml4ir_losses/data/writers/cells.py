@@ -11,11 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml4ir_losses.core.arrays import Array
-
-
-def is_list(kind: Any) -> bool:
-    """True for the Arrow type of a column of lists."""
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+from ml4ir_losses.data.cells import is_list
 
 
 def whole(column: Any) -> Any:

@@ -10,10 +10,11 @@ from annotated_types import Len
 
 from ml4ir_losses.core.parameters import Allowed
 from ml4ir_losses.core.registry import register_writer
+from ml4ir_losses.data.cells import is_list
 from ml4ir_losses.data.files import without_compression
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.writers.base import Writer, WriterRoles
-from ml4ir_losses.data.writers.cells import is_list, joined_lists, texts, whole
+from ml4ir_losses.data.writers.cells import joined_lists, texts, whole
 
 Character = Annotated[str, Len(1, 1), Allowed("one character")]
 
