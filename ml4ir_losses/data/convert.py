@@ -9,6 +9,7 @@ from typing import Any
 
 from ml4ir_losses.core.errors import DataError, UserError, unknown_name
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.data.documents import document_rows
 from ml4ir_losses.data.layout import Layout, matches
 from ml4ir_losses.data.readers import read_chunks, reader_of
 from ml4ir_losses.data.roles import find_roles
@@ -67,7 +68,8 @@ def convert(
     roles = {"query_id": query_id, "label": label, "document_id": document_id, "weight": weight, "position": position}
 
     def read() -> Iterator[Table]:
-        return _counted(read_chunks(sources, from_format, **(read_options or {})), progress)
+        chunks = read_chunks(sources, from_format, **(read_options or {}))
+        return _counted(document_rows(chunks, roles), progress)
 
     chunks = read()
     first = next(chunks, None)

@@ -17,6 +17,7 @@ from ml4ir_losses.data.profiles import ColumnProfile
 
 _SKEWED = 2.0  # skewness of a heavy tail; that of the exponential distribution
 _LEAST_RANGE = 10.0  # below it a logarithm changes little
+_LEAST_QUERIES = 20  # that are split into training, validation and test
 _FAMILY = 4  # so many columns f1, f2, ... become one input f*
 _HIGHEST_GRADE = 10
 _FEEDBACK = re.compile("click|purchase|booking|booked|dwell|conversion", re.IGNORECASE)
@@ -46,7 +47,11 @@ def draft_config(
         raise DataError("No column can be an input that differs between the documents of a query.")
     lines = [f"name: {_name(inspection.source)}", "data:"]
     lines += [f"  format: {format}"] if format else []
-    lines += [f"  train: {_flow(sources[0] if len(sources) == 1 else list(sources))}"]
+    files = _flow(sources[0] if len(sources) == 1 else list(sources))
+    if inspection.queries is not None and len(inspection.queries.sizes()) >= _LEAST_QUERIES:
+        lines += [f"  path: {files}", "  split: {validation: 0.15, test: 0.15}"]
+    else:
+        lines += [f"  train: {files}  # too few queries for validation and test"]
     lines += [f"  options: {_flow(dict(options))}"] if options else []
     lines += ["features:"]
     for role, key in (

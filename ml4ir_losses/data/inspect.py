@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.data.documents import document_rows
 from ml4ir_losses.data.guesses import Guess, first_rows, guess_roles
 from ml4ir_losses.data.layout import Layout
 from ml4ir_losses.data.profiles import MAX_DISTINCT, ColumnProfile
@@ -87,7 +88,7 @@ def inspect(
     layout = Layout()
     inspection: Inspection | None = None
     profiles: dict[str, ColumnProfile] = {}
-    for chunk in read_chunks(sources, format, **(options or {})):
+    for chunk in document_rows(read_chunks(sources, format, **(options or {})), roles):
         layout.add(chunk)
         table = layout.table(chunk)
         if inspection is None:
