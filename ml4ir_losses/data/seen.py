@@ -18,10 +18,11 @@ class SeenIds:
     def __len__(self) -> int:
         return sum(map(len, self._runs))
 
-    def add(self, ids: Sequence[str]) -> int | None:
-        """Adds ids; the index of one of them that occurred before, None if all are new."""
+    def add(self, ids: Sequence[str]) -> Array:
+        """Adds ids; True for those that occurred before, in an earlier call or further up, [ids]."""
+        before = np.zeros(len(ids), bool)
         if not len(ids):
-            return None
+            return before
         hashes = np.fromiter((hash(name) for name in ids), np.int64, len(ids))
         order = np.argsort(hashes, kind="stable")
         added = hashes[order]
@@ -34,4 +35,5 @@ class SeenIds:
             run = np.sort(np.concatenate([self._runs.pop(), run]))
         if len(run):
             self._runs.append(run)
-        return int(order[again].min()) if again.any() else None
+        before[order] = again
+        return before

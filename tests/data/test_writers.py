@@ -18,6 +18,7 @@ from ml4ir_losses.data.files import open_binary, open_seekable
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.seen import SeenIds
+from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.writers import write_chunks
 from ml4ir_losses.data.writers.base import WriterRoles
 
@@ -193,12 +194,39 @@ def test_catboost_reads_its_file_and_description(tmp_path):
     assert done.stdout == "(6, 3) ['2', '0', '1', '0', '3', '1']\n"
 
 
+def test_trec_files_hold_run_judgments_and_texts(tmp_path):
+    table = memory_table(
+        {
+            "query_id": ["q0", "q0", "q1", "q1"],
+            "label": [2, None, 0, 1],
+            "doc": ["a", "b", "a", "c"],
+            "bm25": [0.5, 1.25, 3, 2],
+            "words": ["red hat", "red hat", 'a "b"', 'a "b"'],
+            "title": ["x", None, "x", "y"],
+        }
+    )
+    options = {"score": "bm25", "query": "words", "document": "title"}
+    write_chunks(tmp_path / "a.run", [table.take([0]), table.take([1, 2, 3])], roles=ROLES, **options)
+    assert (tmp_path / "a.run").read_text() == (
+        "q0 Q0 a 2 0.5 run\nq0 Q0 b 1 1.25 run\nq1 Q0 a 1 3 run\nq1 Q0 c 2 2 run\n"
+    )
+    assert (tmp_path / "a.qrels").read_text() == "q0 0 a 2\nq1 0 a 0\nq1 0 c 1\n"
+    assert parsed(tmp_path / "a.queries.jsonl") == [{"_id": "q0", "text": "red hat"}, {"_id": "q1", "text": 'a "b"'}]
+    assert parsed(tmp_path / "a.documents.jsonl") == [{"_id": "a", "text": "x"}, {"_id": "c", "text": "y"}]
+    roles = WriterRoles("query_id", document_id="doc")
+    write_chunks(
+        tmp_path / "b.run", [Table({n: table.columns[n] for n in ("query_id", "doc")}, table.sources)], roles=roles
+    )
+    assert (tmp_path / "b.run").read_text().splitlines()[:2] == ["q0 Q0 a 1 1 run", "q0 Q0 b 2 0.5 run"]
+
+
 @pytest.mark.parametrize(
     ("name", "options", "table", "message"),
     [
         ("a.txt", {}, small(title=["x"] * 6), r"row 0, column 'title': 'x' is not a number\..*--exclude title"),
         ("a.txt", {}, small(gap=[1, None, 2, 3, 4, 5]), r"row 1, column 'gap': the cell is empty.*--option missing=0"),
         ("a.txt", {}, small(doc=["a b"] * 6), r"row 0, column 'doc': 'a b' holds a space or #"),
+        ("a.run", {}, small(doc=list("abcdef")), r"trec holds no column 'price'; 1 columns.*--columns label"),
         ("a.txt", {"groups": "group"}, numeric().take([0, 2, 1]), r"row 1.*'q0' has rows further up, and a \.group"),
         ("a.jsonl", {"nested": True}, numeric().take([0, 2, 1]), r"row 1.*nested JSONL holds the rows of a query to"),
         ("a.jsonl", {}, small(raw=[b"\xff"] * 6), r"column 'raw': jsonl cannot hold binary"),
@@ -226,7 +254,6 @@ def test_seen_ids_are_those_of_a_set(parts):
     seen, known = SeenIds(), set()
     for part in parts:
         ids = [f"q{number}" for number in part]
-        expected = next((i for i, name in enumerate(ids) if name in known or name in ids[:i]), None)
-        assert seen.add(ids) == expected
+        assert list(seen.add(ids)) == [name in known or name in ids[:i] for i, name in enumerate(ids)]
         known.update(ids)
         assert len(seen) == len(known)

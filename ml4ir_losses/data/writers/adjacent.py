@@ -41,8 +41,8 @@ class AdjacentQueries:
         if ids[0] == self._last:
             starts = starts[1:]
         again = self._seen.add(list(ids[starts]))
-        if again is not None:
-            row = int(starts[again])
+        if again.any():
+            row = int(starts[again.argmax()])
             raise DataError(
                 f"{table.locate(row)}, column {self.column!r}: query {ids[row]!r} has rows further up, and "
                 f"{self.format} holds the rows of a query together; sort the rows by query first"

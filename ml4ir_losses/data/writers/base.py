@@ -117,6 +117,22 @@ class Writer(ABC):
             if pa.types.is_nested(field.type):
                 raise self.cannot_hold(field.name, "lists")
 
+    def ids(self, table: Table, name: str) -> Any:
+        """A column of ids as an Arrow array of texts.
+
+        Raises:
+            DataError: for a missing id, and one that would end at a space or a # in the file.
+        """
+        ids = pa.array(table.strings(name, missing=False), pa.string())
+        wrong = pc.match_substring_regex(ids, r"[\s#]")
+        if pc.any(wrong).as_py():
+            row = pc.index(wrong, True).as_py()
+            raise DataError(
+                f"{table.locate(row)}, column {name!r}: {ids[row].as_py()!r:.60} holds a space or #, which ids in "
+                f"{self.key} cannot"
+            )
+        return ids
+
     def cannot_hold(self, name: str, cells: str) -> DataError:
         """The error that a format cannot hold the cells of a column."""
         return DataError(

@@ -64,7 +64,7 @@ class SvmlightWriter(Writer):
         if self.stream is None:
             self.stream = self.create(self.path)
         if self.group_file is None:
-            ids = joined(["qid:", self._ids(table, self.query_id)], "")
+            ids = joined(["qid:", self.ids(table, self.query_id)], "")
             write_lines(
                 self.stream, joined([self._labels(table), ids, *self._values(table), *self._comments(table)], " ")
             )
@@ -89,7 +89,7 @@ class SvmlightWriter(Writer):
     def _comments(self, table: Table) -> list[Any]:
         """The comment with the document id, if there is one."""
         name = self.roles.document_id
-        return [] if name is None else [joined(["#docid = ", self._ids(table, name)], "")]
+        return [] if name is None else [joined(["#docid = ", self.ids(table, name)], "")]
 
     def _values(self, table: Table) -> Iterator[Any]:
         """The text `index:value` of each feature; None for 0."""
@@ -128,15 +128,3 @@ class SvmlightWriter(Writer):
                 shown = ", ".join(f"{index} {name}" for name, index in list(self.features.items())[:_SHOWN])
                 LOGGER.info("features: %s%s", shown, ", ..." if len(names) > _SHOWN else "")
         return self.features
-
-    def _ids(self, table: Table, name: str) -> Any:
-        """Ids without spaces."""
-        ids = pa.array(table.strings(name, missing=False), pa.string())
-        wrong = pc.match_substring_regex(ids, r"[\s#]")
-        if pc.any(wrong).as_py():
-            row = pc.index(wrong, True).as_py()
-            raise DataError(
-                f"{table.locate(row)}, column {name!r}: {ids[row].as_py()!r:.60} holds a space or #, which an id in "
-                "svmlight cannot"
-            )
-        return ids
