@@ -19,6 +19,7 @@ from .core.registry import (
     register_writer as register_writer,
 )
 from .data.convert import convert as convert
+from .data.inspect import Inspection as Inspection, inspect as inspect
 from .estimators.ranker import Ranker as Ranker
 from .evaluation.callback import EvaluationCallback as EvaluationCallback
 from .evaluation.evaluation import Evaluation as Evaluation

@@ -83,6 +83,13 @@ def test_commands_that_evaluate_run(folder, run, monkeypatch):
     assert [line[0] for line in lines].count("evaluate") > 4
 
 
+def test_commands_that_convert_run(folder, run, monkeypatch):
+    monkeypatch.chdir(folder)
+    for line in commands("docs/converting.md"):
+        code, _, err = run(*shlex.split(line)[1:])
+        assert code == 0, err
+
+
 @pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("section", PEER_SECTIONS)
 def test_examples_beside_those_of_the_peers_run(section, tmp_path):
