@@ -45,6 +45,21 @@ _AUX: dict[str, dict[str, Any]] = {
 }
 
 
+FindingKey = Literal[
+    "label_leak",
+    "label_order",
+    "useless_queries",
+    "query_id",
+    "query_scope",
+    "constant_input",
+    "unknown_category",
+    "duplicate_document",
+    "split_query",
+    "shared_queries",
+    "shared_documents",
+]
+
+
 class DataConfig(Strict):
     """Data files and batching."""
 
@@ -67,6 +82,7 @@ class DataConfig(Strict):
     shuffle: bool = True
     bucketing: bool = Field(True, description="batch queries of similar list length in training")
     folds: Folds | None = Field(None, description="cross-validation in tune and compare; train uses the splits")
+    accept: list[FindingKey] = Field(default_factory=list, description="findings about the data that are left out")
 
     @model_validator(mode="after")
     def _check_path(self) -> Self:

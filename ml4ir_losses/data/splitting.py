@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +18,15 @@ from ml4ir_losses.data.readers import read_files
 from ml4ir_losses.data.table import Table, group_by_query
 
 
-def read_splits(data: DataConfig, query_id: str, splits: Iterable[str] | None = None) -> dict[str, Table]:
-    """The table of each split, one row per document.
+class Splits(NamedTuple):
+    """The table of each split, one row per document, and how many documents a second were read."""
+
+    tables: dict[str, Table]
+    documents_per_second: dict[str, float]
+
+
+def read_splits(data: DataConfig, query_id: str, splits: Iterable[str] | None = None) -> Splits:
+    """The splits of a config.
 
     Args:
         data: the data section of a config.
@@ -28,14 +37,15 @@ def read_splits(data: DataConfig, query_id: str, splits: Iterable[str] | None = 
         ConfigError, DataError: for data that cannot be read or split.
     """
     names = data.splits if splits is None else list(splits)
-    if data.path is None:
-        return {split: _read(data, split) for split in names}
-    table = _read(data, "train")
-    return {"train": table} if data.split is None else _parts(table, query_id, data.split, names)
-
-
-def _read(data: DataConfig, split: str) -> Table:
-    return unnest(read_files(data.paths(split), data.format, data.options))
+    tables, speeds = {}, {}
+    for source in names if data.path is None else ["train"]:
+        started = time.perf_counter()
+        tables[source] = unnest(read_files(data.paths(source), data.format, data.options))
+        speeds[source] = len(tables[source]) / max(time.perf_counter() - started, 1e-9)
+    if data.split is not None:
+        tables = _parts(tables["train"], query_id, data.split, names)
+        speeds = dict.fromkeys(names, speeds["train"])
+    return Splits(tables, speeds)
 
 
 def _parts(table: Table, query_id: str, split: SplitConfig, names: Iterable[str]) -> dict[str, Table]:

@@ -32,7 +32,7 @@ def build_relevance_model(source: Source, data: Any = None) -> RelevanceModel | 
     if reads_texts(config):
         return _build_text_model(config)
     query_id = config.features.query_id
-    table = read_splits(config.data, query_id, ["train"])["train"]
+    table = read_splits(config.data, query_id, ["train"]).tables["train"]
     queries = len(set(table.strings(query_id)))
     return build_from_inputs(config, fit_inputs(config.features, table), -(-queries // config.data.batch_size))
 

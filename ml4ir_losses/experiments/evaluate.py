@@ -102,14 +102,15 @@ def check(
     data: Any = None,
     overrides: Iterable[str] = (),
     seed: int | None = None,
+    strict: bool = False,
 ) -> dict[str, Any]:
-    """Validates a config and its data without training: `{"parameters": n, "splits": {split: {...}}}`.
+    """Validates a config and its data without training: `{"parameters": n, "splits": {...}, "findings": [...]}`.
 
-    `data`: data in memory in the place of the config's files, as in `train`.
+    `data`: data in memory in the place of the config's files, as in `train`; `strict`: findings are errors.
 
     Raises:
         ConfigError, DataError: one line for what is wrong.
     """
     checked = load_config(config, overrides, seed, data)
     check_search_space(checked)
-    return prepare(checked).summary()
+    return prepare(checked, strict).summary()

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 from ml4ir_losses.config.checks import kind_of
 from ml4ir_losses.config.load import AnyConfig, reads_texts
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.data.findings import Finding, check_findings
 from ml4ir_losses.evaluation.scoring import QueryMetrics
 from ml4ir_losses.experiments.run_folder import RunFolder
 
@@ -22,11 +23,13 @@ class Experiment(Protocol):
         steps: batches per epoch; an estimate if unknown.
         evaluated: the parts on which the trained model is evaluated, the most important one last.
         sources: where the rows of each split came from, with a fingerprint.
+        findings: what is wrong with the data.
     """
 
     config: Any
     model: Any
     sources: dict[str, dict[str, Any]]
+    findings: Sequence[Finding]
 
     @classmethod
     def read(cls, config: Any) -> Any:
@@ -127,6 +130,13 @@ def experiment_class(config: AnyConfig) -> type[Experiment]:
     return FeatureExperiment
 
 
-def prepare(config: AnyConfig) -> Experiment:
-    """The experiment of a config, ready for training: see `Experiment.prepare`."""
-    return experiment_class(config).prepare(config)
+def prepare(config: AnyConfig, strict: bool = False) -> Experiment:
+    """The experiment of a config, ready for training: see `Experiment.prepare`.
+
+    Raises:
+        DataError: in addition, for findings with `strict`.
+    """
+    experiment = experiment_class(config).prepare(config)
+    if strict:
+        check_findings(experiment.findings)
+    return experiment

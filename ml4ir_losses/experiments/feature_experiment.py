@@ -19,6 +19,7 @@ from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, EpochPlan, Truncation, list_dataset
+from ml4ir_losses.data.findings import Finding, findings
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.provenance import describe
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries
@@ -46,12 +47,23 @@ from ml4ir_losses.model.scoring import Scored, score_queries
 
 
 class FeatureData(NamedTuple):
-    """Queries and the origin of the rows by split, inputs fitted on the training split, and the initial model."""
+    """What is read, and fitted on the training split.
+
+    Attributes:
+        queries: the queries by split.
+        inputs: the inputs, fitted on the training split.
+        sources: the origin of the rows by split.
+        start: the initial model.
+        findings: what is wrong with the data.
+        documents_per_second: the speed of reading, by split.
+    """
 
     queries: dict[str, Queries]
     inputs: Sequence[FittedInput]
     sources: dict[str, dict[str, Any]]
     start: RelevanceModel | None
+    findings: Sequence[Finding] = ()
+    documents_per_second: Mapping[str, float] = {}
 
 
 @dataclass
@@ -62,11 +74,13 @@ class FeatureExperiment:
     model: RelevanceModel
     queries: dict[str, Queries] = field(default_factory=dict)
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
+    documents_per_second: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, config: Config) -> FeatureData:
         """Reads every split and fits the features on the training split."""
-        tables = read_splits(config.data, config.features.query_id)
+        tables, speeds = read_splits(config.data, config.features.query_id)
         start = load_initial_model(config.training.initial_model, RelevanceModel, "a RelevanceModel")
         inputs = fit_inputs(config.features, tables["train"]) if start is None else start.all_fitted
         roles = Roles.of(config.features, config.model)
@@ -77,7 +91,9 @@ class FeatureExperiment:
             named.check_columns(table)
             read = inputs if training else config.model.relevance_inputs(inputs)
             queries[split] = make_queries(table, named, encode_rows(read, table), training=training)
-        return FeatureData(queries, inputs, {split: describe(table) for split, table in tables.items()}, start)
+        found = findings(queries, {fitted.name: fitted.columns for fitted in inputs}, roles, tables)
+        sources = {split: describe(table) for split, table in tables.items()}
+        return FeatureData(queries, inputs, sources, start, found, speeds)
 
     @classmethod
     def reads(cls, config: Config) -> tuple[Any, ...]:
@@ -93,7 +109,7 @@ class FeatureExperiment:
     @classmethod
     def prepare(cls, config: Config, data: FeatureData | None = None) -> Self:
         """Reads the data, checks the labels and builds the compiled model."""
-        queries, inputs, sources, start = data or cls.read(config)
+        queries, inputs, sources, start, found, speeds = data or cls.read(config)
         check_gains(queries, config.features.label, config.model.metrics)
         steps = -(-len(queries["train"]) // config.data.batch_size)
         model = build_from_inputs(config, inputs, steps)
@@ -104,7 +120,8 @@ class FeatureExperiment:
             advice = "model.architecture, model.position_bias and features.inputs"
             copy_weights(model, start, initial, "other inputs or layers", advice, fits=same_inputs)
             LOGGER.info("inputs, transforms and vocabularies are those of %s", initial)
-        return cls(config, model, queries, sources)
+        found = [finding for finding in found if finding.key not in config.data.accept]
+        return cls(config, model, queries, sources, found, speeds)
 
     @classmethod
     def of_run(cls, config: Config, model: RelevanceModel) -> Self:
@@ -145,6 +162,8 @@ class FeatureExperiment:
             LOGGER.info("%s: %s queries, %s documents", split, f"{len(data):,}", f"{data.rows:,}")
             if report := self.plan(split).truncation.report(data.sizes):
                 LOGGER.warning("%s: %s", split, report)
+        for finding in self.findings:
+            LOGGER.warning("%s", finding)
         LOGGER.info("model: %s, %s parameters", self.model.relevance_loss.key, f"{self.model.count_params():,}")
 
     def monitored(self) -> tuple[str, str]:
@@ -223,6 +242,7 @@ class FeatureExperiment:
                 "median": float(np.median(queries.sizes)),
                 "longest": int(queries.sizes.max()),
                 "dropped": dropped,
+                "documents per second": round(self.documents_per_second[split]),
             }
         return {
             "name": self.config.name,
@@ -230,6 +250,7 @@ class FeatureExperiment:
             "parameters": self.model.count_params(),
             "features": sum(len(fitted.columns) for fitted in self.model.fitted),
             "splits": splits,
+            "findings": [str(finding) for finding in self.findings],
         }
 
     def evaluate(self, data: Any) -> dict[str, float]:

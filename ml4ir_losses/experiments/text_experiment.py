@@ -18,6 +18,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.data.findings import Finding
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.table import Table
@@ -50,6 +51,7 @@ class TextExperiment:
     teacher: Any = None
     untrained: dict[str, dict[str, float]] = field(default_factory=dict)
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
 
     @classmethod
     def read(cls, config: TextConfig) -> TextData:

@@ -61,6 +61,7 @@ def train(
     data: Any = None,
     overrides: Iterable[str] = (),
     seed: int | None = None,
+    strict: bool = False,
     progress: Any = True,
 ) -> Run:
     """Trains, evaluates and saves a model; the log goes to the logger `ml4ir_losses` and to `log.txt`.
@@ -75,6 +76,7 @@ def train(
             `ml4ir_losses.data.memory.memory_table`. A split may also be a path.
         overrides: `a.b.c=value` strings.
         seed: overrides `training.seed`.
+        strict: findings about the data, which are warnings of the log otherwise, are errors.
         progress: True shows log lines and a progress bar on stderr, False nothing; or a `rich.progress.Progress`.
 
     Raises:
@@ -88,7 +90,7 @@ def train(
         for name, given in (("tune", config.tune), ("data.folds", getattr(config.data, "folds", None))):
             if given:
                 LOGGER.info("%s: train does not read it, and trains the config as it stands", name)
-        experiment = prepare(config)
+        experiment = prepare(config, strict)
         return _run(experiment, folder, progress_bar() if progress is True else progress or None)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ml4ir_losses.cli.options import ConfigPath, Overrides, Seed
+from ml4ir_losses.cli.options import ConfigPath, Overrides, Seed, Strict
 from ml4ir_losses.cli.output import import_keras, print_metrics, say
 from ml4ir_losses.core.log import progress_bar
 from ml4ir_losses.core.registry import register_command
@@ -19,6 +19,7 @@ def train(
     run_dir: Annotated[Path | None, typer.Option(help="Run folder; default runs/<name>-<time>.")] = None,
     overrides: Overrides = None,
     seed: Seed = None,
+    strict: Strict = False,
 ) -> None:
     """Train a model, evaluate it on the test split and save everything in a run folder."""
     from ml4ir_losses.config.load import load_config
@@ -27,7 +28,7 @@ def train(
     import_keras()
     from ml4ir_losses.experiments.train import train as run_training
 
-    run = run_training(checked, run_dir, progress=progress_bar())
+    run = run_training(checked, run_dir, strict=strict, progress=progress_bar())
     if run.metrics:
         last = list(run.metrics)[-1]
         print_metrics({"model": run.metrics[last], **run.baselines}, f"{checked.name}: {last} metrics")
