@@ -65,8 +65,21 @@ def test_evaluate_predict_and_check_print_and_write_results(run, folder, run_fol
     assert (tmp_path / "p.csv").read_bytes() == (run_folder / "predictions.csv").read_bytes()
     code, out, _ = run("check", folder / "c.yaml", "--set", "data.max_list_size=4")
     assert code == 0
-    for text in ("parameters", "longest", "dropped", "train", "validation", "test"):
+    for text in ("parameters", "longest", "dropped", "documents per second", "train", "validation", "test"):
         assert text in out
+
+
+def test_strict_findings_are_bad_data(run, folder, tmp_path):
+    same = ("--set", "data.validation=test.csv")
+    line = "test: every query is in validation too, with the same documents"
+    code, out, _ = run("check", folder / "c.yaml", *same)
+    assert code == 0
+    assert line in out
+    for command in (("check",), ("train", "--run-dir", tmp_path / "run")):
+        code, _, err = run(*command, folder / "c.yaml", *same, "--strict")
+        assert code == 2
+        assert f"error: 1 finding (strict): {line}" in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_lists_print_brackets_as_they_are(run):

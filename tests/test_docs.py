@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from markdown_blocks import ROOT, blocks, commands, run_commands, run_python, run_section
+from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.config.search_space import check_search_space
 from ml4ir_losses.config.yaml_io import read_yaml
@@ -91,6 +92,16 @@ def test_commands_that_convert_run(folder, run, monkeypatch):
 
 
 @pytest.mark.backend("tensorflow")
+def test_commands_that_check_data_run(folder, run, monkeypatch):
+    monkeypatch.chdir(folder)
+    lines = [shlex.split(command)[1:] for command in commands("docs/checks.md")]
+    for line in lines:
+        code, _, err = run(*line)
+        assert code == 0, err
+    assert [line[0] for line in lines] == ["check"] * 2
+
+
+@pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("section", PEER_SECTIONS)
 def test_examples_beside_those_of_the_peers_run(section, tmp_path):
     run_section(PEERS, section, tmp_path)
@@ -103,6 +114,8 @@ def test_configs_are_valid(file, tmp_path):
     for line, text in blocks(file, "yaml"):
         (tmp_path / "part.yaml").write_text(text, encoding="utf-8")
         part = read_yaml(tmp_path / "part.yaml")
+        if "path" in part.get("data", {}):
+            quickstart["data"] = {k: v for k, v in quickstart["data"].items() if k not in SPLITS}
         whole = "name" in part or {"columns", "datasets"} & set(part.get("data", {}))
         raw = part if whole else {**quickstart, **{name: {**quickstart[name], **s} for name, s in part.items()}}
         try:

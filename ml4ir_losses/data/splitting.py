@@ -19,10 +19,10 @@ from ml4ir_losses.data.table import Table, group_by_query
 
 
 class Splits(NamedTuple):
-    """The table of each split, one row per document, and how many documents a second were read."""
+    """The table of each split, one row per document, and the seconds that reading it took."""
 
     tables: dict[str, Table]
-    documents_per_second: dict[str, float]
+    seconds: dict[str, float]
 
 
 def read_splits(data: DataConfig, query_id: str, splits: Iterable[str] | None = None) -> Splits:
@@ -37,15 +37,16 @@ def read_splits(data: DataConfig, query_id: str, splits: Iterable[str] | None = 
         ConfigError, DataError: for data that cannot be read or split.
     """
     names = data.splits if splits is None else list(splits)
-    tables, speeds = {}, {}
+    tables, seconds = {}, {}
     for source in names if data.path is None else ["train"]:
         started = time.perf_counter()
         tables[source] = unnest(read_files(data.paths(source), data.format, data.options))
-        speeds[source] = len(tables[source]) / max(time.perf_counter() - started, 1e-9)
+        seconds[source] = time.perf_counter() - started
     if data.split is not None:
-        tables = _parts(tables["train"], query_id, data.split, names)
-        speeds = dict.fromkeys(names, speeds["train"])
-    return Splits(tables, speeds)
+        whole = tables["train"]
+        tables = _parts(whole, query_id, data.split, names)
+        seconds = {split: seconds["train"] * len(table) / len(whole) for split, table in tables.items()}
+    return Splits(tables, seconds)
 
 
 def _parts(table: Table, query_id: str, split: SplitConfig, names: Iterable[str]) -> dict[str, Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ class FeatureData(NamedTuple):
         sources: the origin of the rows by split.
         start: the initial model.
         findings: what is wrong with the data.
-        documents_per_second: the speed of reading, by split.
+        documents_per_second: the speed of reading, from the files to the inputs of the model, by split.
     """
 
     queries: dict[str, Queries]
@@ -80,17 +81,19 @@ class FeatureExperiment:
     @classmethod
     def read(cls, config: Config) -> FeatureData:
         """Reads every split and fits the features on the training split."""
-        tables, speeds = read_splits(config.data, config.features.query_id)
+        tables, seconds = read_splits(config.data, config.features.query_id)
         start = load_initial_model(config.training.initial_model, RelevanceModel, "a RelevanceModel")
         inputs = fit_inputs(config.features, tables["train"]) if start is None else start.all_fitted
         roles = Roles.of(config.features, config.model)
-        queries = {}
+        queries, speeds = {}, {}
         for split, table in tables.items():
+            started = time.perf_counter()
             training = split == "train"
             named = roles.for_metrics() if split == "test" else roles
             named.check_columns(table)
             read = inputs if training else config.model.relevance_inputs(inputs)
             queries[split] = make_queries(table, named, encode_rows(read, table), training=training)
+            speeds[split] = len(table) / (seconds[split] + time.perf_counter() - started)
         found = findings(queries, {fitted.name: fitted.columns for fitted in inputs}, roles, tables)
         sources = {split: describe(table) for split, table in tables.items()}
         return FeatureData(queries, inputs, sources, start, found, speeds)

@@ -313,8 +313,55 @@ def test_dropped_documents_are_reported(folder, tmp_path, caplog):
     assert any(m.startswith("test: ") and "(truncation: first)" in m for m in messages)
 
 
+@pytest.fixture
+def leaky(folder):
+    """A config whose test split is its training split, and one of whose inputs is the label."""
+    raw = config(folder, data={"test": "train.csv"}, training={"epochs": 1})
+    raw["features"]["inputs"].append({"name": "label", "type": "numeric"})
+    return raw
+
+
+def test_findings_are_warnings_or_errors_as_asked(leaky, tmp_path, caplog):
+    lines = check(leaky)["findings"]
+    assert [line.rpartition(" ")[2] for line in lines] == ["[label_leak]", "[shared_queries]"]
+    for strict in (check, lambda raw, strict: train(raw, tmp_path / "none", strict=strict)):
+        with pytest.raises(DataError, match=r"^2 findings \(strict\): train: the input 'label' equals the label"):
+            strict(leaky, strict=True)
+    assert not (tmp_path / "none").exists()
+    with caplog.at_level(logging.WARNING, "ml4ir_losses"):
+        train(leaky, tmp_path / "run")
+    assert [record.getMessage() for record in caplog.records] == lines
+    assert all(line in (tmp_path / "run" / "log.txt").read_text() for line in lines)
+
+
+def test_accepted_findings_are_left_out(leaky):
+    leaky["data"]["accept"] = ["shared_queries", "label_leak"]
+    assert check(leaky, strict=True)["findings"] == []
+
+
+def test_one_file_is_split_trained_on_and_evaluated(folder, tmp_path):
+    one = {"train": None, "validation": None, "test": None, "path": "train.csv"}
+    raw = config(folder, data=one | {"split": {"validation": 0.2, "test": 0.3}}, training={"epochs": 1})
+    summary = check(raw)
+    assert {split: sizes["queries"] for split, sizes in summary["splits"].items()} == {
+        "train": 20, "validation": 8, "test": 12
+    }  # fmt: skip
+    assert summary["findings"] == []
+    run = train(raw, tmp_path / "files", progress=False)
+    assert set(run.metrics) == {"validation", "test"}
+    again = train(raw, tmp_path / "memory", data=read_table(folder / "train.csv"), progress=False)
+    assert again.metrics == run.metrics
+    described = json.loads((run.path / "data.json").read_text())
+    assert {split: value["sources"] for split, value in described.items()} == {
+        split: [str(folder / "train.csv")] for split in ("train", "validation", "test")
+    }
+    assert evaluate(run.path, str(folder / "test.csv")).metrics
+
+
 def test_check_returns_sizes_without_training(folder):
     summary = check(config(folder, data={"max_list_size": 4}))
+    assert summary["findings"] == []
+    assert all(sizes["documents per second"] > 0 for sizes in summary["splits"].values())
     assert summary["splits"]["train"]["queries"] == 40
     assert summary["splits"]["train"]["longest"] <= 9
     assert summary["splits"]["train"]["dropped"] > 0

@@ -28,7 +28,7 @@ def constant_inputs(split: str, queries: Queries, columns: Mapping[str, Sequence
             continue
         constant += [column for column, a, b in zip(names, low, high, strict=True) if a == b]
         some = np.flatnonzero(np.isnan(low))
-        missing += [names[i] for i in some if np.isnan(x[:, i]).all()]
+        missing += [names[int(i)] for i in some if np.isnan(x[:, i]).all()]
     for found, what in ((missing, "no value in any row"), (constant, "one value in all rows")):
         if found:
             inputs = "input" if len(found) == 1 else "inputs"
