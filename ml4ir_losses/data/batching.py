@@ -44,7 +44,7 @@ class Truncation:
             return ""
         return (
             f"{documents:,} of {int(sizes.sum()):,} documents dropped from {queries:,} queries longer than "
-            f"max_list_size {self.max_list_size} (truncation: {self.policy})"
+            f"data.max_list_size: {self.max_list_size} (data.truncation: {self.policy})"
         )
 
 

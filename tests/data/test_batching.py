@@ -200,7 +200,7 @@ def test_truncation_keeps_the_first_documents_and_reports_the_dropped_ones():
     data = queries_of_sizes(2, 6, 4)
     cut = Truncation(4)
     assert cut.report(data.sizes) == (
-        "2 of 12 documents dropped from 1 queries longer than max_list_size 4 (truncation: first)"
+        "2 of 12 documents dropped from 1 queries longer than data.max_list_size: 4 (data.truncation: first)"
     )
     assert Truncation(6).report(data.sizes) == ""
     rows, mask = BatchPlan(data, 3, truncation=cut).rows(np.arange(3))

@@ -309,8 +309,8 @@ def test_dropped_documents_are_reported(folder, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "ml4ir_losses"):
         train(config(folder, data={"max_list_size": 4, "truncation": "random"}, training={"epochs": 1}), tmp_path / "r")
     messages = [record.getMessage() for record in caplog.records]
-    assert any(m.startswith("train: ") and "(truncation: random)" in m for m in messages)
-    assert any(m.startswith("test: ") and "(truncation: first)" in m for m in messages)
+    assert any(m.startswith("train: ") and "(data.truncation: random)" in m for m in messages)
+    assert any(m.startswith("test: ") and "(data.truncation: first)" in m for m in messages)
 
 
 @pytest.fixture
