@@ -66,7 +66,9 @@ def set_biases(model, scale=1.0):
 
 
 def training_loss(model, x, y):
-    return float(model.compute_loss(x, y, model(x, training=True), None, training=True))
+    return float(
+        numbers(keras.ops.stop_gradient(model.compute_loss(x, y, model(x, training=True), None, training=True)))
+    )
 
 
 def sigmoid(x):
