@@ -64,9 +64,7 @@ class DataConfig(Strict):
     """Data files and batching."""
 
     model_config = ConfigDict(json_schema_extra=reader_options)
-    format: str | None = Field(
-        None, description="svmlight, csv, synthetic; inferred from the file extension if omitted"
-    )
+    format: str | None = Field(None, description="how files are read; by their ending if omitted")
     directory: str | None = Field(None, description="folder to which the paths below are relative")
     train: Paths | None = Field(None, description="a path, a glob or a list")
     validation: Paths | None = None

@@ -143,7 +143,7 @@ class TextDataConfig(Strict):
     """Data files and batching."""
 
     model_config = ConfigDict(json_schema_extra=reader_options)
-    format: str | None = Field(None, description="csv; inferred from the file extension if omitted")
+    format: str | None = Field(None, description="how files are read; by their ending if omitted")
     directory: str | None = Field(None, description="folder to which all paths of this section are relative")
     options: dict[str, Any] = Field(default_factory=dict, description="parameters of the reader")
     train: Paths | None = Field(None, description="a path, a glob or a list")

@@ -69,6 +69,25 @@ def is_directory(path: str) -> bool:
     return os.path.isdir(path)
 
 
+def beside(path: str, *endings: str) -> str | None:
+    """The first file that exists among those of the path's name with these endings, added to it or in place of its own.
+
+    The ending of a compression belongs to the name of the file, or not.
+    """
+    plain = path[: len(without_compression(path))]
+    names = dict.fromkeys((path, plain, os.path.splitext(plain)[0]))
+    found = (name + ending for name in names for ending in endings if name + ending != path)
+    return next((candidate for candidate in found if exists(candidate)), None)
+
+
+def relative_to(path: str, name: str) -> str:
+    """The path of a file that is named with a data file: as it is, or else in the folder of the data file."""
+    if is_url(name) or os.path.isabs(name) or exists(name):
+        return name
+    inside = "/".join((path.rpartition("/")[0] or ".", name))
+    return inside if exists(inside) else name
+
+
 @contextmanager
 def open_seekable(path: str) -> Iterator[Any]:
     """The bytes of a file as they are stored.

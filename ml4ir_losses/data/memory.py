@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.data.nested import without_structs
 from ml4ir_losses.data.table import Source, Table
 
 _FORMS = (
@@ -51,7 +52,7 @@ def memory_table(data: Any, name: str = "data") -> Table:
             raise DataError(f"{name}: column {column!r} has {size} cells, column {first!r} has {rows}.")
     if not rows:
         raise DataError(f"{name} has no rows.")
-    return Table(cells, [_source(name, rows)])
+    return Table(without_structs(cells), [_source(name, rows)])
 
 
 def _source(name: str, rows: int) -> Source:

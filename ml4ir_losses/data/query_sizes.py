@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.data.files import exists
+from ml4ir_losses.data.files import beside
 from ml4ir_losses.data.text_files import open_text, short
 
 ENDINGS = (".query", ".group")
@@ -41,8 +41,8 @@ class QuerySizes:
 
     @classmethod
     def beside(cls, data: str) -> Self | None:
-        """The sizes of `<data>.query` or `<data>.group`; None if there is neither."""
-        path = next((data + ending for ending in ENDINGS if exists(data + ending)), None)
+        """The sizes in the file `.query` or `.group` of this name; None if there is neither."""
+        path = beside(data, *ENDINGS)
         return None if path is None else cls(path, data)
 
     def ids(self, start: int, count: int) -> pa.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -185,7 +185,7 @@ class Table:
         origin = np.concatenate([table.origin + start for table, start in zip(tables, starts, strict=False)])
         dense = [table.features for table in tables if table.features is not None]
         names = _shared_columns(tables, optional=len(dense) == len(tables))
-        columns = {name: _stack([table.columns[name] for table in tables]) for name in names}
+        columns = {name: _stack(name, tables) for name in names}
         if not dense:
             return cls(columns, sources, origin=origin)
         features = np.zeros((len(origin), max(block.shape[1] for block in dense)), np.float32)
@@ -291,11 +291,21 @@ def ranks_in_queries(scores: Array, ids: Array | Sequence[Any]) -> Array:
     return ranks
 
 
-def _stack(parts: Iterable[Any]) -> Any:
-    parts = list(parts)
-    if len({part.type for part in parts}) > 1:
-        parts = [pc.cast(part, pa.string()) for part in parts]
-    return pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
+def _stack(name: str, tables: Sequence[Table]) -> Any:
+    """The cells of a column of all tables; cells of several types become text, and lists of numbers stay lists."""
+    parts = [table.columns[name] for table in tables]
+    kind = parts[0].type
+    for i, part in enumerate(parts[1:], 1):
+        if part.type == kind:
+            continue
+        try:
+            schemas = [pa.schema([(name, one)]) for one in (kind, part.type)]
+            nested = pa.types.is_nested(kind) or pa.types.is_nested(part.type)
+            kind = pa.unify_schemas(schemas, promote_options="permissive").field(0).type if nested else pa.string()
+        except pa.ArrowTypeError:
+            reason = f"it holds {part.type}, and {kind} in {tables[0].source}"
+            raise DataError(f"{tables[i].source}, column {name!r}: {reason}; these cannot be joined.") from None
+    return pa.chunked_array([chunk for part in parts for chunk in pc.cast(part, kind).chunks], kind)
 
 
 def _shared_columns(tables: Sequence[Table], *, optional: bool) -> list[str]:

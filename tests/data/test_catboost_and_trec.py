@@ -128,8 +128,14 @@ def test_trec_run_alone_qrels_alone_and_unjudged_documents(folder: Path) -> None
     table = read_table(folder / "qrels.txt", "trec")
     assert table.names == ["query_id", "document_id", "label"]
     assert table.numeric("label").tolist() == [2, 1, -1]
-    table = read_table(folder / "bm25.run", qrels=str(folder / "qrels.txt"), unjudged=None)
+    table = read_table(folder / "bm25.run", qrels="qrels.txt", unjudged=None)  # in the folder of the run
     np.testing.assert_array_equal(table.numeric("label"), [2, np.nan, -1])
+
+
+def test_trec_judgments_beside_the_run_are_found(folder: Path) -> None:
+    (folder / "qrels.txt").rename(folder / "bm25.qrels")
+    assert read_table(folder / "bm25.run").numeric("label").tolist() == [2, 0, -1]
+    assert read_table(folder / "bm25.qrels").names == ["query_id", "document_id", "label"]
 
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])

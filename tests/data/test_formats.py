@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
+from markdown_blocks import ROOT
 from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.core.registry import READERS
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_chunks, read_table
 from ml4ir_losses.data.table import Table
@@ -279,6 +282,19 @@ def test_query_with_a_million_documents_is_read(tmp_path: Path, ending: str) -> 
     assert table.locate(count - 1).endswith({"txt": "line 1000000", "jsonl": "line 1", "parquet": "row 0"}[ending])
 
 
+def test_files_whose_lists_hold_several_types_are_joined_if_a_type_holds_both(tmp_path: Path) -> None:
+    texts = ('{"q": "a", "y": [1, 2]}', '{"q": "b", "y": [1.5]}', '{"q": "c", "y": []}', '{"q": "d", "y": ["x"]}')
+    paths = [tmp_path / f"{i}.jsonl" for i in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+    assert unnest(read_table(paths[:3])).numeric("y").tolist() == [1, 2, 1.5]
+    expected = (
+        r"3\.jsonl, column 'y': it holds list<.*string>, and list<.*double> in .*0\.jsonl; these cannot be"
+    )
+    with pytest.raises(DataError, match=expected):
+        read_table(paths)
+
+
 # Folders
 
 
@@ -327,3 +343,11 @@ def test_folder_of_parquet_files_is_read_and_other_folders_are_refused(tmp_path:
     )
     (tmp_path / "empty" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     assert f"name one of them: {tmp_path}/empty/train, " in error_message(str(tmp_path / "empty"))
+
+
+def test_page_of_formats_names_every_reader_with_its_endings_and_options() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` (\|.*)$", (ROOT / "docs" / "formats.md").read_text(encoding="utf-8"), re.M))
+    for entry in READERS.own():
+        if entry.trait("endings", ()) or entry.key == "huggingface":
+            assert all(f"`{name}`" in rows[entry.key] for name in entry.trait("endings", ()))
+            assert all(f"`{name}" in rows[entry.key] for name in entry.parameters)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from ml4ir_losses.core.errors import DataError, unknown_name
 from ml4ir_losses.core.registry import register_reader
 from ml4ir_losses.data.delimited import NA_VALUES, Delimited
-from ml4ir_losses.data.files import exists, without_compression
+from ml4ir_losses.data.files import beside, relative_to
 from ml4ir_losses.data.readers.csv import Character, CharacterOrNone, NaValues
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.text_files import open_text
@@ -49,8 +48,7 @@ def read_catboost(
 
     Args:
         path: the file.
-        cd: the column description, lines of index, type and perhaps name between tabs; None: the file of this name with
-            `.cd` added, or in the place of its ending.
+        cd: the column description, lines of index, type and perhaps name between tabs; None: the `.cd` file beside.
         delimiter: the character between cells.
         quote: the character around cells that hold delimiters; "" for files without quoting.
         has_header: True if the first line holds the names of the columns.
@@ -61,17 +59,15 @@ def read_catboost(
     """
     file = Delimited(path, delimiter, quote, has_header=has_header)
     first_row = next((cells for _, cells in file), [])
-    described = _read_description(cd or _beside(path), path, len(first_row))
+    described = _read_description(_description(path, cd), path, len(first_row))
     yield from file.chunks(_names(described, first_row, has_header), na_values)
 
 
-def _beside(path: str) -> str:
-    """The column description beside a file."""
-    plain = path[: len(without_compression(path))]
-    candidates = [f"{plain}.cd", f"{os.path.splitext(plain)[0]}.cd"]
-    found = next((name for name in candidates if exists(name)), None)
+def _description(path: str, cd: str | None) -> str:
+    """The file of the column description."""
+    found = beside(path, ".cd") if cd is None else relative_to(path, cd)
     if found is None:
-        raise DataError(f"{path}: no column description. Write {candidates[0]}, or set data.options.cd: FILE.")
+        raise DataError(f"{path}: no column description. Write {path}.cd, or set data.options.cd: FILE.")
     return found
 
 

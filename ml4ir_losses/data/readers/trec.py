@@ -11,6 +11,7 @@ import pyarrow as pa
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import register_reader
+from ml4ir_losses.data.files import beside, relative_to
 from ml4ir_losses.data.readers.trec_texts import TextsById
 from ml4ir_losses.data.table import Source, Table, ranks_in_queries
 from ml4ir_losses.data.text_files import open_text
@@ -34,7 +35,8 @@ def read_trec(
 
     Args:
         path: the run or qrels file.
-        qrels: the judgments of a run, which become the column `label`. Queries without judgments are left out.
+        qrels: the judgments of a run, which become the column `label`; None: the `.qrels` file beside, if there is one.
+            Queries without judgments are left out.
         queries: the texts of the queries: a TSV file of ids and texts, or a file with a column of ids and `text`, as
             in BEIR.
         documents: the texts of the documents, likewise; further columns, such as `title`, stay.
@@ -44,6 +46,9 @@ def read_trec(
         DataError: for a malformed line, files without a common query, and texts without ids.
     """
     file = TrecFile(path, _kind(path))
+    if qrels is None and file.kind is RUN:
+        qrels = beside(path, ".qrels")
+    qrels, queries, documents = (name and relative_to(path, name) for name in (qrels, queries, documents))
     judgments = TrecFile(qrels, QRELS) if qrels else None
     known = file.queries if judgments is None else [query for query in file.queries if query in judgments]
     if len(known) < len(file):
