@@ -31,3 +31,13 @@ def test_documents_come_first_and_padding_has_label_minus_one(cases):
     assert (given.mask == (given.labels >= 0)).all()
     assert (given.mask[:, :-1] >= given.mask[:, 1:]).all()
     assert given.mask.sum(axis=1).max() == given.mask.shape[1]
+
+
+def test_every_format_that_is_timed_is_written_and_read(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import reading
+
+    rows = reading.make_rows(7, 4)
+    for name, format in reading.FORMATS.items():
+        format.write(tmp_path / f"rows{format.ending}", rows)
+        assert format.read(tmp_path / f"rows{format.ending}") == 7, name

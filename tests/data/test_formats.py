@@ -192,7 +192,11 @@ def test_jsonl_keeps_numbers_and_texts_as_written(tmp_path: Path) -> None:
     assert table.locate(1).endswith("line 3")
 
 
-def test_jsonl_columns_and_types_are_those_of_the_whole_file(tmp_path: Path, small_chunks: None) -> None:
+@pytest.mark.parametrize("kept_bytes", [0, 1 << 20])
+def test_jsonl_columns_and_types_are_those_of_the_whole_file(
+    tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch, kept_bytes: int
+) -> None:
+    monkeypatch.setattr("ml4ir_losses.data.readers.jsonl._KEPT_BYTES", kept_bytes)
     lines = ['{"a": 1, "c": []}'] * 400 + ['{"a": 1.5, "b": "x", "c": [2]}']
     chunks = list(read_chunks(jsonl(tmp_path, "\n".join(lines))))
     assert len(chunks) > 2
@@ -288,9 +292,7 @@ def test_files_whose_lists_hold_several_types_are_joined_if_a_type_holds_both(tm
     for path, text in zip(paths, texts, strict=True):
         path.write_text(text)
     assert unnest(read_table(paths[:3])).numeric("y").tolist() == [1, 2, 1.5]
-    expected = (
-        r"3\.jsonl, column 'y': it holds list<.*string>, and list<.*double> in .*0\.jsonl; these cannot be"
-    )
+    expected = r"3\.jsonl, column 'y': it holds list<.*string>, and list<.*double> in .*0\.jsonl; these cannot be"
     with pytest.raises(DataError, match=expected):
         read_table(paths)
 

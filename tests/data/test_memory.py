@@ -286,3 +286,11 @@ def test_fingerprint_follows_features():
     other = {**data, "features": np.array([[1, 1], [1, 2]])}
     assert fingerprint(memory_table(data)) == fingerprint(memory_table(dict(data)))
     assert fingerprint(memory_table(data)) != fingerprint(memory_table(other))
+
+
+def test_documents_as_objects_in_a_list_become_columns():
+    rows = [{"query": "a", "docs": [{"t": "x", "y": 1}, {"t": "z"}]}, {"query": "b", "docs": [{"t": "x", "y": 0}]}]
+    table = unnest(memory_table(rows))
+    assert table.strings("query").tolist() == ["a", "a", "b"]
+    assert table.strings("t").tolist() == ["x", "z", "x"]
+    assert table.strings("y").tolist() == ["1", "", "0"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pajson
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.registry import register_reader
 from ml4ir_losses.data.nested import without_structs
@@ -19,6 +20,7 @@ from ml4ir_losses.data.parallel import parallel
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.text_files import blocks_of_lines, lines_source, open_text, short
 
+_KEPT_BYTES = 128 << 20
 _ADVICE = "; a file that is one list becomes lines with: jq -c '.[]' FILE > NEW"
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
 
@@ -27,20 +29,18 @@ _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a str
 def read_jsonl(path: str) -> Iterator[Table]:
     """JSON Lines: a document per line, or a query per line with its documents, as a list of objects or as lists.
 
-    The file is read twice: the types of all lines come first, so that all chunks have the same columns and types.
+    All chunks have the columns and types that hold all lines. Therefore a large file is read twice.
 
     Raises:
         DataError: no rows, a line that is not a JSON object, or several types in a column, each with the line.
     """
     count = 0
     try:
-        schema = _schema(path)
-        with open_text(path) as stream:
-            for numbers, rows in parallel(partial(_parse, schema=schema), blocks_of_lines(stream)):
-                if rows.num_rows:
-                    columns = without_structs(dict(zip(rows.column_names, rows.columns, strict=True)))
-                    yield Table(columns, [lines_source(path, numbers)])
-                    count += rows.num_rows
+        schema, kept = _survey(path)
+        for numbers, rows in _parsed(path, schema) if kept is None else (b.with_schema(schema) for b in kept):
+            columns = without_structs(dict(zip(rows.column_names, rows.columns, strict=True)))
+            yield Table(columns, [lines_source(path, numbers)])
+            count += rows.num_rows
     except (pa.ArrowException, UnicodeError) as error:
         reason = str(error).partition("\n")[0]
         raise _first_error(path) or DataError(f"{path} cannot be parsed: {reason}") from None
@@ -48,35 +48,63 @@ def read_jsonl(path: str) -> Iterator[Table]:
         raise DataError(f"{path} has no data rows.")
 
 
-def _parse(block: tuple[int, list[bytes]], schema: pa.Schema | None = None) -> tuple[np.ndarray, pa.Table]:
-    """The line numbers and the rows of a block of lines; None: the types follow from its cells."""
+class _Block(NamedTuple):
+    """Lines that hold at least one row: the number of each such line, their bytes, and their rows."""
+
+    numbers: Array
+    text: bytes
+    rows: pa.Table
+
+    def with_schema(self, schema: pa.Schema) -> tuple[Array, pa.Table]:
+        """The line numbers and the rows with the columns and types of all lines."""
+        return self.numbers, self.rows if self.rows.schema == schema else _rows(self.text, schema)
+
+
+def _parse(block: tuple[int, list[bytes]], schema: pa.Schema | None = None) -> _Block | None:
+    """The rows of a block of lines; None if there are none. Without a schema, the types follow from the cells."""
     first, lines = block
-    numbers = np.array([number for number, line in enumerate(lines, first) if line.strip()])
+    numbers = np.array([number for number, line in enumerate(lines, first) if not line.isspace()])
     if not len(numbers):
-        return numbers, pa.table({})
+        return None
     text = b"".join(lines)
     text.decode()  # Arrow does not check it
-    rows = pajson.read_json(
+    rows = _rows(text, schema)
+    if rows.num_rows != len(numbers):
+        raise pa.ArrowInvalid(f"{len(numbers)} lines hold {rows.num_rows} objects")
+    return _Block(numbers, text, rows)
+
+
+def _rows(text: bytes, schema: pa.Schema | None) -> pa.Table:
+    return pajson.read_json(
         pa.BufferReader(text),
         pajson.ReadOptions(block_size=len(text) + 1, use_threads=False),
         pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer" if schema is None else "error"),
     )
-    if rows.num_rows != len(numbers):
-        raise pa.ArrowInvalid(f"{len(numbers)} lines hold {rows.num_rows} objects")
-    return numbers, rows
 
 
-def _schema(path: str) -> pa.Schema:
-    """The columns and types that hold all lines."""
-    schema, is_huge = pa.schema([]), False
+def _survey(path: str) -> tuple[pa.Schema, list[_Block] | None]:
+    """The columns and types that hold all lines, and all blocks of a file of up to `_KEPT_BYTES`."""
+    schema, is_huge, size = pa.schema([]), False, 0
+    kept: list[_Block] = []
     with open_text(path) as stream:
-        for _, rows in parallel(_parse, blocks_of_lines(stream)):
-            is_huge |= any(_is_huge(cells) for cells in rows.columns)
-            found = pa.schema([(field.name, _as_written(field.type)) for field in rows.schema])
+        for block in filter(None, parallel(_parse, blocks_of_lines(stream))):
+            is_huge |= any(_is_huge(cells) for cells in block.rows.columns)
+            found = pa.schema([(field.name, _as_written(field.type)) for field in block.rows.schema])
             schema = pa.unify_schemas([schema, found], promote_options="permissive")
+            size += len(block.text)
+            kept.append(block)
+            if size > _KEPT_BYTES:
+                kept.clear()
     if is_huge and (error := _first_error(path)):  # Arrow rounds integers beyond 64 bits
         raise error
-    return schema
+    return schema, kept if size <= _KEPT_BYTES else None
+
+
+def _parsed(path: str, schema: pa.Schema) -> Iterator[tuple[Array, pa.Table]]:
+    """The line numbers and the rows of each block of a file."""
+    with open_text(path) as stream:
+        for block in filter(None, parallel(partial(_parse, schema=schema), blocks_of_lines(stream))):
+            yield block.numbers, block.rows
 
 
 def _as_written(kind: pa.DataType) -> pa.DataType:
