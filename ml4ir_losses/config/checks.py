@@ -7,6 +7,7 @@ from typing import Any
 
 from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.explain import unknown, with_path
+from ml4ir_losses.config.inputs import Numbers
 from ml4ir_losses.config.position_bias import check_position_bias
 from ml4ir_losses.config.schema import Config, pop_propensity
 from ml4ir_losses.core.errors import ConfigError, UserError
@@ -28,9 +29,9 @@ def check_config(config: Config) -> None:
     for i, aux in enumerate(model.aux_losses):
         with_path(f"model.aux_losses.{i}", lambda aux=aux: get_loss(pop_propensity(aux.spec)[0]))
     check_position_bias(config)
-    for n, transforms in enumerate(getattr(i, "transforms", ()) for i in config.features.inputs):
-        for i, spec in enumerate(transforms):
-            with_path(f"features.inputs.{n}.transforms.{i}", lambda spec=spec: TRANSFORMS.create(spec))
+    for i, inputs in enumerate(config.features.inputs):
+        if isinstance(inputs, Numbers):
+            check_transforms(inputs, f"features.inputs.{i}.transforms")
     if not model.metrics:
         raise ConfigError("model.metrics: names no metric; give at least one.")
     for i, spec in enumerate(model.metrics):
@@ -54,6 +55,23 @@ def check_config(config: Config) -> None:
         raise ConfigError(f"training.early_stopping.monitor: {unknown(stop.monitor, allowed)}")
     if stop and not config.data.paths("validation"):
         raise ConfigError("training.early_stopping: needs data.validation.")
+
+
+def check_transforms(inputs: Numbers, path: str) -> None:
+    """Raises `ConfigError` for an unknown transform, a wrong parameter, or an order that cannot be fitted."""
+    within_query: Spec | None = None
+    for i, spec in enumerate(inputs.transforms):
+        transform = with_path(f"{path}.{i}", lambda spec=spec: TRANSFORMS.create(spec))
+        key, _ = split_spec(TRANSFORMS.kind, spec)
+        if transform.within_query:
+            within_query = key
+            if inputs.scope == "query":
+                raise ConfigError(f"{path}.{i}: {key} compares the documents of a query: it needs scope document.")
+        elif within_query is not None and transform.needs != "nothing":
+            raise ConfigError(
+                f"{path}.{i}: {key} is fitted on the training rows: it must stand before {within_query}, which "
+                "compares the documents of a query."
+            )
 
 
 def check_reader(format: str | None, options: Mapping[str, Any]) -> None:

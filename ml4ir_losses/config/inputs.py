@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ml4ir_losses.config.base import Spec, Strict
 from ml4ir_losses.config.spec_schema import keys_of
 from ml4ir_losses.core.registry import TRANSFORMS
 
 Scope = Literal["document", "query"]
+DatePart = Literal["age", "hour", "weekday", "month", "day_of_year"]
 
 
 class Input(Strict):
     """What all kinds of inputs have in common."""
 
     name: str
+    type: str
 
     @property
     def columns(self) -> list[str]:
@@ -25,31 +28,94 @@ class Input(Strict):
 
     @property
     def is_glob(self) -> bool:
-        """True if `name` is a pattern of column names."""
+        """True if its one column is a pattern of column names."""
         return False
 
+    @property
+    def claimed(self) -> set[str]:
+        """The columns that a glob of another input leaves out."""
+        return {self.name, *self.columns}
 
-class NumericInput(Input):
-    """Numeric columns; `name` may be a glob."""
 
-    type: Literal["numeric"]
+class Numbers(Input):
+    """What inputs of numbers have in common."""
+
+    column: str | None = Field(None, description="column of the data; `name` if omitted")
     scope: Scope = "document"
     transforms: list[Spec] = Field(default_factory=list, json_schema_extra=keys_of(TRANSFORMS))
-    missing: Literal["mean", "median", "zero"] | float = Field(
-        "median", description="value that replaces an empty cell"
+    missing: Literal["mean", "median", "zero", "query_min"] | float = Field(
+        "median", description="value that replaces an empty cell; query_min: the lowest value of the query's documents"
     )
     missing_indicator: bool = Field(False, description="add a 0/1 column that marks empty cells")
     query_rank: bool = Field(False, description="add each column's rank among the query's documents, -1/2 to 1/2")
 
     @property
-    def is_glob(self) -> bool:
-        return any(c in self.name for c in "*?[")
+    def columns(self) -> list[str]:
+        return [self.column or self.name]
 
     @model_validator(mode="after")
-    def _check_query_rank(self) -> Self:
+    def _check_scope(self) -> Self:
         if self.query_rank and self.scope == "query":
             raise ValueError("query_rank ranks the documents of a query: it needs scope document")
+        if self.missing == "query_min" and self.scope == "query":
+            raise ValueError("missing: query_min is a value of the query's documents: it needs scope document")
         return self
+
+
+class NumericInput(Numbers):
+    """Numeric columns; the column may be a glob, such as f*."""
+
+    type: Literal["numeric"]
+
+    @property
+    def is_glob(self) -> bool:
+        return any(c in self.columns[0] for c in "*?[")
+
+    @property
+    def claimed(self) -> set[str]:
+        return {self.name}
+
+
+class DateInput(Numbers):
+    """A date or time: its age in days, of which transforms and missing values speak, and its cyclic parts."""
+
+    type: Literal["date"]
+    reference: str = Field(
+        "newest",
+        description="date of age 0: `newest` of the training split, a date such as 2024-03-01, or another date column",
+    )
+    parts: list[DatePart] = Field(
+        ["age"],
+        min_length=1,
+        description="the age in days; the others are cyclic, a sine and a cosine each",
+    )
+
+    @field_validator("reference", mode="before")
+    @classmethod
+    def _read_date(cls, value: Any) -> Any:
+        return value.isoformat() if isinstance(value, date) else value  # YAML reads dates
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        given = next((name for name in ("transforms", "query_rank", "missing_indicator") if getattr(self, name)), None)
+        if "age" not in self.parts and given:
+            raise ValueError(f"{given} belongs to the age: add it to parts")
+        return self
+
+    @property
+    def reference_time(self) -> float | None:
+        """The reference as seconds since 1970; None: it is no fixed date."""
+        try:
+            time = datetime.fromisoformat(self.reference)
+        except ValueError:
+            return None
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+    @property
+    def columns(self) -> list[str]:
+        """The column, then that of the reference if it is one."""
+        has_column = self.reference != "newest" and self.reference_time is None
+        return [self.column or self.name, *[self.reference] * has_column]
 
 
 class CategoricalInput(Input):
@@ -117,7 +183,12 @@ class TextPairInput(Input):
         return self
 
 
-InputConfig = Annotated[NumericInput | CategoricalInput | TextInput | TextPairInput, Field(discriminator="type")]
+InputConfig = Annotated[
+    NumericInput | DateInput | CategoricalInput | TextInput | TextPairInput, Field(discriminator="type")
+]
+
+INPUT_TYPES = {get_args(kind.model_fields["type"].annotation)[0] for kind in get_args(get_args(InputConfig)[0])}
+"""The values of `type`."""
 
 
 class FeatureConfig(Strict):

@@ -152,6 +152,9 @@ class ModelConfig(OptimizedModel):
         json_schema_extra=keys_of(POSITION_BIASES),
     )
     metrics: list[Spec] = Field(default_factory=lambda: list(_METRICS), json_schema_extra=keys_of(METRICS))
+    feature_dropout: float = Field(
+        0.0, ge=0, lt=1, description="probability that a feature is hidden from a list in training"
+    )
 
     @field_validator("aux_losses", mode="before")
     @classmethod

@@ -31,10 +31,9 @@ _CHUNK = 16  # rankings evaluated together: a metric may take memory B·N² for 
 
 
 class FeatureOrder(NamedTuple):
-    """Documents ranked by a column of a numeric input, descending (direction 1) or ascending (-1)."""
+    """Documents ranked by a number of an input, descending (direction 1) or ascending (-1)."""
 
-    input: str
-    place: int
+    fitted: FittedInput
     column: str
     direction: float
 
@@ -45,7 +44,7 @@ class FeatureOrder(NamedTuple):
 
     def scores(self, data: Queries) -> Array:
         """The feature as a score, [rows]; missing values rank last."""
-        values = data.features[self.input][:, self.place]
+        values = self.fitted.rankings(data.features[self.fitted.name])[self.column]
         lowest: Any = np.finfo("float32").min
         return np.where(np.isnan(values), lowest, self.direction * values)
 
@@ -86,10 +85,10 @@ def best_feature(
 ) -> FeatureOrder | None:
     """The numeric document feature, and its direction, with the best first metric on training queries; None: none."""
     orders = [
-        FeatureOrder(fitted.name, i, column, direction)
+        FeatureOrder(fitted, column, direction)
         for fitted in inputs
         if fitted.scope == "document"
-        for i, column in enumerate(fitted.numbers)
+        for column in fitted.rankings(train.features[fitted.name])
         for direction in (1.0, -1.0)
     ]
     if not orders:

@@ -25,11 +25,10 @@ _TOGETHER = 16  # rankings evaluated together: a metric may take memory B·N² f
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the data: input `input`, there at `index` (None: the whole input)."""
+    """A column of the data, and where inputs hold it: the name of the input, the index there (None: the whole input)."""
 
     name: str
-    input: str
-    index: int | None
+    places: Sequence[tuple[str, int | None]]
 
 
 def document_columns(inputs: Sequence[FittedInput]) -> list[Column]:
@@ -39,12 +38,13 @@ def document_columns(inputs: Sequence[FittedInput]) -> list[Column]:
     """
     if any(fitted.type == "text_pair" for fitted in inputs):
         return []
-    return [
-        Column(name, fitted.name, i if fitted.numbers else None)
-        for fitted in inputs
-        if fitted.scope == "document"
-        for i, name in enumerate(fitted.numbers or [fitted.name])
-    ]
+    places: dict[str, list[tuple[str, int | None]]] = {}  # several inputs may read one column
+    for fitted in inputs:
+        if fitted.scope == "document":
+            name = fitted.columns[0] if len(fitted.columns) == 1 else fitted.name
+            for i, column in enumerate(fitted.numbers or [name]):
+                places.setdefault(column, []).append((fitted.name, i if fitted.numbers else None))
+    return [Column(name, found) for name, found in places.items()]
 
 
 def permutation_importance(
@@ -121,10 +121,12 @@ def _shuffled_scores(model: Any, plan: BatchPlan, columns: list[Column], rng: np
 
 def _with_shuffled(x: dict[str, Array], column: Column, order: Array) -> dict[str, Array]:
     """The inputs with one column [B, N] in another order within each query."""
-    values = x[column.input]
-    rows = np.arange(len(order))[:, None]
-    if column.index is None:
-        return {**x, column.input: values[rows, order]}
-    values = values.copy()
-    values[..., column.index] = values[..., column.index][rows, order]
-    return {**x, column.input: values}
+    shuffled, rows = dict(x), np.arange(len(order))[:, None]
+    for name, index in column.places:
+        values = shuffled[name]
+        if index is None:
+            shuffled[name] = values[rows, order]
+        else:
+            shuffled[name] = values.copy()
+            shuffled[name][..., index] = values[..., index][rows, order]
+    return shuffled

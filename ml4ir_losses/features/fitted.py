@@ -30,6 +30,10 @@ class FittedInput(BaseModel):
         """The column of each number in the arrays of `encode`, [rows, numbers]; empty if they hold no plain numbers."""
         return []
 
+    def rankings(self, values: Array) -> dict[str, Array]:
+        """Numbers that documents can be ranked by, [rows] each, from an array of `encode`; NaN if they are missing."""
+        return {name: values[:, i] for i, name in enumerate(self.numbers)}
+
     @property
     def features(self) -> list[str]:
         """The names of the features in the encoded tensor; they take turns: the second of three is at 1, 4, 7, ..."""
@@ -92,12 +96,12 @@ class Accumulator:
 
 def input_columns(config: Any, features: FeatureConfig, table: Table) -> list[str]:
     """The columns of an input; a glob matches those that have no role and no input of their own."""
-    if config.is_glob and config.name not in table:
-        used = features.roles | {column for other in features.inputs for column in (other.name, *other.columns)}
-        columns = [name for name in table.names if fnmatch.fnmatchcase(name, config.name) and name not in used]
-        if columns:
-            return columns
     columns = list(config.columns)
+    if config.is_glob and columns[0] not in table:
+        used = features.roles.union(*(other.claimed for other in features.inputs))
+        matching = [name for name in table.names if fnmatch.fnmatchcase(name, columns[0]) and name not in used]
+        if matching:
+            return matching
     for name in columns:
         table.require(name, "features.inputs")
     return columns

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from ml4ir_losses.config.inputs import Scope
@@ -31,11 +32,18 @@ class EncodedFeature:
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
-    """All inputs of a query as one tensor [B, N, F]; query inputs are repeated for each document."""
+    """All inputs of a query as one tensor [B, N, F]; query inputs are repeated for each document.
 
-    def __init__(self, inputs: Sequence[FittedInput | Mapping[str, Any]], **kwargs: Any) -> None:
+    Args:
+        inputs: the fitted inputs.
+        dropout: probability that a feature is 0 in all documents of a list in training; the others are not scaled up.
+    """
+
+    def __init__(self, inputs: Sequence[FittedInput | Mapping[str, Any]], dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.inputs = load_fitted(inputs)
+        self.inputs, self.dropout = load_fitted(inputs), dropout
+        if dropout:
+            self.seed_generator = keras.random.SeedGenerator()
         self.encoders = [fitted.encoder(f"input_{n}", self.dtype_policy) for n, fitted in enumerate(self.inputs)]
 
     @property
@@ -69,12 +77,12 @@ class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
             for fitted, encoder in zip(self.inputs, self.encoders, strict=True)
         }
 
-    def embed(self, raw: Mapping[str, Tensor]) -> Tensor:
+    def embed(self, raw: Mapping[str, Tensor], training: bool | None = None) -> Tensor:
         """Features [R, F] of R documents, from their inputs as `raw` returns them."""
         parts = [encoder.embed(raw[fitted.name]) for fitted, encoder in zip(self.inputs, self.encoders, strict=True)]
-        return ops.concatenate([ops.cast(part, self.compute_dtype) for part in parts], axis=-1)
+        return self._dropped(ops.concatenate([ops.cast(part, self.compute_dtype) for part in parts], axis=-1), training)
 
-    def call(self, x: Mapping[str, Tensor]) -> Tensor:
+    def call(self, x: Mapping[str, Tensor], training: bool | None = None) -> Tensor:
         parts = [encoder(*_arguments(fitted, x)) for fitted, encoder in zip(self.inputs, self.encoders, strict=True)]
         documents = [p for p, i in zip(parts, self.inputs, strict=True) if i.scope == "document"]
         ones = ops.ones_like(documents[0][..., :1])
@@ -84,10 +92,23 @@ class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
             )
             for part, i in zip(parts, self.inputs, strict=True)
         ]
-        return expanded[0] if len(expanded) == 1 else ops.concatenate(expanded, axis=-1)
+        return self._dropped(expanded[0] if len(expanded) == 1 else ops.concatenate(expanded, axis=-1), training)
+
+    def _dropped(self, encoded: Tensor, training: bool | None) -> Tensor:
+        """The features [..., F] without those that are dropped, of a list or of a document selected from it."""
+        if not (self.dropout and training):
+            return encoded
+        features = self.features
+        feature = np.zeros(self.width, "int32")
+        for i, one in enumerate(features):
+            feature[list(one.positions)] = i
+        lists = ops.shape(encoded)[0]
+        drawn = keras.random.uniform((lists, len(features)), dtype="float32", seed=self.seed_generator)
+        is_kept = ops.cast(ops.take(drawn, feature, axis=1) >= self.dropout, encoded.dtype)
+        return encoded * (is_kept if len(encoded.shape) == 2 else is_kept[:, None, :])
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "inputs": [i.model_dump() for i in self.inputs]}
+        return {**super().get_config(), "inputs": [i.model_dump() for i in self.inputs], "dropout": self.dropout}
 
 
 def _arguments(fitted: FittedInput, x: Mapping[str, Tensor]) -> list[Tensor]:

@@ -71,3 +71,7 @@ class Moments:
     def deviation(self) -> Array:
         """The standard deviation of each column, 0 for one that is constant or empty."""
         return np.where(self.low < self.high, np.sqrt(self.squares / np.maximum(self.count, 1)), 0.0)
+
+    def fill(self, missing: str) -> Array:
+        """The value that replaces a missing cell of each column, by the `mean` or the minimum; 0 without values."""
+        return self.mean if missing == "mean" else np.where(self.count > 0, self.low, 0.0)

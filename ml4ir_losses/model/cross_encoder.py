@@ -154,7 +154,7 @@ class CrossEncoderModel(RelevanceModel):
             rows[name] = of_documents(ops.convert_to_tensor(x[name]))
 
         def score(part: Mapping[str, Tensor]) -> Tensor:
-            features = self.encoder.embed(part) if self.encoder.inputs else None
+            features = self.encoder.embed(part, training) if self.encoder.inputs else None
             return self.scorer(trim_padding(part[name]), features, training=training)
 
         def assemble(scores: Tensor) -> dict[str, Tensor]:

@@ -103,7 +103,8 @@ class RelevanceModel(Trainer):
 
     def make_encoder(self, inputs: Sequence[FittedInput]) -> FeatureEncoder:
         """The feature encoder of the given inputs."""
-        return FeatureEncoder(inputs, dtype=self.precision, autocast=False, name="encoder")
+        dropout = self.model_config.feature_dropout
+        return FeatureEncoder(inputs, dropout, dtype=self.precision, autocast=False, name="encoder")
 
     def make_scorer(self, **hidden: Any) -> Any:
         """The layer of the config's architecture."""
@@ -195,7 +196,7 @@ class RelevanceModel(Trainer):
 
     def call(self, x: Mapping[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
         valid = dict(x).get(MASK)
-        return self.outputs_of(self.scorer(self.encoder(x), valid, training=training), valid)
+        return self.outputs_of(self.scorer(self.encoder(x, training=training), valid, training=training), valid)
 
     def outputs_of(self, logits: Tensor, valid: Tensor | None) -> dict[str, Tensor]:
         """The model's output dict, from logits [B, N] or [B, N, K]."""

@@ -51,6 +51,15 @@ def test_shipped_config_is_valid(path):
             "transforms.0: `min` must be None or a number. Received",
         ),
         ("features.inputs.0.transforms=[clip]", "features.inputs.0.transforms.0: clip needs min, max or both."),
+        (
+            "features.inputs=[{name: x, type: date, refrence: newest}]",
+            "features.inputs.0.refrence: unknown 'refrence'.",
+        ),
+        (
+            "features.inputs.0.transforms=[z_score, robust]",
+            "inputs.0.transforms.1: robust is fitted on the training rows",
+        ),
+        ("model.feature_dropout=1", "model.feature_dropout: input should be less than 1"),
         ("features.inputs.0.scope=query", None),
         ("features.inputs=[]", "features.inputs: list should have at least 1 item"),
         ("model.loss=listmle", "model.loss: Unknown loss 'listmle'. Did you mean 'list_mle'? Allowed: adaptive_layer"),

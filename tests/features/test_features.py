@@ -148,7 +148,7 @@ def test_query_inputs_are_repeated_for_each_document():
 
 
 def test_query_rank_averages_ties_and_ignores_padding():
-    from ml4ir_losses.features.query_ranks import query_rank
+    from ml4ir_losses.features.within_query import query_rank
 
     rng = np.random.default_rng(0)
     x = rng.integers(-2, 3, (3, 7, 2)).astype("float32") * np.float32(0.5)

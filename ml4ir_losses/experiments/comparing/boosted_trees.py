@@ -19,7 +19,7 @@ from ml4ir_losses.evaluation.scoring import lower_is_better, query_metrics
 from ml4ir_losses.experiments.comparing.plan import Outcome
 from ml4ir_losses.features.kinds.categorical import FittedCategorical
 from ml4ir_losses.features.kinds.numeric import FittedNumeric
-from ml4ir_losses.features.query_ranks import query_rank
+from ml4ir_losses.features.transforms import depends_on_query
 
 _ROUNDS, _PATIENCE, _PERIOD = 1000, 100, 5  # trees; trees without improvement; trees between two evaluations
 _SMALL = 20_000_000  # feature values for which one thread is enough
@@ -86,31 +86,33 @@ def _columns(experiment: Any, split: str) -> Columns:
     parts: list[Array] = []
     categories: list[int] = []
     for fitted in experiment.model.fitted:
-        is_category = isinstance(fitted, FittedCategorical)
-        if not (fitted.numbers or is_category):
-            continue
         values = queries.features[fitted.name]
-        values = values[:, None] if values.ndim == 1 else values
+        if isinstance(fitted, FittedCategorical):
+            categories.append(sum(part.shape[1] for part in parts))
+            values = values[:, None]
+        elif rankings := fitted.rankings(values):
+            values = np.stack(list(rankings.values()), axis=1)
+        else:
+            continue
         if fitted.scope == "query":
             values = np.repeat(values[queries.offsets[:-1]], queries.sizes, axis=0)
-        if is_category:
-            categories.append(sum(part.shape[1] for part in parts))
         parts.append(values)
-        if isinstance(fitted, FittedNumeric) and fitted.query_rank:
-            parts.append(_ranks(queries, fitted, values))
+        if isinstance(fitted, FittedNumeric) and fitted.reads_list:
+            parts.append(_within_query(queries, fitted, values))
     if not parts:
         raise DataError("features.inputs: another library needs an input of the type numeric or categorical.")
     return Columns(np.concatenate([part.astype("float32") for part in parts], axis=1), categories)
 
 
-def _ranks(queries: Queries, fitted: FittedNumeric, values: Array) -> Array:
-    """The rank of each value in its query, as the model reads it."""
-    filled = np.where(np.isnan(values), np.asarray(fitted.fill, "float32"), values).astype("float32")
-    plan, ranks = BatchPlan(queries, 64), np.empty_like(filled)
+def _within_query(queries: Queries, fitted: FittedNumeric, values: Array) -> Array:
+    """What the model reads of the values in comparison with those of their query."""
+    encoder, plan = fitted.encoder("columns", "float32"), BatchPlan(queries, 64)
+    first = 0 if depends_on_query(fitted.transforms) else encoder.width - len(fitted.columns) * fitted.query_rank
+    encoded = np.empty((len(values), encoder.width - first), "float32")
     for batch in plan.batches():
         index, mask = plan.rows(batch)
-        ranks[index[mask]] = np.asarray(query_rank(filled[index], mask))[mask]
-    return ranks
+        encoded[index[mask]] = np.asarray(encoder.raw(values[index], mask))[mask][:, first:]
+    return encoded
 
 
 def _documents(experiment: Any, split: str, columns: Columns) -> Split:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ml4ir_losses.features.fitted import Accumulator, FittedInput
 from ml4ir_losses.features.kinds.categorical import CategoricalAccumulator, FittedCategorical
+from ml4ir_losses.features.kinds.date import DateAccumulator, FittedDate
 from ml4ir_losses.features.kinds.numeric import FittedNumeric, NumericAccumulator
 from ml4ir_losses.features.kinds.text import FittedText, TextAccumulator
 from ml4ir_losses.features.kinds.text_pair import FittedTextPair, TextPairAccumulator
@@ -24,6 +25,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "numeric": Kind(NumericAccumulator, FittedNumeric),
+    "date": Kind(DateAccumulator, FittedDate),
     "categorical": Kind(CategoricalAccumulator, FittedCategorical),
     "text": Kind(TextAccumulator, FittedText),
     "text_pair": Kind(TextPairAccumulator, FittedTextPair),

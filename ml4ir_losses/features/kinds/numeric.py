@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
 
-from ml4ir_losses.config.inputs import NumericInput
+from ml4ir_losses.config.inputs import Numbers
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.registry import TRANSFORMS
@@ -17,8 +17,15 @@ from ml4ir_losses.data.table import Table
 from ml4ir_losses.features.fitted import Accumulator, FittedInput
 from ml4ir_losses.features.input_encoder import InputEncoder
 from ml4ir_losses.features.moments import Moments
-from ml4ir_losses.features.query_ranks import query_rank
-from ml4ir_losses.features.transforms import apply_transforms, fit_transforms, fitted_state
+from ml4ir_losses.features.transforms import (
+    apply_transforms,
+    depends_on_query,
+    fill_values,
+    fit_transforms,
+    fitted_state,
+    transformed_width,
+)
+from ml4ir_losses.features.within_query import HUGE, query_minimum, query_rank
 
 
 class NumericAccumulator(Accumulator):
@@ -27,7 +34,7 @@ class NumericAccumulator(Accumulator):
     `standardise` is exact in any number of chunks, if the transforms before it need no fitting.
     """
 
-    config: NumericInput
+    config: Numbers
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -51,39 +58,35 @@ class NumericAccumulator(Accumulator):
         return self.needs_rows
 
     def update(self, table: Table, sample: Array | None) -> None:
-        kept = table.matrix(self.columns)
-        x = kept.astype("float64")
+        self.add_values(table.matrix(self.columns), sample)
+
+    def add_values(self, values: Array, sample: Array | None) -> None:
+        """Adds the cells of rows, [rows, columns]; NaN is missing."""
+        x = values.astype("float64")
         self.rows += len(x)
-        if self.config.missing == "mean":
+        if self.config.missing in ("mean", "query_min"):
             self.moments = _added(self.moments, x)
         if self.first is not None:
-            self.transformed = _added(self.transformed, apply_transforms(x, self.direct, np))
+            y = apply_transforms(x, self.direct, np)
+            missing = np.tile(np.isnan(x), y.shape[1] // x.shape[1])
+            self.transformed = _added(self.transformed, np.where(missing, np.nan, y))
         if self.keeps_rows:
-            self.kept.append(kept if sample is None else kept[sample])
+            self.kept.append(values if sample is None else values[sample])
 
     def result(self) -> FittedNumeric:
         x = np.concatenate(self.kept).astype("float64") if self.kept else np.empty((0, len(self.columns)))
-        fill = self._fill(x)
+        missing = self.config.missing
+        fill = fill_values(x, missing) if self.moments is None else self.moments.fill(str(missing))
         return FittedNumeric(
             name=self.config.name,
             scope=self.config.scope,
             columns=self.columns,
             fill=[float(value) for value in fill],
             transforms=self._transforms(np.where(np.isnan(x), fill, x), fill),
+            fill_from_query=missing == "query_min",
             missing_indicator=self.config.missing_indicator,
             query_rank=self.config.query_rank,
         )
-
-    def _fill(self, x: Array) -> Array:
-        """The value that replaces a missing cell in each column; 0 where a column has no value."""
-        missing = self.config.missing
-        if isinstance(missing, (int, float)):
-            return np.full(len(self.columns), float(missing))
-        if self.moments is not None:
-            return self.moments.mean
-        if missing == "zero" or not len(x):
-            return np.zeros(len(self.columns))
-        return np.nanmedian(np.where(np.isnan(x).all(axis=0), 0.0, x), axis=0)
 
     def _transforms(self, x: Array, fill: Array) -> list[dict[str, Any]]:
         """The fitted transforms; x holds the kept rows without missing cells."""
@@ -92,7 +95,8 @@ class NumericAccumulator(Accumulator):
             filled = apply_transforms(fill[None], self.direct, np)[0]
             moments = self.transformed + Moments.constant(filled, self.rows - self.transformed.count)
             fitted.append(fitted_state(self.config.transforms[self.before], self.first.fit_moments(moments)))
-        return fitted + fit_transforms(apply_transforms(x, fitted, np), self.config.transforms[self.after :])
+        others = self.config.transforms[self.after :]
+        return fitted + fit_transforms(apply_transforms(x, fitted, np), others) if others else fitted
 
 
 def _added(moments: Moments | None, x: Array) -> Moments:
@@ -104,6 +108,7 @@ class FittedNumeric(FittedInput):
 
     type: Literal["numeric"] = "numeric"
     fill: list[float] = []
+    fill_from_query: bool = False
     transforms: list[dict[str, Any]] = []
     missing_indicator: bool = False
     query_rank: bool = False
@@ -118,7 +123,7 @@ class FittedNumeric(FittedInput):
 
     @property
     def reads_list(self) -> bool:
-        return self.query_rank
+        return self.query_rank or self.fill_from_query or depends_on_query(self.transforms)
 
     def encode(self, table: Table) -> Array:
         return table.matrix(self.columns)
@@ -132,7 +137,7 @@ class FittedNumeric(FittedInput):
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
 class NumericEncoder(InputEncoder):
-    """Fills missing cells and applies the transforms, in float32 under any precision policy."""
+    """Fills missing cells and applies the transforms, in float32 under any precision policy; the result is finite."""
 
     def __init__(self, fitted: FittedNumeric | Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(FittedNumeric.model_validate(fitted), **{"dtype": "float32", **kwargs})
@@ -141,28 +146,35 @@ class NumericEncoder(InputEncoder):
     @property
     def width(self) -> int:
         fitted: FittedNumeric = self.fitted
-        return len(fitted.columns) * (1 + fitted.missing_indicator + fitted.query_rank)
+        columns = len(fitted.columns)
+        return transformed_width(columns, fitted.transforms) + columns * (fitted.missing_indicator + fitted.query_rank)
 
     def raw(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         x = ops.cast(x, "float32")
         if len(self.fitted.columns) == 1 and len(x.shape) == (2 if self.fitted.scope == "document" else 1):
             x = x[..., None]
-        filled = fill_missing(x, self.fill)
-        parts = [apply_transforms(filled, self.fitted.transforms, ops)]
+        filled = finite(x, lambda: self._filled(x, valid))
+        parts = [filled]
+        if self.fitted.transforms:
+            transformed = apply_transforms(filled, self.fitted.transforms, ops, valid)
+            parts = [finite(transformed, lambda: ops.clip(transformed, -HUGE, HUGE))]
         if self.fitted.missing_indicator:
             parts.append(ops.cast(ops.isnan(x), filled.dtype))
         if self.fitted.query_rank:
             parts.append(query_rank(filled, valid))
         return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
 
+    def _filled(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """x without missing cells and infinities."""
+        present = ops.logical_not(ops.isnan(x))
+        bounded = ops.where(present, ops.clip(x, -HUGE, HUGE), x)
+        fill = query_minimum(bounded, valid, self.fill) if self.fitted.fill_from_query else self.fill
+        return ops.where(present, bounded, fill)
 
-def fill_missing(x: Tensor, fill: Any) -> Tensor:
-    """x with NaN replaced by `fill`."""
 
-    def filled() -> Tensor:
-        return ops.where(ops.isnan(x), fill, x)
-
+def finite(x: Tensor, repaired: Callable[[], Tensor]) -> Tensor:
+    """x if all of it is finite, else `repaired()`."""
     if keras.backend.backend() != "tensorflow":
-        return filled()
-    # Most batches have no missing values: a sum, NaN if any value is NaN, is cheaper than a copy of x.
-    return ops.cond(ops.isnan(ops.sum(x)), filled, lambda: x)
+        return repaired()
+    # Most batches are: a sum, NaN or infinite if any value is, is cheaper than a copy of x.
+    return ops.cond(ops.isfinite(ops.sum(x)), lambda: x, repaired)
