@@ -25,7 +25,7 @@ _TOGETHER = 16  # rankings evaluated together: a metric may take memory B·N² f
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the data, and where inputs hold it: the name of the input, the index there (None: the whole input)."""
+    """A column of the data, and where inputs hold it: the name of an input, and the index there (None: all of it)."""
 
     name: str
     places: Sequence[tuple[str, int | None]]
