@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
 from ml4ir_losses.config.folds import Folds, SplitConfig
@@ -14,6 +14,7 @@ from ml4ir_losses.config.inputs import FeatureConfig
 from ml4ir_losses.config.ranges import Ranges
 from ml4ir_losses.config.schedules import OptimizedModel
 from ml4ir_losses.config.spec_schema import keys_of, reader_options, weighted_sums
+from ml4ir_losses.core.memory import size_in_bytes
 from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES, METRICS, POSITION_BIASES, Entry, split_spec
 
 
@@ -36,6 +37,14 @@ def is_ranking_loss(entry: Entry) -> bool:
     """True for a ranking loss."""
     return entry.loss_type != "embedding"
 
+
+def _size(value: int | str) -> int | str:
+    size_in_bytes(value)
+    return value
+
+
+Size = Annotated[Annotated[int, Field(ge=0)] | str, AfterValidator(_size)]
+"""A number of bytes, or a text such as 2GB."""
 
 _PROPENSITY: dict[str, dict[str, Any]] = {"propensity": {"description": "inverse propensity weighting of clicks"}}
 _AUX: dict[str, dict[str, Any]] = {
@@ -79,6 +88,12 @@ class DataConfig(Strict):
     )
     shuffle: bool = True
     bucketing: bool = Field(True, description="batch queries of similar list length in training")
+    memory: Size | None = Field(
+        None, description="memory for data, such as 2GB; larger data are streamed; half of the free memory if omitted"
+    )
+    cache: str | bool | None = Field(
+        None, description="folder for the encoded data of streamed files; false: they are removed at the end"
+    )
     folds: Folds | None = Field(None, description="cross-validation in tune and compare; train uses the splits")
     accept: list[FindingKey] = Field(default_factory=list, description="findings about the data that are left out")
 
@@ -120,7 +135,7 @@ class DataConfig(Strict):
     def source(self) -> tuple[Any, ...]:
         """What is read, and how: all but batching."""
         files = (self.train, self.validation, self.test, self.path)
-        return self.format, self.directory, *files, self.split, self.options
+        return self.format, self.directory, *files, self.split, self.options, self.memory, self.cache
 
 
 class AuxLoss(BaseModel):

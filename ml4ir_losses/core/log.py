@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 LOGGER = logging.getLogger("ml4ir_losses")
+Item = TypeVar("Item")
 
 
 class TerminalHandler(logging.StreamHandler):  # type: ignore[type-arg]
@@ -59,3 +60,17 @@ def progress_bar() -> Any:
     from rich.progress import Progress
 
     return Progress(console=Console(stderr=True), transient=True)
+
+
+def with_progress(items: Iterable[Item], text: str, share: Callable[[], float | None]) -> Iterator[Item]:
+    """The items, with a progress bar on a terminal where log lines are shown; `share` tells how much is done."""
+    bar = progress_bar() if LOGGER.isEnabledFor(logging.INFO) else None
+    if bar is None:
+        yield from items
+        return
+    with bar:
+        task = bar.add_task(text, total=None)
+        for item in items:
+            done = share()
+            bar.update(task, total=None if done is None else 1.0, completed=done or 0.0)
+            yield item

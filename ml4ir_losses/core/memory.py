@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import re
 from pathlib import Path
 from typing import Self
 
@@ -35,6 +36,19 @@ def _container_memory() -> int | None:
         return max(int(limit) - int(used), 0)
     except (OSError, ValueError):  # no such limit, or "max"
         return None
+
+
+def size_in_bytes(size: int | str) -> int:
+    """A size such as 2000000, `500MB`, `2GB` (1000³ bytes each) or `2GiB` (1024³) as a number of bytes.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT]?)(I?)B?)?\s*", str(size).upper())
+    if match is None:
+        raise ValueError(f"a size such as 500MB or 2GB is needed. Received: {size!r}.")
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit or " "))
 
 
 def readable_size(size: float) -> str:

@@ -21,6 +21,17 @@ CHUNK_BYTES = 16 << 20
 """About how many bytes of cells a reader puts into one chunk."""
 
 
+_open_files: dict[str, Any] = {}
+
+
+def bytes_read(path: str) -> int | None:
+    """How far an open file of this machine is read, in stored bytes; None if it is not open."""
+    try:
+        return int(_open_files[path].tell())
+    except (KeyError, ValueError, OSError):
+        return None
+
+
 def without_compression(path: str) -> str:
     """The path in lower case, without the ending of its compression."""
     lower = path.lower()
@@ -104,7 +115,11 @@ def open_seekable(path: str) -> Iterator[Any]:
         if os.path.isdir(path):
             raise DataError(f"{path} is a directory; name its files, for instance {os.path.join(path, '*.csv')!r}.")
         with open(path, "rb") as stream:
-            yield stream
+            _open_files[path] = stream
+            try:
+                yield stream
+            finally:
+                _open_files.pop(path, None)
 
 
 @contextmanager

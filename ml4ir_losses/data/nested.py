@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,21 +28,37 @@ def unnest(table: Table, keep: Sequence[str] = ()) -> Table:
     Raises:
         DataError: for lists of different lengths in a row, or no items at all.
     """
+    rows = _items(table, keep, 0)
+    if not len(rows):
+        raise DataError(f"{table.source}: every list is empty.")
+    return rows
+
+
+def unnest_chunks(chunks: Iterable[Table]) -> Iterator[Table]:
+    """The chunks with one row per item of their lists, as `unnest` gives them; those without items are left out."""
+    first = 0
+    for chunk in chunks:
+        rows = _items(chunk, (), first)
+        first += len(chunk)
+        if len(rows):
+            yield rows
+
+
+def _items(table: Table, keep: Sequence[str], first: int) -> Table:
+    """One row per item; `first` is the number of the first row of the nested table."""
     nested = {name: c for name, c in table.columns.items() if _is_list(c.type) and name not in keep}
     if not nested:
         return table
     sizes = {name: pc.list_value_length(c).fill_null(0).to_numpy() for name, c in nested.items()}
-    first = next(iter(sizes))
+    expected = next(iter(sizes))
     for name, size in sizes.items():
-        if (size != sizes[first]).any():
-            row = int(np.argmax(size != sizes[first]))
+        if (size != sizes[expected]).any():
+            row = int(np.argmax(size != sizes[expected]))
             raise DataError(
-                f"{table.locate(row)}: {name!r} has {size[row]} items and {first!r} has {sizes[first][row]}."
+                f"{table.locate(row)}: {name!r} has {size[row]} items and {expected!r} has {sizes[expected][row]}."
             )
-    parents = np.repeat(np.arange(len(table)), sizes[first])
-    if not len(parents):
-        raise DataError(f"{table.source}: every list is empty.")
-    columns = {QUERY: pa.array(parents)} if QUERY not in table else {}
+    parents = np.repeat(np.arange(len(table)), sizes[expected])
+    columns = {QUERY: pa.array(parents + first)} if QUERY not in table else {}
     for name, cells in table.columns.items():
         columns[name] = pc.list_flatten(cells) if name in nested else cells.take(pa.array(parents))
     features = None if table.features is None else table.features[parents]

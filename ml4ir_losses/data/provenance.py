@@ -37,3 +37,24 @@ def fingerprint(table: Table) -> str:
         digest.update(repr((table.first, table.features.shape)).encode())
         digest.update(np.ascontiguousarray(table.features).data)
     return digest.hexdigest()
+
+
+class Description:
+    """`describe` for rows that come in parts: the fingerprint is that of the fingerprints of the parts."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, None] = {}
+        self._rows, self._columns = 0, 0
+        self._digest = hashlib.sha256()
+
+    def add(self, table: Table) -> None:
+        """Adds the rows of a table."""
+        self._sources |= dict.fromkeys(source.name for source in table.sources)
+        self._rows += len(table)
+        self._columns = max(self._columns, len(table.names))
+        self._digest.update(fingerprint(table).encode())
+
+    def result(self) -> dict[str, Any]:
+        """The description of all rows."""
+        rows = {"rows": self._rows, "columns": self._columns}
+        return {"sources": list(self._sources), **rows, "sha256": self._digest.hexdigest()}

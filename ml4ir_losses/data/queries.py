@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -164,7 +164,7 @@ def make_queries(
     _check_ids(ids, table)
     order, offsets = group_by_query(ids)
     if labels_required:
-        _check_labels(labels[roles.label], roles.min_label, table, ids, order, offsets, training)
+        _check_documents(labels[roles.label], roles.min_label, table, ids, order, offsets)
     weight = _role_values(table, roles.weight, 0.0, "a weight")
     query_weight = _role_values(table, roles.query_weight, 0.0, "a weight")
     positions = _role_values(table, roles.positions, 1.0, "a shown rank")
@@ -173,7 +173,7 @@ def make_queries(
         document_ids = places(offsets).astype(str)
     else:
         document_ids = np.asarray(table.strings(roles.document_id))[order]
-    return Queries(
+    queries = Queries(
         ids=np.asarray(ids)[order[offsets[:-1]]],
         offsets=offsets,
         features={name: values[order] for name, values in encoded.arrays.items()},
@@ -186,6 +186,11 @@ def make_queries(
         confidence=None if confidence is None else confidence[order],
         source=table.source,
     )
+    if training:
+        labels_of_split = LabelRange(roles)
+        labels_of_split.add(queries)
+        labels_of_split.check(table.source)
+    return queries
 
 
 def _check_ids(ids: Array, table: Table) -> None:
@@ -194,24 +199,38 @@ def _check_ids(ids: Array, table: Table) -> None:
         raise DataError(f"{table.locate(int(empty[0]))}: the query id is empty.")
 
 
-def _check_labels(
-    y: Array, min_label: float, table: Table, ids: Array, order: Array, offsets: Array, training: bool
-) -> None:
-    valid = y >= min_label
-    documents = np.add.reduceat(valid[order].astype(int), offsets[:-1])
-    if (documents == 0).any():
-        row = int(order[offsets[:-1][int(np.argmax(documents == 0))]])
+def _check_documents(y: Array, min_label: float, table: Table, ids: Array, order: Array, offsets: Array) -> None:
+    empty = ~np.logical_or.reduceat((y >= min_label)[order], offsets[:-1])
+    if empty.any():
+        row = int(order[offsets[:-1][int(np.argmax(empty))]])
         raise DataError(
             f"{table.locate(row)}: query {ids[row]!r} has no documents: every label is below {min_label:g}, which "
             "marks padding."
         )
-    if training and (y[valid] == y[valid][0]).all():
-        lone = documents.max() == 1
-        advice = " For pairs of texts give data.columns: the other rows of a batch are then negatives." * bool(lone)
-        raise DataError(
-            f"{table.source}: every label of the training split is {y[valid][0]:g}; a ranking loss learns from "
-            f"labels that differ.{advice}"
-        )
+
+
+class LabelRange:
+    """The main labels of a training split, some queries at a time: they must differ."""
+
+    def __init__(self, roles: Roles) -> None:
+        self._label, self._min_label = roles.label, roles.min_label
+        self._low, self._high, self._longest = np.inf, -np.inf, 0
+
+    def add(self, queries: Queries) -> None:
+        """Adds queries."""
+        y = queries.labels[self._label]
+        valid = y >= self._min_label
+        self._low, self._high = min(self._low, float(y[valid].min())), max(self._high, float(y[valid].max()))
+        self._longest = max(self._longest, int(np.add.reduceat(valid.astype(int), queries.offsets[:-1]).max()))
+
+    def check(self, source: str) -> None:
+        """Raises `DataError` if all labels are equal."""
+        if self._low == self._high:
+            advice = " For pairs of texts give data.columns: the other rows of a batch are then negatives."
+            raise DataError(
+                f"{source}: every label of the training split is {self._low:g}; a ranking loss learns from labels "
+                f"that differ.{advice * (self._longest == 1)}"
+            )
 
 
 def _fits_float32(table: Table, column: str, values: Array) -> Array:
@@ -237,7 +256,15 @@ def _role_values(table: Table, column: str | None, lowest: float, name: str) -> 
     return values.astype("float32")
 
 
-def check_gains(queries: Mapping[str, Queries], label: str, metrics: Sequence[Spec]) -> None:
+class HasLabels(Protocol):
+    """Queries, in memory or not, whose labels can be read."""
+
+    source: str
+
+    def label_values(self, label: str) -> Iterator[Array]: ...
+
+
+def check_gains(queries: Mapping[str, HasLabels], label: str, metrics: Sequence[Spec]) -> None:
     """Raises `DataError` for labels that are too large for the gain of a metric."""
     for spec in metrics:
         key, params = split_spec("metric", spec)
@@ -245,8 +272,8 @@ def check_gains(queries: Mapping[str, Queries], label: str, metrics: Sequence[Sp
         if "gain" not in defaults:
             continue
         for split, data in queries.items():
-            if data.labels:
-                highest = float(data.labels[label].max())
+            highest = max((float(values.max()) for values in data.label_values(label)), default=None)
+            if highest is not None:
                 try:
                     check_labels_fit_gain(highest, params.get("gain", defaults["gain"]))
                 except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,12 +44,12 @@ def read_splits(data: DataConfig, query_id: str, splits: Iterable[str] | None = 
         seconds[source] = time.perf_counter() - started
     if data.split is not None:
         whole = tables["train"]
-        tables = _parts(whole, query_id, data.split, names)
+        tables = split_table(whole, query_id, data.split, names)
         seconds = {split: seconds["train"] * len(table) / len(whole) for split, table in tables.items()}
     return Splits(tables, seconds)
 
 
-def _parts(table: Table, query_id: str, split: SplitConfig, names: Iterable[str]) -> dict[str, Table]:
+def split_table(table: Table, query_id: str, split: SplitConfig, names: Iterable[str]) -> dict[str, Table]:
     """The rows of the splits of a table, in its order."""
     table.require(query_id, "features.query_id")
     ids = table.strings(query_id, missing=False)
@@ -62,6 +62,31 @@ def _parts(table: Table, query_id: str, split: SplitConfig, names: Iterable[str]
     part = np.empty(len(order), object)
     part[order] = np.repeat(parts, np.diff(offsets))
     return {name: table.take(np.flatnonzero(part == name)) for name in names}
+
+
+def split_chunks(chunks: Iterable[Table], query_id: str, split: SplitConfig) -> dict[str, str]:
+    """The split of each query of rows that come in chunks, by its id; as `split_table` splits them."""
+    values: dict[str, Any] = {}
+    source = ""
+    for chunk in chunks:
+        chunk.require(query_id, "features.query_id")
+        source = source or chunk.source
+        ids = chunk.strings(query_id, missing=False)
+        order, offsets = group_by_query(ids)
+        queries = ids[order[offsets[:-1]]]
+        found = queries if split.by == "query" else query_values(chunk, split, order, offsets, "data.split")
+        for place, (query, value) in enumerate(zip(queries, found, strict=True)):
+            known = values.setdefault(query, value)
+            if split.by == "time":
+                values[query] = max(known, value)
+            elif known != value:
+                raise _differs(chunk, int(order[offsets[place]]), split.column or "", value, known, "data.split")
+    ids = np.array([*values], object)
+    given = None if split.by == "query" else np.array([*values.values()], None if split.by == "time" else object)
+    try:
+        return dict(zip(ids, parts_of_queries(ids, given, split), strict=True))
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
 
 
 def parts_of_queries(ids: Array, values: Array | None, split: SplitConfig) -> Array:
@@ -122,11 +147,15 @@ def query_values(table: Table, grouping: Grouping, order: Array, offsets: Array,
     if len(other):
         row = int(other[0])
         expected = first[int(np.searchsorted(offsets, row, "right")) - 1]
-        raise DataError(
-            f"{table.locate(int(order[row]))}, column {column!r}: {values[row]!r} differs from {expected!r} in the "
-            f"first row of its query, and the rows of a query stay together ({path}.column)."
-        )
+        raise _differs(table, int(order[row]), column, values[row], expected, path)
     return first
+
+
+def _differs(table: Table, row: int, column: str, value: Any, expected: Any, path: str) -> DataError:
+    return DataError(
+        f"{table.locate(row)}, column {column!r}: {value!r} differs from {expected!r} in the first row of its query, "
+        f"and the rows of a query stay together ({path}.column)."
+    )
 
 
 def _hashes(texts: Array, seed: int) -> Array:

@@ -169,6 +169,26 @@ class Table:
         features = None if self.features is None else self.features[index]
         return Table(columns, self.sources, features, self.first, self.origin[index])
 
+    def slice(self, start: int, stop: int) -> Table:
+        """The rows from `start` up to `stop`, without a copy of their cells."""
+        columns = {name: cells.slice(start, stop - start) for name, cells in self.columns.items()}
+        features = None if self.features is None else self.features[start:stop]
+        return Table(columns, self.sources, features, self.first, self.origin[start:stop])
+
+    def widened(self, first: int, width: int) -> Table:
+        """The table with the svmlight features from index `first` up to `width`, at least its own; new ones are 0."""
+        if self.features is None or (self.first, self.features.shape[1]) == (first, width):
+            return self
+        features = np.zeros((len(self), width), np.float32)
+        features[:, : self.features.shape[1]] = self.features
+        return Table(self.columns, self.sources, features, first, self.origin)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the cells take."""
+        cells = sum(cells.nbytes for cells in self.columns.values())
+        return int(cells + self.origin.nbytes + (0 if self.features is None else self.features.nbytes))
+
     @classmethod
     def concat(cls, tables: Sequence[Table]) -> Table:
         """The rows of all tables, one after another; svmlight features that a table lacks are 0 there.

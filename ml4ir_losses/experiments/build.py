@@ -9,10 +9,9 @@ from typing import Any
 from ml4ir_losses.config.load import AnyConfig, load_config, reads_texts
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.errors import ConfigError
-from ml4ir_losses.data.splitting import read_splits
 from ml4ir_losses.experiments.experiment import prepare
+from ml4ir_losses.experiments.feature_data import fit_training_split
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
-from ml4ir_losses.features.fitting import fit_inputs
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.relevance_model import RelevanceModel
 
@@ -31,10 +30,8 @@ def build_relevance_model(source: Source, data: Any = None) -> RelevanceModel | 
     config = load_config(source, data=data)
     if reads_texts(config):
         return _build_text_model(config)
-    query_id = config.features.query_id
-    table = read_splits(config.data, query_id, ["train"]).tables["train"]
-    queries = len(set(table.strings(query_id)))
-    return build_from_inputs(config, fit_inputs(config.features, table), -(-queries // config.data.batch_size))
+    inputs, queries = fit_training_split(config)
+    return build_from_inputs(config, inputs, -(-queries // config.data.batch_size))
 
 
 def build_embedding_model(source: Source, data: Any = None) -> EmbeddingModel:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from ml4ir_losses import __version__
 from ml4ir_losses.config.in_memory import SPLITS
@@ -243,7 +244,8 @@ def _query_ids(experiment: Any, part: str) -> Sequence[Any]:
 def _unfit(selection: Selection, experiment: Any) -> dict[str, str]:
     """Why a loss cannot read the labels, by name."""
     label = experiment.config.features.label
-    labels = {split: queries.labels[label] for split, queries in experiment.queries.items() if split != "test"}
+    given = {split: queries for split, queries in experiment.queries.items() if split != "test"}
+    labels = {split: np.concatenate(list(queries.label_values(label))) for split, queries in given.items()}
     reasons = {choice.name: unfit_labels(choice, labels) for choice in selection.choices}
     return {name: reason for name, reason in reasons.items() if reason}
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ml4ir_losses.config.checks import metric_name
+from ml4ir_losses.config.schema import Config
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.log import LOGGER
@@ -25,6 +27,7 @@ from ml4ir_losses.evaluation.list_metrics import ListMetrics
 from ml4ir_losses.evaluation.run_files import check_queries, run_file_scores
 from ml4ir_losses.evaluation.scored_lists import ScoredLists
 from ml4ir_losses.experiments.evaluation_options import Options, differs_within_query
+from ml4ir_losses.experiments.feature_data import with_data
 from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
 from ml4ir_losses.experiments.open_run import open_run
 from ml4ir_losses.features.fitting import encode_rows
@@ -51,7 +54,42 @@ def evaluate_features(
     """
     config = experiment.config
     metrics = ListMetrics(config.model.metrics, options.cutoffs, options.convention)
-    table = experiment.table(data)
+    loss = experiment.model.relevance_loss
+    kind = probability_of(loss)
+
+    def evaluate(blocks: Iterator[Table]) -> Evaluation:
+        collector = Collector(metrics, clicks=True, calibration=kind, explain=options.explain_metric)
+        truncation, sizes = Truncation(config.data.max_list_size), []
+        source, baseline = "", None
+        for table in blocks:
+            roles = _roles(config, options, table)
+            if not source:
+                source = table.source
+                baseline = None if options.baseline is None else _baseline(options.baseline, table, roles)
+            order, offsets = group_by_query(table.strings(roles.query_id))
+            sizes.append(np.diff(offsets))
+            for rows, queries in _chunks(experiment, table, order, offsets, roles, truncation):
+                collector.add(_scored(experiment, rows, queries, roles, baseline, options, kind))
+                if progress is not None:
+                    progress(collector.queries)
+        if report := truncation.report(np.concatenate(sizes)):
+            LOGGER.warning("%s", report)
+        return collector.result(
+            name,
+            source,
+            [metric_name(spec) for spec in config.model.metrics],
+            group_by=options.group_by or "",
+            baseline=os.fspath(options.baseline or ""),
+        )
+
+    evaluation: Evaluation = with_data(config, data, evaluate)
+    if kind is None:
+        evaluation.notes.append(f"calibration is left out: the scores of {loss.key} are no probabilities")
+    return evaluation
+
+
+def _roles(config: Config, options: Options, table: Table) -> Roles:
+    """The roles that the evaluation reads, all of them columns of the table."""
     roles = Roles.of(config.features, config.model)
     columns = {"--group-by": options.group_by, "--match": options.match, "--positions": options.positions}
     for option, column in columns.items():
@@ -60,24 +98,7 @@ def evaluate_features(
     positions = options.positions or (roles.positions if roles.positions in table else None)
     roles = replace(roles.for_metrics(), positions=positions)
     roles.check_columns(table)
-    baseline = None if options.baseline is None else _baseline(options.baseline, table, roles)
-    loss = experiment.model.relevance_loss
-    kind = probability_of(loss)
-    collector = Collector(metrics, clicks=True, calibration=kind, explain=options.explain_metric)
-    for rows, queries in _chunks(experiment, table, roles):
-        collector.add(_scored(experiment, rows, queries, roles, baseline, options, kind))
-        if progress is not None:
-            progress(collector.queries)
-    evaluation = collector.result(
-        name,
-        table.source,
-        [metric_name(spec) for spec in config.model.metrics],
-        group_by=options.group_by or "",
-        baseline=os.fspath(options.baseline or ""),
-    )
-    if kind is None:
-        evaluation.notes.append(f"calibration is left out: the scores of {loss.key} are no probabilities")
-    return evaluation
+    return roles
 
 
 def probability_of(loss: RelevanceLossBase) -> ProbabilityOf | None:
@@ -87,18 +108,16 @@ def probability_of(loss: RelevanceLossBase) -> ProbabilityOf | None:
     return "document" if loss.activation == "sigmoid" and not loss.in_batch else None
 
 
-def _chunks(experiment: FeatureExperiment, table: Table, roles: Roles) -> Iterator[tuple[Table, Queries]]:
+def _chunks(
+    experiment: FeatureExperiment, table: Table, order: Array, offsets: Array, roles: Roles, truncation: Truncation
+) -> Iterator[tuple[Table, Queries]]:
     """The rows of some queries, adjacent and cut to `max_list_size`, and these rows encoded."""
-    order, offsets = group_by_query(table.strings(roles.query_id))
-    sizes = np.diff(offsets)
-    truncation = Truncation(experiment.config.data.max_list_size)
-    if report := truncation.report(sizes):
-        LOGGER.warning("%s", report)
     place = places(offsets)
     starts = np.flatnonzero(np.diff(offsets[:-1] // _CHUNK, prepend=-1))
-    for start, end in zip(starts, [*starts[1:], len(sizes)], strict=True):
+    for start, end in pairwise([*starts, len(offsets) - 1]):
         part = slice(offsets[start], offsets[end])
-        kept = slice(None) if truncation.max_list_size is None else place[part] <= truncation.max_list_size
+        limit = truncation.max_list_size
+        kept = slice(None) if limit is None else place[part] <= limit
         rows = table.take(order[part][kept])
         queries = make_queries(rows, roles, encode_rows(experiment.model.fitted, rows))
         check_gains({"data": queries}, roles.label, experiment.config.model.metrics)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -20,12 +20,12 @@ from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, EpochPlan, Truncation, list_dataset
-from ml4ir_losses.data.findings import Finding, findings
+from ml4ir_losses.data.findings import Finding
 from ml4ir_losses.data.nested import unnest
-from ml4ir_losses.data.provenance import describe
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries
 from ml4ir_losses.data.readers import read_data
-from ml4ir_losses.data.splitting import read_splits
+from ml4ir_losses.data.store import QueryStore
+from ml4ir_losses.data.streamed_plan import make_plan
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.evaluation.baselines import MAX_QUERIES, best_feature, judge_baselines
 from ml4ir_losses.evaluation.scoring import (
@@ -38,33 +38,13 @@ from ml4ir_losses.evaluation.scoring import (
     query_metrics,
 )
 from ml4ir_losses.evaluation.tied_scores import Ties
-from ml4ir_losses.experiments.initial_model import copy_weights, load_initial_model
+from ml4ir_losses.experiments.feature_data import FeatureData, read_features, with_data
+from ml4ir_losses.experiments.initial_model import copy_weights
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.experiments.run_folder import RunFolder
-from ml4ir_losses.features.fitted import FittedInput
-from ml4ir_losses.features.fitting import encode_rows, fit_inputs
+from ml4ir_losses.features.fitting import encode_rows
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.model.scoring import Scored, score_queries
-
-
-class FeatureData(NamedTuple):
-    """What is read, and fitted on the training split.
-
-    Attributes:
-        queries: the queries by split.
-        inputs: the inputs, fitted on the training split.
-        sources: the origin of the rows by split.
-        start: the initial model.
-        findings: what is wrong with the data.
-        documents_per_second: the speed of reading, from the files to the inputs of the model, by split.
-    """
-
-    queries: dict[str, Queries]
-    inputs: Sequence[FittedInput]
-    sources: dict[str, dict[str, Any]]
-    start: RelevanceModel | None
-    findings: Sequence[Finding] = ()
-    documents_per_second: Mapping[str, float] = {}
 
 
 @dataclass
@@ -73,7 +53,7 @@ class FeatureExperiment:
 
     config: Config
     model: RelevanceModel
-    queries: dict[str, Queries] = field(default_factory=dict)
+    queries: dict[str, Queries | QueryStore] = field(default_factory=dict)
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     documents_per_second: Mapping[str, float] = field(default_factory=dict)
@@ -81,22 +61,7 @@ class FeatureExperiment:
     @classmethod
     def read(cls, config: Config) -> FeatureData:
         """Reads every split and fits the features on the training split."""
-        tables, seconds = read_splits(config.data, config.features.query_id)
-        start = load_initial_model(config.training.initial_model, RelevanceModel, "a RelevanceModel")
-        inputs = fit_inputs(config.features, tables["train"]) if start is None else start.all_fitted
-        roles = Roles.of(config.features, config.model)
-        queries, speeds = {}, {}
-        for split, table in tables.items():
-            started = time.perf_counter()
-            training = split == "train"
-            named = roles.for_metrics() if split == "test" else roles
-            named.check_columns(table)
-            read = inputs if training else config.model.relevance_inputs(inputs)
-            queries[split] = make_queries(table, named, encode_rows(read, table), training=training)
-            speeds[split] = len(table) / (seconds[split] + time.perf_counter() - started)
-        found = findings(queries, {fitted.name: fitted.columns for fitted in inputs}, roles, tables)
-        sources = {split: describe(table) for split, table in tables.items()}
-        return FeatureData(queries, inputs, sources, start, found, speeds)
+        return read_features(config)
 
     @classmethod
     def reads(cls, config: Config) -> tuple[Any, ...]:
@@ -136,10 +101,10 @@ class FeatureExperiment:
         """The metrics of the config and the labels that they read."""
         return MetricSet(self.config.model.metrics, self.config.features.label, self.config.model.min_label)
 
-    def plan(self, split: str) -> BatchPlan:
+    def plan(self, split: str) -> EpochPlan:
         """The batches in which a split is trained on (train) or evaluated (the others)."""
         data, training = self.config.data, split == "train"
-        return BatchPlan(
+        return make_plan(
             self.queries[split],
             data.batch_size,
             truncation=Truncation(data.max_list_size, data.truncation if training else "first"),
@@ -258,24 +223,43 @@ class FeatureExperiment:
 
     def evaluate(self, data: Any) -> dict[str, float]:
         """The metrics on data with labels."""
-        queries = self._read(data)
-        check_gains({"data": queries}, self.config.features.label, self.config.model.metrics)
-        plan = self.plan_once(queries, Truncation(self.config.data.max_list_size))
-        if report := plan.truncation.report(queries.sizes):
-            LOGGER.warning("%s", report)
-        return query_metrics(self.metric_set, plan, score_queries(self.model, plan).logits).means()
+        truncation = Truncation(self.config.data.max_list_size)
+
+        def evaluate(blocks: Iterator[Table]) -> dict[str, float]:
+            values, sizes = [], []
+            for queries in self.encoded(blocks):
+                check_gains({"data": queries}, self.config.features.label, self.config.model.metrics)
+                plan = self.plan_once(queries, truncation)
+                values.append(query_metrics(self.metric_set, plan, score_queries(self.model, plan).logits))
+                sizes.append(queries.sizes)
+            if report := truncation.report(np.concatenate(sizes)):
+                LOGGER.warning("%s", report)
+            return joined(values).means()
+
+        means: dict[str, float] = with_data(self.config, data, evaluate)
+        return means
 
     def predict(self, data: Any, output: str | Path) -> int:
         """Writes the scores and ranks of all documents, of whole lists; the label column may be missing."""
-        queries, rows = self.predictions(data)
-        write_csv(output, PREDICTION_HEADER, rows)
-        return queries.rows
+        return self.write_predictions(data, partial(write_csv, output, PREDICTION_HEADER))
 
-    def predictions(self, data: Any) -> tuple[Queries, Iterator[list[Any]]]:
-        """The queries of data, whose labels may be missing, and the cells of `PREDICTION_HEADER` of each document."""
-        queries = self._read(data, labels_required=False)
-        scored = score_queries(self.model, self.plan_once(queries))
-        return queries, prediction_rows(queries, scored, self.config.features.label)
+    def write_predictions(self, data: Any, write: Callable[[Iterator[list[Any]]], object]) -> int:
+        """Calls `write` with the cells of `PREDICTION_HEADER` of each document, and returns their number."""
+
+        def predict(blocks: Iterator[Table]) -> int:
+            documents = 0
+
+            def scored() -> Iterator[tuple[Queries, Scored]]:
+                nonlocal documents
+                for queries in self.encoded(blocks, labels_required=False):
+                    documents += queries.rows
+                    yield queries, score_queries(self.model, self.plan_once(queries))
+
+            write(self.prediction_rows(scored()))
+            return documents
+
+        rows: int = with_data(self.config, data, predict)
+        return rows
 
     def plan_once(self, queries: Queries, truncation: Truncation | None = None) -> BatchPlan:
         """The batches in which queries are scored once."""
@@ -290,15 +274,15 @@ class FeatureExperiment:
         """The rows of a file or of data in memory."""
         return unnest(read_data(data, self.config.data.format, self.config.data.options))
 
-    def _read(self, data: Any, labels_required: bool = True) -> Queries:
-        """The queries of a file or of data in memory, with the columns that metrics read."""
-        table = self.table(data)
+    def encoded(self, blocks: Iterable[Table], labels_required: bool = True) -> Iterator[Queries]:
+        """The queries of tables of whole queries, with the columns that metrics read."""
         roles = Roles.of(self.config.features, self.config.model).for_metrics()
-        roles.check_columns(table, labels_required)
-        return make_queries(table, roles, encode_rows(self.model.fitted, table), labels_required=labels_required)
+        for table in blocks:
+            roles.check_columns(table, labels_required)
+            yield make_queries(table, roles, encode_rows(self.model.fitted, table), labels_required=labels_required)
 
 
-def _check_labels(model: RelevanceModel, queries: Mapping[str, Queries]) -> None:
+def _check_labels(model: RelevanceModel, queries: Mapping[str, Queries | QueryStore]) -> None:
     """Raises `DataError` for invalid label values, which are symbolic and cannot be checked inside `fit`."""
     # Symbolic: JAX would compile every operation of a call.
     inputs = keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, str(x.dtype)), model.example())
@@ -308,6 +292,7 @@ def _check_labels(model: RelevanceModel, queries: Mapping[str, Queries]) -> None
         for split, data in queries.items():
             if split != "test":
                 try:
-                    loss.check_labels(data.labels[label], (None, None, *width))
+                    for values in data.label_values(label):
+                        loss.check_labels(values, (None, None, *width))
                 except UserError as error:
                     raise DataError(f"{data.source} ({split}), column {label!r}: {error}") from None

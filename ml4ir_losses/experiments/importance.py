@@ -13,6 +13,7 @@ from ml4ir_losses.config.checks import metric_name
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.batching import BatchPlan, Truncation, make_inputs
 from ml4ir_losses.data.queries import Queries
+from ml4ir_losses.data.store import QueryStore
 from ml4ir_losses.evaluation.scoring import MetricSet, compare_scores, lower_is_better
 from ml4ir_losses.features.fitted import FittedInput
 
@@ -48,7 +49,7 @@ def document_columns(inputs: Sequence[FittedInput]) -> list[Column]:
 
 
 def permutation_importance(
-    model: Any, metric_set: MetricSet, data: Queries, truncation: Truncation, seed: int = 0
+    model: Any, metric_set: MetricSet, data: Queries | QueryStore, truncation: Truncation, seed: int = 0
 ) -> dict[str, Any] | None:
     """The fall of the first metric for each shuffled column, most important first; None without such columns.
 
@@ -92,7 +93,7 @@ def permutation_importance(
     }
 
 
-def _sample(data: Queries, truncation: Truncation, columns: int, rng: np.random.Generator) -> Queries:
+def _sample(data: Queries | QueryStore, truncation: Truncation, columns: int, rng: np.random.Generator) -> Queries:
     """As many random queries as the number of documents to score allows."""
     kept = data.sizes if truncation.max_list_size is None else np.minimum(data.sizes, truncation.max_list_size)
     size = int(np.clip(DOCUMENTS / (columns * kept.mean()), MIN_QUERIES, MAX_QUERIES))

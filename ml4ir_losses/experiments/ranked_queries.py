@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from ml4ir_losses.config.base import Spec
@@ -66,10 +67,7 @@ class RankedQueries:
     @classmethod
     def read(cls, path: Path, metrics: Sequence[Spec], min_label: float) -> RankedQueries:
         """The queries of a file written by `predict`, evaluated by the metrics of a config at several cut-offs."""
-        data = _read_queries(path)
-        total = len(data)
-        if total > MAX_QUERIES:
-            data = data.take(np.sort(np.random.default_rng(0).permutation(total)[:MAX_QUERIES]))
+        data, total = _read_queries(path)
         specs = _with_cutoffs(metrics)
         own = [spec["topn"] for spec in specs.values() if spec.get("topn")]
         longest = int(data.sizes.max())
@@ -171,19 +169,36 @@ class RankedQueries:
         )
 
 
-def _read_queries(path: Path) -> Queries:
-    convert = pacsv.ConvertOptions(column_types=_TYPES, include_columns=[*_TYPES])
-    parse = pacsv.ParseOptions(newlines_in_values=True)
-    table = pacsv.read_csv(path, convert_options=convert, parse_options=parse)
+def _read_queries(path: Path) -> tuple[Queries, int]:
+    """Queries of the file, all or `MAX_QUERIES` random ones, and the number of all; the file may exceed the memory."""
+    numbers: dict[str, int] = {}
+    for batch in _batches(path, ["query_id"]):
+        for query in batch.column("query_id").unique().to_pylist():
+            numbers.setdefault(query, len(numbers))
+    total = len(numbers)
+    chosen = np.random.default_rng(0).permutation(total)[:MAX_QUERIES] if total > MAX_QUERIES else np.arange(total)
+    ids = pa.array(np.array(list(numbers), object)[chosen], pa.string())
+    batches = [batch.filter(pc.is_in(batch.column("query_id"), ids)) for batch in _batches(path, [*_TYPES])]
+    table = pa.Table.from_batches(batches)
     columns = {name: table[name].to_numpy() for name in _TYPES}
     order, offsets = group_by_query(columns["query_id"])
-    return Queries(
+    queries = Queries(
         ids=columns["query_id"][order[offsets[:-1]]],
         offsets=offsets,
         features={name: columns[name][order].astype("float32") for name in ("logit", "score")},
         labels={"label": columns["label"][order].astype("float32")},
         document_ids=columns["document_id"][order],
     )
+    return queries, total
+
+
+def _batches(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+    """Columns of the file, some rows at a time."""
+    convert = pacsv.ConvertOptions(column_types=_TYPES, include_columns=columns)
+    with pacsv.open_csv(
+        path, convert_options=convert, parse_options=pacsv.ParseOptions(newlines_in_values=True)
+    ) as file:
+        yield from file
 
 
 def _with_cutoffs(metrics: Sequence[Spec]) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.trec import write_qrels, write_run
+from ml4ir_losses.experiments.feature_data import with_data
 from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
 
 
@@ -25,17 +27,22 @@ def write_trec_files(
     Raises:
         DataError: for data that cannot be used, and without labels where a qrels file is asked for.
     """
-    queries, rows = experiment.predictions(data)
+    if qrels is not None:
+        with_data(experiment.config, data, lambda blocks: write_qrels(qrels, _judged(experiment, blocks)))
+    tag = experiment.config.name
+    return experiment.write_predictions(data, lambda rows: write_run(output, _ranked(rows), tag))
+
+
+def _judged(experiment: FeatureExperiment, blocks: Iterable[Table]) -> Iterator[tuple[str, str, float]]:
+    """(query, document, label) of the documents that are no padding."""
     label = experiment.config.features.label
-    labels = queries.labels.get(label)
-    if qrels is not None and labels is None:
-        raise DataError(f"{queries.source}: no column {label!r}; qrels are made from labels.")
-    write_run(output, _ranked(rows), experiment.config.name)
-    if qrels is not None and labels is not None:
-        judged = np.flatnonzero(labels >= experiment.config.model.min_label)
+    for queries in experiment.encoded(blocks, labels_required=False):
+        labels = queries.labels.get(label)
+        if labels is None:
+            raise DataError(f"{queries.source}: no column {label!r}; qrels are made from labels.")
         ids = np.repeat(queries.ids, queries.sizes)
-        write_qrels(qrels, ((ids[row], queries.document_ids[row], labels[row]) for row in judged))
-    return queries.rows
+        for row in np.flatnonzero(labels >= experiment.config.model.min_label):
+            yield ids[row], queries.document_ids[row], labels[row]
 
 
 def _ranked(rows: Iterable[list[Any]]) -> Iterator[tuple[str, str, int, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections import Counter
 from typing import Any, Self
 
 from pydantic import BaseModel
@@ -69,6 +70,8 @@ class Accumulator:
     def __init__(self, config: Any, features: FeatureConfig) -> None:
         self.config, self.all_inputs = config, features
         self.columns = []
+        self.counts: Counter[str] = Counter()  # of strings, for kinds that have a vocabulary
+        self.undercount = 0  # by how much the counts may be too low
 
     @property
     def keeps_rows(self) -> bool:
@@ -88,6 +91,16 @@ class Accumulator:
     def update(self, table: Table, sample: Array | None) -> None:
         """Takes the rows into account."""
         raise NotImplementedError
+
+    def thin(self, stay: Array) -> None:
+        """Keeps only some of the rows that are kept, by a mask [kept rows]."""
+
+    def drop_rare(self, limit: int) -> None:
+        """Drops the rarest strings where more than twice `limit` are counted; later ones are counted from 0 again."""
+        if len(self.counts) > 2 * limit:
+            frequent = self.counts.most_common(limit)
+            self.undercount += frequent[-1][1]
+            self.counts = Counter(dict(frequent))
 
     def result(self) -> FittedInput:
         """The input, fitted on all rows that were added."""

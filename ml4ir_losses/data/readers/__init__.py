@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -59,27 +60,39 @@ def read_files(paths: Any, format: str | None, options: Mapping[str, Any]) -> Ta
         ConfigError: for an unknown format, or wrong options.
         DataError: for files that cannot be read.
     """
-    try:
+    with checked_options():
         return read_table(paths, format, **options)
+
+
+@contextmanager
+def checked_options() -> Iterator[None]:
+    """Turns errors about the format and its options into a `ConfigError`."""
+    try:
+        yield
     except DataError:
         raise
     except (UserError, TypeError) as error:
         raise ConfigError(f"data.options: {error}") from None
 
 
-def read_data(data: Any, format: str | None, options: Mapping[str, Any]) -> Table:
-    """The table of data in memory, or of a file in the config's format.
+def paths_of(spec: Any) -> list[str]:
+    """The files of a spec, without the data in memory."""
+    return [item for item in _listed(spec) if isinstance(item, str)] if _is_paths(spec) else []
 
-    If that format (`synthetic`) reads no files, the file's ending tells the format.
-    """
-    if (
+
+def read_data(data: Any, format: str | None, options: Mapping[str, Any]) -> Table:
+    """The table of data in memory, or of a file in the config's format, unless `has_own_format`."""
+    return read_table(data) if has_own_format(data, format) else read_table(data, format, **options)
+
+
+def has_own_format(data: Any, format: str | None) -> bool:
+    """True for a file whose ending tells its format where that of the config (`synthetic`) reads no files."""
+    return (
         isinstance(data, (str, os.PathLike))
         and format is not None
         and not READERS[format].trait("endings", ())
-        and reader_by_ending(os.fspath(data))
-    ):
-        return read_table(data)
-    return read_table(data, format, **options)
+        and reader_by_ending(os.fspath(data)) is not None
+    )
 
 
 def reader_by_ending(path: str) -> Entry | None:

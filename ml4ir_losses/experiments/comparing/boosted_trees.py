@@ -15,6 +15,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Queries
+from ml4ir_losses.data.store import QueryStore
 from ml4ir_losses.evaluation.scoring import lower_is_better, query_metrics
 from ml4ir_losses.experiments.comparing.plan import Outcome
 from ml4ir_losses.features.kinds.categorical import FittedCategorical
@@ -55,8 +56,12 @@ def train_library(
     The ranker reads numbers with their missing values, ranks in the query and categories; not texts.
 
     Raises:
-        DataError: for labels that the library does not take, or a model without such features.
+        DataError: for labels that the library does not take, a model without such features, or data that do not fit
+            into memory.
     """
+    stored = next((data for data in experiment.queries.values() if isinstance(data, QueryStore)), None)
+    if stored is not None:
+        raise DataError(f"{name} reads all rows at once; those of {stored.source} take more than data.memory.")
     metric_set, monitor = experiment.metric_set, experiment.monitored()[0].removeprefix("val_")
     first = next((m for m in metric_set.metrics if metric_name(m) == monitor), metric_set.metrics[0])
     # Not the batches of training: few large ones cost less, and the metric is computed hundreds of times.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -22,10 +21,6 @@ class CategoricalAccumulator(Accumulator):
     """Counts the categories."""
 
     config: CategoricalInput
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.counts: Counter[str] = Counter()
 
     def update(self, table: Table, sample: Array | None) -> None:
         if self.config.encoding == "vocabulary":

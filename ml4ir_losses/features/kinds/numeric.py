@@ -73,6 +73,10 @@ class NumericAccumulator(Accumulator):
         if self.keeps_rows:
             self.kept.append(values if sample is None else values[sample])
 
+    def thin(self, stay: Array) -> None:
+        if self.kept:
+            self.kept = [np.concatenate(self.kept)[stay]]
+
     def result(self) -> FittedNumeric:
         x = np.concatenate(self.kept).astype("float64") if self.kept else np.empty((0, len(self.columns)))
         missing = self.config.missing

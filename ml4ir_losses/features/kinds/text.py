@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -24,10 +23,6 @@ class TextAccumulator(Accumulator):
     """Counts the words."""
 
     config: TextInput
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.counts: Counter[str] = Counter()
 
     def update(self, table: Table, sample: Array | None) -> None:
         for text, number in distinct_counts(table.strings(self.columns[0])):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +21,6 @@ class TextPairAccumulator(Accumulator):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.counts: Counter[str] = Counter()
         self.counted: set[int] = set()
 
     def update(self, table: Table, sample: Array | None) -> None:

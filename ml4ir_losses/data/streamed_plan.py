@@ -1,0 +1,112 @@
+"""Batches of queries that are on disk: a window of queries at a time is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.data.batching import BatchPlan, EpochPlan
+from ml4ir_losses.data.queries import Queries
+from ml4ir_losses.data.store import QueryStore, Range
+
+_BLOCKS = 32  # blocks of queries in a window: each epoch puts other blocks together
+_SHUFFLED_BLOCKS = 1  # tells the random numbers of blocks from those of batches
+
+Item = TypeVar("Item")
+
+
+def make_plan(data: Queries | QueryStore, batch_size: int, **options: Any) -> EpochPlan:
+    """The batches of queries, in memory or on disk; options are those of `EpochPlan`."""
+    kind: type[EpochPlan] = StreamedPlan if isinstance(data, QueryStore) else BatchPlan
+    return kind(data, batch_size, **options)
+
+
+class StreamedPlan(EpochPlan):
+    """The batches of queries on disk.
+
+    An epoch is a sequence of windows, each of several blocks of adjacent queries. Shuffling puts the blocks into a new
+    order in every epoch, and then the queries within each window, as `BatchPlan` does. Windows depend on the size of
+    the data alone, and the batches on the seed. Where all queries fit into one window, the batches are those of a
+    `BatchPlan`. While a window is used, the next one is read.
+    """
+
+    data: QueryStore
+
+    def windows(self, with_ids: bool = True) -> Iterator[BatchPlan]:
+        """The windows of the next epoch."""
+        epoch, rng = self.epoch, self.next_rng()
+        ranges = self._ranges(epoch, with_ids)
+        for queries in read_ahead(self.data.read(part, with_ids) for part in ranges):
+            yield _WindowPlan(queries, self, rng)
+
+    def example(self) -> BatchPlan:
+        """A window of one query."""
+        return _WindowPlan(self.data.read([(0, min(1, len(self.data)))]), self, self.rng)
+
+    def first_epoch(self) -> Iterator[Array]:
+        """Query indices of each batch of the first epoch."""
+        rng = np.random.default_rng([self.seed, 0])
+        for ranges in self._ranges(0, with_ids=False):
+            index = np.concatenate([np.arange(first, last) for first, last in ranges])
+            for batch in self.groups(rng, self.data.sizes[index]):
+                yield index[batch]
+
+    def _ranges(self, epoch: int, with_ids: bool) -> Iterator[Sequence[Range]]:
+        """The ranges of queries in each window of an epoch."""
+        starts = np.arange(0, len(self.data), self.batch_size)
+        nbytes = np.add.reduceat(self.data.nbytes(with_ids), starts)  # of each batch
+        limit = self.data.window_bytes
+        before = np.concatenate([[0], np.cumsum(nbytes)])
+        if before[-1] <= limit:
+            yield [(0, len(self.data))]
+            return
+        number = before[:-1] // max(1, limit // _BLOCKS)
+        firsts = np.flatnonzero(np.diff(number, prepend=-1))  # the first batch of each block
+        ends = np.append(firsts[1:], len(starts))
+        order = np.arange(len(firsts))
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, epoch, _SHUFFLED_BLOCKS]).permutation(len(firsts))
+        window: list[Range] = []
+        used = 0
+        for block in order:
+            size = int(before[ends[block]] - before[firsts[block]])
+            if window and used + size > limit:
+                yield window
+                window, used = [], 0
+            window.append((int(starts[firsts[block]]), min(int(ends[block]) * self.batch_size, len(self.data))))
+            used += size
+        yield window
+
+
+class _WindowPlan(BatchPlan):
+    """The batches of a window, with the random numbers and the widths of its epoch."""
+
+    def __init__(self, queries: Queries, epoch: StreamedPlan, rng: np.random.Generator) -> None:
+        super().__init__(
+            queries,
+            epoch.batch_size,
+            truncation=epoch.truncation,
+            shuffle=epoch.shuffle,
+            bucketing=epoch.bucketing,
+            compiled_epochs=epoch.compiled_epochs,
+        )
+        self.fills_batches, self.widths = epoch.fills_batches, epoch.widths
+        self.rng = rng
+
+    def next_rng(self) -> np.random.Generator:
+        """The random numbers of the epoch."""
+        return self.rng
+
+
+def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items, each made by a thread while the one before it is used."""
+    end: Any = object()
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, items, end)
+        while (item := following.result()) is not end:
+            following = thread.submit(next, items, end)
+            yield item
