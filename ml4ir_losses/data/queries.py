@@ -199,11 +199,15 @@ def _check_ids(ids: Array, table: Table) -> None:
         raise DataError(f"{table.locate(int(empty[0]))}: the query id is empty.")
 
 
+class EmptyQueryError(DataError):
+    """A query whose labels all mark padding, in the rows that were read."""
+
+
 def _check_documents(y: Array, min_label: float, table: Table, ids: Array, order: Array, offsets: Array) -> None:
     empty = ~np.logical_or.reduceat((y >= min_label)[order], offsets[:-1])
     if empty.any():
         row = int(order[offsets[:-1][int(np.argmax(empty))]])
-        raise DataError(
+        raise EmptyQueryError(
             f"{table.locate(row)}: query {ids[row]!r} has no documents: every label is below {min_label:g}, which "
             "marks padding."
         )

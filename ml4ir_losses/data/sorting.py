@@ -59,8 +59,8 @@ def sorted_by_query(chunks: Chunks, query_id: str, limit: float, folder: Path) -
     except (OSError, pa.ArrowException, duckdb.Error) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(
-            f"{folder}: rows cannot be sorted there ({reason}). Set data.cache to a folder with more space, or give "
-            "files in which the rows of a query are adjacent."
+            f"{folder}: rows cannot be sorted there ({reason}). Set data.cache to a folder with more space, give "
+            "data.memory more, or use files in which the rows of a query are adjacent."
         ) from None
     finally:
         shutil.rmtree(path, ignore_errors=True)

@@ -16,6 +16,7 @@ from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.memory import readable_size
 from ml4ir_losses.data.files import CHUNK_BYTES, bytes_read
 from ml4ir_losses.data.nested import unnest, unnest_chunks
+from ml4ir_losses.data.queries import EmptyQueryError
 from ml4ir_losses.data.readers import checked_options, has_own_format, paths_of, read_chunks
 from ml4ir_losses.data.sorting import sorted_by_query
 from ml4ir_losses.data.table import Table
@@ -161,14 +162,16 @@ class DistinctQueries:
         return self._scattered
 
 
-def query_blocks(chunks: Iterable[Table], query_id: str, limit: float = np.inf) -> Iterator[Table]:
-    """Tables of whole queries, from chunks in which the rows of a query are adjacent.
+def query_blocks(
+    chunks: Iterable[Table], query_id: str, limit: float = np.inf, seen: DistinctQueries | None = None
+) -> Iterator[Table]:
+    """Tables of whole queries, from chunks in which the rows of a query are adjacent; `seen` gets their ids.
 
     Raises:
         ScatteredRows: if they are not; after the last block at the latest.
         DataError: for a query that takes more than `limit` bytes.
     """
-    seen = DistinctQueries()
+    seen = seen or DistinctQueries()
     held: list[Table] = []  # rows of the last query, of which more may come
     for chunk in chunks:
         chunk.require(query_id, "features.query_id")
@@ -212,9 +215,15 @@ def with_blocks(
         use: a function of the blocks; an exception in it must leave nothing behind.
         folder: for the temporary files of sorting.
     """
+    seen = DistinctQueries()
     try:
-        return use(query_blocks(chunks, query_id, limit))
-    except ScatteredRows:
+        return use(query_blocks(chunks, query_id, limit, seen))
+    except (ScatteredRows, EmptyQueryError) as error:
+        if isinstance(error, EmptyQueryError):  # its other rows may be elsewhere
+            for chunk in chunks:
+                seen.add(chunk.strings(query_id))
+            if not (seen.number and seen.scattered):
+                raise
         name = ", ".join(source.paths[:3]) + (", ..." if len(source.paths) > 3 else "")
         LOGGER.info("%s: the rows of a query are not adjacent; they are sorted on disk, in %s", name, folder)
     with sorted_by_query(source.chunks, query_id, limit, folder) as ordered:
