@@ -18,7 +18,7 @@ class SeenIds:
     def __len__(self) -> int:
         return sum(map(len, self._runs))
 
-    def add(self, ids: Sequence[str]) -> Array:
+    def add(self, ids: Sequence[str] | Array) -> Array:
         """Adds ids; True for those that occurred before, in an earlier call or further up, [ids]."""
         before = np.zeros(len(ids), bool)
         if not len(ids):

@@ -18,6 +18,7 @@ from ml4ir_losses.data.files import CHUNK_BYTES, bytes_read
 from ml4ir_losses.data.nested import unnest, unnest_chunks
 from ml4ir_losses.data.queries import EmptyQueryError
 from ml4ir_losses.data.readers import checked_options, has_own_format, paths_of, read_chunks
+from ml4ir_losses.data.seen import SeenIds
 from ml4ir_losses.data.sorting import sorted_by_query
 from ml4ir_losses.data.table import Table
 
@@ -121,63 +122,44 @@ class ScatteredRows(Exception):
     """The rows of a query are not adjacent."""
 
 
-class DistinctQueries:
-    """Counts the queries of rows, and finds one that comes again after another query, by the hashes of their ids.
+class QueryStarts:
+    """Finds where queries start in rows that come in chunks, and one that comes again after another query.
 
-    Ids with equal hashes count as equal, which only costs a sort. Hashes are compared whenever their number has
-    doubled, and by `number` and `scattered`.
+    Ids are told apart by hashes: in the improbable case that two are the same, rows are sorted without need.
     """
 
     def __init__(self) -> None:
-        self._hashes: list[Array] = [np.empty(0, np.int64)]
+        self._seen = SeenIds()
         self._last: str | None = None
-        self._new, self._known, self._scattered = 0, 0, False
+        self.scattered = False
 
     def add(self, ids: Array) -> Array:
-        """Adds the query id of each row; gives the rows at which another query starts than in the row before."""
-        starts = np.flatnonzero(ids[1:] != ids[:-1]) + 1
-        if ids[0] != self._last:
-            starts = np.concatenate([[0], starts])
+        """The rows at which another query starts than in the row before, given the query id of each row."""
+        starts = np.flatnonzero(np.concatenate([[ids[0] != self._last], ids[1:] != ids[:-1]]))
         self._last = ids[-1]
-        self._hashes.append(np.fromiter(map(hash, ids[starts]), np.int64, len(starts)))
-        self._new += len(starts)
-        if self._new > self._known:
-            self._merge()
+        self.scattered |= bool(self._seen.add(ids[starts]).any())
         return starts
 
-    def _merge(self) -> None:
-        distinct = np.unique(np.concatenate(self._hashes))
-        self._scattered |= len(distinct) < self._known + self._new
-        self._hashes, self._known, self._new = [distinct], len(distinct), 0
-
-    @property
-    def number(self) -> int:
-        """The number of queries."""
-        self._merge()
-        return self._known
-
-    @property
-    def scattered(self) -> bool:
-        """True if the rows of a query are not adjacent, as far as ids were compared."""
-        return self._scattered
+    def __len__(self) -> int:
+        return len(self._seen)
 
 
 def query_blocks(
-    chunks: Iterable[Table], query_id: str, limit: float = np.inf, seen: DistinctQueries | None = None
+    chunks: Iterable[Table], query_id: str, limit: float = np.inf, queries: QueryStarts | None = None
 ) -> Iterator[Table]:
-    """Tables of whole queries, from chunks in which the rows of a query are adjacent; `seen` gets their ids.
+    """Tables of whole queries, from chunks in which the rows of a query are adjacent; `queries` gets their ids.
 
     Raises:
-        ScatteredRows: if they are not; after the last block at the latest.
+        ScatteredRows: if they are not.
         DataError: for a query that takes more than `limit` bytes.
     """
-    seen = seen or DistinctQueries()
+    queries = QueryStarts() if queries is None else queries
     held: list[Table] = []  # rows of the last query, of which more may come
     for chunk in chunks:
         chunk.require(query_id, "features.query_id")
         ids = chunk.strings(query_id)
-        starts = seen.add(ids)
-        if seen.scattered:
+        starts = queries.add(ids)
+        if queries.scattered:
             raise ScatteredRows
         cut = int(starts[-1]) if len(starts) else 0
         if len(starts) and (held or cut):
@@ -191,8 +173,6 @@ def query_blocks(
             )
     if held:
         yield Table.concat(held)
-    if seen.number and seen.scattered:
-        raise ScatteredRows
 
 
 def with_blocks(
@@ -215,14 +195,14 @@ def with_blocks(
         use: a function of the blocks; an exception in it must leave nothing behind.
         folder: for the temporary files of sorting.
     """
-    seen = DistinctQueries()
+    queries = QueryStarts()
     try:
-        return use(query_blocks(chunks, query_id, limit, seen))
+        return use(query_blocks(chunks, query_id, limit, queries))
     except (ScatteredRows, EmptyQueryError) as error:
         if isinstance(error, EmptyQueryError):  # its other rows may be elsewhere
             for chunk in chunks:
-                seen.add(chunk.strings(query_id))
-            if not (seen.number and seen.scattered):
+                queries.add(chunk.strings(query_id))
+            if not queries.scattered:
                 raise
         name = ", ".join(source.paths[:3]) + (", ..." if len(source.paths) > 3 else "")
         LOGGER.info("%s: the rows of a query are not adjacent; they are sorted on disk, in %s", name, folder)

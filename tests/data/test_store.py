@@ -89,6 +89,18 @@ def test_places_of_documents_are_not_stored(tmp_path, queries):
     assert found.document_ids.tolist() == expected
 
 
+@pytest.mark.parametrize(("nbytes", "least", "most"), [(0, 1, 32), (20_000, 32, 96), (10**9, QUERIES, QUERIES)])
+def test_sample_is_spread_over_the_queries(store, queries, nbytes, least, most):
+    sample = store.sample(nbytes)
+    assert least <= len(sample) <= most
+    place = {query: i for i, query in enumerate(queries.ids)}
+    chosen = np.array([place[query] for query in sample.ids])
+    assert np.diff(chosen).min() > 0
+    assert chosen[0] < 10
+    assert chosen[-1] > QUERIES - 10
+    assert_equal(sample, queries.take(chosen))
+
+
 def test_labels_come_in_parts(store, queries, monkeypatch):
     monkeypatch.setattr("ml4ir_losses.data.store._PART", 100)
     parts = list(store.label_values("label"))

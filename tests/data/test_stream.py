@@ -11,7 +11,7 @@ from ml4ir_losses.data import sorting, stream
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.data.nested import unnest, unnest_chunks
 from ml4ir_losses.data.queries import EncodedRows, Roles, make_queries
-from ml4ir_losses.data.stream import DistinctQueries, RowSource, ScatteredRows, query_blocks, read_within, with_blocks
+from ml4ir_losses.data.stream import QueryStarts, RowSource, ScatteredRows, query_blocks, read_within, with_blocks
 from ml4ir_losses.data.table import Table
 
 SMALL = 4_000  # bytes of a chunk
@@ -181,11 +181,12 @@ def test_query_that_comes_again_is_found_wherever_it_is():
             blocks(wrong)
 
 
-def test_distinct_queries_are_counted_over_chunks():
-    seen = DistinctQueries()
-    for part in (["a", "a", "b"], ["b"], ["c", "a"]):
-        seen.add(np.array(part, object))
-    assert (seen.number, seen.scattered) == (3, True)
+def test_starts_of_queries_are_found_over_chunks():
+    queries = QueryStarts()
+    starts = [queries.add(np.array(part, object)).tolist() for part in (["a", "a", "b"], ["b"], ["c", "d"])]
+    assert (starts, len(queries), queries.scattered) == ([[0, 2], [], [0, 1]], 4, False)
+    queries.add(np.array(["a"], object))
+    assert (len(queries), queries.scattered) == (4, True)
 
 
 def test_long_query_is_one_block_or_one_line(tmp_path):

@@ -276,7 +276,11 @@ def test_qrels_without_labels_write_nothing(run, tmp_path, folder):
 
 
 def test_check_and_models_from_large_data(folder):
-    assert check(streamed(folder))["splits"] == check(config(folder))["splits"]
+    found, expected = (
+        {split: {**sizes, "documents per second": 0} for split, sizes in check(given)["splits"].items()}
+        for given in (streamed(folder), config(folder))
+    )
+    assert found == expected
     found, expected = build_relevance_model(streamed(folder)), build_relevance_model(config(folder))
     assert found.count_params() == expected.count_params()
 
