@@ -124,7 +124,7 @@ def test_columns_of_all_kinds_give_equal_batches_in_every_format(key, tmp_path):
 
 
 def trained(paths, format, query_id, tmp_path):
-    """Predictions, without the ids of the queries, metrics, and losses and metrics of two epochs on files of a format."""
+    """Predictions without the ids of the queries, metrics, and the history of two epochs on files of a format."""
     raw = yaml.safe_load((ROOT / "configs" / "ltr.yaml").read_text(encoding="utf-8"))
     del raw["expected_metrics"]
     raw["data"] = {"batch_size": 16, "format": format, **{split: str(path) for split, path in paths.items()}}
