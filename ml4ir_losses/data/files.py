@@ -19,6 +19,7 @@ from ml4ir_losses.core.extras import import_extra
 COMPRESSIONS = (".gz", ".zst")
 CHUNK_BYTES = 16 << 20
 """About how many bytes of cells a reader puts into one chunk."""
+_BUFFER_BYTES = 1 << 20  # long lines are read faster from a large buffer
 
 
 _open_files: dict[str, Any] = {}
@@ -109,12 +110,12 @@ def open_seekable(path: str) -> Iterator[Any]:
     with _readable(path):
         if is_url(path):
             system, inside = file_system(path)
-            with system.open(inside, "rb") as stream, io.BufferedReader(stream, 1 << 20) as buffered:
+            with system.open(inside, "rb") as stream, io.BufferedReader(stream, _BUFFER_BYTES) as buffered:
                 yield buffered
             return
         if os.path.isdir(path):
             raise DataError(f"{path} is a directory; name its files, for instance {os.path.join(path, '*.csv')!r}.")
-        with open(path, "rb") as stream:
+        with open(path, "rb", buffering=_BUFFER_BYTES) as stream:
             _open_files[path] = stream
             try:
                 yield stream
@@ -132,10 +133,10 @@ def open_binary(path: str) -> Iterator[io.BufferedIOBase]:
     with open_seekable(path) as stored, _readable(path):
         if path.lower().endswith(".gz"):
             with gzip.GzipFile(fileobj=stored) as stream:
-                yield io.BufferedReader(stream, 1 << 20)  # reads lines many times faster
+                yield io.BufferedReader(stream, _BUFFER_BYTES)  # reads lines many times faster
         elif path.lower().endswith(".zst"):
             with pa.CompressedInputStream(pa.PythonFile(stored, "r"), "zstd") as stream:
-                yield io.BufferedReader(stream, 1 << 20)
+                yield io.BufferedReader(stream, _BUFFER_BYTES)
         else:
             yield stored
 

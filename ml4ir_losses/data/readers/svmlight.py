@@ -83,7 +83,7 @@ class _Rows(NamedTuple):
 def _parse(block: tuple[int, list[bytes]]) -> tuple[_Rows, _Features | None]:
     """The rows of a block of lines, and their features if they are as usual."""
     first, lines = block
-    rows = _Rows([], [], [], [], [])
+    rows = numbers, labels, queries, documents, features = _Rows([], [], [], [], [])
     for number, line in enumerate(lines, first):
         body, comment = line.removeprefix(_BOM), b""
         if b"#" in body:
@@ -95,11 +95,11 @@ def _parse(block: tuple[int, list[bytes]]) -> tuple[_Rows, _Features | None]:
         if len(query) < 5 or not query.startswith(b"qid:"):
             parts[1:] = [b"qid:", *body.split(None, 1)[1:]]
         document = _DOCUMENT_ID.search(comment) if comment else None
-        rows.numbers.append(number)
-        rows.labels.append(parts[0])
-        rows.queries.append(parts[1][4:])
-        rows.documents.append(document[1] if document else b"")
-        rows.features.append(parts[2] if len(parts) > 2 else b"")
+        numbers.append(number)
+        labels.append(parts[0])
+        queries.append(parts[1][4:])
+        documents.append(document[1] if document else b"")
+        features.append(parts[2] if len(parts) > 2 else b"")
     return rows, _features(rows)
 
 
