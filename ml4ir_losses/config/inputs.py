@@ -8,39 +8,17 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from ml4ir_losses.config.base import Spec, Strict
+from ml4ir_losses.config.category_inputs import CategoricalInput, CrossInput, TextInput, VectorInput
+from ml4ir_losses.config.input_base import ColumnInput, Input, Scope
 from ml4ir_losses.config.spec_schema import keys_of
 from ml4ir_losses.core.registry import TRANSFORMS
 
-Scope = Literal["document", "query"]
 DatePart = Literal["age", "hour", "weekday", "month", "day_of_year"]
 
 
-class Input(Strict):
-    """What all kinds of inputs have in common."""
-
-    name: str
-    type: str
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns of the data that the input reads."""
-        return [self.name]
-
-    @property
-    def is_glob(self) -> bool:
-        """True if its one column is a pattern of column names."""
-        return False
-
-    @property
-    def claimed(self) -> set[str]:
-        """The columns that a glob of another input leaves out."""
-        return {self.name, *self.columns}
-
-
-class Numbers(Input):
+class Numbers(ColumnInput):
     """What inputs of numbers have in common."""
 
-    column: str | None = Field(None, description="column of the data; `name` if omitted")
     scope: Scope = "document"
     transforms: list[Spec] = Field(default_factory=list, json_schema_extra=keys_of(TRANSFORMS))
     missing: Literal["mean", "median", "zero", "query_min"] | float = Field(
@@ -48,10 +26,6 @@ class Numbers(Input):
     )
     missing_indicator: bool = Field(False, description="add a 0/1 column that marks empty cells")
     query_rank: bool = Field(False, description="add each column's rank among the query's documents, -1/2 to 1/2")
-
-    @property
-    def columns(self) -> list[str]:
-        return [self.column or self.name]
 
     @model_validator(mode="after")
     def _check_scope(self) -> Self:
@@ -69,7 +43,7 @@ class NumericInput(Numbers):
 
     @property
     def is_glob(self) -> bool:
-        return any(c in self.columns[0] for c in "*?[")
+        return any(c in self.read_columns[0] for c in "*?[")
 
     @property
     def claimed(self) -> set[str]:
@@ -112,33 +86,10 @@ class DateInput(Numbers):
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
     @property
-    def columns(self) -> list[str]:
+    def read_columns(self) -> list[str]:
         """The column, then that of the reference if it is one."""
         has_column = self.reference != "newest" and self.reference_time is None
         return [self.column or self.name, *[self.reference] * has_column]
-
-
-class CategoricalInput(Input):
-    """A categorical column, embedded."""
-
-    type: Literal["categorical"]
-    scope: Scope = "document"
-    encoding: Literal["vocabulary", "hash"] = "vocabulary"
-    max_vocabulary: int = Field(
-        10_000, ge=1, description="number of most frequent values kept; the others share one embedding"
-    )
-    num_buckets: int = Field(1_000, ge=2, description="number of embeddings for encoding: hash")
-    embedding_dim: int = Field(16, ge=1)
-
-
-class TextInput(Input):
-    """A text column, embedded as the mean of its word embeddings."""
-
-    type: Literal["text"]
-    scope: Scope = "document"
-    max_vocabulary: int = Field(10_000, ge=2)
-    max_length: int = Field(32, ge=1, description="maximum number of words")
-    embedding_dim: int = Field(16, ge=1)
 
 
 class TextPairInput(Input):
@@ -160,7 +111,7 @@ class TextPairInput(Input):
         return "document"
 
     @property
-    def columns(self) -> list[str]:
+    def read_columns(self) -> list[str]:
         """The column of the query, then those of the document."""
         return [self.query, *([self.document] if isinstance(self.document, str) else self.document)]
 
@@ -171,9 +122,9 @@ class TextPairInput(Input):
 
     @model_validator(mode="after")
     def _check_lengths(self) -> Self:
-        if len(self.columns) < 2:
+        if len(self.read_columns) < 2:
             raise ValueError("document names no column")
-        if self.name in self.columns:
+        if self.name in self.read_columns:
             raise ValueError(f"name {self.name!r} is a column of text; token ids need a name of their own")
         if self.query_length > self.max_length - 2:
             raise ValueError(
@@ -184,7 +135,8 @@ class TextPairInput(Input):
 
 
 InputConfig = Annotated[
-    NumericInput | DateInput | CategoricalInput | TextInput | TextPairInput, Field(discriminator="type")
+    NumericInput | DateInput | CategoricalInput | CrossInput | VectorInput | TextInput | TextPairInput,
+    Field(discriminator="type"),
 ]
 
 INPUT_TYPES = {get_args(kind.model_fields["type"].annotation)[0] for kind in get_args(get_args(InputConfig)[0])}
@@ -213,9 +165,38 @@ class FeatureConfig(Strict):
             raise ValueError(f"the input {duplicate!r} is given twice")
         if sum(i.type == "text_pair" for i in self.inputs) > 1:
             raise ValueError("only one input can be of type text_pair")
+        for config in self.inputs:
+            if isinstance(config, CategoricalInput):
+                self._check_owner(config)
         if all(i.scope == "query" for i in self.inputs):
             raise ValueError("at least one input must be of scope document, or all documents of a query score the same")
         return self
+
+    def _check_owner(self, config: CategoricalInput) -> None:
+        name = config.share_embedding
+        other = next((i for i in self.inputs if i.name == name), None)
+        if name is not None and (not isinstance(other, CategoricalInput) or other.share_embedding is not None):
+            own = [i.name for i in self.inputs if isinstance(i, CategoricalInput) and i.share_embedding is None]
+            raise ValueError(
+                f"share_embedding of {config.name!r} must name a categorical input with an embedding of its own: "
+                f"{', '.join(own) or 'there is none'}. Received: {name!r}"
+            )
+
+    def owner(self, config: CategoricalInput) -> CategoricalInput:
+        """The input whose vocabulary and embedding an input uses: itself, or that of `share_embedding`."""
+        owners = (i for i in self.inputs if isinstance(i, CategoricalInput) and i.name == config.share_embedding)
+        return next(owners, config)
+
+    @property
+    def vocabulary_files(self) -> list[str]:
+        """The files that hold vocabularies."""
+        given = (i.vocabulary for i in self.inputs if isinstance(i, CategoricalInput))
+        return [vocabulary for vocabulary in given if isinstance(vocabulary, str)]
+
+    @property
+    def list_columns(self) -> list[str]:
+        """The columns whose cells may be lists of values, not of documents."""
+        return [column for config in self.inputs if config.keeps_lists for column in config.read_columns]
 
     @property
     def roles(self) -> set[str]:

@@ -16,7 +16,7 @@ from ml4ir_losses.data.table import Table
 QUERY = "query_id"  # the column that numbers the rows of nested data, unless there is one of this name
 
 
-def unnest(table: Table, keep: Sequence[str] = ()) -> Table:
+def unnest(table: Table, keep: Sequence[str] = (), values: Sequence[str] = ()) -> Table:
     """The table with one row per item of its lists, such as the documents of a query; other cells are repeated.
 
     A column `query_id` numbers the rows of the nested table, unless there is a column of this name.
@@ -24,29 +24,34 @@ def unnest(table: Table, keep: Sequence[str] = ()) -> Table:
     Args:
         table: a table whose list columns have lists of equal lengths in each row.
         keep: list columns that stay as they are.
+        values: columns of several values per item: their lists stay as they are, their lists of lists are items.
 
     Raises:
         DataError: for lists of different lengths in a row, or no items at all.
     """
-    rows = _items(table, keep, 0)
+    rows = _items(table, keep, values, 0)
     if not len(rows):
         raise DataError(f"{table.source}: every list is empty.")
     return rows
 
 
-def unnest_chunks(chunks: Iterable[Table]) -> Iterator[Table]:
+def unnest_chunks(chunks: Iterable[Table], values: Sequence[str] = ()) -> Iterator[Table]:
     """The chunks with one row per item of their lists, as `unnest` gives them; those without items are left out."""
     first = 0
     for chunk in chunks:
-        rows = _items(chunk, (), first)
+        rows = _items(chunk, (), values, first)
         first += len(chunk)
         if len(rows):
             yield rows
 
 
-def _items(table: Table, keep: Sequence[str], first: int) -> Table:
+def _items(table: Table, keep: Sequence[str], values: Sequence[str], first: int) -> Table:
     """One row per item; `first` is the number of the first row of the nested table."""
-    nested = {name: c for name, c in table.columns.items() if _is_list(c.type) and name not in keep}
+    nested = {
+        name: c
+        for name, c in table.columns.items()
+        if _is_list(c.type) and name not in keep and (name not in values or _is_list(c.type.value_type))
+    }
     if not nested:
         return table
     sizes = {name: pc.list_value_length(c).fill_null(0).to_numpy() for name, c in nested.items()}

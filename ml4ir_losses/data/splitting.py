@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -25,13 +25,16 @@ class Splits(NamedTuple):
     seconds: dict[str, float]
 
 
-def read_splits(data: DataConfig, query_id: str, splits: Iterable[str] | None = None) -> Splits:
+def read_splits(
+    data: DataConfig, query_id: str, splits: Iterable[str] | None = None, lists: Sequence[str] = ()
+) -> Splits:
     """The splits of a config.
 
     Args:
         data: the data section of a config.
         query_id: the column of the query ids, by which `data.path` is split.
         splits: names of splits that are given; None: all.
+        lists: columns whose cells may be lists of values, which are no lists of documents.
 
     Raises:
         ConfigError, DataError: for data that cannot be read or split.
@@ -40,7 +43,7 @@ def read_splits(data: DataConfig, query_id: str, splits: Iterable[str] | None = 
     tables, seconds = {}, {}
     for source in names if data.path is None else ["train"]:
         started = time.perf_counter()
-        tables[source] = unnest(read_files(data.paths(source), data.format, data.options))
+        tables[source] = unnest(read_files(data.paths(source), data.format, data.options), values=lists)
         seconds[source] = time.perf_counter() - started
     if data.split is not None:
         whole = tables["train"]

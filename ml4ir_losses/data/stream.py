@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -37,21 +37,23 @@ class RowSource:
         spec: a path, a glob or a list of them; or data in memory.
         format: the key of a reader; None: by the ending of each file.
         options: parameters of the reader.
+        lists: columns whose cells may be lists of values, which are no lists of documents.
         keep: gives those of the rows that belong to the source; None: all.
     """
 
     spec: Any
     format: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    lists: Sequence[str] = ()
     keep: Callable[[Table], Table] | None = None
 
     @classmethod
-    def of(cls, data: Any, format: str | None, options: Mapping[str, Any]) -> Self:
+    def of(cls, data: Any, format: str | None, options: Mapping[str, Any], lists: Sequence[str] = ()) -> Self:
         """Data in memory, or a file in the config's format.
 
         If that format (`synthetic`) reads no files, the file's ending tells the format.
         """
-        return cls(data) if has_own_format(data, format) else cls(data, format, options)
+        return cls(data, lists=lists) if has_own_format(data, format) else cls(data, format, options, lists)
 
     def chunks(self) -> Iterator[Table]:
         """The rows in chunks of about `CHUNK_BYTES`, in file order; rows of lists as one row per item.
@@ -61,7 +63,7 @@ class RowSource:
             DataError: for data that cannot be read.
         """
         with checked_options():
-            for table in unnest_chunks(read_chunks(self.spec, self.format, **self.options)):
+            for table in unnest_chunks(read_chunks(self.spec, self.format, **self.options), self.lists):
                 table = table if self.keep is None else self.keep(table)
                 rows = max(1, CHUNK_BYTES * len(table) // max(1, table.nbytes))
                 if len(table) >= 2 * rows:  # a reader that gives all rows at once
@@ -72,7 +74,7 @@ class RowSource:
     def table(self) -> Table:
         """All rows as one table."""
         with checked_options():
-            return unnest(Table.concat(list(read_chunks(self.spec, self.format, **self.options))))
+            return unnest(Table.concat(list(read_chunks(self.spec, self.format, **self.options))), values=self.lists)
 
     @property
     def paths(self) -> list[str]:

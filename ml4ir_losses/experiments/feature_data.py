@@ -32,6 +32,7 @@ from ml4ir_losses.features.fitted import FittedInput
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
 from ml4ir_losses.features.kinds import load_fitted
 from ml4ir_losses.features.streamed_fitting import fit_streamed
+from ml4ir_losses.features.vocabulary import read_vocabulary
 from ml4ir_losses.model.relevance_model import RelevanceModel
 
 _WINDOW = 4  # a window of queries, and the one that is read meanwhile, take half of the memory for data
@@ -126,7 +127,8 @@ def with_data(config: Config, data: Any, use: Callable[[Iterator[Table]], Any]) 
 
     `use` may be called again from the start: see `with_blocks`.
     """
-    source, limit = RowSource.of(data, config.data.format, config.data.options), memory_for_data(config.data)
+    limit = memory_for_data(config.data)
+    source = RowSource.of(data, config.data.format, config.data.options, config.features.list_columns)
     rows = read_within(source, limit)
     if isinstance(rows, Table):
         return use(iter([rows]))
@@ -147,7 +149,7 @@ def _open_splits(config: Config, names: Sequence[str]) -> tuple[dict[str, Table 
     seconds = {}
     for split in names if data.path is None else ["train"]:
         started = time.perf_counter()
-        found[split] = rows = _open(data, split, left, limit)
+        found[split] = rows = _open(config, split, left, limit)
         left -= COPIES * rows.nbytes if isinstance(rows, Table) else 0
         seconds[split] = time.perf_counter() - started
     if data.split is None:
@@ -160,9 +162,10 @@ def _open_splits(config: Config, names: Sequence[str]) -> tuple[dict[str, Table 
     return {name: whole.part(name, parts, query_id, data.split) for name in names}, dict.fromkeys(names, 0.0)
 
 
-def _open(data: DataConfig, split: str, left: float, limit: float) -> Table | _Streamed:
+def _open(config: Config, split: str, left: float, limit: float) -> Table | _Streamed:
     """A split in memory if it takes at most `left` bytes."""
-    source = RowSource(data.paths(split), data.format, data.options)
+    data = config.data
+    source = RowSource(data.paths(split), data.format, data.options, config.features.list_columns)
     facts = file_facts(source.paths, source.options)
     rows = read_within(source, left)
     if isinstance(rows, Table):
@@ -209,13 +212,14 @@ class _Streamed:
 
     def key(self, *parts: Any) -> str:
         """The key of what is made from the files."""
-        return cache_key(
-            VERSION, __version__, self.facts, self.source.format, self.source.options, self.selection, *parts
-        )
+        source = self.source
+        read = self.facts, source.format, source.options, source.lists, self.selection
+        return cache_key(VERSION, __version__, *read, *parts)
 
     def fit(self, config: Config) -> tuple[list[FittedInput], int]:
         """The fitted inputs and the number of queries; those of an earlier run on the same files are used again."""
-        path = self.cache.path(self.key(config.features.model_dump(mode="json")) + ".json")
+        given = [read_vocabulary(file) for file in config.features.vocabulary_files]
+        path = self.cache.path(self.key(config.features.model_dump(mode="json"), given) + ".json")
         if self.facts is not None and path.is_file():
             known = read_json(path)
             return load_fitted(known["inputs"]), known["queries"]

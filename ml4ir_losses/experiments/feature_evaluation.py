@@ -30,7 +30,7 @@ from ml4ir_losses.experiments.evaluation_options import Options, differs_within_
 from ml4ir_losses.experiments.feature_data import with_data
 from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
 from ml4ir_losses.experiments.open_run import open_run
-from ml4ir_losses.features.fitting import encode_rows
+from ml4ir_losses.features.fitting import UnknownValues, encode_rows
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.model.scoring import score_queries
 
@@ -61,7 +61,9 @@ def evaluate_features(
         collector = Collector(metrics, clicks=True, calibration=kind, explain=options.explain_metric)
         truncation, sizes = Truncation(config.data.max_list_size), []
         source, baseline = "", None
+        unknown = UnknownValues(experiment.model.fitted)
         for table in blocks:
+            unknown.add(table)
             roles = _roles(config, options, table)
             if not source:
                 source = table.source
@@ -74,6 +76,7 @@ def evaluate_features(
                     progress(collector.queries)
         if report := truncation.report(np.concatenate(sizes)):
             LOGGER.warning("%s", report)
+        unknown.tell()
         return collector.result(
             name,
             source,

@@ -42,7 +42,7 @@ from ml4ir_losses.experiments.feature_data import FeatureData, read_features, wi
 from ml4ir_losses.experiments.initial_model import copy_weights
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.experiments.run_folder import RunFolder
-from ml4ir_losses.features.fitting import encode_rows
+from ml4ir_losses.features.fitting import UnknownValues, encode_rows
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.model.scoring import Scored, score_queries
 
@@ -272,14 +272,18 @@ class FeatureExperiment:
 
     def table(self, data: Any) -> Table:
         """The rows of a file or of data in memory."""
-        return unnest(read_data(data, self.config.data.format, self.config.data.options))
+        table = read_data(data, self.config.data.format, self.config.data.options)
+        return unnest(table, values=self.config.features.list_columns)
 
     def encoded(self, blocks: Iterable[Table], labels_required: bool = True) -> Iterator[Queries]:
         """The queries of tables of whole queries, with the columns that metrics read."""
         roles = Roles.of(self.config.features, self.config.model).for_metrics()
+        unknown = UnknownValues(self.model.fitted)
         for table in blocks:
             roles.check_columns(table, labels_required)
+            unknown.add(table)
             yield make_queries(table, roles, encode_rows(self.model.fitted, table), labels_required=labels_required)
+        unknown.tell()
 
 
 def _check_labels(model: RelevanceModel, queries: Mapping[str, Queries | QueryStore]) -> None:

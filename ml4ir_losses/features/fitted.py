@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel
 
-from ml4ir_losses.config.inputs import FeatureConfig, Scope
+from ml4ir_losses.config.input_base import Scope
+from ml4ir_losses.config.inputs import FeatureConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.features.input_encoder import InputEncoder
@@ -45,6 +47,15 @@ class FittedInput(BaseModel):
         """True if the features of a document depend on the other documents of its query."""
         return False
 
+    @property
+    def keeps_lists(self) -> bool:
+        """True if the cells of its column may be lists of values."""
+        return False
+
+    def unknown(self, table: Table) -> tuple[int, int]:
+        """The numbers of unknown values and of all values; 0, 0 if no value can be unknown."""
+        return 0, 0
+
     def encode(self, table: Table) -> Array:
         """The model's input for each row, [rows, ...]: floats with NaN for missing cells, or ids."""
         raise NotImplementedError
@@ -78,6 +89,9 @@ class Accumulator:
         """True if something is fitted that needs the values of rows."""
         return False
 
+    def share(self, accumulators: Mapping[str, Accumulator]) -> None:
+        """Lets the input be fitted together with another one; `accumulators` by the names of the inputs."""
+
     def add(self, table: Table, sample: Array | None = None) -> Self:
         """Adds rows; `sample` [rows] marks those of a uniform sample of all rows, None: every row is kept.
 
@@ -100,7 +114,8 @@ class Accumulator:
         if len(self.counts) > 2 * limit:
             frequent = self.counts.most_common(limit)
             self.undercount += frequent[-1][1]
-            self.counts = Counter(dict(frequent))
+            self.counts.clear()  # in place: inputs may share it
+            self.counts.update(dict(frequent))
 
     def result(self) -> FittedInput:
         """The input, fitted on all rows that were added."""
@@ -109,7 +124,7 @@ class Accumulator:
 
 def input_columns(config: Any, features: FeatureConfig, table: Table) -> list[str]:
     """The columns of an input; a glob matches those that have no role and no input of their own."""
-    columns = list(config.columns)
+    columns = list(config.read_columns)
     if config.is_glob and columns[0] not in table:
         used = features.roles.union(*(other.claimed for other in features.inputs))
         matching = [name for name in table.names if fnmatch.fnmatchcase(name, columns[0]) and name not in used]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from ml4ir_losses.config.inputs import FeatureConfig
+from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.queries import EncodedRows
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.features.fitted import Accumulator, FittedInput
@@ -13,7 +15,10 @@ from ml4ir_losses.features.kinds import KINDS
 
 def make_accumulators(features: FeatureConfig) -> list[Accumulator]:
     """An accumulator for each input; added chunks of the training table fit it."""
-    return [KINDS[config.type].accumulator(config, features) for config in features.inputs]
+    accumulators = {config.name: KINDS[config.type].accumulator(config, features) for config in features.inputs}
+    for accumulator in accumulators.values():
+        accumulator.share(accumulators)
+    return list(accumulators.values())
 
 
 def fit_inputs(features: FeatureConfig, table: Table) -> list[FittedInput]:
@@ -22,7 +27,8 @@ def fit_inputs(features: FeatureConfig, table: Table) -> list[FittedInput]:
     Raises:
         DataError: for a feature without a column in the data, with the nearest column.
     """
-    return [accumulator.add(table).result() for accumulator in make_accumulators(features)]
+    accumulators = [accumulator.add(table) for accumulator in make_accumulators(features)]
+    return [accumulator.result() for accumulator in accumulators]
 
 
 def encode_rows(inputs: Sequence[FittedInput], table: Table) -> EncodedRows:
@@ -32,3 +38,36 @@ def encode_rows(inputs: Sequence[FittedInput], table: Table) -> EncodedRows:
     """
     arrays = {fitted.name: fitted.encode(table) for fitted in inputs}
     return EncodedRows(arrays, frozenset(fitted.name for fitted in inputs if fitted.scope == "query"))
+
+
+def list_columns(inputs: Sequence[FittedInput]) -> list[str]:
+    """The columns whose cells may be lists of values, not of documents."""
+    return [column for fitted in inputs if fitted.keeps_lists for column in fitted.columns]
+
+
+class UnknownValues:
+    """Counts the values that vocabularies do not have, which are no errors.
+
+    Args:
+        inputs: the inputs of a model.
+    """
+
+    def __init__(self, inputs: Sequence[FittedInput]) -> None:
+        self.inputs = inputs
+        self.unknown: Counter[str] = Counter()
+        self.total: Counter[str] = Counter()
+
+    def add(self, table: Table) -> None:
+        """Adds the rows of a table."""
+        for fitted in self.inputs:
+            unknown, total = fitted.unknown(table)
+            self.unknown[fitted.name] += unknown
+            self.total[fitted.name] += total
+
+    def tell(self) -> None:
+        """Logs a line for each input that met any."""
+        for name, number in self.unknown.items():
+            if number:
+                total = self.total[name]
+                share = f"{number:,} of {total:,} values ({number / total:.1%})"
+                LOGGER.info("%s: %s are not in the vocabulary", name, share)

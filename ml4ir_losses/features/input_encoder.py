@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -24,6 +25,9 @@ class InputEncoder(keras.layers.Layer):  # type: ignore[misc]
     def width(self) -> int:
         """Values per document."""
         raise NotImplementedError
+
+    def share(self, encoders: Mapping[str, InputEncoder]) -> None:
+        """Lets the layer use the weights of another one; `encoders` by the names of the inputs."""
 
     def raw(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """The input before the trained layers: transformed numbers, or ids; `valid` [B, N] marks the documents."""
@@ -62,7 +66,8 @@ class IdEncoder(InputEncoder):
         return int(self.fitted.embedding_dim)
 
     def build(self, input_shape: Any = None) -> None:
-        self.embedding.build(input_shape)
+        if not self.embedding.built:  # another encoder may share it
+            self.embedding.build(input_shape)
 
     def raw(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         return self.look_up(x) if keras.backend.standardize_dtype(x.dtype) == "string" else x

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ml4ir_losses.config.inputs import Scope
+from ml4ir_losses.config.input_base import Scope
 from ml4ir_losses.core.errors import DataError, did_you_mean
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import MASK
@@ -45,6 +45,9 @@ class FeatureEncoder(keras.layers.Layer):  # type: ignore[misc]
         if dropout:
             self.seed_generator = keras.random.SeedGenerator()
         self.encoders = [fitted.encoder(f"input_{n}", self.dtype_policy) for n, fitted in enumerate(self.inputs)]
+        by_name = {encoder.fitted.name: encoder for encoder in self.encoders}
+        for encoder in self.encoders:
+            encoder.share(by_name)
 
     @property
     def width(self) -> int:

@@ -19,6 +19,7 @@ from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.features.fitted import FittedInput
+from ml4ir_losses.features.fitting import list_columns
 from ml4ir_losses.features.kinds import load_fitted
 from ml4ir_losses.features.layers import FeatureEncoder
 from ml4ir_losses.losses import keras_loss
@@ -255,7 +256,7 @@ class RelevanceModel(Trainer):
         Raises:
             DataError: for a missing column, or cells that cannot be read.
         """
-        table = unnest(read_table(data))
+        table = unnest(read_table(data), values=list_columns(self.all_fitted))
         scored = score_table(self, self.fitted, table, self.query_id, batch_size)
         return scored.logits if logits else scored.scores
 

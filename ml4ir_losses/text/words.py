@@ -12,7 +12,8 @@ def tokenize(text: str) -> list[str]:
     return [word.decode() for word in text.encode().lower().translate(None, _PUNCTUATION).split()]
 
 
-def most_common(counts: Counter[str], size: int) -> list[str]:
+def most_common(counts: Counter[str], size: int, min_count: int = 1) -> list[str]:
     """The most frequent values, equally frequent ones by name, so that a vocabulary does not depend on row order."""
     counts.pop("", None)
-    return [value for value, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:size]]
+    enough = (item for item in counts.items() if item[1] >= min_count)
+    return [value for value, _ in sorted(enough, key=lambda item: (-item[1], item[0]))[:size]]

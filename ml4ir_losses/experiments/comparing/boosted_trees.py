@@ -20,6 +20,7 @@ from ml4ir_losses.evaluation.scoring import lower_is_better, query_metrics
 from ml4ir_losses.experiments.comparing.plan import Outcome
 from ml4ir_losses.features.kinds.categorical import FittedCategorical
 from ml4ir_losses.features.kinds.numeric import FittedNumeric
+from ml4ir_losses.features.kinds.vector import FittedVector
 from ml4ir_losses.features.transforms import depends_on_query
 
 _ROUNDS, _PATIENCE, _PERIOD = 1000, 100, 5  # trees; trees without improvement; trees between two evaluations
@@ -92,12 +93,12 @@ def _columns(experiment: Any, split: str) -> Columns:
     categories: list[int] = []
     for fitted in experiment.model.fitted:
         values = queries.features[fitted.name]
-        if isinstance(fitted, FittedCategorical):
+        if isinstance(fitted, FittedCategorical) and not fitted.keeps_lists:
             categories.append(sum(part.shape[1] for part in parts))
             values = values[:, None]
         elif rankings := fitted.rankings(values):
             values = np.stack(list(rankings.values()), axis=1)
-        else:
+        elif not isinstance(fitted, FittedVector):
             continue
         if fitted.scope == "query":
             values = np.repeat(values[queries.offsets[:-1]], queries.sizes, axis=0)
@@ -105,7 +106,7 @@ def _columns(experiment: Any, split: str) -> Columns:
         if isinstance(fitted, FittedNumeric) and fitted.reads_list:
             parts.append(_within_query(queries, fitted, values))
     if not parts:
-        raise DataError("features.inputs: another library needs an input of the type numeric or categorical.")
+        raise DataError("features.inputs: another library needs an input of the type numeric, categorical or vector.")
     return Columns(np.concatenate([part.astype("float32") for part in parts], axis=1), categories)
 
 

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 from ml4ir_losses.features.fitted import Accumulator, FittedInput
 from ml4ir_losses.features.kinds.categorical import CategoricalAccumulator, FittedCategorical
+from ml4ir_losses.features.kinds.cross import CrossAccumulator, FittedCross
 from ml4ir_losses.features.kinds.date import DateAccumulator, FittedDate
 from ml4ir_losses.features.kinds.numeric import FittedNumeric, NumericAccumulator
 from ml4ir_losses.features.kinds.text import FittedText, TextAccumulator
 from ml4ir_losses.features.kinds.text_pair import FittedTextPair, TextPairAccumulator
+from ml4ir_losses.features.kinds.vector import FittedVector, VectorAccumulator
 
 
 class Kind(NamedTuple):
@@ -27,6 +29,8 @@ KINDS = {
     "numeric": Kind(NumericAccumulator, FittedNumeric),
     "date": Kind(DateAccumulator, FittedDate),
     "categorical": Kind(CategoricalAccumulator, FittedCategorical),
+    "cross": Kind(CrossAccumulator, FittedCross),
+    "vector": Kind(VectorAccumulator, FittedVector),
     "text": Kind(TextAccumulator, FittedText),
     "text_pair": Kind(TextPairAccumulator, FittedTextPair),
 }

@@ -1,0 +1,101 @@
+"""Models with lists of categories, shared embeddings, crosses, vectors and n-grams: training, saving, prediction."""
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.experiments.importance import document_columns
+from ml4ir_losses.experiments.train import train
+from ml4ir_losses.model.loading import load_model
+
+pytestmark = [pytest.mark.usefixtures("eager_steps"), pytest.mark.slow_on("jax")]
+ROWS, QUERIES = 60, 12
+INPUTS = [
+    {"name": "brand", "type": "categorical", "embedding_dim": 3, "oov_buckets": 2},
+    {"name": "viewed", "type": "categorical", "share_embedding": "brand", "pooling": "mean"},
+    {"name": "tags", "type": "categorical", "separator": "|", "pooling": "max", "embedding_dim": 2},
+    {"name": "brand_device", "type": "cross", "columns": ["brand", "device"], "num_buckets": 8, "embedding_dim": 2},
+    {"name": "image", "type": "vector", "normalise": True},
+    {"name": "title", "type": "text", "ngrams": [3, 3], "num_buckets": 10, "embedding_dim": 2},
+    {"name": "interests", "type": "categorical", "pooling": "sum", "scope": "query", "embedding_dim": 2},
+]
+CONFIG = {
+    "data": {"batch_size": 4},
+    "features": {"inputs": INPUTS},
+    "model": {
+        "architecture": {"key": "dnn", "hidden_units": [4]},
+        "loss": "softmax_cross_entropy",
+        "optimizer": {"key": "sgd", "learning_rate": 1.0},
+    },
+    "training": {"epochs": 1, "report": False},
+}
+
+
+def log(seed=0, brands="abc"):
+    rng = np.random.default_rng(seed)
+    query = np.sort(rng.integers(0, QUERIES, ROWS))
+    some = [[str(b) for b in rng.choice(list(brands), rng.integers(0, 3))] for _ in range(ROWS)]
+    brand = rng.choice(list(brands), ROWS)
+    return {
+        "query_id": [f"q{q}" for q in query],
+        "label": (brand == brands[0]).astype(float) + rng.integers(0, 2, ROWS),
+        "brand": brand.tolist(),
+        "viewed": pa.array(some, pa.list_(pa.string())),
+        "tags": ["|".join(values) for values in some],
+        "device": rng.choice(["phone", "desk"], ROWS).tolist(),
+        "image": rng.normal(size=(ROWS, 3)),
+        "title": rng.choice(["red shoe", "red hat", ""], ROWS).tolist(),
+        "interests": pa.array([[["x", "y"], ["y"], []][q % 3] for q in query], pa.list_(pa.string())),
+    }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, eager):
+    with eager():
+        return train(
+            CONFIG,
+            tmp_path_factory.mktemp("runs") / "run",
+            data={s: log(i) for i, s in enumerate(("train", "test"))},
+            progress=False,
+        )
+
+
+def test_unseen_categories_score_and_a_saved_model_scores_the_same(run):
+    new = log(seed=5, brands="cde")
+    scores = run.predict(new)
+    assert scores.shape == (ROWS,)
+    assert np.isfinite(scores).all()
+    again = load_model(run.path)
+    np.testing.assert_allclose(again.predict_rows(new), scores, rtol=1e-5)
+    shared = [encoder.embedding for encoder in again.encoder.encoders[:2]]
+    assert shared[0] is shared[1]
+
+
+def test_only_embeddings_of_values_that_occur_are_trained(tmp_path):
+    from ml4ir_losses.model.relevance_model import RelevanceModel
+
+    data = log()
+    keras.utils.set_random_seed(1)
+    start = RelevanceModel.from_config({**CONFIG, "training": {**CONFIG["training"], "seed": 1}}, data=data)
+    trained = train(CONFIG, tmp_path / "run", data=data, progress=False).model
+    for n, used in ((0, {3, 4, 5}), (2, {1, 2, 3}), (6, {1, 2})):
+        before, after = (
+            keras.ops.convert_to_numpy(model.encoder.encoders[n].embedding.embeddings) for model in (start, trained)
+        )
+        changed = set(np.flatnonzero((before != after).any(axis=1)).tolist())
+        assert changed == used, INPUTS[n]  # rows 0, which padding holds, and of unknown values stay as they were
+
+
+def test_importance_covers_each_input_once(run):
+    names = [column.name for column in document_columns(run.model.fitted)]
+    assert names == ["brand", "viewed", "tags", "brand_device", "image", "title"]
+
+
+def test_vector_of_another_length_names_its_row(run):
+    data = log()
+    data["image"] = [row.tolist() for row in data["image"]]
+    data["image"][7] = [1.0]
+    with pytest.raises(DataError, match=r"^data, row 7, column 'image': a vector of 1 numbers; the first one has 3$"):
+        run.predict(data)
