@@ -102,6 +102,16 @@ def test_commands_that_check_data_run(folder, run, monkeypatch):
 
 
 @pytest.mark.backend("tensorflow")
+def test_command_of_the_migration_guide_runs(folder, run, monkeypatch):
+    monkeypatch.chdir(folder)
+    (line,) = commands("docs/migrating.md")
+    code, out, _ = run(*shlex.split(line, comments=True)[1:])
+    assert code == 0
+    assert "changed" in out
+    assert load_config("imported.yaml").features.positions == "rank"
+
+
+@pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("section", PEER_SECTIONS)
 def test_examples_beside_those_of_the_peers_run(section, tmp_path):
     run_section(PEERS, section, tmp_path)
