@@ -5,8 +5,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.experiments.importance import document_columns
+from ml4ir_losses.data.batching import Truncation
+from ml4ir_losses.experiments.experiment import prepare
+from ml4ir_losses.experiments.importance import permutation_importance
 from ml4ir_losses.experiments.train import train
 from ml4ir_losses.model.loading import load_model
 
@@ -88,9 +91,34 @@ def test_only_embeddings_of_values_that_occur_are_trained(tmp_path):
         assert changed == used, INPUTS[n]  # rows 0, which padding holds, and of unknown values stay as they were
 
 
-def test_importance_covers_each_input_once(run):
-    names = [column.name for column in document_columns(run.model.fitted)]
-    assert names == ["brand", "viewed", "tags", "brand_device", "image", "title"]
+@pytest.mark.backend("tensorflow")
+def test_saved_function_takes_strings(run, tmp_path):
+    import tensorflow as tf
+
+    rows = {name: cells[:4] for name, cells in log(seed=5, brands="cde").items()} | {"query_id": ["q"] * 4}
+    rows["interests"] = pa.array([["x", "y"]] * 4)
+    viewed = [[*values, "", ""][:2] for values in rows["viewed"].to_pylist()]
+    pairs = [list(pair) for pair in zip(rows["brand"], rows["device"], strict=True)]
+    x = {name: tf.constant([rows[name]]) for name in ("brand", "tags", "title")}
+    x |= {"viewed": tf.constant([viewed]), "brand_device": tf.constant([pairs]), "mask": tf.ones((1, 4))}
+    x |= {"image": tf.constant([rows["image"]], "float32"), "interests": tf.constant([["x", "y"]])}
+    specs = {name: tf.TensorSpec([*[None] * (v.shape.rank - 1), v.shape[-1]], v.dtype) for name, v in x.items()}
+    saved = tf.Module()
+    saved.score = tf.function(lambda x: run.model(x, training=False)["score"], input_signature=[specs])
+    saved.model = run.model
+    tf.saved_model.save(saved, tmp_path / "saved")
+    expected = run.predict(rows)
+    again = tf.saved_model.load(tmp_path / "saved")
+    np.testing.assert_allclose(again.score(x)[0], expected, rtol=1e-5)
+
+
+def test_importance_and_baselines_of_all_inputs():
+    experiment = prepare(load_config(CONFIG, data={"train": log(), "validation": log(1)}))
+    metrics, queries = experiment.metric_set, experiment.queries["validation"]
+    columns = permutation_importance(experiment.model, metrics, queries, Truncation())["columns"]
+    names = ["brand", "brand_device", "image", "tags", "title", "viewed"]
+    assert sorted(column["name"] for column in columns) == names
+    assert list(experiment.judge_baselines("validation")) == ["random", "original order"]
 
 
 def test_vector_of_another_length_names_its_row(run):
