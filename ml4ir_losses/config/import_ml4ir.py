@@ -55,10 +55,9 @@ def import_ml4ir(raw: Mapping[str, Any], source: str = "the file") -> Imported:
         if draft is None:
             continue
         if any(other["name"] == draft["name"] for other in inputs):
-            node = described.get("node_name", draft["name"])
-            by_hand = "an input is called like its column: add a copy of the column to the data for a second input"
-            findings.append(Finding(draft["name"], f"node_name: {node}", "left out", by_hand))
-            continue
+            raise ConfigError(
+                f"{source}: features.{i}: a second input is called {draft['name']!r}; give it a node_name."
+            )
         inputs.append(draft)
     if not inputs:
         raise ConfigError(f"{source}: no feature can be an input: " + "; ".join(f.note for f in findings) + ".")
@@ -139,8 +138,6 @@ def _input_of(feature: Mapping[str, Any], findings: list[Finding]) -> dict[str, 
     if not feature.get("trainable", True):
         draft.note("trainable: false", "mapped", "no input; any command reads the column where it is named")
         return None
-    if feature.get("node_name", name) != name:
-        draft.note(f"node_name: {feature['node_name']}", "changed", "the input is called like its column")
     _functions(feature, draft)
     if draft.config is None:
         return None
@@ -151,7 +148,11 @@ def _input_of(feature: Mapping[str, Any], findings: list[Finding]) -> dict[str, 
     if query:
         draft.note("tfrecord_type: context", "mapped", "scope: query")
     kind = draft.config.pop("type")
-    return {"name": name, "type": kind, **({"scope": "query"} if query else {}), **draft.config}
+    names = {"name": name}
+    if (node := str(feature.get("node_name") or name)) != name:
+        names = {"name": node, "column": name}
+        draft.note(f"node_name: {node}", "mapped", f"name: {node}, column: {name}")
+    return {**names, "type": kind, **({"scope": "query"} if query else {}), **draft.config}
 
 
 def _functions(feature: Mapping[str, Any], draft: Draft) -> None:

@@ -145,7 +145,9 @@ def _vocabulary_file_and_dropout(fn: str, draft: Draft, args: Arguments) -> None
     rate = args.number("dropout_rate")
     note = _vocabulary(draft, args)
     draft.note(fn, "mapped", note)
-    draft.note(f"dropout_rate: {rate}", "left out", "categories are not dropped: set model.architecture.dropout")
+    draft.note(
+        f"dropout_rate: {rate}", "left out", "model.feature_dropout drops features; it is one rate for all inputs"
+    )
     _cut_file(draft, args)
 
 
@@ -203,8 +205,8 @@ def _robust(fn: str, draft: Draft, args: Arguments) -> None:
 
 def _theoretical_min_max(fn: str, draft: Draft, args: Arguments) -> None:
     low = args.number("theoretical_min", 0.0)
-    draft.transforms.append("min_max")
-    draft.note(fn, "changed", f"transform min_max: the lowest value of the query becomes 0, not the value {low:g}")
+    draft.transforms.append("query_min_max")
+    draft.note(fn, "changed", f"query_min_max: the lowest value of the query becomes 0, not the value {low:g}")
 
 
 def _reciprocal_rank(fn: str, draft: Draft, args: Arguments) -> None:
@@ -231,6 +233,8 @@ _NATIVE: dict[str, Callable[[Arguments], list[Spec] | None]] = {
     "divide": _identity("y", 1),
     "identity": lambda args: [],
     "log1p": lambda args: ["log1p"],
+    "atan": lambda args: ["arctan"],
+    "reciprocal": lambda args: ["reciprocal"],
 }
 
 

@@ -109,7 +109,7 @@ FUNCTIONS = {
         ({"ops": [{"fn": "os.system('rm')"}]}, "left out", NUMBER),
     ],
     "robust_scaler": [({"q25": 1.0, "q75": 2.0}, "changed", {**NUMBER, "transforms": ["robust"]})],
-    "theoretical_min_max_norm": [({"theoretical_min": 0.0}, "changed", {**NUMBER, "transforms": ["min_max"]})],
+    "theoretical_min_max_norm": [({"theoretical_min": 0.0}, "changed", {**NUMBER, "transforms": ["query_min_max"]})],
     "reciprocal_rank": [({"k": 60, "k_trainable": True}, "changed", {**NUMBER, "query_rank": True})],
     "query_length": [({}, "left out", {})],
     "query_type_vector": [({}, "left out", {})],
@@ -223,12 +223,15 @@ def test_metadata_and_flags_are_reported_with_what_to_do():
     assert report["3"][0] == "left out"
 
 
-def test_second_node_of_a_column_and_unread_arguments_are_left_out():
-    result = import_ml4ir(ml4ir(feature(), feature("robust_scaler", {"q25": 1, "median": 2}, node_name="scaled")))
-    assert [item["name"] for item in result.config["features"]["inputs"]] == ["x", "plain"]
-    left_out = [f"{f.what}: {f.note}" for f in result.findings if f.status == "left out"]
-    assert any(line.startswith("node_name: scaled: an input is called like its column") for line in left_out)
-    assert any("does not read: median" in line for line in left_out)
+def test_second_node_of_a_column_is_an_input_with_a_name_of_its_own():
+    result = import_ml4ir(ml4ir(feature(), feature("robust_scaler", node_name="scaled")))
+    _, scaled, _ = result.config["features"]["inputs"]
+    assert scaled == {"name": "scaled", "column": "x", **NUMBER, "transforms": ["robust"]}
+
+
+def test_arguments_that_are_not_read_are_reported():
+    findings = import_ml4ir(ml4ir(feature("robust_scaler", {"q25": 1, "median": 2}))).findings
+    assert any("does not read: median" in finding.note for finding in findings)
 
 
 def test_what_looks_like_code_is_reported_and_not_run():
@@ -259,6 +262,7 @@ def test_written_yaml_is_a_valid_config_with_the_report_above_it():
         ({"label": "y", "features": [PLAIN]}, "label: describes a column with a name. Received: 'y'"),
         ({"label": {"name": "y"}, "features": [{**PLAIN, "trainable": False}]}, "no feature can be an input"),
         ({"label": {"name": "y"}, "features": [{**PLAIN, "tfrecord_type": "context"}]}, "scope document"),
+        ({"label": {"name": "y"}, "features": [PLAIN, PLAIN]}, "features.1: a second input is called 'plain'"),
     ],
 )
 def test_other_files_are_refused_with_one_line(raw, message):

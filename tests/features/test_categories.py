@@ -50,6 +50,14 @@ def test_rare_values_are_unknown():
     assert ids(inputs, table(x=["a", "b", "c", "", "new"])) == [1, 0, 2, 0, 0]
 
 
+@pytest.mark.parametrize("config", [{"type": "categorical"}, {"type": "text"}, {"type": "vector", "separator": " "}])
+def test_input_may_have_another_name_than_its_column(config):
+    data = table(x=["1 2", "3 4"])
+    inputs = fit(data, {"name": "x", **config}, {"name": "other", "column": "x", **config})
+    arrays = encode_rows(inputs, data).arrays
+    np.testing.assert_array_equal(arrays["x"], arrays["other"])
+
+
 def test_unknown_values_are_hashed_into_their_buckets_and_missing_ones_are_not():
     inputs = fit(table(x=["a", "b"]), {"name": "x", "type": "categorical", "oov_buckets": 3})
     new = [f"new {i}" for i in range(20)]
@@ -219,6 +227,7 @@ def test_text_with_ngrams_is_the_mean_of_known_words_and_ngrams():
 
 
 STRINGS = {
+    "no values": {"type": "categorical", "min_count": 9},
     "oov": {"type": "categorical", "oov_buckets": 3},
     "hash": {"type": "categorical", "encoding": "hash", "num_buckets": 7},
     "separator": {"type": "categorical", "separator": " ", "max_values": 2, "empty": "missing"},
@@ -232,7 +241,7 @@ def test_strings_inside_the_model_give_the_ids_of_the_pipeline(kind):
     import tensorflow as tf
 
     inputs = fit(table(x=["Red shoe", "hat", "", "red"]), {"name": "x", **STRINGS[kind]})
-    data = table(x=["Red shoe", "hat hat  a", "", "new", "it's a café", "École", "[UNK]", " x "])
+    data = table(x=["Red shoe", "hat hat  a", "", "new", "it's a café", "École", "[UNK]", "[none]", " x "])
     layer = FeatureEncoder(inputs)
     by_string = layer({"x": tf.constant([data.strings("x").tolist()])})
     np.testing.assert_array_equal(run(layer, encode_rows(inputs, data).arrays), by_string[0])

@@ -156,7 +156,9 @@ class CategoryEncoder(IdEncoder):
 
     def __init__(self, fitted: FittedCategorical | Mapping[str, Any], **kwargs: Any) -> None:
         fitted = FittedCategorical.model_validate(fitted)
-        super().__init__(fitted, fitted.rows, lambda: _lookup(fitted.vocabulary), **kwargs)
+        super().__init__(
+            fitted, fitted.rows, lambda: _lookup(fitted.vocabulary) if fitted.vocabulary else None, **kwargs
+        )
 
     def share(self, encoders: Mapping[str, InputEncoder]) -> None:
         other = encoders.get(self.fitted.share_embedding or "")
@@ -182,11 +184,13 @@ class CategoryEncoder(IdEncoder):
 
     def _ids(self, x: Tensor) -> Tensor:
         tf, number = import_tensorflow(), self.fitted.num_buckets
+        ids = tf.zeros(tf.shape(x), "int64")
+        if number:
+            ids = tf.where(tf.equal(x, ""), ids, 1 + buckets(x, number))
+        if self.lookup is None:
+            return ids
         known = tf.cast(self.lookup(x), "int64")
-        if not number:
-            return known
-        other = tf.where(tf.equal(x, ""), tf.constant(0, "int64"), 1 + buckets(x, number))
-        return tf.where(known > 0, known + number, other)
+        return tf.where(known > 0, known + number, ids)
 
     def embed(self, raw: Tensor) -> Tensor:
         pooling = self.fitted.pooling
@@ -205,4 +209,4 @@ class CategoryEncoder(IdEncoder):
 def _lookup(vocabulary: Sequence[str]) -> Any:
     """The layer that gives the places of strings in a vocabulary, from 1; 0 if they are not there."""
     # The out-of-vocabulary token must not occur in the data.
-    return keras.layers.StringLookup(vocabulary=vocabulary or ["[none]"], num_oov_indices=1, oov_token="\0")
+    return keras.layers.StringLookup(vocabulary=vocabulary, num_oov_indices=1, oov_token="\0")
