@@ -108,10 +108,10 @@ def _indices(fn: str, draft: Draft, args: Arguments) -> None:
 
 
 def _vocabulary(draft: Draft, args: Arguments, *, embedding: bool = True, **keys: Any) -> str:
-    """Makes the feature a category with a vocabulary; returns what to do by hand."""
+    """Makes the feature a category with a vocabulary; returns which values it holds."""
     vocabulary = args.get("vocabulary_file", args.get("vocabulary"))
     if isinstance(vocabulary, (list, tuple)):
-        vocabulary = [str(value) for value in vocabulary]
+        vocabulary = list(dict.fromkeys(str(value) for value in vocabulary if value not in (None, ""))) or None
     elif not isinstance(vocabulary, str):
         vocabulary = None
     args.get("default_value")
@@ -124,7 +124,9 @@ def _vocabulary(draft: Draft, args: Arguments, *, embedding: bool = True, **keys
     )
     if not isinstance(vocabulary, str):
         return "the given values" if vocabulary else "the values of the training split, as no vocabulary is given"
-    return f"{vocabulary} needs one value per line: no header and no column of ids"
+    by_hand = "needs one value per line: take out the header and the column of ids"
+    draft.note(f"vocabulary_file: {vocabulary}", "changed", by_hand)
+    return "the values of the file"
 
 
 def _vocabulary_file(fn: str, draft: Draft, args: Arguments) -> None:

@@ -83,7 +83,7 @@ FUNCTIONS = {
     ],
     "categorical_vector": [
         (
-            {"vocabulary": ["a", 1], "embedding_size": 4},
+            {"vocabulary": ["a", 1, "a", ""], "embedding_size": 4},
             "mapped",
             {"type": "categorical", "vocabulary": ["a", "1"], "embedding_dim": 4},
         ),
@@ -131,6 +131,11 @@ def test_feature_function_becomes_an_input_and_a_line_of_the_report(fn, args, st
     assert config == expected
     assert report[fn][0] == status
     assert report[fn][1]
+
+
+def test_format_of_vocabulary_files_is_reported():
+    _, report = imported("categorical_embedding_with_vocabulary_file", FILE)
+    assert report["brands.csv"] == ("changed", "needs one value per line: take out the header and the column of ids")
 
 
 def test_dropout_of_categories_is_reported():
