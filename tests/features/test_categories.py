@@ -8,12 +8,13 @@ from pydantic import ValidationError
 
 from ml4ir_losses.config.inputs import FeatureConfig
 from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.table import Source, Table
-from ml4ir_losses.features.fitting import encode_rows, fit_inputs, list_columns, make_accumulators, unknown_values
+from ml4ir_losses.features.fitting import UnknownValues, encode_rows, fit_inputs, list_columns, make_accumulators
 from ml4ir_losses.features.hashing import hashed, hashed_ngrams
 from ml4ir_losses.features.layers import FeatureEncoder
-from ml4ir_losses.features.vocabulary import BoundedCounter, read_vocabulary
+from ml4ir_losses.features.vocabulary import read_vocabulary
 
 LISTS = [["a", "b"], [], ["b", "new", "a"], None, ["c"], [" a ", ""]]
 POOL = {"mean": np.mean, "sum": np.sum, "max": np.max}
@@ -265,21 +266,14 @@ def test_lists_and_crosses_of_strings_inside_the_model_give_the_ids_of_the_pipel
     np.testing.assert_array_equal(run(layer, encode_rows(inputs, data).arrays), layer(raw)[0])
 
 
-def test_counts_are_bounded_in_memory_and_their_error_is_known(caplog):
-    rng = np.random.default_rng(0)
-    values = [f"v{i}" for i in np.minimum(rng.zipf(1.3, 20_000), 10**9)]
-    exact = {}
-    counter = BoundedCounter(limit=200)
-    for value in values:
-        exact[value] = exact.get(value, 0) + 1
-        counter.add([(value, 1)])
-    assert len(counter.counts) <= 200
-    assert 0 < counter.error < 200
-    for value, count in exact.items():
-        assert counter.counts.get(value, 0) <= count <= counter.counts.get(value, 0) + counter.error
-    frequent = sorted(exact, key=lambda value: (-exact[value], value))[:10]
-    assert counter.vocabulary("brand", 10) == frequent
-    assert "brand: more than 200 distinct values" in caplog.text
+def test_rare_values_of_inputs_that_share_a_vocabulary_are_dropped_from_it():
+    x, y = [f"v{i % 7}" for i in range(50)], [f"v{i}" for i in range(50)]
+    owner = {"name": "x", "type": "categorical", "max_vocabulary": 5}
+    accumulators = make_accumulators(features(owner, {"name": "y", "type": "categorical", "share_embedding": "x"}))
+    for accumulator in accumulators:
+        accumulator.add(table(x=x, y=y)).drop_rare(10)
+    assert sum(accumulator.undercount for accumulator in accumulators) == 1
+    assert accumulators[0].result().vocabulary == accumulators[1].result().vocabulary == ["v0", "v1", "v2", "v3", "v4"]
 
 
 def test_chunks_fit_what_the_whole_table_fits():
@@ -296,16 +290,20 @@ def test_chunks_fit_what_the_whole_table_fits():
     assert [accumulator.result() for accumulator in accumulators] == fit_inputs(config, data)
 
 
-def test_unknown_values_are_counted():
+def test_unknown_values_are_counted(caplog):
     inputs = fit(
         table(x=["a", "b"], y=["p q", "p"], z=["1", "2"]),
         {"name": "x", "type": "categorical"},
         {"name": "y", "type": "categorical", "separator": " "},
         {"name": "z", "type": "categorical", "encoding": "hash"},
     )
-    lines = list(unknown_values(inputs, table(x=["a", "new", ""], y=["p", "r q s", ""], z=["3", "4", "5"])))
-    assert lines == [
-        "x: 1 of 2 values (50.0%) are not in the vocabulary",
+    unknown = UnknownValues(inputs)
+    unknown.add(table(x=["a", "new", ""], y=["p", "r q s", ""], z=["3", "4", "5"]))
+    unknown.add(table(x=["a", "b"], y=["", ""], z=["3", "4"]))
+    with caplog.at_level("INFO", LOGGER.name):
+        unknown.tell()
+    assert [record.getMessage() for record in caplog.records] == [
+        "x: 1 of 4 values (25.0%) are not in the vocabulary",
         "y: 2 of 4 values (50.0%) are not in the vocabulary",
     ]
 
