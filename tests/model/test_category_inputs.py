@@ -3,12 +3,14 @@
 import keras
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.batching import Truncation
 from ml4ir_losses.experiments.experiment import prepare
+from ml4ir_losses.experiments.feature_data import read_features
 from ml4ir_losses.experiments.importance import permutation_importance
 from ml4ir_losses.experiments.train import train
 from ml4ir_losses.model.loading import load_model
@@ -127,3 +129,32 @@ def test_vector_of_another_length_names_its_row(run):
     data["image"][7] = [1.0]
     with pytest.raises(DataError, match=r"^data, row 7, column 'image': a vector of 1 numbers; the first one has 3$"):
         run.predict(data)
+
+
+@pytest.mark.backend("tensorflow")
+def test_streamed_rows_with_lists_give_what_rows_in_memory_give(tmp_path):
+    rows = {name: list(cells) if name == "image" else cells for name, cells in log().items()}
+    whole = pa.table(rows).take(np.random.default_rng(1).permutation(ROWS))  # sorted on disk
+    pq.write_table(whole, tmp_path / "train.parquet")
+
+    def read(memory):
+        data = {"train": str(tmp_path / "train.parquet"), "memory": memory, "cache": False}
+        return read_features(load_config({**CONFIG, "data": data}))
+
+    streamed, in_memory = read(0), read("1GB")
+    assert streamed.inputs == in_memory.inputs
+    stored, expected = streamed.queries["train"], in_memory.queries["train"]
+    found = stored.read([(0, len(stored))])
+    for name, values in expected.features.items():
+        np.testing.assert_array_equal(found.features[name], values, err_msg=name)
+
+
+@pytest.mark.backend("tensorflow")
+def test_streamed_fit_reads_a_changed_vocabulary_file_again(tmp_path):
+    pq.write_table(pa.table({name: log()[name] for name in ("query_id", "label", "brand")}), tmp_path / "train.parquet")
+    inputs = [{"name": "brand", "type": "categorical", "vocabulary": str(tmp_path / "brands.txt")}]
+    data = {"train": str(tmp_path / "train.parquet"), "memory": 0, "cache": str(tmp_path / "cache")}
+    for values in (["a", "b"], ["c"]):
+        (tmp_path / "brands.txt").write_text("\n".join(values))
+        read = read_features(load_config({**CONFIG, "data": data, "features": {"inputs": inputs}}))
+        assert read.inputs[0].vocabulary == values
