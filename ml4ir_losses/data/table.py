@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -193,6 +194,8 @@ class Table:
     def concat(cls, tables: Sequence[Table]) -> Table:
         """The rows of all tables, one after another; svmlight features that a table lacks are 0 there.
 
+        Chunks of one file may lack columns of others; the cells are missing there.
+
         Raises:
             DataError: no tables, or tables with different columns.
         """
@@ -313,15 +316,15 @@ def ranks_in_queries(scores: Array, ids: Array | Sequence[Any]) -> Array:
 
 def _stack(name: str, tables: Sequence[Table]) -> Any:
     """The cells of a column of all tables; cells of several types become text, and lists of numbers stay lists."""
-    parts = [table.columns[name] for table in tables]
+    parts = [table.columns.get(name, pa.chunked_array([pa.nulls(len(table))])) for table in tables]
     kind = parts[0].type
     for i, part in enumerate(parts[1:], 1):
         if part.type == kind:
             continue
         try:
             schemas = [pa.schema([(name, one)]) for one in (kind, part.type)]
-            nested = pa.types.is_nested(kind) or pa.types.is_nested(part.type)
-            kind = pa.unify_schemas(schemas, promote_options="permissive").field(0).type if nested else pa.string()
+            unlike_text = any(pa.types.is_nested(one) or pa.types.is_null(one) for one in (kind, part.type))
+            kind = pa.unify_schemas(schemas, promote_options="permissive").field(0).type if unlike_text else pa.string()
         except pa.ArrowTypeError:
             reason = f"it holds {part.type}, and {kind} in {tables[0].source}"
             raise DataError(f"{tables[i].source}, column {name!r}: {reason}; these cannot be joined.") from None
@@ -333,11 +336,13 @@ def _shared_columns(tables: Sequence[Table], *, optional: bool) -> list[str]:
     first = tables[0]
     if optional:
         return [name for name in first.columns if all(name in table.columns for table in tables)]
-    for table in tables[1:]:
+    files: dict[str, dict[str, None]] = {}
+    for table in tables:
         if (table.features is None) != (first.features is None):
             raise DataError(f"{first.source} and {table.source} have different formats and cannot be joined.")
-        for table_a, table_b in ((first, table), (table, first)):
-            for name in table_a.columns:
-                if name not in table_b.columns:
-                    raise DataError(f"{table_b.source} has no column {name!r}, which {table_a.source} has.")
-    return list(first.columns)
+        files.setdefault(table.source, {}).update(dict.fromkeys(table.columns))
+    for source, names in files.items():
+        for (one, ours), (other, theirs) in permutations([(first.source, files[first.source]), (source, names)]):
+            for name in ours.keys() - theirs.keys():
+                raise DataError(f"{other} has no column {name!r}, which {one} has.")
+    return list(files[first.source])
