@@ -1,8 +1,7 @@
 """Many messages at once, as places in a buffer: the entries of maps, and the values of features.
 
-A program that reads one message after another is too slow in Python. Here NumPy reads the first entry of all messages,
-then the second, and so on. Documents of a file mostly have the same entry at the same place, so the bytes up to its
-value are compared with those of the first document; only the others are parsed.
+A program that reads one message after another is too slow in Python. Here NumPy finds the first field of all messages,
+then the second, and so on, and then parses all that were found together.
 
 Everything here knows the form that writers produce. What is in another form is reported as `odd`, and the caller
 rewrites it (`wire.canonical_features`).
@@ -10,7 +9,7 @@ rewrites it (`wire.canonical_features`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,6 +37,10 @@ class Buffer:
     def byte(self, at: Array) -> Array:
         """The bytes at these places; places beyond the end are allowed and read as 0."""
         return self.bytes[np.minimum(at, len(self.data))]
+
+    def texts(self, width: int) -> Array:
+        """The `width` bytes from each place on."""
+        return np.ndarray(len(self.bytes) - width + 1, f"V{width}", self.bytes, strides=(1,))
 
     def matches(self, at: Array, pattern: bytes) -> Array:
         """Where the bytes at these places are the pattern, boolean; a place may be at the end, not beyond it."""
@@ -82,11 +85,8 @@ class Spans:
         return len(self.start)
 
     def put(self, rows: Array, start: Array, end: Array) -> None:
-        """Sets some rows, or all."""
-        if len(rows) == len(self):
-            self.start, self.end = start, end
-        else:
-            self.start[rows], self.end[rows] = start, end
+        """Sets some rows."""
+        self.start[rows], self.end[rows] = start, end
 
 
 @dataclass
@@ -98,89 +98,64 @@ class Map:
 
     def put(self, key: bytes, rows: Array, start: Array, end: Array) -> None:
         """The values of a key in some rows; rows that have the key twice are odd."""
-        if key in self.values:
-            self.odd[rows[self.values[key].start[rows] > 0]] = True
-        else:
-            self.values[key] = Spans.absent(len(self.odd))
-        self.values[key].put(rows, start, end)
-        self.odd[rows[self.values[key].start[rows] != start]] = True
-
-    def put_all(self, buffer: Buffer, entries: list[tuple[Array, ...]]) -> None:
-        """The values of entries: arrays of their rows, starts of their keys and values, and ends of these."""
-        rows, key, key_end, value, end = (np.concatenate(parts) for parts in zip(*entries, strict=True))
-        sizes = key_end - key
-        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-        content = buffer.bytes[flat(key, sizes)]
-        keys = pa.Array.from_buffers(pa.binary(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(content)])
-        encoded = keys.dictionary_encode()
-        codes = encoded.indices.to_numpy()
-        codes = codes.astype(np.uint16) if len(encoded.dictionary) < 1 << 16 else codes  # sorted much faster
-        order = np.argsort(codes, kind="stable")
-        groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
-        for name, chosen in zip(encoded.dictionary.to_pylist(), groups, strict=True):
-            self.put(name, rows[chosen], value[chosen], end[chosen])
+        places = self.values[key] = Spans.absent(len(self.odd))
+        places.put(rows, start, end)
+        self.odd[rows[places.start[rows] != start]] = True
 
 
 def read_map(buffer: Buffer, messages: Spans) -> Map:
     """The entries of maps such as `Features`: repeated {key = 1, value = 2}."""
-    found = Map(np.zeros(len(messages), bool))
-    parsed: list[tuple[Array, ...]] = []
-    rows = np.flatnonzero(messages.start < messages.end)
-    at, end = messages.start[rows], messages.end[rows]
-    while len(rows):
-        expected = _first_entry(buffer.data, int(at[0]), int(end[0]))
-        if expected is None:
-            found.odd[rows[0]] = True
-            rows, at, end = rows[1:], at[1:], end[1:]
-            continue
-        key, head, size = expected
-        same = buffer.matches(at, head)
-        value = at + len(head)
-        if same.all():
-            at = at + size
-            found.put(key, rows, value, at)
-        else:
-            found.put(key, rows[same], value[same], at[same] + size)
-            others = np.flatnonzero(~same)
-            at = np.where(same, at + size, at)
-            entries, at[others] = _parse_entries(buffer, at[others], end[others])
-            good = at[others] <= end[others]
-            if good.any():
-                parsed.append((rows[others][good], *(places[good] for places in entries)))
-        found.odd[rows[at > end]] = True
-        going = at < end
-        if not going.all():
-            rows, at, end = rows[going], at[going], end[going]
-    if parsed:
-        found.put_all(buffer, parsed)
+    rows, entries, odd = _fields_together(buffer, messages)
+    found = Map(odd)
+    size, key = buffer.varint(entries.start + 1)
+    length, value = buffer.varint(key + size + 1)
+    good = (buffer.byte(entries.start) == _FIRST) & (buffer.byte(key + size) == _SECOND)
+    good &= value + length == entries.end
+    if not good.all():
+        odd[rows[~good]] = True
+        rows, size, key, value = rows[good], size[good], key[good], value[good]
+    stop = entries.end if good.all() else entries.end[good]
+    for width in np.unique(size).tolist():
+        same = np.flatnonzero(size == width)
+        for name, members in _groups(buffer, key[same], width):
+            chosen = same[members]
+            found.put(name, rows[chosen], value[chosen], stop[chosen])
     return found
 
 
-def _first_entry(data: bytes, at: int, end: int) -> tuple[bytes, bytes, int] | None:
-    """Key of an entry, its bytes up to the value, and its size; None for another form than writers produce."""
-    try:
-        (number, wire_type, start, stop), *_ = wire.fields(data, at, end)
-        (first, _, a, b), (second, kind, value, last) = wire.fields(data, start, stop)
-    except (wire.MalformedError, ValueError):
-        return None
-    if (number, wire_type, first, second, kind) != (1, 2, 1, 2, 2):
-        return None
-    return data[a:b], data[at:value], last - at
+def _fields_together(buffer: Buffer, messages: Spans) -> tuple[Array, Spans, Array]:
+    """The fields 1 of messages: the row of each, their places, and which rows are odd. First come all first fields."""
+    odd = np.zeros(len(messages), bool)
+    rows = np.flatnonzero(messages.start < messages.end)
+    at, end = messages.start[rows], messages.end[rows]
+    parts = [(rows[:0], at[:0], at[:0])]
+    while len(rows):
+        length, start = buffer.varint(at + 1)
+        stop = start + length
+        good = (buffer.byte(at) == _FIRST) & (stop <= end)
+        if not good.all():
+            odd[rows[~good]] = True
+            rows, start, stop, end = rows[good], start[good], stop[good], end[good]
+        parts.append((rows, start, stop))
+        going = stop < end
+        rows, at, end = (rows, stop, end) if going.all() else (rows[going], stop[going], end[going])
+    rows, start, stop = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return rows, Spans(start, stop), odd
 
 
-def _parse_entries(buffer: Buffer, at: Array, end: Array) -> tuple[tuple[Array, ...], Array]:
-    """Start and end of the key and of the value of entries, and where they end.
-
-    Entries in another form than writers produce end beyond `end`.
-    """
-    length, start = buffer.varint(at + 1)
-    stop = start + length
-    key_length, key = buffer.varint(start + 1)
-    key_end = key + key_length
-    value_length, value = buffer.varint(key_end + 1)
-    good = (buffer.byte(at) == _FIRST) & (buffer.byte(start) == _FIRST) & (stop <= end)
-    good &= (buffer.byte(key_end) == _SECOND) & (value + value_length == stop)
-    return (key, key_end, value, stop), np.where(good, stop, end + 1)
+def _groups(buffer: Buffer, at: Array, width: int) -> Iterator[tuple[bytes, Array]]:
+    """The different texts of a width at these places, and the indices of the places with each."""
+    if not width:
+        yield b"", np.arange(len(at))
+        return
+    texts = np.ascontiguousarray(buffer.texts(width)[at])
+    array = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(at), [None, pa.py_buffer(texts)])
+    encoded = array.dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    codes = codes.astype(np.uint16) if len(encoded.dictionary) < 1 << 16 else codes  # these are sorted much faster
+    order = np.argsort(codes, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    yield from zip(encoded.dictionary.to_pylist(), members, strict=True)
 
 
 @dataclass
