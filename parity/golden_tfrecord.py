@@ -100,7 +100,7 @@ def eie(context: Example, documents: list[Example]) -> bytes:
 
 
 def sequence_example(context: Example, documents: list[Example]) -> bytes:
-    """`clicks` has a shorter list where the last documents lack it; other documents without a feature have an empty one."""
+    """Lists of `clicks` are shorter where the last documents lack it; other missing features are empty ones."""
     names = sorted({name for document in documents for name in document})
     lists = {name: [document.get(name, []) for document in documents] for name in names}
     lists |= {"label": [document.get("label", [0.0]) for document in documents]}

@@ -1,4 +1,4 @@
-"""TF-Ranking's losses, lambda weights, metrics and functions: `keras.losses`, `keras.metrics`, `keras.utils`, `losses`.
+"""TF-Ranking's losses, lambda weights, metrics, functions and data pipelines: `keras`, `losses`, `utils`, `data`.
 
 A loss has one value per query, where TF-Ranking's pointwise and pairwise losses have one per document. Their
 `normalization="sum"` makes `reduction="sum"` agree; `reduction="auto"` is TF-Ranking's value times the padded list
@@ -9,7 +9,7 @@ Every name can be imported from here too. Parameters have TF-Ranking's order and
 there.
 """
 
-from ml4ir_losses.compat.tf_ranking import keras, losses, losses_impl, metrics_impl, utils
+from ml4ir_losses.compat.tf_ranking import data, keras, losses, losses_impl, metrics_impl, utils
 from ml4ir_losses.compat.tf_ranking.keras.lambda_weights import (
     DCGLambdaWeight,
     DCGLambdaWeightV2,
@@ -133,6 +133,7 @@ __all__ = [
     "create_ndcg_lambda_weight",
     "create_p_list_mle_lambda_weight",
     "create_reciprocal_rank_lambda_weight",
+    "data",
     "get",
     "identity",
     "inverse",
