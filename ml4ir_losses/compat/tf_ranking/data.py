@@ -1,8 +1,8 @@
 """TF-Ranking's `data`: `tf.data` pipelines of lists, padded to one size, without TF-Ranking and TF Serving.
 
-Padding has each feature's `default_value`, so the label's must be -1, as in TF-Ranking. With `num_epochs=None` the last,
-smaller batch is dropped there and here. What is parsed is the same, in values and shapes; the order of shuffled documents
-is not.
+As in TF-Ranking, padding has each feature's `default_value`, so the label's must be -1, and with `num_epochs=None` the
+last, smaller batch is dropped. What is parsed is the same, in values and shapes; the order of shuffled documents is
+not.
 """
 
 from __future__ import annotations
