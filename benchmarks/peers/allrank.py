@@ -60,6 +60,19 @@ def step(case: Case, shape: str, mode: str, warm_up: bool = False) -> Callable[[
     return torch_steps.step(value, given.scores)
 
 
+def reader(path: str) -> Callable[[], int]:
+    """Counts the documents of an svmlight file, padded to batches of tensors."""
+
+    def read() -> int:
+        data = LibSVMDataset.from_svm_file(path)
+        fix_length, to_tensor = FixLength(data.longest_query_length), ToTensor()
+        data.transform = lambda sample: to_tensor(fix_length(sample))
+        _, batches = create_data_loaders(data, data, num_workers=0, batch_size=training.BATCH_SIZE)
+        return sum(int((labels >= 0).sum()) for _, labels, _ in batches)
+
+    return read
+
+
 def _epoch(loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> training.Epoch:
     x, labels, sizes = training.data()
     longest, sizes = int(sizes.max()), sizes[:TRAINED_QUERIES]

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_ranking as tfr
 from tensorflow_ranking.python import losses_impl
+from tensorflow_serving.apis import input_pb2
 
 import training
 from cases import Case, arrays
@@ -45,6 +46,26 @@ def step(case: Case, shape: str, mode: str, warm_up: bool = False) -> tf_steps.S
     if case.kind == "training":
         return _epoch(case, mode)
     return tf_steps.step(make(case), mode, arrays(case, shape, warm_up))
+
+
+def reader(path: str) -> Callable[[], int]:
+    """Counts the documents of a file of ExampleListWithContext, parsed and padded to batches; traced before."""
+    first = input_pb2.ExampleListWithContext.FromString(next(iter(tf.data.TFRecordDataset(path))).numpy())
+    names = first.examples[0].features.feature
+    batches = tfr.data.build_ranking_dataset(
+        path,
+        tfr.data.ELWC,
+        batch_size=training.BATCH_SIZE,
+        context_feature_spec={"qid": tf.io.FixedLenFeature([1], tf.int64)},
+        example_feature_spec={
+            **{name: tf.io.FixedLenFeature([1], tf.float32, [0.0]) for name in names if name != "label"},
+            "label": tf.io.FixedLenFeature([1], tf.int64, [-1]),
+        },
+        mask_feature_name="mask",
+        num_epochs=1,
+        shuffle=False,
+    )
+    return lambda: sum(int(tf.math.count_nonzero(batch["mask"])) for batch in batches)
 
 
 def _epoch(case: Case, mode: str) -> training.Epoch:
