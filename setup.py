@@ -16,7 +16,7 @@ RUNTIME = [
     "matplotlib>=3.9,<4",
     "Jinja2>=3.1,<4",
 ]
-DATA = ["scikit-learn>=1.6,<2", "pyarrow>=17,<27", "scipy>=1.13,<2"]
+DATA = ["scikit-learn>=1.6,<2", "pyarrow>=17,<27", "scipy>=1.13,<2", "google-crc32c>=1.6,<2"]
 TENSORFLOW = ["tensorflow>=2.21,<3"]
 HUB = ["keras-hub>=0.32,<0.33"]
 CLOUD = ["fsspec>=2024.6"]

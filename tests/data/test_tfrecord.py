@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ml4ir_losses.compat.tf_ranking import data
 from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.data.convert import convert
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.data.readers import read_chunks, read_table
 from ml4ir_losses.data.table import Table
@@ -372,7 +373,8 @@ def test_tf_ranking_parses_written_files(tmp_path):
             "label": tf.io.FixedLenFeature([1], tf.int64, default_value=[-1]),
             "vector": tf.io.VarLenFeature(tf.float32),
         }
-        (batch,) = data.build_ranking_dataset(path, key, 8, context, documents, num_epochs=1, shuffle=False)
+        records = tf.stack(list(tf.data.TFRecordDataset(path)))
+        batch = data.make_parsing_fn(key, None, context, documents)(records)
         assert batch["country"].numpy().tolist() == [[b"de"], [b"?"], ["ü".encode()]]
         assert batch["label"].numpy()[..., 0].tolist() == [[0, 1, -1], [2, -1, -1], [0, 4, 3]]
         assert batch["vector"].values.numpy().tolist() == [1.5, 2.5, 3.5, 4.5, 5.5]
@@ -384,6 +386,7 @@ def test_tf_ranking_parses_written_files(tmp_path):
         (pa.array([{"x": 1}] * 6), ROLES, "column 'odd': tfrecord cannot hold struct"),
         (pa.array([[[1]]] * 6), ROLES, "column 'odd': tfrecord cannot hold list"),
         (pa.array([2**64 - 1] * 6, pa.uint64()), ROLES, "column 'odd': tfrecord cannot hold Integer value"),
+        (pa.array([1e39] * 6), ROLES, "column 'odd': tfrecord cannot hold numbers beyond float32"),
         (pa.array([1] * 6), WriterRoles(), "elwc needs the column of the query id"),
     ],
 )
@@ -393,3 +396,28 @@ def test_what_a_feature_cannot_hold_is_refused(column, roles, message, tmp_path)
     with pytest.raises(DataError, match=message):
         write_chunks(tmp_path / "a.tfrecord", [table], roles=roles)
     assert not list(tmp_path.iterdir())
+
+
+def test_rounding_to_float32_is_told(tmp_path, caplog):
+    table = memory_table({"query_id": ["a", "b"], "exact": [0.5, None], "rounded": [0.5, 0.1]})
+    with caplog.at_level("INFO", "ml4ir_losses"):
+        write_chunks(tmp_path / "a.tfrecord", [table, table.take([1])], kind="example")
+    assert [record.args[0] for record in caplog.records] == ["rounded"]
+    assert read_table(str(tmp_path / "a.tfrecord")).columns["rounded"].to_pylist() == [0.5, *[np.float32(0.1)] * 2]
+
+
+def test_training_reads_what_convert_wrote(tmp_path):
+    """The same rows as the CSV file they were converted from, in the same order."""
+    rng = np.random.default_rng(0)
+    log = {
+        "query_id": [f"q{i // 4}" for i in range(40)],
+        "label": rng.integers(0, 3, 40),
+        "price": rng.integers(0, 99, 40),
+    }
+    memory_table(log).to_csv(tmp_path / "a.csv")
+    for kind in (*LIST_KINDS, "example"):
+        convert(str(tmp_path / "a.csv"), tmp_path / "a.tfrecord", write_options={"kind": kind}, overwrite=True)
+        table = read_table(str(tmp_path / "a.tfrecord"))
+        assert list(table.strings("query_id")) == log["query_id"]
+        for name in ("label", "price"):
+            np.testing.assert_array_equal(table.numeric(name), log[name])

@@ -43,6 +43,7 @@ from ml4ir_losses.data.tfrecord.spans import (
     walk,
 )
 
+_QUERY_IDS = {QUERY, "qid"}
 _NUMBERS = re.compile(rb"(\d+)")
 
 
@@ -129,7 +130,7 @@ class _Reader:
                 "%s: %r is a feature of queries and of documents; that of the query is read.", self.path, name
             )
         columns = {**columns, **{name: cells for name, cells in documents.items() if name not in columns}}
-        if QUERY not in columns and self.kind != EXAMPLE:
+        if not columns.keys() & _QUERY_IDS and self.kind != EXAMPLE:
             ids = pa.array([f"{self.path}:{record}" for record in records.tolist()])
             columns = {QUERY: ids.take(take), **columns}
         return Table(columns, [Source(self.path, len(numbers), lambda row: int(numbers[row]), "record")])

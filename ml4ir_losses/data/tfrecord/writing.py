@@ -120,7 +120,10 @@ def _kind(name: str, cells: Any) -> int:
 
 def _cast(kind: int, values: Any) -> Any:
     if kind == wire.FLOAT:
-        return pc.cast(values, pa.float32(), safe=False)
+        rounded = pc.cast(values, pa.float32(), safe=False)
+        if pc.any(pc.and_(pc.is_inf(rounded), pc.is_finite(pc.cast(values, pa.float64())))).as_py():
+            raise pa.ArrowInvalid("numbers beyond float32")
+        return rounded
     if kind == wire.INT64:
         return pc.cast(values, pa.int64())
     return values if pa.types.is_binary(values.type) else pc.cast(pc.cast(values, pa.string()), pa.binary())

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import register_writer
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.writers.adjacent import AdjacentQueries, Queries
@@ -36,9 +38,11 @@ class TfrecordWriter(Writer):
         super().__init__(path, roles=roles)
         self.kind = kind
         self.stream: Any = None
+        self.rounded: set[str] = set()
         self.queries = None if kind == "example" else AdjacentQueries(roles.need("query_id", kind), kind)
 
     def write(self, table: Table) -> None:
+        self._tell_rounding(table)
         if self.queries is not None:
             self._write_queries(self.queries.add(table))
             return
@@ -49,6 +53,16 @@ class TfrecordWriter(Writer):
     def close(self) -> None:
         if self.queries is not None:
             self._write_queries(self.queries.rest())
+
+    def _tell_rounding(self, table: Table) -> None:
+        """Logs once which columns of float64 lose digits."""
+        for name, column in table.columns.items():
+            if name in self.rounded or not pa.types.is_float64(column.type):
+                continue
+            rounded = pc.cast(pc.cast(column, pa.float32(), safe=False), pa.float64())
+            if pc.any(pc.not_equal(rounded, column)).as_py():
+                self.rounded.add(name)
+                LOGGER.info("The numbers of column %r are rounded to float32; tfrecord holds no others.", name)
 
     def _write_queries(self, found: Iterator[Queries]) -> None:
         from ml4ir_losses.data.tfrecord.writing import queries
