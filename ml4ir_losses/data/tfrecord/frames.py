@@ -1,7 +1,10 @@
-"""Documents that differ in their values alone: the fast way to read `Features`.
+"""The fast ways to read `Features`: documents that differ in their values alone, and features with one float.
 
 Most files hold documents whose bytes are equal but for the values of numbers. The first of them tells where the values
 lie; the others are compared with it, all bytes of a document at once, and their values are cut out as a matrix.
+
+In other files the documents have their features in any order, as C++ writes maps. There, entries of the same size are
+cut out as a matrix, whatever their keys.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.tfrecord import wire
-from ml4ir_losses.data.tfrecord.spans import Buffer, Spans, Values
+from ml4ir_losses.data.tfrecord.spans import Buffer, Spans, Values, fields_together, groups, read_entries, read_values
 
 _ROWS_PER_FRAME = 128  # documents on average; with fewer, `spans.read_map` is faster
+_AROUND_KEY = 12  # bytes of an entry with one float besides its key
+_FEATURE, _LIST = 0x06120812, 0x040A  # the bytes before a single float: 12 08 12 06, 0A 04
 _BLOCK = 512 << 10  # bytes of documents that are compared at once; they fit into the cache
 
 
@@ -135,3 +140,49 @@ def _put(found: dict[bytes, Values], rows: Array, start: Array, frame: _Frame, n
         values.places.start[rows] = start[rows] + first if kind else 0
         values.places.end[rows] = start[rows] + last if kind else 0
     return True
+
+
+def read_features(buffer: Buffer, messages: Spans) -> tuple[dict[bytes, Values], Array]:
+    """The values of messages `Features`, and which of them are odd."""
+    rows, entries, odd = fields_together(buffer, messages)
+    single, others = _single_floats(buffer, rows, entries, len(messages))
+    found = read_entries(buffer, rows[others], Spans(entries.start[others], entries.end[others]), odd)
+    if single.keys() & found.values.keys() or any(value.odd.any() for value in single.values()):
+        single, found = {}, read_entries(buffer, rows, entries, odd)
+    values = {**single, **{key: read_values(buffer, places) for key, places in found.values.items()}}
+    return values, np.logical_or.reduce([found.odd, *(value.odd for value in values.values())])
+
+
+def _single_floats(buffer: Buffer, rows: Array, entries: Spans, total: int) -> tuple[dict[bytes, Values], Array]:
+    """The features of entries with one float, and the indices of the other entries; a row with a key twice is odd."""
+    others = [np.zeros(0, np.int64)]
+    found: dict[bytes, Values] = {}
+    sizes = entries.end - entries.start
+    for size in np.unique(sizes).tolist():
+        chosen = np.flatnonzero(sizes == size)
+        width = size - _AROUND_KEY
+        if not 0 < width < 0x80:
+            others.append(chosen)
+            continue
+        content = buffer.texts(entries.start[chosen], size)
+        parts = content.view(_entry_type(width))[:, 0]
+        fits = (parts["key"] == (width << 8 | 0x0A)) & (parts["feature"] == _FEATURE) & (parts["list"] == _LIST)
+        if not fits.all():
+            others.append(chosen[~fits])
+            chosen, content, parts = chosen[fits], content[fits], parts[fits]
+        numbers = parts["value"]
+        for key, members in groups(np.ascontiguousarray(content[:, 2 : 2 + width])):
+            values = found[key] = Values.absent(total)
+            values.numbers = np.zeros(total, np.float32)
+            places = rows[chosen[members]]
+            values.numbers[places] = numbers[members]
+            values.kind[places] = wire.FLOAT
+            values.odd[:] = np.count_nonzero(values.kind) < len(members)
+    return found, np.concatenate(others)
+
+
+def _entry_type(width: int) -> Any:
+    """The parts of an entry with one float whose key has this width: all bytes but the key."""
+    parts = {"key": ("<u2", 0), "feature": ("<u4", 2 + width), "list": ("<u2", 6 + width), "value": ("<f4", 8 + width)}
+    formats, offsets = zip(*parts.values(), strict=True)
+    return np.dtype({"names": [*parts], "formats": formats, "offsets": offsets, "itemsize": _AROUND_KEY + width})

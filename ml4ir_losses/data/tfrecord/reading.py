@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ml4ir_losses.data.nested import QUERY
 from ml4ir_losses.data.table import Source, Table
 from ml4ir_losses.data.tfrecord import wire
 from ml4ir_losses.data.tfrecord.features import Columns
-from ml4ir_losses.data.tfrecord.frames import read_alike
+from ml4ir_losses.data.tfrecord.frames import read_alike, read_features
 from ml4ir_losses.data.tfrecord.framing import Block, read_blocks
 from ml4ir_losses.data.tfrecord.kinds import (
     EIE,
@@ -66,14 +67,17 @@ class _Queries:
 
 def read_tables(path: str, kind: str | None, lists: Collection[str]) -> Iterator[Table]:
     """The documents of a file, a table per block of records."""
-    reader: _Reader | None = None
-    for block in read_blocks(path):
-        reader = reader or _Reader(path, _checked_kind(path, kind, block), lists)
+    blocks = read_blocks(path)
+    first = next(blocks, None)
+    if first is None:
+        raise DataError(f"{path} has no records.")
+    reader = _Reader(path, _checked_kind(path, kind, first), lists)
+    for block in chain([first], blocks):
         table = reader.table(block)
         if table is not None:
             yield table
-    if reader is None or not reader.rows:
-        raise DataError(f"{path} has no {'documents' if reader else 'records'}.")
+    if not reader.rows:
+        raise DataError(f"{path} has no documents.")
     if reader.empty:
         LOGGER.info(
             "%s: %d of its records %s no documents.", path, reader.empty, "has" if reader.empty == 1 else "have"
@@ -267,9 +271,7 @@ def _of_features(buffer: Buffer, messages: Spans, records: Array) -> _Features:
     if alike is not None:
         return _Features(buffer, alike)
     while True:
-        found = read_map(buffer, messages)
-        values = {key: read_values(buffer, places) for key, places in found.values.items()}
-        odd = np.logical_or.reduce([found.odd, *(value.odd for value in values.values())])
+        values, odd = read_features(buffer, messages)
         if not odd.any():
             return _Features(buffer, values)
         buffer, messages = _rewritten(buffer, messages, odd, wire.canonical_features, records)

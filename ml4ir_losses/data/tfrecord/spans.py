@@ -38,9 +38,12 @@ class Buffer:
         """The bytes at these places; places beyond the end are allowed and read as 0."""
         return self.bytes[np.minimum(at, len(self.data))]
 
-    def texts(self, width: int) -> Array:
-        """The `width` bytes from each place on."""
-        return np.ndarray(len(self.bytes) - width + 1, f"V{width}", self.bytes, strides=(1,))
+    def texts(self, at: Array, width: int) -> Array:
+        """The bytes [places, width] from these places on."""
+        if not width:
+            return np.zeros((len(at), 0), np.uint8)
+        windows: Array = np.ndarray(len(self.bytes) - width + 1, f"V{width}", self.bytes, strides=(1,))
+        return windows[at].view(np.uint8).reshape(-1, width)
 
     def matches(self, at: Array, pattern: bytes) -> Array:
         """Where the bytes at these places are the pattern, boolean; a place may be at the end, not beyond it."""
@@ -105,8 +108,13 @@ class Map:
 
 def read_map(buffer: Buffer, messages: Spans) -> Map:
     """The entries of maps such as `Features`: repeated {key = 1, value = 2}."""
-    rows, entries, odd = _fields_together(buffer, messages)
-    found = Map(odd)
+    return read_entries(buffer, *fields_together(buffer, messages))
+
+
+def read_entries(buffer: Buffer, rows: Array, entries: Spans, odd: Array) -> Map:
+    """The keys and values of entries; `rows`: the message of each."""
+    found = Map(odd.copy())
+    odd = found.odd
     size, key = buffer.varint(entries.start + 1)
     length, value = buffer.varint(key + size + 1)
     good = (buffer.byte(entries.start) == _FIRST) & (buffer.byte(key + size) == _SECOND)
@@ -117,13 +125,13 @@ def read_map(buffer: Buffer, messages: Spans) -> Map:
     stop = entries.end if good.all() else entries.end[good]
     for width in np.unique(size).tolist():
         same = np.flatnonzero(size == width)
-        for name, members in _groups(buffer, key[same], width):
+        for name, members in groups(buffer.texts(key[same], width)):
             chosen = same[members]
             found.put(name, rows[chosen], value[chosen], stop[chosen])
     return found
 
 
-def _fields_together(buffer: Buffer, messages: Spans) -> tuple[Array, Spans, Array]:
+def fields_together(buffer: Buffer, messages: Spans) -> tuple[Array, Spans, Array]:
     """The fields 1 of messages: the row of each, their places, and which rows are odd. First come all first fields."""
     odd = np.zeros(len(messages), bool)
     rows = np.flatnonzero(messages.start < messages.end)
@@ -143,18 +151,18 @@ def _fields_together(buffer: Buffer, messages: Spans) -> tuple[Array, Spans, Arr
     return rows, Spans(start, stop), odd
 
 
-def _groups(buffer: Buffer, at: Array, width: int) -> Iterator[tuple[bytes, Array]]:
-    """The different texts of a width at these places, and the indices of the places with each."""
+def groups(texts: Array) -> Iterator[tuple[bytes, Array]]:
+    """The different texts among some of the same width, bytes [texts, width], and the indices of each."""
+    width = texts.shape[1]
     if not width:
-        yield b"", np.arange(len(at))
+        yield b"", np.arange(len(texts))
         return
-    texts = np.ascontiguousarray(buffer.texts(width)[at])
-    array = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(at), [None, pa.py_buffer(texts)])
+    array = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(texts), [None, pa.py_buffer(texts)])
     encoded = array.dictionary_encode()
     codes = encoded.indices.to_numpy()
     codes = codes.astype(np.uint16) if len(encoded.dictionary) < 1 << 16 else codes  # these are sorted much faster
     order = np.argsort(codes, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    members = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(texts) else ()
     yield from zip(encoded.dictionary.to_pylist(), members, strict=True)
 
 
