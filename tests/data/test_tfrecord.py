@@ -421,3 +421,29 @@ def test_training_reads_what_convert_wrote(tmp_path):
         assert list(table.strings("query_id")) == log["query_id"]
         for name in ("label", "price"):
             np.testing.assert_array_equal(table.numeric(name), log[name])
+
+
+def test_sequence_examples_in_any_form_are_read(tmp_path):
+    """Messages in two parts, unpacked numbers, a list twice, unknown fields, and lists of different lengths."""
+
+    def feature_list(name, *features):
+        return wire.entry(name, b"".join(wire.delimited(1, feature) for feature in features))
+
+    unpacked = wire.delimited(3, b"\x08\x01\x08\x7f")
+    records = [
+        wire.delimited(2, feature_list(b"x", wire.feature(2, [1.5])) + feature_list(b"n", unpacked, b""))
+        + wire.delimited(1, wire.entry(b"a", wire.feature(3, [7])))
+        + wire.delimited(2, feature_list(b"t", wire.feature(1, [b"text"]), wire.feature(1, [b"x" * 200])))
+        + wire.delimited(1, wire.entry(b"b", wire.feature(1, [b"c"])))
+        + wire.delimited(9, b"unknown"),
+        wire.delimited(2, feature_list(b"n", wire.feature(3, [0])) + feature_list(b"n", wire.feature(3, [5, -5]))),
+    ]
+    table = read_table(write(tmp_path / "a.tfrecord", records), kind="sequence_example")
+    expected = {
+        "x": [1.5, None, None],
+        "n": [[1, 127], None, [5, -5]],
+        "t": ["text", "x" * 200, None],
+        "a": [7, 7, None],
+        "b": ["c", "c", None],
+    }
+    assert {name: table.columns[name].to_pylist() for name in expected} == expected

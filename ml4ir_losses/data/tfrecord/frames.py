@@ -155,16 +155,13 @@ def read_features(buffer: Buffer, messages: Spans) -> tuple[dict[bytes, Values],
 
 def _single_floats(buffer: Buffer, rows: Array, entries: Spans, total: int) -> tuple[dict[bytes, Values], Array]:
     """The features of entries with one float, and the indices of the other entries; a row with a key twice is odd."""
-    others = [np.zeros(0, np.int64)]
     found: dict[bytes, Values] = {}
-    sizes = entries.end - entries.start
-    for size in np.unique(sizes).tolist():
-        chosen = np.flatnonzero(sizes == size)
-        width = size - _AROUND_KEY
-        if not 0 < width < 0x80:
-            others.append(chosen)
-            continue
-        content = buffer.texts(entries.start[chosen], size)
+    widths = entries.end - entries.start - _AROUND_KEY  # of the keys, if the entries have one float
+    usual = (widths > 0) & (widths < 0x80)
+    others = [np.flatnonzero(~usual)]
+    for width in np.unique(widths[usual]).tolist():
+        chosen = np.flatnonzero(widths == width)
+        content = buffer.texts(entries.start[chosen], width + _AROUND_KEY)
         parts = content.view(_entry_type(width))[:, 0]
         fits = (parts["key"] == (width << 8 | 0x0A)) & (parts["feature"] == _FEATURE) & (parts["list"] == _LIST)
         if not fits.all():

@@ -95,9 +95,8 @@ def _checked_kind(path: str, kind: str | None, block: Block) -> str:
             LOGGER.info("%s: its first record does not tell the kind; read as %s (data.options.kind).", path, found)
         return found
     possible = possible_kinds(next(records))
-    if kind not in possible and (kind, EIE) != (EXAMPLE, *possible):
-        found = f"it is of the kind {possible[0]}" if possible else "it is none of TensorFlow's messages"
-        raise DataError(f"{path}, record 1: {found}, not {kind} (data.options.kind).")
+    if possible and kind not in possible and (kind, EIE) != (EXAMPLE, *possible):
+        raise DataError(f"{path}, record 1: it is of the kind {possible[0]}, not {kind} (data.options.kind).")
     return kind
 
 
