@@ -24,6 +24,10 @@ FORMATS = {
     "nested jsonl": ("a.jsonl", None, {"nested": True}),
     "hugging face": ("folder", "huggingface", {}),
     "catboost": ("a.tsv", "catboost", {}),
+    "elwc": ("a.tfrecord", None, {"kind": "elwc"}),
+    "example in example": ("a.tfrecord.zst", None, {"kind": "eie"}),
+    "sequence example": ("a.tfrecords.gz", None, {"kind": "sequence_example"}),
+    "example": ("a.tfrecord", None, {"kind": "example"}),
     "url": ("memory://every-format/a.csv.gz", None, {}),
 }
 OF_NUMBERS = {
