@@ -52,7 +52,7 @@ def _items(table: Table, keep: Sequence[str], values: Sequence[str], first: int)
         for name, c in table.columns.items()
         if _is_list(c.type) and name not in keep and (name not in values or _is_list(c.type.value_type))
     }
-    if not nested:
+    if not nested or all(source.documents for source in table.sources):
         return table
     sizes = {name: pc.list_value_length(c).fill_null(0).to_numpy() for name, c in nested.items()}
     expected = next(iter(sizes))

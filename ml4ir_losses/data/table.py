@@ -33,12 +33,14 @@ class Source:
         rows: the number of rows.
         line: the number of the i-th row's line in a file, counted from 1.
         unit: what `line` counts.
+        documents: each row is a document for sure, so lists in its cells are values of this document.
     """
 
     name: str
     rows: int
     line: Callable[[int], int | str]
     unit: str = "line"
+    documents: bool = False
 
 
 class Table:

@@ -17,6 +17,7 @@ from ml4ir_losses.compat.tf_ranking import data
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.convert import convert
 from ml4ir_losses.data.memory import memory_table
+from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_chunks, read_table
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.tfrecord import framing, reading, wire
@@ -267,6 +268,13 @@ def test_kind_is_found_from_the_first_record_that_tells_it(tmp_path, caplog):
 def test_queries_without_an_id_are_numbered_by_their_record(tmp_path):
     path = write(tmp_path / "a.tfrecord", [elwc(example(x=[1.0]), example(x=[2.0])), elwc(), elwc(example(x=[3.0]))])
     assert list(read_table(path).strings("query_id")) == [f"{path}:1", f"{path}:1", f"{path}:3"]
+
+
+def test_lists_are_values_of_a_document(tmp_path):
+    """`unnest` makes rows of lists elsewhere, where a row may be a query with its documents."""
+    table = read_table(write(tmp_path / "a.tfrecord", [elwc(example(x=[1.0, 2.0]), example(x=[3.0]))]))
+    assert len(unnest(table)) == 2
+    assert unnest(Table.concat([table, table])).columns["x"].to_pylist() == [[1.0, 2.0], [3.0]] * 2
 
 
 def test_feature_of_query_and_document_is_that_of_the_query(tmp_path, caplog):

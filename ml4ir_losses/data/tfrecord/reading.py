@@ -136,7 +136,8 @@ class _Reader:
         if not columns.keys() & _QUERY_IDS and self.kind != EXAMPLE:
             ids = pa.array([f"{self.path}:{record}" for record in records.tolist()])
             columns = {QUERY: ids.take(take), **columns}
-        return Table(columns, [Source(self.path, len(numbers), lambda row: int(numbers[row]), "record")])
+        source = Source(self.path, len(numbers), lambda row: int(numbers[row]), "record", documents=True)
+        return Table(columns, [source])
 
     def _read(self, scope: str, features: _Features | None, numbers: Array) -> dict[str, Any]:
         """Columns by name, with those of earlier blocks; `numbers`: the record of each row."""
