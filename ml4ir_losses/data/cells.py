@@ -68,7 +68,8 @@ def numbers(column: Any) -> Array:
     """
     for kind in (pa.float64(), pa.bool_()) if is_text(column.type) else (pa.float64(),):
         try:
-            values: Array = pc.cast(pc.cast(column, kind), pa.float64()).to_numpy()
+            # not safe: int64 beyond 2^53 is rounded
+            values: Array = pc.cast(pc.cast(column, kind, safe=False), pa.float64(), safe=False).to_numpy()
         except _FAILED:
             continue
         return values

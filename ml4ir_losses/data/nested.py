@@ -128,7 +128,7 @@ def vectors(table: Table, name: str) -> Array:
         shape.append(int(sizes[0]))
         cells = pc.list_flatten(cells)
     try:
-        values: Array = pc.cast(cells, pa.float64()).to_numpy()
+        values: Array = pc.cast(cells, pa.float64(), safe=False).to_numpy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise DataError(f"{table.source}, column {name!r}: it holds lists of {cells.type}, not of numbers.") from None
     invalid = ~np.isfinite(values)

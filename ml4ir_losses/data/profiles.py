@@ -92,7 +92,7 @@ class ColumnProfile:
             self.values = None
             return
         if kind in ("integer", "number"):
-            self.numbers.add(pc.cast(cells, pa.float64()).to_numpy())
+            self.numbers.add(pc.cast(cells, pa.float64(), safe=False).to_numpy())
         elif is_text(cells.type):
             self.words += pc.sum(pc.count_substring_regex(cells, r"\S+")).as_py()
         self._count(cells)

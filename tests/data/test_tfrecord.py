@@ -455,3 +455,9 @@ def test_sequence_examples_in_any_form_are_read(tmp_path):
         "b": ["c", "c", None],
     }
     assert {name: table.columns[name].to_pylist() for name in expected} == expected
+
+
+def test_whole_numbers_beyond_float64_are_rounded_where_numbers_are_needed():
+    table = read_table(str(GOLDEN / "elwc.tfrecord"))
+    np.testing.assert_array_equal(table.numeric("clicks")[:3], [2.0**40 + 1, -1, -(2.0**63)])
+    np.testing.assert_array_equal(table.matrix(["age"])[:1], [[np.float32(2.0**53)]])
