@@ -154,10 +154,12 @@ class Table:
         """A column as `str` objects [rows]; a missing cell is "", and a number keeps the text it had in the file.
 
         Raises:
-            DataError: no such column; a missing cell where `missing` is False.
+            DataError: no such column; bytes that are no UTF-8; a missing cell where `missing` is False.
         """
         index = self._feature(name)
         column = self._column(name) if index is None else pa.array(self._dense([index])[:, 0])
+        if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+            self._check_utf8(name, column)
         text: Array = pc.cast(column, pa.string()).fill_null("").to_numpy(zero_copy_only=False)
         if not missing:
             absent = text == ""
@@ -281,6 +283,14 @@ class Table:
             if index < width:
                 matrix[:, i] = self.features[:, index]
         return matrix
+
+    def _check_utf8(self, name: str, column: Any) -> None:
+        """Raises `DataError` for the first cell of bytes that is no text."""
+        for row, cell in enumerate(column.to_pylist()):
+            try:
+                (cell or b"").decode()
+            except UnicodeDecodeError:
+                self._refuse(name, row, "{} is not valid UTF-8")
 
     def _refuse(self, name: str, row: int, reason: str) -> NoReturn:
         cell = self.columns[name][row].as_py()

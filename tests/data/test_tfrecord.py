@@ -461,3 +461,12 @@ def test_whole_numbers_beyond_float64_are_rounded_where_numbers_are_needed():
     table = read_table(str(GOLDEN / "elwc.tfrecord"))
     np.testing.assert_array_equal(table.numeric("clicks")[:3], [2.0**40 + 1, -1, -(2.0**63)])
     np.testing.assert_array_equal(table.matrix(["age"])[:1], [[np.float32(2.0**53)]])
+
+
+def test_bytes_that_are_no_text_are_refused_where_text_is_needed(tmp_path):
+    path = write(tmp_path / "a.tfrecord", [example(x=[raw]).SerializeToString() for raw in (b"a", b"\xff\xfe")])
+    table = read_table(path)
+    assert table.columns["x"].to_pylist() == [b"a", b"\xff\xfe"]
+    with pytest.raises(DataError, match=r"a\.tfrecord, record 2, column 'x': b'\\xff\\xfe' is not valid UTF-8"):
+        table.strings("x")
+    assert list(table.take([0]).strings("x")) == ["a"]
