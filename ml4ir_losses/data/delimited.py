@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from io import TextIOWrapper
 from itertools import islice
 from typing import Any, Self
 
@@ -80,10 +80,9 @@ class Delimited:
 
     def _open(self, stream: Any, names: Sequence[str], na_values: Sequence[str]) -> pacsv.CSVStreamingReader:
         return pacsv.open_csv(
-            stream,
+            _Utf8(stream, self.encoding),
             pacsv.ReadOptions(
                 block_size=CHUNK_BYTES,
-                encoding=self.encoding,
                 column_names=None if self.has_header else list(names),
             ),
             pacsv.ParseOptions(
@@ -111,7 +110,10 @@ class Delimited:
         quoting = csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE
         dialect: dict[str, Any] = {"delimiter": self.delimiter, "quotechar": self.quote or None, "quoting": quoting}
         line = 1
-        with open_text(self.path, wide=self._is_wide) as stream, TextIOWrapper(stream, self._codec, newline="") as text:
+        with (
+            open_text(self.path, wide=self._is_wide) as stream,
+            io.TextIOWrapper(stream, self._codec, newline="") as text,
+        ):
             records = csv.reader(text, **dialect)
             try:
                 for cells in records:
@@ -137,7 +139,7 @@ class Delimited:
 
     def _check_last_quote(self, rows: int) -> None:
         """Raises `DataError` if the last quote is never closed: pyarrow then reads the rest of the file as one cell."""
-        with open_text(self.path, wide=self._is_wide) as stream, TextIOWrapper(stream, self._codec) as text:
+        with open_text(self.path, wide=self._is_wide) as stream, io.TextIOWrapper(stream, self._codec) as text:
             last = [line for line in text if line.strip()][-1].rstrip()
         if (len(last) - len(last.rstrip(self.quote))) % 2 == 0:  # a doubled quote is an escaped one
             raise DataError(f"{self.path}, line {self.line(rows - 1)}: a quote is left open; {_NO_QUOTES}")
@@ -166,6 +168,25 @@ class Delimited:
 
 
 _NO_QUOTES = "for a file without quoting set data.options.quote: ''"
+
+
+class _Utf8(io.RawIOBase):
+    """The UTF-8 text of a file, by reads that do not end between CR and LF: pyarrow would drop the LF within quotes."""
+
+    def __init__(self, stream: Any, encoding: str) -> None:
+        self.stream, self.rest = stream, b""
+        is_utf8 = encoding in ("utf-8", "utf-8-sig")  # pyarrow skips a byte order mark
+        self.text = None if is_utf8 else io.TextIOWrapper(stream, encoding, newline="")
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        size -= len(self.rest)
+        data: bytes = self.text.read(max(size // 4, 1)).encode() if self.text else self.stream.read(size)
+        data = self.rest + data
+        self.rest = b"\r" if data.endswith(b"\r") and len(data) > 1 else b""
+        return data[: len(data) - len(self.rest)]
 
 
 def _decodes(line: bytes, encoding: str) -> bool:

@@ -67,18 +67,20 @@ def expand(path: str) -> list[str]:
 
 def exists(path: str) -> bool:
     """True for a file or a folder that exists."""
-    if is_url(path):
+    if not is_url(path):
+        return os.path.exists(path)
+    with _readable(path):
         system, inside = file_system(path)
         return bool(system.exists(inside))
-    return os.path.exists(path)
 
 
 def is_directory(path: str) -> bool:
     """True for a folder that exists."""
-    if is_url(path):
+    if not is_url(path):
+        return os.path.isdir(path)
+    with _readable(path):
         system, inside = file_system(path)
         return bool(system.isdir(inside))
-    return os.path.isdir(path)
 
 
 def beside(path: str, *endings: str) -> str | None:

@@ -309,6 +309,8 @@ def test_huggingface_folder_is_read_by_arrow_alone(tmp_path: Path) -> None:
         (tmp_path / f"data-0000{i}-of-00002.arrow").write_bytes(sink.getvalue().to_pybytes())
     files = [{"filename": f"data-0000{i}-of-00002.arrow"} for i in range(2)]
     (tmp_path / "state.json").write_text(json.dumps({"_data_files": files}))
+    fsspec.filesystem("memory").put(f"{tmp_path}/*", "/saved/")
+    check(read_table("memory://saved"))
     table = read_table(str(tmp_path))
     check(table)
     assert table.locate(151) == f"{tmp_path}/data-00001-of-00002.arrow, row 1"

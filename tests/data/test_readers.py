@@ -222,6 +222,16 @@ def test_csv_rows_of_several_chunks_know_their_lines(tmp_path: Path, monkeypatch
     assert [table.locate(row) for row in (0, 60)] == [f"{path}, line {line}" for line in (2, 122)]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+def test_csv_quoted_line_ends_are_kept_where_chunks_meet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    path = write(tmp_path / "a.csv", ("q,n\r\n" + '1,"é\r\nb"\r\n' * 50).encode(encoding))
+    for size in range(40, 60):
+        monkeypatch.setattr("ml4ir_losses.data.delimited.CHUNK_BYTES", size)
+        assert set(read_table(path, encoding=encoding).strings("n")) == {"é\r\nb"}
+
+
 def test_csv_error_in_a_later_chunk_names_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ml4ir_losses.data.delimited.CHUNK_BYTES", 64)
     path = write(tmp_path / "a.csv", "q,n\n" + "1,2\n" * 50 + "1,2,3\n")
