@@ -37,7 +37,10 @@ def chunked(cells: Any) -> Any:
     """The cells, an Arrow or NumPy array or a list, as a chunked Arrow array; NaN is missing."""
     if isinstance(cells, (pa.Array, pa.ChunkedArray)):
         column = _plain(cells if isinstance(cells, pa.ChunkedArray) else pa.chunked_array([cells]))
-        return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
+        if not pa.types.is_floating(column.type):
+            return column
+        absent = pc.is_nan(column)
+        return pc.if_else(absent, None, column) if pc.any(absent).as_py() else column
     return pa.chunked_array([pa.array(cells, from_pandas=True)])  # from_pandas: NaN is missing
 
 

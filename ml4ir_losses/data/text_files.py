@@ -12,8 +12,6 @@ from ml4ir_losses.core.files import how_to_convert, wide_encoding
 from ml4ir_losses.data.files import open_binary
 from ml4ir_losses.data.table import Source
 
-BLOCK_BYTES = 4 << 20  # of lines that are parsed at once; they stay in the processor's cache
-
 
 @contextmanager
 def open_text(path: str, *, wide: bool = False) -> Iterator[Any]:
@@ -33,10 +31,10 @@ def open_text(path: str, *, wide: bool = False) -> Iterator[Any]:
         yield stream
 
 
-def blocks_of_lines(stream: Any) -> Iterator[tuple[int, list[bytes]]]:
-    """The lines of a stream in blocks of about `BLOCK_BYTES`, with the number of the first line of each."""
+def blocks_of_lines(stream: Any, size: int) -> Iterator[tuple[int, list[bytes]]]:
+    """The lines of a stream in blocks of about `size` bytes, with the number of the first line of each."""
     number = 1
-    while lines := stream.readlines(BLOCK_BYTES):
+    while lines := stream.readlines(size):
         yield number, lines
         number += len(lines)
 

@@ -73,7 +73,8 @@ COMPRESS = {
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("arrow_chunks", "delimited", "readers.parquet", "readers.svmlight"):
         monkeypatch.setattr(f"ml4ir_losses.data.{module}.CHUNK_BYTES", 2000)
-    monkeypatch.setattr("ml4ir_losses.data.text_files.BLOCK_BYTES", 2000)
+    for module in ("jsonl", "svmlight"):
+        monkeypatch.setattr(f"ml4ir_losses.data.readers.{module}._BLOCK_BYTES", 2000)
 
 
 def error_message(path: str, **options: Any) -> str:

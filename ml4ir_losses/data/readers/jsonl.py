@@ -20,6 +20,7 @@ from ml4ir_losses.data.parallel import parallel
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.text_files import blocks_of_lines, lines_source, open_text, short
 
+_BLOCK_BYTES = 16 << 20  # of lines that are parsed at once; a block costs time for each of its columns
 _KEPT_BYTES = 128 << 20
 _ADVICE = "; a file that is one list becomes lines with: jq -c '.[]' FILE > NEW"
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
@@ -87,7 +88,7 @@ def _survey(path: str) -> tuple[pa.Schema, list[_Block] | None]:
     schema, is_huge, size = pa.schema([]), False, 0
     kept: list[_Block] = []
     with open_text(path) as stream:
-        for block in filter(None, parallel(_parse, blocks_of_lines(stream))):
+        for block in filter(None, parallel(_parse, blocks_of_lines(stream, _BLOCK_BYTES))):
             is_huge |= any(_is_huge(cells) for cells in block.rows.columns)
             found = pa.schema([(field.name, _as_written(field.type)) for field in block.rows.schema])
             schema = pa.unify_schemas([schema, found], promote_options="permissive")
@@ -103,7 +104,7 @@ def _survey(path: str) -> tuple[pa.Schema, list[_Block] | None]:
 def _parsed(path: str, schema: pa.Schema) -> Iterator[tuple[Array, pa.Table]]:
     """The line numbers and the rows of each block of a file."""
     with open_text(path) as stream:
-        for block in filter(None, parallel(partial(_parse, schema=schema), blocks_of_lines(stream))):
+        for block in filter(None, parallel(partial(_parse, schema=schema), blocks_of_lines(stream, _BLOCK_BYTES))):
             yield block.numbers, block.rows
 
 
@@ -124,7 +125,10 @@ def _is_huge(cells: pa.ChunkedArray) -> bool:
         return _is_huge(pc.list_flatten(cells))
     if pa.types.is_struct(cells.type):
         return any(_is_huge(field) for field in cells.flatten())
-    return pa.types.is_floating(cells.type) and (pc.max(pc.abs(cells)).as_py() or 0) >= 2**63
+    if not pa.types.is_floating(cells.type):
+        return False
+    limits = pc.min_max(cells).as_py()
+    return max(-(limits["min"] or 0), limits["max"] or 0) >= 2**63
 
 
 def _first_error(path: str) -> DataError | None:

@@ -21,6 +21,7 @@ from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.text_files import blocks_of_lines, is_number, lines_source, open_text, short
 
 MAX_FEATURE = 100_000
+_BLOCK_BYTES = 4 << 20  # of lines that are parsed at once; they stay in the processor's cache
 _DOCUMENT_ID = re.compile(rb"\bdoc_?id\s*=\s*(\S+)", re.IGNORECASE)
 _BOM = b"\xef\xbb\xbf"
 _SPACES_TO_LINES = bytes.maketrans(b" \t\r\v\f", b"\n" * 5)
@@ -44,7 +45,7 @@ def read_svmlight(path: str) -> Iterator[Table]:
     sizes: QuerySizes | None = None
     width, first, count = 1, 1, 0
     with open_text(path) as stream:
-        for rows, features in parallel(_parse, blocks_of_lines(stream)):
+        for rows, features in parallel(_parse, blocks_of_lines(stream, _BLOCK_BYTES)):
             if not count and rows.queries[:1] == [b""]:
                 sizes = QuerySizes.beside(path)
             if b"" in rows.queries and sizes is None:
