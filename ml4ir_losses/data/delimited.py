@@ -22,7 +22,7 @@ NA_VALUES = ("NA", "N/A", "NULL", "null", "NaN", "nan")
 _WIDE = ("utf-16", "utf-32")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Delimited:
     """A text file of rows; iteration gives the line and the cells of each row that is not blank.
 
@@ -44,12 +44,12 @@ class Delimited:
     has_header: bool = True
 
     def __post_init__(self) -> None:
+        allowed = "the name of a Python codec, such as utf-8 or latin-1"
         try:
-            object.__setattr__(self, "encoding", codecs.lookup(self.encoding).name)
+            "".encode(self.encoding)
+            self.encoding = codecs.lookup(self.encoding).name
         except LookupError:
-            raise DataError(
-                f"encoding is the name of a Python codec, such as utf-8 or latin-1. Received: {self.encoding!r}."
-            ) from None
+            raise DataError(f"data.options.encoding is {allowed}. Received: {self.encoding!r}.") from None
 
     def split_at(self, delimiter: str) -> Self:
         """The file with another delimiter."""

@@ -298,6 +298,7 @@ def test_csv_may_end_with_a_quoted_line_end(tmp_path: Path, last: str) -> None:
         ({"delimiter": "||"}, "`delimiter` must be None or one character. Received: delimiter='||'."),
         ({"quote": "''"}, '`quote` must be one character or "". Received: quote="\'\'".'),
         ({"encoding": "utf-9"}, "encoding is the name of a Python codec, such as utf-8 or latin-1. Received: 'utf-9'."),
+        ({"encoding": "hex"}, "data.options.encoding is the name of a Python codec, such as utf-8 or latin-1."),
     ],
 )
 def test_csv_invalid_options_raise(tmp_path: Path, options: dict[str, str], message: str) -> None:
