@@ -55,7 +55,7 @@ def convert(
         weight: see `query_id`.
         position: see `query_id`.
         query_columns: columns that have one value per query.
-        columns: names or globs of the columns that are written besides those of a role; empty: all.
+        columns: names or globs of the columns that are written besides query id, label and document id; empty: all.
         exclude: names or globs of columns that are not written.
         keep_text: names or globs of columns of text that stay text although they hold numbers.
         overwrite: replace files that exist.
@@ -77,7 +77,7 @@ def convert(
         raise DataError("There is no file to convert.")
     found = find_roles([name for name in first.names if not matches(name, exclude)], roles, query_columns)
     ids = [name for name in (found.query_id, found.document_id) if name]
-    keep = [name for name in (*ids, found.label, found.weight, found.position, *query_columns) if name]
+    keep = [name for name in (*ids, found.label, weight, position, *query_columns) if name]
     layout = Layout(columns, exclude, keep, keep_text=[*keep_text, *ids])
     layout.add(first)
     chunks = chain([first], chunks)

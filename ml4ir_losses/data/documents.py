@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.data.nested import QUERY, has_lists, unnest
+from ml4ir_losses.data.nested import QUERY, has_lists, unnest_chunks
 from ml4ir_losses.data.roles import named
 from ml4ir_losses.data.table import Table
 
@@ -25,24 +24,23 @@ def document_rows(chunks: Iterable[Table], roles: Mapping[str, str | None]) -> I
         chunks: tables of the same columns.
         roles: columns by role, where they are known.
     """
-    keep: list[str] | None = None
-    rows = 0
-    for table in chunks:
-        lists = [roles.get(role) or named(role, list(table.columns)) for role in _OF_DOCUMENTS]
-        column = next((name for name in lists if name is not None and has_lists(table, name)), None)
-        if column is None:
-            yield table
-            continue
-        if keep is None:
-            sizes = _sizes(table, column)
-            keep = [name for name in table.columns if has_lists(table, name) and (_sizes(table, name) != sizes).any()]
-        query = roles.get("query_id") or named("query_id", list(table.columns))
-        numbers = {} if query else {QUERY: pa.array(np.arange(rows, rows + len(table)))}
-        rows += len(table)
-        flat = unnest(Table({**numbers, **table.columns}, table.sources, origin=table.origin), keep)
+    rest = iter(chunks)
+    first = next(rest, None)
+    if first is None:
+        return
+    names = list(first.columns)
+    lists = [roles.get(role) or named(role, names) for role in _OF_DOCUMENTS]
+    column = next((name for name in lists if name is not None and has_lists(first, name)), None)
+    if column is None:
+        yield from chain([first], rest)
+        return
+    sizes = _sizes(first, column)
+    keep = [name for name in names if has_lists(first, name) and (_sizes(first, name) != sizes).any()]
+    query = roles.get("query_id") or named("query_id", names)
+    for table in unnest_chunks(chain([first], rest), keep=keep):
         if query not in (None, QUERY):
-            del flat.columns[QUERY]  # a number beside the id
-        yield flat
+            del table.columns[QUERY]  # a number beside the id
+        yield table
 
 
 def _sizes(table: Table, name: str) -> Array:

@@ -112,9 +112,9 @@ def _unfit(profile: ColumnProfile) -> str:
         return "by the name not known before the documents are shown"
     if profile.distinct == 1 and not profile.missing:
         return "all cells are equal"
-    if profile.kind not in ("integer", "number", "boolean", "text"):
+    if profile.kind not in ("integer", "number", "boolean", "text", "date"):
         return f"{profile.kind}s are not read as they are"
-    many = profile.distinct is None or profile.distinct > present / 2
+    many = not profile.is_exact or profile.distinct > present / 2
     if profile.kind == "text" and many and profile.words < _WORDS * present:
         return "most rows have a value of their own"
     return ""
@@ -122,16 +122,19 @@ def _unfit(profile: ColumnProfile) -> str:
 
 def _input(profile: ColumnProfile) -> tuple[dict[str, Any], str]:
     """The input of a column, and a remark."""
+    if profile.kind == "date":
+        values: dict[str, Any] = {"name": profile.name, "type": "date", "transforms": ["standardise"]}
+        return _scoped(values, profile), "days before the newest"
     if profile.kind != "text":
         return _numeric(profile.name, [profile])
-    values: dict[str, Any] = {"name": profile.name}
+    values = {"name": profile.name}
     if profile.words >= _WORDS * (profile.rows - profile.missing):
         values |= {"type": "text"}
         remark = f"{profile.words / (profile.rows - profile.missing):.3g} words each"
     else:
-        size = 4 if (profile.distinct or 1000) < 20 else 8 if (profile.distinct or 1000) < 1000 else 16
+        size = 4 if profile.distinct < 20 else 8 if profile.distinct < 1000 else 16
         values |= {"type": "categorical", "embedding_dim": size}
-        remark = "more than 10,000 values" if profile.distinct is None else f"{profile.distinct:,} values"
+        remark = f"{'' if profile.is_exact else 'more than '}{profile.distinct:,} values"
     return _scoped(values, profile), remark
 
 
@@ -140,7 +143,7 @@ def _numeric(name: str, profiles: Sequence[ColumnProfile]) -> tuple[dict[str, An
     values: dict[str, Any] = {"name": name, "type": "numeric"}
     numbers = [profile.numbers for profile in profiles]
     skewed = [abs(n.skewness) > _SKEWED and n.max - n.min > _LEAST_RANGE for n in numbers]
-    flags = all(profile.distinct is not None and profile.distinct <= 2 for profile in profiles)
+    flags = all(profile.distinct <= 2 for profile in profiles)
     remark = (
         ""
         if profiles[0].kind == "boolean"

@@ -13,9 +13,9 @@ from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.documents import document_rows
 from ml4ir_losses.data.guesses import Guess, first_rows, guess_roles
 from ml4ir_losses.data.layout import Layout
-from ml4ir_losses.data.profiles import MAX_DISTINCT, ColumnProfile
+from ml4ir_losses.data.profiles import ColumnProfile
 from ml4ir_losses.data.query_runs import QueryRuns
-from ml4ir_losses.data.readers import read_chunks
+from ml4ir_losses.data.readers import is_paths, read_chunks, reader_of
 from ml4ir_losses.data.table import Table
 
 _MAX_LABELS = 50
@@ -27,6 +27,7 @@ class Inspection:
 
     Attributes:
         source: the file, or the first of several.
+        format: the format of the file; None for data in memory.
         rows: the number of rows that were read.
         columns: the columns.
         roles: the column of each role, and why.
@@ -35,12 +36,12 @@ class Inspection:
     """
 
     source: str
+    format: str | None
     rows: int
     columns: list[ColumnProfile]
     roles: dict[str, Guess]
     queries: QueryRuns | None
     labels: dict[str, int] | None
-    most_distinct = MAX_DISTINCT
 
     def as_dict(self) -> dict[str, Any]:
         """All of it in JSON's types."""
@@ -54,6 +55,7 @@ class Inspection:
             }
         return {
             "source": self.source,
+            "format": self.format,
             "rows": self.rows,
             "columns": [_column(profile) for profile in self.columns],
             "roles": {role: {"column": guess.column, "reason": guess.reason} for role, guess in self.roles.items()},
@@ -93,7 +95,10 @@ def inspect(
         table = layout.table(chunk)
         if inspection is None:
             guesses = guess_roles(table, roles)
-            inspection = Inspection(table.source, 0, [], guesses, QueryRuns() if "query_id" in guesses else None, {})
+            key = reader_of(table.sources[0].name, format).key if is_paths(sources) else None
+            inspection = Inspection(table.source, key, 0, [], guesses, None, {})
+            if "query_id" in guesses:
+                inspection.queries = QueryRuns()
         if rows is not None and len(table) > rows - inspection.rows:
             table = table.take(range(rows - inspection.rows))
         _add(inspection, profiles, table)
@@ -145,6 +150,7 @@ def _column(profile: ColumnProfile) -> dict[str, Any]:
         "type": profile.kind,
         "missing": profile.missing,
         "distinct": profile.distinct,
+        "distinct_is_exact": profile.is_exact,
         "scope": profile.scope,
     }
     if profile.kind in ("integer", "number"):

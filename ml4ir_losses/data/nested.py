@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.data.cells import is_list
 from ml4ir_losses.data.table import Table
 
 QUERY = "query_id"  # the column that numbers the rows of nested data, unless there is one of this name
@@ -35,11 +36,11 @@ def unnest(table: Table, keep: Sequence[str] = (), values: Sequence[str] = ()) -
     return rows
 
 
-def unnest_chunks(chunks: Iterable[Table], values: Sequence[str] = ()) -> Iterator[Table]:
+def unnest_chunks(chunks: Iterable[Table], values: Sequence[str] = (), keep: Sequence[str] = ()) -> Iterator[Table]:
     """The chunks with one row per item of their lists, as `unnest` gives them; those without items are left out."""
     first = 0
     for chunk in chunks:
-        rows = _items(chunk, (), values, first)
+        rows = _items(chunk, keep, values, first)
         first += len(chunk)
         if len(rows):
             yield rows
@@ -50,7 +51,7 @@ def _items(table: Table, keep: Sequence[str], values: Sequence[str], first: int)
     nested = {
         name: c
         for name, c in table.columns.items()
-        if _is_list(c.type) and name not in keep and (name not in values or _is_list(c.type.value_type))
+        if is_list(c.type) and name not in keep and (name not in values or is_list(c.type.value_type))
     }
     if not nested or all(source.documents for source in table.sources):
         return table
@@ -107,7 +108,7 @@ def _lists(offsets: Any, values: Any) -> Any:
 
 def has_lists(table: Table, name: str) -> bool:
     """True for a column of the table whose cells are lists."""
-    return name in table.columns and _is_list(table.columns[name].type)
+    return name in table.columns and is_list(table.columns[name].type)
 
 
 def vectors(table: Table, name: str) -> Array:
@@ -117,7 +118,7 @@ def vectors(table: Table, name: str) -> Array:
         DataError: for a missing or empty list, lists of different lengths, and cells that are not finite numbers.
     """
     cells, shape = table.columns[name], [len(table)]
-    while _is_list(cells.type):
+    while is_list(cells.type):
         sizes = pc.list_value_length(cells).fill_null(0).to_numpy()
         wrong = (sizes != sizes[0]) | (sizes == 0)
         if wrong.any():
@@ -136,7 +137,3 @@ def vectors(table: Table, name: str) -> Array:
         row = int(invalid.argmax()) // (len(values) // len(table))
         raise DataError(f"{table.locate(row)}, column {name!r}: a number is missing or not finite")
     return values.reshape(shape)
-
-
-def _is_list(kind: Any) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))

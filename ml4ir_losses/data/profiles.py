@@ -14,6 +14,7 @@ from ml4ir_losses.data.cells import is_list, is_text
 
 MAX_DISTINCT = 10_000
 """Up to how many distinct values are counted."""
+_MAX_BYTES = 4 << 20  # of the distinct values of a column
 _EXAMPLES = 3
 _DATE = r"^\s*\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}\S*)?\s*$"
 _BOOLEAN = r"^\s*(?i:true|false)\s*$"
@@ -59,7 +60,9 @@ class ColumnProfile:
     Attributes:
         rows: the number of cells.
         missing: the number of missing cells.
-        values: the distinct values; None: there are more than `MAX_DISTINCT`, or they are lists.
+        distinct: the number of distinct values; 0 for lists.
+        is_exact: False where there are more distinct values than were counted.
+        examples: the first values.
         numbers: of integers and numbers.
         words: the number of words of all texts.
         lengths: the least and the greatest number of items of a list; None: there are no lists.
@@ -68,12 +71,14 @@ class ColumnProfile:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.rows = self.missing = self.words = 0
-        self.values: Any = pa.nulls(0)
+        self.rows = self.missing = self.words = self.distinct = 0
+        self.is_exact = True
+        self.examples: list[str] = []
         self.numbers = Moments()
         self.lengths: tuple[int, int] | None = None
         self.varies: bool | None = None
         self._kinds: set[str] = set()
+        self._values: Any = pa.nulls(0)
 
     def add(self, column: Any, same_query: Array) -> None:
         """Adds the cells of a chunk; `same_query` [rows - 1] tells which rows have the query of the row before."""
@@ -89,7 +94,6 @@ class ColumnProfile:
             sizes = pc.min_max(pc.list_value_length(cells)).as_py()
             least, most = self.lengths or (sizes["min"], sizes["max"])
             self.lengths = min(least, sizes["min"]), max(most, sizes["max"])
-            self.values = None
             return
         if kind in ("integer", "number"):
             self.numbers.add(pc.cast(cells, pa.float64(), safe=False).to_numpy())
@@ -108,31 +112,25 @@ class ColumnProfile:
         return next(iter(kinds), "empty")
 
     @property
-    def distinct(self) -> int | None:
-        """The number of distinct values; None: more than `MAX_DISTINCT`, or lists."""
-        return None if self.values is None else len(self.values)
-
-    @property
-    def examples(self) -> list[str]:
-        """The first values."""
-        return [] if self.values is None else [str(value) for value in self.values[:_EXAMPLES].to_pylist()]
-
-    @property
     def scope(self) -> str:
         """`query` for a column with one value per query."""
         return "query" if self.varies is False else "document"
 
     def _count(self, cells: Any) -> None:
         """Adds to the distinct values."""
-        if self.values is None:
+        if not self.is_exact:
             return
         values = pc.unique(cells)
-        if len(self.values):
-            if values.type != self.values.type:  # an integer, then a number or a text
-                common = pa.float64() if not is_text(values.type) and not is_text(self.values.type) else pa.string()
-                values, self.values = pc.cast(values, common, safe=False), pc.cast(self.values, common, safe=False)
-            values = pc.unique(pa.chunked_array([self.values, values]))
-        self.values = values if len(values) <= MAX_DISTINCT else None
+        if not self.examples:
+            self.examples = [str(value) for value in values[:_EXAMPLES].to_pylist()]
+        if len(self._values):
+            if values.type != self._values.type:  # an integer, then a number or a text
+                common = pa.string() if is_text(values.type) or is_text(self._values.type) else pa.float64()
+                values, self._values = (pc.cast(part, common, safe=False) for part in (values, self._values))
+            values = pc.unique(pa.chunked_array([self._values, values]))
+        self.distinct = min(len(values), MAX_DISTINCT)
+        self.is_exact = len(values) <= MAX_DISTINCT and values.nbytes <= _MAX_BYTES
+        self._values = values if self.is_exact else pa.nulls(0)
 
     def _compare(self, column: Any, same_query: Array) -> None:
         """Looks for two rows of a query that differ."""

@@ -8,6 +8,7 @@ import yaml
 
 from ml4ir_losses import convert, load_config, train
 from ml4ir_losses.data.batching import BatchPlan, make_batch
+from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.splitting import read_splits
 from ml4ir_losses.features.fitting import fit_inputs
 from small import WORDS, read_queries
@@ -125,6 +126,23 @@ def test_columns_of_all_kinds_give_equal_batches_in_every_format(key, tmp_path):
     _, found = batches(config(path, format, ALL_KINDS, "query_id" if key == "catboost" else "qid"))
     _, expected = batches(config(written(rows_of_all_kinds(), "b.parquet", None, {}, tmp_path), None, ALL_KINDS))
     assert_equal_batches(found, expected)
+
+
+def test_trec_files_read_back_the_same(tmp_path):
+    columns = {
+        "query_id": ["q0", "q0", "q1"],
+        "document_id": ["a", "b", "a"],
+        "label": [2.0, None, 0.5],
+        "score": [0.1, 7.0, -1e-9],
+        "query": ["red hat", "red hat", 'a\t"b"'],
+        "document": ["x", None, "x"],
+    }
+    options = {"score": "score", "query": "query", "document": "document"}
+    path = tmp_path / "a.run"
+    convert(columns, path, write_options=options)
+    beside = {name: str(tmp_path / f"a.{name}.jsonl") for name in ("queries", "documents")}
+    table = read_table(str(path), unjudged=None, **beside)
+    assert {name: table.columns[name].to_pylist() for name in columns} == columns
 
 
 def trained(paths, format, query_id, tmp_path):

@@ -124,11 +124,12 @@ def test_draft_passes_check(tmp_path, monkeypatch):
         "bm25": {"type": "numeric", "transforms": ["standardise"], "missing_indicator": True},
         "brand": {"type": "categorical", "embedding_dim": 4},
         "stock": {"type": "numeric"},
+        "day": {"type": "date", "transforms": ["standardise"]},
     }
     assert "# left out: old (all cells are equal)" in text
     assert "# left out: clicks (" in text
     (tmp_path / "draft.yaml").write_text(text)
-    assert check(load_config("draft.yaml"))["features"] == 10
+    assert check(load_config("draft.yaml"))["features"] == 11
 
 
 def test_inspection_of_parts_is_that_of_the_whole(tmp_path):

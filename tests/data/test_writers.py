@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import resource
 import subprocess
 import sys
 
@@ -257,3 +258,17 @@ def test_seen_ids_are_those_of_a_set(parts):
         assert list(seen.add(ids)) == [name in known or name in ids[:i] for i, name in enumerate(ids)]
         known.update(ids)
         assert len(seen) == len(known)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet", "a.feather", "a.jsonl", "a.svm.zst"])
+def test_full_disk_leaves_nothing_behind(name, tmp_path):
+    rng = np.random.default_rng(0)
+    table = memory_table({"query_id": ["q"] * 5000, "label": [1] * 5000, "x": rng.random(5000)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(DataError, match=r"a\.\S+ cannot be written: File too large"):
+            write_chunks(tmp_path / name, [table, table], roles=WriterRoles("query_id", "label"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())

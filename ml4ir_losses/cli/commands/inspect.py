@@ -65,20 +65,24 @@ def _show(found: Inspection) -> None:
     columns = ["column", "type", "missing", "distinct", "min", "mean", "max", "examples", "seems to be"]
     rows = []
     for column in facts["columns"]:
-        distinct = column["distinct"]
         items = "{min} to {max} items".format(**column["items"]) if "items" in column else ""
         rows.append(
             [
                 column["name"],
                 column["type"],
                 f"{column['missing'] / facts['rows']:.1%}" if column["missing"] else "",
-                f"{distinct:,}" if distinct is not None else "" if items else f"> {found.most_distinct:,}",
+                "" if items else f"{'' if column['distinct_is_exact'] else '> '}{column['distinct']:,}",
                 *(f"{column[key]:.4g}" if key in column else "" for key in ("min", "mean", "max")),
-                items or ", ".join(column.get("examples", []))[:60],
+                items or ", ".join(f"{example:.20}" for example in column.get("examples", [])),
                 role_of.get(column["name"], ""),
             ]
         )
-    print_table(columns, rows, f"{facts['source']}: {facts['rows']:,} rows", optional=["mean", "examples", "distinct"])
+    print_table(
+        columns,
+        rows,
+        f"{facts['source']}: {facts['rows']:,} rows, {facts['format']}",
+        optional=["mean", "examples", "distinct"],
+    )
     for name, role in facts["roles"].items():
         say(f"{name.replace('_', ' ')}: {role['column']} ({role['reason']})")
     queries = facts["queries"]

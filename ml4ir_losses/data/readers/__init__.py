@@ -32,7 +32,7 @@ def read_chunks(spec: Any, format: str | None = None, **options: Any) -> Iterato
         UserError: unknown format or option.
         DataError: no such file, an ending that belongs to no format, or content that cannot be read.
     """
-    if not _is_paths(spec):
+    if not is_paths(spec):
         yield memory_table(spec)
         return
     for item in _listed(spec):
@@ -77,7 +77,7 @@ def checked_options() -> Iterator[None]:
 
 def paths_of(spec: Any) -> list[str]:
     """The files of a spec, without the data in memory."""
-    return [item for item in _listed(spec) if isinstance(item, str)] if _is_paths(spec) else []
+    return [item for item in _listed(spec) if isinstance(item, str)] if is_paths(spec) else []
 
 
 def read_data(data: Any, format: str | None, options: Mapping[str, Any]) -> Table:
@@ -118,7 +118,7 @@ def reader_of(path: str, format: str | None = None) -> Entry:
     return entry
 
 
-def _is_paths(spec: Any) -> bool:
+def is_paths(spec: Any) -> bool:
     """True for a path or a list of paths."""
     kinds = (str, os.PathLike, InMemory)
     return isinstance(spec, kinds) or (isinstance(spec, Sequence) and all(isinstance(item, kinds) for item in spec))
