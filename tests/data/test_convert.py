@@ -1,12 +1,13 @@
 """Conversion: types of columns over all chunks, choice of columns, options, the command."""
 
+import json
 import subprocess
 import sys
 
 import pyarrow.parquet as pq
 import pytest
 
-from ml4ir_losses import convert
+from ml4ir_losses import convert, inspect
 from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.data.convert import options_of
 
@@ -114,3 +115,26 @@ def test_conversion_imports_no_backend(tmp_path):
     code += "print({'keras', 'tensorflow', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_queries_with_lists_become_rows_of_documents(tmp_path):
+    lines = [
+        {"qid": "a", "words": "red", "taste": [0.5, 1], "documents": [{"label": 1, "v": [1, 2, 3]}, {"label": 0, "v": [4]}]},
+        {"qid": "b", "words": "hat", "taste": [2, 3], "documents": [{"label": 2, "v": []}]},
+    ]  # fmt: skip
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    convert(path, tmp_path / "a.parquet")
+    assert pq.read_table(tmp_path / "a.parquet").to_pylist() == [
+        {"qid": "a", "words": "red", "taste": [0.5, 1.0], "label": 1, "v": [1, 2, 3]},
+        {"qid": "a", "words": "red", "taste": [0.5, 1.0], "label": 0, "v": [4]},
+        {"qid": "b", "words": "hat", "taste": [2.0, 3.0], "label": 2, "v": []},
+    ]
+    assert sorted(inspect(path).queries.sizes()) == [1, 2]
+    convert(tmp_path / "a.parquet", tmp_path / "b.jsonl", write_options={"nested": True}, query_columns=["words", "taste"])
+    assert [json.loads(line) for line in (tmp_path / "b.jsonl").read_text().splitlines()] == lines
+
+
+def test_queries_without_id_are_numbered(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"label": [1, 0]}\n{"label": [2]}\n')
+    convert([path, path], tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_text().split() == ['"query_id","label"', "0,1", "0,0", "1,2", "2,1", "2,0", "3,2"]
