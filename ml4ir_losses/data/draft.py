@@ -15,6 +15,7 @@ from ml4ir_losses.data.files import without_compression
 from ml4ir_losses.data.inspect import Inspection
 from ml4ir_losses.data.profiles import ColumnProfile
 
+_KINDS = ("integer", "number", "boolean", "text", "date", "list of numbers", "list of texts")
 _SKEWED = 2.0  # skewness of a heavy tail; that of the exponential distribution
 _LEAST_RANGE = 10.0  # below it a logarithm changes little
 _LEAST_QUERIES = 20  # that are split into training, validation and test
@@ -112,8 +113,10 @@ def _unfit(profile: ColumnProfile) -> str:
         return "by the name not known before the documents are shown"
     if profile.distinct == 1 and not profile.missing:
         return "all cells are equal"
-    if profile.kind not in ("integer", "number", "boolean", "text", "date"):
-        return f"{profile.kind}s are not read as they are"
+    if profile.kind not in _KINDS:
+        return f"cells of {profile.kind} are not read as they are"
+    if profile.kind == "list of numbers" and (profile.missing or len(set(profile.lengths or ())) > 1):
+        return "the lists of numbers are not all of one length"
     many = not profile.is_exact or profile.distinct > present / 2
     if profile.kind == "text" and many and profile.words < _WORDS * present:
         return "most rows have a value of their own"
@@ -122,40 +125,42 @@ def _unfit(profile: ColumnProfile) -> str:
 
 def _input(profile: ColumnProfile) -> tuple[dict[str, Any], str]:
     """The input of a column, and a remark."""
+    present = profile.rows - profile.missing
+    least, most = profile.lengths or (0, 0)
+    values: dict[str, Any]
+    number = f"{profile.distinct:,} values" if profile.is_exact else f"more than {profile.distinct:,} values"
     if profile.kind == "date":
-        values: dict[str, Any] = {"name": profile.name, "type": "date", "transforms": ["standardise"]}
-        return _scoped(values, profile), "days before the newest"
-    if profile.kind != "text":
+        values, remark = {"type": "date", "transforms": ["standardise"]}, "days before the newest"
+    elif profile.kind == "list of numbers":
+        values, remark = {"type": "vector"}, f"{most} numbers each"
+    elif profile.kind == "list of texts":
+        values, remark = {"type": "categorical", "pooling": "mean"}, f"{least} to {most} values each"
+    elif profile.kind != "text":
         return _numeric(profile.name, [profile])
-    values = {"name": profile.name}
-    if profile.words >= _WORDS * (profile.rows - profile.missing):
-        values |= {"type": "text"}
-        remark = f"{profile.words / (profile.rows - profile.missing):.3g} words each"
+    elif profile.words >= _WORDS * present:
+        values, remark = {"type": "text"}, f"{profile.words / present:.3g} words each"
     else:
         size = 4 if profile.distinct < 20 else 8 if profile.distinct < 1000 else 16
-        values |= {"type": "categorical", "embedding_dim": size}
-        remark = f"{'' if profile.is_exact else 'more than '}{profile.distinct:,} values"
-    return _scoped(values, profile), remark
+        values, remark = {"type": "categorical", "embedding_dim": size}, number
+    return _scoped({"name": profile.name, **values}, profile), remark
 
 
 def _numeric(name: str, profiles: Sequence[ColumnProfile]) -> tuple[dict[str, Any], str]:
     """The input of numeric columns, and a remark."""
     values: dict[str, Any] = {"name": name, "type": "numeric"}
+    if any(profile.missing for profile in profiles):
+        values["missing_indicator"] = True
     numbers = [profile.numbers for profile in profiles]
     skewed = [abs(n.skewness) > _SKEWED and n.max - n.min > _LEAST_RANGE for n in numbers]
     flags = all(profile.distinct <= 2 for profile in profiles)
-    remark = (
-        ""
-        if profiles[0].kind == "boolean"
-        else f"{min(n.min for n in numbers):.4g} to {max(n.max for n in numbers):.4g}"
-    )
+    if profiles[0].kind == "boolean":
+        return _scoped(values, profiles[0]), ""
+    remark = f"{min(n.min for n in numbers):.4g} to {max(n.max for n in numbers):.4g}"
     if 2 * sum(skewed) > len(skewed):
         values["transforms"] = ["log1p", "standardise"]
         remark += ", skewed"
     elif not flags:
         values["transforms"] = ["standardise"]
-    if any(profile.missing for profile in profiles):
-        values["missing_indicator"] = True
     return _scoped(values, profiles[0]), remark
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ml4ir_losses import check, load_config
+from ml4ir_losses import check, convert, load_config
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.draft import draft_config
 from ml4ir_losses.data.inspect import inspect
@@ -99,21 +99,13 @@ def test_columns_and_roles_are_found_by_their_cells():
     np.testing.assert_allclose(columns["price"]["skewness"], stats.skew(log()["price"]))
 
 
-def write_log(path, **kwargs):
-    columns = log(**kwargs)
-    rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
-    path.write_text("".join(json.dumps(row, default=lambda x: x.tolist()) + "\n" for row in rows))
-
-
 def test_draft_passes_check(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    columns = log()
-    del columns["vector"]
-    lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
-    (tmp_path / "log.csv").write_text("\n".join(lines).replace("nan", ""))
-    text = draft_config(inspect("log.csv"), ["log.csv"])
+    tags = [["new", "red"], []] * 60
+    convert({**log(), "tags": tags}, "log.jsonl")
+    text = draft_config(inspect("log.jsonl"), ["log.jsonl"])
     draft = yaml.safe_load(text)
-    assert draft["data"] == {"path": "log.csv", "split": {"validation": 0.15, "test": 0.15}}
+    assert draft["data"] == {"path": "log.jsonl", "split": {"validation": 0.15, "test": 0.15}}
     inputs = {values.pop("name"): values for values in draft["features"].pop("inputs")}
     assert draft["features"] == {"query_id": "session", "label": "grade", "document_id": "url", "positions": "place"}
     assert inputs == {
@@ -125,11 +117,13 @@ def test_draft_passes_check(tmp_path, monkeypatch):
         "brand": {"type": "categorical", "embedding_dim": 4},
         "stock": {"type": "numeric"},
         "day": {"type": "date", "transforms": ["standardise"]},
+        "vector": {"type": "vector"},
+        "tags": {"type": "categorical", "pooling": "mean"},
     }
     assert "# left out: old (all cells are equal)" in text
     assert "# left out: clicks (" in text
     (tmp_path / "draft.yaml").write_text(text)
-    assert check(load_config("draft.yaml"))["features"] == 11
+    assert check(load_config("draft.yaml"))["features"] == 13
 
 
 def test_inspection_of_parts_is_that_of_the_whole(tmp_path):
@@ -150,7 +144,8 @@ def test_many_values_are_counted_up_to_a_limit():
     rows = MAX_DISTINCT + 5
     columns = {"qid": np.arange(rows) // 2, "label": np.arange(rows) / 7, "few": np.arange(rows) % 3}
     found = inspect(columns)
-    assert [profile.distinct for profile in found.columns] == [(rows + 1) // 2, None, 3]
+    distinct = [(profile.distinct, profile.is_exact) for profile in found.columns]
+    assert distinct == [((rows + 1) // 2, True), (MAX_DISTINCT, False), (3, True)]
     assert found.labels is None
 
 
