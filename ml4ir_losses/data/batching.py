@@ -286,6 +286,7 @@ def list_dataset(plan: EpochPlan) -> Any:
         for window in plan.windows(with_ids=False):
             for batch in window.batches():
                 yield make_batch(window, batch)
+            del window  # before the next one is there
 
     first = plan.example()
     example = make_batch(first, np.arange(min(1, len(first.data))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,8 +41,8 @@ class StreamedPlan(EpochPlan):
         """The windows of the next epoch."""
         epoch, rng = self.epoch, self.next_rng()
         ranges = self._ranges(epoch, with_ids)
-        for queries in read_ahead(self.data.read(part, with_ids) for part in ranges):
-            yield _WindowPlan(queries, self, rng)
+        parts = read_ahead(self.data.read(part, with_ids) for part in ranges)
+        yield from map(partial(_WindowPlan, epoch=self, rng=rng), parts)  # keeps no window that was used
 
     def example(self) -> BatchPlan:
         """A window of one query."""
@@ -103,10 +104,11 @@ class _WindowPlan(BatchPlan):
 
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items, each made by a thread while the one before it is used."""
+    """The items, each made by a thread while the one before it is used; two at a time if the reader keeps none."""
     end: Any = object()
     with ThreadPoolExecutor(1) as thread:
         following = thread.submit(next, items, end)
         while (item := following.result()) is not end:
             following = thread.submit(next, items, end)
             yield item
+            del item  # before the next but one is made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
@@ -176,9 +177,11 @@ class Table:
 
     def slice(self, start: int, stop: int) -> Table:
         """The rows from `start` up to `stop`, without a copy of their cells."""
-        columns = {name: cells.slice(start, stop - start) for name, cells in self.columns.items()}
-        features = None if self.features is None else self.features[start:stop]
-        return Table(columns, self.sources, features, self.first, self.origin[start:stop])
+        part = copy(self)
+        part.columns = {name: cells.slice(start, stop - start) for name, cells in self.columns.items()}
+        part.features = None if self.features is None else self.features[start:stop]
+        part.origin = self.origin[start:stop]
+        return part
 
     def widened(self, first: int, width: int) -> Table:
         """The table with the svmlight features from index `first` up to `width`, at least its own; new ones are 0."""
