@@ -11,7 +11,7 @@ from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
 from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
 from ml4ir_losses.config.ranges import Ranges
 from ml4ir_losses.config.schedules import OptimizedModel
-from ml4ir_losses.config.schema import TrainingConfig, is_ranking_loss, reads
+from ml4ir_losses.config.schema import FindingKey, TrainingConfig, is_ranking_loss, reads
 from ml4ir_losses.config.spec_schema import key_among, keys_of, names_of, reader_options, weighted_sums
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, LOSSES
@@ -166,8 +166,17 @@ class TextDataConfig(Strict):
     teacher: str | TeacherFiles | None = Field(
         None, description="run folder whose encoder gives the teacher's embeddings, or a .npy file for each split"
     )
+    accept: list[FindingKey] = Field(default_factory=list, description="findings about the data that are left out")
     retrieval: RetrievalConfig | None = None
     reranking: RerankingConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_path(cls, section: Any) -> Any:
+        given = [name for name in ("path", "split", "folds") if isinstance(section, dict) and section.get(name)]
+        if given:
+            raise ValueError(f"{given[0]} splits documents with features; texts have files for train, validation, test")
+        return section
 
     @model_validator(mode="after")
     def _check_datasets(self) -> Self:

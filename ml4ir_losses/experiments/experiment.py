@@ -23,13 +23,11 @@ class Experiment(Protocol):
         steps: batches per epoch; an estimate if unknown.
         evaluated: the parts on which the trained model is evaluated, the most important one last.
         sources: where the rows of each split came from, with a fingerprint.
-        findings: what is wrong with the data.
     """
 
     config: Any
     model: Any
     sources: dict[str, dict[str, Any]]
-    findings: Sequence[Finding]
 
     @classmethod
     def read(cls, config: Any) -> Any:
@@ -58,6 +56,10 @@ class Experiment(Protocol):
     @classmethod
     def of_run(cls, config: Any, model: Any) -> Self:
         """The experiment of a finished run, without its training data."""
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What is wrong with the data, without what the config accepts."""
 
     @property
     def steps(self) -> int: ...

@@ -19,6 +19,7 @@ from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.findings import Finding
+from ml4ir_losses.data.findings.texts import shared_rows
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.table import Table
@@ -51,7 +52,6 @@ class TextExperiment:
     teacher: Any = None
     untrained: dict[str, dict[str, float]] = field(default_factory=dict)
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
-    findings: Sequence[Finding] = ()
 
     @classmethod
     def read(cls, config: TextConfig) -> TextData:
@@ -79,6 +79,16 @@ class TextExperiment:
     def of_run(cls, config: TextConfig, model: EmbeddingModel) -> Self:
         """The experiment of a finished run, without its training data."""
         return cls(config, model)
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """What is wrong with the data."""
+        found = [f for name, one in self.sets.items() for f in shared_rows(one.rows, self._of(name))]
+        return [finding for finding in found if finding.key not in self.config.data.accept]
+
+    def _of(self, name: str) -> str:
+        """What names a data set in messages, if there are several."""
+        return f" of {name}" if len(self.sets) > 1 else ""
 
     @cached_property
     def evaluators(self) -> dict[str, dict[str, Evaluator]]:
@@ -168,9 +178,12 @@ class TextExperiment:
     def begin(self) -> None:
         """Logs the sizes of the data and the model, and evaluates the untrained model."""
         for name, text_set in self.sets.items():
-            of = f" of {name}" if len(self.sets) > 1 else ""
             for split, rows in text_set.rows.items():
-                LOGGER.info("%s%s: %s rows of %s", split, of, f"{len(rows):,}", ", ".join(text_set.config.texts))
+                LOGGER.info(
+                    "%s%s: %s rows of %s", split, self._of(name), f"{len(rows):,}", ", ".join(text_set.config.texts)
+                )
+        for finding in self.findings:
+            LOGGER.warning("%s", finding)
         losses = ", ".join(dict.fromkeys(text_set.loss.key for text_set in self.sets.values()))
         LOGGER.info("model: %s, %s parameters", losses, f"{self.model.count_params():,}")
         if self.evaluated:
@@ -243,6 +256,7 @@ class TextExperiment:
             "parameters": self.model.count_params(),
             "vocabulary": self.model.tokenizer.vocabulary_size,
             "splits": rows,
+            "findings": [str(finding) for finding in self.findings],
         }
 
     def _lengths(self, rows: TextRows) -> dict[str, float]:

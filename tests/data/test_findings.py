@@ -12,9 +12,11 @@ import pytest
 from ml4ir_losses.config.schema import FindingKey
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.findings import check_findings, findings
+from ml4ir_losses.data.findings.texts import shared_rows
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.data.queries import Queries, Roles
 from ml4ir_losses.data.table import Source, Table
+from ml4ir_losses.data.texts import TextRows
 
 COLUMNS = {"f*": ["price", "rank"], "brand": ["brand"], "device": ["device"], "title": ["title"]}
 ROLES = Roles("query_id", "label", document_id="document_id")
@@ -321,3 +323,24 @@ def test_each_finding_is_documented_and_can_be_accepted():
     for key in get_args(FindingKey):
         assert f"`{key}`" in page
         assert f'"{key}"' in source
+
+
+def text_rows(*columns, name="rows"):
+    texts = [list(column) for column in columns]
+    return TextRows(texts, None, None, None, name, lambda row: f"{name}, line {row + 2}")
+
+
+def test_rows_of_texts_in_two_splits_are_counted():
+    train = text_rows([f"question {i}" for i in range(50)], [f"answer {i % 7}" for i in range(50)])
+    fresh = text_rows([f"question {i}" for i in range(50, 70)], [f"answer {i % 7}" for i in range(20)], name="test.csv")
+    assert list(shared_rows({"train": train, "test": fresh})) == []
+    mixed = text_rows(fresh.texts[0][:-1] + ["question 3"], fresh.texts[1][:-1] + ["answer 3"], name="test.csv")
+    (line,) = shared_rows({"train": train, "test": mixed}, " of faq")
+    assert str(line).startswith("test of faq: 1 of 20 rows, first test.csv, line 21: in train too.")
+    (line,) = shared_rows({"train": train, "test": train})
+    assert str(line).startswith("test: every row is in train too: it measures what was learnt by heart")
+
+
+def test_texts_that_repeat_anyway_are_no_finding():
+    words = text_rows([f"word {i % 10}" for i in range(100)])
+    assert list(shared_rows({"train": words, "test": text_rows([f"word {i % 20}" for i in range(40)])})) == []

@@ -159,7 +159,11 @@ def test_expected_metrics_belong_to_the_files(folder, tables, caplog):
     ("change", "error", "message"),
     [
         (lambda t: {**t, "dev": t["test"]}, ConfigError, r"^data: unknown 'dev'\. Allowed: train, validation, test"),
-        (lambda t: {"validation": t["test"]}, ConfigError, r"^data\.train: is missing\.$"),
+        (
+            lambda t: {"validation": t["test"]},
+            ConfigError,
+            r"^data: train is missing: give train, or path with split or folds\.$",
+        ),
         (
             lambda t: {"train": t["train"].drop_columns(["price"])},
             DataError,
