@@ -118,7 +118,11 @@ def rows(*changes):
         (rows("q9,1,2\n"), "", "bad.csv, line 14: 3 cell(s), the header has 10"),
         (rows(ROW.format(q=9, label="abc", price=1)), "", "bad.csv, line 14, column 'label': 'abc' is not a number"),
         (rows(ROW.format(q=9, label="", price=1)), "", "bad.csv, line 14, column 'label'"),
-        (rows(ROW.format(q=9, label=1, price="nan")), "", "bad.csv, line 14, column 'price': 'nan' is not finite"),
+        (
+            rows(ROW.format(q=9, label=1, price="nan")),
+            "data.options.na_values=[]",
+            "bad.csv, line 14, column 'price': 'nan' is not finite",
+        ),
         (rows(ROW.format(q=9, label=1, price="inf")), "", "bad.csv, line 14, column 'price': 'inf' is not finite"),
         (rows(ROW.format(q=9, label=-1, price=1)), "", "bad.csv, line 14: query 'q9' has no documents"),
         (rows(ROW.format(q=9, label=200, price=1)), "", "The gain 'pow2_minus_1' takes labels up to 100"),

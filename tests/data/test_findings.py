@@ -334,7 +334,7 @@ def test_rows_of_texts_in_two_splits_are_counted():
     train = text_rows([f"question {i}" for i in range(50)], [f"answer {i % 7}" for i in range(50)])
     fresh = text_rows([f"question {i}" for i in range(50, 70)], [f"answer {i % 7}" for i in range(20)], name="test.csv")
     assert list(shared_rows({"train": train, "test": fresh})) == []
-    mixed = text_rows(fresh.texts[0][:-1] + ["question 3"], fresh.texts[1][:-1] + ["answer 3"], name="test.csv")
+    mixed = text_rows([*fresh.texts[0][:-1], "question 3"], [*fresh.texts[1][:-1], "answer 3"], name="test.csv")
     (line,) = shared_rows({"train": train, "test": mixed}, " of faq")
     assert str(line).startswith("test of faq: 1 of 20 rows, first test.csv, line 21: in train too.")
     (line,) = shared_rows({"train": train, "test": train})

@@ -17,7 +17,7 @@ def check(config: ConfigPath, overrides: Overrides = None, seed: Seed = None, st
     from ml4ir_losses.experiments.evaluate import check as inspect_config
 
     summary = inspect_config(checked, strict=strict)
-    splits, findings = summary.pop("splits"), summary.pop("findings", [])
+    splits, findings = summary.pop("splits"), summary.pop("findings")
     say(
         f"{summary.pop('name')}: loss {summary.pop('loss')}, "
         + ", ".join(f"{n:,} {what}" for what, n in summary.items())
