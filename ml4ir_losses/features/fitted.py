@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Self
 
+import numpy as np
 from pydantic import BaseModel
 
 from ml4ir_losses.config.input_base import Scope
@@ -83,6 +84,7 @@ class Accumulator:
         self.columns = []
         self.counts: Counter[str] = Counter()  # of strings, for kinds that have a vocabulary
         self.undercount = 0  # by how much the counts may be too low
+        self.kept: list[Array] = []  # of the rows that `add` is told to keep, for kinds that need their values
 
     @property
     def keeps_rows(self) -> bool:
@@ -106,8 +108,14 @@ class Accumulator:
         """Takes the rows into account."""
         raise NotImplementedError
 
+    def keep(self, values: Array, sample: Array | None) -> None:
+        """Keeps the values [rows, ...] of the rows of the sample."""
+        self.kept.append(values if sample is None else values[sample])
+
     def thin(self, stay: Array) -> None:
         """Keeps only some of the rows that are kept, by a mask [kept rows]."""
+        if self.kept:
+            self.kept = [np.concatenate(self.kept)[stay]]
 
     def drop_rare(self, limit: int) -> None:
         """Drops the rarest strings where more than twice `limit` are counted; later ones are counted from 0 again."""

@@ -128,6 +128,16 @@ def test_newest_date_is_that_of_all_rows_though_ages_are_those_of_a_sample():
     assert fitted.age.fill == [3.5]
 
 
+@pytest.mark.parametrize("reference", ["newest", "2024-01-06"])
+def test_kept_rows_may_be_thinned(reference):
+    data = table(published=["2024-01-01", "2024-01-02", "2024-01-06", "2024-01-04"])
+    config = {"name": "published", "type": "date", "reference": reference}
+    (accumulator,) = make_accumulators(FeatureConfig.model_validate({"inputs": [config]}))
+    accumulator.add(data, np.array([True, True, False, True]))
+    accumulator.thin(np.array([True, False, True]))
+    assert accumulator.result().age.fill == [3.5]
+
+
 def test_later_dates_rank_higher():
     data = table(published=["2024-01-04", "2024-01-02T12:00", ""])
     fitted = fit(data)[0]

@@ -239,6 +239,14 @@ def test_order_that_can_be_fitted_passes():
     assert [state["key"] for state in fit_transforms(SKEWED[:, None], inputs.transforms)][1] == "z_score"
 
 
+def test_transforms_are_fitted_on_the_values_of_those_before_them():
+    x = SKEWED.copy()
+    x[:50] = np.nan
+    for before in ("quantile", {"key": "bucketise", "output": "ordinal"}, {"key": "quantile", "output": "normal"}):
+        encoded = encode(fit([before, "standardise"], x), x[None])[0, :, 0]
+        np.testing.assert_allclose([encoded.mean(), encoded.std()], [0, 1], atol=1e-4)
+
+
 def test_query_min_of_a_query_input_raises():
     with pytest.raises(ValueError, match="query_min is a value of the query's documents"):
         NumericInput(name="x", type="numeric", scope="query", missing="query_min")

@@ -33,7 +33,6 @@ class DateAccumulator(Accumulator):
         self.ages = NumericAccumulator(*args)
         self.ages.columns = [self.config.name]
         self.newest = -math.inf
-        self.kept: list[Array] = []
 
     @property
     def is_relative(self) -> bool:
@@ -48,10 +47,14 @@ class DateAccumulator(Accumulator):
         times = read_times(table, self.columns)
         if self.is_relative:
             self.newest = max(self.newest, float(np.nanmax(times, initial=-math.inf)))
-            self.kept.append(times[:, 0] if sample is None else times[sample, 0])
+            self.keep(times[:, 0], sample)
         else:
             reference = self.config.reference_time
             self.ages.add_values(_ages(times[:, 0], times[:, 1] if reference is None else reference), sample)
+
+    def thin(self, stay: Array) -> None:
+        super().thin(stay)
+        self.ages.thin(stay)
 
     def result(self) -> FittedDate:
         reference = self.config.reference_time

@@ -51,7 +51,6 @@ class NumericAccumulator(Accumulator):
         self.rows = 0
         self.moments: Moments | None = None  # of the cells as they are, for their mean
         self.transformed: Moments | None = None  # of the cells that the first fitted transform reads
-        self.kept: list[Array] = []
 
     @property
     def keeps_rows(self) -> bool:
@@ -71,11 +70,7 @@ class NumericAccumulator(Accumulator):
             missing = np.tile(np.isnan(x), y.shape[1] // x.shape[1])
             self.transformed = _added(self.transformed, np.where(missing, np.nan, y))
         if self.keeps_rows:
-            self.kept.append(values if sample is None else values[sample])
-
-    def thin(self, stay: Array) -> None:
-        if self.kept:
-            self.kept = [np.concatenate(self.kept)[stay]]
+            self.keep(values, sample)
 
     def result(self) -> FittedNumeric:
         x = np.concatenate(self.kept).astype("float64") if self.kept else np.empty((0, len(self.columns)))
