@@ -42,10 +42,13 @@ class Quantile(Transform):
     def apply(x: Any, fitted: Mapping[str, Any], ops: Any) -> Any:
         knots = np.asarray(fitted["knots"], x.dtype if ops is np else "float32")
         last = len(knots) - 1
-        lower, upper = number_below(x, knots, ops), number_below(x, knots, ops, inclusive=True)
-        half = 0.5 * knots  # the difference of two large numbers is beyond float32
-        start, end = _at(half, ops.maximum(lower - 1, 0), ops), _at(half, ops.minimum(lower, last), ops)
-        part = (0.5 * x - start) / ops.where(end > start, end - start, 1.0)
+        lower = number_below(x, knots, ops)
+        following = ops.minimum(lower, last)
+        start, end = _at(knots, ops.maximum(lower - 1, 0), ops), _at(knots, following, ops)
+        ends = np.stack([np.searchsorted(column, column, side="right") for column in knots.T], axis=1)
+        upper = ops.where(x == end, _at(ends.astype("int32"), following, ops), lower)  # the knots up to x
+        # Halves: the difference of two large numbers is beyond float32.
+        part = (0.5 * x - 0.5 * start) / ops.where(end > start, 0.5 * end - 0.5 * start, 1.0)
         between = _as_float(lower, x, ops) - 1.0 + ops.minimum(ops.maximum(part, 0.0), 1.0)
         tied = 0.5 * (_as_float(lower, x, ops) + _as_float(upper, x, ops) - 1.0)
         share = ops.where(upper > lower, tied, between) / last
