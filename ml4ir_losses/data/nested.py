@@ -82,7 +82,7 @@ def without_structs(columns: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     nested = False
     for name, cells in columns.items():
-        objects = pc.list_flatten(cells) if _is_list(cells.type) else cells
+        objects = pc.list_flatten(cells) if is_list(cells.type) else cells
         if not pa.types.is_struct(objects.type):
             flat[name] = cells
             continue
