@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from ml4ir_losses.core.errors import DataError, UserError, unknown_name
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.documents import document_rows
+from ml4ir_losses.data.files import is_url
 from ml4ir_losses.data.layout import Layout, matches
 from ml4ir_losses.data.readers import read_chunks, reader_of
 from ml4ir_losses.data.roles import find_roles
+from ml4ir_losses.data.sorting import sorted_by_query
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.writers import write_chunks, writer_of
+from ml4ir_losses.data.writers import check_output, write_chunks, writer_of
+from ml4ir_losses.data.writers.base import WriterRoles
 
 
 def convert(
@@ -34,6 +41,7 @@ def convert(
     columns: Sequence[str] = (),
     exclude: Sequence[str] = (),
     keep_text: Sequence[str] = (),
+    sort: bool = False,
     overwrite: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> int:
@@ -58,6 +66,7 @@ def convert(
         columns: names or globs of the columns that are written besides query id, label and document id; empty: all.
         exclude: names or globs of columns that are not written.
         keep_text: names or globs of columns of text that stay text although they hold numbers.
+        sort: sort the rows by query first, on disk, beside a local output; queries keep their order, and rows theirs.
         overwrite: replace files that exist.
         progress: is called with the number of rows so far.
 
@@ -67,30 +76,44 @@ def convert(
     """
     roles = {"query_id": query_id, "label": label, "document_id": document_id, "weight": weight, "position": position}
 
-    def read() -> Iterator[Table]:
-        chunks = read_chunks(sources, from_format, **(read_options or {}))
-        return _counted(document_rows(chunks, roles), progress)
+    check_output(output, to_format, write_options or {}, overwrite)
 
-    chunks = read()
-    first = next(chunks, None)
+    def read() -> Iterator[Table]:
+        return document_rows(read_chunks(sources, from_format, **(read_options or {})), roles)
+
+    begun = read()
+    first = next(begun, None)
     if first is None:
         raise DataError("There is no file to convert.")
     found = find_roles([name for name in first.names if not matches(name, exclude)], roles, query_columns)
     ids = [name for name in (found.query_id, found.document_id) if name]
     keep = [name for name in (*ids, found.label, weight, position, *query_columns) if name]
     layout = Layout(columns, exclude, keep, keep_text=[*keep_text, *ids])
-    layout.add(first)
-    chunks = chain([first], chunks)
+    source: Callable[[], Iterator[Table]] = partial(chain, [first], begun)
     while True:
-        try:
-            return write_chunks(
-                output, _fitted(chunks, layout), to_format, roles=found, overwrite=overwrite, **(write_options or {})
-            )
-        except _LayoutChanged as change:
-            LOGGER.info("%s; all rows are read first to find the types of the columns", change)
-        for table in chunks:
-            layout.add(table)
-        chunks = read()
+        with _ordered(source, found, output, sort) as ordered:
+            chunks = _counted(ordered, progress)
+            try:
+                rows = _fitted(chunks, layout)
+                return write_chunks(output, rows, to_format, roles=found, overwrite=overwrite, **(write_options or {}))
+            except _LayoutChanged as change:
+                LOGGER.info("%s; all rows are read first to find the types of the columns", change)
+            for table in chunks:
+                layout.add(table)
+        source = read
+
+
+@contextmanager
+def _ordered(
+    source: Callable[[], Iterator[Table]], roles: WriterRoles, output: str | os.PathLike[str], sort: bool
+) -> Iterator[Iterator[Table]]:
+    """The chunks of a source, sorted by query on disk if asked for."""
+    if not sort:
+        yield source()
+        return
+    folder = tempfile.gettempdir() if is_url(os.fspath(output)) else Path(output).expanduser().parent
+    with sorted_by_query(source, roles.need("query_id", "sort"), 0, Path(folder)) as ordered:
+        yield ordered
 
 
 def options_of(
@@ -124,7 +147,7 @@ def _fitted(chunks: Iterable[Table], layout: Layout) -> Iterator[Table]:
     """The chunks with the columns and types of the layout."""
     for table in chunks:
         before = dict(layout.types)
-        if layout.add(table):
+        if layout.add(table) and before:
             changed = next(name for name, kind in layout.types.items() if before.get(name) != kind)
             raise _LayoutChanged(f"{table.locate(0)} and below: the column {changed!r} holds {layout.types[changed]}")
         yield layout.table(table)

@@ -70,8 +70,12 @@ def inspect(
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
     rows: int | None = None,
+    query_id: str | None = None,
+    label: str | None = None,
+    document_id: str | None = None,
+    weight: str | None = None,
+    position: str | None = None,
     progress: Callable[[int], None] | None = None,
-    **roles: str | None,
 ) -> Inspection:
     """Reads data files once and says what they hold.
 
@@ -80,13 +84,18 @@ def inspect(
         format: the key of a reader; None: by the ending of each file.
         options: parameters of the reader.
         rows: read so many rows only.
+        query_id: the column with this role, and so on; None: what seems to be it.
+        label: see `query_id`.
+        document_id: see `query_id`.
+        weight: see `query_id`.
+        position: see `query_id`.
         progress: is called with the number of rows so far.
-        **roles: columns by role: `query_id`, `label`, `document_id`, `weight`, `position`.
 
     Raises:
         UserError: unknown format or options.
         DataError: files that cannot be read, a column that there is not.
     """
+    roles = {"query_id": query_id, "label": label, "document_id": document_id, "weight": weight, "position": position}
     layout = Layout()
     inspection: Inspection | None = None
     profiles: dict[str, ColumnProfile] = {}

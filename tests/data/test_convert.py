@@ -10,6 +10,7 @@ import pytest
 from ml4ir_losses import convert, inspect
 from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.data.convert import options_of
+from ml4ir_losses.data.readers import read_table
 
 
 def write(path, text):
@@ -134,6 +135,17 @@ def test_queries_with_lists_become_rows_of_documents(tmp_path):
         tmp_path / "a.parquet", tmp_path / "b.jsonl", write_options={"nested": True}, query_columns=["words", "taste"]
     )
     assert [json.loads(line) for line in (tmp_path / "b.jsonl").read_text().splitlines()] == lines
+
+
+@pytest.mark.parametrize("cell", ["1", "x"])
+def test_rows_are_sorted_by_query(cell, tmp_path):
+    rows = ["b,0,3", "a,1,4", f"b,2,{cell}", "a,0,5"]
+    paths = [write(tmp_path / f"{i}.csv", f"query_id,label,x\n{row}\n") for i, row in enumerate(rows)]
+    with pytest.raises(DataError, match=r"2\.csv, line 2.*'b' has rows further up.*\(--sort\)"):
+        convert(paths, tmp_path / "a.jsonl", write_options={"nested": True}, exclude=["x"])
+    convert(paths, tmp_path / "a.csv", sort=True)
+    assert read_table(str(tmp_path / "a.csv")).strings("x").tolist() == ["3", cell, "4", "5"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.csv", "1.csv", "2.csv", "3.csv", "a.csv"]
 
 
 def test_queries_without_id_are_numbered(tmp_path):

@@ -39,6 +39,7 @@ def convert(
     keep_text: Annotated[
         list[str] | None, typer.Option(help="Column of text that is not read as numbers; may be repeated.")
     ] = None,
+    sort: Annotated[bool, typer.Option("--sort", help="Sort the rows by query first, on disk.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
 ) -> None:
     """Convert data files to another format."""
@@ -68,6 +69,7 @@ def convert(
             columns=columns or (),
             exclude=exclude or (),
             keep_text=keep_text or (),
+            sort=sort,
             overwrite=force,
             progress=progress,
         )

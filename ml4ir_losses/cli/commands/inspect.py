@@ -39,11 +39,21 @@ def inspect(
     from ml4ir_losses.data.inspect import inspect as inspect_files
 
     options = assignments(option or (), "--option")
-    roles = {"query_id": query_id, "label": label, "document_id": document_id, "weight": weight, "position": position}
     if config is not None and config.exists():
         raise DataError(f"{config} exists. Choose another name.")
     with counting("rows") as progress:
-        found = inspect_files(paths, format=format, options=options, rows=rows, progress=progress, **roles)
+        found = inspect_files(
+            paths,
+            format=format,
+            options=options,
+            rows=rows,
+            query_id=query_id,
+            label=label,
+            document_id=document_id,
+            weight=weight,
+            position=position,
+            progress=progress,
+        )
     if as_json:
         say(json.dumps(found.as_dict(), ensure_ascii=False))
     else:

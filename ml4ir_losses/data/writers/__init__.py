@@ -6,7 +6,7 @@ The trait `endings` of a writer lists the file endings of its format; `.gz` or `
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -46,9 +46,7 @@ def write_chunks(
         UserError: unknown format or option.
         DataError: a file that exists or cannot be written, no rows, cells that the format cannot hold.
     """
-    path = os.path.expanduser(os.fspath(path)).rstrip("/")
-    entry = writer_of(path, format)
-    entry.check_parameters(WRITERS.kind, options)
+    path, entry = check_output(path, format, options, overwrite)
     rows = 0
     with staged(path) as place:
         writer = entry.target(place, roles=roles, **options)
@@ -62,6 +60,23 @@ def write_chunks(
                 raise DataError(f"There are no rows to write to {path}.")
             writer.close()
     return rows
+
+
+def check_output(
+    path: str | os.PathLike[str], format: str | None, options: Mapping[str, Any], overwrite: bool
+) -> tuple[str, Entry]:
+    """The path without `~`, and the writer; what can be checked before there are rows.
+
+    Raises:
+        UserError: unknown format or option.
+        DataError: a file that exists, or an ending that belongs to no format.
+    """
+    path = os.path.expanduser(os.fspath(path)).rstrip("/")
+    entry = writer_of(path, format)
+    entry.check_parameters(WRITERS.kind, options)
+    if not overwrite:
+        _check_new(path, [path])
+    return path, entry
 
 
 def writer_of(path: str, format: str | None = None) -> Entry:

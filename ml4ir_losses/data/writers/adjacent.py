@@ -45,7 +45,7 @@ class AdjacentQueries:
             row = int(starts[again.argmax()])
             raise DataError(
                 f"{table.locate(row)}, column {self.column!r}: query {ids[row]!r} has rows further up, and "
-                f"{self.format} holds the rows of a query together; sort the rows by query first"
+                f"{self.format} holds the rows of a query together; sort them first (--sort)"
             )
         self._last = ids[-1]
         if not len(starts):
