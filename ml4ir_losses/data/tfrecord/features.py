@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.tfrecord import wire
-from ml4ir_losses.data.tfrecord.spans import Buffer, RowError, Values, flat, read_lists
+from ml4ir_losses.data.tfrecord.lists import read_lists
+from ml4ir_losses.data.tfrecord.spans import Buffer, RowError, Values, flat
 
 _TYPES = {wire.FLOAT: pa.float32(), wire.INT64: pa.int64(), wire.BYTES: pa.string()}
 
@@ -140,11 +141,11 @@ def _integers(buffer: Buffer, values: Values) -> tuple[Array, Array]:
 
 
 def _bytes(buffer: Buffer, values: Values) -> tuple[Array, Any]:
-    counts, items, odd = read_lists(buffer, values.places)
-    _refuse(odd, wire.BYTES)
+    found = read_lists(buffer, values.places)
+    _refuse(found.odd, wire.BYTES)
     data = buffer.data
-    cells = [data[a:b] for a, b in zip(items.start.tolist(), items.end.tolist(), strict=True)]
-    return counts, pa.array(cells, pa.binary())
+    cells = [data[a:b] for a, b in zip(found.items.start.tolist(), found.items.end.tolist(), strict=True)]
+    return found.counts, pa.array(cells, pa.binary())
 
 
 def _refuse(wrong: Array, kind: int) -> None:

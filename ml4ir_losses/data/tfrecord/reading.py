@@ -30,18 +30,16 @@ from ml4ir_losses.data.tfrecord.kinds import (
     kind_of,
     possible_kinds,
 )
+from ml4ir_losses.data.tfrecord.lists import read_lists, walk
 from ml4ir_losses.data.tfrecord.spans import (
     Buffer,
     RowError,
     Spans,
     Values,
     flat,
-    read_lists,
     read_map,
-    read_values,
     rewritten,
     unwrapped,
-    walk,
 )
 
 _QUERY_IDS = {QUERY, "qid"}
@@ -223,11 +221,11 @@ def _items(features: _Features, key: bytes, records: Array) -> tuple[Array, Span
         return np.zeros(len(records), np.int64), Spans.absent(0)
     values = features.values[key]
     wrong = (values.kind != wire.BYTES) & (values.kind != 0)
-    counts, items, odd = read_lists(features.buffer, values.places)
-    wrong |= odd
+    found = read_lists(features.buffer, values.places)
+    wrong |= found.odd
     if wrong.any():
         raise _RecordError(int(wrong.argmax()), f"`{key.decode()}` is no list of serialised examples")
-    return counts, items
+    return found.counts, found.items
 
 
 def _sequences(block: Block) -> _Queries:
@@ -286,17 +284,14 @@ def _of_lists(buffer: Buffer, messages: Spans) -> tuple[_Features, Array]:
     while True:
         found = read_map(buffer, messages)
         lists = {key: read_lists(buffer, places) for key, places in found.values.items()}
-        odd = np.logical_or.reduce([found.odd, *(wrong for *_, wrong in lists.values())])
-        sizes = np.max([np.zeros(len(messages), np.int64), *(counts for counts, *_ in lists.values())], axis=0)
+        odd = np.logical_or.reduce([found.odd, *(one.odd for one in lists.values())])
+        sizes = np.max([np.zeros(len(messages), np.int64), *(one.counts for one in lists.values())], axis=0)
         parents = np.repeat(records, sizes)
         first = np.cumsum(sizes) - sizes
         values = {}
-        for key, (counts, items, _) in lists.items():
-            places = items
-            if (counts != sizes).any():
-                places = Spans.absent(len(parents))
-                places.put(flat(first, counts), items.start, items.end)
-            values[key] = read_values(buffer, places)
+        for key, one in lists.items():
+            documents = slice(None) if (one.counts == sizes).all() else flat(first, one.counts)
+            values[key] = one.values(buffer, len(parents), documents)
             odd[parents[values[key].odd]] = True
         if not odd.any():
             return _Features(buffer, values), parents

@@ -87,7 +87,7 @@ class Spans:
     def __len__(self) -> int:
         return len(self.start)
 
-    def put(self, rows: Array, start: Array, end: Array) -> None:
+    def put(self, rows: Array | slice, start: Array, end: Array) -> None:
         """Sets some rows."""
         self.start[rows], self.end[rows] = start, end
 
@@ -224,55 +224,6 @@ def _first_head(data: bytes, at: int, end: int) -> tuple[int, bytes]:
     except (wire.MalformedError, ValueError):
         return 0, b""
     return (kind, data[at:first]) if kind in (wire.FLOAT, wire.INT64) and (number, packed) == (1, 2) else (0, b"")
-
-
-def read_lists(buffer: Buffer, lists: Spans) -> tuple[Array, Spans, Array]:
-    """The items of messages `FeatureList`: their numbers, the features one after another, and which lists are odd."""
-    start, end = lists.start, lists.end
-    given = np.flatnonzero(start < end)
-    if not len(given):
-        return np.zeros(len(lists), np.int64), Spans.absent(0), np.zeros(len(lists), bool)
-    first = int(start[given[0]])
-    try:
-        _, _, content, stop = next(wire.fields(buffer.data, first, int(end[given[0]])))
-    except wire.MalformedError:
-        return _read_each_list(buffer, lists)
-    size = stop - first
-    counts = (end - start) // size
-    if (counts * size == end - start).all():
-        items = flat(start, counts, size)
-        if buffer.data[first] == _FIRST and buffer.matches(items, buffer.data[first:content]).all():
-            return counts, Spans(items + (content - first), items + size), np.zeros(len(lists), bool)
-    return _read_each_list(buffer, lists)
-
-
-def _read_each_list(buffer: Buffer, lists: Spans) -> tuple[Array, Spans, Array]:
-    """`read_lists` for items of different sizes."""
-    starts: list[int] = []
-    ends: list[int] = []
-    counts, odd = np.zeros(len(lists), np.int64), np.zeros(len(lists), bool)
-    for row, (at, end) in enumerate(zip(lists.start.tolist(), lists.end.tolist(), strict=True)):
-        before = len(starts)
-        try:
-            odd[row] = walk(buffer.data, at, end, starts, ends) != end
-        except wire.MalformedError:
-            odd[row] = True
-        counts[row] = len(starts) - before
-    return counts, Spans(np.array(starts, np.int64), np.array(ends, np.int64)), odd
-
-
-def walk(data: bytes, at: int, end: int, starts: list[int], ends: list[int]) -> int:
-    """Adds the messages of field 1 up to the first other field; returns where that is."""
-    while at + 1 < end and data[at] == _FIRST:
-        length, start = data[at + 1], at + 2
-        if length > 0x7F:
-            length, start = wire.read_varint(data, at + 1, end)
-        if start + length > end:
-            raise wire.MalformedError("a field runs over the end of its message")
-        at = start + length
-        starts.append(start)
-        ends.append(at)
-    return at
 
 
 def unwrapped(buffer: Buffer, examples: Spans) -> tuple[Spans, Array]:
