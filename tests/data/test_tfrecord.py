@@ -20,7 +20,7 @@ from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_chunks, read_table
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.tfrecord import framing, reading, wire
+from ml4ir_losses.data.tfrecord import framing, queries, wire
 from ml4ir_losses.data.tfrecord.kinds import possible_kinds
 from ml4ir_losses.data.writers import write_chunks
 from ml4ir_losses.data.writers.base import WriterRoles
@@ -224,10 +224,10 @@ def test_equal_documents_are_read_as_different_ones_are(tmp_path, monkeypatch):
         for i in range(700)
     ]
     path = write(tmp_path / "a.tfrecord", [elwc(*documents[i : i + 7], q=[b"q%d" % i]) for i in range(0, 700, 7)])
-    monkeypatch.setattr(reading, "read_alike", counted := Counted(reading.read_alike))
+    monkeypatch.setattr(queries, "read_alike", counted := Counted(queries.read_alike))
     fast = read_table(path)
     assert counted.found == 1  # the documents; there are few contexts, of different sizes
-    monkeypatch.setattr(reading, "read_alike", lambda *_: None)
+    monkeypatch.setattr(queries, "read_alike", lambda *_: None)
     slow = read_table(path)
     assert fast.names == slow.names
     for name in fast.names:
