@@ -15,7 +15,7 @@ from ml4ir_losses.compat.tf_ranking.list_tensors import (
     Features,
     Spec,
     bounds,
-    cut_or_pad,
+    cut_or_padded,
     limit,
     lists_descriptor,
     needed,
@@ -25,6 +25,7 @@ from ml4ir_losses.compat.tf_ranking.list_tensors import (
     parse_context,
     parse_documents,
     scalar_default,
+    shuffled,
     size_and_mask,
     sizes_of,
     unflatten,
@@ -70,9 +71,14 @@ def parse_from_example_list(
         output_types=[tf.string, tf.string],
         descriptor_source=b"bytes://" + lists_descriptor(),
     )
-    names = size_feature_name, mask_feature_name
-    documents, found = cut_or_pad(documents, sizes[:, 1], list_size, names, seed if shuffle_examples else False)
-    return {**parse_documents(documents, example_feature_spec), **parse_context(context, context_feature_spec), **found}
+    return _parsed(
+        context,
+        shuffled(documents, sizes[:, 1], seed) if shuffle_examples else documents,
+        sizes[:, 1],
+        (context_feature_spec, example_feature_spec),
+        limit(list_size),
+        (size_feature_name, mask_feature_name),
+    )
 
 
 def parse_from_example_in_example(
@@ -94,12 +100,28 @@ def parse_from_example_in_example(
         "serialized_examples": tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int32),
     }
     parsed = tf.io.parse_example(serialized, outer)
-    lists = parsed["serialized_examples"]
-    names = size_feature_name, mask_feature_name
-    seed_or_false = seed if shuffle_examples else False
-    documents, found = cut_or_pad(lists.to_tensor(""), lists.row_lengths(), list_size, names, seed_or_false)
-    context = parse_context(parsed["serialized_context"], context_feature_spec)
-    return {**parse_documents(documents, example_feature_spec), **context, **found}
+    documents, sizes = parsed["serialized_examples"].to_tensor(""), parsed["serialized_examples"].row_lengths()
+    return _parsed(
+        parsed["serialized_context"],
+        shuffled(documents, sizes, seed) if shuffle_examples else documents,
+        sizes,
+        (context_feature_spec, example_feature_spec),
+        limit(list_size),
+        (size_feature_name, mask_feature_name),
+    )
+
+
+def _parsed(
+    context: Tensor,
+    documents: Tensor,
+    sizes: Tensor,
+    specs: tuple[Spec | None, Spec | None],
+    width: int | None,
+    names: tuple[str | None, str | None],
+) -> Features:
+    """The features of serialised queries [B] and their documents [B, longest list], cut or padded to a width."""
+    features = parse_documents(cut_or_padded(documents, width), specs[1])
+    return {**features, **parse_context(context, specs[0]), **size_and_mask(sizes, width, *names)}
 
 
 def parse_from_sequence_example(

@@ -32,6 +32,7 @@ def lists_descriptor() -> bytes:
 
 
 def needed(spec: Spec | None) -> Spec:
+    """The features of documents; `UserError` where there are none."""
     if not spec:
         raise UserError("`example_feature_spec` needs at least one feature.")
     return spec
@@ -42,31 +43,24 @@ def limit(list_size: int | None) -> int | None:
     return list_size if list_size and list_size > 0 else None
 
 
-def cut_or_pad(
-    documents: Tensor, sizes: Tensor, list_size: int | None, names: tuple[str | None, str | None], seed: Any
-) -> tuple[Tensor, Features]:
-    """Serialised documents [B, N], cut or padded to the list size, and the features of sizes and masks.
+def shuffled(documents: Tensor, sizes: Tensor, seed: int | None) -> Tensor:
+    """Documents [B, N] in a random order, padding last; sizes [B]."""
+    valid = tf.sequence_mask(sizes, tf.shape(documents)[1])
+    keys = tf.where(valid, tf.random.uniform(tf.shape(documents), seed=seed), -1.0)
+    return tf.gather(documents, tf.argsort(keys, direction="DESCENDING", stable=True), batch_dims=1)
 
-    Args:
-        documents: [B, longest list].
-        sizes: the number of documents, [B].
-        list_size: N, or None.
-        names: the names of the features; None: there is none.
-        seed: of the shuffle; False: documents are not shuffled.
-    """
-    width = limit(list_size)
-    if seed is not False:
-        valid = tf.sequence_mask(sizes, tf.shape(documents)[1])
-        keys = tf.where(valid, tf.random.uniform(tf.shape(documents), seed=seed), -1.0)
-        documents = tf.gather(documents, tf.argsort(keys, direction="DESCENDING", stable=True), batch_dims=1)
-    if width is not None:
-        documents = documents[:, :width]
-        documents = tf.pad(documents, [[0, 0], [0, width - tf.shape(documents)[1]]], constant_values="")
-        documents = tf.ensure_shape(documents, [None, width])
-    return documents, size_and_mask(sizes, width, *names)
+
+def cut_or_padded(documents: Tensor, width: int | None) -> Tensor:
+    """Serialised documents [B, longest list] as [B, N]; None keeps them as they are."""
+    if width is None:
+        return documents
+    documents = documents[:, :width]
+    documents = tf.pad(documents, [[0, 0], [0, width - tf.shape(documents)[1]]], constant_values="")
+    return tf.ensure_shape(documents, [None, width])
 
 
 def size_and_mask(sizes: Tensor, width: Any, size_name: str | None, mask_name: str | None) -> Features:
+    """The features of sizes [B] and of masks [B, N], where they have names."""
     found = {size_name: sizes} if size_name else {}
     return {**found, mask_name: tf.sequence_mask(sizes, width)} if mask_name else found
 
@@ -79,6 +73,7 @@ def parse_documents(serialized: Tensor, spec: Spec | None) -> Features:
 
 
 def parse_context(serialized: Tensor, spec: Spec | None) -> Features:
+    """The features of serialised contexts, [B] or [B, 1]."""
     features: Features = tf.io.parse_example(tf.reshape(serialized, [-1]), spec) if spec else {}
     return features
 
@@ -106,6 +101,7 @@ def sizes_of(value: Tensor) -> Tensor:
 
 
 def bounds(value: Tensor) -> Tensor:
+    """The smallest shape that holds all values of a dense, sparse or ragged tensor."""
     if isinstance(value, tf.RaggedTensor):
         return value.bounding_shape()
     return value.dense_shape if isinstance(value, tf.SparseTensor) else tf.shape(value)
@@ -136,6 +132,7 @@ def padded(value: Tensor, sizes: Tensor, width: Any, default: Any) -> Tensor:
 
 
 def padded_sparse(value: Tensor, width: Any) -> Tensor:
+    """A sparse feature cut or padded to [B, N, ...]."""
     shape = tf.concat([value.dense_shape[:1], [tf.cast(width, tf.int64)], value.dense_shape[2:]], 0)
     cut = tf.sparse.slice(value, tf.zeros_like(shape), shape)
     return tf.sparse.reset_shape(cut, shape)
