@@ -12,7 +12,7 @@ import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.core.log import LOGGER, with_progress
 from ml4ir_losses.core.memory import readable_size
 from ml4ir_losses.data.files import CHUNK_BYTES, bytes_read
 from ml4ir_losses.data.nested import unnest, unnest_chunks
@@ -80,6 +80,11 @@ class RowSource:
     def paths(self) -> list[str]:
         """The files; empty for data in memory."""
         return paths_of(self.spec)
+
+    def with_progress(self, chunks: Iterable[Table], text: str) -> Iterator[Table]:
+        """The chunks of the source, or tables made from them, with a progress bar."""
+        sizes = self.sizes()
+        return with_progress(chunks, text, lambda: self.share_read(sizes))
 
     def share_read(self, sizes: Mapping[str, int]) -> float | None:
         """The share of the stored bytes that has been read; None if it is not known."""
@@ -208,5 +213,9 @@ def with_blocks(
                 raise
         name = ", ".join(source.paths[:3]) + (", ..." if len(source.paths) > 3 else "")
         LOGGER.info("%s: the rows of a query are not adjacent; they are sorted on disk, in %s", name, folder)
-    with sorted_by_query(source.chunks, query_id, limit, folder) as ordered:
+
+    def chunks_again() -> Iterator[Table]:
+        return source.with_progress(source.chunks(), "sorting rows by query")
+
+    with sorted_by_query(chunks_again, query_id, limit, folder) as ordered:
         return use(query_blocks(ordered, query_id, limit))

@@ -16,7 +16,7 @@ from ml4ir_losses.config.folds import SplitConfig
 from ml4ir_losses.config.schema import Config, DataConfig
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.files import read_json, write_text
-from ml4ir_losses.core.log import LOGGER, with_progress
+from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.memory import available_memory, readable_size, size_in_bytes
 from ml4ir_losses.data.cache import Cache, FileFacts, cache_key, file_facts, remove
 from ml4ir_losses.data.findings import Finding, findings
@@ -158,7 +158,7 @@ def _open_splits(config: Config, names: Sequence[str]) -> tuple[dict[str, Table 
     if isinstance(whole, Table):
         tables = split_table(whole, query_id, data.split, names)
         return {**tables}, {split: seconds["train"] * len(table) / len(whole) for split, table in tables.items()}
-    parts = split_chunks(whole.chunks(), query_id, data.split)
+    parts = split_chunks(whole.shown("reading the queries"), query_id, data.split)
     return {name: whole.part(name, parts, query_id, data.split) for name in names}, dict.fromkeys(names, 0.0)
 
 
@@ -170,8 +170,9 @@ def _open(config: Config, split: str, left: float, limit: float) -> Table | _Str
     rows = read_within(source, left)
     if isinstance(rows, Table):
         return rows
-    LOGGER.info("%s", _too_large(split, limit))
-    return _Streamed(split, source, rows, facts, Cache(False if facts is None else data.cache), limit)
+    cache = Cache(False if facts is None else data.cache)
+    LOGGER.info("%s; they are encoded in %s", _too_large(split, limit), cache.folder)
+    return _Streamed(split, source, rows, facts, cache, limit)
 
 
 @dataclass
@@ -210,6 +211,10 @@ class _Streamed:
         started, self.started = self.started, None
         return self.source.chunks() if started is None else started
 
+    def shown(self, what: str) -> Iterator[Table]:
+        """The chunks, with a progress bar."""
+        return self.source.with_progress(self.chunks(), f"{self.split}: {what}")
+
     def key(self, *parts: Any) -> str:
         """The key of what is made from the files."""
         source = self.source
@@ -226,7 +231,7 @@ class _Streamed:
         queries = SeenIds()
 
         def chunks() -> Iterator[Table]:
-            for chunk in self._shown(self.chunks(), "fitting the features"):
+            for chunk in self.shown("fitting the features"):
                 chunk.require(config.features.query_id, "features.query_id")
                 queries.add(np.unique(chunk.strings(config.features.query_id)))
                 yield chunk
@@ -268,7 +273,7 @@ class _Streamed:
     ) -> None:
         description, labels = Description(), LabelRange(roles)
         with new_store(path, document_ids=roles.document_id is not None) as writer:
-            for block in self._shown(blocks, "encoding"):
+            for block in self.source.with_progress(blocks, f"{self.split}: encoding"):
                 roles.check_columns(block)
                 queries = make_queries(block, roles, encode_rows(inputs, block))
                 labels.add(queries)
@@ -278,10 +283,6 @@ class _Streamed:
                 labels.check(self.source.paths[0])
             self._check_unchanged()
             writer.finish(description.result())
-
-    def _shown(self, chunks: Iterator[Table], what: str) -> Iterator[Table]:
-        sizes = self.source.sizes()
-        return with_progress(chunks, f"{self.split}: {what}", lambda: self.source.share_read(sizes))
 
     def _check_unchanged(self) -> None:
         if self.facts is None:
