@@ -65,6 +65,7 @@ FindingKey = Literal[
     "duplicate_document",
     "split_query",
     "shared_queries",
+    "shared_query_ids",
     "shared_documents",
 ]
 

@@ -184,14 +184,14 @@ def halves(queries):
 def test_queries_split_by_row_are_seen_by_their_query_columns(train):
     with_number = with_input(train, "idf", np.repeat(np.arange(60.0), train.sizes).astype("float32")[:, None])
     first, second = halves(with_number)
-    line = one("shared_queries", columns={**COLUMNS, "idf": ["idf"]}, train=first, test=second)
-    assert line.startswith("test: 60 of 60 queries, first 'train0': in train too, with other documents: split by query")
+    line = one("shared_query_ids", columns={**COLUMNS, "idf": ["idf"]}, train=first, test=second)
+    assert line.startswith("test: 60 of 60 queries, first 'train0': in train too, with other documents. Split by query")
 
 
 def test_queries_split_by_row_are_seen_by_ids_that_count_nothing(train):
     names = np.array([f"how to {i * 7919 % 97} times {i}" for i in range(60)], object)
     first, second = halves(replace(train, ids=names))
-    assert "with other documents" in one("shared_queries", train=first, test=second)
+    assert "with other documents" in one("shared_query_ids", train=first, test=second)
 
 
 def test_ids_that_start_anew_in_each_split_are_no_shared_queries():

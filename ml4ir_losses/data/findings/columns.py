@@ -12,7 +12,8 @@ from ml4ir_losses.data.findings.base import Finding, listed, query_of_rows
 from ml4ir_losses.data.queries import Queries, Roles
 from ml4ir_losses.data.table import Table, group_by_query
 
-_UNKNOWN = 0.05
+_FIRST = 512  # rows that show for nearly every input that it is not constant
+_UNKNOWN = 0.05  # the share of unknown categories, beyond that of the training split
 
 
 def constant_inputs(split: str, queries: Queries, columns: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
@@ -21,18 +22,24 @@ def constant_inputs(split: str, queries: Queries, columns: Mapping[str, Sequence
     constant: list[str] = []
     for name, values in queries.features.items():
         x = values.reshape(len(values), -1)
-        low, high = np.minimum.reduce(x, axis=0), np.maximum.reduce(x, axis=0)  # NaN where a cell is missing
         names = columns.get(name, ())
         if len(names) != x.shape[1] or values.dtype.kind != "f":  # a category, the words of a text, a vector
-            constant += [name] if np.array_equal(low, high) else []
+            constant += [name] if _is_constant(x) else []
             continue
-        constant += [column for column, a, b in zip(names, low, high, strict=True) if a == b]
-        some = np.flatnonzero(np.isnan(low))
-        missing += [names[int(i)] for i in some if np.isnan(x[:, i]).all()]
+        first = x[:_FIRST]  # most columns differ there
+        for i in np.flatnonzero((first == first[0]).all(axis=0) | np.isnan(first).all(axis=0)):
+            if _is_constant(x[:, i]):
+                constant.append(names[int(i)])
+            elif np.isnan(x[:, i]).all():
+                missing.append(names[int(i)])
     for found, what in ((missing, "no value in any row"), (constant, "one value in all rows")):
         if found:
             inputs = "input" if len(found) == 1 else "inputs"
             yield Finding("constant_input", split, f"the {inputs} {listed(found)}: {what}")
+
+
+def _is_constant(x: Array) -> bool:
+    return bool((x == x[0]).all())
 
 
 def query_scope(split: str, queries: Queries) -> Iterator[Finding]:

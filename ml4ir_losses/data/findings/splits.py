@@ -19,7 +19,8 @@ _PROFILED = 200  # queries with an id in both splits whose query columns are com
 _PROBED = 8  # rows that show that a column is equal in all rows of a query
 _IDENTIFYING = 0.01  # the most queries that may be equal by chance, where equal ones are taken for the same query
 _EXCESS = 0.05  # the share of documents in both splits, beyond the share that recurs inside the first one
-_BY_ROW = "other documents: split by query, not by row (data.split)"
+_SAME = "the same documents. Keep a query in one split"
+_OTHER = "other documents. Split by query, not by row (data.split), unless they are users with rows of another time"
 _COUNTER = re.compile(r"[A-Za-z_\-]*(\d{1,15})")
 
 
@@ -38,10 +39,10 @@ def shared_data(splits: Mapping[str, Queries], has_document_ids: bool) -> Iterat
             text = f"every query is in {first} too, with the same documents: it measures what was learnt by heart"
             yield Finding("shared_queries", second, text)
             continue
-        for chosen, how in ((equal, "the same documents: keep a query in one split"), (related, _BY_ROW)):
+        for key, chosen, how in (("shared_queries", equal, _SAME), ("shared_query_ids", related, _OTHER)):
             if chosen.any():
                 text = f"{chosen.sum():,} of {len(chosen):,} queries, first {b.data.ids[chosen.argmax()]!r}"
-                yield Finding("shared_queries", second, f"{text}: in {first} too, with {how}")
+                yield Finding(key, second, f"{text}: in {first} too, with {how}")
         yield from _shared_documents(first, second, a, b, ~(equal | related)[b.query], has_document_ids)
 
 
