@@ -14,6 +14,7 @@ from ml4ir_losses.data.table import Table, group_by_query
 
 _FIRST = 512  # rows that show for nearly every input that it is not constant
 _UNKNOWN = 0.05  # the share of unknown categories, beyond that of the training split
+_SEVERAL = 20  # cells, of which few may be unknown by chance
 
 
 def constant_inputs(split: str, queries: Queries, columns: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
@@ -86,10 +87,13 @@ def unknown_categories(train: Queries, split: str, queries: Queries) -> Iterator
     for name, ids in queries.features.items():
         if ids.ndim > 1 or ids.dtype.kind != "i":
             continue
-        known = train.features[name]
-        share = float(((ids == 0) | ~np.isin(ids, known)).mean())
-        expected = float((known == 0).mean())
-        if share >= expected + _UNKNOWN:
+        known, ids = (
+            data.features[name][data.offsets[:-1]] if name in data.query_scope else data.features[name]
+            for data in (train, queries)
+        )
+        unknown = (ids == 0) | ~np.isin(ids, known)
+        share, expected = float(unknown.mean()), float((known == 0).mean())
+        if share >= expected + _UNKNOWN and unknown.sum() >= _SEVERAL:
             yield Finding(
                 "unknown_category",
                 split,
