@@ -9,8 +9,8 @@ machine slows all of them. `FORMATS` is the registry: a format has a function th
 it to the last cell and returns the number of rows.
 
 TF-Ranking reads the file of ExampleListWithContext, allRank the svmlight file, each in a process of its own in the
-environment of `make bench`. Both end with padded batches, ours with float32 matrices [rows, features]. A ratio is the
-median of the ratios of all rounds.
+environment of `make bench`, or with `--python tfr=/path/to/python`. Both end with padded batches, ours with float32
+matrices [rows, features]. A ratio is the median of the ratios of all rounds.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Format(NamedTuple):
 class Peer:
     """Another library's reader, in a process that answers each line of its input with the seconds of one reading."""
 
-    def __init__(self, library: str, path: Path) -> None:
+    def __init__(self, library: str, path: Path, python: str | None) -> None:
         here = Path(__file__).parent
-        python = here.parent / f".venv-{ENVIRONMENTS[library]}" / "bin" / "python"
+        python = python or str(here.parent / f".venv-{ENVIRONMENTS[library]}" / "bin" / "python")
         variables = {**os.environ, "PYTHONPATH": "", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
         self.process = subprocess.Popen(
             [python, "-B", here / "reading_worker.py", library, path],
@@ -151,13 +151,15 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def times(folder: Path, formats: list[str], rounds: int, rows: int, peers: list[str]) -> dict[str, list[float]]:
+def times(
+    folder: Path, formats: list[str], rounds: int, rows: int, peers: dict[str, str | None]
+) -> dict[str, list[float]]:
     """Seconds of each round for each format and peer; those of a round are read one after another.
 
     A round that is not measured comes first.
     """
     files = {name: folder / f"rows{FORMATS[name].ending}" for name in FORMATS}
-    processes = {name: Peer(name, files[PEER_FILES[name]]) for name in peers}
+    processes = {name: Peer(name, files[PEER_FILES[name]], python) for name, python in peers.items()}
     seconds: dict[str, list[float]] = {name: [] for name in [*formats, *peers]}
     for measured in range(-1, rounds):
         for name in formats:
@@ -180,13 +182,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--peers", nargs="*", choices=ENVIRONMENTS, default=[])
+    parser.add_argument("--python", nargs="+", default=[], metavar="LIBRARY=PYTHON")
     args = parser.parse_args()
+    interpreters = dict(given.split("=", 1) for given in args.python)
+    peers = {peer: interpreters.get(peer) for peer in args.peers}
     rows = make_rows(args.rows, args.features)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         for name in dict.fromkeys([*args.formats, *(PEER_FILES[peer] for peer in args.peers)]):
             FORMATS[name].write(folder / f"rows{FORMATS[name].ending}", rows)
-        seconds = times(folder, args.formats, args.rounds, args.rows, args.peers)
+        seconds = times(folder, args.formats, args.rounds, args.rows, peers)
         sizes = {
             name: (folder / f"rows{FORMATS[PEER_FILES.get(name, name)].ending}").stat().st_size for name in seconds
         }
