@@ -120,15 +120,15 @@ def test_conversion_imports_no_backend(tmp_path):
 
 def test_queries_with_lists_become_rows_of_documents(tmp_path):
     lines = [
-        {"qid": "a", "words": "red", "taste": [0.5, 1], "documents": [{"label": 1, "v": [1, 2]}, {"label": 0, "v": [4]}]},
+        {"qid": "a", "words": "red", "taste": [1, 2], "documents": [{"label": 1, "v": [1, 2]}, {"label": 0, "v": [4]}]},
         {"qid": "b", "words": "hat", "taste": [2, 3], "documents": [{"label": 2, "v": []}]},
     ]  # fmt: skip
     path = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     convert(path, tmp_path / "a.parquet")
     assert pq.read_table(tmp_path / "a.parquet").to_pylist() == [
-        {"qid": "a", "words": "red", "taste": [0.5, 1.0], "label": 1, "v": [1, 2]},
-        {"qid": "a", "words": "red", "taste": [0.5, 1.0], "label": 0, "v": [4]},
-        {"qid": "b", "words": "hat", "taste": [2.0, 3.0], "label": 2, "v": []},
+        {"qid": "a", "words": "red", "taste": [1, 2], "label": 1, "v": [1, 2]},
+        {"qid": "a", "words": "red", "taste": [1, 2], "label": 0, "v": [4]},
+        {"qid": "b", "words": "hat", "taste": [2, 3], "label": 2, "v": []},
     ]
     assert sorted(inspect(path).queries.sizes()) == [1, 2]
     convert(
