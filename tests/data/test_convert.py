@@ -107,6 +107,7 @@ def test_command_converts_and_keeps_existing_files(run, tmp_path):
     assert (code, err) == (2, f"error: {target} exists. Choose another name, or overwrite it (--force).\n")
     assert run(*line, "--force", "--exclude", "price")[0] == 0
     assert target.read_text() == '{"query_id": "q", "label": 1}\n'
+    assert "nested=False" in run("writers", "jsonl")[1]
     assert run("convert", source)[2] == "error: convert: name the files that are read, then the file that is written.\n"
 
 

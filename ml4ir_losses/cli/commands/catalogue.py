@@ -1,4 +1,4 @@
-"""The commands `losses`, `metrics`, `architectures`, ...: what a config can name, one command per registry."""
+"""The commands `losses`, `metrics`, ..., `writers`: what a config and `convert` can name, one command per registry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ml4ir_losses.cli.output import print_table, say
-from ml4ir_losses.core.registry import REGISTRIES, Entry, Registry, register_command
+from ml4ir_losses.core.registry import REGISTRIES, WRITERS, Entry, Registry, register_command
 
 
 def described(entry: Entry) -> list[str]:
@@ -48,3 +48,4 @@ def command_of(registry: Registry) -> Callable[[str | None], None]:
 
 for _registry in REGISTRIES:
     register_command(_registry.plural, panel="What a config can name")(command_of(_registry))
+register_command(WRITERS.plural)(command_of(WRITERS))
