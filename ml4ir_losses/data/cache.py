@@ -88,14 +88,14 @@ def unfinished(path: Path) -> Path:
 
 def _is_abandoned(path: Path) -> bool:
     """True for an unfinished part of a process of this host that has ended."""
-    _, host, process = f"..{path.name}".rsplit(".", 2)
-    if host != socket.gethostname() or not process.isdecimal():
+    name, _, process = path.name.rpartition(".")
+    if os.name == "nt" or not name.endswith(f".{socket.gethostname()}") or not process.isdecimal():
         return False
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, OverflowError):
         pass
     return False
 
