@@ -84,3 +84,18 @@ def test_other_data_or_parts_leave_out_expected_metrics():
     for override in ("data.path=b", "data.split.seed=2"):
         assert load_config(base, [override]).expected_metrics == {}
     assert load_config(base, ["data.batch_size=2"]).expected_metrics
+
+
+@pytest.mark.parametrize("given", [{"path": "a"}, {"train": "a", "split": THIRD}, {"train": "a", "folds": 3}])
+def test_texts_have_files_for_their_splits(given):
+    data = {**given, "columns": {"anchor": "query", "positive": "document"}}
+    with pytest.raises(
+        ConfigError, match=r"^data: (path|split|folds) splits documents with features; texts have files"
+    ):
+        load_config({"data": data, "model": {"architecture": "bi_encoder", "loss": "multiple_negatives_ranking"}})
+
+
+def test_findings_are_accepted_by_key():
+    assert load_config(config({"train": "a", "accept": ["label_leak"]})).data.accept == ["label_leak"]
+    with pytest.raises(ConfigError, match=r"^data.accept.0: unknown 'label_leek'. Did you mean 'label_leak'\?"):
+        load_config(config({"train": "a", "accept": ["label_leek"]}))

@@ -70,6 +70,13 @@ def test_data_as_they_should_be_give_no_finding(train):
     assert found(train=train, validation=split("validation", 20, 1), test=split("test", 20, 2)) == []
 
 
+def test_training_may_read_more_inputs_than_evaluation(train):
+    more = with_input(train, "position", np.concatenate([np.arange(n) for n in train.sizes]).astype("float32")[:, None])
+    assert found({**COLUMNS, "position": ["position"]}, train=more, test=split("test", 20, 1)) == []
+    same = one("shared_queries", columns={**COLUMNS, "position": ["position"]}, train=more, test=train)
+    assert same.startswith("test: every query is in train too")
+
+
 def test_few_queries_tell_nothing():
     assert found(train=split(queries=3)) == []
 
