@@ -98,6 +98,16 @@ def test_an_input_that_gives_the_label_away_is_named(train, values, reason):
     assert line.startswith(f"train: the input 'leaked' {reason}: leave it out of features.inputs")
 
 
+@pytest.mark.parametrize(("extreme", "which"), [(0, "lowest"), (2, "highest")])
+def test_a_value_of_the_lowest_or_highest_label_alone_is_named(train, extreme, which):
+    labels, rng = train.labels["label"], np.random.default_rng(0)
+    dwell = np.where(labels == extreme, np.nan, rng.uniform(1, 9, len(labels))).astype("float32")
+    date = np.stack([dwell, dwell], axis=1)
+    for values in (dwell[:, None], date):
+        (line,) = found({**COLUMNS, "dwell": ["dwell"]}, train=with_input(train, "dwell", values))
+        assert f"'dwell' has one value in all documents with the {which} label and in no other: it gives away" in line
+
+
 def test_an_order_by_label_in_each_query_alone_is_seen(train):
     offset = np.repeat(np.random.default_rng(0).normal(size=len(train)) * 9, train.sizes)
     leak = with_input(train, "leak", (train.labels["label"] + offset).astype("float32")[:, None])
@@ -116,10 +126,17 @@ def test_a_category_or_text_with_one_label_per_value_is_named(train):
 def test_strong_but_honest_inputs_are_no_leak(train):
     labels, rng = train.labels["label"], np.random.default_rng(0)
     noisy = labels + rng.normal(size=len(labels)) * 0.4
-    zero_where_irrelevant = np.where(labels > 0, rng.uniform(1, 9, len(labels)), 0)  # as BM25 without a match
-    for values in (noisy, np.where(labels > 0, zero_where_irrelevant, 0), np.round(noisy)):
+    matches = (labels > 0) | (rng.random(len(labels)) < 0.2)
+    zero_without_match = np.where(matches, rng.uniform(1, 9, len(labels)), 0)  # as BM25: 0 is never relevant
+    for values in (noisy, zero_without_match, np.round(noisy)):
         honest = with_input(train, "honest", values.astype("float32")[:, None])
         assert found({**COLUMNS, "honest": ["honest"]}, train=honest) == []
+
+
+def test_one_document_with_the_highest_label_is_no_leak(train):
+    labels = train.labels["label"].copy()
+    labels[5] = 4
+    assert found(train=replace(train, labels={"label": labels})) == []
 
 
 def test_an_id_of_the_document_is_no_leak(train):
@@ -243,12 +260,15 @@ def test_documents_by_id_are_compared_with_how_often_they_recur(train):
 
 def test_inputs_without_information_are_named(train):
     values = np.stack([np.full(train.rows, 3.0), np.full(train.rows, np.nan), train.features["f*"][:, 0]], axis=1)
-    columns = {**COLUMNS, "g*": ["g1", "g2", "g3"], "h": ["h"]}
+    columns = {**COLUMNS, "g*": ["g1", "g2", "g3"], "h": ["h"], "day": ["day"]}
     empty = with_input(with_input(train, "g*", values.astype("float32")), "h", np.zeros(train.rows, "int32"))
+    empty = with_input(empty, "day", np.full((train.rows, 2), np.nan, "float32"))
     assert found(columns, train=empty) == [
-        "train: the input 'g2': no value in any row [constant_input]",
+        "train: the inputs 'g2', 'day': no value in any row [constant_input]",
         "train: the inputs 'g1', 'h': one value in all rows [constant_input]",
     ]
+    late = with_input(train, "late", np.append(np.zeros(train.rows - 1), 1).astype("float32")[:, None])
+    assert found({**COLUMNS, "late": ["late"]}, train=late) == []
 
 
 def test_a_document_column_with_the_scope_query_is_named(train):

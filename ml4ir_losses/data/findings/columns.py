@@ -22,25 +22,25 @@ def constant_inputs(split: str, queries: Queries, columns: Mapping[str, Sequence
     missing: list[str] = []
     constant: list[str] = []
     for name, values in queries.features.items():
-        x = values.reshape(len(values), -1)
-        names = columns.get(name, ())
-        if len(names) != x.shape[1] or values.dtype.kind != "f":  # a category, the words of a text, a vector
-            constant += [name] if _is_constant(x) else []
-            continue
+        x, names = values.reshape(len(values), -1), columns.get(name, ())
+        if len(names) != x.shape[1] or values.dtype.kind != "f":  # a category, the words of a text, a vector, a date
+            names, x = [name], x[:, None, :]
         first = x[:_FIRST]  # most columns differ there
-        for i in np.flatnonzero((first == first[0]).all(axis=0) | np.isnan(first).all(axis=0)):
-            if _is_constant(x[:, i]):
-                constant.append(names[int(i)])
-            elif np.isnan(x[:, i]).all():
+        for i in np.flatnonzero(_is_constant(first)):
+            if np.isnan(x[:, i]).all():
                 missing.append(names[int(i)])
+            elif _is_constant(x[:, i : i + 1]).all():
+                constant.append(names[int(i)])
     for found, what in ((missing, "no value in any row"), (constant, "one value in all rows")):
         if found:
             inputs = "input" if len(found) == 1 else "inputs"
             yield Finding("constant_input", split, f"the {inputs} {listed(found)}: {what}")
 
 
-def _is_constant(x: Array) -> bool:
-    return bool((x == x[0]).all())
+def _is_constant(x: Array) -> Array:
+    """True for the columns of an array [rows, columns, ...] with one value, or none, in all rows, [columns]."""
+    same: Array = ((x == x[0]) | ((x != x) & (x[0] != x[0]))).reshape(*x.shape[:2], -1).all(axis=(0, 2))
+    return same
 
 
 def query_scope(split: str, queries: Queries) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ ROWS = 20_000
 _FIRST = 512  # rows that show for nearly every input that it does not determine the label
 _REPEATED = 5  # a value tells something about its label if so many rows have it,
 _COVERED = 0.9  # and an input, if so large a share of the rows of each label has such values
+_SEVERAL = 20  # the fewest documents with a label, and without it, that one value marks not by chance
 _SORTED = 0.95
 _USELESS = 0.5
 
@@ -61,6 +62,11 @@ def _reason(x: Array, labels: Array, query: Array, is_number: bool) -> str:
         return "equals the label"
     if _has_one_label(x[first], labels[first], 1) and _has_one_label(x, labels, _REPEATED):
         return "has one label for each of its values: it determines"
+    for which, extreme in (("lowest", labels.min()), ("highest", labels.max())):
+        marked = labels == extreme
+        several = _SEVERAL <= marked.sum() <= len(marked) - _SEVERAL
+        if several and _marks(x[first], marked[first]) and _marks(x, marked):
+            return f"has one value in all documents with the {which} label and in no other: it gives away"
     if is_number and _orders(x[first], labels[first], query[first]) and _orders(x, labels, query):
         return "alone orders the documents of every query by the label"
     return ""
@@ -78,6 +84,12 @@ def _has_one_label(x: Array, labels: Array, times: int) -> bool:
         return False
     repeated = np.repeat(sizes >= times, sizes)
     return all(repeated[y == label].mean() >= _COVERED for label in np.unique(y))
+
+
+def _marks(x: Array, marked: Array) -> bool:
+    """True if all marked rows have one value, and no other row has it."""
+    at = np.flatnonzero(marked)
+    return not len(at) or bool(((x == x[at[0]]) == marked).all())
 
 
 def _orders(x: Array, labels: Array, query: Array) -> bool:
