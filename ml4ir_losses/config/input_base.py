@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
 from ml4ir_losses.config.base import Strict
 
 Scope = Literal["document", "query"]
+
+
+class ListColumns(NamedTuple):
+    """What the lists in the cells of columns are.
+
+    Attributes:
+        values: columns whose lists are several values of one document or query.
+        documents: columns, or globs, whose lists hold an item for each document of a query; None: all others.
+    """
+
+    values: Sequence[str] = ()
+    documents: Sequence[str] | None = None
+
+
+ANY_LIST = ListColumns()
+"""All lists hold documents."""
 
 
 class Input(Strict):

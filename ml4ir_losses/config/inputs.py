@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ml4ir_losses.config.base import Spec, Strict
 from ml4ir_losses.config.category_inputs import CategoricalInput, CrossInput, TextInput, VectorInput
-from ml4ir_losses.config.input_base import ColumnInput, Input, Scope
+from ml4ir_losses.config.input_base import ColumnInput, Input, ListColumns, Scope
 from ml4ir_losses.config.spec_schema import keys_of
 from ml4ir_losses.core.registry import TRANSFORMS
 
@@ -194,9 +194,11 @@ class FeatureConfig(Strict):
         return [vocabulary for vocabulary in given if isinstance(vocabulary, str)]
 
     @property
-    def list_columns(self) -> list[str]:
-        """The columns whose cells may be lists of values, not of documents."""
-        return [column for config in self.inputs if config.keeps_lists for column in config.read_columns]
+    def list_columns(self) -> ListColumns:
+        """What lists in the cells of the columns are; a list in a column that nothing reads says nothing."""
+        values = [column for i in self.inputs if i.keeps_lists for column in i.read_columns]
+        others = {column for i in self.inputs for column in i.read_columns} | self.roles
+        return ListColumns(values, sorted(others.difference(values)))
 
     @property
     def roles(self) -> set[str]:

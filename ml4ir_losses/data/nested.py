@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml4ir_losses.config.input_base import ANY_LIST, ListColumns
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.cells import is_list
@@ -17,7 +19,7 @@ from ml4ir_losses.data.table import Table
 QUERY = "query_id"  # the column that numbers the rows of nested data, unless there is one of this name
 
 
-def unnest(table: Table, keep: Sequence[str] = (), values: Sequence[str] = ()) -> Table:
+def unnest(table: Table, keep: Sequence[str] = (), lists: ListColumns = ANY_LIST) -> Table:
     """The table with one row per item of its lists, such as the documents of a query; other cells are repeated.
 
     A column `query_id` numbers the rows of the nested table, unless there is a column of this name.
@@ -25,50 +27,62 @@ def unnest(table: Table, keep: Sequence[str] = (), values: Sequence[str] = ()) -
     Args:
         table: a table whose list columns have lists of equal lengths in each row.
         keep: list columns that stay as they are.
-        values: columns of several values per item: their lists stay as they are, their lists of lists are items.
+        lists: what the lists are. Those of values stay as they are; their lists of lists have an item each. Without a
+            list of documents nothing changes; beside one, lists of other lengths that nothing reads become empty cells.
 
     Raises:
         DataError: for lists of different lengths in a row, or no items at all.
     """
-    rows = _items(table, keep, values, 0)
+    rows = _items(table, keep, lists, 0)
     if not len(rows):
         raise DataError(f"{table.source}: every list is empty.")
     return rows
 
 
-def unnest_chunks(chunks: Iterable[Table], values: Sequence[str] = (), keep: Sequence[str] = ()) -> Iterator[Table]:
+def unnest_chunks(chunks: Iterable[Table], lists: ListColumns = ANY_LIST, keep: Sequence[str] = ()) -> Iterator[Table]:
     """The chunks with one row per item of their lists, as `unnest` gives them; those without items are left out."""
     first = 0
     for chunk in chunks:
-        rows = _items(chunk, keep, values, first)
+        rows = _items(chunk, keep, lists, first)
         first += len(chunk)
         if len(rows):
             yield rows
 
 
-def _items(table: Table, keep: Sequence[str], values: Sequence[str], first: int) -> Table:
+def _items(table: Table, keep: Sequence[str], lists: ListColumns, first: int) -> Table:
     """One row per item; `first` is the number of the first row of the nested table."""
-    nested = {
-        name: c
-        for name, c in table.columns.items()
-        if is_list(c.type) and name not in keep and (name not in values or is_list(c.type.value_type))
-    }
-    if not nested or all(source.documents for source in table.sources):
+    listed = {name: c for name, c in table.columns.items() if is_list(c.type) and name not in keep}
+    nested = {name: c for name, c in listed.items() if name not in lists.values or is_list(c.type.value_type)}
+    read = [name for name in nested if _is_read(name, lists)]
+    if not read or all(source.documents for source in table.sources):
         return table
     sizes = {name: pc.list_value_length(c).fill_null(0).to_numpy() for name, c in nested.items()}
-    expected = next(iter(sizes))
-    for name, size in sizes.items():
-        if (size != sizes[expected]).any():
-            row = int(np.argmax(size != sizes[expected]))
+    expected = read[0]
+    for name in read:
+        wrong = sizes[name] != sizes[expected]
+        if wrong.any():
+            row = int(np.argmax(wrong))
             raise DataError(
-                f"{table.locate(row)}: {name!r} has {size[row]} items and {expected!r} has {sizes[expected][row]}."
+                f"{table.locate(row)}: {name!r} has {sizes[name][row]} items and {expected!r} has "
+                f"{sizes[expected][row]}."
             )
     parents = np.repeat(np.arange(len(table)), sizes[expected])
     columns = {QUERY: pa.array(parents + first)} if QUERY not in table else {}
     for name, cells in table.columns.items():
-        columns[name] = pc.list_flatten(cells) if name in nested else cells.take(pa.array(parents))
+        if name not in nested:
+            columns[name] = cells.take(pa.array(parents))
+        elif np.array_equal(sizes[name], sizes[expected]):
+            columns[name] = pc.list_flatten(cells)
+        else:
+            columns[name] = pa.nulls(len(parents), cells.type.value_type)
     features = None if table.features is None else table.features[parents]
     return Table(columns, table.sources, features, table.first, table.origin[parents])
+
+
+def _is_read(name: str, lists: ListColumns) -> bool:
+    """True for a column whose lists hold the documents of a query."""
+    known = None if lists.documents is None else [*lists.documents, *lists.values]
+    return known is None or name in known or any(fnmatch.fnmatchcase(name, glob) for glob in known)
 
 
 def without_structs(columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ml4ir_losses.config.folds import Grouping, SplitConfig
+from ml4ir_losses.config.input_base import ANY_LIST, ListColumns
 from ml4ir_losses.config.schema import DataConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
@@ -26,7 +27,7 @@ class Splits(NamedTuple):
 
 
 def read_splits(
-    data: DataConfig, query_id: str, splits: Iterable[str] | None = None, lists: Sequence[str] = ()
+    data: DataConfig, query_id: str, splits: Iterable[str] | None = None, lists: ListColumns = ANY_LIST
 ) -> Splits:
     """The splits of a config.
 
@@ -34,7 +35,7 @@ def read_splits(
         data: the data section of a config.
         query_id: the column of the query ids, by which `data.path` is split.
         splits: names of splits that are given; None: all.
-        lists: columns whose cells may be lists of values, which are no lists of documents.
+        lists: what lists in the cells of columns are.
 
     Raises:
         ConfigError, DataError: for data that cannot be read or split.
@@ -43,7 +44,7 @@ def read_splits(
     tables, seconds = {}, {}
     for source in names if data.path is None else ["train"]:
         started = time.perf_counter()
-        tables[source] = unnest(read_files(data.paths(source), data.format, data.options), values=lists)
+        tables[source] = unnest(read_files(data.paths(source), data.format, data.options), lists=lists)
         seconds[source] = time.perf_counter() - started
     if data.split is not None:
         whole = tables["train"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from ml4ir_losses.config.input_base import ANY_LIST, ListColumns
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.log import LOGGER, with_progress
@@ -37,18 +38,18 @@ class RowSource:
         spec: a path, a glob or a list of them; or data in memory.
         format: the key of a reader; None: by the ending of each file.
         options: parameters of the reader.
-        lists: columns whose cells may be lists of values, which are no lists of documents.
+        lists: what lists in the cells of columns are.
         keep: gives those of the rows that belong to the source; None: all.
     """
 
     spec: Any
     format: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    lists: Sequence[str] = ()
+    lists: ListColumns = ANY_LIST
     keep: Callable[[Table], Table] | None = None
 
     @classmethod
-    def of(cls, data: Any, format: str | None, options: Mapping[str, Any], lists: Sequence[str] = ()) -> Self:
+    def of(cls, data: Any, format: str | None, options: Mapping[str, Any], lists: ListColumns = ANY_LIST) -> Self:
         """Data in memory, or a file in the config's format.
 
         If that format (`synthetic`) reads no files, the file's ending tells the format.
@@ -74,7 +75,7 @@ class RowSource:
     def table(self) -> Table:
         """All rows as one table."""
         with checked_options():
-            return unnest(Table.concat(list(read_chunks(self.spec, self.format, **self.options))), values=self.lists)
+            return unnest(Table.concat(list(read_chunks(self.spec, self.format, **self.options))), lists=self.lists)
 
     @property
     def paths(self) -> list[str]:

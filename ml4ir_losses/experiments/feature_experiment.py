@@ -273,7 +273,7 @@ class FeatureExperiment:
     def table(self, data: Any) -> Table:
         """The rows of a file or of data in memory."""
         table = read_data(data, self.config.data.format, self.config.data.options)
-        return unnest(table, values=self.config.features.list_columns)
+        return unnest(table, lists=self.config.features.list_columns)
 
     def encoded(self, blocks: Iterable[Table], labels_required: bool = True) -> Iterator[Queries]:
         """The queries of tables of whole queries, with the columns that metrics read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from ml4ir_losses.config.input_base import ListColumns
 from ml4ir_losses.config.inputs import FeatureConfig
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.queries import EncodedRows
@@ -40,9 +41,10 @@ def encode_rows(inputs: Sequence[FittedInput], table: Table) -> EncodedRows:
     return EncodedRows(arrays, frozenset(fitted.name for fitted in inputs if fitted.scope == "query"))
 
 
-def list_columns(inputs: Sequence[FittedInput]) -> list[str]:
-    """The columns whose cells may be lists of values, not of documents."""
-    return [column for fitted in inputs if fitted.keeps_lists for column in fitted.columns]
+def list_columns(inputs: Sequence[FittedInput], *others: str) -> ListColumns:
+    """What lists in the cells of the columns of inputs, and of other columns, are."""
+    values = [column for fitted in inputs if fitted.keeps_lists for column in fitted.columns]
+    return ListColumns(values, [*others, *(c for fitted in inputs for c in fitted.columns if c not in values)])
 
 
 class UnknownValues:

@@ -256,7 +256,7 @@ class RelevanceModel(Trainer):
         Raises:
             DataError: for a missing column, or cells that cannot be read.
         """
-        table = unnest(read_table(data), values=list_columns(self.all_fitted))
+        table = unnest(read_table(data), lists=list_columns(self.all_fitted, self.query_id))
         scored = score_table(self, self.fitted, table, self.query_id, batch_size)
         return scored.logits if logits else scored.scores
 

@@ -314,11 +314,26 @@ def test_lists_of_values_stay_lists_where_documents_are_nested():
         {"name": "tags", "type": "categorical", "pooling": "mean"},
         {"name": "topic", "type": "categorical", "pooling": "mean", "scope": "query"},
     )
-    flat = unnest(nested, values=config.list_columns)
+    flat = unnest(nested, lists=config.list_columns)
     assert flat.columns["tags"].to_pylist() == [["a"], ["b", "c"], []]
     assert flat.columns["topic"].to_pylist() == [["p", "q"], ["p", "q"], ["p"]]
-    assert list_columns(fit_inputs(config, flat)) == ["tags", "topic"]
-    assert unnest(flat.take([0, 1]), values=config.list_columns).columns["tags"].to_pylist() == [["a"], ["b", "c"]]
+    assert list_columns(fit_inputs(config, flat)).values == ["tags", "topic"]
+    assert unnest(flat.take([0, 1]), lists=config.list_columns).columns["tags"].to_pylist() == [["a"], ["b", "c"]]
+
+
+def test_lists_in_columns_that_nothing_reads_are_no_documents():
+    config = features({"name": "x*", "type": "numeric"})
+    rows = table(query_id=["q", "q"], label=[0, 1], x1=[3.0, 4.0], unread=[[1.0, 2.0], [3.0, 4.0]])
+    assert unnest(rows, lists=config.list_columns) is rows
+    nested = table(
+        query_id=["q", "r"], label=[[0, 1], [1]], x1=[[3.0, 4.0], [5.0]], shown=[["a", "b"], ["c"]], u=[[1], []]
+    )
+    flat = unnest(nested, lists=config.list_columns)
+    assert flat.columns["x1"].to_pylist() == [3.0, 4.0, 5.0]
+    assert flat.columns["shown"].to_pylist() == ["a", "b", "c"]  # as long as the others
+    assert flat.columns["u"].to_pylist() == [None] * 3
+    with pytest.raises(DataError, match="'x1' has 1 items and 'label' has 2"):
+        unnest(table(query_id=["q"], label=[[0, 1]], x1=[[3.0]]), lists=config.list_columns)
 
 
 @pytest.mark.parametrize(
