@@ -32,6 +32,7 @@ TOP, ETA = 10, 1.0
 TRUE = 1.0 / np.arange(1, TOP + 1) ** ETA
 NUMBERS = ["price", "popularity", "bm25", "title_match", "rating", "age_days", "in_stock", "query_length"]
 CATEGORIES = ["brand", "category", "user_segment", "device"]
+FEATURES, METHODS = [*NUMBERS, *CATEGORIES], ("em", "swaps")
 INPUTS = [
     *({"name": n, "type": "numeric", "transforms": ["log1p", "standardise"]} for n in NUMBERS[:2]),
     *({"name": n, "type": "numeric", "transforms": ["standardise"]} for n in NUMBERS[2:]),
@@ -94,6 +95,24 @@ def logs(queries: int, sessions: int, seed: int) -> tuple[Table, Table, Table]:
     return log, clicked, graded
 
 
+def print_estimates(queries: int, sessions: int, seed: int) -> None:
+    """Prints the estimates from a larger log beside the truth, with their intervals."""
+    log, _, _ = logs(queries, sessions, seed)
+    print(f"{len(log):,} rows, {log.numeric('click').sum():,.0f} clicks")
+    print(f"\n| rank | true |{'|'.join(f' {name} | 95 % interval | error ' for name in METHODS)}|\n|{'---|' * 8}")
+    with threadpool_limits(1):
+        found = [
+            estimate_propensities(columns_of(log), method=name, features=FEATURES, max_rows=400_000, seed=seed)
+            for name in METHODS
+        ]
+    for i, true in enumerate(TRUE):
+        cells = [f"{i + 1}", f"{true:.4f}"]
+        for estimate in found:
+            value, interval = estimate.propensities[i], estimate.intervals[i] or (0.0, 0.0)
+            cells += [f"{value:.4f}", f"{interval[0]:.4f} to {interval[1]:.4f}", f"{100 * (value / true - 1):+.1f} %"]
+        print(f"| {' | '.join(cells)} |")
+
+
 def main() -> None:
     """Prints the propensities and the two judgements of each model."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -101,7 +120,11 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=50, help="of each query")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--estimates", action="store_true", help="only estimate propensities, from a larger log")
     arguments = parser.parse_args()
+    if arguments.estimates:
+        print_estimates(arguments.queries, arguments.sessions, seed=1)
+        return
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     errors: dict[str, list[Any]] = defaultdict(list)
     for seed in range(1, arguments.seeds + 1):
@@ -113,11 +136,9 @@ def main() -> None:
             "tower": "tower",
             "propensity (true)": {"key": "propensity", "values": TRUE.tolist()},
         }
-        for method in ("em", "swaps"):
+        for method in METHODS:
             with threadpool_limits(1):
-                estimate = estimate_propensities(
-                    columns_of(log), method=method, features=[*NUMBERS, *CATEGORIES], resamples=0
-                )
+                estimate = estimate_propensities(columns_of(log), method=method, features=FEATURES, resamples=0)
             errors[method].append(np.array(estimate.propensities) / TRUE - 1.0)
             biases[f"propensity ({method})"] = {"key": "propensity", "values": estimate.propensities}
         scores = {"order of the log": tuple(np.log1p(table.numeric("popularity")) for table in (clicked, graded))}

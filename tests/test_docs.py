@@ -112,6 +112,16 @@ def test_command_of_the_migration_guide_runs(folder, run, monkeypatch):
 
 
 @pytest.mark.backend("tensorflow")
+def test_commands_that_estimate_propensities_run(folder, run, monkeypatch):
+    monkeypatch.chdir(folder)
+    for command in commands("docs/clicks.md"):
+        code, _, err = run(*shlex.split(command)[1:], "--resamples", "2")
+        assert code == 0, err
+    assert (folder / "propensities.json").exists()
+    assert (folder / "swaps.json").exists()
+
+
+@pytest.mark.backend("tensorflow")
 @pytest.mark.parametrize("section", PEER_SECTIONS)
 def test_examples_beside_those_of_the_peers_run(section, tmp_path):
     run_section(PEERS, section, tmp_path)

