@@ -116,7 +116,7 @@ def number_below(x: Any, knots: Array, ops: Any, *, inclusive: bool = False) -> 
 def _at(knots: Array, index: Any, ops: Any) -> Any:
     """The knots of these indices, [..., columns]."""
     columns = knots.shape[1]
-    place = index * columns + np.arange(columns, dtype="int32")
+    place = ops.add(index * columns, np.arange(columns, dtype="int32"))
     return ops.take(np.ascontiguousarray(knots).reshape(-1), place, axis=0)
 
 
