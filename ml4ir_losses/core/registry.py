@@ -292,7 +292,9 @@ ENCODERS = Registry(
     hidden=("dtype", "vocabulary_size", "reconstructs"),
     traits=("make_tokenizer",),
 )
-READERS = Registry("data format", "readers", ("ml4ir_losses.data.readers",), hidden=("path",), traits=("endings",))
+READERS = Registry(
+    "data format", "readers", ("ml4ir_losses.data.readers",), hidden=("path",), traits=("endings", "untyped")
+)
 WRITERS = Registry(
     "output format", "writers", ("ml4ir_losses.data.writers",), hidden=("path", "roles"), traits=("endings",)
 )

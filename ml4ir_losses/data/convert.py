@@ -16,7 +16,7 @@ from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.documents import document_rows
 from ml4ir_losses.data.files import is_url
 from ml4ir_losses.data.layout import Layout, matches
-from ml4ir_losses.data.readers import read_chunks, reader_of
+from ml4ir_losses.data.readers import first_reader, read_chunks, reader_of
 from ml4ir_losses.data.roles import find_roles
 from ml4ir_losses.data.sorting import sorted_by_query
 from ml4ir_losses.data.table import Table
@@ -88,7 +88,9 @@ def convert(
     found = find_roles([name for name in first.names if not matches(name, exclude)], roles, query_columns)
     ids = [name for name in (found.query_id, found.document_id) if name]
     keep = [name for name in (*ids, found.label, weight, position, *query_columns) if name]
-    layout = Layout(columns, exclude, keep, keep_text=[*keep_text, *ids])
+    reader = first_reader(sources, from_format)
+    untyped = reader is not None and reader.trait("untyped", False)
+    layout = Layout(columns, exclude, keep, [*keep_text, *ids], untyped)
     source: Callable[[], Iterator[Table]] = partial(chain, [first], begun)
     while True:
         with _ordered(source, found, output, sort) as ordered:

@@ -15,7 +15,7 @@ from ml4ir_losses.data.guesses import Guess, first_rows, guess_roles
 from ml4ir_losses.data.layout import Layout
 from ml4ir_losses.data.profiles import ColumnProfile
 from ml4ir_losses.data.query_runs import QueryRuns
-from ml4ir_losses.data.readers import is_paths, read_chunks, reader_of
+from ml4ir_losses.data.readers import first_reader, read_chunks
 from ml4ir_losses.data.table import Table
 
 _MAX_LABELS = 50
@@ -96,7 +96,8 @@ def inspect(
         DataError: files that cannot be read, a column that there is not.
     """
     roles = {"query_id": query_id, "label": label, "document_id": document_id, "weight": weight, "position": position}
-    layout = Layout()
+    reader = first_reader(sources, format)
+    layout = Layout(untyped=reader is not None and reader.trait("untyped", False))
     inspection: Inspection | None = None
     profiles: dict[str, ColumnProfile] = {}
     for chunk in document_rows(read_chunks(sources, format, **(options or {})), roles):
@@ -104,8 +105,7 @@ def inspect(
         table = layout.table(chunk)
         if inspection is None:
             guesses = guess_roles(table, roles)
-            key = reader_of(table.sources[0].name, format).key if is_paths(sources) else None
-            inspection = Inspection(table.source, key, 0, [], guesses, None, {})
+            inspection = Inspection(table.source, reader.key if reader else None, 0, [], guesses, None, {})
             if "query_id" in guesses:
                 inspection.queries = QueryRuns()
         if rows is not None and len(table) > rows - inspection.rows:

@@ -21,13 +21,12 @@ _NUMBER = r"^[+-]?((0|[1-9]\d{0,14})(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$"  # not 
 class Layout:
     """The names and types of the columns, learned from chunks.
 
-    In formats whose cells are all text, such as CSV, a column of numbers gets a type of numbers.
-
     Args:
         columns: names or globs of the columns that are kept; empty: all.
         exclude: names or globs of columns that are left out.
         keep: columns that are kept in any case, unless they are excluded.
         keep_text: names or globs of columns whose text is never read as numbers.
+        untyped: the format holds text alone, such as CSV: columns of numbers get a type of numbers.
     """
 
     def __init__(
@@ -36,16 +35,13 @@ class Layout:
         exclude: Iterable[str] = (),
         keep: Iterable[str] = (),
         keep_text: Iterable[str] = (),
+        untyped: bool = False,
     ) -> None:
-        self.columns, self.exclude, self.keep, self.keep_text = (
-            tuple(columns),
-            tuple(exclude),
-            set(keep),
-            tuple(keep_text),
-        )
+        self.columns, self.exclude = tuple(columns), tuple(exclude)
+        self.keep, self.keep_text = set(keep), tuple(keep_text)
         self.types: dict[str, Any] = {}
         self._source: str | None = None  # of the first chunk
-        self._untyped = False
+        self._untyped = untyped
 
     def add(self, table: Table) -> bool:
         """Takes a chunk into account; True if columns or types changed.
@@ -56,7 +52,6 @@ class Layout:
         cells = self._chosen(table)
         if self._source is None:
             self._source = table.source
-            self._untyped = all(is_text(column.type) for column in table.columns.values())
         before = dict(self.types)
         for name, column in cells.items():
             kind = self._kind(name, column)

@@ -40,6 +40,12 @@ def test_columns_of_text_get_their_types(tmp_path):
     assert types(tmp_path / "b.parquet")["count"] == "string"
 
 
+def test_text_of_a_typed_format_stays_text(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"query_id": "1", "label": "2"}\n')
+    convert(path, tmp_path / "a.parquet")
+    assert types(tmp_path / "a.parquet") == {"query_id": "string", "label": "string"}
+
+
 def test_later_rows_change_the_type_of_a_column(tmp_path, caplog):
     caplog.set_level("INFO", "ml4ir_losses")
     for i, cell in enumerate(["", "1", "2.5", "3"]):

@@ -2,6 +2,7 @@
 
 A reader yields a `Table` for each chunk of about `CHUNK_BYTES`, in file order, or returns one `Table` for small data.
 The trait `endings` of a reader lists the file endings that it reads if no format is given; `.gz` or `.zst` may follow.
+`untyped` is True for a format whose cells are text.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def read_chunks(spec: Any, format: str | None = None, **options: Any) -> Iterato
         UserError: unknown format or option.
         DataError: no such file, an ending that belongs to no format, or content that cannot be read.
     """
-    if not is_paths(spec):
+    if not _is_paths(spec):
         yield memory_table(spec)
         return
     for item in _listed(spec):
@@ -77,7 +78,7 @@ def checked_options() -> Iterator[None]:
 
 def paths_of(spec: Any) -> list[str]:
     """The files of a spec, without the data in memory."""
-    return [item for item in _listed(spec) if isinstance(item, str)] if is_paths(spec) else []
+    return [item for item in _listed(spec) if isinstance(item, str)] if _is_paths(spec) else []
 
 
 def read_data(data: Any, format: str | None, options: Mapping[str, Any]) -> Table:
@@ -102,6 +103,17 @@ def reader_by_ending(path: str) -> Entry | None:
     return next((entry for entry in known if ending in entry.trait("endings", ())), None)
 
 
+def first_reader(spec: Any, format: str | None = None) -> Entry | None:
+    """The reader of the first file of a spec, as `read_chunks` takes it; None for data in memory.
+
+    Raises:
+        UserError: unknown format.
+        DataError: no such file, or an ending that belongs to no format.
+    """
+    item = next(_listed(spec), None) if _is_paths(spec) else None
+    return reader_of(item, format) if isinstance(item, str) else None
+
+
 def reader_of(path: str, format: str | None = None) -> Entry:
     """The reader of a format, or of the ending of a path.
 
@@ -118,7 +130,7 @@ def reader_of(path: str, format: str | None = None) -> Entry:
     return entry
 
 
-def is_paths(spec: Any) -> bool:
+def _is_paths(spec: Any) -> bool:
     """True for a path or a list of paths."""
     kinds = (str, os.PathLike, InMemory)
     return isinstance(spec, kinds) or (isinstance(spec, Sequence) and all(isinstance(item, kinds) for item in spec))

@@ -31,7 +31,7 @@ ROLES = {
 FEATURES = ("Num", "Categ", "Text", "NumVector")
 
 
-@register_reader("catboost", endings=(".pool",))
+@register_reader("catboost", endings=(".pool",), untyped=True)
 def read_catboost(
     path: str,
     *,

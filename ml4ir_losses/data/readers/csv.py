@@ -22,7 +22,7 @@ NaValues = Annotated[tuple[str, ...], Allowed("a list of strings")]
 DELIMITERS = (",", "\t", ";", "|")
 
 
-@register_reader("csv", aliases=("tsv",), endings=(".csv", ".tsv"))
+@register_reader("csv", aliases=("tsv",), endings=(".csv", ".tsv"), untyped=True)
 def read_csv(
     path: str,
     *,

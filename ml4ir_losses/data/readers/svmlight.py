@@ -31,7 +31,9 @@ _CONVERT = pacsv.ConvertOptions(
 )
 
 
-@register_reader("svmlight", aliases=("letor", "libsvm"), endings=(".svmlight", ".libsvm", ".svm", ".letor", ".txt"))
+@register_reader(
+    "svmlight", aliases=("letor", "libsvm"), endings=(".svmlight", ".libsvm", ".svm", ".letor", ".txt"), untyped=True
+)
 def read_svmlight(path: str) -> Iterator[Table]:
     """svmlight/LETOR lines `label qid:7 1:0.5 3:2 #docid = X`: columns label, qid, document_id, f1, f2, ...
 
