@@ -116,7 +116,7 @@ def read_within(source: RowSource, limit: float) -> Table | Iterator[Table]:
         share = source.share_read(sizes) if len(read) >= _EARLY else None
         if used > limit or (share and used / share > _CLEARLY * limit):
             return _popped(read, chunks)
-    return Table.concat(read)
+    return Table.concat(read) if read else source.table()  # which says why there are none
 
 
 def _popped(read: list[Table], chunks: Iterator[Table]) -> Iterator[Table]:

@@ -3,9 +3,11 @@
 import re
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from test_store import largest_file
 
+from ml4ir_losses.config.in_memory import InMemory
 from ml4ir_losses.core.errors import ConfigError, DataError
 from ml4ir_losses.data import sorting, stream
 from ml4ir_losses.data.memory import memory_table
@@ -237,6 +239,12 @@ def test_share_that_was_read_counts_the_files_before(tmp_path):
 
 def test_data_in_memory_are_never_streamed():
     assert isinstance(read_within(RowSource({"query_id": ["a"], "x": [1]}), 0), Table)
+
+
+def test_data_without_rows_say_why():
+    nested = memory_table({"query": ["a"], "label": pa.array([[]], pa.list_(pa.int64()))})
+    with pytest.raises(DataError, match="every list is empty"):
+        read_within(RowSource([InMemory(nested, "x")]), 0)
 
 
 def test_wrong_options_are_errors_of_the_config(tmp_path):
