@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ from pydantic import PrivateAttr
 
 from ml4ir_losses.config.inputs import TextPairInput
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.data.seen import SeenIds
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.features.fitted import Accumulator, FittedInput
 from ml4ir_losses.text.words import most_common, tokenize
@@ -21,17 +23,15 @@ class TextPairAccumulator(Accumulator):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.counted: set[int] = set()
+        self.counted = SeenIds()
 
     def update(self, table: Table, sample: Array | None) -> None:
         if self.config.preset:
             return
         for column in pair_texts(self.columns, table):
-            for text in set(column):
-                key = hash(text)  # 64 bits stand for the text, which need not be kept
-                if key not in self.counted:
-                    self.counted.add(key)
-                    self.counts.update(tokenize(text))
+            texts = list(dict.fromkeys(column))
+            for text in compress(texts, ~self.counted.add(texts)):
+                self.counts.update(tokenize(text))
 
     def result(self) -> FittedTextPair:
         return FittedTextPair(
