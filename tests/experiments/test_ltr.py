@@ -28,6 +28,10 @@ def test_check_counts_all_queries_and_documents(config):
     assert sizes == {"train": (161, 2387), "validation": (40, 618), "test": (50, 768)}
     assert summary["splits"]["train"]["longest"] <= 27
     assert summary["features"] == 300
+    constant, shared = summary["findings"]
+    assert constant.startswith("train: the inputs 'f3', 'f4', 'f5', 'f13', 'f14' and 77 more: one value in all rows")
+    # Query 175 has the documents of query 36 in LightGBM's file of training queries.
+    assert shared.startswith("validation: 1 of 40 queries, first '175': in train too, with the same documents")
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import signal
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.experiments.callbacks import BestWeights
 from ml4ir_losses.experiments.evaluate import check, evaluate, predict
 from ml4ir_losses.experiments.experiment import prepare
+from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.experiments.train import train
 from small import config, write_splits
@@ -337,6 +339,11 @@ def test_findings_are_warnings_or_errors_as_asked(leaky, tmp_path, caplog):
 def test_accepted_findings_are_left_out(leaky):
     leaky["data"]["accept"] = ["shared_queries", "label_leak"]
     assert check(leaky, strict=True)["findings"] == []
+
+
+def test_generated_search_log_has_no_findings():
+    quickstart = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+    assert FeatureExperiment.read(load_config(quickstart, ["data.options.queries=300"])).findings == []
 
 
 def test_one_file_is_split_trained_on_and_evaluated(folder, tmp_path):
