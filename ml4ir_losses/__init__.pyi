@@ -8,18 +8,22 @@ from .core.errors import ConfigError as ConfigError, DataError as DataError, Use
 from .core.registry import (
     register_architecture as register_architecture,
     register_batching as register_batching,
+    register_click_model as register_click_model,
     register_command as register_command,
     register_encoder as register_encoder,
     register_lambda_weight as register_lambda_weight,
     register_loss as register_loss,
     register_metric as register_metric,
+    register_position_bias as register_position_bias,
     register_reader as register_reader,
     register_transform as register_transform,
     register_weighting_scheme as register_weighting_scheme,
     register_writer as register_writer,
 )
+from .data.click_logs import simulate_clicks as simulate_clicks
 from .data.convert import convert as convert
 from .data.inspect import Inspection as Inspection, inspect as inspect
+from .data.propensities import Propensities as Propensities, estimate_propensities as estimate_propensities
 from .estimators.ranker import Ranker as Ranker
 from .evaluation.callback import EvaluationCallback as EvaluationCallback
 from .evaluation.evaluation import Evaluation as Evaluation

@@ -12,7 +12,7 @@ from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.names import POSITIONS
 from ml4ir_losses.data.batching import BatchPlan, make_batch
-from ml4ir_losses.data.queries import read_split
+from ml4ir_losses.data.splitting import read_splits
 from ml4ir_losses.features.fitting import fit_inputs
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
@@ -47,7 +47,7 @@ def build(folder, bias, loss="softmax_cross_entropy", **model):
     sections["model"] = {"loss": loss, "position_bias": bias, **model}
     loaded = load_config(config(folder, **sections))
     built = RelevanceModel.from_config(loaded)
-    data = read_queries(loaded, fit_inputs(loaded.features, read_split(loaded.data, "train")))
+    data = read_queries(loaded, fit_inputs(loaded.features, read_splits(loaded.data, "query_id").tables["train"]))
     batch = make_batch(BatchPlan(data, 8), np.arange(8))
     return built, batch, {name: value for name, value in batch[0].items() if name in (*served(built), "mask")}
 
