@@ -145,7 +145,7 @@ def test_configs_are_valid(file, tmp_path):
 
 
 def test_guide_names_every_loss_and_no_other():
-    known = {name for e in LOSSES for name in (e.key, *e.aliases)} | {"propensity"}
+    known = {name for e in LOSSES for name in (e.key, *e.aliases)} | {"position_bias"}
     known |= {e.key for e in LAMBDA_WEIGHTS}
     rows = [row for row in tables(read("which-loss.md")) if "start with" in row]
     assert rows
