@@ -16,7 +16,7 @@ import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.tfrecord import wire
-from ml4ir_losses.data.tfrecord.spans import Buffer, Spans, Values, fields_together, groups, read_entries, read_values
+from ml4ir_losses.data.tfrecord.spans import Buffer, Spans, Values, fields_together, numbered, read_entries, read_values
 
 _ROWS_PER_FRAME = 128  # documents on average; with fewer, `spans.read_map` is faster
 _AROUND_KEY = 12  # bytes of an entry with one float besides its key
@@ -159,7 +159,7 @@ def _single_floats(buffer: Buffer, rows: Array, entries: Spans, total: int) -> t
     widths = entries.end - entries.start - _AROUND_KEY  # of the keys, if the entries have one float
     usual = (widths > 0) & (widths < 0x80)
     others = [np.flatnonzero(~usual)]
-    for width in np.unique(widths[usual]).tolist():
+    for width in np.flatnonzero(np.bincount(widths[usual])).tolist():
         chosen = np.flatnonzero(widths == width)
         content = buffer.texts(entries.start[chosen], width + _AROUND_KEY)
         parts = content.view(_entry_type(width))[:, 0]
@@ -167,14 +167,16 @@ def _single_floats(buffer: Buffer, rows: Array, entries: Spans, total: int) -> t
         if not fits.all():
             others.append(chosen[~fits])
             chosen, content, parts = chosen[fits], content[fits], parts[fits]
-        numbers = parts["value"]
-        for key, members in groups(np.ascontiguousarray(content[:, 2 : 2 + width])):
-            values = found[key] = Values.absent(total)
-            values.numbers = np.zeros(total, np.float32)
-            places = rows[chosen[members]]
-            values.numbers[places] = numbers[members]
-            values.kind[places] = wire.FLOAT
-            values.odd[:] = np.count_nonzero(values.kind) < len(members)
+        keys, codes = numbered(np.ascontiguousarray(content[:, 2 : 2 + width]))
+        places = codes * np.int64(total) + rows[chosen]
+        numbers = np.zeros((len(keys), total), np.float32)
+        kinds = np.zeros((len(keys), total), np.uint8)
+        numbers.ravel()[places] = parts["value"]
+        kinds.ravel()[places] = wire.FLOAT
+        sizes = np.bincount(codes, minlength=len(keys))
+        for i, key in enumerate(keys):
+            twice = np.full(total, np.count_nonzero(kinds[i]) < sizes[i])
+            found[key] = Values(kinds[i], Spans.absent(total), twice, numbers[i])
     return found, np.concatenate(others)
 
 

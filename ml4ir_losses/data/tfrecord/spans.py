@@ -9,7 +9,7 @@ rewrites it (`wire.canonical_features`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -125,7 +125,10 @@ def read_entries(buffer: Buffer, rows: Array, entries: Spans, odd: Array) -> Map
     stop = entries.end if good.all() else entries.end[good]
     for width in np.unique(size).tolist():
         same = np.flatnonzero(size == width)
-        for name, members in groups(buffer.texts(key[same], width)):
+        names, codes = numbered(buffer.texts(key[same], width))
+        codes = codes.astype(np.uint16) if len(names) < 1 << 16 else codes  # these are sorted much faster
+        order = np.argsort(codes, kind="stable")
+        for name, members in zip(names, np.split(order, np.flatnonzero(np.diff(codes[order])) + 1), strict=True):
             chosen = same[members]
             found.put(name, rows[chosen], value[chosen], stop[chosen])
     return found
@@ -151,19 +154,14 @@ def fields_together(buffer: Buffer, messages: Spans) -> tuple[Array, Spans, Arra
     return rows, Spans(start, stop), odd
 
 
-def groups(texts: Array) -> Iterator[tuple[bytes, Array]]:
-    """The different texts among some of the same width, bytes [texts, width], and the indices of each."""
+def numbered(texts: Array) -> tuple[list[bytes], Array]:
+    """The different texts among some of the same width, bytes [texts, width], and the number of each text."""
     width = texts.shape[1]
-    if not width:
-        yield b"", np.arange(len(texts))
-        return
+    if not width or not len(texts):
+        return ([b""] if len(texts) else []), np.zeros(len(texts), np.int32)
     array = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(texts), [None, pa.py_buffer(texts)])
     encoded = array.dictionary_encode()
-    codes = encoded.indices.to_numpy()
-    codes = codes.astype(np.uint16) if len(encoded.dictionary) < 1 << 16 else codes  # these are sorted much faster
-    order = np.argsort(codes, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(texts) else ()
-    yield from zip(encoded.dictionary.to_pylist(), members, strict=True)
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
 
 
 @dataclass
