@@ -135,7 +135,7 @@ def read_entries(buffer: Buffer, rows: Array, entries: Spans, odd: Array) -> Map
 
 
 def fields_together(buffer: Buffer, messages: Spans) -> tuple[Array, Spans, Array]:
-    """The fields 1 of messages: the row of each, their places, and which rows are odd. First come all first fields."""
+    """The fields 1 of messages: the row of each, their places, and which rows are odd."""
     odd = np.zeros(len(messages), bool)
     rows = np.flatnonzero(messages.start < messages.end)
     at, end = messages.start[rows], messages.end[rows]
@@ -150,7 +150,11 @@ def fields_together(buffer: Buffer, messages: Spans) -> tuple[Array, Spans, Arra
         parts.append((rows, start, stop))
         going = stop < end
         rows, at, end = (rows, stop, end) if going.all() else (rows[going], stop[going], end[going])
-    rows, start, stop = (np.concatenate(part) for part in zip(*parts, strict=True))
+    alike = len(parts) > 1 and all(len(part[0]) == len(parts[1][0]) for part in parts[1:])
+    if alike:  # message by message, which is the order of the buffer: it is read faster so
+        rows, start, stop = (np.stack(part).T.ravel() for part in zip(*parts[1:], strict=True))
+    else:
+        rows, start, stop = (np.concatenate(part) for part in zip(*parts, strict=True))
     return rows, Spans(start, stop), odd
 
 
