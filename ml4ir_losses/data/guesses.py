@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.cells import is_list
 from ml4ir_losses.data.profiles import kind_of
+from ml4ir_losses.data.query_runs import first_rows
 from ml4ir_losses.data.roles import NAMES, find_roles
 from ml4ir_losses.data.table import Table, places
 
@@ -52,15 +52,9 @@ def guess_roles(table: Table, given: Mapping[str, str | None]) -> dict[str, Gues
     return guesses
 
 
-def first_rows(table: Table, column: str) -> Array:
-    """The rows whose query is not that of the row before, [Q]."""
-    codes = table.to_arrow()[column].combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
-    return np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
-
-
 def _query_id(table: Table, taken: set[str], query: Guess | None) -> Guess | None:
     for name, _ in _columns(table, taken, "integer", "text"):
-        runs = len(first_rows(table, name))
+        runs = len(first_rows(table.strings(name)))
         if 1 < runs <= len(table) / 1.5 and runs == len(pc.unique(table.columns[name])):
             return Guess(name, f"equal values stand together, {len(table) / runs:.3g} rows each")
     return None
@@ -86,7 +80,7 @@ def _document_id(table: Table, taken: set[str], query: Guess | None) -> Guess | 
 def _position(table: Table, taken: set[str], query: Guess | None) -> Guess | None:
     if query is None:
         return None
-    expected = pa.array(places(np.append(first_rows(table, query.column), len(table))))
+    expected = pa.array(places(np.append(first_rows(table.strings(query.column)), len(table))))
     for name, cells in _columns(table, taken, "integer"):
         if len(cells) == len(table) and pc.all(pc.equal(cells, expected)).as_py() and pc.max(cells).as_py() > 1:
             return Guess(name, "counts the rows of each query from 1")

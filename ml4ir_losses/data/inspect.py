@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.documents import document_rows
-from ml4ir_losses.data.guesses import Guess, first_rows, guess_roles
+from ml4ir_losses.data.guesses import Guess, guess_roles
 from ml4ir_losses.data.layout import Layout
 from ml4ir_losses.data.profiles import ColumnProfile
-from ml4ir_losses.data.query_runs import QueryRuns
+from ml4ir_losses.data.query_runs import QueryRuns, first_rows
 from ml4ir_losses.data.readers import first_reader, read_chunks
 from ml4ir_losses.data.table import Table
 
@@ -125,11 +125,11 @@ def _add(inspection: Inspection, profiles: dict[str, ColumnProfile], table: Tabl
     """Adds the rows of a chunk."""
     same_query = np.zeros(len(table) - 1, bool)
     if inspection.queries is not None:
-        column = inspection.roles["query_id"].column
-        starts = first_rows(table, column)
+        ids = table.strings(inspection.roles["query_id"].column)
+        starts = first_rows(ids)
         same_query[:] = True
         same_query[starts[1:] - 1] = False
-        inspection.queries.add(list(table.strings(column)[starts]), np.diff(starts, append=len(table)))
+        inspection.queries.add(list(ids[starts]), np.diff(starts, append=len(table)))
     for name, cells in table.columns.items():
         if name not in profiles:
             profiles[name] = ColumnProfile(name)

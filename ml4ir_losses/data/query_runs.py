@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from ml4ir_losses.core.arrays import Array
 
@@ -47,3 +48,9 @@ class QueryRuns:
         sizes = np.zeros(len(hashes), np.int64)
         np.add.at(sizes, query, np.concatenate(self._sizes))
         self._hashes, self._sizes, self._pending = [hashes], [sizes], 0
+
+
+def first_rows(ids: Array) -> Array:
+    """The rows at which another query begins than that of the row before, [Q]."""
+    codes = pa.array(ids).dictionary_encode().indices.to_numpy()
+    return np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import pyarrow as pa
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.data.query_runs import first_rows
 from ml4ir_losses.data.seen import SeenIds
 from ml4ir_losses.data.table import Table
 
@@ -67,9 +67,3 @@ class AdjacentQueries:
         """The open query, with its last rows from `table`."""
         query = Table.concat([*self._open, table.take(rows)] if len(rows) else self._open)
         yield query, np.array([0, len(query)])
-
-
-def first_rows(ids: Array) -> Array:
-    """The rows at which another query begins than that of the row before, [Q]."""
-    codes = pa.array(ids).dictionary_encode().indices.to_numpy()
-    return np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
