@@ -154,6 +154,9 @@ def test_columns_of_a_query_stand_once_in_nested_json_lines(tmp_path):
     queries = parsed(tmp_path / "a.jsonl")
     assert [query["device"] for query in queries] == ["tv", "web", "tv"]
     assert list(queries[0]["documents"][0]) == ["label", "price"]
+    alone = memory_table({"query_id": ["a", "a", "b"]})
+    write_chunks(tmp_path / "b.jsonl", [alone], roles=WriterRoles("query_id"), nested=True)
+    assert parsed(tmp_path / "b.jsonl")[0] == {"query_id": "a", "documents": [{}, {}]}
 
 
 def numeric():

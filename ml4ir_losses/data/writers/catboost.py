@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.registry import register_writer
-from ml4ir_losses.data.cells import is_list
+from ml4ir_losses.data.cells import is_list, is_text
 from ml4ir_losses.data.files import without_compression
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.writers.base import Writer, WriterRoles
@@ -78,6 +78,8 @@ class CatBoostWriter(Writer):
             column = texts(cells)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise self.cannot_hold(name, str(cells.type)) from None
+        if not is_text(cells.type):
+            return column
         wrong = pc.match_substring_regex(column, r"[\n\r]").fill_null(False)
         if pc.any(wrong).as_py():
             row = pc.index(wrong, True).as_py()

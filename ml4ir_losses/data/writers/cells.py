@@ -68,9 +68,11 @@ def json_texts(cells: Any) -> Any:
 
 
 def json_objects(members: Mapping[str, Any]) -> Any:
-    """A JSON object per row, from the JSON of each member."""
-    named = [joined([f"{json.dumps(name, ensure_ascii=False)}: ", text], "") for name, text in members.items()]
-    return joined(["{", joined(named, ", "), "}"], "")
+    """A JSON object per row, from the JSON of each member; there is at least one."""
+    parts: list[Any] = []
+    for name, text in members.items():
+        parts += [f"{', ' if parts else '{'}{json.dumps(name, ensure_ascii=False)}: ", text]
+    return joined([*parts, "}"], "")
 
 
 def write_lines(stream: Any, lines: Any) -> None:

@@ -59,7 +59,8 @@ class JsonlWriter(Writer):
                 columns[name] = json_texts(whole(cells[name]))
             except pa.ArrowException:
                 raise self.cannot_hold(name, str(cells[name].type)) from None
-        return json_objects({**columns, **(more or {})})
+        members = {**columns, **(more or {})}
+        return json_objects(members) if members else pa.array(["{}"] * len(cells))
 
     def _write(self, lines: Any) -> None:
         if self.stream is None:
