@@ -13,6 +13,7 @@ from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.names import POSITIONS
 from ml4ir_losses.data.batching import BatchPlan, make_batch
 from ml4ir_losses.data.splitting import read_splits
+from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
 from ml4ir_losses.features.fitting import fit_inputs
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
@@ -20,7 +21,7 @@ from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.model.position_biases import additive, tower
 from ml4ir_losses.model.position_layers import logit_of_product
 from ml4ir_losses.model.relevance_model import RelevanceModel
-from small import config, read_queries, write_csv
+from small import config, read_queries, write_csv, write_splits
 
 pytestmark = pytest.mark.usefixtures("eager_steps")
 
@@ -240,3 +241,20 @@ def test_tower_tells_ranks_apart():
     found = numbers(layer(np.zeros((1, 6), "float32"), np.array([[1, 2, 3, 4, 5, 9]])))[0]
     assert len(set(np.round(found, 6))) == 5
     assert found[4] == found[5]
+
+
+def test_experiment_reads_inputs_of_the_bias_for_training_alone(tmp_path):
+    write_splits(tmp_path)
+    model = {"position_bias": TOWER, "loss": "pairwise_logistic"}
+    features = {"label": "clicked", "positions": "shown"}
+    loaded = load_config(config(tmp_path, features=features, model=model, training={"epochs": 1}))
+    experiment = FeatureExperiment.prepare(loaded)
+    read = {split: "segment" in queries.features for split, queries in experiment.queries.items()}
+    assert read == {"train": True, "validation": False, "test": False}
+    before = experiment.model.position_bias.get_weights()
+    history = experiment.model.fit(
+        experiment.dataset("train"), validation_data=experiment.dataset("validation"), verbose=0
+    ).history
+    assert np.isfinite(history["val_loss"]).all()
+    assert any((a != b).any() for a, b in zip(before, experiment.model.position_bias.get_weights(), strict=True))
+    assert experiment.evaluate(str(tmp_path / "test.csv"))["mrr"] > 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
@@ -22,6 +23,7 @@ __all__ = ["METHODS", "LogColumns", "Propensities", "estimate_propensities"]
 
 METHODS = ("em", "swaps")
 RESAMPLES = {"em": 20, "swaps": 200}
+Count = Annotated[int, Ge(0)]
 
 
 @checked
@@ -32,10 +34,10 @@ def estimate_propensities(
     features: Sequence[str] = (),
     columns: LogColumns | None = None,
     max_position: PositiveInt = 50,
-    resamples: int | None = None,
-    rounds: int = 10,
+    resamples: Count | None = None,
+    rounds: Count = 10,
     max_rows: PositiveInt = 1_000_000,
-    seed: int = 0,
+    seed: Count = 0,
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
     progress: Callable[[str, int, int | None], None] = lambda what, done, total: None,
@@ -52,7 +54,8 @@ def estimate_propensities(
         features: names or globs of the columns that `em` reads; numbers, or text as categories.
         columns: the names of the log's columns; None: `LogColumns()`, those of a simulated log.
         max_position: the ranks from this one on share a propensity.
-        resamples: number of bootstrap resamples of the sessions for the intervals; None: 20 for em, 200 for swaps.
+        resamples: number of bootstrap resamples of the sessions for the intervals, at
+            least 10; None: 20 for em, 200 for swaps.
         rounds: the largest number of rounds of EM.
         max_rows: the largest number of rows that `em` keeps.
         seed: of resamples and trees.

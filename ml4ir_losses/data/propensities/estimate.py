@@ -11,6 +11,8 @@ import numpy as np
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.files import write_text
 
+_FEWEST = 10  # resamples from which an interval follows
+
 
 @dataclass(frozen=True)
 class Propensities:
@@ -55,7 +57,7 @@ def summarised(found: Array) -> tuple[list[float], list[list[float] | None], lis
     highest = int(theta.argmax())
     relative = theta / theta[highest]
     intervals: list[list[float] | None] = [None] * len(ranks)
-    if len(found) > 2:
+    if len(found) > _FEWEST:
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log(found[1:] / found[1:, highest : highest + 1])
         for i in np.flatnonzero(known):
