@@ -23,8 +23,8 @@ import numpy as np
 from scipy.stats import ttest_rel
 
 from ml4ir_losses import RetrievalEvaluator, load_config, load_model, train
-from ml4ir_losses.data.collection import read_collection
 from ml4ir_losses.data.readers import read_table
+from ml4ir_losses.data.texts.collection import read_collection
 from ml4ir_losses.evaluation.bm25 import bm25_scores
 from ml4ir_losses.evaluation.nearest import normalize_rows
 

@@ -21,7 +21,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ml4ir_losses import load_config
-from ml4ir_losses.data.click_logs import simulate_clicks
+from ml4ir_losses.data.clicks.logs import simulate_clicks
 from ml4ir_losses.data.propensities import estimate_propensities
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table, group_by_query

@@ -92,7 +92,7 @@ def worker(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     from ml4ir_losses.config.load import load_config
     from ml4ir_losses.data.batching import BatchPlan, list_dataset
-    from ml4ir_losses.data.store import QueryStore
+    from ml4ir_losses.data.streaming.store import QueryStore
     from ml4ir_losses.experiments.feature_data import read_features
     from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
 

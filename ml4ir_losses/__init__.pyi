@@ -20,9 +20,9 @@ from .core.registry import (
     register_weighting_scheme as register_weighting_scheme,
     register_writer as register_writer,
 )
-from .data.click_logs import simulate_clicks as simulate_clicks
+from .data.clicks.logs import simulate_clicks as simulate_clicks
 from .data.convert import convert as convert
-from .data.inspect import Inspection as Inspection, inspect as inspect
+from .data.inspecting.inspect import Inspection as Inspection, inspect as inspect
 from .data.propensities import Propensities as Propensities, estimate_propensities as estimate_propensities
 from .estimators.ranker import Ranker as Ranker
 from .evaluation.callback import EvaluationCallback as EvaluationCallback

@@ -303,7 +303,7 @@ BATCHINGS = Registry("batching", "batchings", ("ml4ir_losses.data.batchings",), 
 POSITION_BIASES = Registry(
     "position bias", "position-biases", ("ml4ir_losses.model.position_biases",), hidden=("outputs", "bias_inputs")
 )
-CLICK_MODELS = Registry("click model", "click-models", ("ml4ir_losses.data.click_models",))
+CLICK_MODELS = Registry("click model", "click-models", ("ml4ir_losses.data.clicks.models",))
 COMMANDS = Registry("command", "commands", ("ml4ir_losses.cli.commands",), traits=("panel",))
 
 REGISTRIES = (

@@ -18,7 +18,7 @@ from ml4ir_losses.data.files import is_url
 from ml4ir_losses.data.layout import Layout, matches
 from ml4ir_losses.data.readers import first_reader, read_chunks, reader_of
 from ml4ir_losses.data.roles import find_roles
-from ml4ir_losses.data.sorting import sorted_by_query
+from ml4ir_losses.data.streaming.sorting import sorted_by_query
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.writers import check_output, write_chunks, writer_of
 from ml4ir_losses.data.writers.base import WriterRoles

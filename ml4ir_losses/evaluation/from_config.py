@@ -10,10 +10,10 @@ from ml4ir_losses.config.text_checks import retrieval_metrics
 from ml4ir_losses.config.text_schema import TextDataConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError
-from ml4ir_losses.data.collection import read_collection, read_lists
 from ml4ir_losses.data.table import group_by_query
-from ml4ir_losses.data.text_sets import TextSet
-from ml4ir_losses.data.texts import TextRows
+from ml4ir_losses.data.texts.collection import read_collection, read_lists
+from ml4ir_losses.data.texts.rows import TextRows
+from ml4ir_losses.data.texts.sets import TextSet
 from ml4ir_losses.evaluation.evaluators import (
     BinaryEvaluator,
     ClassEvaluator,

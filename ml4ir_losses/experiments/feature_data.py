@@ -18,14 +18,14 @@ from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.files import read_json, write_text
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.memory import available_memory, readable_size, size_in_bytes
-from ml4ir_losses.data.cache import Cache, FileFacts, cache_key, file_facts, remove
 from ml4ir_losses.data.findings import Finding, findings
 from ml4ir_losses.data.provenance import Description, describe
 from ml4ir_losses.data.queries import LabelRange, Queries, Roles, make_queries
-from ml4ir_losses.data.seen import SeenIds
 from ml4ir_losses.data.splitting import split_chunks, split_table
-from ml4ir_losses.data.store import VERSION, QueryStore, new_store
-from ml4ir_losses.data.stream import COPIES, RowSource, read_within, with_blocks
+from ml4ir_losses.data.streaming.cache import Cache, FileFacts, cache_key, file_facts, remove
+from ml4ir_losses.data.streaming.reading import COPIES, RowSource, read_within, with_blocks
+from ml4ir_losses.data.streaming.seen import SeenIds
+from ml4ir_losses.data.streaming.store import VERSION, QueryStore, new_store
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.experiments.initial_model import load_initial_model
 from ml4ir_losses.features.fitted import FittedInput

@@ -24,8 +24,8 @@ from ml4ir_losses.data.findings import Finding
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries
 from ml4ir_losses.data.readers import read_data
-from ml4ir_losses.data.store import QueryStore
-from ml4ir_losses.data.streamed_plan import make_plan
+from ml4ir_losses.data.streaming.plan import make_plan
+from ml4ir_losses.data.streaming.store import QueryStore
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.evaluation.baselines import MAX_QUERIES, best_feature, judge_baselines
 from ml4ir_losses.evaluation.scoring import (

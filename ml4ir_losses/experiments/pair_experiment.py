@@ -11,14 +11,14 @@ import numpy as np
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
-from ml4ir_losses.data.in_batch import InBatchNegatives
-from ml4ir_losses.data.list_batches import ListFeed
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.table import ranks_in_queries
-from ml4ir_losses.data.text_batches import text_dataset
-from ml4ir_losses.data.text_lists import make_lists
-from ml4ir_losses.data.text_sets import TextSet
-from ml4ir_losses.data.texts import TextPlan, TextRows, column_texts
+from ml4ir_losses.data.texts.batches import text_dataset
+from ml4ir_losses.data.texts.in_batch import InBatchNegatives
+from ml4ir_losses.data.texts.list_batches import ListFeed
+from ml4ir_losses.data.texts.lists import make_lists
+from ml4ir_losses.data.texts.rows import TextPlan, TextRows, column_texts
+from ml4ir_losses.data.texts.sets import TextSet
 from ml4ir_losses.evaluation.evaluators import Evaluator
 from ml4ir_losses.evaluation.from_config import list_evaluators
 from ml4ir_losses.experiments.pair_preparation import build_cross_encoder

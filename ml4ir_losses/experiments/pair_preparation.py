@@ -11,8 +11,8 @@ from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, listed
 from ml4ir_losses.core.errors import ConfigError, UserError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import ARCHITECTURES, split_spec
-from ml4ir_losses.data.list_batches import PAIR
-from ml4ir_losses.data.text_sets import TextSet
+from ml4ir_losses.data.texts.list_batches import PAIR
+from ml4ir_losses.data.texts.sets import TextSet
 from ml4ir_losses.experiments.initial_model import copy_weights, load_initial_model
 from ml4ir_losses.experiments.ranking_model import build_from_inputs
 from ml4ir_losses.experiments.text_preparation import build_tokenizer

@@ -12,10 +12,10 @@ from ml4ir_losses.config.load import AnyConfig, load_config, reads_texts
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, check_choice
 from ml4ir_losses.core.files import write_atomically, write_csv
-from ml4ir_losses.data.collection import by_id
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.texts import column_texts, make_rows, read_texts
+from ml4ir_losses.data.texts.collection import by_id
+from ml4ir_losses.data.texts.rows import column_texts, make_rows, read_texts
 from ml4ir_losses.evaluation.mining import MiningSummary, mine
 from ml4ir_losses.evaluation.nearest import SIMILARITIES, Nearest
 from ml4ir_losses.model.embedding_model import EmbeddingModel

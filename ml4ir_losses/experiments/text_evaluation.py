@@ -12,7 +12,7 @@ import numpy as np
 from ml4ir_losses.config.text_schema import Column, TextDataConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.data.texts import column_texts, read_texts
+from ml4ir_losses.data.texts.rows import column_texts, read_texts
 from ml4ir_losses.data.trec import RUN, TrecFile
 from ml4ir_losses.evaluation.evaluation import Estimate, Evaluation
 from ml4ir_losses.evaluation.evaluators import RerankingEvaluator, RetrievalEvaluator

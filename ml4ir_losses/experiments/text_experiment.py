@@ -23,9 +23,9 @@ from ml4ir_losses.data.findings.texts import shared_rows
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.text_batches import TextBatch, TextFeed, mixed_batches, text_dataset
-from ml4ir_losses.data.text_sets import TextSet, check_pair_labels, class_numbers
-from ml4ir_losses.data.texts import TextPlan, TextRows, TokenRows, column_texts, make_rows
+from ml4ir_losses.data.texts.batches import TextBatch, TextFeed, mixed_batches, text_dataset
+from ml4ir_losses.data.texts.rows import TextPlan, TextRows, TokenRows, column_texts, make_rows
+from ml4ir_losses.data.texts.sets import TextSet, check_pair_labels, class_numbers
 from ml4ir_losses.evaluation.callback import EvaluationCallback
 from ml4ir_losses.evaluation.evaluators import (
     Evaluator,

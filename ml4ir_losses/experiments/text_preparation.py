@@ -14,8 +14,8 @@ from ml4ir_losses.config.text_schema import TextConfig, TextModelConfig
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.registry import ENCODERS, split_spec
 from ml4ir_losses.data.provenance import describe
-from ml4ir_losses.data.text_sets import TextSet, training_documents
-from ml4ir_losses.data.texts import make_rows, read_texts
+from ml4ir_losses.data.texts.rows import make_rows, read_texts
+from ml4ir_losses.data.texts.sets import TextSet, training_documents
 from ml4ir_losses.experiments.initial_model import copy_weights
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_encoder

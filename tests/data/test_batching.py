@@ -10,7 +10,7 @@ from ml4ir_losses.data import batching
 from ml4ir_losses.data.batching import BatchPlan, Truncation, few_widths, list_dataset, make_batch
 from ml4ir_losses.data.queries import Queries, Roles, make_queries
 from ml4ir_losses.data.table import Source, Table
-from ml4ir_losses.data.text_lists import padded_width
+from ml4ir_losses.data.texts.lists import padded_width
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
 
 MINIMAL = {"data": {"train": "t.csv"}, "model": {"loss": "list_mle"}}

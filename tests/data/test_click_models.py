@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ml4ir_losses.core.errors import DataError, UserError
-from ml4ir_losses.data.click_logs import LOG_COLUMNS, simulate_clicks
-from ml4ir_losses.data.click_models import get_click_model
+from ml4ir_losses.data.clicks.logs import LOG_COLUMNS, simulate_clicks
+from ml4ir_losses.data.clicks.models import get_click_model
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.data.table import Source, Table
 

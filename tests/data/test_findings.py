@@ -16,7 +16,7 @@ from ml4ir_losses.data.findings.texts import shared_rows
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.data.queries import Queries, Roles
 from ml4ir_losses.data.table import Source, Table
-from ml4ir_losses.data.texts import TextRows
+from ml4ir_losses.data.texts.rows import TextRows
 
 COLUMNS = {"f*": ["price", "rank"], "brand": ["brand"], "device": ["device"], "title": ["title"]}
 ROLES = Roles("query_id", "label", document_id="document_id")

@@ -14,10 +14,10 @@ from scipy import stats
 
 from ml4ir_losses import check, convert, load_config
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.data.draft import draft_config
-from ml4ir_losses.data.inspect import inspect
-from ml4ir_losses.data.profiles import MAX_DISTINCT, Moments
-from ml4ir_losses.data.query_runs import QueryRuns
+from ml4ir_losses.data.inspecting.draft import draft_config
+from ml4ir_losses.data.inspecting.inspect import inspect
+from ml4ir_losses.data.inspecting.profiles import MAX_DISTINCT, Moments
+from ml4ir_losses.data.streaming.query_runs import QueryRuns
 
 
 @given(st.lists(st.lists(st.floats(-1e3, 1e3), max_size=6), min_size=1, max_size=5))

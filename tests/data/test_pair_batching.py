@@ -11,7 +11,7 @@ from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.data.batchings.group_by_label import group_by_label
 from ml4ir_losses.data.batchings.in_order import in_order
 from ml4ir_losses.data.batchings.no_duplicates import no_duplicates
-from ml4ir_losses.data.mixing import proportional, round_robin
+from ml4ir_losses.data.texts.mixing import proportional, round_robin
 
 
 def rng(seed=0):

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from ml4ir_losses.config.position_bias import read_propensities
 from ml4ir_losses.core.errors import DataError, UserError
-from ml4ir_losses.data.click_logs import simulate_clicks
+from ml4ir_losses.data.clicks.logs import simulate_clicks
 from ml4ir_losses.data.propensities import LogColumns, estimate_propensities
 from ml4ir_losses.data.propensities.click_rows import hashes, poisson_weights
 from ml4ir_losses.data.table import Source, Table

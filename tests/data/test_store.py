@@ -8,10 +8,10 @@ import pytest
 
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.batching import BatchPlan, Truncation, make_batch
-from ml4ir_losses.data.cache import unfinished
 from ml4ir_losses.data.queries import Queries
-from ml4ir_losses.data.store import QueryStore, new_store
-from ml4ir_losses.data.streamed_plan import StreamedPlan, make_plan, read_ahead
+from ml4ir_losses.data.streaming.cache import unfinished
+from ml4ir_losses.data.streaming.plan import StreamedPlan, make_plan, read_ahead
+from ml4ir_losses.data.streaming.store import QueryStore, new_store
 
 QUERIES = 203
 
@@ -102,7 +102,7 @@ def test_sample_is_spread_over_the_queries(store, queries, nbytes, least, most):
 
 
 def test_labels_come_in_parts(store, queries, monkeypatch):
-    monkeypatch.setattr("ml4ir_losses.data.store._PART", 100)
+    monkeypatch.setattr("ml4ir_losses.data.streaming.store._PART", 100)
     parts = list(store.label_values("label"))
     assert len(parts) == -(-queries.rows // 100)
     np.testing.assert_array_equal(np.concatenate(parts), queries.labels["label"])

@@ -9,11 +9,18 @@ from test_store import largest_file
 
 from ml4ir_losses.config.in_memory import InMemory
 from ml4ir_losses.core.errors import ConfigError, DataError
-from ml4ir_losses.data import sorting, stream
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.data.nested import unnest, unnest_chunks
 from ml4ir_losses.data.queries import EncodedRows, Roles, make_queries
-from ml4ir_losses.data.stream import QueryStarts, RowSource, ScatteredRows, query_blocks, read_within, with_blocks
+from ml4ir_losses.data.streaming import reading, sorting
+from ml4ir_losses.data.streaming.reading import (
+    QueryStarts,
+    RowSource,
+    ScatteredRows,
+    query_blocks,
+    read_within,
+    with_blocks,
+)
 from ml4ir_losses.data.table import Table
 
 SMALL = 4_000  # bytes of a chunk
@@ -21,7 +28,7 @@ SMALL = 4_000  # bytes of a chunk
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    for module in (stream, sorting):
+    for module in (reading, sorting):
         monkeypatch.setattr(module, "CHUNK_BYTES", SMALL)
 
 
@@ -203,8 +210,8 @@ def test_long_query_is_one_block_or_one_line(tmp_path):
 def test_data_within_the_limit_are_one_table_read_once(tmp_path, monkeypatch):
     source = RowSource(str(write_csv(tmp_path / "a.csv", adjacent())))
     reads = []
-    original = stream.read_chunks
-    monkeypatch.setattr(stream, "read_chunks", lambda *args, **options: reads.append(1) or original(*args, **options))
+    original = reading.read_chunks
+    monkeypatch.setattr(reading, "read_chunks", lambda *args, **options: reads.append(1) or original(*args, **options))
     table = read_within(source, 1e9)
     assert isinstance(table, Table)
     chunks = read_within(source, 10_000)
@@ -218,7 +225,7 @@ def test_rows_are_streamed_as_soon_as_the_share_that_was_read_tells_their_size(t
     chunks = RowSource.chunks
     monkeypatch.setattr(RowSource, "chunks", lambda self: (seen.append(chunk) or chunk for chunk in chunks(self)))
     monkeypatch.setattr(RowSource, "share_read", lambda self, sizes: 0.1)
-    limit = 10 * stream.COPIES * SMALL
+    limit = 10 * reading.COPIES * SMALL
     assert not isinstance(read_within(source, limit), Table)
     assert len(seen) == 4
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.data.teacher import teacher_values
+from ml4ir_losses.data.texts.teacher import teacher_values
 
 VALUES = np.arange(12.0).reshape(3, 2, 2)
 

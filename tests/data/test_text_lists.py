@@ -6,12 +6,12 @@ import pytest
 from ml4ir_losses.config.text_schema import DatasetConfig
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.registry import BATCHINGS
-from ml4ir_losses.data.in_batch import InBatchNegatives
-from ml4ir_losses.data.list_batches import ListFeed
 from ml4ir_losses.data.table import Source, Table
-from ml4ir_losses.data.text_lists import make_lists
-from ml4ir_losses.data.text_sets import TextSet
-from ml4ir_losses.data.texts import TextPlan, make_rows
+from ml4ir_losses.data.texts.in_batch import InBatchNegatives
+from ml4ir_losses.data.texts.list_batches import ListFeed
+from ml4ir_losses.data.texts.lists import make_lists
+from ml4ir_losses.data.texts.rows import TextPlan, make_rows
+from ml4ir_losses.data.texts.sets import TextSet
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.text.tokenizers import PairTokenizer, WordTokenizer
 

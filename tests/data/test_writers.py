@@ -18,7 +18,7 @@ from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.data.files import open_binary, open_seekable
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.data.readers import read_table
-from ml4ir_losses.data.seen import SeenIds
+from ml4ir_losses.data.streaming.seen import SeenIds
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.writers import write_chunks
 from ml4ir_losses.data.writers.base import WriterRoles

@@ -10,11 +10,11 @@ import pytest
 
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, DataError
-from ml4ir_losses.data import stream
 from ml4ir_losses.data.batching import Truncation
-from ml4ir_losses.data.cache import Cache
 from ml4ir_losses.data.queries import Queries
-from ml4ir_losses.data.store import QueryStore
+from ml4ir_losses.data.streaming import reading
+from ml4ir_losses.data.streaming.cache import Cache
+from ml4ir_losses.data.streaming.store import QueryStore
 from ml4ir_losses.experiments import feature_data
 from ml4ir_losses.experiments.build import build_relevance_model
 from ml4ir_losses.experiments.evaluate import check, evaluate, predict
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(stream, "CHUNK_BYTES", 2_000)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 2_000)
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +286,7 @@ def test_check_and_models_from_large_data(folder):
 
 
 def test_encoded_data_that_fit_into_a_window_are_read_into_memory(folder, monkeypatch):
-    for module in (stream, feature_data):
+    for module in (reading, feature_data):
         monkeypatch.setattr(module, "COPIES", 1_000)
     data = read(config(folder, data={"memory": "1MB", "cache": False}))
     assert isinstance(data.queries["train"], Queries)

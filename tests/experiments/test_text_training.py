@@ -188,7 +188,7 @@ def test_retrieval_is_compared_with_the_untrained_encoder(folder, tmp_path):
 
 
 def test_pow2_minus_1_gain_of_grades_matches_formula(folder):
-    from ml4ir_losses.data.collection import read_collection
+    from ml4ir_losses.data.texts.collection import read_collection
 
     retrieval = {"corpus": "docs.csv", "queries": "queries.csv", "qrels": "qrels.csv"}
     spec = config(folder, "multiple_negatives_ranking", data={"retrieval": retrieval})

@@ -157,7 +157,7 @@ def spec(folder, columns=None, training=None, **encoder):
 )
 def test_training_run_initializes_the_encoder_from_its_texts(columns, expected, tmp_path):
     """An anchor and its positive are one document; what a label or a negative tells apart is not; each counts once."""
-    from ml4ir_losses.data.text_sets import training_documents
+    from ml4ir_losses.data.texts.sets import training_documents
     from ml4ir_losses.experiments.experiment import prepare
 
     experiment = prepare(load_config(spec(tmp_path, columns)))

@@ -13,7 +13,7 @@ from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.registry import register_command
 
 if TYPE_CHECKING:
-    from ml4ir_losses.data.inspect import Inspection
+    from ml4ir_losses.data.inspecting.inspect import Inspection
 
 
 @register_command("inspect")
@@ -35,8 +35,8 @@ def inspect(
     """Show what data files hold, and a draft of a config."""
     from ml4ir_losses.config.yaml_io import assignments
     from ml4ir_losses.core.files import write_text
-    from ml4ir_losses.data.draft import draft_config
-    from ml4ir_losses.data.inspect import inspect as inspect_files
+    from ml4ir_losses.data.inspecting.draft import draft_config
+    from ml4ir_losses.data.inspecting.inspect import inspect as inspect_files
 
     options = assignments(option or (), "--option")
     if config is not None and config.exists():

@@ -9,7 +9,7 @@ import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.findings.base import Finding
-from ml4ir_losses.data.texts import TextRows
+from ml4ir_losses.data.texts.rows import TextRows
 
 _EXCESS = 0.01  # the share of rows in both splits, beyond the share that is repeated in the first one
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml4ir_losses.core.parameters import signature_of
 from ml4ir_losses.core.registry import register_reader
-from ml4ir_losses.data.click_logs import simulate_clicks
+from ml4ir_losses.data.clicks.logs import simulate_clicks
 from ml4ir_losses.data.table import Table
 
 
@@ -17,7 +17,7 @@ def clicks(
 ) -> Table:
     """A click log over graded data: adds `session_id`, `position`, `click`, `swap_rank`, `swapped`.
 
-    The other parameters are those of `ml4ir_losses.data.click_logs.simulate_clicks`.
+    The other parameters are those of `ml4ir_losses.data.clicks.logs.simulate_clicks`.
 
     Args:
         path: the graded data.

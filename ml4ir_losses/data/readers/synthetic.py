@@ -12,7 +12,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.parameters import NonNegative, PositiveInt
 from ml4ir_losses.core.registry import register_reader
-from ml4ir_losses.data.click_models import PositionBased
+from ml4ir_losses.data.clicks.models import PositionBased
 from ml4ir_losses.data.table import Source, Table, ranks_in_queries
 
 SPLITS = ("train", "validation", "test")

@@ -8,8 +8,8 @@ import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.data.query_runs import first_rows
-from ml4ir_losses.data.seen import SeenIds
+from ml4ir_losses.data.streaming.query_runs import first_rows
+from ml4ir_losses.data.streaming.seen import SeenIds
 from ml4ir_losses.data.table import Table
 
 Queries = tuple[Table, Array]

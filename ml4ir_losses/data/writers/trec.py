@@ -13,7 +13,7 @@ from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.registry import register_writer
 from ml4ir_losses.data.cells import is_text
 from ml4ir_losses.data.files import without_compression
-from ml4ir_losses.data.seen import SeenIds
+from ml4ir_losses.data.streaming.seen import SeenIds
 from ml4ir_losses.data.table import Table, places, ranks_in_queries
 from ml4ir_losses.data.writers.adjacent import AdjacentQueries, Queries
 from ml4ir_losses.data.writers.base import Writer, WriterRoles

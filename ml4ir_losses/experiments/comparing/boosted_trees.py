@@ -15,7 +15,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Queries
-from ml4ir_losses.data.store import QueryStore
+from ml4ir_losses.data.streaming.store import QueryStore
 from ml4ir_losses.evaluation.scoring import lower_is_better, query_metrics
 from ml4ir_losses.experiments.comparing.plan import Outcome
 from ml4ir_losses.features.kinds.categorical import FittedCategorical

@@ -10,7 +10,7 @@ from pydantic import PrivateAttr
 
 from ml4ir_losses.config.inputs import TextPairInput
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.data.seen import SeenIds
+from ml4ir_losses.data.streaming.seen import SeenIds
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.features.fitted import Accumulator, FittedInput
 from ml4ir_losses.text.words import most_common, tokenize

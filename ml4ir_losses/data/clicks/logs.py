@@ -10,7 +10,7 @@ import numpy as np
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.core.parameters import Fraction, NonNegative, PositiveInt, checked
-from ml4ir_losses.data.click_models import get_click_model
+from ml4ir_losses.data.clicks.models import get_click_model
 from ml4ir_losses.data.table import Table, group_by_query, ranks_in_queries
 
 SESSION, POSITION, CLICK, SWAP_RANK, SWAPPED = "session_id", "position", "click", "swap_rank", "swapped"

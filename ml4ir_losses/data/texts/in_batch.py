@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.data.text_lists import TextLists
+from ml4ir_losses.data.texts.lists import TextLists
 
 
 class InBatchNegatives:

@@ -12,8 +12,8 @@ import yaml
 
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.files import without_compression
-from ml4ir_losses.data.inspect import Inspection
-from ml4ir_losses.data.profiles import ColumnProfile
+from ml4ir_losses.data.inspecting.inspect import Inspection
+from ml4ir_losses.data.inspecting.profiles import ColumnProfile
 
 _KINDS = ("integer", "number", "boolean", "text", "date", "list of numbers", "list of texts")
 _SKEWED = 2.0  # skewness of a heavy tail; that of the exponential distribution

@@ -14,7 +14,7 @@ from ml4ir_losses.config.text_schema import DatasetConfig, TextTask
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.data.batchings.base import Batching
-from ml4ir_losses.data.texts import TextRows
+from ml4ir_losses.data.texts.rows import TextRows
 
 
 @dataclass

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.documents import document_rows
-from ml4ir_losses.data.guesses import Guess, guess_roles
+from ml4ir_losses.data.inspecting.guesses import Guess, guess_roles
+from ml4ir_losses.data.inspecting.profiles import ColumnProfile
 from ml4ir_losses.data.layout import Layout
-from ml4ir_losses.data.profiles import ColumnProfile
-from ml4ir_losses.data.query_runs import QueryRuns, first_rows
 from ml4ir_losses.data.readers import first_reader, read_chunks
+from ml4ir_losses.data.streaming.query_runs import QueryRuns, first_rows
 from ml4ir_losses.data.table import Table
 
 _MAX_LABELS = 50

@@ -10,7 +10,7 @@ from ml4ir_losses.config.text_schema import TextDataConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.texts import column_texts, read_texts
+from ml4ir_losses.data.texts.rows import column_texts, read_texts
 
 
 @dataclass

@@ -17,7 +17,7 @@ from ml4ir_losses.data.batchings.base import Batching, Pairs
 from ml4ir_losses.data.nested import has_lists, unnest, vectors
 from ml4ir_losses.data.readers import read_files
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.teacher import teacher_values
+from ml4ir_losses.data.texts.teacher import teacher_values
 
 
 @dataclass

@@ -10,8 +10,8 @@ from ml4ir_losses.config.list_checks import label_counts
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.table import group_by_query
-from ml4ir_losses.data.text_sets import TextSet, class_numbers
-from ml4ir_losses.data.texts import TextRows
+from ml4ir_losses.data.texts.rows import TextRows
+from ml4ir_losses.data.texts.sets import TextSet, class_numbers
 
 
 @dataclass

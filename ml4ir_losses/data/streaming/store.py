@@ -22,8 +22,8 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.files import read_json, write_text
 from ml4ir_losses.core.memory import readable_size
-from ml4ir_losses.data.cache import unfinished
 from ml4ir_losses.data.queries import Queries
+from ml4ir_losses.data.streaming.cache import unfinished
 from ml4ir_losses.data.table import places
 
 VERSION = 1

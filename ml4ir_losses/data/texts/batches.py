@@ -11,8 +11,8 @@ import numpy as np
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.batching import import_tensorflow, prefetched
 from ml4ir_losses.data.batchings.base import Pairs
-from ml4ir_losses.data.mixing import proportional, round_robin
-from ml4ir_losses.data.texts import TextPlan, TokenRows
+from ml4ir_losses.data.texts.mixing import proportional, round_robin
+from ml4ir_losses.data.texts.rows import TextPlan, TokenRows
 
 TextBatch = tuple[Any, ...]
 

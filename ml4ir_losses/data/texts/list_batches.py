@@ -9,10 +9,10 @@ import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.names import MASK, PADDING_LABEL
-from ml4ir_losses.data.in_batch import InBatchNegatives
-from ml4ir_losses.data.text_batches import TextBatch
-from ml4ir_losses.data.text_lists import TextLists
-from ml4ir_losses.data.texts import TextPlan
+from ml4ir_losses.data.texts.batches import TextBatch
+from ml4ir_losses.data.texts.in_batch import InBatchNegatives
+from ml4ir_losses.data.texts.lists import TextLists
+from ml4ir_losses.data.texts.rows import TextPlan
 
 PAIR = "pair_ids"
 """The model input that holds the token ids of a query and a document."""

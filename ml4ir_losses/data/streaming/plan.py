@@ -12,7 +12,7 @@ import numpy as np
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.batching import BatchPlan, EpochPlan
 from ml4ir_losses.data.queries import Queries
-from ml4ir_losses.data.store import QueryStore, Range
+from ml4ir_losses.data.streaming.store import QueryStore, Range
 
 _BLOCKS = 32  # blocks of queries in a window: each epoch puts other blocks together
 _SHUFFLED_BLOCKS = 1  # tells the random numbers of blocks from those of batches

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml4ir_losses.data.cells import is_list
-from ml4ir_losses.data.profiles import kind_of
-from ml4ir_losses.data.query_runs import first_rows
+from ml4ir_losses.data.inspecting.profiles import kind_of
 from ml4ir_losses.data.roles import NAMES, find_roles
+from ml4ir_losses.data.streaming.query_runs import first_rows
 from ml4ir_losses.data.table import Table, places
 
 _MOST_GRADES = 6

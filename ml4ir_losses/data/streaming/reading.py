@@ -19,8 +19,8 @@ from ml4ir_losses.data.files import CHUNK_BYTES, bytes_read
 from ml4ir_losses.data.nested import unnest, unnest_chunks
 from ml4ir_losses.data.queries import EmptyQueryError
 from ml4ir_losses.data.readers import checked_options, has_own_format, paths_of, read_chunks
-from ml4ir_losses.data.seen import SeenIds
-from ml4ir_losses.data.sorting import sorted_by_query
+from ml4ir_losses.data.streaming.seen import SeenIds
+from ml4ir_losses.data.streaming.sorting import sorted_by_query
 from ml4ir_losses.data.table import Table
 
 COPIES = 3

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.extras import import_extra
-from ml4ir_losses.data.cache import unfinished
 from ml4ir_losses.data.files import CHUNK_BYTES
+from ml4ir_losses.data.streaming.cache import unfinished
 from ml4ir_losses.data.table import Source, Table
 
 _QUERY, _ROW, _ORIGIN, _FEATURES = "__query", "__row", "__origin", "__features"

@@ -1,0 +1,1 @@
+"""What data files hold, and the draft of a config."""
