@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=50, help="of each query")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", default="", help="train the models alone whose names hold this text")
     parser.add_argument("--estimates", action="store_true", help="only estimate propensities, from a larger log")
     arguments = parser.parse_args()
     if arguments.estimates:
@@ -137,16 +138,21 @@ def main() -> None:
             "propensity (true)": {"key": "propensity", "values": TRUE.tolist()},
         }
         for method in METHODS:
+            if arguments.only not in f"propensity ({method})":
+                continue
             with threadpool_limits(1):
                 estimate = estimate_propensities(columns_of(log), method=method, features=FEATURES, resamples=0)
             errors[method].append(np.array(estimate.propensities) / TRUE - 1.0)
             biases[f"propensity ({method})"] = {"key": "propensity", "values": estimate.propensities}
         scores = {"order of the log": tuple(np.log1p(table.numeric("popularity")) for table in (clicked, graded))}
         for name, bias in biases.items():
+            if arguments.only not in name:
+                continue
             model = trained(log, "click", arguments.epochs, seed, bias)
             scores[name] = model.predict_rows(columns_of(clicked)), model.predict_rows(columns_of(graded))
-        model = trained(log, "label", arguments.epochs, seed)
-        scores["grades"] = model.predict_rows(columns_of(clicked)), model.predict_rows(columns_of(graded))
+        if arguments.only in "grades":
+            model = trained(log, "label", arguments.epochs, seed)
+            scores["grades"] = model.predict_rows(columns_of(clicked)), model.predict_rows(columns_of(graded))
         for name, (by_click, by_grade) in scores.items():
             found[name].append((mean_ndcg(clicked, by_click, "click"), mean_ndcg(graded, by_grade, "label")))
         seconds = time.perf_counter() - start

@@ -35,7 +35,7 @@ def estimate_propensities(
     columns: LogColumns | None = None,
     max_position: PositiveInt = 50,
     resamples: Count | None = None,
-    rounds: Count = 10,
+    rounds: Count = 3,
     max_rows: PositiveInt = 1_000_000,
     seed: Count = 0,
     format: str | None = None,

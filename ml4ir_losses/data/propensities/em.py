@@ -13,7 +13,7 @@ from ml4ir_losses.data.propensities.click_rows import ClickRows, LogColumns, has
 from ml4ir_losses.data.table import Table
 
 _CATEGORIES = 254  # of a column, which scikit-learn's trees tell apart; the others share one
-_STARTS, _TOLERANCE, _LEAST = 4, 1e-3, 1e-6
+_STARTS, _TOLERANCE, _LEAST = 4, 2e-3, 1e-6
 _HIGHEST = np.float64(2**64)
 
 
@@ -74,13 +74,13 @@ def regression_em(
     r"""θ of ranks 1, 2, ... relative to rank 1, of the sample and of each bootstrap resample of its sessions.
 
     $$P(c) = \theta_r \gamma(x)$$
-    by EM. The E step is $P(R = 1 | c = 0) = \gamma (1 - \theta) / (1 - \theta\gamma)$ for relevance and
-    $P(E = 1 | c = 0) = \theta (1 - \gamma) / (1 - \theta\gamma)$ for examination; both are 1 after a click. The M step
-    fits gradient-boosted trees γ to the former; θ is the mean of the latter at each rank. θ₁ = 1, since only ratios are
-    identified: γ then is the probability of a click at rank 1.
+    by EM. The E step is $P(R = 1 | c = 0) = \gamma (1 - \theta) / (1 - \theta\gamma)$, 1 after a click. The M step fits
+    gradient-boosted trees γ to it, and θ solves Σ (c - θγ) = 0 at each rank. It is divided by θ₁, since only ratios are
+    identified; the mean of P(E = 1), the M step of the paper, would keep θ₁ at 1 and give the error of trees that are
+    smoother than relevance at the first rank to the others.
 
     EM moves slowly where few documents are clicked. It starts from the estimates of a model of the same mean with
-    Poisson likelihood, which needs no EM: γ is a regression of c/θ with weights θ, and θ = Σ c / Σ γ at each rank.
+    Poisson likelihood, which needs no EM: γ is a regression of c/θ with weights θ, and θ follows from it as above.
     Resamples take one round of the latter from the estimates of the sample, and tell nothing about errors of the model.
 
     Source: Wang, Golbandi, Bendersky, Metzler, Najork, "Position bias estimation for unbiased learning to rank in
@@ -113,10 +113,7 @@ def regression_em(
         before = theta
         relevant = np.where(click, 1.0, gamma * (1.0 - theta[place]) / (1.0 - theta[place] * gamma))
         gamma = np.clip(regression.fit(relevant, ones, "squared_error"), _LEAST, 1.0 - _LEAST)
-        for _ in range(20):  # the regression is what takes time
-            examined = np.where(click, 1.0, theta[place] * (1.0 - gamma) / (1.0 - theta[place] * gamma))
-            theta = at_ranks(examined) / np.maximum(at_ranks(ones), 1.0)
-            theta = np.clip(np.append(1.0, theta[1:]), _LEAST, 1.0)
+        theta = _relative(at_ranks(click), at_ranks(gamma))
         step()
         if np.abs(np.log(theta / before)).max() < _TOLERANCE:
             break
