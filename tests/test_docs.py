@@ -114,8 +114,9 @@ def test_command_of_the_migration_guide_runs(folder, run, monkeypatch):
 @pytest.mark.backend("tensorflow")
 def test_commands_that_estimate_propensities_run(folder, run, monkeypatch):
     monkeypatch.chdir(folder)
-    for command in commands("docs/clicks.md"):
-        code, _, err = run(*shlex.split(command)[1:], "--resamples", "2")
+    lines = [shlex.split(command) for command in commands("docs/clicks.md")]
+    for _, *arguments in (line for line in lines if line[0] == "ml4ir-losses"):
+        code, _, err = run(*arguments, "--resamples", "2")
         assert code == 0, err
     assert (folder / "propensities.json").exists()
     assert (folder / "swaps.json").exists()
