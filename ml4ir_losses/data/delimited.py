@@ -20,7 +20,7 @@ from ml4ir_losses.data.text_files import open_text
 
 NA_VALUES = ("NA", "N/A", "NULL", "null", "NaN", "nan")
 _WIDE = ("utf-16", "utf-32")
-BLOCK_BYTES = CHUNK_BYTES // 4  # a row must fit into a block; Arrow reads up to 32 of them ahead
+_BLOCK_BYTES = CHUNK_BYTES // 4  # a row must fit into a block; Arrow reads up to 32 of them ahead
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Delimited:
         return pacsv.open_csv(
             _Utf8(stream, self.encoding),
             pacsv.ReadOptions(
-                block_size=BLOCK_BYTES,
+                block_size=_BLOCK_BYTES,
                 column_names=None if self.has_header else list(names),
             ),
             pacsv.ParseOptions(

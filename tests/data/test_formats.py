@@ -71,10 +71,10 @@ COMPRESS = {
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("arrow_chunks", "delimited", "readers.parquet", "readers.svmlight"):
+    for module in ("arrow_chunks", "readers.parquet", "readers.svmlight"):
         monkeypatch.setattr(f"ml4ir_losses.data.{module}.CHUNK_BYTES", 2000)
-    for module in ("jsonl", "svmlight"):
-        monkeypatch.setattr(f"ml4ir_losses.data.readers.{module}._BLOCK_BYTES", 2000)
+    for module in ("delimited", "readers.jsonl", "readers.svmlight"):
+        monkeypatch.setattr(f"ml4ir_losses.data.{module}._BLOCK_BYTES", 2000)
 
 
 def error_message(path: str, **options: Any) -> str:

@@ -212,7 +212,7 @@ def test_csv_texts_of_missing_cells_are_an_option(tmp_path: Path) -> None:
 
 
 def test_csv_rows_of_several_chunks_know_their_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml4ir_losses.data.delimited.BLOCK_BYTES", 64)
+    monkeypatch.setattr("ml4ir_losses.data.delimited._BLOCK_BYTES", 64)
     path = write(tmp_path / "a.csv", "q,n\n" + "".join(f'{i},"a\nb"\n' for i in range(99)))
     chunks = list(read_chunks(path))
     assert len(chunks) > 5
@@ -228,12 +228,12 @@ def test_csv_quoted_line_ends_are_kept_where_chunks_meet(
 ) -> None:
     path = write(tmp_path / "a.csv", ("q,n\r\n" + '1,"é\r\nb"\r\n' * 50).encode(encoding))
     for size in range(40, 60):
-        monkeypatch.setattr("ml4ir_losses.data.delimited.BLOCK_BYTES", size)
+        monkeypatch.setattr("ml4ir_losses.data.delimited._BLOCK_BYTES", size)
         assert set(read_table(path, encoding=encoding).strings("n")) == {"é\r\nb"}
 
 
 def test_csv_error_in_a_later_chunk_names_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml4ir_losses.data.delimited.BLOCK_BYTES", 64)
+    monkeypatch.setattr("ml4ir_losses.data.delimited._BLOCK_BYTES", 64)
     path = write(tmp_path / "a.csv", "q,n\n" + "1,2\n" * 50 + "1,2,3\n")
     assert "line 52: 3 cell(s), the header has 2" in error_message(path)
 
