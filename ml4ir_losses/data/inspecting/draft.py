@@ -20,7 +20,6 @@ _SKEWED = 2.0  # skewness of a heavy tail; that of the exponential distribution
 _LEAST_RANGE = 10.0  # below it a logarithm changes little
 _LEAST_QUERIES = 20  # that are split into training, validation and test
 _FAMILY = 4  # so many columns f1, f2, ... become one input f*
-_HIGHEST_GRADE = 10
 _FEEDBACK = re.compile("click|purchase|booking|booked|dwell|conversion", re.IGNORECASE)
 _WORDS = 2.0  # texts have at least so many words on average, categories have fewer
 
@@ -171,8 +170,6 @@ def _scoped(values: dict[str, Any], profile: ColumnProfile) -> dict[str, Any]:
 def _loss(inspection: Inspection) -> str:
     """The key of a loss for the labels."""
     label = next(p for p in inspection.columns if p.name == inspection.roles["label"].column)
-    if label.kind == "integer" and label.numbers.min >= 0 and label.numbers.max <= _HIGHEST_GRADE:
-        return "lambda_loss"
     return "softmax_cross_entropy" if label.numbers.min >= 0 else "pairwise_logistic"
 
 
