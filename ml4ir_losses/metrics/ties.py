@@ -12,7 +12,7 @@ from typing import Literal
 
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops import gather_documents
-from ml4ir_losses.ops.backend import cumulative_sum, loop, search_sorted
+from ml4ir_losses.ops.backend import cumulative_sum, loop, search_sorted, summed_at
 
 Ties = Literal["average", "order", "worst"]
 """What a metric does with equal scores: the expected value over their orders, the given order, or the lowest value."""
@@ -71,7 +71,7 @@ class Tied(Untied):
         # A sum for each group: the difference of two sums over the whole list would lose digits.
         groups = ops.cast(self.start, "int32") + documents * ops.arange(rows, dtype="int32")[:, None]
         groups = ops.reshape(groups, (-1,))
-        sums = ops.segment_sum(ops.reshape(x, (-1,)), groups, num_segments=rows * documents)
+        sums = summed_at(groups, ops.reshape(x, (-1,)), rows * documents)
         return ops.reshape(ops.take(sums, groups, axis=0), (rows, documents))
 
     def above(self, x: Tensor) -> Tensor:

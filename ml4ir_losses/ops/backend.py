@@ -333,6 +333,14 @@ def scattered(places: Tensor, rows: Tensor, size: Any) -> Tensor:
     return ops.scatter_update(ops.zeros(size, dtype=rows.dtype), places[:, None], rows)
 
 
+def summed_at(places: Tensor, values: Tensor, size: Any) -> Tensor:
+    """Zeros [size] to which values[k] are added at places[k].
+
+    Not `ops.segment_sum`, which sums in float32 on torch and refuses a size of 0 there.
+    """
+    return ops.scatter_update(ops.zeros((size,), dtype=values.dtype), places[:, None], values, reduction="add")
+
+
 def search_sorted(rows: Tensor, x: Tensor, side: str) -> Tensor:
     """`numpy.searchsorted` of x [B, M] in the sorted rows [B, K], row by row, [B, M] int32."""
     if is_backend("tensorflow"):
