@@ -64,11 +64,18 @@ def without_blanks(column: Any) -> Any:
 
 
 def numbers(column: Any) -> Array:
-    """The cells as float64, null as NaN; true and false are 1 and 0.
+    """The cells as float64, null and blank texts as NaN; true and false are 1 and 0.
 
     Raises:
         CellError: for a cell that is not a number.
     """
+    if is_text(column.type):
+        try:
+            plain: Array = pc.cast(column, pa.float64()).to_numpy()
+        except _FAILED:
+            column = without_blanks(column)  # which takes as long as parsing
+        else:
+            return plain
     for kind in (pa.float64(), pa.bool_()) if is_text(column.type) else (pa.float64(),):
         try:
             # not safe: int64 beyond 2^53 is rounded
@@ -82,7 +89,7 @@ def numbers(column: Any) -> Array:
 
 
 def times(column: Any) -> Array:
-    """The cells as float64 seconds since 1970, null as NaN.
+    """The cells as float64 seconds since 1970, null and blank texts as NaN.
 
     Dates and timestamps, ISO 8601 texts, UTC where they name no zone, and numbers, which stay as they are.
 
@@ -94,6 +101,7 @@ def times(column: Any) -> Array:
         return _seconds(pc.cast(column, pa.timestamp("us"), safe=False))
     if not is_text(kind):
         return numbers(column)
+    column = without_blanks(column)
     for parse in (lambda cells: pc.cast(cells, pa.float64()).to_numpy(), _without_zone, _with_zone):
         try:
             values: Array = parse(column)

@@ -245,14 +245,16 @@ class Table:
 
     def _values(self, name: str, parse: Callable[[Any], Array], missing: bool) -> Array:
         """The cells as finite numbers, a missing one as NaN."""
-        column = without_blanks(self._column(name))
+        column = self._column(name)
         try:
             values = parse(column)
         except CellError as error:
             if error.row is None:
                 raise DataError(f"{self.source}, column {name!r}: {error.reason}") from None
             self._refuse(name, error.row, error.reason)
-        absent = pc.is_null(column).to_numpy()
+        absent = np.isnan(values)
+        if absent.any():
+            absent = pc.is_null(without_blanks(column)).to_numpy()
         wrong = ~(np.isfinite(values) | absent)
         if wrong.any():
             advice = "; leave the cell empty for a missing value" if missing else ""
