@@ -58,6 +58,12 @@ def slow_except(values: Iterable[Any], *quick: Any) -> list[Any]:
     return [value if value in quick else pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
+def few_on_jax(values: Iterable[Any], *few: Any) -> list[Any]:
+    """The values of a parametrization; JAX, which compiles a test for each of them, runs only a few."""
+    values = list(values)
+    return slow_except(values, *few) if BACKEND == "jax" else values
+
+
 def _chosen(quick: str, elsewhere: str) -> str:
     """The set that the active backend runs."""
     return quick if BACKEND == "tensorflow" else min(quick, elsewhere, key=SETS.index)

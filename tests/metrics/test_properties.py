@@ -5,10 +5,11 @@ import pytest
 from keras import ops
 
 from ml4ir_losses.core.registry import METRICS
+from selection import few_on_jax
 
 from .oracle import CASES, KEYS, fill, in_layout, queries_for, valid
 
-TOPNS = [None, 3]
+TOPNS = few_on_jax([None, 3], 3)
 
 
 def compute(key, labels, scores, mask=None, weight=None, **params):
@@ -54,7 +55,7 @@ class TestEveryMetric:
         want = compute(key, labels, scores, mask & (weight > 0), weight, topn=topn)
         np.testing.assert_array_equal(compute(key, labels, scores, mask, weight, topn=topn), want)
 
-    @pytest.mark.parametrize("rows", [9, 5])
+    @pytest.mark.parametrize("rows", few_on_jax([9, 5], 5))
     def test_batch_equals_its_queries_one_by_one(self, key, topn, rows):
         data = queries_for(key, 4, rows=rows, documents=9)
         single = [compute(key, *(x[b : b + 1] for x in data), topn=topn) for b in range(rows)]

@@ -5,10 +5,11 @@ import pytest
 from keras import ops
 
 from ml4ir_losses.core.registry import METRICS
+from selection import few_on_jax
 
 from .oracle import CASES, KEYS, batch, keys, queries, queries_for
 
-SHAPES = [(7, 9), (8, 8), (12, 2)]
+SHAPES = few_on_jax([(7, 9), (8, 8), (12, 2)], (7, 9))
 TOPNS = [None, 3, 20]
 
 
