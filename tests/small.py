@@ -71,6 +71,6 @@ def write_splits(directory: Path) -> Path:
 
 def read_queries(config: Any, inputs: Any, split: str = "train", **options: Any) -> Any:
     """The queries of a split of a validated config, encoded by its fitted inputs."""
-    table = read_splits(config.data, config.features.query_id, [split], config.features.list_columns).tables[split]
+    table = read_splits(config.data, config.features.query_id, [split], config.features.list_columns)[split]
     roles = Roles.of(config.features, config.model)
     return make_queries(table, roles, encode_rows(inputs, table), **options)

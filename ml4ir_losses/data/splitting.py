@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,17 +18,10 @@ from ml4ir_losses.data.readers import read_files
 from ml4ir_losses.data.table import Table, group_by_query
 
 
-class Splits(NamedTuple):
-    """The table of each split, one row per document, and the seconds that reading it took."""
-
-    tables: dict[str, Table]
-    seconds: dict[str, float]
-
-
 def read_splits(
     data: DataConfig, query_id: str, splits: Iterable[str] | None = None, lists: ListColumns = ANY_LIST
-) -> Splits:
-    """The splits of a config.
+) -> dict[str, Table]:
+    """The table of each split of a config, one row per document.
 
     Args:
         data: the data section of a config.
@@ -41,16 +33,11 @@ def read_splits(
         ConfigError, DataError: for data that cannot be read or split.
     """
     names = data.splits if splits is None else list(splits)
-    tables, seconds = {}, {}
-    for source in names if data.path is None else ["train"]:
-        started = time.perf_counter()
-        tables[source] = unnest(read_files(data.paths(source), data.format, data.options), lists=lists)
-        seconds[source] = time.perf_counter() - started
-    if data.split is not None:
-        whole = tables["train"]
-        tables = split_table(whole, query_id, data.split, names)
-        seconds = {split: seconds["train"] * len(table) / len(whole) for split, table in tables.items()}
-    return Splits(tables, seconds)
+    tables = {
+        source: unnest(read_files(data.paths(source), data.format, data.options), lists=lists)
+        for source in (names if data.path is None else ["train"])
+    }
+    return tables if data.split is None else split_table(tables["train"], query_id, data.split, names)
 
 
 def split_table(table: Table, query_id: str, split: SplitConfig, names: Iterable[str]) -> dict[str, Table]:

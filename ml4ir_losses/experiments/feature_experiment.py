@@ -21,10 +21,9 @@ from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, EpochPlan, Truncation, list_dataset
 from ml4ir_losses.data.findings import Finding
-from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries
-from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.streaming.plan import make_plan
+from ml4ir_losses.data.streaming.reading import RowSource
 from ml4ir_losses.data.streaming.store import QueryStore
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.evaluation.baselines import MAX_QUERIES, best_feature, judge_baselines
@@ -272,8 +271,8 @@ class FeatureExperiment:
 
     def table(self, data: Any) -> Table:
         """The rows of a file or of data in memory."""
-        table = read_data(data, self.config.data.format, self.config.data.options)
-        return unnest(table, lists=self.config.features.list_columns)
+        section = self.config.data
+        return RowSource.of(data, section.format, section.options, self.config.features.list_columns).table()
 
     def encoded(self, blocks: Iterable[Table], labels_required: bool = True) -> Iterator[Queries]:
         """The queries of tables of whole queries, with the columns that metrics read."""

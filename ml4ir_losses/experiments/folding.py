@@ -36,7 +36,7 @@ def fold_configs(
         folds = FoldsConfig(k=folds)
     config = _with_parts_in_memory(config)
     given = [split for split in config.data.splits if split in splits]
-    tables = read_splits(config.data, config.features.query_id, given, config.features.list_columns).tables
+    tables = read_splits(config.data, config.features.query_id, given, config.features.list_columns)
     kept = {split: getattr(config.data, split) for split in config.data.splits if split not in splits}
     # Expected metrics were measured on the config's own splits.
     base = config.model_copy(update={"expected_metrics": {}, "data": config.data.model_copy(update={"folds": None})})
@@ -62,6 +62,6 @@ def _with_parts_in_memory(config: Config) -> Config:
     """The config with the parts of `data.path` in memory, in the places of the splits."""
     if config.data.path is None:
         return config
-    tables = read_splits(config.data, config.features.query_id, lists=config.features.list_columns).tables
+    tables = read_splits(config.data, config.features.query_id, lists=config.features.list_columns)
     data = {split: InMemory(table, split) for split, table in tables.items()}
     return cast(Config, load_config(config, data=data))

@@ -72,7 +72,7 @@ def config(path, format, inputs, query_id="qid", **sections):
 
 def batches(checked):
     """The queries of a config, and the arrays of two epochs of batches."""
-    table = read_splits(checked.data, checked.features.query_id, ["train"]).tables["train"]
+    table = read_splits(checked.data, checked.features.query_id, ["train"])["train"]
     queries = read_queries(checked, fit_inputs(checked.features, table))
     plan = BatchPlan(queries, 8, shuffle=True, bucketing=True, seed=3)
     return queries, [make_batch(plan, batch) for _ in range(2) for batch in plan.batches()]

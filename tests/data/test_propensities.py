@@ -54,6 +54,16 @@ def relative_errors(found: Any, true: Any = TRUE) -> Any:
     return np.abs(np.array(found.propensities) / true - 1)
 
 
+def test_sessions_of_a_nested_log_without_ids_are_counted_over_all_chunks(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("ml4ir_losses.data.readers.jsonl._BLOCK_BYTES", 2000)
+    session = {"position": [1, 2, 3], "click": [1, 0, 1], "swap_rank": [2, 2, 0], "swapped": [0, 0, 0]}
+    swapped = {**session, "click": [1, 1, 0], "swapped": [1, 1, 0]}
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in [session, swapped] * 150))
+    found = estimate_propensities(str(path), method="swaps", columns=LogColumns(session="query_id"), resamples=10)
+    assert found.sessions == 300
+
+
 def test_em_is_within_five_per_cent_of_the_truth(large: Any) -> None:
     sample = large.slice(0, 4000 * 4 * 3)
     found = estimate_propensities(sample, features=FEATURES, resamples=0, rounds=1)

@@ -96,7 +96,7 @@ def data(split, rows=ROWS):
 
 
 def test_rows_of_a_query_stay_together_in_the_order_of_the_file():
-    tables = read_splits(data({"validation": 0.2, "test": 0.2}), "query_id").tables
+    tables = read_splits(data({"validation": 0.2, "test": 0.2}), "query_id")
     assert sorted(np.concatenate([table.numeric("row") for table in tables.values()])) == list(range(30))
     for table in tables.values():
         assert (np.diff(table.numeric("row")) > 0).all()
@@ -109,7 +109,7 @@ def test_named_splits_alone_are_read():
     config = data({"test": 0.2, "by": "time", "column": "day"})
     assert config.splits == ["train", "test"]
     assert config.paths("validation") == []
-    (name,) = tables = read_splits(config, "query_id", ["test"]).tables
+    (name,) = tables = read_splits(config, "query_id", ["test"])
     assert name == "test"
     assert set(tables["test"].strings("query_id")) == {"q8", "q9"}
 
@@ -117,7 +117,7 @@ def test_named_splits_alone_are_read():
 def test_path_with_folds_alone_is_one_split():
     config = DataConfig(path=InMemory(ROWS), folds=5)
     assert config.splits == ["train"]
-    assert len(read_splits(config, "query_id").tables["train"]) == 30
+    assert len(read_splits(config, "query_id")["train"]) == 30
 
 
 @pytest.mark.parametrize(

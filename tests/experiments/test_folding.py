@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 
 
 def queries(config, split):
-    return set(read_splits(config.data, "query_id", [split]).tables[split].strings("query_id"))
+    return set(read_splits(config.data, "query_id", [split])[split].strings("query_id"))
 
 
 def test_other_splits_stay_and_expected_metrics_are_left_out(folder):

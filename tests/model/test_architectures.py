@@ -42,7 +42,7 @@ def build(folder, key, training=(), features=(), dropout=True, **model):
         architecture |= {name: 0.0 for name in architecture if "dropout" in name}
     sections = {"training": dict(training), "features": dict(features)}
     loaded = load_config(config(folder, model={"architecture": architecture, **model}, **sections))
-    model = build_from_inputs(loaded, fit_inputs(loaded.features, read_splits(loaded.data, "query_id").tables["train"]))
+    model = build_from_inputs(loaded, fit_inputs(loaded.features, read_splits(loaded.data, "query_id")["train"]))
     return model, make_batch(BatchPlan(read_queries(loaded, model.fitted), 8), np.arange(8))
 
 

@@ -48,7 +48,7 @@ def build(folder, bias, loss="softmax_cross_entropy", **model):
     sections["model"] = {"loss": loss, "position_bias": bias, **model}
     loaded = load_config(config(folder, **sections))
     built = RelevanceModel.from_config(loaded)
-    data = read_queries(loaded, fit_inputs(loaded.features, read_splits(loaded.data, "query_id").tables["train"]))
+    data = read_queries(loaded, fit_inputs(loaded.features, read_splits(loaded.data, "query_id")["train"]))
     batch = make_batch(BatchPlan(data, 8), np.arange(8))
     return built, batch, {name: value for name, value in batch[0].items() if name in (*served(built), "mask")}
 

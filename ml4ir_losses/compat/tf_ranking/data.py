@@ -73,11 +73,13 @@ def parse_from_example_list(
     )
     return _parsed(
         context,
-        shuffled(documents, sizes[:, 1], seed) if shuffle_examples else documents,
+        documents,
         sizes[:, 1],
+        list_size,
         (context_feature_spec, example_feature_spec),
-        limit(list_size),
         (size_feature_name, mask_feature_name),
+        shuffle_examples,
+        seed,
     )
 
 
@@ -103,11 +105,13 @@ def parse_from_example_in_example(
     documents, sizes = parsed["serialized_examples"].to_tensor(""), parsed["serialized_examples"].row_lengths()
     return _parsed(
         parsed["serialized_context"],
-        shuffled(documents, sizes, seed) if shuffle_examples else documents,
+        documents,
         sizes,
+        list_size,
         (context_feature_spec, example_feature_spec),
-        limit(list_size),
         (size_feature_name, mask_feature_name),
+        shuffle_examples,
+        seed,
     )
 
 
@@ -115,11 +119,15 @@ def _parsed(
     context: Tensor,
     documents: Tensor,
     sizes: Tensor,
+    list_size: int | None,
     specs: tuple[Spec | None, Spec | None],
-    width: int | None,
     names: tuple[str | None, str | None],
+    shuffle_examples: bool,
+    seed: int | None,
 ) -> Features:
-    """The features of serialised queries [B] and their documents [B, longest list], cut or padded to a width."""
+    """The features of serialised queries [B] and their documents [B, longest list], shuffled, cut or padded."""
+    width = limit(list_size)
+    documents = shuffled(documents, sizes, seed) if shuffle_examples else documents
     features = parse_documents(cut_or_padded(documents, width), specs[1])
     return {**features, **parse_context(context, specs[0]), **size_and_mask(sizes, width, *names)}
 

@@ -8,16 +8,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge
 
-from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.parameters import PositiveInt, checked
-from ml4ir_losses.data.nested import unnest
+from ml4ir_losses.data.nested import unnest_chunks
 from ml4ir_losses.data.propensities.click_rows import ClickRows, LogColumns, click_rows
 from ml4ir_losses.data.propensities.em import EmSample, regression_em
 from ml4ir_losses.data.propensities.estimate import Propensities, summarised
 from ml4ir_losses.data.propensities.swaps import SwapCounts
 from ml4ir_losses.data.readers import read_chunks
+from ml4ir_losses.data.streaming.seen import SeenIds
 
 __all__ = ["METHODS", "LogColumns", "Propensities", "estimate_propensities"]
 
@@ -74,7 +74,7 @@ def estimate_propensities(
     if method == "em":
         estimator = EmSample(features, columns, max_rows)
     counts = _Counts(max_position)
-    chunks = (unnest(table) for table in read_chunks(log, format, **(options or {})))
+    chunks = unnest_chunks(read_chunks(log, format, **(options or {})))
     for rows in counts.counted(click_rows(chunks, columns)):
         estimator.add(rows)
         progress("rows", int(counts.shown.sum()), None)
@@ -95,7 +95,7 @@ def estimate_propensities(
         LOGGER.warning("ranks without clicks in the data, interpolated: %s", ranks)
     size = len(propensities)
     shown, clicks = ([*map(int, v[: size - 1]), int(v[size - 1 :].sum())] for v in (counts.shown, counts.clicks))
-    return Propensities(method, propensities, intervals, shown, clicks, interpolated, counts.sessions, used)
+    return Propensities(method, propensities, intervals, shown, clicks, interpolated, len(counts.sessions), used)
 
 
 class _Counts:
@@ -103,7 +103,7 @@ class _Counts:
 
     def __init__(self, max_position: int) -> None:
         self.shown, self.clicks = np.zeros(max_position), np.zeros(max_position)
-        self._sessions: list[Array] = []
+        self.sessions = SeenIds()
         self.source = "the log"
 
     def counted(self, chunks: Iterable[ClickRows]) -> Iterator[ClickRows]:
@@ -112,17 +112,13 @@ class _Counts:
             place = np.minimum(rows.rank, len(self.shown)) - 1
             self.shown += np.bincount(place, minlength=len(self.shown))
             self.clicks += np.bincount(place, rows.click, len(self.shown))
-            self._sessions.append(np.unique(rows.session))
+            self.sessions.add(np.unique(rows.session))
             self.source = rows.table.source
             yield rows
 
     @property
     def rows(self) -> int:
         return int(self.shown.sum())
-
-    @property
-    def sessions(self) -> int:
-        return len(np.unique(np.concatenate(self._sessions)))
 
     def check(self) -> None:
         """Raises `DataError` for rows from which nothing can be estimated."""

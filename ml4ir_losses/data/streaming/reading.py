@@ -18,7 +18,7 @@ from ml4ir_losses.core.memory import readable_size
 from ml4ir_losses.data.files import CHUNK_BYTES, bytes_read
 from ml4ir_losses.data.nested import unnest, unnest_chunks
 from ml4ir_losses.data.queries import EmptyQueryError
-from ml4ir_losses.data.readers import checked_options, has_own_format, paths_of, read_chunks
+from ml4ir_losses.data.readers import checked_options, has_own_format, paths_of, read_chunks, read_files
 from ml4ir_losses.data.streaming.seen import SeenIds
 from ml4ir_losses.data.streaming.sorting import sorted_by_query
 from ml4ir_losses.data.table import Table
@@ -74,8 +74,7 @@ class RowSource:
 
     def table(self) -> Table:
         """All rows as one table."""
-        with checked_options():
-            return unnest(Table.concat(list(read_chunks(self.spec, self.format, **self.options))), lists=self.lists)
+        return unnest(read_files(self.spec, self.format, self.options), lists=self.lists)
 
     @property
     def paths(self) -> list[str]:
