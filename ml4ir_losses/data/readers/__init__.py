@@ -126,7 +126,10 @@ def reader_of(path: str, format: str | None = None) -> Entry:
         return READERS["huggingface"]
     if entry is None:
         formats = ", ".join(sorted(entry.key for entry in READERS))
-        raise DataError(f"The ending of {path!r} does not tell its data format. Give data.format, one of {formats}.")
+        raise DataError(
+            f"The ending of {path!r} does not tell its data format. Give data.format (inspect: --format, convert: "
+            f"--from), one of {formats}."
+        )
     return entry
 
 

@@ -93,7 +93,9 @@ def writer_of(path: str, format: str | None = None) -> Entry:
     entry = next((entry for entry in known if ending in entry.trait("endings", ())), None)
     if entry is None:
         formats = ", ".join(sorted(entry.key for entry in WRITERS))
-        raise DataError(f"The ending of {path!r} does not tell its data format. Set `format` to one of {formats}.")
+        raise DataError(
+            f"The ending of {path!r} does not tell its data format. Set `format` (convert: --to) to one of {formats}."
+        )
     return entry
 
 
