@@ -15,6 +15,8 @@ RUNTIME = [
     "lazy_loader>=0.4,<1",
     "matplotlib>=3.9,<4",
     "Jinja2>=3.1,<4",
+    "safetensors>=0.5,<1",
+    "filelock>=3.15,<5",
 ]
 DATA = ["scikit-learn>=1.6,<2", "pyarrow>=17,<27", "scipy>=1.13,<2", "google-crc32c>=1.6,<2"]
 TENSORFLOW = ["tensorflow>=2.21,<3"]
@@ -25,6 +27,7 @@ BASELINES = ["lightgbm>=4.6,<5", "catboost>=1.2.8,<2"]
 SEARCH = ["bm25s>=0.2,<1", "faiss-cpu>=1.9,<2"]
 LOGGERS = ["tensorboard>=2.18,<3", "mlflow-skinny>=3,<4"]
 TUNE = ["optuna>=5,<6"]
+RAY = ["ray[train]>=2.50,<3; python_version < '3.14'"]
 TEST = [
     *["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "jsonschema>=4.20,<5", "ir-measures>=0.4,<0.5"],
     *["pandas>=2.2,<4", "polars>=1.30,<3", "datasets>=4,<6", *LARGE, *CLOUD],
@@ -61,6 +64,7 @@ setup(
         "search": SEARCH,
         "loggers": LOGGERS,
         "tune": TUNE,
+        "ray": RAY,
         "baselines": BASELINES,
         "large": LARGE,
         "cloud": CLOUD,
@@ -73,6 +77,7 @@ setup(
             *SEARCH,
             *LOGGERS,
             *TUNE,
+            *RAY,
             *BASELINES,
             "xgboost-cpu>=3,<4; sys_platform == 'linux'",  # its metrics, in the tests of conventions
             "ruff>=0.9,<1",

@@ -14,6 +14,7 @@ from ml4ir_losses.config.inputs import FeatureConfig
 from ml4ir_losses.config.ranges import Ranges
 from ml4ir_losses.config.schedules import OptimizedModel
 from ml4ir_losses.config.spec_schema import keys_of, reader_options, weighted_sums
+from ml4ir_losses.config.training import TrainingConfig
 from ml4ir_losses.core.memory import size_in_bytes
 from ml4ir_losses.core.registry import ARCHITECTURES, LOSSES, METRICS, POSITION_BIASES, Entry, split_spec
 
@@ -207,31 +208,6 @@ class ModelConfig(OptimizedModel):
 
         limit = get_loss(self.loss_and_propensity()[0]).min_label
         return float("-inf") if limit is None else limit
-
-
-class EarlyStopping(Strict):
-    """Early stopping."""
-
-    monitor: str | None = Field(None, description="val_<metric>; the first metric if omitted")
-    patience: int = Field(10, ge=1)
-    min_delta: float = Field(0.0, ge=0)
-    start_from_epoch: int = Field(0, ge=0, description="number of initial epochs that cannot be the best")
-
-
-Logger = Literal["csv", "tensorboard", "mlflow"]
-
-
-class TrainingConfig(Strict):
-    """Epochs, early stopping, seed, initial model and precision."""
-
-    epochs: int = Field(50, ge=1)
-    early_stopping: EarlyStopping | None = None
-    seed: int = Field(1, ge=0, lt=2**32)
-    initial_model: str | None = Field(None, description="a run folder or .keras file to start from")
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    jit_compile: bool | Literal["auto"] = "auto"
-    loggers: list[Logger] = Field(["csv"], description="where epochs are logged; history.csv is always written")
-    report: bool = Field(True, description="write report.html and plots/ into the run folder")
 
 
 def pop_propensity(spec: Spec) -> tuple[Spec, Any]:

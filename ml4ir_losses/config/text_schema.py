@@ -11,8 +11,9 @@ from ml4ir_losses.config.base import Spec, Strict, null_is_empty, or_string
 from ml4ir_losses.config.in_memory import InMemory, Paths, listed_paths
 from ml4ir_losses.config.ranges import Ranges
 from ml4ir_losses.config.schedules import OptimizedModel
-from ml4ir_losses.config.schema import FindingKey, TrainingConfig, is_ranking_loss, reads
+from ml4ir_losses.config.schema import FindingKey, is_ranking_loss, reads
 from ml4ir_losses.config.spec_schema import key_among, keys_of, names_of, reader_options, weighted_sums
+from ml4ir_losses.config.training import TrainingConfig
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.registry import ARCHITECTURES, BATCHINGS, LOSSES
 from ml4ir_losses.metrics.retrieval import RETRIEVAL_METRICS

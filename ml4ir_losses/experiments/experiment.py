@@ -10,6 +10,7 @@ from ml4ir_losses.config.checks import kind_of
 from ml4ir_losses.config.load import AnyConfig, reads_texts
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.findings import Finding, check_findings
+from ml4ir_losses.data.sharding import START, WHOLE, Position, Shard
 from ml4ir_losses.evaluation.scoring import QueryMetrics
 from ml4ir_losses.experiments.run_folder import RunFolder
 
@@ -73,8 +74,14 @@ class Experiment(Protocol):
     def monitored(self) -> tuple[str, str]:
         """(name of the value that selects the best weights, `max` or `min`)."""
 
-    def dataset(self, split: str) -> Any:
-        """The batches of `train` or `validation` for `fit`; None if the config has no such split."""
+    def dataset(self, split: str, start: Position = START, shard: Shard = WHOLE) -> Any:
+        """The batches of `train` or `validation` for `fit`; None if the config has no such split.
+
+        Args:
+            split: the split.
+            start: the first batch that is given.
+            shard: the part of each batch that is given.
+        """
 
     def callbacks(self) -> list[Any]:
         """Callbacks that add values to the logs of an epoch."""

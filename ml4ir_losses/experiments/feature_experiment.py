@@ -22,6 +22,7 @@ from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, EpochPlan, Truncation, list_dataset
 from ml4ir_losses.data.findings import Finding
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries
+from ml4ir_losses.data.sharding import START, WHOLE, Position, Shard
 from ml4ir_losses.data.streaming.plan import make_plan
 from ml4ir_losses.data.streaming.reading import RowSource
 from ml4ir_losses.data.streaming.store import QueryStore
@@ -141,7 +142,7 @@ class FeatureExperiment:
         monitor = (stop and stop.monitor) or f"val_{metric_name(self.config.model.metrics[0])}"
         return monitor, "min" if lower_is_better(monitor) else "max"
 
-    def dataset(self, split: str) -> Any:
+    def dataset(self, split: str, start: Position = START, shard: Shard = WHOLE) -> Any:
         """The batches of a split; None if it is not given."""
         return list_dataset(self.plan(split)) if split in self.queries else None
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.experiments.callbacks import BatchProgress, BestWeights, EpochLog
+from ml4ir_losses.experiments.distribution.workers import ONE_PROCESS, Workers
 from ml4ir_losses.experiments.experiment import Experiment
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.model.optimizers import plateau_callback
@@ -32,7 +33,11 @@ class Fit:
 
 
 def fit(
-    experiment: Experiment, folder: RunFolder | None = None, progress: Any = None, callbacks: Sequence[Any] = ()
+    experiment: Experiment,
+    folder: RunFolder | None = None,
+    progress: Any = None,
+    callbacks: Sequence[Any] = (),
+    workers: Workers = ONE_PROCESS,
 ) -> Fit:
     """Trains the model of an experiment, which then has the weights of its best epoch.
 
@@ -41,6 +46,7 @@ def fit(
         folder: where `history.csv` is written; None: nowhere.
         progress: a `rich.progress.Progress` for the batches.
         callbacks: further Keras callbacks.
+        workers: the processes that train together.
 
     Raises:
         RunError: the loss is no longer a number.
@@ -60,12 +66,12 @@ def fit(
     started = time.perf_counter()
     try:
         experiment.begin()
-        with progress or nullcontext(), warnings.catch_warnings():
+        with workers.scope(), progress or nullcontext(), warnings.catch_warnings():
             # The number of batches may be unknown; Keras then warns at the end of an epoch.
             warnings.filterwarnings("ignore", message="Your input ran out of data")
             model.fit(
-                experiment.dataset("train"),
-                validation_data=experiment.dataset("validation"),
+                workers.dataset(experiment.dataset("train", shard=workers.shard)),
+                validation_data=workers.dataset(experiment.dataset("validation", shard=workers.shard)),
                 epochs=config.training.epochs,
                 callbacks=callbacks,
                 verbose=0,

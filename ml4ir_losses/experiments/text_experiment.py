@@ -22,6 +22,7 @@ from ml4ir_losses.data.findings import Finding
 from ml4ir_losses.data.findings.texts import shared_rows
 from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_data
+from ml4ir_losses.data.sharding import START, WHOLE, Position, Shard
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.texts.batches import TextBatch, TextFeed, mixed_batches, text_dataset
 from ml4ir_losses.data.texts.rows import TextPlan, TextRows, TokenRows, column_texts, make_rows
@@ -165,7 +166,7 @@ class TextExperiment:
         """Estimated batches per epoch; batches without duplicate texts may be more."""
         return sum(feed.plan.steps for feed in self.feeds["train"].values())
 
-    def dataset(self, split: str) -> Any:
+    def dataset(self, split: str, start: Position = START, shard: Shard = WHOLE) -> Any:
         """The batches of a split; None if it is not given."""
         feeds = self.feeds[split]
         if not feeds:

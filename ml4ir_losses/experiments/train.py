@@ -14,6 +14,8 @@ from ml4ir_losses.config.load import AnyConfig, dump_config, load_config
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.scoring import missed_metrics
+from ml4ir_losses.experiments.distribution.strategies import workers_of
+from ml4ir_losses.experiments.distribution.workers import Workers
 from ml4ir_losses.experiments.experiment import Experiment, prepare
 from ml4ir_losses.experiments.fit import fit
 from ml4ir_losses.experiments.loggers import check_loggers, tracking
@@ -85,21 +87,26 @@ def train(
     """
     config = load_config(config, overrides, seed, data)
     check_loggers(config)
-    folder = RunFolder.named(config.name, run_dir)
-    with shown_log() if progress is True else nullcontext():
+    with shown_log() if progress is True else nullcontext(), workers_of(config.training.distribution) as workers:
+        folder = RunFolder.named(config.name, run_dir) if workers.chief else None
         for name, given in (("tune", config.tune), ("data.folds", getattr(config.data, "folds", None))):
             if given:
                 LOGGER.info("%s: train does not read it, and trains the config as it stands", name)
-        experiment = prepare(config, strict)
-        return _run(experiment, folder, progress_bar() if progress is True else progress or None)
+        with workers.scope():
+            experiment = prepare(config, strict)
+        if folder is None:
+            fit(experiment, workers=workers)
+            return Run(Path(run_dir or "."), experiment.model, {}, experiment=experiment)
+        return _run(experiment, folder, workers, progress_bar() if progress is True else progress or None)
 
 
-def _run(experiment: Experiment, folder: RunFolder, progress: Any) -> Run:
+def _run(experiment: Experiment, folder: RunFolder, workers: Workers, progress: Any) -> Run:
     with folder.logging():
         folder.write_text("config.yaml", dump_config(experiment.config))
         folder.write_json("data.json", experiment.sources)
         with tracking(experiment.config, folder.path) as tracked:
-            done = fit(experiment, folder, progress, tracked.callbacks)
+            done = fit(experiment, folder, progress, tracked.callbacks, workers)
+            experiment.model = workers.single(experiment.model)
             run = _finish(experiment, folder, done.interrupted)
             tracked.metrics, tracked.interrupted = run.metrics, run.interrupted
         return run
