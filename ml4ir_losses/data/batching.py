@@ -6,14 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.names import CONFIDENCE, MASK, PADDING_LABEL, POSITIONS
+from ml4ir_losses.data.feeding import Feeding, import_tensorflow, make_dataset
 from ml4ir_losses.data.queries import Queries
+from ml4ir_losses.data.sharding import START, WHOLE, Position, Shard
 from ml4ir_losses.ops.backend import is_backend
 
 _POOL = 64  # batches that are sorted by length together
@@ -21,6 +23,8 @@ _COMPILATION = 2**18  # documents on which a small model trains in the time that
 
 Arrays = dict[str, Array]
 ListBatch = tuple[Arrays, Arrays] | tuple[Arrays, Arrays, Array | Arrays]
+Draw = tuple[Array, Array | None]
+"""The indices of the queries of a batch, and the random numbers of the documents of those that truncation cuts."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,12 @@ class Truncation:
             return 0, 0
         over = np.maximum(sizes - self.max_list_size, 0)
         return int(over.sum()), int((over > 0).sum())
+
+    def keys(self, sizes: Array, rng: np.random.Generator) -> Array | None:
+        """A random number for each document of the lists that are cut; None where nothing is drawn."""
+        if self.max_list_size is None or self.policy == "first":
+            return None
+        return rng.random(int(sizes[sizes > self.max_list_size].sum()))
 
     def report(self, sizes: Array) -> str:
         """One line on what is dropped; empty when nothing is."""
@@ -59,6 +69,8 @@ class HasSizes(Protocol):
 class EpochPlan(ABC):
     """How the queries of a split are dealt out to batches, epoch by epoch.
 
+    The batches of an epoch follow from the seed and its number alone.
+
     Args:
         data: the queries.
         batch_size: queries per batch.
@@ -69,6 +81,11 @@ class EpochPlan(ABC):
         compiled_epochs: the number of epochs for which every shape of a batch is compiled (XLA), so that batches have
             few shapes: lists are padded to one of `few_widths`, and on JAX an incomplete batch is filled up with lists
             without documents. None: lists are padded to the longest of the batch.
+        shard: the part of each batch that is made. A batch that its devices cannot share evenly is filled up with lists
+            without documents, which come last.
+
+    Attributes:
+        fills_batches: True if some batches are filled up.
     """
 
     data: HasSizes
@@ -83,37 +100,54 @@ class EpochPlan(ABC):
         bucketing: bool = False,
         seed: int = 0,
         compiled_epochs: int | None = None,
+        shard: Shard = WHOLE,
     ) -> None:
         self.data = data
         self.compiled_epochs = compiled_epochs
-        # Elsewhere the mean loss that Keras reports would count the lists without documents: see `Trainer`.
-        self.fills_batches = compiled_epochs is not None and is_backend("jax") and len(data) % batch_size > 0
+        self.shard = shard
+        incomplete = len(data) % batch_size
+        sizes = {batch_size if len(data) >= batch_size else incomplete, incomplete or batch_size}
+        # On one device of the other backends the mean loss of Keras would count the lists without documents.
+        compiled = compiled_epochs is not None and is_backend("jax")
+        self.fills_batches = (compiled and incomplete > 0) or any(shard.filled(size) > size for size in sizes)
         self.batch_size = batch_size
         self.truncation = truncation or Truncation()
         self.shuffle = shuffle
         self.bucketing = bucketing
         self.seed = seed
-        self.epoch = 0
-        self.rng = np.random.default_rng(seed)
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.batch_size)
 
     @abstractmethod
     def windows(self, with_ids: bool = True) -> Iterator[BatchPlan]:
-        """Plans of queries in memory whose batches, one after another, are those of the next epoch.
+        """Plans of queries in memory whose batches, one after another, are those of a plan that is not shuffled.
 
         `with_ids`: with the ids of queries and documents, which training does not read.
         """
 
     @abstractmethod
+    def draws(self, epoch: int, start: int = 0) -> Iterator[tuple[BatchPlan, Draw]]:
+        """The batches of an epoch, from number `start` on: a plan of queries in memory, and what was drawn of it."""
+
+    @abstractmethod
     def example(self) -> BatchPlan:
         """A plan of queries in memory that shows the shapes of batches."""
 
-    def next_rng(self) -> np.random.Generator:
-        """The random numbers of the next epoch."""
-        self.epoch += 1
-        return np.random.default_rng([self.seed, self.epoch - 1])
+    def rng_of(self, epoch: int) -> np.random.Generator:
+        """The random numbers of an epoch."""
+        return np.random.default_rng([self.seed, epoch])
+
+    def draw(self, rng: np.random.Generator, sizes: Array) -> Iterator[Draw]:
+        """What is drawn for each batch, given the number of documents of each query."""
+        for queries in self.groups(rng, sizes):
+            yield queries, self.truncation.keys(sizes[queries], rng)
+
+    def rows_of(self, queries: int) -> int:
+        """The number of lists of a batch of so many queries, with those that fill it up."""
+        if not self.fills_batches:
+            return queries
+        return self.shard.filled(queries if self.compiled_epochs is None else self.batch_size)
 
     def groups(self, rng: np.random.Generator, sizes: Array) -> list[Array]:
         """The indices of the queries in each batch, given the number of documents of each query."""
@@ -148,7 +182,7 @@ class EpochPlan(ABC):
 
     def first_epoch(self) -> Iterator[Array]:
         """Query indices of each batch of the first epoch."""
-        yield from self.groups(np.random.default_rng([self.seed, 0]), self.data.sizes)
+        yield from self.groups(self.rng_of(0), self.data.sizes)
 
 
 class BatchPlan(EpochPlan):
@@ -164,57 +198,51 @@ class BatchPlan(EpochPlan):
         """Itself."""
         return self
 
-    def batches(self) -> Iterator[Array]:
-        """Query indices of each batch of the next epoch."""
-        self.rng = self.next_rng()
-        yield from self.groups(self.rng, self.data.sizes)
+    def draws(self, epoch: int, start: int = 0) -> Iterator[tuple[BatchPlan, Draw]]:
+        """The batches of an epoch, from number `start` on."""
+        drawn = self.draw(self.rng_of(epoch), self.data.sizes)
+        return ((self, draw) for draw in islice(drawn, start, None))
 
-    def rows(self, batch: Array) -> tuple[Array, Array]:
-        """Row numbers [B, N] and mask [B, N] of the queries of a batch; lists that fill it up come last."""
-        limit = self.truncation.max_list_size
-        sizes, start = self.cut_sizes[batch], self.data.offsets[batch]
-        if self.fills_batches:
-            sizes, start = (np.pad(x, (0, self.batch_size - len(batch))) for x in (sizes, start))
-        longest = int(sizes.max())
+    def batches(self, epoch: int = 0) -> Iterator[Array]:
+        """Query indices of each batch of an epoch."""
+        return (queries for _, (queries, _) in self.draws(epoch))
+
+    def rows(self, batch: Array, keys: Array | None = None) -> tuple[Array, Array]:
+        """Row numbers [B, N] and mask [B, N] of the part of a batch that is made; N is that of the whole batch.
+
+        Args:
+            batch: the indices of the queries of the whole batch.
+            keys: see `Draw`; None: the first documents of long lists are kept.
+        """
+        total = self.rows_of(len(batch))
+        part = self.shard.part(total)
+        longest = int(self.cut_sizes[batch].max())
         width = longest if self.widths is None else int(self.widths[np.searchsorted(self.widths, longest)])
+        own, count = batch[part], part.stop - part.start
+        sizes, start = (np.pad(x[own], (0, count - len(own))) for x in (self.cut_sizes, self.data.offsets))
         mask = np.arange(width)[None, :] < sizes[:, None]
         rows = np.where(mask, start[:, None] + np.arange(width)[None, :], 0)
-        if limit is not None and self.truncation.policy != "first":
-            for i, query in enumerate(batch):
-                if self.data.sizes[query] > limit:
-                    rows[i, :limit] = self.data.offsets[query] + self._kept(int(query), limit)
+        if keys is not None and self.truncation.max_list_size is not None:
+            limit, ends = self.truncation.max_list_size, self._ends_of_keys(batch)
+            for i, query in enumerate(own, start=part.start):
+                if (size := int(self.data.sizes[query])) > limit:
+                    kept = self._kept(int(query), keys[ends[i] - size : ends[i]])
+                    rows[i - part.start, :limit] = self.data.offsets[query] + kept
         return rows, mask
 
-    def _kept(self, query: int, limit: int) -> Array:
-        """Positions of the documents that are kept, in list order."""
-        size = int(self.data.sizes[query])
-        key = self.rng.random(size)
+    def _ends_of_keys(self, batch: Array) -> Array:
+        """Where the random numbers of each query end, [B]."""
+        sizes = self.data.sizes[batch]
+        return np.cumsum(np.where(sizes > self.cut_sizes[batch], sizes, 0))
+
+    def _kept(self, query: int, key: Array) -> Array:
+        """Positions of the documents that are kept, in list order; `key` [documents] is a random number for each."""
         if self.truncation.policy == "keep_relevant":
             start = self.data.offsets[query]
-            labels = next(iter(self.data.labels.values()))[start : start + size]
+            labels = next(iter(self.data.labels.values()))[start : start + len(key)]
             key = np.where(labels > 0, 1.0 + labels, key)
-        kept: Array = np.sort(np.argsort(-key, kind="stable")[:limit])
+        kept: Array = np.sort(np.argsort(-key, kind="stable")[: self.truncation.max_list_size])
         return kept
-
-
-def import_tensorflow() -> Any:
-    """TensorFlow, whose `tf.data` feeds every Keras backend; `DataError` where it is missing."""
-    try:
-        import tensorflow
-    except ImportError:
-        raise DataError("Data pipelines need TensorFlow on every Keras backend: pip install tensorflow.") from None
-    return tensorflow
-
-
-def prefetched(dataset: Any) -> Any:
-    """The `tf.data.Dataset` with two batches prefetched, without autotuning.
-
-    The autotuning thread sometimes misses that the iterator of a finished epoch is destroyed. The epoch then ends only
-    when that thread wakes up: after as long as the epoch took, at most a minute.
-    """
-    options = import_tensorflow().data.Options()
-    options.autotune.enabled = False
-    return dataset.prefetch(2).with_options(options)
 
 
 def few_widths(longest: Array, price: float) -> Array:
@@ -256,45 +284,51 @@ def make_inputs(data: Queries, batch: Array, rows: Array, mask: Array) -> dict[s
     return x
 
 
-def make_batch(plan: BatchPlan, batch: Array) -> ListBatch:
-    """(inputs, labels, weights) of one batch; labels are -1 in padding, and the mask is one of the inputs."""
+def make_batch(plan: BatchPlan, batch: Array, keys: Array | None = None) -> ListBatch:
+    """(inputs, labels, weights) of the plan's part of a batch; labels are -1 in padding, the mask is an input."""
     data = plan.data
-    rows, mask = plan.rows(batch)
-    x = make_inputs(data, batch, rows, mask)
+    rows, mask = plan.rows(batch, keys)
+    own = batch[plan.shard.part(plan.rows_of(len(batch)))]
+    x = make_inputs(data, own, rows, mask)
     y = {name: pad(values, rows, mask, PADDING_LABEL) for name, values in data.labels.items()}
     if data.positions is not None:
         y[POSITIONS] = pad(data.positions, rows, mask)
     if data.confidence is not None:
         y[CONFIDENCE] = pad(data.confidence, rows, mask)
     item = None if data.weight is None else pad(data.weight, rows, mask)
-    query = None if data.query_weight is None else data.query_weight[batch]
+    query = None if data.query_weight is None else data.query_weight[own]
     if plan.fills_batches:
         # The loss is a mean over lists: larger weights make up for those that fill the batch.
-        query = np.ones(len(batch), "float32") if query is None else query
-        query = np.pad(query * np.float32(len(mask) / len(batch)), (0, len(mask) - len(batch)))
+        query = np.ones(len(own), "float32") if query is None else query
+        query = np.pad(query * np.float32(plan.rows_of(len(batch)) / len(batch)), (0, len(mask) - len(own)))
     if item is not None and query is not None:
         return x, y, {"item": item, "query": query}
     weight = query if item is None else item
     return (x, y) if weight is None else (x, y, weight)
 
 
-def list_dataset(plan: EpochPlan) -> Any:
-    """The plan as a `tf.data.Dataset` of (inputs, labels[, weights]), a fresh epoch at every iteration."""
+def list_dataset(plan: EpochPlan, feeding: Feeding | None = None, start: Position = START) -> Any:
+    """The plan as a `tf.data.Dataset` of (inputs, labels[, weights]).
+
+    Args:
+        plan: the plan.
+        feeding: knows the epoch; None: every iteration is a new epoch.
+        start: the first batch of the first epoch.
+    """
     tf = import_tensorflow()
 
-    def generate() -> Iterator[ListBatch]:
-        for window in plan.windows(with_ids=False):
-            for batch in window.batches():
-                yield make_batch(window, batch)
+    def batches(epoch: int, first: int) -> Iterator[ListBatch]:
+        for window, (queries, keys) in plan.draws(epoch, first):
+            yield make_batch(window, queries, keys)
             del window  # before the next one is there
 
-    first = plan.example()
-    example = make_batch(first, np.arange(min(1, len(first.data))))
+    shown = plan.example()
+    example = make_batch(shown, np.arange(min(1, len(shown.data))))
     signature = tf.nest.map_structure(
         lambda a: tf.TensorSpec([None, *[None] * (a.ndim > 1), *a.shape[2:]], a.dtype), example
     )
-    for name in first.data.query_scope:
-        values = first.data.features[name]
+    for name in shown.data.query_scope:
+        values = shown.data.features[name]
         signature[0][name] = tf.TensorSpec([None, *values.shape[1:]], values.dtype)
-    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    return prefetched(dataset.apply(tf.data.experimental.assert_cardinality(len(plan))))
+    generate = (feeding or Feeding()).generator(batches, start)
+    return make_dataset(generate, signature, None if start.batch else len(plan))

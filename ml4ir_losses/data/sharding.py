@@ -32,6 +32,19 @@ class Shard:
     count: int = 1
     devices: int = 1
 
+    @property
+    def replicas(self) -> int:
+        """The number of devices of all processes."""
+        return self.count * self.devices
+
+    def part(self, rows: int) -> slice:
+        """Which of the rows of a batch the process reads; the parts differ by at most one row."""
+        return slice(self.index * rows // self.count, (self.index + 1) * rows // self.count)
+
+    def filled(self, rows: int) -> int:
+        """The smallest multiple of `replicas` of at least `rows`."""
+        return -(-rows // self.replicas) * self.replicas
+
 
 START = Position()
 WHOLE = Shard()

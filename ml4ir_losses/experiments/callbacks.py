@@ -11,6 +11,7 @@ import keras
 from ml4ir_losses.config.explain import unknown
 from ml4ir_losses.core.errors import ConfigError, RunError
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.data.feeding import Feeding
 from ml4ir_losses.experiments.run_folder import RunFolder
 
 
@@ -94,6 +95,17 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
         text = "  ".join(f"{name} {value:.4f}" for name, value in shown.items() if value is not None)
         star = "  *" if self.best.best_epoch == epoch else ""
         LOGGER.info("epoch %*d/%d  %s  %.1f s%s", len(str(self.epochs)), epoch + 1, self.epochs, text, seconds, star)
+
+
+class EpochNumber(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tells the datasets of an experiment which epoch begins."""
+
+    def __init__(self, feeding: Feeding) -> None:
+        super().__init__()
+        self.feeding = feeding
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.feeding.epoch = epoch
 
 
 class BatchProgress(keras.callbacks.Callback):  # type: ignore[misc]

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 from ml4ir_losses.config.checks import kind_of
 from ml4ir_losses.config.load import AnyConfig, reads_texts
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.data.feeding import Feeding
 from ml4ir_losses.data.findings import Finding, check_findings
 from ml4ir_losses.data.sharding import START, WHOLE, Position, Shard
 from ml4ir_losses.evaluation.scoring import QueryMetrics
@@ -24,11 +25,13 @@ class Experiment(Protocol):
         steps: batches per epoch; an estimate if unknown.
         evaluated: the parts on which the trained model is evaluated, the most important one last.
         sources: where the rows of each split came from, with a fingerprint.
+        feeding: tells the datasets the epoch, and keeps their errors.
     """
 
     config: Any
     model: Any
     sources: dict[str, dict[str, Any]]
+    feeding: Feeding
 
     @classmethod
     def read(cls, config: Any) -> Any:
@@ -76,6 +79,8 @@ class Experiment(Protocol):
 
     def dataset(self, split: str, start: Position = START, shard: Shard = WHOLE) -> Any:
         """The batches of `train` or `validation` for `fit`; None if the config has no such split.
+
+        The epoch is that of `feeding`; the epochs after that of `start` are whole.
 
         Args:
             split: the split.

@@ -20,6 +20,7 @@ from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, EpochPlan, Truncation, list_dataset
+from ml4ir_losses.data.feeding import Feeding
 from ml4ir_losses.data.findings import Finding
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries
 from ml4ir_losses.data.sharding import START, WHOLE, Position, Shard
@@ -57,6 +58,7 @@ class FeatureExperiment:
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     documents_per_second: Mapping[str, float] = field(default_factory=dict)
+    feeding: Feeding = field(default_factory=Feeding, repr=False)
 
     @classmethod
     def read(cls, config: Config) -> FeatureData:
@@ -101,8 +103,8 @@ class FeatureExperiment:
         """The metrics of the config and the labels that they read."""
         return MetricSet(self.config.model.metrics, self.config.features.label, self.config.model.min_label)
 
-    def plan(self, split: str) -> EpochPlan:
-        """The batches in which a split is trained on (train) or evaluated (the others)."""
+    def plan(self, split: str, shard: Shard = WHOLE) -> EpochPlan:
+        """The batches in which a split is trained on (train) or evaluated (the others), or a part of each."""
         data, training = self.config.data, split == "train"
         return make_plan(
             self.queries[split],
@@ -112,6 +114,7 @@ class FeatureExperiment:
             bucketing=training and data.bucketing,
             seed=self.config.training.seed,
             compiled_epochs=self.model.compiled_epochs(1 if split == "test" else self.config.training.epochs),
+            shard=shard,
         )
 
     @property
@@ -144,7 +147,7 @@ class FeatureExperiment:
 
     def dataset(self, split: str, start: Position = START, shard: Shard = WHOLE) -> Any:
         """The batches of a split; None if it is not given."""
-        return list_dataset(self.plan(split)) if split in self.queries else None
+        return list_dataset(self.plan(split, shard), self.feeding, start) if split in self.queries else None
 
     def callbacks(self) -> list[Any]:
         """None: Keras computes the metrics."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.experiments.callbacks import BatchProgress, BestWeights, EpochLog
+from ml4ir_losses.experiments.callbacks import BatchProgress, BestWeights, EpochLog, EpochNumber
 from ml4ir_losses.experiments.distribution.workers import ONE_PROCESS, Workers
 from ml4ir_losses.experiments.experiment import Experiment
 from ml4ir_losses.experiments.run_folder import RunFolder
@@ -50,6 +50,7 @@ def fit(
 
     Raises:
         RunError: the loss is no longer a number.
+        DataError: data on disk can no longer be read.
     """
     config, model = experiment.config, experiment.model
     monitor, mode = experiment.monitored()
@@ -57,7 +58,7 @@ def fit(
     rules = {} if stop is None else stop.model_dump(exclude={"monitor"})
     best = BestWeights(monitor, mode, **rules)
     log = EpochLog(folder, config.training.epochs, best)
-    callbacks = [*experiment.callbacks(), best, log, *callbacks]
+    callbacks = [EpochNumber(experiment.feeding), *experiment.callbacks(), best, log, *callbacks]
     if plateau := plateau_callback(config.model, monitor, mode):
         callbacks.append(plateau)
     if progress is not None:
@@ -66,7 +67,7 @@ def fit(
     started = time.perf_counter()
     try:
         experiment.begin()
-        with workers.scope(), progress or nullcontext(), warnings.catch_warnings():
+        with workers.scope(), progress or nullcontext(), warnings.catch_warnings(), experiment.feeding.errors():
             # The number of batches may be unknown; Keras then warns at the end of an epoch.
             warnings.filterwarnings("ignore", message="Your input ran out of data")
             model.fit(

@@ -18,6 +18,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.data.feeding import Feeding
 from ml4ir_losses.data.findings import Finding
 from ml4ir_losses.data.findings.texts import shared_rows
 from ml4ir_losses.data.nested import unnest
@@ -53,6 +54,7 @@ class TextExperiment:
     teacher: Any = None
     untrained: dict[str, dict[str, float]] = field(default_factory=dict)
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    feeding: Feeding = field(default_factory=Feeding, repr=False)
 
     @classmethod
     def read(cls, config: TextConfig) -> TextData:

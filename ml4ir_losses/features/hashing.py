@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.data.batching import import_tensorflow
+from ml4ir_losses.data.feeding import import_tensorflow
 
 PUNCTUATION = r"[!\"#$%&()\*\+,\-\./:;<=>?@\[\\\]^_`{|}~']"  # as text.words leaves out
 _TEXTS = 10_000  # whose n-grams are computed at once

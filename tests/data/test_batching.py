@@ -96,17 +96,17 @@ def test_queries_without_labels_are_read_for_prediction():
     assert make_batch(BatchPlan(data, 1), np.arange(1))[1] == {}
 
 
-def epoch(plan):
-    return [batch.tolist() for batch in plan.batches()]
+def epoch(plan, number=0):
+    return [batch.tolist() for batch in plan.batches(number)]
 
 
 def test_each_epoch_holds_every_query_once_in_a_seeded_order():
     data = queries_of_sizes(*np.random.default_rng(0).integers(1, 30, 103))
     plan, same_seed = (BatchPlan(data, 10, shuffle=True, bucketing=True, seed=4) for _ in range(2))
-    first, second = epoch(plan), epoch(plan)
+    first, second = epoch(plan), epoch(plan, 1)
     assert sorted(q for batch in first for q in batch) == list(range(103))
     assert first != second
-    assert [first, second] == [epoch(same_seed), epoch(same_seed)]
+    assert [second, first] == [epoch(same_seed, 1), epoch(same_seed)]  # whichever is read first
     assert first != epoch(BatchPlan(data, 10, shuffle=True, bucketing=True, seed=5))
     assert len(plan) == len(first) == 11
 
@@ -142,7 +142,7 @@ def test_compiled_epochs_limit_the_number_of_shapes(bucketing, monkeypatch):
 
     def shapes(epochs):
         plan = BatchPlan(data, 10, shuffle=True, bucketing=bucketing, compiled_epochs=epochs)
-        masks = [plan.rows(batch)[1] for _ in range(3) for batch in plan.batches()]
+        masks = [plan.rows(batch)[1] for number in range(3) for batch in plan.batches(number)]
         assert sum(mask.sum() for mask in masks) == 3 * data.rows
         return {mask.shape for mask in masks}
 
@@ -210,7 +210,7 @@ def test_truncation_keeps_the_first_documents_and_reports_the_dropped_ones():
 
 def test_random_truncation_redraws_every_epoch_and_keeps_the_order():
     plan = BatchPlan(queries_of_sizes(30), 1, truncation=Truncation(10, "random"), seed=2)
-    draws = [plan.rows(batch)[0][0].tolist() for _ in range(5) for batch in plan.batches()]
+    draws = [plan.rows(*draw)[0][0].tolist() for number in range(5) for _, draw in plan.draws(number)]
     assert all(draw == sorted(draw) and len(set(draw)) == 10 for draw in draws)
     assert len({tuple(draw) for draw in draws}) == 5
 
@@ -219,11 +219,11 @@ def test_keep_relevant_truncation_drops_irrelevant_documents_first():
     labels = np.zeros(30)
     labels[[3, 17, 25]] = [1, 2, 1]
     plan = BatchPlan(queries_of_sizes(30, labels=labels), 1, truncation=Truncation(5, "keep_relevant"))
-    for batch in plan.batches():
-        assert {3, 17, 25} <= set(plan.rows(batch)[0][0].tolist())
+    for _, draw in plan.draws(0):
+        assert {3, 17, 25} <= set(plan.rows(*draw)[0][0].tolist())
     plan = BatchPlan(queries_of_sizes(30, labels=labels), 1, truncation=Truncation(1, "keep_relevant"))
-    for batch in plan.batches():
-        assert plan.rows(batch)[0].tolist() == [[17]]
+    for _, draw in plan.draws(0):
+        assert plan.rows(*draw)[0].tolist() == [[17]]
 
 
 @pytest.mark.backend("tensorflow")

@@ -75,7 +75,7 @@ def batches(checked):
     table = read_splits(checked.data, checked.features.query_id, ["train"])["train"]
     queries = read_queries(checked, fit_inputs(checked.features, table))
     plan = BatchPlan(queries, 8, shuffle=True, bucketing=True, seed=3)
-    return queries, [make_batch(plan, batch) for _ in range(2) for batch in plan.batches()]
+    return queries, [make_batch(plan, batch) for epoch in range(2) for batch in plan.batches(epoch)]
 
 
 def assert_equal_batches(found, expected):

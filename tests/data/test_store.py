@@ -2,6 +2,8 @@
 
 import resource
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -108,8 +110,14 @@ def test_labels_come_in_parts(store, queries, monkeypatch):
     np.testing.assert_array_equal(np.concatenate(parts), queries.labels["label"])
 
 
-def batches(plan):
-    return [make_batch(window, batch) for window in plan.windows() for batch in window.batches()]
+def batches(plan, epoch=0):
+    return [make_batch(window, *draw) for window, draw in plan.draws(epoch)]
+
+
+def windows_of(plan, epoch=0):
+    """The windows of an epoch with the queries of their batches; weights tell queries apart, whose ids are not read."""
+    windows = groupby(plan.draws(epoch), key=itemgetter(0))
+    return [(window, [queries for _, (queries, _) in drawn]) for window, drawn in windows]
 
 
 def assert_same_batches(found, expected):
@@ -127,8 +135,8 @@ def test_batches_of_one_window_are_those_of_queries_in_memory(store, queries, po
     plans = [make_plan(data, 8, truncation=Truncation(5, policy), **options) for data in (queries, store)]
     assert [type(plan) for plan in plans] == [BatchPlan, StreamedPlan]
     np.testing.assert_array_equal(*(plan.widths for plan in plans))
-    for _ in range(2):
-        assert_same_batches(*(batches(plan) for plan in plans))
+    for epoch in range(2):
+        assert_same_batches(*(batches(plan, epoch) for plan in plans))
 
 
 @pytest.mark.parametrize("window_bytes", [0, 5_000, 50_000])
@@ -146,30 +154,30 @@ def test_windows_of_a_shuffled_epoch_hold_each_query_once_in_another_order_every
     options = {"shuffle": True, "bucketing": True, "compiled_epochs": 2}
     plan = make_plan(store, 8, seed=1, **options)
     epochs = []
-    for _ in range(2):
-        windows = [(window, list(window.batches())) for window in plan.windows()]
+    for epoch in range(2):
+        windows = windows_of(plan, epoch)
         for window, groups in windows:
             assert store.nbytes()[:8].sum() * 3 > window_bytes or window.data.rows
             assert sorted(np.concatenate(groups)) == list(range(len(window.data)))
             widths = {window.rows(group)[0].shape[1] for group in groups}
             assert widths <= set(plan.widths)
-        order = np.concatenate([window.data.ids[group] for window, groups in windows for group in groups])
-        assert sorted(order) == sorted(queries.ids)
+        order = np.concatenate([window.data.query_weight[group] for window, groups in windows for group in groups])
+        assert sorted(order) == sorted(queries.query_weight)
         assert sum(len(groups) for _, groups in windows) == len(plan)
         sizes = [len(group) for _, groups in windows for group in groups]
         assert sorted(sizes, reverse=True) == [8] * (QUERIES // 8) + [QUERIES % 8]
         epochs.append(order.tolist())
     assert epochs[0] != epochs[1]
     again = make_plan(store, 8, seed=1, **options)
-    same = [window.data.ids[group] for window in again.windows() for group in window.batches()]
+    same = [window.data.query_weight[group] for window, groups in windows_of(again) for group in groups]
     assert np.concatenate(same).tolist() == epochs[0]
 
 
-def test_windows_stay_within_their_size_and_change_with_the_epoch(store):
+def test_windows_stay_within_their_size_and_change_with_the_epoch(store, queries):
     store.window_bytes = 20_000
     plan = make_plan(store, 8, shuffle=True)
-    size = dict(zip(store.ids, store.nbytes(), strict=True))
-    windows = [[set(window.data.ids) for window in plan.windows()] for _ in range(2)]
+    size = dict(zip(queries.query_weight, store.nbytes(with_ids=False), strict=True))
+    windows = [[set(window.data.query_weight) for window, _ in windows_of(plan, epoch)] for epoch in range(2)]
     assert all(sum(size[query] for query in window) <= 20_000 for epoch in windows for window in epoch)
     assert windows[0] != windows[1]
 

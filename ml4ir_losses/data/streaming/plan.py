@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.data.batching import BatchPlan, EpochPlan
+from ml4ir_losses.data.batching import BatchPlan, Draw, EpochPlan
 from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.data.streaming.store import QueryStore, Range
 
@@ -38,23 +39,54 @@ class StreamedPlan(EpochPlan):
     data: QueryStore
 
     def windows(self, with_ids: bool = True) -> Iterator[BatchPlan]:
-        """The windows of the next epoch."""
-        epoch, rng = self.epoch, self.next_rng()
-        ranges = self._ranges(epoch, with_ids)
-        parts = read_ahead(self.data.read(part, with_ids) for part in ranges)
-        yield from map(partial(_WindowPlan, epoch=self, rng=rng), parts)  # keeps no window that was used
+        """The windows of the first epoch."""
+        return self._windows(self._ranges(0, with_ids), with_ids)
+
+    def draws(self, epoch: int, start: int = 0) -> Iterator[tuple[BatchPlan, Draw]]:
+        """The batches of an epoch, from number `start` on; windows that end before it are not read."""
+        rng, ranges, left = self.rng_of(epoch), list(self._ranges(epoch, with_ids=False)), start
+        while ranges and left >= (batches := -(-sum(last - first for first, last in ranges[0]) // self.batch_size)):
+            deque(self.draw(rng, self._sizes(ranges.pop(0))), maxlen=0)
+            left -= batches
+        for window in self._windows(ranges, with_ids=False):
+            yield from ((window, draw) for draw in islice(self.draw(rng, window.data.sizes), left, None))
+            del window  # before the next one is there
+            left = 0
+
+    def _windows(self, ranges: Iterable[Sequence[Range]], with_ids: bool) -> Iterator[BatchPlan]:
+        # `map` keeps no window that was used.
+        return map(self._window, read_ahead(self.data.read(part, with_ids) for part in ranges))
+
+    def _window(self, queries: Queries) -> BatchPlan:
+        """The plan of a window, with what its batches take from the whole epoch."""
+        window = BatchPlan(
+            queries,
+            self.batch_size,
+            truncation=self.truncation,
+            shuffle=self.shuffle,
+            bucketing=self.bucketing,
+            seed=self.seed,
+            compiled_epochs=self.compiled_epochs,
+            shard=self.shard,
+        )
+        window.fills_batches, window.widths = self.fills_batches, self.widths
+        return window
 
     def example(self) -> BatchPlan:
         """A window of one query."""
-        return _WindowPlan(self.data.read([(0, min(1, len(self.data)))]), self, self.rng)
+        return self._window(self.data.read([(0, min(1, len(self.data)))]))
 
     def first_epoch(self) -> Iterator[Array]:
         """Query indices of each batch of the first epoch."""
-        rng = np.random.default_rng([self.seed, 0])
+        rng = self.rng_of(0)
         for ranges in self._ranges(0, with_ids=False):
             index = np.concatenate([np.arange(first, last) for first, last in ranges])
             for batch in self.groups(rng, self.data.sizes[index]):
                 yield index[batch]
+
+    def _sizes(self, ranges: Sequence[Range]) -> Array:
+        """The numbers of documents of the queries in ranges."""
+        return np.concatenate([self.data.sizes[first:last] for first, last in ranges])
 
     def _ranges(self, epoch: int, with_ids: bool) -> Iterator[Sequence[Range]]:
         """The ranges of queries in each window of an epoch."""
@@ -81,26 +113,6 @@ class StreamedPlan(EpochPlan):
             window.append((int(starts[firsts[block]]), min(int(ends[block]) * self.batch_size, len(self.data))))
             used += size
         yield window
-
-
-class _WindowPlan(BatchPlan):
-    """The batches of a window, with the random numbers and the widths of its epoch."""
-
-    def __init__(self, queries: Queries, epoch: StreamedPlan, rng: np.random.Generator) -> None:
-        super().__init__(
-            queries,
-            epoch.batch_size,
-            truncation=epoch.truncation,
-            shuffle=epoch.shuffle,
-            bucketing=epoch.bucketing,
-            compiled_epochs=epoch.compiled_epochs,
-        )
-        self.fills_batches, self.widths = epoch.fills_batches, epoch.widths
-        self.rng = rng
-
-    def next_rng(self) -> np.random.Generator:
-        """The random numbers of the epoch."""
-        return self.rng
 
 
 def read_ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.data.batching import import_tensorflow, prefetched
 from ml4ir_losses.data.batchings.base import Pairs
+from ml4ir_losses.data.feeding import import_tensorflow, make_dataset
 from ml4ir_losses.data.texts.mixing import proportional, round_robin
 from ml4ir_losses.data.texts.rows import TextPlan, TokenRows
 
@@ -94,7 +94,7 @@ def text_dataset(generate: Callable[[], Iterator[TextBatch]], lists: bool = Fals
     tf = import_tensorflow()
     example = next(generate())
     signature = tf.nest.map_structure(lambda a: tf.TensorSpec([None, *_inner_shape(a, lists)], a.dtype), example)
-    return prefetched(tf.data.Dataset.from_generator(generate, output_signature=signature))
+    return make_dataset(generate, signature, None)
 
 
 def _inner_shape(a: Array, lists: bool) -> list[int | None]:

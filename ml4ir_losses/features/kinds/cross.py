@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from ml4ir_losses.config.category_inputs import CrossInput
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.data.batching import import_tensorflow
+from ml4ir_losses.data.feeding import import_tensorflow
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.features.fitted import Accumulator, FittedInput
 from ml4ir_losses.features.hashing import buckets, hashed

@@ -1,0 +1,144 @@
+"""Batches from any position of an epoch, and the parts of a batch that processes read, for every kind of data."""
+
+import numpy as np
+import pytest
+
+from ml4ir_losses.core.names import MASK
+from ml4ir_losses.data.batching import Truncation, make_batch
+from ml4ir_losses.data.feeding import Feeding
+from ml4ir_losses.data.queries import Queries
+from ml4ir_losses.data.sharding import Position, Shard
+from ml4ir_losses.data.streaming.plan import make_plan
+from ml4ir_losses.data.streaming.store import QueryStore, new_store
+
+QUERIES = 75
+
+
+@pytest.fixture(scope="module")
+def queries():
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 9, QUERIES)
+    rows = sizes.sum()
+    return Queries(
+        ids=np.arange(QUERIES).astype(str).astype(object),
+        offsets=np.concatenate([[0], np.cumsum(sizes)]),
+        features={"x": rng.random((rows, 2), "float32"), "device": rng.integers(0, 9, rows).astype("int32")},
+        labels={"label": rng.integers(0, 3, rows).astype("float32")},
+        document_ids=np.arange(rows).astype(str).astype(object),
+        query_scope=frozenset({"device"}),
+        query_weight=rng.random(QUERIES, "float32"),
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, queries):
+    folder = tmp_path_factory.mktemp("data") / "store"
+    with new_store(folder) as writer:
+        writer.append(queries)
+        writer.finish({})
+    return folder
+
+
+@pytest.fixture(params=["memory", "one window", "several windows"])
+def data(request, queries, store):
+    if request.param == "memory":
+        return queries
+    return QueryStore(store, 1 << 30 if request.param == "one window" else 1_200)
+
+
+def leaves(batch):
+    """The arrays of a batch by place and name."""
+    parts = [part if isinstance(part, dict) else {"": part} for part in batch]
+    return {(place, name): values for place, part in enumerate(parts) for name, values in part.items()}
+
+
+def assert_same(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        one, other = leaves(one), leaves(other)
+        assert list(one) == list(other)
+        for name, values in one.items():
+            assert values.dtype == other[name].dtype
+            np.testing.assert_array_equal(values, other[name], err_msg=str(name))
+
+
+def put_together(parts):
+    """The whole batch of the parts of its processes."""
+    arrays = [leaves(part) for part in parts]
+    return {name: np.concatenate([part[name] for part in arrays]) for name in arrays[0]}
+
+
+def list_batches(plan, epoch, start=0):
+    return [make_batch(window, *draw) for window, draw in plan.draws(epoch, start)]
+
+
+OPTIONS = {"shuffle": True, "bucketing": True, "seed": 5}
+
+
+@pytest.mark.parametrize("policy", ["first", "random", "keep_relevant"])
+def test_queries_from_a_position_are_the_rest_of_the_epoch(data, policy):
+    plan = make_plan(data, 4, truncation=Truncation(5, policy), **OPTIONS)
+    whole = {epoch: list_batches(plan, epoch) for epoch in (3, 4)}
+    for start in (0, 1, 7, 13, len(plan) - 1, len(plan)):
+        assert_same(list_batches(plan, 3, start), whole[3][start:])
+    again = make_plan(data, 4, truncation=Truncation(5, policy), **OPTIONS)
+    assert_same(list_batches(again, 4), whole[4])
+
+
+def test_windows_before_a_position_are_not_read(queries, store):
+    data, read = QueryStore(store, 1_200), []
+    plan = make_plan(data, 4, truncation=Truncation(5, "random"), **OPTIONS)
+    batches = list_batches(plan, 2)
+    windows = [window.data for window in dict.fromkeys(window for window, _ in plan.draws(2))]
+    before = sum(-(-len(window) // 4) for window in windows[:-1])
+    data.read = lambda ranges, with_ids=True: read.append(ranges) or QueryStore.read(data, ranges, with_ids)
+    assert_same(list_batches(plan, 2, before + 1), batches[before + 1 :])
+    assert len(windows) > 3
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize(("count", "devices"), [(2, 1), (3, 1), (8, 1), (2, 4), (1, 3)])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_parts_of_lists_are_the_batch_with_lists_that_keep_the_mean(data, count, devices, compiled, monkeypatch):
+    monkeypatch.setattr("ml4ir_losses.data.batching.is_backend", lambda name: compiled and name == "jax")
+    options = {"truncation": Truncation(5, "random"), "compiled_epochs": 2 if compiled else None, **OPTIONS}
+    shards = [Shard(index, count, devices) for index in range(count)]
+    parts = [list_batches(make_plan(data, 10, shard=shard, **options), 1) for shard in shards]
+    whole = list_batches(make_plan(data, 10, **options), 1)
+    shapes = set()
+    for batch, *shares in zip(whole, *parts, strict=True):
+        batch, joined = leaves(batch), put_together(shares)
+        has_documents = joined[0, MASK].any(axis=1)
+        lists = int(batch[0, MASK].any(axis=1).sum())
+        assert has_documents.tolist() == [True] * lists + [False] * (len(has_documents) - lists)
+        assert len(has_documents) % (count * devices) == 0
+        assert len({share[0][MASK].shape for share in shares}) == 1
+        shapes.add(len(has_documents))
+        for name in batch:
+            if name != (2, ""):
+                np.testing.assert_array_equal(joined[name][:lists], batch[name][:lists], err_msg=str(name))
+        assert not joined[0, "x"][lists:].any()
+        assert (joined[1, "label"][lists:] == -1).all()
+        value = np.random.default_rng(0).random(lists)  # of the loss of each list
+        mean = (batch[2, ""][:lists] * value).sum() / len(batch[2, ""])
+        assert (joined[2, ""][:lists] * value).sum() / len(joined[2, ""]) == pytest.approx(mean, rel=1e-6)
+        assert not joined[2, ""][lists:].any()
+    assert len(shapes) == (1 if compiled else 2)
+
+
+def test_parts_of_a_batch_differ_by_at_most_one_row():
+    for count in (1, 2, 3, 8):
+        for rows in range(40):
+            parts = [Shard(index, count).part(rows) for index in range(count)]
+            assert [row for part in parts for row in range(rows)[part]] == list(range(rows))
+            sizes = [part.stop - part.start for part in parts]
+            assert max(sizes) - min(sizes) <= 1
+
+
+def test_epoch_is_that_of_fit_whatever_was_read_before():
+    feeding = Feeding()
+    generate = feeding.generator(lambda epoch, first: iter([(epoch, first)]), Position(2, 5))
+    assert [next(generate()) for _ in range(3)] == [(2, 5), (3, 0), (4, 0)]  # nobody tells the epoch
+    feeding.epoch = 2
+    assert [next(generate()) for _ in range(2)] == [(2, 5), (2, 5)]  # Keras looks at a batch first
+    feeding.epoch = 3
+    assert next(generate()) == (3, 0)
