@@ -1,37 +1,172 @@
-"""The rows of all replicas of a distributed training step."""
+"""What a training step on several replicas needs to know of the other ones.
+
+A replica is a device that trains on its part of every batch. On TensorFlow replicas are those of a `tf.distribute`
+strategy, on torch the processes of `torch.distributed` inside `across_processes`. On JAX a step sees the arrays of all
+devices as one, so that there is nothing to exchange. Outside a step of several replicas everything here is the identity.
+
+Gradients flow back to every replica, so that the sum over replicas of the gradients of their losses is right.
+"""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from ml4ir_losses.core.lazy import Tensor, keras
+from ml4ir_losses.core.lazy import Tensor, keras, ops
 from ml4ir_losses.ops.backend import is_backend
 
+_across_processes: ContextVar[bool] = ContextVar("across_processes", default=False)
+_whole_batch: ContextVar[bool] = ContextVar("whole_batch", default=False)
+_counted_rows: ContextVar[Tensor | None] = ContextVar("counted_rows", default=None)
 
-def gather_rows(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Any]:
-    """Each tensor [B, ...] with the rows of all replicas, and the index of the first row of this replica.
 
-    The gradient flows back to every replica. Without a `tf.distribute` strategy: the tensors themselves and 0.
+@contextmanager
+def _set(variable: ContextVar[Any], value: Any) -> Iterator[None]:
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def across_processes() -> Any:
+    """A context in which, on torch, the processes of `torch.distributed` train on parts of one batch."""
+    return _set(_across_processes, True)
+
+
+def on_whole_batch() -> Any:
+    """A context in which every replica computes with the rows of all replicas, and so exchanges nothing."""
+    return _set(_whole_batch, True)
+
+
+def counting_rows(rows: Tensor | None) -> Any:
+    """A context in which this replica's part of the batch has so many rows; the others only fill it up.
+
+    Rows that fill up a batch have no documents, or are masked, and the weight 0. None: all rows count.
     """
+    return _set(_counted_rows, rows)
+
+
+def replica_count() -> int:
+    """The number of replicas that exchange rows; 1 for a single device, and on JAX."""
+    if _whole_batch.get():
+        return 1
     if is_backend("tensorflow"):
         import tensorflow as tf
 
         context = tf.distribute.get_replica_context()
-        if context is None:  # Keras is building the model
-            return tensors, 0
-        if tf.distribute.has_strategy():
-            if context.num_replicas_in_sync == 1:
-                return tensors, 0
-            # Replicas may have different numbers of rows, and booleans cannot be gathered.
-            rows = context.all_gather(tf.shape(tensors[0])[:1], axis=0)
-            before = tf.reduce_sum(tf.where(tf.range(tf.size(rows)) < context.replica_id_in_sync_group, rows, 0))
-            gathered = [
-                tf.cast(context.all_gather(tf.cast(x, tf.int32) if x.dtype == tf.bool else x, axis=0), x.dtype)
-                for x in tensors
-            ]
-            return tuple(gathered), before
-    elif keras.distribution.distribution() is not None:  # there the loss already sees the batch of all devices
+        return 1 if context is None else int(context.num_replicas_in_sync)  # None: Keras is building the model
+    if is_backend("torch") and _across_processes.get():
+        from ml4ir_losses.ops import processes
+
+        return processes.count()
+    return 1
+
+
+def has_devices() -> bool:
+    """True where the batch may be spread over devices, if only over one of them."""
+    if is_backend("tensorflow"):
+        import tensorflow as tf
+
+        return bool(tf.distribute.has_strategy())
+    if is_backend("torch"):
+        return _across_processes.get()
+    return keras.distribution.distribution() is not None
+
+
+def gather_rows(*tensors: Tensor) -> tuple[tuple[Tensor, ...], Any]:
+    """Each tensor [B, ...] with the rows of all replicas, in their order, and the index of the first row of this one.
+
+    Replicas may have different numbers of rows; tensors may have any dtype, on TensorFlow strings too.
+    """
+    if replica_count() == 1:
         return tensors, 0
-    warnings.warn("`gather_across_devices` has no effect: there is one device.", stacklevel=2)
-    return tensors, 0
+    if is_backend("torch"):
+        from ml4ir_losses.ops import processes
+
+        sizes = processes.row_numbers(tensors[0])
+        return tuple(processes.gather(x, sizes) for x in tensors), processes.before(sizes)
+    _, first = whole_rows(tensors[0])
+    return tuple(map(_tensorflow_gather, tensors)), first
+
+
+def whole_rows(like: Tensor) -> tuple[Any, Any]:
+    """The number of rows of all replicas, given this one's, and the index of the first row of this replica."""
+    if replica_count() == 1:
+        return ops.shape(like)[0], 0
+    if is_backend("torch"):
+        from ml4ir_losses.ops import processes
+
+        sizes = processes.row_numbers(like)
+        return sum(sizes), processes.before(sizes)
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    rows = context.all_gather(tf.shape(like)[:1], axis=0)
+    before = tf.range(tf.size(rows)) < context.replica_id_in_sync_group
+    return tf.reduce_sum(rows), tf.reduce_sum(tf.where(before, rows, 0))
+
+
+def sum_over_replicas(tensors: Any) -> Any:
+    """The sum over replicas of a float tensor, or of each of a nest of them, whose shapes are the same everywhere."""
+    if replica_count() == 1:
+        return tensors
+    if is_backend("torch"):
+        from ml4ir_losses.ops import processes
+
+        return keras.tree.map_structure(processes.add, tensors)
+    import tensorflow as tf
+
+    return tf.distribute.get_replica_context().all_reduce("SUM", tensors)
+
+
+def row_number(like: Tensor) -> Tensor:
+    """How many rows of this replica's part count, a scalar in the dtype of `like` [B, ...]: see `counting_rows`."""
+    rows = _counted_rows.get()
+    if rows is not None:
+        return ops.cast(rows, like.dtype)
+    return ops.sum(ops.ones_like(ops.reshape(like, (ops.shape(like)[0], -1))[:, 0]))
+
+
+def uniform_rows(shape: tuple[Any, ...], axis: int = 0, **kwargs: Any) -> Tensor:
+    """`keras.random.uniform`, where `axis` are the rows of this replica: its part of the draws for all rows.
+
+    So the draws are those of one device with the whole batch, if the replicas draw from equal seeds.
+    """
+    if replica_count() == 1:
+        return keras.random.uniform(shape, **kwargs)
+    rows = shape[axis]
+    total, first = whole_rows(ops.zeros((rows,)))
+    draws = keras.random.uniform((*shape[:axis], total, *shape[axis + 1 :]), **kwargs)
+    return draws[(slice(None),) * axis + (slice(first, first + rows),)]
+
+
+# TensorFlow
+
+
+def _tensorflow_gather(x: Tensor) -> Tensor:
+    import tensorflow as tf
+
+    if x.dtype == tf.string:
+        return _tensorflow_gather_strings(x)
+    wide = x.dtype
+    if wide not in (tf.float16, tf.float32, tf.float64, tf.int32, tf.int64):  # others cannot be gathered
+        wide = tf.float32 if x.dtype.is_floating else tf.int32 if x.dtype == tf.bool else tf.int64
+    rows = tf.distribute.get_replica_context().all_gather(tf.cast(x, wide), axis=0)
+    return tf.ensure_shape(tf.cast(rows, x.dtype), [None, *x.shape[1:]])
+
+
+def _tensorflow_gather_strings(x: Tensor) -> Tensor:
+    """Strings cannot be gathered, but the numbers of their bytes can."""
+    import tensorflow as tf
+
+    text = tf.reshape(x, (-1,))
+    lengths = _tensorflow_gather(tf.strings.length(text))
+    width = tf.maximum(tf.reduce_max(lengths), 1)
+    codes = _tensorflow_gather(tf.cast(tf.io.decode_raw(text, tf.uint8, fixed_length=width), tf.int32))
+    characters = tf.gather(tf.constant([bytes([code]) for code in range(256)]), codes)
+    used = tf.range(width)[None, :] < lengths[:, None]
+    joined = tf.strings.reduce_join(tf.where(used, characters, ""), axis=1)
+    return tf.ensure_shape(tf.reshape(joined, tf.concat([[-1], tf.shape(x)[1:]], 0)), [None, *x.shape[1:]])
