@@ -16,7 +16,9 @@ from ml4ir_losses.core.shapes import Shape, same_shape
 from ml4ir_losses.losses.activations import INVERSES
 from ml4ir_losses.losses.propensity import PropensitySpec, check_propensity, propensity_weight
 from ml4ir_losses.losses.row_queue import RowQueue
-from ml4ir_losses.ops.backend import without_autograph
+from ml4ir_losses.ops.backend import is_backend, without_autograph
+from ml4ir_losses.ops.masking import safe_divide
+from ml4ir_losses.ops.replicas import replica_count, sum_over_replicas
 from ml4ir_losses.ops.weights import split_weights
 
 
@@ -53,11 +55,17 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
     by them), or [B, N] per document (the loss applies them), or both as `{"query": ..., "item": ...}`; another shape
     is an error.
 
+    In a step of several replicas the loss is that of the batch of all replicas, by the convention of the backend. On
+    TensorFlow, where Keras divides by the number of replicas, the sum of the replicas' losses is the loss of the whole
+    batch; on torch their mean is, as `DistributedDataParallel` has it: with `replicas.across_processes` the loss of a
+    replica is its share times the number of replicas. On JAX every device sees the whole batch. Replicas may have
+    different numbers of rows. A model's `compute_loss` divides on torch, too: there gradients are summed.
+
     Args:
         loss: the loss.
         reduction: `sum_over_batch_size`, `sum` or `none`, as in Keras.
         from_logits: False if y_pred already went through the final activation (sigmoid and softmax only).
-        mask: [B, N], 1 = document, 0 = padding; overrides the padding that the labels imply.
+        mask: [B, N], 1 = document, 0 = padding; overrides the padding that the labels imply. A call may have its own.
         positions: [B, N], 1-based ranks at which the documents were shown; the document weights are multiplied by
             the inverse propensity. Like `mask` it is a concrete tensor for direct calls; such a loss cannot be saved.
         propensity: the examination model, `{"key": "power", "eta": 1.0, "clip": 10}` or a table of probabilities.
@@ -102,10 +110,14 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         # The same holds for the rows that a loss keeps.
         self.memory = RowQueue(self.loss.memory_size) if self.loss.memory_size else None
 
-    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        return without_autograph(self._checked)(y_true, y_pred, sample_weight)
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        return without_autograph(self._checked)(y_true, y_pred, sample_weight, self.mask if mask is None else mask)
 
-    def _checked(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> Tensor:
+    def _checked(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if self.loss.takes_lists:
             y_true, y_pred = without_last_axis(y_true), without_last_axis(y_pred)
@@ -124,16 +136,26 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         else:
             query_weight, item_weight = split_weights(sample_weight, shape)
         target = {"labels": y_true}
-        if self.mask is not None:
-            target["mask"] = self._aligned("mask", self.mask, shape)
+        if mask is not None:
+            target["mask"] = self._aligned("mask", mask, shape)
         if self.positions is not None:
             weight = propensity_weight(self._aligned("positions", self.positions, shape), self.propensity)
             item_weight = weight if item_weight is None else weight * ops.cast(item_weight, weight.dtype)
         if item_weight is not None:
             target["item_weight"] = item_weight
-        self._check_labels(y_true, y_pred)
+        self._check_labels(y_true, y_pred, mask)
         # A dict hides a `_keras_mask` on y_pred, which Keras would multiply into the [B] values.
-        return super().__call__(target, {"scores": y_pred}, query_weight)
+        loss = super().__call__(target, {"scores": y_pred}, query_weight)
+        return loss if replica_count() == 1 else loss * self._share(y_pred, query_weight)
+
+    def _share(self, y_pred: Tensor, query_weight: Tensor | None) -> Any:
+        """What the loss that Keras reduced on this replica is multiplied by: see the class."""
+        if self.reduction in ("sum", "none", None):
+            return 1.0 if is_backend("tensorflow") else replica_count()
+        divisor = ops.cast(ops.convert_to_tensor(ops.shape(y_pred)[0]), "float32")
+        if self.reduction == "mean_with_sample_weight" and query_weight is not None:
+            divisor = ops.sum(ops.cast(query_weight, divisor.dtype))
+        return safe_divide(replica_count() * divisor, sum_over_replicas(divisor))
 
     def call(self, target: dict[str, Tensor], prediction: dict[str, Tensor]) -> Tensor:
         scores = prediction["scores"]
@@ -177,11 +199,11 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
             raise UserError(f"`{name}` must have the labels' shape {tuple(shape)}. Received: {tuple(value.shape)}.")
         return value
 
-    def _check_labels(self, y_true: Tensor, y_pred: Tensor) -> None:
+    def _check_labels(self, y_true: Tensor, y_pred: Tensor, mask: Tensor | None) -> None:
         labels = concrete(y_true)
         if labels is not None:
-            mask = None if self.mask is None else np.asarray(ops.convert_to_numpy(self.mask)) > 0
-            self.loss.check_labels(labels, y_pred.shape, mask)
+            valid = None if mask is None else np.asarray(ops.convert_to_numpy(mask)) > 0
+            self.loss.check_labels(labels, y_pred.shape, valid)
 
 
 def without_last_axis(x: Tensor) -> Tensor:

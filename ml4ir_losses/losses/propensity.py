@@ -10,6 +10,7 @@ import numpy as np
 from ml4ir_losses.core.errors import UserError, check_not_negative, check_positive, unknown_name
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.registry import split_spec
+from ml4ir_losses.ops.replicas import sum_over_replicas
 
 PropensitySpec = Mapping[str, Any] | str | Sequence[float] | None
 
@@ -86,7 +87,8 @@ def propensity_weight(positions: Tensor, spec: PropensitySpec = None) -> Tensor:
     weight = ops.where(shown, weight, 0.0)
     if not normalize:
         return weight
-    return weight * (ops.sum(ops.cast(shown, "float32")) / ops.maximum(ops.sum(weight), 1e-9))
+    documents, total = sum_over_replicas((ops.sum(ops.cast(shown, "float32")), ops.sum(weight)))
+    return weight * (documents / ops.maximum(total, 1e-9))
 
 
 def _is_chance(value: Any) -> bool:

@@ -11,6 +11,7 @@ from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.shapes import same_shape, show
 from ml4ir_losses.ops.backend import is_backend
+from ml4ir_losses.ops.replicas import gather_rows
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -31,10 +32,8 @@ class RowQueue(keras.layers.Layer):  # type: ignore[misc]
         """Creates the variables for rows of embeddings [B, C, D]."""
 
         def rows(name: str, *shape: int) -> Any:
-            # In a distributed step only the rows of the first replica are kept.
-            return self.add_weight(
-                (self.size, *shape), "zeros", name=name, trainable=False, aggregation="only_first_replica"
-            )
+            # Without aggregation every replica writes its own copy, of the rows of all: see `put`.
+            return self.add_weight((self.size, *shape), "zeros", name=name, trainable=False, aggregation="none")
 
         self.embeddings, self.labels = rows("embeddings", *embeddings_shape[1:]), rows("labels")
         self.filled = rows("filled")
@@ -66,8 +65,9 @@ class RowQueue(keras.layers.Layer):  # type: ignore[misc]
             )
 
     def put(self, embeddings: Tensor, labels: Tensor, valid: Tensor) -> None:
-        """Appends the rows of a batch and drops as many of the oldest."""
-        for kept, new in ((self.embeddings, embeddings), (self.labels, labels), (self.filled, valid)):
+        """Appends the rows of a batch, those of all replicas, and drops as many of the oldest."""
+        rows, _ = gather_rows(embeddings, labels, valid)
+        for kept, new in zip((self.embeddings, self.labels, self.filled), rows, strict=True):
             kept.assign(ops.concatenate([kept, ops.cast(new, kept.dtype)])[-self.size :])
 
     def get_config(self) -> dict[str, Any]:

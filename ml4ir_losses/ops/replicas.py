@@ -9,6 +9,7 @@ Gradients flow back to every replica, so that the sum over replicas of the gradi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -110,16 +111,30 @@ def whole_rows(like: Tensor) -> tuple[Any, Any]:
 
 
 def sum_over_replicas(tensors: Any) -> Any:
-    """The sum over replicas of a float tensor, or of each of a nest of them, whose shapes are the same everywhere."""
+    """The sum over replicas of a float tensor, or of each of a nest of them of one dtype, in one exchange.
+
+    Their shapes are the same on every replica.
+    """
     if replica_count() == 1:
         return tensors
+    parts = [ops.convert_to_tensor(x) for x in keras.tree.flatten(tensors)]
+    total = _all_reduce(ops.concatenate([ops.reshape(x, (-1,)) for x in parts]))
+    sums, start = [], 0
+    for part in parts:
+        size = math.prod(part.shape)
+        sums.append(ops.reshape(total[start : start + size], part.shape))
+        start += size
+    return keras.tree.pack_sequence_as(tensors, sums)
+
+
+def _all_reduce(x: Tensor) -> Tensor:
     if is_backend("torch"):
         from ml4ir_losses.ops import processes
 
-        return keras.tree.map_structure(processes.add, tensors)
+        return processes.add(x)
     import tensorflow as tf
 
-    return tf.distribute.get_replica_context().all_reduce("SUM", tensors)
+    return tf.distribute.get_replica_context().all_reduce("SUM", x)
 
 
 def row_number(like: Tensor) -> Tensor:
@@ -155,7 +170,15 @@ def _tensorflow_gather(x: Tensor) -> Tensor:
     if wide not in (tf.float16, tf.float32, tf.float64, tf.int32, tf.int64):  # others cannot be gathered
         wide = tf.float32 if x.dtype.is_floating else tf.int32 if x.dtype == tf.bool else tf.int64
     rows = tf.distribute.get_replica_context().all_gather(tf.cast(x, wide), axis=0)
-    return tf.ensure_shape(tf.cast(rows, x.dtype), [None, *x.shape[1:]])
+    rows = tf.ensure_shape(tf.cast(rows, x.dtype), [None, *x.shape[1:]])
+    return _with_dense_gradient(rows) if x.dtype.is_floating else rows
+
+
+def _with_dense_gradient(x: Tensor) -> Tensor:
+    """x; `IndexedSlices`, the gradient of a lookup, cannot be summed over replicas."""
+    import tensorflow as tf
+
+    return tf.custom_gradient(lambda x: (x, tf.convert_to_tensor))(x)
 
 
 def _tensorflow_gather_strings(x: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.ops.masking import below_top, masked_log_softmax
+from ml4ir_losses.ops.replicas import uniform_rows
 
 _LEAST = 1e-37  # a normal float32: avoids ln 0
 
@@ -16,7 +17,8 @@ def gumbel_noise(like: Tensor, sample_size: int, seed: Any = None) -> Tensor:
     `seed` is a number, a `keras.random.SeedGenerator`, or None for Keras' global generator. Noise is drawn in
     float32, so that float64 scores get the same noise.
     """
-    uniform = keras.random.uniform((sample_size, *ops.shape(like)), minval=_LEAST, dtype="float32", seed=seed)
+    shape = (sample_size, *ops.shape(like))
+    uniform = uniform_rows(shape, axis=1, minval=_LEAST, dtype="float32", seed=seed)
     return -ops.log(-ops.log(ops.cast(uniform, like.dtype)))
 
 

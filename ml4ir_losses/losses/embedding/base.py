@@ -14,6 +14,7 @@ from ml4ir_losses.core.parameters import PositiveInt
 from ml4ir_losses.core.shapes import Shape, differ, show
 from ml4ir_losses.losses.base import RelevanceLossBase
 from ml4ir_losses.ops import as_float, safe_divide
+from ml4ir_losses.ops.replicas import gather_rows, row_number, sum_over_replicas
 
 _LABELS = {
     "none": "any y_true with B rows (its values are ignored)",
@@ -57,7 +58,9 @@ Memory = tuple[Tensor, Tensor, Tensor]
 
 
 class ClassRows(NamedTuple):
-    """Anchors [B, D], candidates [A, D] (the anchors, then the memory), and boolean masks [B, A] of their pairs.
+    """Anchors [B, D], candidates [A, D], and boolean masks [B, A] of their pairs.
+
+    The candidates are the anchors of all replicas, then the memory.
 
     A positive is another row of the anchor's class, a negative a row of another class; `valid` [B] masks the anchors.
     """
@@ -85,10 +88,12 @@ def class_rows(labels: Tensor, embeddings: Tensor, mask: Tensor | None, memory: 
     """Pairs of rows by class: the first column of embeddings [B, C, D], with class numbers [B], and the memory."""
     x, valid = clean_rows(embeddings, mask)
     y = ops.where(valid, row_labels(labels, x), 0.0)
-    candidates, classes, valid_candidates = with_memory(memory, x, y, valid)
+    everyone, first = gather_rows(x, y, valid)
+    candidates, classes, valid_candidates = with_memory(memory, *everyone)
     both_valid = ops.logical_and(valid[:, None], valid_candidates[None, :])
     same_class = y[:, None] == classes[None, :]
-    different_rows = ops.arange(ops.shape(y)[0])[:, None] != ops.arange(ops.shape(classes)[0])[None, :]
+    own_places = ops.arange(ops.shape(y)[0]) + first
+    different_rows = own_places[:, None] != ops.arange(ops.shape(classes)[0])[None, :]
     positive = ops.logical_and(ops.logical_and(both_valid, same_class), different_rows)
     negative = ops.logical_and(both_valid, ops.logical_not(same_class))
     return ClassRows(x[:, 0], candidates[:, 0], positive, negative, valid)
@@ -97,14 +102,14 @@ def class_rows(labels: Tensor, embeddings: Tensor, mask: Tensor | None, memory: 
 def row_values(terms: Tensor, valid: Tensor, item_weight: Tensor | None, scaled: bool = True) -> Tensor:
     """Per-row loss values [B] from terms [B], or from one number of the whole batch, times the weights of the rows.
 
-    Masked rows have the value 0. With `scaled` the values are scaled up by all rows / valid rows, so that their mean
-    over all B rows is the mean over the valid rows.
+    Masked rows have the value 0. With `scaled` the values are scaled up by all rows / valid rows, of all replicas, so
+    that their mean over all rows is the mean over the valid rows.
     """
     weight = ops.cast(valid, terms.dtype)
     if scaled:
         # Not `ops.mean`, which narrows float64 on torch.
-        ones = ops.cast(ops.ones_like(valid), terms.dtype)
-        terms = safe_divide(ops.sum(ones) * terms * weight, ops.sum(weight) * ones)
+        rows, count = sum_over_replicas((row_number(weight), ops.sum(weight)))
+        terms = safe_divide(rows * terms * weight, count * ops.ones_like(weight))
     if item_weight is not None:
         weight = ops.where(valid, ops.cast(ops.reshape(item_weight, (-1,)), terms.dtype), 0.0)
     return terms * weight

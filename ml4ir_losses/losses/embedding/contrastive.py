@@ -9,6 +9,7 @@ from ml4ir_losses.core.parameters import NonNegative
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, labelled_pairs, row_values
 from ml4ir_losses.ops import lowest
+from ml4ir_losses.ops.replicas import gather_rows, row_number, sum_over_replicas
 from ml4ir_losses.ops.similarity import PAIRED_DISTANCE, Distance
 
 
@@ -28,7 +29,7 @@ def contrastive(
     terms = 0.5 * (y * ops.square(d) + (1.0 - y) * ops.square(ops.relu(margin - d)))
     if size_average:
         return row_values(terms, valid, item_weight)
-    rows = ops.sum(ops.cast(ops.ones_like(valid), terms.dtype))
+    rows = sum_over_replicas(row_number(terms))
     return row_values(rows * terms, valid, item_weight, scaled=False)
 
 
@@ -46,8 +47,9 @@ def online_contrastive(
     d = PAIRED_DISTANCE[distance](a, b)
     similar, dissimilar = ops.logical_and(valid, y == 1), ops.logical_and(valid, y == 0)
     fixed = ops.stop_gradient(d)
-    farthest_similar = _threshold(fixed, similar, dissimilar, ops.max, lowest(d))
-    nearest_dissimilar = _threshold(fixed, dissimilar, similar, ops.min, -lowest(d))
+    every, _ = gather_rows(fixed, similar, dissimilar)
+    farthest_similar = _threshold(*every, ops.max, lowest(d))
+    nearest_dissimilar = _threshold(every[0], every[2], every[1], ops.min, -lowest(d))
     pull = ops.logical_and(similar, fixed > nearest_dissimilar)
     push = ops.logical_and(dissimilar, fixed < farthest_similar)
     terms = ops.where(pull, ops.square(d), 0.0) + ops.where(push, ops.square(ops.relu(margin - d)), 0.0)

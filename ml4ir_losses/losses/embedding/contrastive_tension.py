@@ -5,8 +5,8 @@ from __future__ import annotations
 from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import Positive
 from ml4ir_losses.core.registry import register_loss
-from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, labelled_pairs, row_values
-from ml4ir_losses.losses.embedding.multiple_negatives_ranking import multiple_negatives_symmetric_ranking
+from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, labelled_pairs, row_values
+from ml4ir_losses.losses.embedding.in_batch import all_rows, symmetric_cross_entropy
 from ml4ir_losses.ops.similarity import paired_dot
 
 
@@ -32,7 +32,9 @@ def contrastive_tension_in_batch(
 
     `labels` are ignored; `scale` may also be a scalar tensor, which gets a gradient.
     """
-    return multiple_negatives_symmetric_ranking(labels, embeddings, mask, item_weight=item_weight, scale=scale)
+    x, valid = clean_rows(embeddings, mask)
+    rows = all_rows(x, valid, memory=None, gather=True)
+    return row_values(symmetric_cross_entropy(x, rows, scale, "cosine"), valid, item_weight)
 
 
 @register_loss("contrastive_tension")

@@ -9,6 +9,7 @@ from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, labelled_pairs, row_labels, row_values
 from ml4ir_losses.ops import lowest
+from ml4ir_losses.ops.replicas import gather_rows
 from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY, Similarity, absolute, paired_dot, unit_vectors
 
 
@@ -53,10 +54,12 @@ def _angle_similarity(u: Tensor, v: Tensor) -> Tensor:
 
 
 def _order_loss(y: Tensor, scores: Tensor, valid: Tensor) -> Tensor:
-    """ln(1 + Σ exp(s_i - s_j)) over the pairs with y_i < y_j, a scalar; 0 without pairs."""
-    pairs = ops.logical_and(y[:, None] < y[None, :], ops.logical_and(valid[:, None], valid[None, :]))
-    differences = ops.where(pairs, scores[:, None] - scores[None, :], lowest(scores))
-    return -ops.log_sigmoid(-ops.logsumexp(ops.reshape(differences, (-1,))))
+    """ln(1 + Σ exp(s_i - s_j)) over the pairs with y_i < y_j of all replicas, a scalar; 0 without pairs."""
+    (higher, other_scores, other_valid), _ = gather_rows(y, scores, valid)
+    pairs = ops.logical_and(y[:, None] < higher[None, :], ops.logical_and(valid[:, None], other_valid[None, :]))
+    differences = ops.where(pairs, scores[:, None] - other_scores[None, :], lowest(scores))
+    (totals,), _ = gather_rows(ops.logsumexp(ops.reshape(differences, (1, -1)), axis=1))
+    return -ops.log_sigmoid(-ops.logsumexp(totals))
 
 
 @register_loss("cosent")

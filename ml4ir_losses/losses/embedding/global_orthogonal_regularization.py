@@ -9,6 +9,7 @@ from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import NonNegative
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
+from ml4ir_losses.ops.replicas import gather_rows, sum_over_replicas
 from ml4ir_losses.ops.similarity import SIMILARITY_MATRIX, Similarity
 
 
@@ -28,15 +29,20 @@ def global_orthogonal_regularization(
     `labels` are ignored.
     """
     x, valid = clean_rows(embeddings, mask)
-    index = ops.arange(ops.shape(x)[0], dtype="int32")
-    pairs = ops.logical_and(ops.logical_and(valid[:, None], valid[None, :]), index[:, None] != index[None, :])
-    count = ops.sum(ops.cast(pairs, x.dtype))
+    (others, other_valid), first = gather_rows(x, valid)
+    own, index = (ops.arange(ops.shape(rows)[0], dtype="int32") for rows in (x, others))
+    different = (own + first)[:, None] != index[None, :]
+    pairs = ops.logical_and(ops.logical_and(valid[:, None], other_valid[None, :]), different)
+    sums = []
+    for column in range(x.shape[1]):
+        similarities = SIMILARITY_MATRIX[similarity](x[:, column], others[:, column])
+        similarities = ops.where(pairs, similarities, 0.0)
+        sums.append((ops.sum(similarities), ops.sum(ops.square(similarities))))
+    count, sums = sum_over_replicas((ops.sum(ops.cast(pairs, x.dtype)), sums))
     count = ops.where(count > 0, count, 1.0)
     total = ops.zeros_like(count)
-    for column in range(x.shape[1]):
-        similarities = SIMILARITY_MATRIX[similarity](x[:, column], x[:, column])
-        similarities = ops.where(pairs, similarities, 0.0)
-        mean, second_moment = ops.sum(similarities) / count, ops.sum(ops.square(similarities)) / count
+    for first_moment, second_moment in sums:
+        mean, second_moment = first_moment / count, second_moment / count
         total = total + (mean_weight or 0.0) * ops.square(mean)
         total = total + (second_moment_weight or 0.0) * ops.relu(second_moment - 1.0 / x.shape[-1])
     return row_values(total / x.shape[1] if aggregation == "mean" else total, valid, item_weight)

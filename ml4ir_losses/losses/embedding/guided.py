@@ -13,6 +13,7 @@ from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, show
 from ml4ir_losses.losses.embedding.base import CACHED, CACHED_DEFAULTS, EmbeddingLossBase, clean_rows, row_values
 from ml4ir_losses.ops.in_batch import Candidates, logsumexp_of_dots
+from ml4ir_losses.ops.replicas import gather_rows
 from ml4ir_losses.ops.similarity import dot_matrix, paired_dot, unit_vectors
 
 
@@ -40,22 +41,25 @@ def gist_embed(
     # Equal cosines differ by rounding; a copy of the positive must not count as more similar than the positive itself.
     limit = limit + 16 * float(np.finfo(keras.backend.standardize_dtype(guide.dtype)).eps)
 
-    rows = ops.shape(x)[0]
-    index = ops.arange(rows, dtype="int32")
+    (others, other_guide, other_valid), first = gather_rows(x, guide, valid)
+    own, index = (ops.arange(ops.shape(rows)[0], dtype="int32") for rows in (x, others))
+    own = own + first
     no_row = ops.zeros_like(index) - 1  # the row's own hard negatives are candidates too
     columns = [1, *([0] if contrast_anchors else []), *range(2, x.shape[1])]
     candidate_fields = (
         ops.concatenate([index if column < 2 else no_row for column in columns]),
-        ops.tile(valid, (len(columns),)),
-        ops.concatenate([guide[:, column] for column in columns]),
+        ops.tile(other_valid, (len(columns),)),
+        ops.concatenate([other_guide[:, column] for column in columns]),
     )
-    anchors, texts = x[:, 0] / temperature, ops.concatenate([x[:, column] for column in columns])
+    anchors, texts = x[:, 0] / temperature, ops.concatenate([others[:, column] for column in columns])
     negatives = logsumexp_of_dots(
-        anchors, texts, Candidates(_is_negative, (index, limit, guide[:, 0]), candidate_fields)
+        anchors, texts, Candidates(_is_negative, (own, limit, guide[:, 0]), candidate_fields)
     )
     if contrast_positives:
-        positive_pairs = Candidates(_is_negative, (index, limit, guide[:, 1]), (index, valid, guide[:, 1]))
-        positives = logsumexp_of_dots(x[:, 1] / temperature, x[:, 1], positive_pairs)
+        positive_pairs = Candidates(
+            _is_negative, (own, limit, guide[:, 1]), (index, other_valid, other_guide[:, 1])
+        )
+        positives = logsumexp_of_dots(x[:, 1] / temperature, others[:, 1], positive_pairs)
         negatives = ops.logsumexp(ops.stack([negatives, positives], axis=-1), axis=-1)
     target = paired_dot(anchors, x[:, 1])
     return row_values(-ops.log_sigmoid(target - negatives), valid, item_weight)

@@ -15,6 +15,7 @@ from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.classification.categorical_cross_entropy import categorical_cross_entropy
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_labels, row_values
 from ml4ir_losses.ops import lowest, safe_sqrt
+from ml4ir_losses.ops.replicas import gather_rows
 
 
 def proxy_anchor(
@@ -27,13 +28,14 @@ def proxy_anchor(
     alpha: Positive = 32.0,
 ) -> Tensor:
     """Per-row values of the proxy-anchor loss, [B], all the same number: see `ProxyAnchorLoss`."""
-    cosines, is_own_class, valid = _outputs(labels, embeddings, mask)
+    own_rows = _outputs(labels, embeddings, mask)
+    (cosines, is_own_class, valid), _ = gather_rows(*own_rows)
     pull = _log1p_sum(-alpha * (cosines - margin), is_own_class)
     push = _log1p_sum(alpha * (cosines + margin), ops.logical_and(valid[:, None], ops.logical_not(is_own_class)))
     present = ops.cast(ops.any(is_own_class, axis=0), cosines.dtype)
     count = ops.sum(present)
     value = ops.sum(pull) / ops.where(count > 0, count, 1.0) + ops.sum(push) / cosines.shape[-1]
-    return row_values(value, valid, item_weight)
+    return row_values(value, own_rows[2], item_weight)
 
 
 def proxy_nca(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -11,7 +12,7 @@ from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import Allowed
 from ml4ir_losses.losses.embedding.base import Memory, with_memory
 from ml4ir_losses.ops.in_batch import Candidates, logsumexp_both_ways, logsumexp_of_dots
-from ml4ir_losses.ops.replicas import gather_rows
+from ml4ir_losses.ops.replicas import gather_rows, has_devices
 from ml4ir_losses.ops.similarity import PAIRED_SIMILARITY, SIMILARITY_MATRIX, unit_vectors
 
 Direction = Literal["query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"]
@@ -46,6 +47,12 @@ def all_rows(x: Tensor, valid: Tensor, memory: Memory | None, gather: bool) -> A
     return AllRows(embeddings, valid, first)
 
 
+def warn_without_devices(gather_across_devices: bool) -> None:
+    """Warns where the parameter has no effect."""
+    if gather_across_devices and not has_devices():
+        warnings.warn("`gather_across_devices` has no effect: there is one device.", stacklevel=3)
+
+
 def in_batch_cross_entropy(
     x: Tensor,
     rows: AllRows,
@@ -67,6 +74,11 @@ def in_batch_cross_entropy(
     # The positive pair is in the sum of both of its directions.
     terms = [*sums.values(), target] if "doc_to_query" in sums else [*sums.values()]
     return _cross_entropy(terms[0] if len(terms) == 1 else ops.logsumexp(ops.stack(terms, axis=-1), axis=-1), target)
+
+
+def symmetric_cross_entropy(x: Tensor, rows: AllRows, scale: Any, similarity: str) -> Tensor:
+    """Per-row mean of the cross entropies of the positive and of its anchor, [B]."""
+    return in_batch_cross_entropy(x, rows, scale, similarity, ("query_to_doc", "doc_to_query"), "per_direction")
 
 
 def is_candidate(own: Tensor, index: Tensor, valid: Tensor) -> Tensor:

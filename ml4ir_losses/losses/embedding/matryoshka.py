@@ -16,6 +16,7 @@ from ml4ir_losses.losses.embedding.base import row_mask
 from ml4ir_losses.losses.embedding.wrappers import EmbeddingWrapper, PartsPerStep, chosen_parts
 from ml4ir_losses.losses.factory import LossSpec, get_loss
 from ml4ir_losses.ops import as_float
+from ml4ir_losses.ops.replicas import replica_count
 from ml4ir_losses.ops.similarity import unit_vectors
 
 Dims = Annotated[Sequence[PositiveInt], MinLen(1), Allowed("a list of whole numbers of at least 1")]
@@ -54,7 +55,11 @@ def matryoshka(
 
 
 def _value_if(chosen: Any, value: Any, otherwise: Tensor) -> Tensor:
-    return value() if chosen is True else ops.cond(chosen, value, lambda: otherwise)
+    if chosen is True:
+        return value()
+    if replica_count() > 1:  # replicas cannot exchange rows in a branch
+        return ops.where(chosen, value(), otherwise)
+    return ops.cond(chosen, value, lambda: otherwise)
 
 
 @register_loss("matryoshka")

@@ -8,6 +8,7 @@ from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.embedding.base import EmbeddingLossBase, clean_rows, row_values
 from ml4ir_losses.losses.embedding.in_batch import is_candidate
 from ml4ir_losses.ops.in_batch import Candidates, hardest_columns
+from ml4ir_losses.ops.replicas import gather_rows
 from ml4ir_losses.ops.similarity import paired_cosine, unit_vectors
 
 
@@ -27,12 +28,14 @@ def mega_batch_margin(
     """
     x, valid = clean_rows(embeddings, mask)
     anchors, positives = unit_vectors(x[:, 0]), unit_vectors(x[:, 1])
-    index = ops.arange(ops.shape(x)[0], dtype="int32")
-    hardest = hardest_columns(anchors, positives, Candidates(is_candidate, (index,), (index, valid)), mini_batch_size)
-    negative = paired_cosine(anchors, ops.take(positives, hardest, axis=0))
+    (others, other_valid), first = gather_rows(positives, valid)
+    own, index = (ops.arange(ops.shape(rows)[0], dtype="int32") for rows in (x, others))
+    candidates = Candidates(is_candidate, (own + first,), (index, other_valid))
+    hardest = hardest_columns(anchors, others, candidates, mini_batch_size)
+    negative = paired_cosine(anchors, ops.take(others, hardest, axis=0))
     pull = ops.relu(positive_margin - paired_cosine(anchors, positives))
     push = ops.relu(negative - negative_margin)
-    is_only_row = ops.sum(ops.cast(valid, x.dtype)) < 2
+    is_only_row = ops.sum(ops.cast(other_valid, x.dtype)) < 2
     return row_values(pull + ops.where(is_only_row, 0.0, push), valid, item_weight)
 
 

@@ -22,6 +22,8 @@ from ml4ir_losses.losses.embedding.in_batch import (
     PartitionMode,
     all_rows,
     in_batch_cross_entropy,
+    symmetric_cross_entropy,
+    warn_without_devices,
 )
 from ml4ir_losses.ops.similarity import Similarity
 
@@ -45,6 +47,7 @@ def multiple_negatives_ranking(
 
     `labels` are ignored; `scale` may also be a scalar tensor, which gets a gradient.
     """
+    warn_without_devices(gather_across_devices)
     x, valid = clean_rows(embeddings, mask)
     rows = all_rows(x, valid, memory, gather_across_devices)
     terms = in_batch_cross_entropy(
@@ -68,10 +71,10 @@ def multiple_negatives_symmetric_ranking(
 
     `labels` are ignored; `scale` may also be a scalar tensor, which gets a gradient.
     """
+    warn_without_devices(gather_across_devices)
     x, valid = clean_rows(embeddings, mask)
     rows = all_rows(x, valid, memory, gather_across_devices)
-    terms = in_batch_cross_entropy(x, rows, scale, similarity, ("query_to_doc", "doc_to_query"), "per_direction")
-    return row_values(terms, valid, item_weight)
+    return row_values(symmetric_cross_entropy(x, rows, scale, similarity), valid, item_weight)
 
 
 @register_loss("multiple_negatives_ranking")
@@ -88,7 +91,8 @@ class MultipleNegativesRankingLoss(EmbeddingLossBase):
     Args:
         scale: c, above 0.
         similarity: `cosine`, `dot`, `euclidean` or `manhattan` (of distances the negative).
-        gather_across_devices: under a `tf.distribute` strategy, the rows of all replicas are candidates.
+        gather_across_devices: with several devices (`training.distribution`), the rows of all devices are candidates of
+            each anchor, as if one device had the whole batch; false: those of the anchor's device alone. On JAX all are.
         directions: whose similarities are in the sum: `query_to_doc`, required: the anchor to all positives and
             negatives; `query_to_query`: the anchor to other anchors; `doc_to_query`: the positive to all anchors;
             `doc_to_doc`: the positive to the positives and negatives of other rows.
@@ -142,7 +146,8 @@ class MultipleNegativesSymmetricRankingLoss(EmbeddingLossBase):
     Args:
         scale: c, above 0.
         similarity: `cosine`, `dot`, `euclidean` or `manhattan` (of distances the negative).
-        gather_across_devices: under a `tf.distribute` strategy, the rows of all replicas are candidates.
+        gather_across_devices: with several devices (`training.distribution`), the rows of all devices are candidates of
+            each anchor, as if one device had the whole batch; false: those of the anchor's device alone. On JAX all are.
         min_label: no effect.
 
     Raises:
@@ -167,7 +172,8 @@ class CachedMultipleNegativesRankingLoss(MultipleNegativesRankingLoss):
     Args:
         scale: c, above 0.
         similarity: `cosine`, `dot`, `euclidean` or `manhattan` (of distances the negative).
-        gather_across_devices: under a `tf.distribute` strategy, the rows of all replicas are candidates.
+        gather_across_devices: with several devices (`training.distribution`), the rows of all devices are candidates of
+            each anchor, as if one device had the whole batch; false: those of the anchor's device alone. On JAX all are.
         directions: whose similarities are in the sum: `query_to_doc`, required: the anchor to all positives and
             negatives; `query_to_query`: the anchor to other anchors; `doc_to_query`: the positive to all anchors;
             `doc_to_doc`: the positive to the positives and negatives of other rows.
@@ -203,7 +209,8 @@ class CachedMultipleNegativesSymmetricRankingLoss(MultipleNegativesSymmetricRank
     Args:
         scale: c, above 0.
         similarity: `cosine`, `dot`, `euclidean` or `manhattan` (of distances the negative).
-        gather_across_devices: under a `tf.distribute` strategy, the rows of all replicas are candidates.
+        gather_across_devices: with several devices (`training.distribution`), the rows of all devices are candidates of
+            each anchor, as if one device had the whole batch; false: those of the anchor's device alone. On JAX all are.
         mini_batch_size: number of rows that a model embeds at a time; does not change the value.
         show_progress_bar: kept for sentence-transformers, no effect.
         min_label: no effect.

@@ -14,6 +14,7 @@ from ml4ir_losses.losses.embedding.sparse import SPARSE_RANKING
 from ml4ir_losses.losses.embedding.wrappers import EmbeddingWrapper
 from ml4ir_losses.losses.factory import LossSpec, get_loss
 from ml4ir_losses.ops import as_float, lowest
+from ml4ir_losses.ops.replicas import gather_rows, sum_over_replicas
 
 PARTS = 5  # parts [D] of a text before its code: the embedding and four reconstructions
 
@@ -63,15 +64,21 @@ def _mean_square(error: Tensor) -> Tensor:
 
 
 def _spread(x: Tensor, valid: Tensor) -> Tensor:
-    """Mean squared distance of the valid rows of [B, C, D] from their mean, [C]; 1 where all are equal."""
+    """Mean squared distance of the valid rows of [B, C, D] from their mean, [C]; 1 where all are equal.
+
+    The rows are those of all replicas.
+    """
     real = valid[:, None, None]
-    count = ops.sum(ops.cast(valid, x.dtype))
+    count, total = sum_over_replicas((ops.sum(ops.cast(valid, x.dtype)), ops.sum(x, axis=0, keepdims=True)))
     count = ops.where(count > 0, count, 1.0)
-    mean = ops.sum(x, axis=0, keepdims=True) / count
-    spread = ops.sum(_mean_square(ops.where(real, x - mean, 0.0)), axis=0) / count
+    squares = _mean_square(ops.where(real, x - total / count, 0.0))
+    spread = sum_over_replicas(ops.sum(squares, axis=0)) / count
     # The mean of equal rows may differ from them in its last digit, and 1 over a subnormal number is infinite.
-    low, high = ops.min(ops.where(real, x, -lowest(x)), axis=0), ops.max(ops.where(real, x, lowest(x)), axis=0)
-    return ops.where(ops.logical_or(ops.all(low >= high, axis=-1), spread < 1e-37), 1.0, spread)
+    low = ops.min(ops.where(real, x, -lowest(x)), axis=0, keepdims=True)
+    high = ops.max(ops.where(real, x, lowest(x)), axis=0, keepdims=True)
+    (lows, highs), _ = gather_rows(low, high)
+    all_equal = ops.all(ops.min(lows, axis=0) >= ops.max(highs, axis=0), axis=-1)
+    return ops.where(ops.logical_or(all_equal, spread < 1e-37), 1.0, spread)
 
 
 class _ReconstructionBase(EmbeddingLossBase):

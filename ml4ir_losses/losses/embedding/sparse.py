@@ -11,6 +11,7 @@ from ml4ir_losses.core.shapes import Shape
 from ml4ir_losses.losses.embedding.base import CACHED, CACHED_DEFAULTS, EmbeddingLossBase, clean_rows, row_values
 from ml4ir_losses.losses.embedding.wrappers import EmbeddingWrapper
 from ml4ir_losses.losses.factory import LossSpec, get_loss
+from ml4ir_losses.ops.replicas import sum_over_replicas
 from ml4ir_losses.ops.similarity import absolute
 
 
@@ -58,15 +59,17 @@ def splade(
 
 
 def _penalty(regularizer: Regularizer, x: Tensor, valid: Tensor, threshold: int | None) -> Tensor:
-    """One number of [B, C, D]: Σ_j of the mean of entry j over rows and columns, squared, or of its size for `l1`."""
+    """One number of [B, C, D]: Σ_j of the mean of entry j over rows and columns, squared, or of its size for `l1`.
+
+    The rows are those of all replicas.
+    """
     if threshold is not None:
         active = ops.sum(ops.cast(x != 0, x.dtype), axis=-1, keepdims=True)
         x = ops.where(active > threshold, x, 0.0)
-    count = ops.sum(ops.cast(valid, x.dtype)) * x.shape[1]
-    count = ops.where(count > 0, count, 1.0)
-    if regularizer == "l1":
-        return ops.sum(absolute(x)) / count
-    return ops.sum(ops.square(ops.sum(x, axis=(0, 1)) / count))
+    own = ops.sum(absolute(x)) if regularizer == "l1" else ops.sum(x, axis=(0, 1))
+    count, total = sum_over_replicas((ops.sum(ops.cast(valid, x.dtype)) * x.shape[1], own))
+    mean = total / ops.where(count > 0, count, 1.0)
+    return mean if regularizer == "l1" else ops.sum(ops.square(mean))
 
 
 @register_loss("flops")

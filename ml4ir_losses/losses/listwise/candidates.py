@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import Positive, PositiveInt, Seed
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.core.shapes import Shape, differ, show
 from ml4ir_losses.losses.base import ListwiseLossBase
 from ml4ir_losses.ops import as_float, clean, ranks, row_sum, surprisal
+from ml4ir_losses.ops.replicas import gather_rows, replica_count, uniform_rows, whole_rows
 
 
 def cross_encoder_multiple_negatives_ranking(
@@ -39,12 +40,14 @@ def cross_encoder_multiple_negatives_ranking(
     if is_list:
         chosen, positive = valid, ops.logical_and(valid, ops.arange(width)[None, :] == 0)
     else:
-        column, row = ops.arange(width)[None, :], ops.arange(rows)[:, None]
+        # The columns are the candidates of the whole batch, the rows those of this replica.
+        total, first = whole_rows(scores)
+        column, row = ops.arange(width)[None, :], ops.arange(rows)[:, None] + first
         # `tile` instead of a remainder: with sizes unknown until run time, it fails for a width that does not fit.
-        own = ops.tile(ops.arange(rows)[None, :] == row, (1, width // rows))
+        own = ops.tile(ops.arange(total)[None, :] == row, (1, width // total))
         others = ops.logical_and(valid, ops.logical_not(own))
-        known = None not in tuple(scores.shape)
-        if not (known and num_negatives is not None and num_negatives >= width - width // rows):
+        known = isinstance(total, int) and None not in tuple(scores.shape)
+        if not (known and num_negatives is not None and num_negatives >= width - width // total):
             others = _sample(others, num_negatives, seed)
         chosen = ops.logical_or(others, ops.logical_and(valid, own))
         positive = ops.logical_and(valid, column == row)
@@ -77,7 +80,7 @@ def _sample(candidates: Tensor, count: int | None, seed: Any) -> Tensor:
     """A random mask of `count` candidates per row; all of them if there are no more."""
     if count is None:
         return candidates
-    draw = keras.random.uniform(ops.shape(candidates), dtype="float32", seed=seed)
+    draw = uniform_rows(ops.shape(candidates), dtype="float32", seed=seed)
     return ops.logical_and(candidates, ranks(draw, candidates) <= count)
 
 
@@ -93,6 +96,7 @@ def already_sampled(
 ) -> bool:
     """True if a row of y_pred is a positive with its negatives, False if it holds all candidates, by the shapes."""
     rows, width = scores
+    rows = None if replica_count() > 1 else rows  # the columns are those of all replicas
     is_list = num_negatives is not None and width == 1 + num_negatives
     if rows is None or width is None:
         return is_list
@@ -120,7 +124,8 @@ def _valid_columns(mask: Tensor | None, scores: Tensor, is_list: bool) -> Tensor
     if is_list:
         return both
     # Documents of a padding row are not candidates of any row.
-    return ops.logical_and(both, ops.tile(ops.reshape(mask, (1, -1)), (1, width // rows)))
+    (every_row,), _ = gather_rows(mask[:, 0])
+    return ops.logical_and(both, ops.tile(every_row[None, :], (1, width // ops.shape(every_row)[0])))
 
 
 @register_loss("cross_encoder_multiple_negatives_ranking")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.core.lazy import Tensor, ops
 from ml4ir_losses.core.parameters import Positive, Seed
 from ml4ir_losses.core.registry import register_loss
 from ml4ir_losses.losses.base import ListwiseLossBase
@@ -16,6 +16,7 @@ from ml4ir_losses.ops import (
     rank_table,
     row_sum,
 )
+from ml4ir_losses.ops.replicas import uniform_rows
 from ml4ir_losses.ops.tail_sums import plackett_luce
 
 
@@ -34,7 +35,7 @@ def list_mle(
     labels, scores, mask, weight = clean(labels, scores, mask, item_weight, temperature)
     list_weights = 1.0 if item_weight is None else list_weight(labels, mask, weight)
     if seed is not None and not respect_input_order:
-        shuffle = ops.argsort(keras.random.uniform(ops.shape(labels), seed=seed), axis=-1)
+        shuffle = ops.argsort(uniform_rows(ops.shape(labels), seed=seed), axis=-1)
         labels, scores, mask = (gather_documents(x, shuffle) for x in (labels, scores, mask))
     order = descending_order(ops.zeros_like(labels) if respect_input_order else labels, mask)
     positions, sizes = rank_table(scores)[None, :], row_sum(ops.cast(mask, scores.dtype))[:, None]

@@ -19,6 +19,7 @@ from ml4ir_losses.ops import as_float, clean, normalise, safe_divide
 from ml4ir_losses.ops.normalization import Normalization
 from ml4ir_losses.ops.pair_terms import Term
 from ml4ir_losses.ops.pairs import ordered_pair_weight, pair_sums
+from ml4ir_losses.ops.replicas import row_number, sum_over_replicas
 from ml4ir_losses.ops.weighing import PairWeights
 
 
@@ -270,7 +271,8 @@ def _small_differences(pairs: _Pairs, normalization: str, base_margin: float, te
     shape = temperature, base_margin, int((1.0 / base_margin) * 100)
     total, weight = pairs.sums(NearDifference(*shape)), pairs.sums(Nearness(*shape))
     if pairs.pair_form or normalization == "batch":
-        return ops.sum(ops.ones_like(total)) * total / (ops.sum(weight) + 1e-10)
+        rows, whole = sum_over_replicas((row_number(total), ops.sum(weight)))
+        return rows * total / (whole + 1e-10)
     return total / (weight + 1e-10)
 
 

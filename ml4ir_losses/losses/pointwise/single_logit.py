@@ -17,6 +17,7 @@ from ml4ir_losses.ops import as_float, clean, normalise, row_sum, safe_divide, s
 from ml4ir_losses.ops.kernels.gradients import with_gradient
 from ml4ir_losses.ops.kernels.logarithms import log1p_share
 from ml4ir_losses.ops.normalization import Normalization
+from ml4ir_losses.ops.replicas import row_number, sum_over_replicas
 
 Factors = Annotated[
     Sequence[NonNegative] | NonNegative | None, Allowed("None, a number of at least 0 or a list of such numbers")
@@ -127,8 +128,8 @@ def root_mean_squared_error(
     total = row_sum(weight * ops.square(no_of_levels * ops.sigmoid(scores) - labels))
     count = row_sum(weight)
     if normalization == "batch":  # each query's share of the root over the whole batch
-        whole = safe_sqrt(ops.sum(total)) * safe_sqrt(ops.sum(count))
-        return safe_divide(ops.sum(ops.ones_like(total)) * total, whole * ops.ones_like(total))
+        rows, whole, number = sum_over_replicas((row_number(total), ops.sum(total), ops.sum(count)))
+        return safe_divide(rows * total, safe_sqrt(whole) * safe_sqrt(number) * ops.ones_like(total))
     return safe_sqrt(normalise(total, count, normalization))
 
 
