@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from ml4ir_losses.config.base import Strict
 
@@ -24,6 +24,15 @@ class _Replicas(Strict):
     learning_rate: Literal["constant", "linear", "sqrt"] = Field(
         "constant", description="constant, or times the number of devices, or times its square root"
     )
+
+    @model_validator(mode="after")
+    def _check_rule(self) -> Self:
+        if self.learning_rate != "constant" and self.batch_size == "global":
+            raise ValueError(
+                f"learning_rate: {self.learning_rate} needs batch_size: per_replica; a global batch stays as it is, "
+                "however many devices share it"
+            )
+        return self
 
 
 class _Processes(_Replicas):
@@ -78,6 +87,7 @@ def _expand_strategy(value: Any) -> Any:
 
 
 AnyDistribution = OneDevice | Mirrored | MultiWorker | DataParallel | RayTrain
+STRATEGIES: list[str] = [get_args(kind.model_fields["strategy"].annotation)[0] for kind in get_args(AnyDistribution)]
 
 Distribution = Annotated[
     Annotated[AnyDistribution, Field(discriminator="strategy")],

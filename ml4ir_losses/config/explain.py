@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ml4ir_losses.config.distribution import STRATEGIES
 from ml4ir_losses.config.inputs import INPUT_TYPES
 from ml4ir_losses.core.errors import ConfigError, UserError, did_you_mean
 
-_TAGS = {*INPUT_TYPES, "constant", "exponential", "cosine", "plateau", "cyclic"}
+_TAGS = {*INPUT_TYPES, *STRATEGIES, "constant", "exponential", "cosine", "plateau", "cyclic"}
 
 
 def path_of(location: Sequence[Any]) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from ml4ir_losses.config.base import Strict
-from ml4ir_losses.config.distribution import Distribution, OneDevice
+from ml4ir_losses.config.distribution import Distribution, Mirrored, MultiWorker, OneDevice
 
 
 def split_interval(every: str) -> tuple[int, Literal["epoch", "step", "minute"]]:
@@ -62,3 +62,12 @@ class TrainingConfig(Strict):
     report: bool = Field(True, description="write report.html and plots/ into the run folder")
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
     distribution: Distribution = Field(default_factory=OneDevice)
+
+    @model_validator(mode="after")
+    def _check_compilation(self) -> Self:
+        if self.jit_compile is True and isinstance(self.distribution, (Mirrored, MultiWorker)):
+            raise ValueError(
+                f"jit_compile: XLA cannot compile a step of the strategy {self.distribution.strategy}; "
+                "leave it at auto, or use data_parallel on JAX"
+            )
+        return self

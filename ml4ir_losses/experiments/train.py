@@ -14,6 +14,7 @@ from ml4ir_losses.config.load import AnyConfig, dump_config, load_config
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.scoring import missed_metrics
+from ml4ir_losses.experiments.distribution.replica_rules import for_replicas
 from ml4ir_losses.experiments.distribution.strategies import workers_of
 from ml4ir_losses.experiments.distribution.workers import Workers
 from ml4ir_losses.experiments.experiment import Experiment, prepare
@@ -93,16 +94,16 @@ def train(
             if given:
                 LOGGER.info("%s: train does not read it, and trains the config as it stands", name)
         with workers.scope():
-            experiment = prepare(config, strict)
+            experiment = prepare(for_replicas(config, workers.replicas), strict)
         if folder is None:
             fit(experiment, workers=workers)
             return Run(Path(run_dir or "."), experiment.model, {}, experiment=experiment)
-        return _run(experiment, folder, workers, progress_bar() if progress is True else progress or None)
+        return _run(config, experiment, folder, workers, progress_bar() if progress is True else progress or None)
 
 
-def _run(experiment: Experiment, folder: RunFolder, workers: Workers, progress: Any) -> Run:
+def _run(config: AnyConfig, experiment: Experiment, folder: RunFolder, workers: Workers, progress: Any) -> Run:
     with folder.logging():
-        folder.write_text("config.yaml", dump_config(experiment.config))
+        folder.write_text("config.yaml", dump_config(config))
         folder.write_json("data.json", experiment.sources)
         with tracking(experiment.config, folder.path) as tracked:
             done = fit(experiment, folder, progress, tracked.callbacks, workers)

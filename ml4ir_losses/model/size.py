@@ -77,10 +77,11 @@ def check_trainable(size: Size | None, optimizer: Any) -> None:
 
 def state_share(optimizer: Any) -> float:
     """Optimizer state in bytes per byte of weights, measured on a small matrix: 2 for Adam, 0 for plain SGD."""
-    optimizer = type(optimizer).from_config(optimizer.get_config())  # a built optimizer accepts no other weights
 
     def share() -> float:
-        optimizer.build([keras.Variable(np.zeros((64, 64), "float32"))])
-        return float(sum(math.prod(v.shape) for v in optimizer.variables if v.ndim)) / 64**2
+        # A built optimizer accepts no other weights, and one that belongs to several devices none of this thread.
+        fresh = type(optimizer).from_config(optimizer.get_config())
+        fresh.build([keras.Variable(np.zeros((64, 64), "float32"))])
+        return float(sum(math.prod(v.shape) for v in fresh.variables if v.ndim)) / 64**2
 
     return _in_thread(share)

@@ -12,10 +12,11 @@ from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import MASK
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.model.grad_cache import Variables, cached_gradients, jax_cached_gradients
+from ml4ir_losses.model.strategy_model import StrategyModel
 from ml4ir_losses.ops.backend import is_backend, without_gradient
 
 
-class Trainer(keras.Model):  # type: ignore[misc]
+class Trainer(StrategyModel):
     """A Keras model that holds the random state of its losses and can encode its rows in mini-batches.
 
     With `mini_batch_size` a training step holds one mini-batch of rows in memory: see `cached_gradients`. A subclass

@@ -1,0 +1,79 @@
+"""What the strategies of TensorFlow have in common."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import keras
+
+from ml4ir_losses.data.sharding import Shard
+
+
+class StrategyWorkers:
+    """The processes of a `tf.distribute` strategy.
+
+    Args:
+        strategy: the strategy.
+        rank: the number of this process.
+        count: the number of processes.
+    """
+
+    def __init__(self, strategy: Any, rank: int = 0, count: int = 1) -> None:
+        self.strategy, self.rank, self.count = strategy, rank, count
+        self.replicas = int(strategy.num_replicas_in_sync)
+        self.shard = Shard(rank, count, self.replicas // count)
+
+    @property
+    def chief(self) -> bool:
+        """True for the process that writes."""
+        return self.rank == 0
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """The scope of the strategy."""
+        scope: AbstractContextManager[Any] = self.strategy.scope()
+        return scope
+
+    def dataset(self, batches: Any) -> Any:
+        """The batches of this process, each divided among its devices."""
+        if batches is None:
+            return None
+        devices = self.shard.devices
+        return self.strategy.distribute_datasets_from_function(lambda _: divided(batches, devices))
+
+    def maximum(self, value: int) -> int:
+        """The value: there is one process."""
+        return value
+
+    def single(self, model: Any) -> Any:
+        """A new model on one device with the weights, the optimizer's state and the random state of the model."""
+        plain = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
+        pairs = zip(_state(plain), _state(model), strict=True)
+        for variable, trained in pairs:
+            variable.assign(trained.numpy())
+        return plain
+
+
+def _state(model: Any) -> list[Any]:
+    return [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
+
+
+def divided(batches: Any, parts: int) -> Any:
+    """A `tf.data.Dataset` of the batches, each as so many consecutive ones of about equal size."""
+    import tensorflow as tf
+
+    if parts == 1:
+        return batches
+
+    def part(index: Any, *batch: Any) -> Any:
+        def rows(x: Any) -> Any:
+            size = tf.shape(x, tf.int64)[0]
+            return x[index * size // parts : (index + 1) * size // parts]
+
+        return tf.nest.map_structure(rows, batch)
+
+    divided = batches.flat_map(lambda *batch: tf.data.Dataset.range(parts).map(lambda index: part(index, *batch)))
+    number = batches.cardinality()
+    if number >= 0:
+        divided = divided.apply(tf.data.experimental.assert_cardinality(number * parts))
+    return divided
