@@ -127,7 +127,12 @@ def dump_config(config: AnyConfig, without: Iterable[str] = ()) -> str:
 
 
 def flat_config(config: AnyConfig) -> dict[str, Any]:
-    """The values of a config by their paths, `model.loss.key`; a list of plain values is one value."""
+    """The values of a config by their paths: see `flat_values`."""
+    return flat_values(config.model_dump(mode="json"))
+
+
+def flat_values(values: Any) -> dict[str, Any]:
+    """The values of nested sections by their paths, `model.loss.key`; a list of plain values is one value."""
 
     def flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         nested = isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value)
@@ -137,4 +142,4 @@ def flat_config(config: AnyConfig) -> dict[str, Any]:
         for name, item in enumerate(value) if nested else value.items():
             yield from flat(item, f"{path}.{name}" if path else str(name))
 
-    return dict(flat(config.model_dump(mode="json"), ""))
+    return dict(flat(values, ""))

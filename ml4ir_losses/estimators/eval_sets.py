@@ -51,7 +51,7 @@ class EvalSets(keras.callbacks.Callback):  # type: ignore[misc]
         training: dict[str, list[float]] = {}
         last: dict[str, list[float]] = {}
         for row in epochs:
-            logs = {name: value for name, value in row.items() if name not in ("epoch", "seconds")}
+            logs = {name: value for name, value in row.items() if name != "epoch"}
             _append(training, {name: value for name, value in logs.items() if not name.startswith("val_")})
             _append(last, {name[4:]: value for name, value in logs.items() if name.startswith("val_")})
         sets = [*self.values, last] if last else self.values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from ml4ir_losses.config.explain import unknown
 from ml4ir_losses.core.errors import ConfigError, RunError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.feeding import Feeding
+from ml4ir_losses.data.sharding import START, Position
 from ml4ir_losses.experiments.run_folder import RunFolder
 
 
@@ -26,6 +28,8 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
         start_from_epoch: earlier epochs (from 0) are only kept as best if this epoch is never reached: on a small
             validation split a lucky first epoch would win.
     """
+
+    saved_as = "best"
 
     def __init__(
         self,
@@ -66,14 +70,31 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
         if self.weights is not None:
             model.set_weights(self.weights)
 
+    def saved(self) -> tuple[dict[str, Any], list[Any]]:
+        """The best value and its epoch, and the weights."""
+        return {"best": self.best, "epoch": self.best_epoch}, self.weights or []
+
+    def resume(self, values: Mapping[str, Any], arrays: list[Any]) -> None:
+        """Takes over what `saved` gave."""
+        self.best, self.best_epoch, self.weights = values["best"], values["epoch"], arrays or None
+
 
 class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes one log line per epoch, and `history.csv` into the folder if any; `RunError` for a non-finite loss."""
+    """One log line per epoch, and `history.csv` and `times.csv` in the folder, if any.
+
+    Equal trainings write equal histories, so that the times are in a file of their own.
+
+    Raises:
+        RunError: for a non-finite loss.
+    """
+
+    saved_as = "epochs"
 
     def __init__(self, folder: RunFolder | None, epochs: int, best: BestWeights) -> None:
         super().__init__()
         self.folder, self.epochs, self.best = folder, epochs, best
         self.rows: list[dict[str, float]] = []
+        self.seconds: list[float] = []
         self.started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -87,14 +108,30 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
                 "or set model.optimizer.clipnorm."
             )
         seconds = time.perf_counter() - self.started
-        self.rows.append({"epoch": epoch + 1, **values, "seconds": round(seconds, 3)})
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
-        if self.folder is not None:
-            self.folder.write_csv("history.csv", names, ([row.get(name) for name in names] for row in self.rows))
+        self.rows.append({"epoch": epoch + 1, **values})
+        self.seconds.append(round(seconds, 3))
+        self.write()
         shown = {"loss": values.get("loss"), self.best.monitor: values.get(self.best.monitor)}
         text = "  ".join(f"{name} {value:.4f}" for name, value in shown.items() if value is not None)
         star = "  *" if self.best.best_epoch == epoch else ""
         LOGGER.info("epoch %*d/%d  %s  %.1f s%s", len(str(self.epochs)), epoch + 1, self.epochs, text, seconds, star)
+
+    def write(self) -> None:
+        """Writes the files."""
+        if self.folder is None or not self.rows:
+            return
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        self.folder.write_csv("history.csv", names, ([row.get(name) for name in names] for row in self.rows))
+        self.folder.write_csv("times.csv", ["epoch", "seconds"], enumerate(self.seconds, start=1))
+
+    def saved(self) -> tuple[dict[str, Any], list[Any]]:
+        """The rows and times so far."""
+        return {"rows": self.rows, "seconds": self.seconds}, []
+
+    def resume(self, values: Mapping[str, Any], arrays: list[Any]) -> None:
+        """Takes over what `saved` gave; the files may have more epochs, which come again."""
+        self.rows, self.seconds = list(values["rows"]), list(values["seconds"])
+        self.write()
 
 
 class EpochNumber(keras.callbacks.Callback):  # type: ignore[misc]
@@ -109,18 +146,25 @@ class EpochNumber(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class BatchProgress(keras.callbacks.Callback):  # type: ignore[misc]
-    """A progress bar over the batches of an epoch, on a terminal."""
+    """A progress bar over the batches of an epoch, on a terminal.
 
-    def __init__(self, progress: Any, steps: int) -> None:
+    Args:
+        progress: a `rich.progress.Progress`.
+        steps: the number of batches of an epoch.
+        start: the first batch.
+    """
+
+    def __init__(self, progress: Any, steps: int, start: Position = START) -> None:
         super().__init__()
-        self.progress, self.steps = progress, steps
+        self.progress, self.steps, self.start = progress, steps, start
         self.task: Any = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.task = self.progress.add_task(f"epoch {epoch + 1}", total=self.steps)
+        self.before = self.start.batch if epoch == self.start.epoch else 0
+        self.task = self.progress.add_task(f"epoch {epoch + 1}", total=self.steps, completed=self.before)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.progress.update(self.task, completed=batch + 1)
+        self.progress.update(self.task, completed=self.before + batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.progress.remove_task(self.task)

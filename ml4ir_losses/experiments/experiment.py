@@ -26,12 +26,14 @@ class Experiment(Protocol):
         evaluated: the parts on which the trained model is evaluated, the most important one last.
         sources: where the rows of each split came from, with a fingerprint.
         feeding: tells the datasets the epoch, and keeps their errors.
+        untrained: the metrics of the untrained model by part, where a baseline needs them.
     """
 
     config: Any
     model: Any
     sources: dict[str, dict[str, Any]]
     feeding: Feeding
+    untrained: dict[str, dict[str, float]]
 
     @classmethod
     def read(cls, config: Any) -> Any:
@@ -72,7 +74,7 @@ class Experiment(Protocol):
     def evaluated(self) -> Sequence[str]: ...
 
     def begin(self) -> None:
-        """Logs the sizes of the data, and evaluates the untrained model where a baseline needs it."""
+        """Logs the sizes of the data, and evaluates the untrained model where a baseline needs it and none is known."""
 
     def monitored(self) -> tuple[str, str]:
         """(name of the value that selects the best weights, `max` or `min`)."""

@@ -59,6 +59,7 @@ class FeatureExperiment:
     findings: Sequence[Finding] = ()
     documents_per_second: Mapping[str, float] = field(default_factory=dict)
     feeding: Feeding = field(default_factory=Feeding, repr=False)
+    untrained: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, config: Config) -> FeatureData:

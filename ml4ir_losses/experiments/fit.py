@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.data.sharding import START, Position
 from ml4ir_losses.experiments.callbacks import BatchProgress, BestWeights, EpochLog, EpochNumber
+from ml4ir_losses.experiments.checkpoints.callback import Checkpoints
+from ml4ir_losses.experiments.checkpoints.checkpoint import Checkpoint, Resumable
+from ml4ir_losses.experiments.checkpoints.epochs import RestOfEpoch, finish_epoch, is_empty
 from ml4ir_losses.experiments.distribution.workers import ONE_PROCESS, Workers
 from ml4ir_losses.experiments.experiment import Experiment
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.model.optimizers import plateau_callback
+from ml4ir_losses.model.state import build_variables
 
 
 @dataclass
@@ -38,17 +43,24 @@ def fit(
     progress: Any = None,
     callbacks: Sequence[Any] = (),
     workers: Workers = ONE_PROCESS,
+    checkpoints: Checkpoints | None = None,
+    resume: Checkpoint | None = None,
 ) -> Fit:
     """Trains the model of an experiment, which then has the weights of its best epoch.
+
+    A training that goes on from a checkpoint ends as the one that wrote it would have ended.
 
     Args:
         experiment: the model, its batches and its config.
         folder: where `history.csv` is written; None: nowhere.
         progress: a `rich.progress.Progress` for the batches.
-        callbacks: further Keras callbacks.
+        callbacks: further Keras callbacks; the state of each `Resumable` is kept in checkpoints.
         workers: the processes that train together.
+        checkpoints: the callback that writes checkpoints.
+        resume: the checkpoint to go on from.
 
     Raises:
+        ConfigError, DataError: for a checkpoint of another config, model or data.
         RunError: the loss is no longer a number.
         DataError: data on disk can no longer be read.
     """
@@ -61,8 +73,13 @@ def fit(
     callbacks = [EpochNumber(experiment.feeding), *experiment.callbacks(), best, log, *callbacks]
     if plateau := plateau_callback(config.model, monitor, mode):
         callbacks.append(plateau)
+    start = START if resume is None else resume.position
     if progress is not None:
-        callbacks.append(BatchProgress(progress, experiment.steps))
+        callbacks.append(BatchProgress(progress, experiment.steps, start))
+    if resume is not None:
+        resume.check(config)
+        resume.check_data(experiment.sources)
+        experiment.untrained = dict(resume.progress.untrained)
     interrupted = False
     started = time.perf_counter()
     try:
@@ -70,14 +87,7 @@ def fit(
         with workers.scope(), progress or nullcontext(), warnings.catch_warnings(), experiment.feeding.errors():
             # The number of batches may be unknown; Keras then warns at the end of an epoch.
             warnings.filterwarnings("ignore", message="Your input ran out of data")
-            model.fit(
-                workers.dataset(experiment.dataset("train", shard=workers.shard)),
-                validation_data=workers.dataset(experiment.dataset("validation", shard=workers.shard)),
-                epochs=config.training.epochs,
-                callbacks=callbacks,
-                verbose=0,
-                shuffle=False,  # the plan shuffles
-            )
+            _train(experiment, callbacks, workers, checkpoints, resume)
     except KeyboardInterrupt:
         interrupted = True
         LOGGER.warning("Interrupted: the best weights so far are kept.")
@@ -85,3 +95,38 @@ def fit(
     epoch = "none finished" if best.best_epoch is None else f"best epoch {best.best_epoch + 1}"
     LOGGER.info("trained %.1f s, %s", time.perf_counter() - started, epoch)
     return Fit(log.rows, best.best_epoch, interrupted)
+
+
+def _train(
+    experiment: Experiment,
+    callbacks: list[Any],
+    workers: Workers,
+    checkpoints: Checkpoints | None,
+    resume: Checkpoint | None,
+) -> None:
+    """Trains from the first batch, or from that of a checkpoint."""
+    model, epochs = experiment.model, experiment.config.training.epochs
+    start = START if resume is None else resume.position
+    parts = [callback for callback in callbacks if isinstance(callback, Resumable)]
+    if checkpoints is not None:
+        checkpoints.watch(experiment, parts, start, 0 if resume is None else resume.progress.steps)
+        callbacks.append(checkpoints)
+    validation = workers.dataset(experiment.dataset("validation", shard=workers.shard))
+    stopped = False
+    if resume is not None:
+        build_variables(model, experiment.dataset("train", shard=workers.shard))
+        resume.restore(model, parts)
+        callbacks.insert(0, RestOfEpoch(resume))
+        stopped = resume.progress.stopped
+        if start.batch and is_empty(experiment.dataset("train", start, workers.shard)):
+            stopped = finish_epoch(model, callbacks, resume, validation, epochs)
+            start = Position(start.epoch + 1)
+    model.fit(
+        workers.dataset(experiment.dataset("train", start, workers.shard)),
+        validation_data=validation,
+        initial_epoch=epochs if stopped else start.epoch,
+        epochs=epochs,
+        callbacks=callbacks,
+        verbose=0,
+        shuffle=False,  # the plan shuffles
+    )

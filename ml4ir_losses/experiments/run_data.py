@@ -102,9 +102,10 @@ def _read_history(run: RunData, config: AnyConfig, path: Path) -> None:
         run.missing.append("Training curves: no epoch was finished.")
         return
     log = path / "log.txt"
-    best = re.search(r"best epoch (\d+)", log.read_text(encoding="utf-8") if log.is_file() else "")
-    run.best_epoch = int(best[1]) if best else None
-    run.summary += [("epochs", len(run.history["epoch"])), ("training", f"{sum(run.history['seconds']):.1f} s")]
+    best = re.findall(r"best epoch (\d+)", log.read_text(encoding="utf-8") if log.is_file() else "")
+    run.best_epoch = int(best[-1]) if best else None  # a run that went on has several
+    seconds = _numbers(_columns(path / "times.csv").get("seconds", ()))
+    run.summary += [("epochs", len(run.history["epoch"])), ("training", f"{seconds.sum():.1f} s")]
 
 
 def _read_per_query(run: RunData, path: Path, means: dict[str, float]) -> None:

@@ -179,7 +179,7 @@ class TextExperiment:
         return text_dataset(mixed_batches(feeds, examples, self.config.data.sampling, self.config.training.seed, TASK))
 
     def begin(self) -> None:
-        """Logs the sizes of the data and the model, and evaluates the untrained model."""
+        """Logs the sizes of the data and the model, and evaluates the untrained model, unless its metrics are known."""
         for name, text_set in self.sets.items():
             for split, rows in text_set.rows.items():
                 LOGGER.info(
@@ -189,7 +189,7 @@ class TextExperiment:
             LOGGER.warning("%s", finding)
         losses = ", ".join(dict.fromkeys(text_set.loss.key for text_set in self.sets.values()))
         LOGGER.info("model: %s, %s parameters", losses, f"{self.model.count_params():,}")
-        if self.evaluated:
+        if self.evaluated and not self.untrained:
             self.untrained = {self.evaluated[-1]: _values(self.evaluators[self.evaluated[-1]], self.model)}
 
     def callbacks(self) -> list[Any]:

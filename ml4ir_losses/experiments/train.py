@@ -14,6 +14,8 @@ from ml4ir_losses.config.load import AnyConfig, dump_config, load_config
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.scoring import missed_metrics
+from ml4ir_losses.experiments.checkpoints.callback import Checkpoints
+from ml4ir_losses.experiments.checkpoints.folder import FOLDER
 from ml4ir_losses.experiments.distribution.replica_rules import for_replicas
 from ml4ir_losses.experiments.distribution.strategies import workers_of
 from ml4ir_losses.experiments.distribution.workers import Workers
@@ -96,7 +98,7 @@ def train(
         with workers.scope():
             experiment = prepare(for_replicas(config, workers.replicas), strict)
         if folder is None:
-            fit(experiment, workers=workers)
+            fit(experiment, workers=workers, checkpoints=_checkpoints(experiment, Path(run_dir or "."), workers))
             return Run(Path(run_dir or "."), experiment.model, {}, experiment=experiment)
         return _run(config, experiment, folder, workers, progress_bar() if progress is True else progress or None)
 
@@ -106,11 +108,16 @@ def _run(config: AnyConfig, experiment: Experiment, folder: RunFolder, workers: 
         folder.write_text("config.yaml", dump_config(config))
         folder.write_json("data.json", experiment.sources)
         with tracking(experiment.config, folder.path) as tracked:
-            done = fit(experiment, folder, progress, tracked.callbacks, workers)
+            checkpoints = _checkpoints(experiment, folder.path, workers)
+            done = fit(experiment, folder, progress, tracked.callbacks, workers, checkpoints)
             experiment.model = workers.single(experiment.model)
             run = _finish(experiment, folder, done.interrupted)
             tracked.metrics, tracked.interrupted = run.metrics, run.interrupted
         return run
+
+
+def _checkpoints(experiment: Experiment, path: Path, workers: Workers) -> Checkpoints:
+    return Checkpoints(path / FOLDER, experiment.config.training.checkpoint, workers)
 
 
 def _finish(experiment: Experiment, folder: RunFolder, interrupted: bool) -> Run:

@@ -12,6 +12,7 @@ from ml4ir_losses.config.load import AnyConfig
 from ml4ir_losses.evaluation.scoring import QueryMetrics
 from ml4ir_losses.experiments.experiment import Experiment, experiment_class
 from ml4ir_losses.experiments.fit import fit
+from ml4ir_losses.model.state import model_variables
 
 _KEPT = 10  # data sets and models; as many folds are shared
 
@@ -136,15 +137,13 @@ def _copy_state(target: Any, source: Any) -> bool:
     """Gives a model the variables of another one and of its optimizer; False if they have other shapes."""
     for model in (target, source):
         model.optimizer.build(model.trainable_variables)
-    pairs = [(_state(target), _state(source)), (target.optimizer.variables, source.optimizer.variables)]
+    pairs = [
+        (model_variables(target), model_variables(source)),
+        (target.optimizer.variables, source.optimizer.variables),
+    ]
     if any([v.shape for v in old] != [v.shape for v in new] for old, new in pairs):
         return False
     for old, new in pairs:
         for variable, value in zip(old, new, strict=True):
             variable.assign(value)
     return True
-
-
-def _state(model: Any) -> list[Any]:
-    metrics = {id(variable) for variable in model.metrics_variables}
-    return [variable for variable in model.variables if id(variable) not in metrics]

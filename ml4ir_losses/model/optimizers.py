@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -129,11 +130,34 @@ def optimizer_class(config: OptimizerConfig) -> tuple[Any, dict[str, Any]]:
     return classes[key], params
 
 
-def plateau_callback(config: OptimizedModel, monitor: str, mode: str) -> Any | None:
+class Plateau(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]
+    """Lowers the learning rate when the monitored value no longer improves; goes on from a saved state."""
+
+    saved_as = "plateau"
+    _names = ("best", "wait", "cooldown_counter")
+    _resumed = False
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Forgets what it saw, unless it goes on."""
+        if not self._resumed:
+            super().on_train_begin(logs)
+
+    def saved(self) -> tuple[dict[str, Any], list[Any]]:
+        """The best value, and the numbers of epochs it counts."""
+        return {name: getattr(self, name) for name in self._names}, []
+
+    def resume(self, values: Mapping[str, Any], arrays: list[Any]) -> None:
+        """Takes over what `saved` gave."""
+        for name in self._names:
+            setattr(self, name, values[name])
+        self._resumed = True
+
+
+def plateau_callback(config: OptimizedModel, monitor: str, mode: str) -> Plateau | None:
     """The callback of `lr_schedule: plateau`, or None."""
     schedule = config.lr_schedule
     if not isinstance(schedule, PlateauSchedule):
         return None
-    return keras.callbacks.ReduceLROnPlateau(
+    return Plateau(
         monitor=monitor, mode=mode, factor=schedule.factor, patience=schedule.patience, min_lr=schedule.min_lr
     )

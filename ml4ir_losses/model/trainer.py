@@ -13,7 +13,7 @@ from ml4ir_losses.core.names import MASK
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.model.grad_cache import Variables, cached_gradients, jax_cached_gradients
 from ml4ir_losses.model.strategy_model import StrategyModel
-from ml4ir_losses.ops.backend import is_backend, without_gradient
+from ml4ir_losses.ops.backend import is_backend, once_there, without_gradient
 
 
 class Trainer(StrategyModel):
@@ -62,6 +62,12 @@ class Trainer(StrategyModel):
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the Keras training step, or the one in mini-batches."""
+        # Keras finds the end of an epoch of unknown length by one step too many, which fails to read a batch; some of
+        # its operations, such as those that draw seeds, read none and would run all the same.
+        with once_there(args[0]):
+            return self._step(*args, **kwargs)
+
+    def _step(self, *args: Any, **kwargs: Any) -> Any:
         if self.mini_batch_size is None:
             return super().train_step(*args, **kwargs)
         if is_backend("jax"):

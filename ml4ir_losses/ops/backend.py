@@ -130,6 +130,18 @@ def without_gradient() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def once_there(nest: Any) -> Iterator[None]:
+    """Inside, TensorFlow runs an operation only once all tensors of a nest are there; none if one of them fails."""
+    if not is_backend("tensorflow"):
+        yield
+        return
+    import tensorflow as tf
+
+    with tf.control_dependencies(tf.nest.flatten(nest)):
+        yield
+
+
 def value_and_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """function(x), [B], and d Σ function(x) / dx."""
     if is_backend("tensorflow"):

@@ -1,0 +1,143 @@
+"""The Keras callback that writes checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from ml4ir_losses.config.training import CheckpointConfig, split_interval
+from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.data.sharding import START, Position
+from ml4ir_losses.experiments.checkpoints.checkpoint import Arrays, Progress, Resumable, capture, versions
+from ml4ir_losses.experiments.checkpoints.folder import write
+from ml4ir_losses.experiments.distribution.workers import ONE_PROCESS, Workers
+from ml4ir_losses.model.state import random_state, synchronize, values_of
+
+_AGREE = 64  # batches after which several processes ask each other whether it is time for a checkpoint
+
+
+class Request(IntEnum):
+    """What is asked of a training; of several requests the largest counts.
+
+    `CHECKPOINT` writes a checkpoint, after which training goes on; after that `INTERRUPT` raises `KeyboardInterrupt`,
+    and `TERMINATE` raises `SystemExit(143)`.
+    """
+
+    NOTHING = 0
+    CHECKPOINT = 1
+    INTERRUPT = 2
+    TERMINATE = 3
+
+
+class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes a checkpoint at the interval of the config, and when one is requested; the last of the callbacks.
+
+    Several processes decide at the same batches: all of them read their variables, and the chief writes.
+
+    Args:
+        folder: where the files are; it is made with the first of them.
+        config: how often, and how many are kept.
+        workers: the processes that train together.
+    """
+
+    def __init__(self, folder: str | Path, config: CheckpointConfig, workers: Workers = ONE_PROCESS) -> None:
+        super().__init__()
+        self.folder, self.keep, self.workers = Path(folder), config.keep, workers
+        self._number, self._unit = (0, "") if config.every is None else split_interval(config.every)
+        self._requested = Request.NOTHING
+
+    def request(self, request: Request = Request.CHECKPOINT) -> None:
+        """Asks for a checkpoint before the next batch; signal handlers and other threads may call it."""
+        self._requested = max(self._requested, request)
+
+    def watch(self, experiment: Any, parts: Sequence[Resumable], start: Position = START, steps: int = 0) -> None:
+        """Called by `fit` before a training, to say what there is to be saved.
+
+        Args:
+            experiment: the config, the data and the model.
+            parts: what else has a state.
+            start: the first batch.
+            steps: the number of batches before it.
+        """
+        self._experiment, self._parts, self._start, self._steps = experiment, list(parts), start, steps
+        self._last_write = time.monotonic()
+
+    # Before a batch rather than after it: for a callback that runs after a batch Keras waits until the device is done.
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._next = Position(self._position.epoch, self._position.batch + batch)
+        if batch > 0:
+            self._steps += 1
+            by_number = self._unit == "step" and self._steps % self._number == 0
+            if request := self._decide(by_number, self._steps % _AGREE == 0):
+                self._act(request, self._next, values_of(self._metrics()), random_state())
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._position = self._start if epoch == self._start.epoch else Position(epoch, 0)
+        self._next = self._position
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        # The epoch is trained, and evaluation overwrites its metrics.
+        self._before_test = values_of(self._metrics()), random_state()
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self.workers.count == 1 and (request := self._decide(False, True)):
+            self._act(request, Position(self._next.epoch, self._next.batch + 1), *self._before_test)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        by_number = self._unit == "epoch" and (epoch + 1) % self._number == 0
+        if request := self._decide(by_number, True):
+            self._act(request, Position(epoch + 1, 0), [], random_state())
+
+    def _metrics(self) -> list[Any]:
+        synchronize(self.model)
+        variables: list[Any] = self.model.metrics_variables
+        return variables
+
+    def _decide(self, by_number: bool, may_ask: bool) -> Request:
+        """What is to be done now, the same in all processes."""
+        request = Request(by_number)
+        if self.workers.count == 1 or may_ask:
+            late = self._unit == "minute" and time.monotonic() - self._last_write > 60 * self._number
+            request = max(request, Request(self.workers.maximum(max(self._requested, Request(late)))))
+        return request
+
+    def _act(self, request: Request, position: Position, metrics: Arrays, random: Arrays) -> None:
+        started = time.monotonic()
+        self._requested = Request.NOTHING
+        progress, arrays = self._state(position, metrics, random)
+        if self.workers.chief:
+            try:
+                write(self.folder, progress, arrays, self.keep)
+            except DataError as error:
+                LOGGER.warning("%s Training goes on; the checkpoint before it is kept.", error)
+            else:
+                place = f"epoch {position.epoch + 1}, batch {position.batch}"
+                took = time.monotonic() - started
+                LOGGER.info("checkpoint: %s (%.2f s)", place, took, extra={"file_only": True})
+        self._last_write = time.monotonic()
+        if request == Request.INTERRUPT:
+            raise KeyboardInterrupt
+        if request == Request.TERMINATE:
+            raise SystemExit(143)  # 128 + SIGTERM
+
+    def _state(self, position: Position, metrics: Arrays, random: Arrays) -> tuple[Progress, dict[str, Any]]:
+        synchronize(self.model)
+        values, arrays = capture(self.model, self._parts, metrics, random)
+        progress = Progress(
+            position=(position.epoch, position.batch),
+            steps=self._steps,
+            stopped=bool(self.model.stop_training),
+            config=self._experiment.config.model_dump(mode="json"),
+            sources=self._experiment.sources,
+            untrained=self._experiment.untrained,
+            parts=values,
+            backend=keras.backend.backend(),
+            versions=versions(),
+        )
+        return progress, arrays

@@ -1,0 +1,63 @@
+"""The state of a model in training: its variables, those of its optimizer and metrics, and random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.ops.backend import is_backend
+
+
+def model_variables(model: Any) -> list[Any]:
+    """The variables of a model without those of its metrics: weights, states of random numbers, memories of losses."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    return [variable for variable in model.variables if id(variable) not in metrics]
+
+
+def build_variables(model: Any, dataset: Any) -> None:
+    """Creates the variables that Keras creates at the first batch of `fit`: those of the optimizer and the metrics.
+
+    Args:
+        model: the compiled model.
+        dataset: a `tf.data.Dataset` of batches as `fit` takes them.
+    """
+    batch = next(iter(dataset))
+    if not is_backend("tensorflow"):
+        batch = keras.tree.map_structure(np.asarray, batch)
+    model._symbolic_build(data_batch=batch)  # what `fit` calls on JAX and torch; it computes shapes alone
+
+
+def values_of(variables: Sequence[Any]) -> list[Array]:
+    """The values of variables as NumPy arrays."""
+    return [np.asarray(ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def synchronize(model: Any) -> None:
+    """Makes the variables of a model in `fit` current: on JAX a training step keeps their values to itself."""
+    if is_backend("jax"):
+        model.jax_state_sync()
+
+
+def random_state() -> list[Array]:
+    """The state of the random numbers that are in no variable: those of dropout on torch."""
+    if not is_backend("torch"):
+        return []
+    import torch
+
+    return [state.cpu().numpy() for state in (torch.get_rng_state(), *torch.cuda.get_rng_state_all())]
+
+
+def set_random_state(states: Sequence[Array]) -> None:
+    """Restores a `random_state`."""
+    if not states:
+        return
+    import torch
+
+    cpu, *gpus = (torch.tensor(state) for state in states)
+    torch.set_rng_state(cpu)
+    torch.cuda.set_rng_state_all(gpus)
