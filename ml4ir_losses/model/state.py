@@ -26,10 +26,9 @@ def build_variables(model: Any, dataset: Any) -> None:
         model: the compiled model.
         dataset: a `tf.data.Dataset` of batches as `fit` takes them.
     """
-    batch = next(iter(dataset))
-    if not is_backend("tensorflow"):
-        batch = keras.tree.map_structure(np.asarray, batch)
-    model._symbolic_build(data_batch=batch)  # what `fit` calls on JAX and torch; it computes shapes alone
+    # TensorFlow traces any shape. What `fit` calls on JAX and torch, and here on all, computes shapes alone.
+    batch = dataset.element_spec if is_backend("tensorflow") else next(iter(dataset))
+    model._symbolic_build(data_batch=batch if is_backend("tensorflow") else keras.tree.map_structure(np.asarray, batch))
 
 
 def values_of(variables: Sequence[Any]) -> list[Array]:
