@@ -25,6 +25,10 @@ class RunError(RuntimeError):
     """A run that started and cannot go on."""
 
 
+class LostProcess(RuntimeError):
+    """Another process of the same training ended or does not answer; a new start may succeed."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`" Did you mean 'list_mle'?"`, or "" if no known name is similar.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,13 +17,15 @@ from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.scoring import missed_metrics
 from ml4ir_losses.experiments.checkpoints.callback import Checkpoints
 from ml4ir_losses.experiments.checkpoints.folder import FOLDER
+from ml4ir_losses.experiments.distribution.local_processes import run_locally
 from ml4ir_losses.experiments.distribution.replica_rules import for_replicas
-from ml4ir_losses.experiments.distribution.strategies import workers_of
+from ml4ir_losses.experiments.distribution.strategies import processes_to_start, workers_of
 from ml4ir_losses.experiments.distribution.workers import Workers
 from ml4ir_losses.experiments.experiment import Experiment, prepare
 from ml4ir_losses.experiments.fit import fit
 from ml4ir_losses.experiments.loggers import check_loggers, tracking
-from ml4ir_losses.experiments.run_folder import RunFolder
+from ml4ir_losses.experiments.open_run import open_run
+from ml4ir_losses.experiments.run_folder import RunFolder, unused_path
 from ml4ir_losses.experiments.run_report import finish_report
 
 
@@ -90,6 +93,8 @@ def train(
     """
     config = load_config(config, overrides, seed, data)
     check_loggers(config)
+    if processes := processes_to_start(config.training.distribution):
+        return _run_in_processes(config, run_dir, strict, progress is not False, processes)
     with shown_log() if progress is True else nullcontext(), workers_of(config.training.distribution) as workers:
         folder = RunFolder.named(config.name, run_dir) if workers.chief else None
         for name, given in (("tune", config.tune), ("data.folds", getattr(config.data, "folds", None))):
@@ -101,6 +106,37 @@ def train(
             fit(experiment, workers=workers, checkpoints=_checkpoints(experiment, Path(run_dir or "."), workers))
             return Run(Path(run_dir or "."), experiment.model, {}, experiment=experiment)
         return _run(config, experiment, folder, workers, progress_bar() if progress is True else progress or None)
+
+
+def _run_in_processes(
+    config: AnyConfig, run_dir: str | Path | None, strict: bool, progress: bool, processes: int
+) -> Run:
+    """Trains in processes that are started for it; process 0 writes the run folder, which is opened here."""
+    path = Path(run_dir) if run_dir is not None else unused_path(config.name)
+    arguments = {"config": config, "run_dir": path, "strict": strict, "progress": progress}
+    run = Run(path, None, {}, interrupted=run_locally(_interrupted, arguments, processes))
+    run.experiment = open_run(path)
+    run.model = run.experiment.model
+    run.metrics = json.loads((path / "metrics.json").read_text())
+    run.metrics.pop("interrupted", None)
+    if (path / "baselines.json").is_file():
+        run.baselines = json.loads((path / "baselines.json").read_text())
+    run.missed = _missed(run)
+    return run
+
+
+def _interrupted(**arguments: Any) -> bool:
+    """Trains in one of several processes: what the other ones cannot read from the run folder."""
+    return train(**arguments).interrupted
+
+
+def _missed(run: Run) -> list[str]:
+    """A line for each expected metric that was not reached."""
+    return [
+        f"{split}: {line}"
+        for split, expected in run.experiment.config.expected_metrics.items()
+        for line in missed_metrics(expected, run.metrics.get(split, expected))
+    ]
 
 
 def _run(config: AnyConfig, experiment: Experiment, folder: RunFolder, workers: Workers, progress: Any) -> Run:
@@ -142,8 +178,7 @@ def _finish(experiment: Experiment, folder: RunFolder, interrupted: bool) -> Run
         finish_report(experiment, folder)
     for split, values in run.metrics.items():
         LOGGER.info("%s: %s", split, "  ".join(f"{name} {value:.4f}" for name, value in values.items()))
-    for split, expected in experiment.config.expected_metrics.items():
-        run.missed += [f"{split}: {line}" for line in missed_metrics(expected, run.metrics.get(split, expected))]
+    run.missed = _missed(run)
     for line in run.missed:
         LOGGER.error("expected_metrics.%s", line)
     return run

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ml4ir_losses.core.lazy import Tensor, keras, ops
+from ml4ir_losses.model.device_steps import divided
 from ml4ir_losses.ops.backend import is_backend
 
 Encode = Callable[[Any], Tensor]
@@ -159,7 +160,7 @@ def jax_cached_gradients(
         output, state = encode(variables, state, part)
         return state, output.astype("float32")
 
-    parts = jax.tree.map(lambda x: blocks(x[places]), inputs)
+    parts = divided(jax.tree.map(lambda x: blocks(x[places]), inputs), axis=1)
     after, outputs = jax.lax.scan(embed, state, parts)
     outputs = outputs.reshape(count * mini_batch_size, *outputs.shape[2:])[:rows]
     (value, others), (totals, slopes) = jax.value_and_grad(

@@ -11,9 +11,11 @@ from keras import ops
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import MASK
 from ml4ir_losses.losses import keras_loss
+from ml4ir_losses.model import device_steps
 from ml4ir_losses.model.grad_cache import Variables, cached_gradients, jax_cached_gradients
 from ml4ir_losses.model.strategy_model import StrategyModel
 from ml4ir_losses.ops.backend import is_backend, once_there, without_gradient
+from ml4ir_losses.ops.replicas import replica_count
 
 
 class Trainer(StrategyModel):
@@ -61,18 +63,32 @@ class Trainer(StrategyModel):
         self.optimizer.build(self.trainable_variables)
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs the Keras training step, or the one in mini-batches."""
+        """Runs the Keras training step, or the one in mini-batches; on JAX and torch on several devices too."""
         # Keras finds the end of an epoch of unknown length by one step too many, which fails to read a batch; some of
         # its operations, such as those that draw seeds, read none and would run all the same.
         with once_there(args[0]):
             return self._step(*args, **kwargs)
 
     def _step(self, *args: Any, **kwargs: Any) -> Any:
+        if is_backend("jax"):
+            args = args[0], device_steps.divided(args[1])
+        elif is_backend("torch") and replica_count() > 1:
+            from ml4ir_losses.model import process_steps
+
+            return process_steps.train_step(self, args[0], _batch_size)
         if self.mini_batch_size is None:
             return super().train_step(*args, **kwargs)
         if is_backend("jax"):
             return self._jax_step(args[0], args[1], self.mini_batch_size)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(args[0])
+        loss, gradients, y_pred = self.gradients_in_mini_batches(x, y, sample_weight)
+        self._loss_tracker.update_state(loss, sample_weight=_batch_size(x))
+        with without_gradient():
+            self.optimizer.apply(gradients, self.trainable_variables)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def gradients_in_mini_batches(self, x: Any, y: Any, sample_weight: Any) -> tuple[Tensor, list[Tensor], Any]:
+        """The loss, a gradient for each trainable variable, and y_pred; see `cached_gradients`."""
         rows, encode, assemble = self.split_rows(x)
         cache: dict[str, Any] = {}
 
@@ -82,11 +98,19 @@ class Trainer(StrategyModel):
             return self.optimizer.scale_loss(cache["loss"])
 
         draws = [v for layer in self.row_layers for v in layer.non_trainable_variables if "seed_generator" in v.path]
-        _, gradients, _ = cached_gradients(encode, loss, rows, self.mini_batch_size, self.trainable_variables, draws)
-        self._loss_tracker.update_state(cache["loss"], sample_weight=_batch_size(x))
-        with without_gradient():
-            self.optimizer.apply(gradients, self.trainable_variables)
-        return self.compute_metrics(x, y, cache["y_pred"], sample_weight)
+        size = self.mini_batch_size or 1
+        _, gradients, _ = cached_gradients(encode, loss, rows, size, self.trainable_variables, draws)
+        return cache["loss"], gradients, cache["y_pred"]
+
+    def test_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the Keras evaluation step; on JAX and torch on several devices too."""
+        if is_backend("jax"):
+            args = args[0], device_steps.divided(args[1])
+        elif is_backend("torch") and replica_count() > 1:
+            from ml4ir_losses.model import process_steps
+
+            return process_steps.test_step(self, args[0], _batch_size)
+        return super().test_step(*args, **kwargs)
 
     def _jax_step(self, state: tuple[Variables, ...], data: Any, mini_batch_size: int) -> tuple[Any, tuple[Any, ...]]:
         """The training step in mini-batches as a function of the values of all variables."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
-from ml4ir_losses.config.distribution import AnyDistribution, Mirrored, OneDevice
+from ml4ir_losses.config.distribution import AnyDistribution, DataParallel, Mirrored, OneDevice
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.experiments.distribution.workers import ONE_PROCESS, Workers
 
@@ -35,7 +35,35 @@ def workers_of(distribution: AnyDistribution) -> AbstractContextManager[Workers]
         from ml4ir_losses.experiments.distribution import mirrored
 
         return nullcontext(mirrored.workers(distribution))
+    if isinstance(distribution, DataParallel):
+        return _data_parallel(distribution)
     raise ConfigError(f"training.distribution.strategy: {distribution.strategy!r} is not known here.")
+
+
+def _data_parallel(distribution: DataParallel) -> AbstractContextManager[Workers]:
+    import keras
+
+    if keras.backend.backend() == "jax":
+        from ml4ir_losses.experiments.distribution import jax_workers
+
+        return jax_workers.workers(distribution)
+    from ml4ir_losses.experiments.distribution import torch_workers
+
+    return torch_workers.workers(distribution)
+
+
+def processes_to_start(distribution: AnyDistribution) -> int:
+    """The number of local processes that a training is to start; 0 where it trains in this one."""
+    if not isinstance(distribution, DataParallel) or distribution.workers is None:
+        return 0
+    check_backend(distribution.strategy)
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return 0
+    from ml4ir_losses.experiments.distribution import torch_workers
+
+    return 0 if torch_workers.is_launched() else distribution.workers
 
 
 def check_backend(strategy: str) -> None:

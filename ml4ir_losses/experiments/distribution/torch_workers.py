@@ -1,0 +1,153 @@
+"""`data_parallel` on torch: several processes, each with a copy of the model and its part of every batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from ml4ir_losses.config.distribution import DataParallel
+from ml4ir_losses.core.errors import ConfigError, LostProcess
+from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.data.sharding import Shard
+from ml4ir_losses.experiments.distribution.local_processes import STORE
+from ml4ir_losses.ops.replicas import across_processes
+
+_LAUNCHED = ("RANK", "WORLD_SIZE")  # torchrun sets them for every process
+_PATH = "training.distribution"
+
+
+def is_launched() -> bool:
+    """True in one of several processes that torchrun or `local_processes` started."""
+    return all(name in os.environ for name in _LAUNCHED)
+
+
+@contextmanager
+def workers(config: DataParallel) -> Iterator[ProcessWorkers]:
+    """The processes that torchrun or `local_processes` started, from the view of this one.
+
+    Raises:
+        ConfigError: where there are none, or other ones than the config says, and when one of them does not answer.
+    """
+    from torch import distributed
+
+    if config.devices is not None:
+        raise ConfigError(f"{_PATH}.devices: is for JAX; torch has a process for each device: set workers.")
+    if not is_launched():
+        raise ConfigError(
+            f"{_PATH}.workers: give the number of local processes, or start the command on every machine with torchrun."
+        )
+    rank, count = (_number(name) for name in _LAUNCHED)
+    if config.workers not in (None, count):
+        raise ConfigError(f"{_PATH}.workers: {config.workers}, but {count} processes were started (WORLD_SIZE).")
+    engine = _engine()
+    timeout = timedelta(seconds=config.timeout)
+    store = os.environ.get(STORE)
+    address = f"file://{store}" if store else "env://"
+    try:
+        distributed.init_process_group(engine, address, timeout, rank=rank, world_size=count)
+    except (RuntimeError, ValueError) as error:  # torch has no narrower ones
+        place = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        raise ConfigError(
+            f"{_PATH}: process {rank} of {count} reached no other ones at {store or place} within {config.timeout:g} s "
+            f"(training.distribution.timeout): {_first_line(error)}"
+        ) from None
+    LOGGER.info("data_parallel: %d processes, %s", count, engine)
+    try:
+        yield ProcessWorkers(rank, count)
+    finally:
+        distributed.destroy_process_group()
+
+
+def _number(name: str) -> int:
+    value = os.environ[name]
+    if not value.isdecimal():
+        raise ConfigError(f"{name} in the environment must be a whole number. Received: {value!r}.")
+    return int(value)
+
+
+def _engine() -> str:
+    """The engine that sends tensors: nccl where each process has its GPU, which is chosen here; gloo on the CPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "gloo"
+    index = _number("LOCAL_RANK") if "LOCAL_RANK" in os.environ else 0
+    if index >= torch.cuda.device_count():
+        raise ConfigError(
+            f"{_PATH}.workers: process {index + 1} of this machine finds no GPU of its own among "
+            f"{torch.cuda.device_count()}: start as many processes as there are GPUs."
+        )
+    torch.cuda.set_device(index)
+    return "nccl"
+
+
+class ProcessWorkers:
+    """The processes of `torch.distributed`, from the view of one of them.
+
+    Args:
+        rank: the number of this process.
+        count: the number of processes.
+    """
+
+    def __init__(self, rank: int, count: int) -> None:
+        self.rank, self.count, self.replicas = rank, count, count
+        self.shard = Shard(rank, count)
+
+    @property
+    def chief(self) -> bool:
+        """True for the process that writes."""
+        return self.rank == 0
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """The context in which steps wait for each other.
+
+        Raises:
+            LostProcess: when another one ends or does not answer.
+        """
+        try:
+            with across_processes():
+                yield
+        except RuntimeError as error:
+            if not _is_lost(error):
+                raise
+            raise LostProcess(
+                f"process {self.rank} of {self.count} lost another one ({_first_line(error)}). The same command with "
+                "--resume goes on from the last checkpoint."
+            ) from None
+
+    def dataset(self, batches: Any) -> Any:
+        """The batches, which are parts already."""
+        return batches
+
+    def maximum(self, value: int) -> int:
+        """The largest value over all processes, each of which must call it at the same point."""
+        import torch
+        from torch import distributed
+
+        device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+        largest = torch.tensor([value], device=device)
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+        return int(largest)
+
+    def single(self, model: Any) -> Any:
+        """The model itself, of which every process has a copy."""
+        from ml4ir_losses.model import process_steps
+
+        process_steps.leave(model)
+        return model
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    """True for an error of the engines about another process."""
+    from torch import distributed
+
+    return isinstance(error, distributed.DistError) or "gloo" in str(error)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].removesuffix(".")[:200] if lines else type(error).__name__
