@@ -56,7 +56,7 @@ class DeviceWorkers:
     rank, count, chief = 0, 1, True
 
     def __init__(self, devices: list[str]) -> None:
-        self.distribution = _WholeBatches(devices=devices)
+        self.distribution = _WholeBatches(devices=devices, auto_shard_dataset=False)
         self.replicas = len(devices)
         self.shard = Shard(devices=self.replicas)
 
