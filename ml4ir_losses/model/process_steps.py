@@ -54,7 +54,7 @@ def leave(model: Any) -> None:
     vars(model).pop(_STEP, None)
 
 
-class _Step(torch.nn.Module):
+class _Step(torch.nn.Module):  # type: ignore[misc]
     """Scores and loss in one forward pass, so that the parameters of losses are among those that are watched."""
 
     def __init__(self, model: Any) -> None:

@@ -1,64 +1,133 @@
-"""`data_parallel` on JAX: the devices of this process compute every step together."""
+"""`data_parallel` on JAX: the devices of one process or of several compute every step together."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import math
+import os
+import socket
+import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
+import numpy as np
 
 from ml4ir_losses.config.distribution import DataParallel
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.sharding import Shard
+from ml4ir_losses.experiments.distribution.environment import first_line, whole_number
 from ml4ir_losses.experiments.distribution.single_model import copy_on_one_device
 
+_PATH = "training.distribution"
+_ADDRESS, _COUNT, _RANK = (f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID"))
+_DAY = 24 * 60 * 60
 
-def workers(config: DataParallel) -> DeviceWorkers:
-    """The devices of this process.
+
+def workers(config: DataParallel) -> AbstractContextManager[DeviceWorkers]:
+    """The devices of this process, or of all processes that the variables of `keras.distribution.initialize` name.
 
     Raises:
-        ConfigError: for more devices than there are, or for settings of several processes.
+        ConfigError: for more devices than there are, for settings of torch, and when a process does not answer.
     """
-    import jax
-
-    path = "training.distribution"
-    if config.workers not in (None, 1):
+    if config.workers is not None:
         raise ConfigError(
-            f"{path}.workers: {config.workers} processes are for torch; on JAX one process uses all devices: set devices."
+            f"{_PATH}.workers: is for torch; on JAX one process trains on all devices of a machine: set devices."
         )
     if config.shard == "files":
-        raise ConfigError(f"{path}.shard: files is for several processes; on JAX one process reads all files.")
+        raise ConfigError(f"{_PATH}.shard: files is for torch and TensorFlow; on JAX every process reads all files.")
+    _join(config)
+    devices = keras.distribution.list_devices()
+    if config.devices is not None:
+        devices = _first(devices, config.devices)
+    LOGGER.info("data_parallel: %d devices, %s", len(devices), ", ".join(devices))
+    return nullcontext(DeviceWorkers(devices))
+
+
+def _first(devices: list[str], number: int) -> list[str]:
+    """So many of the devices of this process."""
+    import jax
+
     if jax.process_count() > 1:
-        raise ConfigError(
-            f"{path}: data_parallel on JAX trains on the devices of one process, and this is one of "
-            f"{jax.process_count()}. For several machines use data_parallel on torch, or multi_worker on TensorFlow."
-        )
-    known = keras.distribution.list_devices()
-    number = config.devices or len(known)
-    if number > len(known):
-        advice = "" if jax.default_backend() != "cpu" else (
+        raise ConfigError(f"{_PATH}.devices: several processes train on all of their devices; leave it out.")
+    if number > len(devices):
+        advice = (
             f" Parts of the CPU count as devices with XLA_FLAGS=--xla_force_host_platform_device_count={number} in the "
             "environment, set before Python starts."
         )
-        raise ConfigError(f"{path}.devices: {number}, but JAX sees {len(known)}: {', '.join(known)}.{advice}")
-    LOGGER.info("data_parallel: %d devices, %s", number, ", ".join(known[:number]))
-    return DeviceWorkers(known[:number])
+        raise ConfigError(
+            f"{_PATH}.devices: {number}, but JAX sees {len(devices)}: {', '.join(devices)}."
+            + (advice if jax.default_backend() == "cpu" else "")
+        )
+    return devices[:number]
+
+
+def _join(config: DataParallel) -> None:
+    """Makes this process one of those that the environment names, if it does."""
+    import jax
+
+    if jax.distributed.is_initialized() or _ADDRESS not in os.environ:
+        return
+    address = os.environ[_ADDRESS].split(",")[0]
+    rank, count = (whole_number(name) for name in (_RANK, _COUNT))
+    seconds = math.ceil(config.timeout)
+    try:
+        if rank:
+            _wait_for(address, config.timeout)
+        jax.distributed.initialize(
+            address,
+            count,
+            rank,
+            initialization_timeout=seconds,
+            heartbeat_timeout_seconds=max(10, seconds),
+            shutdown_timeout_seconds=_DAY,  # in which process 0 evaluates
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"{_PATH}: process {rank} of {count} reached no other ones at {address} within {config.timeout:g} s "
+            f"({_PATH}.timeout): {first_line(error)}"
+        ) from None
+
+
+def _wait_for(address: str, seconds: float) -> None:
+    """Waits until process 0 answers; JAX would end the whole program if it does not.
+
+    Raises:
+        OSError: when it does not answer in time.
+    """
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=1.0).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
 
 
 class DeviceWorkers:
-    """One process with several devices, each of which trains on its part of every batch.
+    """The devices of all processes, each of which trains on its part of every batch.
+
+    Every process reads whole batches.
 
     Args:
         devices: their names.
     """
 
-    rank, count, chief = 0, 1, True
-
     def __init__(self, devices: list[str]) -> None:
+        import jax
+
+        self.rank, self.count = int(jax.process_index()), int(jax.process_count())
         self.distribution = _WholeBatches(devices=devices, auto_shard_dataset=False)
         self.replicas = len(devices)
         self.shard = Shard(devices=self.replicas)
+
+    @property
+    def chief(self) -> bool:
+        """True for the process that writes."""
+        return self.rank == 0
 
     def scope(self) -> AbstractContextManager[Any]:
         """The distribution as that of Keras, which ends with the context."""
@@ -70,8 +139,10 @@ class DeviceWorkers:
         return batches
 
     def maximum(self, value: int) -> int:
-        """The value: there is one process."""
-        return value
+        """The largest value over all processes, each of which must call it at the same point."""
+        from jax.experimental import multihost_utils
+
+        return int(multihost_utils.process_allgather(np.array([value])).max())
 
     def single(self, model: Any) -> Any:
         """A copy of the model on one device."""

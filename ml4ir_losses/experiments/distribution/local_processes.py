@@ -57,12 +57,13 @@ def run_locally(work: Callable[..., Any], arguments: Mapping[str, Any], count: i
             ) from None
         with _started(folder, count) as processes:
             stopped, lost = _wait(processes)
-        answer = folder / "answer"
-        value, error = pickle.loads(answer.read_bytes()) if answer.exists() else (None, None)
-        if answer.exists() and error is None:
+        failure: Any = None
+        if done := (folder / "answer").exists():
+            value, failure = pickle.loads((folder / "answer").read_bytes())
+        if done and failure is None:
             return value
-        if error is not None and not isinstance(error, LostProcess):
-            raise error
+        if done and not isinstance(failure, LostProcess):
+            raise failure
         if stopped is not None:
             raise stopped
         raise LostProcess(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import ops
 
 
 def copy_on_one_device(model: Any) -> Any:
     """A new model with the weights, the optimizer's state and the random state of the model, outside of any scope."""
     plain = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
     for variable, trained in zip(_state(plain), _state(model), strict=True):
-        variable.assign(ops.convert_to_numpy(trained.value))
+        variable.assign(trained.numpy())
     return plain
 
 

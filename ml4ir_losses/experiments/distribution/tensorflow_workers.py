@@ -5,9 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-import keras
-
 from ml4ir_losses.data.sharding import Shard
+from ml4ir_losses.experiments.distribution.single_model import copy_on_one_device
 
 
 class StrategyWorkers:
@@ -46,16 +45,8 @@ class StrategyWorkers:
         return value
 
     def single(self, model: Any) -> Any:
-        """A new model on one device with the weights, the optimizer's state and the random state of the model."""
-        plain = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
-        pairs = zip(_state(plain), _state(model), strict=True)
-        for variable, trained in pairs:
-            variable.assign(trained.numpy())
-        return plain
-
-
-def _state(model: Any) -> list[Any]:
-    return [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
+        """A copy of the model on one device."""
+        return copy_on_one_device(model)
 
 
 def divided(batches: Any, parts: int) -> Any:

@@ -12,6 +12,7 @@ from ml4ir_losses.config.distribution import DataParallel
 from ml4ir_losses.core.errors import ConfigError, LostProcess
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.sharding import Shard
+from ml4ir_losses.experiments.distribution.environment import first_line, whole_number
 from ml4ir_losses.experiments.distribution.local_processes import STORE
 from ml4ir_losses.ops.replicas import across_processes
 
@@ -39,7 +40,7 @@ def workers(config: DataParallel) -> Iterator[ProcessWorkers]:
         raise ConfigError(
             f"{_PATH}.workers: give the number of local processes, or start the command on every machine with torchrun."
         )
-    rank, count = (_number(name) for name in _LAUNCHED)
+    rank, count = (whole_number(name) for name in _LAUNCHED)
     if config.workers not in (None, count):
         raise ConfigError(f"{_PATH}.workers: {config.workers}, but {count} processes were started (WORLD_SIZE).")
     engine = _engine()
@@ -52,7 +53,7 @@ def workers(config: DataParallel) -> Iterator[ProcessWorkers]:
         place = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
         raise ConfigError(
             f"{_PATH}: process {rank} of {count} reached no other ones at {store or place} within {config.timeout:g} s "
-            f"(training.distribution.timeout): {_first_line(error)}"
+            f"(training.distribution.timeout): {first_line(error)}"
         ) from None
     LOGGER.info("data_parallel: %d processes, %s", count, engine)
     try:
@@ -61,20 +62,13 @@ def workers(config: DataParallel) -> Iterator[ProcessWorkers]:
         distributed.destroy_process_group()
 
 
-def _number(name: str) -> int:
-    value = os.environ[name]
-    if not value.isdecimal():
-        raise ConfigError(f"{name} in the environment must be a whole number. Received: {value!r}.")
-    return int(value)
-
-
 def _engine() -> str:
     """The engine that sends tensors: nccl where each process has its GPU, which is chosen here; gloo on the CPU."""
     import torch
 
     if not torch.cuda.is_available():
         return "gloo"
-    index = _number("LOCAL_RANK") if "LOCAL_RANK" in os.environ else 0
+    index = whole_number("LOCAL_RANK") if "LOCAL_RANK" in os.environ else 0
     if index >= torch.cuda.device_count():
         raise ConfigError(
             f"{_PATH}.workers: process {index + 1} of this machine finds no GPU of its own among "
@@ -115,7 +109,7 @@ class ProcessWorkers:
             if not _is_lost(error):
                 raise
             raise LostProcess(
-                f"process {self.rank} of {self.count} lost another one ({_first_line(error)}). The same command with "
+                f"process {self.rank} of {self.count} lost another one ({first_line(error)}). The same command with "
                 "--resume goes on from the last checkpoint."
             ) from None
 
@@ -146,8 +140,3 @@ def _is_lost(error: RuntimeError) -> bool:
     from torch import distributed
 
     return isinstance(error, distributed.DistError) or "gloo" in str(error)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].removesuffix(".")[:200] if lines else type(error).__name__

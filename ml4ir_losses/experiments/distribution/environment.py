@@ -1,0 +1,26 @@
+"""What processes that train together read from their environment, and what engines say when it is wrong."""
+
+from __future__ import annotations
+
+import os
+
+from ml4ir_losses.core.errors import ConfigError
+
+
+def whole_number(name: str) -> int:
+    """The whole number in an environment variable.
+
+    Raises:
+        ConfigError: for anything else, or none.
+    """
+    value = os.environ.get(name)
+    if value is None or not value.isdecimal():
+        received = "nothing" if value is None else repr(value)
+        raise ConfigError(f"{name} in the environment must be a whole number of at least 0. Received: {received}.")
+    return int(value)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an engine's message, or the name of the error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].removesuffix(".")[:200] if lines else type(error).__name__
