@@ -55,11 +55,10 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
     by them), or [B, N] per document (the loss applies them), or both as `{"query": ..., "item": ...}`; another shape
     is an error.
 
-    In a step of several replicas the loss is that of the batch of all replicas, by the convention of the backend. On
-    TensorFlow, where Keras divides by the number of replicas, the sum of the replicas' losses is the loss of the whole
-    batch; on torch their mean is, as `DistributedDataParallel` has it: with `replicas.across_processes` the loss of a
-    replica is its share times the number of replicas. On JAX every device sees the whole batch. Replicas may have
-    different numbers of rows. A model's `compute_loss` divides on torch, too: there gradients are summed.
+    In a step of several replicas (`ops.replicas`) the loss of a replica is its share: the losses of all replicas sum to
+    the loss of the whole batch, and so do their gradients, also where replicas have different numbers of rows. What
+    averages gradients, as `DistributedDataParallel` does, multiplies by the number of replicas first. On JAX every
+    device sees the whole batch.
 
     Args:
         loss: the loss.
@@ -146,16 +145,17 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         self._check_labels(y_true, y_pred, mask)
         # A dict hides a `_keras_mask` on y_pred, which Keras would multiply into the [B] values.
         loss = super().__call__(target, {"scores": y_pred}, query_weight)
-        return loss if replica_count() == 1 else loss * self._share(y_pred, query_weight)
+        if replica_count() == 1 or self.reduction in ("sum", "none", None):
+            return loss
+        return loss * self._share(y_pred, query_weight)
 
     def _share(self, y_pred: Tensor, query_weight: Tensor | None) -> Any:
-        """What the loss that Keras reduced on this replica is multiplied by: see the class."""
-        if self.reduction in ("sum", "none", None):
-            return 1.0 if is_backend("tensorflow") else replica_count()
+        """What the mean that Keras takes over the rows of this replica is multiplied by: see the class."""
         divisor = ops.cast(ops.convert_to_tensor(ops.shape(y_pred)[0]), "float32")
         if self.reduction == "mean_with_sample_weight" and query_weight is not None:
             divisor = ops.sum(ops.cast(query_weight, divisor.dtype))
-        return safe_divide(replica_count() * divisor, sum_over_replicas(divisor))
+        share = safe_divide(divisor, sum_over_replicas(divisor))
+        return share * replica_count() if is_backend("tensorflow") else share  # there Keras divides by their number
 
     def call(self, target: dict[str, Tensor], prediction: dict[str, Tensor]) -> Tensor:
         scores = prediction["scores"]

@@ -125,8 +125,7 @@ def on_torch(step, parts):
     with replicas.across_processes():
         value, slope = run(step, step.function(), parts[distributed.get_rank()])
     found = [None] * len(parts)
-    # The loss functions of torch are averaged.
-    distributed.all_gather_object(found, (float(value) / len(parts), slope.numpy() / len(parts)))
+    distributed.all_gather_object(found, (float(value), slope.numpy()))
     return sum(value for value, _ in found), np.concatenate([slope for _, slope in found])
 
 
