@@ -16,9 +16,9 @@ from ml4ir_losses.core.shapes import Shape, same_shape
 from ml4ir_losses.losses.activations import INVERSES
 from ml4ir_losses.losses.propensity import PropensitySpec, check_propensity, propensity_weight
 from ml4ir_losses.losses.row_queue import RowQueue
-from ml4ir_losses.ops.backend import is_backend, without_autograph
+from ml4ir_losses.ops.backend import without_autograph
 from ml4ir_losses.ops.masking import safe_divide
-from ml4ir_losses.ops.replicas import replica_count, sum_over_replicas
+from ml4ir_losses.ops.replicas import keras_divisor, replica_count, sum_over_replicas
 from ml4ir_losses.ops.weights import split_weights
 
 
@@ -145,17 +145,16 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         self._check_labels(y_true, y_pred, mask)
         # A dict hides a `_keras_mask` on y_pred, which Keras would multiply into the [B] values.
         loss = super().__call__(target, {"scores": y_pred}, query_weight)
-        if replica_count() == 1 or self.reduction in ("sum", "none", None):
+        if replica_count() * keras_divisor() == 1 or self.reduction in ("sum", "none", None):
             return loss
-        return loss * self._share(y_pred, query_weight)
+        return loss * keras_divisor() * self._share(y_pred, query_weight)
 
-    def _share(self, y_pred: Tensor, query_weight: Tensor | None) -> Any:
-        """What the mean that Keras takes over the rows of this replica is multiplied by: see the class."""
+    def _share(self, y_pred: Tensor, query_weight: Tensor | None) -> Tensor:
+        """This replica's share of what the mean is divided by, the number of rows or their weights."""
         divisor = ops.cast(ops.convert_to_tensor(ops.shape(y_pred)[0]), "float32")
         if self.reduction == "mean_with_sample_weight" and query_weight is not None:
             divisor = ops.sum(ops.cast(query_weight, divisor.dtype))
-        share = safe_divide(divisor, sum_over_replicas(divisor))
-        return share * replica_count() if is_backend("tensorflow") else share  # there Keras divides by their number
+        return safe_divide(divisor, sum_over_replicas(divisor))
 
     def call(self, target: dict[str, Tensor], prediction: dict[str, Tensor]) -> Tensor:
         scores = prediction["scores"]

@@ -26,6 +26,7 @@ from ml4ir_losses.model.size import check_trainable, size_of
 from ml4ir_losses.model.text_layers import check_positions
 from ml4ir_losses.model.towers import Towers, column_names
 from ml4ir_losses.model.trainer import Trainer
+from ml4ir_losses.ops.replicas import share_of_whole
 from ml4ir_losses.text.tokenizers import Tokenizer, pad_rows
 
 TASK = "task"  # the input that holds the data set index of a batch
@@ -214,20 +215,24 @@ class EmbeddingModel(Trainer):
     ) -> Tensor:
         functions = self.functions(self.loss)
 
-        def value(name: str) -> Tensor:
+        def value(name: str, embedding: Tensor, y: Any, sample_weight: Any) -> Tensor:
             if name in self.memories:
                 self.memories[name].active = training
             target = y[name] if isinstance(y, Mapping) else y
-            output = self.output(name, y_pred["embedding"], target, training)
+            output = self.output(name, embedding, target, training)
             return ops.cast(functions[name](target, output, sample_weight), "float32")
 
-        if len(functions) == 1:
-            total = value(next(iter(functions)))
-        else:
+        def value_of_task(*batch: Any) -> Tensor:
             task = ops.convert_to_tensor(x[TASK])[0]
-            total = ops.switch(task, [lambda name=name: value(name) for name in functions])
+            return ops.switch(task, [lambda name=name: value(name, *batch) for name in functions])
+
+        batch = y_pred["embedding"], y, sample_weight
+        if len(functions) == 1:
+            total = value(next(iter(functions)), *batch)
+        else:
+            total = share_of_whole(value_of_task, *batch)
         for penalty in self.losses:
-            total = total + ops.cast(penalty, total.dtype)
+            total = total + ops.cast(self._aggregate_additional_loss(penalty), total.dtype)
         return total
 
     def output(self, name: str, embedding: Tensor, target: Tensor, training: bool) -> Tensor:

@@ -20,6 +20,18 @@ Encode = Callable[[Any], Tensor]
 Variables = list[Any]
 
 
+def gradients_at_once(
+    function: Callable[[], tuple[Tensor, Any]], scale: Callable[[Tensor], Tensor], variables: Sequence[Any]
+) -> tuple[Tensor, Any, list[Tensor | None]]:
+    """The scalar and what else a function returns, and the gradients of the scaled scalar; on TensorFlow."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        value, others = function()
+        scaled = scale(value)
+    return value, others, tape.gradient(scaled, [variable.value for variable in variables])
+
+
 def cached_gradients(
     encode: Encode,
     loss: Callable[[Tensor], Tensor],

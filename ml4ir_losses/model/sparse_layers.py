@@ -13,6 +13,7 @@ from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.losses.embedding.reconstruction import PARTS
 from ml4ir_losses.model.text_layers import BagOfWords
 from ml4ir_losses.ops.masking import safe_sqrt
+from ml4ir_losses.ops.replicas import sum_over_replicas
 
 
 def splade_pool(logits: Tensor, valid: Tensor, pooling: str = "max", activation: str = "relu") -> Tensor:
@@ -178,7 +179,8 @@ class SparseAutoEncoder(layers.Layer):  # type: ignore[misc]
         """Which latents are dead, [H]; in training the calls since each was last used are counted."""
         idle = ops.convert_to_tensor(self.idle)
         if training:
-            by_code, by_wider = (ops.where(ops.any(used > 0, axis=0), 1, idle + 1) for used in (code, wider))
+            used = [ops.cast(ops.any(part > 0, axis=0), "float32") for part in (code, wider)]
+            by_code, by_wider = (ops.where(count > 0, 1, idle + 1) for count in sum_over_replicas(used))
             self.idle.assign(by_wider)
             idle = by_code
         return idle > self.config["dead_threshold"]

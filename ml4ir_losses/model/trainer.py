@@ -12,10 +12,10 @@ from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import MASK
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.model import device_steps
-from ml4ir_losses.model.grad_cache import Variables, cached_gradients, jax_cached_gradients
+from ml4ir_losses.model.grad_cache import Variables, cached_gradients, gradients_at_once, jax_cached_gradients
 from ml4ir_losses.model.strategy_model import StrategyModel
 from ml4ir_losses.ops.backend import is_backend, once_there, without_gradient
-from ml4ir_losses.ops.replicas import replica_count
+from ml4ir_losses.ops.replicas import counting_rows, replica_count, sum_over_replicas
 
 
 class Trainer(StrategyModel):
@@ -63,7 +63,7 @@ class Trainer(StrategyModel):
         self.optimizer.build(self.trainable_variables)
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs the Keras training step, or the one in mini-batches; on JAX and torch on several devices too."""
+        """Runs one training step, in mini-batches where the model has a `mini_batch_size`, on one device or several."""
         # Keras finds the end of an epoch of unknown length by one step too many, which fails to read a batch; some of
         # its operations, such as those that draw seeds, read none and would run all the same.
         with once_there(args[0]):
@@ -76,13 +76,23 @@ class Trainer(StrategyModel):
             from ml4ir_losses.model import process_steps
 
             return process_steps.train_step(self, args[0], _batch_size)
-        if self.mini_batch_size is None:
+        if self.mini_batch_size is None and not is_backend("tensorflow"):
             return super().train_step(*args, **kwargs)
         if is_backend("jax"):
-            return self._jax_step(args[0], args[1], self.mini_batch_size)
+            return self._jax_step(args[0], args[1], self.mini_batch_size or 1)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(args[0])
-        loss, gradients, y_pred = self.gradients_in_mini_batches(x, y, sample_weight)
-        self._loss_tracker.update_state(loss, sample_weight=_batch_size(x))
+        if self.mini_batch_size is None:
+
+            def loss_and_scores() -> tuple[Tensor, Any]:
+                y_pred = self(x, training=True)
+                return self.compute_loss(x, y, y_pred, sample_weight, training=True), y_pred
+
+            loss, y_pred, gradients = gradients_at_once(
+                loss_and_scores, self.optimizer.scale_loss, self.trainable_variables
+            )
+        else:
+            loss, gradients, y_pred = self.gradients_in_mini_batches(x, y, sample_weight)
+        self._track(loss, x)
         with without_gradient():
             self.optimizer.apply(gradients, self.trainable_variables)
         return self.compute_metrics(x, y, y_pred, sample_weight)
@@ -110,7 +120,28 @@ class Trainer(StrategyModel):
             from ml4ir_losses.model import process_steps
 
             return process_steps.test_step(self, args[0], _batch_size)
-        return super().test_step(*args, **kwargs)
+        if not is_backend("tensorflow"):
+            return super().test_step(*args, **kwargs)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(args[0])
+        y_pred = self(x, training=False)
+        self._track(self.compute_loss(x, y, y_pred, sample_weight, training=False), x)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def _track(self, loss: Tensor, x: Any) -> None:
+        """Adds the loss of a step, of which each replica has its share, to the mean that is reported."""
+        self._loss_tracker.update_state(sum_over_replicas(loss), sample_weight=_batch_size(x))
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
+        """This replica's share of the loss; means over the batch do not count the lists that only fill it up."""
+        with counting_rows(_batch_size(x) if _has_mask(x) else None):
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def _aggregate_additional_loss(self, loss: Tensor) -> Tensor:
+        """The share of a penalty, or of what `add_loss` was given; Keras divides on TensorFlow alone."""
+        penalty = super()._aggregate_additional_loss(loss)
+        return penalty / replica_count() if is_backend("torch") else penalty
 
     def _jax_step(self, state: tuple[Variables, ...], data: Any, mini_batch_size: int) -> tuple[Any, tuple[Any, ...]]:
         """The training step in mini-batches as a function of the values of all variables."""
@@ -156,9 +187,13 @@ class Trainer(StrategyModel):
 
 def _batch_size(x: Any) -> Any:
     """The number of rows, or of lists with documents."""
-    if isinstance(x, Mapping) and MASK in x:
+    if _has_mask(x):
         return ops.sum(ops.cast(ops.any(x[MASK] > 0, axis=-1), "float32"))
     return ops.shape(keras.tree.flatten(x)[0])[0]
+
+
+def _has_mask(x: Any) -> bool:
+    return isinstance(x, Mapping) and MASK in x
 
 
 def _current_values(scope: Any, variables: Sequence[Any]) -> Variables:

@@ -10,7 +10,7 @@ Gradients flow back to every replica, so that the sum over replicas of the gradi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -143,6 +143,30 @@ def row_number(like: Tensor) -> Tensor:
     if rows is not None:
         return ops.cast(rows, like.dtype)
     return ops.sum(ops.ones_like(ops.reshape(like, (ops.shape(like)[0], -1))[:, 0]))
+
+
+def keras_divisor() -> int:
+    """By what Keras divides the mean loss of a replica: on TensorFlow the number of replicas of the strategy."""
+    if not is_backend("tensorflow"):
+        return 1
+    import tensorflow as tf
+
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def share_of_whole(function: Callable[..., Tensor], *tensors: Any) -> Tensor:
+    """This replica's share of function(*tensors), a scalar of the rows of all replicas, which each of them computes.
+
+    For functions with branches, inside which TensorFlow's replicas cannot exchange rows. Tensors may be nests and None.
+    """
+    count = replica_count()
+    if count == 1:
+        return function(*tensors)
+    parts = keras.tree.flatten(tensors)
+    rows = iter(gather_rows(*(part for part in parts if part is not None))[0])
+    whole = keras.tree.pack_sequence_as(tensors, [None if part is None else next(rows) for part in parts])
+    with on_whole_batch():
+        return function(*whole) / count
 
 
 def uniform_rows(shape: tuple[Any, ...], axis: int = 0, **kwargs: Any) -> Tensor:
