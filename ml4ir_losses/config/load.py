@@ -14,13 +14,14 @@ from typing_extensions import TypeIs
 from ml4ir_losses.config.checks import check_config
 from ml4ir_losses.config.explain import explain, path_of
 from ml4ir_losses.config.in_memory import place_data
-from ml4ir_losses.config.position_bias import place_propensities
+from ml4ir_losses.config.position_bias import place_propensities, read_propensities
 from ml4ir_losses.config.schema import Config
 from ml4ir_losses.config.spec_schema import share_definitions
 from ml4ir_losses.config.text_checks import check_text_config
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.config.yaml_io import apply_override, read_yaml
-from ml4ir_losses.core.errors import ConfigError
+from ml4ir_losses.core.checksums import run_file, warn_of_change
+from ml4ir_losses.core.errors import ConfigError, DataError
 from ml4ir_losses.core.log import LOGGER
 
 AnyConfig = Config | TextConfig
@@ -55,6 +56,8 @@ def load_config(
     overrides: Iterable[str] = (),
     seed: int | None = None,
     data: Any = None,
+    *,
+    alone: bool = False,
 ) -> AnyConfig:
     """The checked config of a YAML file or a mapping: a `TextConfig` if it names text columns, else a `Config`.
 
@@ -63,6 +66,7 @@ def load_config(
         overrides: `a.b.c=value` strings, the value in YAML.
         seed: overrides `training.seed`.
         data: data in memory in the place of the config's files, see `place_data`.
+        alone: refuses a config of which parts are in other files.
 
     Raises:
         ConfigError: one line per wrong key, with its path, what is allowed and the nearest match.
@@ -73,10 +77,11 @@ def load_config(
         raw = deepcopy(dict(source)) if isinstance(source, Mapping) else read_yaml(Path(source))
     overrides = list(overrides)
     where = Path(source).parent if isinstance(source, (str, Path)) else Path()
-    _include(raw, where)
+    read = _refuse if alone else read_yaml
+    _include(raw, where, read)
     for override in overrides:
         apply_override(raw, override)
-        _include(raw, Path())
+        _include(raw, Path(), read)
     if data is not None:
         place_data(raw, data)
     if raw.get("expected_metrics") and (data is not None or _replace_data(overrides)):
@@ -84,7 +89,7 @@ def load_config(
         raw["expected_metrics"] = {}
     if seed is not None:
         raw["training"] = {**(raw.get("training") or {}), "seed": seed}
-    place_propensities(raw)
+    place_propensities(raw, _refuse if alone else read_propensities)
     kind = _kind(raw)
     try:
         config = kind.model_validate(raw)
@@ -92,6 +97,18 @@ def load_config(
         lines = {path_of(e["loc"]): explain(e, kind) for e in reversed(error.errors())}  # the first error of a union
         raise ConfigError("\n".join(reversed(lines.values()))) from None
     CHECKS[kind](config)
+    return config
+
+
+def load_run_config(folder: Path) -> AnyConfig:
+    """The config of a run folder, which is in one file; a warning is logged if it is not as the run wrote it.
+
+    Raises:
+        UserError: for a file that cannot be used.
+    """
+    path = run_file(folder, "config.yaml")
+    config = load_config(path, alone=True)
+    warn_of_change(folder, path.name)
     return config
 
 
@@ -108,11 +125,15 @@ def _kind(raw: Any) -> type[Config] | type[TextConfig]:
     return TextConfig if texts and "features" not in raw else Config
 
 
-def _include(raw: dict[str, Any], where: Path) -> None:
+def _include(raw: dict[str, Any], where: Path, read: Callable[[Path], Any]) -> None:
     """Replaces sections given as paths by the content of these files."""
     for section in ("features", "model"):
         if isinstance(raw.get(section), str):
-            raw[section] = read_yaml(where / raw[section])
+            raw[section] = read(where / raw[section])
+
+
+def _refuse(path: str | Path) -> Any:
+    raise DataError(f"{path}: is another file; the config of a run folder is complete in itself.")
 
 
 def json_schema() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,12 @@ def read_propensities(path: str) -> list[float]:
     return values
 
 
-def place_propensities(raw: Any) -> None:
+def place_propensities(raw: Any, read: Callable[[str], list[float]] = read_propensities) -> None:
     """Replaces files of propensities in the model section of a config by what they hold, so that a run holds them.
+
+    Args:
+        raw: the config.
+        read: reads such a file; raises `DataError`.
 
     Raises:
         ConfigError: for a file that cannot be read.
@@ -42,19 +46,19 @@ def place_propensities(raw: Any) -> None:
     if not isinstance(model, Mapping):
         return
     aux = model.get("aux_losses")
-    losses = {"loss": model.get("loss"), **{f"aux_losses.{i}": a for i, a in enumerate(aux if aux else ())}}
+    losses = {"loss": model.get("loss"), **{f"aux_losses.{i}": a for i, a in enumerate(aux if isinstance(aux, list) else ())}}
     for path, loss in losses.items():
         if isinstance(loss, dict) and "propensity" in loss:
             if isinstance(loss["propensity"], str) and loss["propensity"].endswith(".json"):
                 loss["propensity"] = {"key": "table", "values": loss["propensity"]}
-            _place_values(loss["propensity"], f"model.{path}.propensity")
-    _place_values(model.get("position_bias"), _PATH)
+            _place_values(loss["propensity"], f"model.{path}.propensity", read)
+    _place_values(model.get("position_bias"), _PATH, read)
 
 
-def _place_values(spec: Any, path: str) -> None:
+def _place_values(spec: Any, path: str, read: Callable[[str], list[float]]) -> None:
     if isinstance(spec, dict) and isinstance(spec.get("values"), str):
         try:
-            spec["values"] = read_propensities(spec["values"])
+            spec["values"] = read(spec["values"])
         except DataError as error:
             raise ConfigError(f"{path}.values: {error}") from None
 

@@ -67,6 +67,8 @@ def parse_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except RecursionError:
         raise yaml.YAMLError("it is nested too deeply") from None
+    except (ValueError, OverflowError) as error:  # a number or date that Python does not convert
+        raise yaml.YAMLError(f"a value cannot be read: {error}") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

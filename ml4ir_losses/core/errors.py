@@ -6,11 +6,15 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 
+LONGEST = 4000  # characters of a message
+
+
 class UserError(ValueError):
     """Something in the call, the config or the data that the user can change; the message is one line."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(line.strip() for line in message.splitlines()))
+        line = " ".join(line.strip() for line in message.splitlines())
+        super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]}...")  # it may quote a value of any length
 
 
 class ConfigError(UserError):

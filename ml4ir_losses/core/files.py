@@ -50,7 +50,7 @@ def read_json(path: Path, default: Any = None) -> Any:
     """What a JSON file holds; the default where there is no such file.
 
     Raises:
-        DataError: when it is not JSON.
+        DataError: when it cannot be read or is not JSON.
     """
     if not path.is_file():
         return default
@@ -58,6 +58,10 @@ def read_json(path: Path, default: Any = None) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path}: is not JSON ({error}).") from None
+    except RecursionError:
+        raise DataError(f"{path}: is nested too deeply.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
 
 
 def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ml4ir_losses.config.load import dump_config
+from ml4ir_losses.core.checksums import drop_checksums, run_file, warn_of_change, write_checksums
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.core.files import write_atomically
+from ml4ir_losses.core.files import read_json, write_atomically
 from ml4ir_losses.estimators.settings import plain
 from ml4ir_losses.experiments.open_run import open_run
 from ml4ir_losses.model.loading import load_model
@@ -33,9 +34,11 @@ def save_estimator(estimator: Any, folder: Path) -> None:
         _ESTIMATOR: json.dumps({"parameters": plain(parameters), "fitted": fitted}, indent=2) + "\n",
     }
     folder.mkdir(parents=True, exist_ok=True)
+    drop_checksums(folder)
     write_atomically(folder / _MODEL, estimator.model_.save, suffix=".keras")
     for name, text in texts.items():
         write_atomically(folder / name, partial(Path.write_text, data=text, encoding="utf-8"))
+    write_checksums(folder)
 
 
 def load_estimator(kind: type, folder: Path) -> Any:
@@ -45,12 +48,13 @@ def load_estimator(kind: type, folder: Path) -> Any:
         UserError: for any other folder.
     """
     try:
-        state = json.loads((folder / _ESTIMATOR).read_text(encoding="utf-8"))
+        state = read_json(run_file(folder, _ESTIMATOR, 64 << 20))
         estimator = kind(**state["parameters"])
         fitted = {name: state["fitted"][name] for name in _FITTED}
         names = state["fitted"].get(_NAMES)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}: is not a folder that `save` of an estimator wrote ({error}).") from None
+    warn_of_change(folder, _ESTIMATOR)
     run = open_run(folder)
     fitted |= {"config_": run.config, "model_": run.model}
     for name, value in (fitted if names is None else {**fitted, _NAMES: np.array(names, object)}).items():

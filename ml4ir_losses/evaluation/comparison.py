@@ -114,7 +114,7 @@ class Comparison(Frozen):
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Comparison:
+    def from_json(cls, text: str | bytes) -> Comparison:
         """The comparison that `to_json` wrote.
 
         Raises:

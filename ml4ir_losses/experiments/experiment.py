@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from ml4ir_losses.config.checks import kind_of
 from ml4ir_losses.config.load import AnyConfig, reads_texts
@@ -21,7 +21,7 @@ class Experiment(Protocol):
 
     Attributes:
         config: the validated config.
-        model: the compiled model.
+        model: the compiled model, a `model_class`.
         steps: batches per epoch; an estimate if unknown.
         evaluated: the parts on which the trained model is evaluated, the most important one last.
         sources: where the rows of each split came from, with a fingerprint.
@@ -29,6 +29,7 @@ class Experiment(Protocol):
         untrained: the metrics of the untrained model by part, where a baseline needs them.
     """
 
+    model_class: ClassVar[type[Any]]
     config: Any
     model: Any
     sources: dict[str, dict[str, Any]]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -52,6 +52,7 @@ from ml4ir_losses.model.scoring import Scored, score_queries
 class FeatureExperiment:
     """A config with its data read and its model built; everything is validated."""
 
+    model_class: ClassVar[type[Any]] = RelevanceModel
     config: Config
     model: RelevanceModel
     queries: dict[str, Queries | QueryStore] = field(default_factory=dict)

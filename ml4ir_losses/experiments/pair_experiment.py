@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -32,6 +32,7 @@ from ml4ir_losses.model.cross_encoder import TextCrossEncoder
 class PairExperiment(TextExperiment):
     """A text config of a cross-encoder with its data read and its model built; everything is validated."""
 
+    model_class: ClassVar[type[Any]] = TextCrossEncoder
     model: TextCrossEncoder
 
     @classmethod

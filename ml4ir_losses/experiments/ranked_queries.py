@@ -16,6 +16,7 @@ import pyarrow.csv as pacsv
 from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.checks import metric_name
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.registry import METRICS, split_spec
 from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Queries
@@ -66,7 +67,11 @@ class RankedQueries:
 
     @classmethod
     def read(cls, path: Path, metrics: Sequence[Spec], min_label: float) -> RankedQueries:
-        """The queries of a file written by `predict`, evaluated by the metrics of a config at several cut-offs."""
+        """The queries of a file written by `predict`, evaluated by the metrics of a config at several cut-offs.
+
+        Raises:
+            DataError: for another file, or one without documents.
+        """
         data, total = _read_queries(path)
         specs = _with_cutoffs(metrics)
         own = [spec["topn"] for spec in specs.values() if spec.get("topn")]
@@ -171,15 +176,12 @@ class RankedQueries:
 
 def _read_queries(path: Path) -> tuple[Queries, int]:
     """Queries of the file, all or `MAX_QUERIES` random ones, and the number of all; the file may exceed the memory."""
-    numbers: dict[str, int] = {}
-    for batch in _batches(path, ["query_id"]):
-        for query in batch.column("query_id").unique().to_pylist():
-            numbers.setdefault(query, len(numbers))
-    total = len(numbers)
-    chosen = np.random.default_rng(0).permutation(total)[:MAX_QUERIES] if total > MAX_QUERIES else np.arange(total)
-    ids = pa.array(np.array(list(numbers), object)[chosen], pa.string())
-    batches = [batch.filter(pc.is_in(batch.column("query_id"), ids)) for batch in _batches(path, [*_TYPES])]
-    table = pa.Table.from_batches(batches)
+    try:
+        table, total = _read_rows(path)
+    except (OSError, ValueError, KeyError) as error:  # what pyarrow raises for a damaged file
+        raise DataError(f"{path}: cannot be read as predictions ({error}).") from None
+    if not len(table):
+        raise DataError(f"{path}: holds no documents.")
     columns = {name: table[name].to_numpy() for name in _TYPES}
     order, offsets = group_by_query(columns["query_id"])
     queries = Queries(
@@ -190,6 +192,19 @@ def _read_queries(path: Path) -> tuple[Queries, int]:
         document_ids=columns["document_id"][order],
     )
     return queries, total
+
+
+def _read_rows(path: Path) -> tuple[Any, int]:
+    """The rows of the chosen queries, and the number of all queries."""
+    numbers: dict[str, int] = {}
+    for batch in _batches(path, ["query_id"]):
+        for query in batch.column("query_id").unique().to_pylist():
+            numbers.setdefault(query, len(numbers))
+    total = len(numbers)
+    chosen = np.random.default_rng(0).permutation(total)[:MAX_QUERIES] if total > MAX_QUERIES else np.arange(total)
+    ids = pa.array(np.array(list(numbers), object)[chosen], pa.string())
+    batches = [batch.filter(pc.is_in(batch.column("query_id"), ids)) for batch in _batches(path, [*_TYPES])]
+    return pa.Table.from_batches(batches), total
 
 
 def _batches(path: Path, columns: Sequence[str]) -> Iterator[Any]:

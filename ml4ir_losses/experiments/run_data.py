@@ -2,29 +2,90 @@
 
 from __future__ import annotations
 
-import csv
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.load import AnyConfig, flat_config, reads_texts
 from ml4ir_losses.config.schema import Config
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.checksums import run_file, warn_of_change
+from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.files import read_json
 from ml4ir_losses.core.registry import split_spec
 from ml4ir_losses.evaluation.scoring import QueryMetrics, lower_is_better
 from ml4ir_losses.evaluation.summary import estimates
 from ml4ir_losses.experiments.feature_evaluation import probability_of
 from ml4ir_losses.experiments.ranked_queries import RankedQueries
+from ml4ir_losses.experiments.run_tables import LARGEST, as_numbers, read_columns
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.report.charts import Estimate
 from ml4ir_losses.report.run_page import Calibration, RunData
 
 POOR_QUERIES = 5
+FILES = (
+    *("config.yaml", "metrics.json", "data.json", "history.csv", "baselines.json", "importance.json"),
+    *("per_query.csv", "predictions.csv", "times.csv", "log.txt"),
+)
+MAX_JSON, MAX_LOG = 64 << 20, 256 << 20  # bytes of a file
+
+
+def _plausible(value: float) -> float:
+    if math.isfinite(value) and abs(value) > LARGEST:
+        raise ValueError("the number is too large")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_plausible)]
+Values = dict[str, Number]
+Baselines = dict[str, Values]
+
+
+class Metrics(BaseModel):
+    """The content of `metrics.json`: values by part, and whether the run was interrupted."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    __pydantic_extra__: dict[str, Annotated[Values, Field(min_length=1)]]
+    interrupted: bool = False
+
+
+class Column(TypedDict):
+    """A column of `importance.json`."""
+
+    name: str
+    drop: Number
+    lowest: Number
+    highest: Number
+
+
+class Importance(TypedDict):
+    """The content of `importance.json`."""
+
+    metric: str
+    value: Number
+    queries: int
+    documents: int
+    repeats: int
+    seconds: Number
+    columns: list[Column]
+
+
+class Source(TypedDict):
+    """What `data.json` says of a split."""
+
+    sources: list[str]
+    rows: int
+    columns: int
+
+
+Sources = dict[str, Source]
 
 
 def collect(path: Path, config: AnyConfig) -> RunData:
@@ -33,18 +94,18 @@ def collect(path: Path, config: AnyConfig) -> RunData:
     Raises:
         UserError: for a damaged file.
     """
-    metrics = read_json(path / "metrics.json")
-    interrupted = bool(metrics.pop("interrupted", False))
+    found = _json(path, "metrics.json", Metrics)
     run = RunData(config.name, str(path), _summary(config), flat_config(config), _splits(path))
-    if interrupted:
+    if found.interrupted:
         run.notes.append("The run was interrupted.")
-    if metrics:
+    run.notes += [f"{name} is not as the run wrote it." for name in FILES if warn_of_change(path, name)]
+    if metrics := found.model_extra:
         run.part, values = list(metrics.items())[-1]
         run.other_parts = {part: values for part, values in metrics.items() if part != run.part}
         run.metric = next(iter(values))
         run.higher_is_better = not lower_is_better(run.metric)
-        run.baselines = read_json(path / "baselines.json", {})
-        run.importance = read_json(path / "importance.json", None)
+        run.baselines = _json(path, "baselines.json", Baselines, {})
+        run.importance = _json(path, "importance.json", Importance | None)
         _read_per_query(run, path, values)
         _read_predictions(run, config, path)
     else:
@@ -53,17 +114,20 @@ def collect(path: Path, config: AnyConfig) -> RunData:
     return run
 
 
-def _columns(path: Path) -> dict[str, list[str]]:
-    """The columns of a CSV file; none if it is missing."""
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    return {name: [row[i] for row in rows] for i, name in enumerate(header)}
+def _json(path: Path, name: str, kind: Any, default: Any = None) -> Any:
+    """What a JSON file of the run holds, which must be of a type; the default where there is no such file.
 
-
-def _numbers(cells: Sequence[str]) -> Array:
-    return np.array([float(cell) if cell else np.nan for cell in cells])
+    Raises:
+        UserError: for a file with anything else.
+    """
+    file = run_file(path, name, MAX_JSON)
+    found = read_json(file, default)
+    try:
+        return TypeAdapter(kind).validate_python(found, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{file}: is damaged: {where + ': ' if where else ''}{first['msg']}.") from None
 
 
 def _summary(config: AnyConfig) -> list[tuple[str, Any]]:
@@ -92,26 +156,37 @@ def _spec(spec: Spec) -> str:
 
 
 def _splits(path: Path) -> list[Sequence[Any]]:
-    splits = read_json(path / "data.json", {})
-    return [[name, ", ".join(map(str, s["sources"])), s["rows"], s["columns"]] for name, s in splits.items()]
+    splits = _json(path, "data.json", Sources, {})
+    return [[name, ", ".join(s["sources"]), s["rows"], s["columns"]] for name, s in splits.items()]
 
 
 def _read_history(run: RunData, config: AnyConfig, path: Path) -> None:
-    run.history = {name: _numbers(cells).tolist() for name, cells in _columns(path / "history.csv").items()}
+    columns = as_numbers(path, "history.csv", read_columns(path, "history.csv"))
+    run.history = {name: values.tolist() for name, values in columns.items()}
     if not run.history.get("epoch"):
         run.missing.append("Training curves: no epoch was finished.")
         return
-    log = path / "log.txt"
-    best = re.findall(r"best epoch (\d+)", log.read_text(encoding="utf-8") if log.is_file() else "")
-    run.best_epoch = int(best[-1]) if best else None  # a run that went on has several
-    seconds = _numbers(_columns(path / "times.csv").get("seconds", ()))
-    run.summary += [("epochs", len(run.history["epoch"])), ("training", f"{seconds.sum():.1f} s")]
+    run.best_epoch = _best_epoch(path)
+    seconds = as_numbers(path, "times.csv", read_columns(path, "times.csv")).get("seconds", np.zeros(0))
+    run.summary += [("epochs", len(run.history["epoch"])), ("training", f"{np.nansum(seconds):.1f} s")]
+
+
+def _best_epoch(path: Path) -> int | None:
+    """The epoch whose weights the model has, from the log; a run that went on names several, of which the last counts."""
+    file, best = run_file(path, "log.txt", MAX_LOG), None
+    if not file.exists():
+        return None
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if match := re.search(r", best epoch (\d{1,9})$", line):
+                best = int(match[1])
+    return best
 
 
 def _read_per_query(run: RunData, path: Path, means: dict[str, float]) -> None:
     """The distribution of the metrics over queries, and their intervals."""
-    cells = _columns(path / "per_query.csv")
-    columns = {name: _numbers(cells[name]) for name in means if name in cells}
+    cells = read_columns(path, "per_query.csv")
+    columns = as_numbers(path, "per_query.csv", {name: cells[name] for name in means if name in cells})
     weights = {name: np.isfinite(values).astype(float) for name, values in columns.items()}
     values = {name: np.nan_to_num(column) for name, column in columns.items()}
     found = _estimates(QueryMetrics(values, weights, np.array(cells.get("query_id", ()))))
@@ -123,12 +198,13 @@ def _read_per_query(run: RunData, path: Path, means: dict[str, float]) -> None:
 
 
 def _read_predictions(run: RunData, config: AnyConfig, path: Path) -> None:
-    if reads_texts(config) or not (path / "predictions.csv").is_file():
+    file = run_file(path, "predictions.csv")
+    if reads_texts(config) or not file.exists():
         run.missing.append("Cut-offs, list lengths, scores by label, worst queries: there is no predictions.csv.")
         return
     if run.importance is None:
         run.missing.append("Importance of columns: there is no importance.json, which `train` writes.")
-    ranked = RankedQueries.read(path / "predictions.csv", config.model.metrics, config.model.min_label)
+    ranked = RankedQueries.read(file, config.model.metrics, config.model.min_label)
     if len(ranked.data) < ranked.total:
         run.notes.append(f"Plots by cut-off, length and label are of {len(ranked.data):,} random queries.")
     show_original = not ranked.original_is_sorted

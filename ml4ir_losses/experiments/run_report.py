@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml4ir_losses.config.load import AnyConfig, load_config
-from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.core.files import read_json, write_atomically
+from ml4ir_losses.core.checksums import run_file
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
+from ml4ir_losses.core.files import write_atomically
 from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.evaluation.comparison import VERSION
+from ml4ir_losses.evaluation.comparison import Comparison
 
 if TYPE_CHECKING:
     from ml4ir_losses.experiments.experiment import Experiment
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ml4ir_losses.report.page import Page
 
 COMPARISON = "compare.json"
+MAX_COMPARISON = 64 << 20  # bytes
 Folders = str | Path | Sequence[str | Path]
 
 
@@ -70,10 +72,7 @@ def open_folders(runs: Folders, output: str | Path | None = None) -> list[Report
 
 def _open(path: Path) -> Reported:
     if (path / COMPARISON).is_file():
-        found = read_json(path / COMPARISON)
-        if not isinstance(found, dict) or found.get("version") != VERSION:
-            raise UserError(f"{path / COMPARISON}: is not a comparison of this version of ml4ir-losses.")
-        return Reported(path, comparison=found)
+        return Reported(path, comparison=_comparison(path))
     if not path.exists():
         raise UserError(f"{path}: there is no such folder.")
     if not (path / "config.yaml").is_file():
@@ -81,9 +80,17 @@ def _open(path: Path) -> Reported:
     if not (path / "metrics.json").is_file():
         raise UserError(f"{path}: the run is not finished; it has no metrics.json.")
     try:
-        return Reported(path, config=load_config(path / "config.yaml"))
+        return Reported(path, config=load_config(run_file(path, "config.yaml"), alone=True))
     except ConfigError as error:
         raise UserError(f"{path}: its config is of another version of ml4ir-losses ({error})") from None
+
+
+def _comparison(path: Path) -> dict[str, Any]:
+    file = run_file(path, COMPARISON, MAX_COMPARISON)
+    try:
+        return Comparison.from_json(file.read_bytes()).model_dump(mode="json")
+    except (OSError, DataError) as error:
+        raise UserError(f"{file}: is not a comparison of this version of ml4ir-losses ({error}).") from None
 
 
 def _page(folders: Sequence[Reported]) -> Page:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -48,6 +48,7 @@ from ml4ir_losses.model.towers import column_names
 class TextExperiment:
     """A text config with its data read and its model built; everything is validated."""
 
+    model_class: ClassVar[type[Any]] = EmbeddingModel
     config: TextConfig
     model: EmbeddingModel
     sets: dict[str, TextSet] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ml4ir_losses.config.load import AnyConfig, dump_config, load_config
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.checksums import drop_checksums, write_checksums
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.scoring import missed_metrics
 from ml4ir_losses.experiments.checkpoints.callback import Checkpoints
@@ -141,6 +142,7 @@ def _missed(run: Run) -> list[str]:
 
 def _run(config: AnyConfig, experiment: Experiment, folder: RunFolder, workers: Workers, progress: Any) -> Run:
     with folder.logging():
+        drop_checksums(folder.path)
         folder.write_text("config.yaml", dump_config(config))
         folder.write_json("data.json", experiment.sources)
         with tracking(experiment.config, folder.path) as tracked:
@@ -149,7 +151,8 @@ def _run(config: AnyConfig, experiment: Experiment, folder: RunFolder, workers: 
             experiment.model = workers.single(experiment.model)
             run = _finish(experiment, folder, done.interrupted)
             tracked.metrics, tracked.interrupted = run.metrics, run.interrupted
-        return run
+    write_checksums(folder.path)  # of the log, too
+    return run
 
 
 def _checkpoints(experiment: Experiment, path: Path, workers: Workers) -> Checkpoints:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from ml4ir_losses.compat import sentence_transformers, tf_ranking
+from ml4ir_losses.core.checksums import check_unchanged, run_file
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.model import (
@@ -34,14 +35,16 @@ REGISTERED = (
 def load_model(path: str | Path) -> Any:
     """A model saved by `ml4ir_losses` or any Keras model that uses its losses; takes a run folder too.
 
-    Opens no other file, whatever the model's config names, and checks sizes before anything is unpacked or built.
+    Opens no other file, whatever the model's config names, and checks sizes before anything is unpacked or built. In a
+    run folder the model must be the one that the run wrote, by its checksum in `files.json`.
 
     Raises:
         UserError: when there is no such model, or it is damaged, too large or of unknown classes.
     """
     path = Path(path)
     if path.is_dir():
-        path = path / "model.keras"
+        folder, path = path, run_file(path, "model.keras")
+        check_unchanged(folder, path.name)
     if not path.is_file():
         raise UserError(f"{path}: there is no such model.")
     try:

@@ -24,7 +24,7 @@ from small import config, write_splits
 
 pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_steps")]
 TABLES = {"history.csv", "predictions.csv", "per_query.csv"}
-FILES = {"config.yaml", "data.json", "metrics.json", "model.keras", "log.txt"} | TABLES
+FILES = {"config.yaml", "data.json", "files.json", "metrics.json", "model.keras", "log.txt"} | TABLES
 
 
 @pytest.fixture(scope="module")

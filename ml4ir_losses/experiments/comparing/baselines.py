@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.errors import ConfigError, DataError
+from ml4ir_losses.core.checksums import warn_of_change
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.experiments.comparing.plan import Outcome
+from ml4ir_losses.experiments.run_tables import as_numbers, read_columns
 
 _VALUES = "per_query.csv"
 
@@ -47,12 +48,15 @@ def read_run(path: str, part: str, ids: Sequence[Any]) -> Outcome:
         ConfigError: for a file that cannot be read.
         DataError: if the run was evaluated on other queries.
     """
+    folder = Path(path)
     try:
-        with Path(path, _VALUES).open(encoding="utf-8", newline="") as file:
-            (_, *metrics), *lines = csv.reader(file)
-        cells = {query: [float(cell) if cell else np.nan for cell in row] for query, *row in lines}
-    except (OSError, ValueError) as error:
+        columns = read_columns(folder, _VALUES)
+        found = columns.pop("query_id")
+        values = as_numbers(folder, _VALUES, columns)
+        warn_of_change(folder, _VALUES)
+    except (UserError, KeyError) as error:
         raise ConfigError(f"--baseline {path}: {_VALUES} cannot be read ({error}).") from None
+    cells = {query: row for row, query in enumerate(found)}
     wanted = [str(i) for i in ids]
     known = set(wanted)
     for queries, others, where in ((wanted, cells, "the run"), (cells, known, part)):
@@ -61,9 +65,9 @@ def read_run(path: str, part: str, ids: Sequence[Any]) -> Outcome:
             raise DataError(
                 f"--baseline {path}: was evaluated on other queries than {part}: {where} lacks {missing!r}."
             )
-    values = np.array([cells[query] for query in wanted])
+    rows = np.array([cells[query] for query in wanted], int)
     return Outcome(
         ids=np.array(wanted),
-        values={name: np.nan_to_num(column) for name, column in zip(metrics, values.T, strict=True)},
-        weights={name: np.isfinite(column).astype("float32") for name, column in zip(metrics, values.T, strict=True)},
+        values={name: np.nan_to_num(column[rows]) for name, column in values.items()},
+        weights={name: np.isfinite(column[rows]).astype("float32") for name, column in values.items()},
     )
