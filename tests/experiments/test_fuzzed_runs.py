@@ -321,7 +321,7 @@ def test_damaged_run_folders_give_a_clear_line_or_the_same_result(runs, outside,
     failures, seen = fuzz(runs, outside, tmp_path, 0, 300, records=["kept"], pages=10**6)
     assert not failures, "\n".join(failures)
     assert seen["error"] > 100
-    assert seen["warned"] > 50
+    assert seen["warned"] > 30
 
 
 @pytest.mark.slow

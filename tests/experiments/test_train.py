@@ -43,7 +43,7 @@ def rows(path):
 
 
 def test_run_folder_holds_config_model_metrics_and_predictions(run):
-    assert {path.name for path in run.path.iterdir()} == FILES | {"baselines.json"}
+    assert {path.name for path in run.path.iterdir()} == FILES | {"baselines.json", "times.csv"}
     assert json.loads((run.path / "metrics.json").read_text()) == run.metrics
     assert set(run.metrics) == {"validation", "test"}
     assert set(run.metrics["test"]) == {"ndcg_5", "mrr"}
