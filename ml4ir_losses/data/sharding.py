@@ -46,5 +46,7 @@ class Shard:
         return -(-rows // self.replicas) * self.replicas
 
 
+EVERY = slice(None)
+"""The part of a batch that is the whole."""
 START = Position()
 WHOLE = Shard()

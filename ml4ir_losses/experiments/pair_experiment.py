@@ -12,9 +12,7 @@ from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.data.nested import unnest
-from ml4ir_losses.data.sharding import START, WHOLE, Position, Shard
 from ml4ir_losses.data.table import ranks_in_queries
-from ml4ir_losses.data.texts.batches import text_dataset
 from ml4ir_losses.data.texts.in_batch import InBatchNegatives
 from ml4ir_losses.data.texts.list_batches import ListFeed
 from ml4ir_losses.data.texts.lists import make_lists
@@ -82,11 +80,6 @@ class PairExperiment(TextExperiment):
             multiple=32 if static else 1,
             width_steps=4 if static and text_set.config.grouped else None,
         )
-
-    def dataset(self, split: str, start: Position = START, shard: Shard = WHOLE) -> Any:
-        """The batches of a split; None if it is not given."""
-        feed = self.feeds[split].get("main")
-        return None if feed is None else text_dataset(feed.batches, lists=True)
 
     def evaluators_of(self, text_set: TextSet, rows: TextRows) -> dict[str, Evaluator]:
         """The evaluators of each query's documents, drawn negatives included, and of labelled pairs."""

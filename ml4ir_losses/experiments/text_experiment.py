@@ -25,7 +25,8 @@ from ml4ir_losses.data.nested import unnest
 from ml4ir_losses.data.readers import read_data
 from ml4ir_losses.data.sharding import START, WHOLE, Position, Shard
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.data.texts.batches import TextBatch, TextFeed, mixed_batches, text_dataset
+from ml4ir_losses.data.texts.batches import MixedFeed, TextFeed
+from ml4ir_losses.data.texts.feeds import Feed, TextBatch, text_dataset
 from ml4ir_losses.data.texts.rows import TextPlan, TextRows, TokenRows, column_texts, make_rows
 from ml4ir_losses.data.texts.sets import TextSet, check_pair_labels, class_numbers
 from ml4ir_losses.evaluation.callback import EvaluationCallback
@@ -174,10 +175,11 @@ class TextExperiment:
         feeds = self.feeds[split]
         if not feeds:
             return None
-        if len(self.sets) == 1:
-            return text_dataset(next(iter(feeds.values())).batches)
-        examples = {name: next(feed.batches()) for name, feed in self.feeds["train"].items()}
-        return text_dataset(mixed_batches(feeds, examples, self.config.data.sampling, self.config.training.seed, TASK))
+        feed: Feed = next(iter(feeds.values()))
+        if len(self.sets) > 1:
+            examples = {name: self._first_batch(name) for name in self.feeds["train"]}
+            feed = MixedFeed(feeds, examples, self.config.data.sampling, self.config.training.seed, TASK)
+        return text_dataset(feed, self.feeding, start, shard)
 
     def begin(self) -> None:
         """Logs the sizes of the data and the model, and evaluates the untrained model, unless its metrics are known."""
@@ -328,7 +330,6 @@ class TextExperiment:
         """The first training batch of a data set; `DataError` if there is none."""
         feed, text_set = self.feeds["train"][name], self.sets[name]
         first: TextBatch | None = next(feed.batches(), None)
-        feed.plan.epoch = 0
         if first is None:
             raise DataError(
                 f"{text_set.rows['train'].source}: {text_set.loss.key!r} needs at least two rows without a common text."

@@ -222,6 +222,14 @@ class PairTokenizer(layers.Layer):  # type: ignore[misc]
         ids = {t: row[len(start) : np.count_nonzero(row) - len(end)] for t, row in zip(distinct, rows, strict=True)}
         return [ids[text] for text in texts]
 
+    def lengths(self, queries: Array, documents: Array) -> Array:
+        """The numbers of ids of pairs, [N], given those of the `words` of their texts."""
+        start, separator, end = self.frame
+        frame = len(start) + len(separator) + len(end)
+        queries = np.minimum(queries, self.max_query_length)
+        pairs: Array = frame + queries + np.minimum(documents, self.max_length - frame - queries)
+        return pairs
+
     def join(self, queries: Sequence[Array], documents: Sequence[Array]) -> Array:
         """The ids of pairs of `words`, [N, T], as wide as the longest pair."""
         start, separator, end = self.frame

@@ -1,15 +1,30 @@
 """Batches from any position of an epoch, and the parts of a batch that processes read, for every kind of data."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 
+from ml4ir_losses.config.text_schema import DatasetConfig
+from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.names import MASK
+from ml4ir_losses.core.registry import BATCHINGS
 from ml4ir_losses.data.batching import Truncation, make_batch
 from ml4ir_losses.data.feeding import Feeding
 from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.data.sharding import Position, Shard
 from ml4ir_losses.data.streaming.plan import make_plan
 from ml4ir_losses.data.streaming.store import QueryStore, new_store
+from ml4ir_losses.data.texts.batches import MixedFeed, TextFeed
+from ml4ir_losses.data.texts.feeds import text_dataset
+from ml4ir_losses.data.texts.in_batch import InBatchNegatives
+from ml4ir_losses.data.texts.list_batches import ListFeed
+from ml4ir_losses.data.texts.lists import make_lists
+from ml4ir_losses.data.texts.rows import TextPlan, TextRows, TokenRows
+from ml4ir_losses.data.texts.sets import TextSet
+from ml4ir_losses.losses.factory import get_loss
+from ml4ir_losses.text.tokenizers import PairTokenizer, WordTokenizer
 
 QUERIES = 75
 
@@ -142,3 +157,94 @@ def test_epoch_is_that_of_fit_whatever_was_read_before():
     assert [next(generate()) for _ in range(2)] == [(2, 5), (2, 5)]  # Keras looks at a batch first
     feeding.epoch = 3
     assert next(generate()) == (3, 0)
+
+
+def text_rows(rows=37):
+    """Rows of two columns in which texts repeat, with labels and weights."""
+    rng = np.random.default_rng(0)
+    texts = [[f"{column}{rng.integers(20)}" + " w" * rng.integers(5) for _ in range(rows)] for column in "ab"]
+    labels = [str(rng.integers(5)) for _ in range(rows)]
+    return TextRows(texts, labels, None, rng.random(rows, "float32"), "train.csv", str)
+
+
+def text_feed(key, rows=None):
+    rows, batching = rows or text_rows(), BATCHINGS.create(key)
+    if batching.makes_pairs:
+        rows = replace(rows, texts=rows.texts[:1])
+    tokens = [TokenRows.of(column, lambda text: [len(word) for word in text.split()]) for column in rows.texts]
+    plan = TextPlan(rows, batching, 5, shuffle=True, seed=3)
+    return TextFeed(plan, tokens, lambda batch: batch.astype("float32"), ["anchor", "positive"], 2)
+
+
+def list_feed():
+    rows = text_rows()
+    config = DatasetConfig(train="train.csv", columns={"anchor": "a", "positive": "b"})
+    loss, batching = get_loss("cross_encoder_multiple_negatives_ranking"), BATCHINGS.create("in_order")
+    lists = make_lists(TextSet(config, loss, batching, {"train": rows}), replace(rows, labels=None))
+    plan = TextPlan(lists.rows, batching, 5, shuffle=True, seed=3, min_rows=2)
+    tokenizer = PairTokenizer(WordTokenizer([f"a{n}" for n in range(20)] + ["w"], 20), 9, 3)
+    return ListFeed(lists, plan, tokenizer, InBatchNegatives(lists, 3), seed=1, redraw=True)
+
+
+def mixed_feed(sampling):
+    feeds = {"pairs": text_feed("no_duplicates"), "classes": text_feed("group_by_label", text_rows(23))}
+    examples = {name: next(feed.batches()) for name, feed in feeds.items()}
+    return MixedFeed(feeds, examples, sampling, 7, "task")
+
+
+FEEDS = {
+    **{key: partial(text_feed, key) for key in ("in_order", "no_duplicates", "group_by_label", "contrastive_pairs")},
+    "lists": list_feed,
+    **{sampling: partial(mixed_feed, sampling) for sampling in ("proportional", "round_robin")},
+}
+
+
+def test_every_batching_has_a_feed():
+    assert {entry.key for entry in BATCHINGS} <= set(FEEDS)
+
+
+@pytest.fixture(params=FEEDS)
+def feed(request):
+    return FEEDS[request.param]
+
+
+def test_texts_from_a_position_are_the_rest_of_the_epoch(feed):
+    made = feed()
+    whole = {epoch: list(made.batches(epoch)) for epoch in (2, 3)}
+    assert len(whole[2]) > 4
+    for start in (0, 1, 4, len(whole[2]) - 1, len(whole[2])):
+        assert_same(list(made.batches(2, start)), whole[2][start:])
+    assert_same(list(feed().batches(3)), whole[3])
+    assert list(map(str, made.draws(2))) != list(map(str, made.draws(3)))
+
+
+def test_texts_before_a_position_are_not_padded(feed, monkeypatch):
+    made = feed()
+    padded = []
+    monkeypatch.setattr(type(made), "make", lambda self, draw, part: padded.append(draw))
+    assert len(list(made.batches(1, 3))) == len(padded) == len(list(made.draws(1))) - 3
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_parts_of_texts_are_the_batch(feed, count):
+    parts = [list(feed().batches(1, shard=Shard(index, count))) for index in range(count)]
+    draws = [draw for draw in feed().draws(1) if feed().size(draw) >= count]
+    for draw, *shares in zip(draws, *parts, strict=True):
+        whole, joined = leaves(feed().make(draw)), put_together(shares)
+        sizes = [len(leaves(share)[0, "anchor" if (0, "anchor") in whole else "pair_ids"]) for share in shares]
+        assert 0 < min(sizes) >= max(sizes) - 1
+        for name, values in whole.items():
+            np.testing.assert_array_equal(joined[name], values, err_msg=str(name))
+
+
+def test_batches_that_not_every_device_has_a_row_of_are_left_out_everywhere(caplog):
+    shards = [Shard(index, 4) for index in range(4)]
+    rows = [[len(x["anchor"]) for x, *_ in text_feed("in_order").batches(0, shard=shard)] for shard in shards]
+    assert rows == [[1] * 7] * 3 + [[2] * 7]  # the last 2 of 37 rows are too few
+    assert "batches of fewer rows than devices are left out, such as one of 2 for 4" in caplog.text
+
+
+@pytest.mark.backend("tensorflow")
+def test_batch_smaller_than_the_devices_is_refused():
+    with pytest.raises(ConfigError, match=r"data\.batch_size: 8 devices cannot share a batch of 5 rows\."):
+        text_dataset(text_feed("in_order"), shard=Shard(0, 4, 2))

@@ -130,7 +130,7 @@ def test_batches_hold_the_tokens_of_each_pair():
     ((x, y),) = made.batches()
     assert x["pair_ids"].shape[:2] == x["mask"].shape == y.shape == (3, 4)
     assert y.tolist() == [[1, 0, 0, 0]] * 3
-    ((batch, rows, mask),) = feed(lists).documents()
+    ((batch, rows, mask),) = feed(lists).draws(0)
     queries, documents = np.repeat([lists.queries[q] for q in batch], 4), [lists.documents[d] for d in rows.reshape(-1)]
     np.testing.assert_array_equal(x["pair_ids"].reshape(12, -1), made.tokenizer.padded(queries, documents))
     assert mask.all()
@@ -151,7 +151,7 @@ def test_epochs_draw_anew_only_in_training_and_equal_seeds_draw_equally(redraw):
 
     def epochs(seed):
         made = feed(lists, seed=seed, redraw=redraw)
-        return [np.concatenate([rows for _, rows, _ in made.documents()]).tolist() for _ in range(3)]
+        return [np.concatenate([rows for _, rows, _ in made.draws(epoch)]).tolist() for epoch in range(3)]
 
     first = epochs(1)
     assert epochs(1) == first

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 
+import keras
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ from ml4ir_losses.data.streaming.store import QueryStore
 from ml4ir_losses.experiments import feature_data
 from ml4ir_losses.experiments.build import build_relevance_model
 from ml4ir_losses.experiments.evaluate import check, evaluate, predict
+from ml4ir_losses.experiments.experiment import prepare
 from ml4ir_losses.experiments.feature_data import memory_for_data, read_features
 from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
 from ml4ir_losses.experiments.fit import fit
@@ -330,3 +332,33 @@ def test_cache_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"data.cache: .* cannot be written"):
         Cache(str(tmp_path / "file" / "below"))
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def write_over(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (cut_off, "the file changed while it was used"),
+        (write_over, "the file changed while it was used"),
+        (os.remove, "No such file or directory"),
+    ],
+)
+def test_file_that_is_damaged_during_training_is_named(folder, tmp_path, damage, reason):
+    class Damage(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                damage(file)
+
+    experiment = prepare(load_config(streamed(folder, cache=tmp_path, features=INPUTS, training={"epochs": 5})))
+    file = experiment.queries["train"].folder / "0.bin"
+    with pytest.raises(DataError) as raised:
+        fit(experiment, callbacks=[Damage()])
+    message = f"{file}: the encoded data cannot be read ({reason}). Remove {file.parent}: it is made again."
+    assert str(raised.value) == message

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from ml4ir_losses.config.load import load_config
-from ml4ir_losses.core.errors import ConfigError, UserError
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.names import POSITIONS
 from ml4ir_losses.data.batching import BatchPlan, list_dataset, make_batch
+from ml4ir_losses.data.feeding import Feeding
+from ml4ir_losses.experiments.callbacks import EpochNumber
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
 from ml4ir_losses.model.loading import load_model
@@ -180,6 +182,21 @@ def test_lists_that_fill_the_last_batch_leave_the_logs_of_an_epoch_unchanged(fol
     expected = model.evaluate(list_dataset(BatchPlan(data, 7)), verbose=0, return_dict=True)
     assert logs == pytest.approx(expected, rel=1e-5)
     assert score_queries(model, plan).logits == pytest.approx(score_queries(model, BatchPlan(data, 7)).logits, rel=1e-5)
+
+
+def test_error_of_the_data_reaches_the_caller_of_fit_as_it_is(folder, monkeypatch):
+    model, _, data = build(folder)
+    plan, feeding = BatchPlan(data, 8), Feeding()
+    draws = plan.draws
+
+    def damaged(epoch, start=0):
+        if epoch == 1:
+            raise DataError("data.bin: is damaged")
+        return draws(epoch, start)
+
+    monkeypatch.setattr(plan, "draws", damaged)
+    with pytest.raises(DataError, match=r"^data\.bin: is damaged$"), feeding.errors():
+        model.fit(list_dataset(plan, feeding), epochs=3, callbacks=[EpochNumber(feeding)], verbose=0)
 
 
 @pytest.mark.parametrize("precision", slow_except(["float32", "mixed_bfloat16"], "float32"))

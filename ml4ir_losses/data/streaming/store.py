@@ -189,6 +189,12 @@ def _ends(file: str) -> str:
     return f"{file}.ends"
 
 
+def _state(file: Path | int) -> tuple[int, int]:
+    """Size and time of change."""
+    status = os.stat(file)
+    return status.st_size, status.st_mtime_ns
+
+
 class QueryStore:
     """The queries of a store; numbers of documents are in memory, all else is read when it is needed.
 
@@ -209,9 +215,9 @@ class QueryStore:
     def __init__(self, folder: Path, window_bytes: int = 1 << 30, keeps: object = None) -> None:
         self.folder, self.window_bytes, self._keeps = folder, window_bytes, keeps
         meta = read_json(folder / _META, {})
-        sizes = {
-            name: path.stat().st_size if (path := folder / name).is_file() else -1 for name in meta.get("files", {})
-        }
+        # A file that changes while it is used may hold other numbers in the place of those that were written.
+        self._states = {name: _state(path) for name in meta.get("files", {}) if (path := folder / name).is_file()}
+        sizes = {name: size for name, (size, _) in self._states.items()}
         if meta.get("version") != VERSION or sizes != meta["files"]:
             raise DataError(f"{folder}: is not a complete store of encoded data; remove it.")
         self._columns = [Column(**column) for column in meta["columns"]]
@@ -270,7 +276,7 @@ class QueryStore:
         """The queries of ranges, one after another; `with_ids`: with the ids of queries and documents.
 
         Raises:
-            DataError: when the files are gone or cut off.
+            DataError: when a file is gone, or is no longer what it was when the store was opened.
         """
         ranges = list(ranges)
         rows = [(int(self.offsets[first]), int(self.offsets[last])) for first, last in ranges]
@@ -308,6 +314,8 @@ class QueryStore:
         target = values.reshape(-1).view(np.uint8).data
         try:
             with (self.folder / name).open("rb", buffering=0) as file:
+                if _state(file.fileno()) != self._states[name]:
+                    raise OSError("the file changed while it was used")
                 for first, last in ranges:
                     file.seek(first * width)
                     end = (last - first) * width
@@ -318,7 +326,10 @@ class QueryStore:
                             raise OSError("the file is cut off")
                         part = part[count:]
         except OSError as error:
-            raise DataError(f"{self.folder}: the encoded data cannot be read ({error.strerror or error}).") from None
+            raise DataError(
+                f"{self.folder / name}: the encoded data cannot be read ({error.strerror or error}). "
+                f"Remove {self.folder}: it is made again."
+            ) from None
         return values
 
     def _texts(self, part: str, ranges: Sequence[Range]) -> Array:

@@ -10,15 +10,14 @@ import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.data.batchings.base import Pairs
-from ml4ir_losses.data.feeding import import_tensorflow, make_dataset
+from ml4ir_losses.data.sharding import EVERY
+from ml4ir_losses.data.texts.feeds import Feed, TextBatch
 from ml4ir_losses.data.texts.mixing import proportional, round_robin
 from ml4ir_losses.data.texts.rows import TextPlan, TokenRows
 
-TextBatch = tuple[Any, ...]
-
 
 @dataclass
-class TextFeed:
+class TextFeed(Feed):
     """The batches of one data set: (inputs, target[, weights]).
 
     Attributes:
@@ -35,68 +34,82 @@ class TextFeed:
     columns: list[str]
     multiple: int = 1
 
-    def batches(self) -> Iterator[TextBatch]:
-        """The batches of the next epoch."""
-        return (self.make(batch) for batch in self.plan.batches())
+    @property
+    def batch_size(self) -> int:
+        """Rows of a complete batch."""
+        return self.plan.batch_size
 
-    def make(self, batch: Array | Pairs) -> TextBatch:
-        """One batch."""
+    def draws(self, epoch: int) -> Iterator[Array | Pairs]:
+        """The rows of each batch of an epoch."""
+        return self.plan.batches(epoch)
+
+    def size(self, draw: Array | Pairs) -> int:
+        """The number of rows of the batch."""
+        return len(draw[0] if isinstance(draw, tuple) else draw)
+
+    def make(self, draw: Array | Pairs, part: slice = EVERY) -> TextBatch:
+        """The batch, or a part of its rows, padded as the whole batch is."""
         weight = self.plan.rows.weight
-        if isinstance(batch, tuple):
-            *sides, target = batch
+        if isinstance(draw, tuple):
+            *sides, target = draw
             rows = sides[0]
             pairs = zip(self.columns, (self.tokens[0], self.tokens[-1]), sides, strict=True)
-            x = {name: tokens.padded(side, self.multiple) for name, tokens, side in pairs}
+            x = {name: tokens.padded(side, self.multiple, part) for name, tokens, side in pairs}
         else:
-            rows, target = batch, self.target(batch)
+            rows, target = draw, self.target(draw)
             named = zip(self.columns, self.tokens, strict=True)
-            x = {name: tokens.padded(rows, self.multiple) for name, tokens in named}
-        return (x, target) if weight is None else (x, target, weight[rows])
+            x = {name: tokens.padded(rows, self.multiple, part) for name, tokens in named}
+        return (x, target[part]) if weight is None else (x, target[part], weight[rows[part]])
 
 
-def mixed_batches(
-    feeds: Mapping[str, TextFeed], examples: Mapping[str, TextBatch], sampling: str, seed: int, task: str
-) -> Callable[[], Iterator[TextBatch]]:
-    """A generator of the batches of several data sets, one data set per batch, all of the same structure.
+class MixedFeed(Feed):
+    """The batches of several data sets, one data set per batch, all of the same structure.
 
-    `examples` holds a batch of every data set that the model was built for. The input `task` [B] holds the number of
-    the batch's data set. Missing text columns have no tokens, and the targets of other data sets have no rows.
+    The input `task` [B] holds the number of the batch's data set. Missing text columns have no tokens, and the targets
+    of other data sets have no rows.
+
+    Args:
+        feeds: the batches of each data set.
+        examples: a batch of every data set that the model was built for.
+        sampling: `proportional` or `round_robin`.
+        seed: the seed of the order.
+        task: the name of the input.
     """
-    order = list(examples)
-    columns = max((list(example[0]) for example in examples.values()), key=len)
-    no_targets = {name: np.asarray(example[1])[:0] for name, example in examples.items()}
-    weighted = any(len(example) == 3 for example in examples.values())
-    epoch = 0
 
-    def generate() -> Iterator[TextBatch]:
-        nonlocal epoch
-        rng = np.random.default_rng([seed, epoch, 1])
-        epoch += 1
-        sources = {name: feed.batches() for name, feed in feeds.items()}
-        if sampling == "round_robin":
-            stream = round_robin(sources)
-        else:
-            stream = proportional(sources, {name: feed.plan.steps for name, feed in feeds.items()}, rng)
-        for name, (x, target, *weight) in stream:
-            rows = len(next(iter(x.values())))
-            inputs = {column: x.get(column, np.zeros((rows, 1), "int32")) for column in columns}
-            inputs[task] = np.full(rows, order.index(name), "int32")
-            targets = {**no_targets, name: target}
-            yield (
-                (inputs, targets, weight[0] if weight else np.ones(rows, "float32")) if weighted else (inputs, targets)
-            )
+    def __init__(
+        self, feeds: Mapping[str, TextFeed], examples: Mapping[str, TextBatch], sampling: str, seed: int, task: str
+    ) -> None:
+        self.feeds, self.sampling, self.seed, self.task = feeds, sampling, seed, task
+        self._order = list(examples)
+        self._columns = max((list(example[0]) for example in examples.values()), key=len)
+        self._no_targets = {name: np.asarray(example[1])[:0] for name, example in examples.items()}
+        self._weighted = any(len(example) == 3 for example in examples.values())
 
-    return generate
+    @property
+    def batch_size(self) -> int:
+        """The smallest of the data sets."""
+        return min(feed.batch_size for feed in self.feeds.values())
 
+    def draws(self, epoch: int) -> Iterator[tuple[str, Any]]:
+        """The data set of each batch of an epoch, and what is drawn of it."""
+        sources = {name: feed.draws(epoch) for name, feed in self.feeds.items()}
+        if self.sampling == "round_robin":
+            return round_robin(sources)
+        steps = {name: feed.plan.steps for name, feed in self.feeds.items()}
+        return proportional(sources, steps, np.random.default_rng([self.seed, epoch, 1]))
 
-def text_dataset(generate: Callable[[], Iterator[TextBatch]], lists: bool = False) -> Any:
-    """A `tf.data.Dataset` of the batches, a fresh epoch at every iteration; `lists`: [B, N, ...] with any N."""
-    tf = import_tensorflow()
-    example = next(generate())
-    signature = tf.nest.map_structure(lambda a: tf.TensorSpec([None, *_inner_shape(a, lists)], a.dtype), example)
-    return make_dataset(generate, signature, None)
+    def size(self, draw: tuple[str, Any]) -> int:
+        """The number of rows of the batch."""
+        return self.feeds[draw[0]].size(draw[1])
 
-
-def _inner_shape(a: Array, lists: bool) -> list[int | None]:
-    """The dimensions after the first; widths of token ids and numbers of documents differ between batches."""
-    return [None if a.dtype == np.int32 or (lists and axis == 1) else n for axis, n in enumerate(a.shape[1:], start=1)]
+    def make(self, draw: tuple[str, Any], part: slice = EVERY) -> TextBatch:
+        """The batch, or a part of its rows, padded as the whole batch is."""
+        name, drawn = draw
+        x, target, *weight = self.feeds[name].make(drawn, part)
+        rows = len(target)
+        inputs = {column: x.get(column, np.zeros((rows, 1), "int32")) for column in self._columns}
+        inputs[self.task] = np.full(rows, self._order.index(name), "int32")
+        targets = {**self._no_targets, name: target}
+        if not self._weighted:
+            return inputs, targets
+        return inputs, targets, weight[0] if weight else np.ones(rows, "float32")

@@ -9,7 +9,8 @@ import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.names import MASK, PADDING_LABEL
-from ml4ir_losses.data.texts.batches import TextBatch
+from ml4ir_losses.data.sharding import EVERY
+from ml4ir_losses.data.texts.feeds import Feed, TextBatch
 from ml4ir_losses.data.texts.in_batch import InBatchNegatives
 from ml4ir_losses.data.texts.lists import TextLists
 from ml4ir_losses.data.texts.rows import TextPlan
@@ -18,7 +19,11 @@ PAIR = "pair_ids"
 """The model input that holds the token ids of a query and a document."""
 
 
-class ListFeed:
+Draw = tuple[Array, Array, Array]
+"""Queries [B], document numbers [B, N] and mask [B, N]."""
+
+
+class ListFeed(Feed):
     """The batches of a data set: ({pair_ids: token ids [B, N, T], mask: [B, N]}, labels [B, N][, weight]).
 
     Args:
@@ -31,6 +36,8 @@ class ListFeed:
         multiple: the padded length is a multiple of it.
         width_steps: as of `padded_width`, for the numbers of documents.
     """
+
+    makes_lists = True
 
     def __init__(
         self,
@@ -48,16 +55,28 @@ class ListFeed:
         self.seed, self.redraw, self.multiple, self.width_steps = seed, redraw, multiple, width_steps
         self._query_words = tokenizer.words(lists.queries)
         self._document_words = tokenizer.words(lists.documents)
+        self._query_sizes, self._document_sizes = (
+            np.array([len(text) for text in words], int) for words in (self._query_words, self._document_words)
+        )
 
-    def documents(self) -> Iterator[tuple[Array, Array, Array]]:
-        """Queries [B], document numbers [B, N] and mask [B, N] of each batch of the next epoch."""
-        rng = np.random.default_rng([self.seed, self.plan.epoch if self.redraw else 0, 2])
-        for batch in cast("Iterator[Array]", self.plan.batches()):  # their batching makes no pairs
+    @property
+    def batch_size(self) -> int:
+        """Queries of a complete batch."""
+        return self.plan.batch_size
+
+    def draws(self, epoch: int) -> Iterator[Draw]:
+        """The queries and documents of each batch of an epoch."""
+        rng = np.random.default_rng([self.seed, epoch if self.redraw else 0, 2])
+        for batch in cast("Iterator[Array]", self.plan.batches(epoch)):  # their batching makes no pairs
             rows, mask = self.lists.padded(batch, self.width_steps)
             if self.negatives is not None:
                 drawn, is_real = self.negatives.draw(batch, rng)
                 rows, mask = np.concatenate([rows, drawn], axis=1), np.concatenate([mask, is_real], axis=1)
             yield batch, rows, mask
+
+    def size(self, draw: Draw) -> int:
+        """The number of queries of the batch."""
+        return len(draw[0])
 
     def labels(self, batch: Array, rows: Array, mask: Array) -> Array:
         """Labels [B, N]: 0 for drawn documents, -1 for padding."""
@@ -74,26 +93,32 @@ class ListFeed:
     def pairs(self) -> tuple[Array, Array, Array]:
         """Query numbers, document numbers and relevance of all pairs of an epoch, [pairs] each."""
         parts = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0, bool))]
-        for batch, rows, mask in self.documents():
+        for batch, rows, mask in self.draws(0):
             parts.append((np.broadcast_to(batch[:, None], mask.shape)[mask], rows[mask], self._own(batch, rows)[mask]))
         query, document, own = (np.concatenate(part) for part in zip(*parts, strict=True))
         return query, document, np.where(own, self.lists.relevance[document], 0.0)
 
-    def batches(self) -> Iterator[TextBatch]:
-        """The batches of the next epoch."""
-        for batch, rows, mask in self.documents():
-            x = {PAIR: self._tokens(batch, rows, mask), MASK: mask.astype("float32")}
-            y = self.labels(batch, rows, mask)
-            weight = self.lists.weight
-            if weight is None:
-                yield x, y
-            else:
-                yield x, y, np.where(mask, weight[rows], 0.0) if self.lists.weighs_documents else weight[batch]
+    def make(self, draw: Draw, part: slice = EVERY) -> TextBatch:
+        """The batch, or a part of its queries, padded as the whole batch is."""
+        batch, rows, mask = (values[part] for values in draw)
+        x = {PAIR: self._tokens(batch, rows, mask, self._width(*draw)), MASK: mask.astype("float32")}
+        y = self.labels(batch, rows, mask)
+        weight = self.lists.weight
+        if weight is None:
+            return x, y
+        return x, y, np.where(mask, weight[rows], 0.0) if self.lists.weighs_documents else weight[batch]
 
-    def _tokens(self, batch: Array, rows: Array, mask: Array) -> Array:
+    def _width(self, batch: Array, rows: Array, mask: Array) -> int:
+        """The number of ids of the longest pair, as a multiple."""
+        queries, documents = np.broadcast_to(self._query_sizes[batch][:, None], mask.shape), self._document_sizes[rows]
+        longest = int(self.tokenizer.lengths(queries[mask], documents[mask]).max())
+        width: int = min(-(-longest // self.multiple) * self.multiple, self.tokenizer.max_length)
+        return width
+
+    def _tokens(self, batch: Array, rows: Array, mask: Array, width: int) -> Array:
+        """The ids of each pair, [B, N, width]."""
         query = np.broadcast_to(batch[:, None], mask.shape)[mask]
         ids = self.tokenizer.join([self._query_words[q] for q in query], [self._document_words[d] for d in rows[mask]])
-        width = min(-(-ids.shape[1] // self.multiple) * self.multiple, self.tokenizer.max_length)
         tokens = np.zeros((*mask.shape, width), "int32")
         tokens[mask, : ids.shape[1]] = ids
         return tokens

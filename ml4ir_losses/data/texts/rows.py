@@ -16,6 +16,7 @@ from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batchings.base import Batching, Pairs
 from ml4ir_losses.data.nested import has_lists, unnest, vectors
 from ml4ir_losses.data.readers import read_files
+from ml4ir_losses.data.sharding import EVERY
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.texts.teacher import teacher_values
 
@@ -152,10 +153,14 @@ class TokenRows:
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype("int64")
         return cls(np.concatenate(rows) if rows else np.zeros(0, "int32"), offsets)
 
-    def padded(self, rows: Array, multiple: int = 1) -> Array:
-        """The ids of the texts `rows`, [B, T], padded with 0 to a multiple, but not beyond the longest of all texts."""
-        starts, sizes = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
+    def padded(self, rows: Array, multiple: int = 1, part: slice = EVERY) -> Array:
+        """The ids of the texts `rows`, [B, T], padded with 0 to a multiple, but not beyond the longest of all texts.
+
+        Of a `part` of the rows alone, T is that of all of them.
+        """
+        sizes = self.offsets[rows + 1] - self.offsets[rows]
         width = min(-(-max(1, int(sizes.max(initial=0))) // multiple) * multiple, max(1, self.longest))
+        starts, sizes = self.offsets[rows[part]], sizes[part]
         position = np.arange(width)[None, :]
         inside = position < sizes[:, None]
         if not len(self.ids):
@@ -164,7 +169,7 @@ class TokenRows:
 
 
 class TextPlan:
-    """The rows of each batch of a text data set, epoch by epoch.
+    """The rows of each batch of a text data set, epoch by epoch; they follow from the seed and the epoch alone.
 
     Args:
         rows: the data set.
@@ -187,13 +192,11 @@ class TextPlan:
     ) -> None:
         self.rows, self.batching, self.batch_size, self.seed, self.min_rows = rows, batching, batch_size, seed, min_rows
         self.shuffle = shuffle
-        self.epoch = 0
         batching.check(rows)
         self.steps = -(-batching.count(len(rows)) // batch_size)
 
-    def batches(self) -> Iterator[Array | Pairs]:
-        """The rows of each batch of the next epoch."""
-        rng = np.random.default_rng([self.seed, self.epoch]) if self.shuffle else None
-        self.epoch += 1
+    def batches(self, epoch: int) -> Iterator[Array | Pairs]:
+        """The rows of each batch of an epoch."""
+        rng = np.random.default_rng([self.seed, epoch]) if self.shuffle else None
         source = self.batching.batches(self.rows, self.batch_size, rng)
         return (batch for batch in source if len(batch[0] if isinstance(batch, tuple) else batch) >= self.min_rows)
