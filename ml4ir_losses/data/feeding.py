@@ -12,6 +12,8 @@ from ml4ir_losses.data.sharding import START, Position
 
 Batch = TypeVar("Batch")
 
+_MORE_THAN_THERE_ARE = 2**62
+
 
 class Feeding:
     """What `fit` and the datasets that it reads tell each other.
@@ -92,7 +94,12 @@ def read_to_end(dataset: Any) -> Any:
     """The dataset, of which Keras reads every epoch to its end.
 
     Of a dataset of unknown size Keras counts the batches of the first epoch, and later epochs get no more: too few
-    where training started in the middle of an epoch. It asks for the size alone, and takes none from a size of 0.
+    where training started in the middle of an epoch. Of one that seems to be larger it reads what there is.
     """
-    dataset.cardinality = lambda: 0
+    dataset.cardinality = lambda: import_tensorflow().constant(_MORE_THAN_THERE_ARE, "int64")
     return dataset
+
+
+def is_read_to_end(dataset: Any) -> bool:
+    """True for a dataset of `read_to_end`; one that is made from it is none."""
+    return int(dataset.cardinality()) == _MORE_THAN_THERE_ARE

@@ -114,9 +114,7 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
     ) -> Tensor:
         return without_autograph(self._checked)(y_true, y_pred, sample_weight, self.mask if mask is None else mask)
 
-    def _checked(
-        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None, mask: Tensor | None
-    ) -> Tensor:
+    def _checked(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None, mask: Tensor | None) -> Tensor:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if self.loss.takes_lists:
             y_true, y_pred = without_last_axis(y_true), without_last_axis(y_pred)

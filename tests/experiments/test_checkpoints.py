@@ -1,7 +1,5 @@
 """Checkpoints: a training that goes on from one ends bit by bit as if it had never stopped; damaged and foreign files."""
 
-import json
-import logging
 from types import SimpleNamespace
 
 import keras
@@ -10,12 +8,9 @@ import pytest
 
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.config.training import CheckpointConfig
-from ml4ir_losses.core.errors import ConfigError, DataError
-from ml4ir_losses.data.sharding import Position
 from ml4ir_losses.experiments.checkpoints.callback import Checkpoints, Request
 from ml4ir_losses.experiments.checkpoints.checkpoint import Checkpoint
-from ml4ir_losses.experiments.checkpoints.file import CheckpointError, CheckpointFile, write_checkpoint
-from ml4ir_losses.experiments.checkpoints.folder import latest_checkpoint, path_of, written
+from ml4ir_losses.experiments.checkpoints.folder import written
 from ml4ir_losses.experiments.experiment import prepare
 from ml4ir_losses.experiments.fit import fit
 from ml4ir_losses.experiments.run_folder import RunFolder
@@ -182,5 +177,7 @@ def test_features_go_on(sections, batches, folder, tmp_path):
 def test_texts_go_on(loss, columns, sections, batches, text_folder, tmp_path):
     spec = texts(text_folder, loss, columns, **sections)
     if loss is None:
-        spec["data"] = {name: value for name, value in spec["data"].items() if name in ("directory", "batch_size")} | SETS
+        spec["data"] = {
+            name: value for name, value in spec["data"].items() if name in ("directory", "batch_size")
+        } | SETS
     assert_resumes(spec, tmp_path, batches)

@@ -9,6 +9,7 @@ from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.names import POSITIONS
 from ml4ir_losses.data.batching import BatchPlan, list_dataset, make_batch
 from ml4ir_losses.data.feeding import Feeding
+from ml4ir_losses.data.sharding import Position
 from ml4ir_losses.experiments.callbacks import EpochNumber
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
@@ -184,6 +185,19 @@ def test_lists_that_fill_the_last_batch_leave_the_logs_of_an_epoch_unchanged(fol
     assert score_queries(model, plan).logits == pytest.approx(score_queries(model, BatchPlan(data, 7)).logits, rel=1e-5)
 
 
+def test_fit_in_the_middle_of_an_epoch_reads_the_rest_of_it_and_whole_epochs_after_it(folder):
+    class Batches(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(feeding.epoch)
+
+    model, _, data = build(folder)
+    plan, feeding, seen = BatchPlan(data, 8), Feeding(), []
+    dataset = list_dataset(plan, feeding, Position(1, 3))
+    callbacks = [EpochNumber(feeding), Batches()]
+    model.fit(dataset, initial_epoch=1, epochs=3, callbacks=callbacks, verbose=0, shuffle=False)
+    assert seen == [1] * (len(plan) - 3) + [2] * len(plan)
+
+
 def test_error_of_the_data_reaches_the_caller_of_fit_as_it_is(folder, monkeypatch):
     model, _, data = build(folder)
     plan, feeding = BatchPlan(data, 8), Feeding()
@@ -196,7 +210,7 @@ def test_error_of_the_data_reaches_the_caller_of_fit_as_it_is(folder, monkeypatc
 
     monkeypatch.setattr(plan, "draws", damaged)
     with pytest.raises(DataError, match=r"^data\.bin: is damaged$"), feeding.errors():
-        model.fit(list_dataset(plan, feeding), epochs=3, callbacks=[EpochNumber(feeding)], verbose=0)
+        model.fit(list_dataset(plan, feeding), epochs=3, callbacks=[EpochNumber(feeding)], verbose=0, shuffle=False)
 
 
 @pytest.mark.parametrize("precision", slow_except(["float32", "mixed_bfloat16"], "float32"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
+from ml4ir_losses.data.feeding import is_read_to_end, read_to_end
 from ml4ir_losses.data.sharding import Shard
 from ml4ir_losses.experiments.distribution.single_model import copy_on_one_device
 
@@ -64,6 +65,8 @@ def divided(batches: Any, parts: int) -> Any:
         return tf.nest.map_structure(rows, batch)
 
     divided = batches.flat_map(lambda *batch: tf.data.Dataset.range(parts).map(lambda index: part(index, *batch)))
+    if is_read_to_end(batches):
+        return read_to_end(divided)
     number = batches.cardinality()
     if number >= 0:
         divided = divided.apply(tf.data.experimental.assert_cardinality(number * parts))

@@ -52,13 +52,9 @@ def gist_embed(
         ops.concatenate([other_guide[:, column] for column in columns]),
     )
     anchors, texts = x[:, 0] / temperature, ops.concatenate([others[:, column] for column in columns])
-    negatives = logsumexp_of_dots(
-        anchors, texts, Candidates(_is_negative, (own, limit, guide[:, 0]), candidate_fields)
-    )
+    negatives = logsumexp_of_dots(anchors, texts, Candidates(_is_negative, (own, limit, guide[:, 0]), candidate_fields))
     if contrast_positives:
-        positive_pairs = Candidates(
-            _is_negative, (own, limit, guide[:, 1]), (index, other_valid, other_guide[:, 1])
-        )
+        positive_pairs = Candidates(_is_negative, (own, limit, guide[:, 1]), (index, other_valid, other_guide[:, 1]))
         positives = logsumexp_of_dots(x[:, 1] / temperature, others[:, 1], positive_pairs)
         negatives = ops.logsumexp(ops.stack([negatives, positives], axis=-1), axis=-1)
     target = paired_dot(anchors, x[:, 1])
