@@ -205,7 +205,7 @@ def test_ctrl_c_keeps_the_best_weights_and_marks_the_metrics(folder, tmp_path):
         process.communicate(timeout=120)
     finally:
         process.kill()
-    assert process.returncode == 1
+    assert process.returncode == 130
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["interrupted"] is True
     assert set(metrics) == {"validation", "test", "interrupted"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from typing import Annotated
 
@@ -16,6 +15,7 @@ import typer
 
 from ml4ir_losses.cli.output import say
 from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.interrupts import exit_code, signals_handled
 from ml4ir_losses.core.log import LOGGER, TerminalHandler
 from ml4ir_losses.core.registry import COMMANDS
 
@@ -51,12 +51,19 @@ def _options(
 def _set_up() -> None:
     LOGGER.setLevel(logging.INFO)
     LOGGER.addHandler(TerminalHandler())
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def main() -> None:
-    """Runs the command line: exit code 0, 1 for a run that failed, 2 for bad usage, config or data."""
+    """Runs the command line.
+
+    Exit code 0; 1 for a run that failed, 2 for bad usage, config or data, 130 after Ctrl-C, 143 after SIGTERM.
+    """
     _set_up()
+    with signals_handled():
+        _run()
+
+
+def _run() -> None:
     try:
         code = make_app()(standalone_mode=False) or 0
         if code == 130:  # the exit code of Typer for Ctrl-C
@@ -67,7 +74,7 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         say("interrupted", error=True)
-        sys.exit(1)
+        sys.exit(exit_code())
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "show"):  # a usage error of the command line
             error.show()

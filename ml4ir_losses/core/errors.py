@@ -25,12 +25,20 @@ class DataError(UserError):
     """Data that cannot be used: the message names file, line and column where they are known."""
 
 
+class NotWritten(DataError):
+    """A file that cannot be written: the disk is full, or the permission is missing."""
+
+
 class RunError(RuntimeError):
     """A run that started and cannot go on."""
 
 
 class LostProcess(RuntimeError):
     """Another process of the same training ended or does not answer; a new start may succeed."""
+
+
+class DivergedError(RunError):
+    """A training whose loss is no longer a number."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

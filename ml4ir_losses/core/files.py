@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.core.errors import DataError, NotWritten
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], Any], suffix: str = "") -> None:
     """Lets `write` fill a temporary file beside `path`, then renames it to `path`.
 
     Raises:
-        DataError: when the folder cannot be written.
+        NotWritten: when the folder cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{suffix or path.suffix}")
@@ -24,9 +25,25 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], Any],
         write(temporary)
         temporary.replace(path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error}).") from None
+        raise NotWritten(f"{path}: cannot be written ({error.strerror or error}).") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporary(folder: Path) -> None:
+    """Removes what `write_atomically` left in a folder when its process was killed."""
+    for file in folder.glob(".*"):
+        if re.fullmatch(r"\..+\.\d+(\.\w+)?", file.name):
+            file.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Waits until a file is on the disk: a file that is renamed before may be empty after a power failure."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

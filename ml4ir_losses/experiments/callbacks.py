@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from ml4ir_losses.config.explain import unknown
-from ml4ir_losses.core.errors import ConfigError, RunError
+from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.feeding import Feeding
 from ml4ir_losses.data.sharding import START, Position
@@ -65,10 +65,11 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
             waited = epoch - max(self.best_epoch or 0, self.start_from_epoch)
             self.model.stop_training = waited >= self.patience
 
-    def restore(self, model: Any) -> None:
-        """Restores the best weights, if there are any."""
+    def restore(self, model: Any) -> bool:
+        """Restores the best weights; False if there are none."""
         if self.weights is not None:
             model.set_weights(self.weights)
+        return self.weights is not None
 
     def saved(self) -> tuple[dict[str, Any], list[Any]]:
         """The best value and its epoch, and the weights."""
@@ -83,9 +84,6 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
     """One log line per epoch, and `history.csv` and `times.csv` in the folder, if any.
 
     Equal trainings write equal histories, so that the times are in a file of their own.
-
-    Raises:
-        RunError: for a non-finite loss.
     """
 
     saved_as = "epochs"
@@ -102,11 +100,6 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}
-        if not math.isfinite(values.get("loss", 0.0)):
-            raise RunError(
-                f"The training loss became {values['loss']} in epoch {epoch + 1}: lower model.optimizer.learning_rate "
-                "or set model.optimizer.clipnorm."
-            )
         seconds = time.perf_counter() - self.started
         self.rows.append({"epoch": epoch + 1, **values})
         self.seconds.append(round(seconds, 3))

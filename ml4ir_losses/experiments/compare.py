@@ -16,6 +16,7 @@ from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.load import AnyConfig, load_config, reads_texts
 from ml4ir_losses.core.errors import ConfigError, DataError, RunError
 from ml4ir_losses.core.files import write_text
+from ml4ir_losses.core.interrupts import signals_handled
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.comparison import Comparison
 from ml4ir_losses.experiments.comparing.baselines import read_run, simple_orders
@@ -28,6 +29,7 @@ from ml4ir_losses.experiments.comparing.schedule import load_finished, train_ope
 from ml4ir_losses.experiments.comparing.selection import Losses, Selection
 from ml4ir_losses.experiments.comparing.workers import Processes, ThisProcess, Trainer, Workers
 from ml4ir_losses.experiments.folding import fold_configs
+from ml4ir_losses.experiments.held_folder import HeldFolder
 from ml4ir_losses.experiments.run_report import report_comparison
 from ml4ir_losses.experiments.trials import Workbench
 
@@ -125,10 +127,16 @@ def compare_selected(
     for name, value in (("budget", budget), ("jobs", jobs)):
         if value is not None and (isinstance(value, bool) or not value > 0):
             raise ConfigError(f"--{name}: must be a number above 0. Received: {value!r}.")
-    with shown_log() if progress is True else nullcontext():
-        task = _Comparing.prepare(config, selection, run_dir, rounds=budget is not None)
+    place = ComparisonFolder.place(config.name, run_dir)
+    work = HeldFolder(place, "comparison", f"the same command with --run-dir {place} goes on")
+    with shown_log() if progress is True else nullcontext(), signals_handled(), work.held():
+        task = _Comparing.prepare(config, selection, place, rounds=budget is not None)
+        work.update(phase="training")
         interrupted = task.train(jobs, progress_bar() if progress is True else progress or None, budget)
-        return task.result(interrupted)
+        compared = task.result(interrupted)
+        if compared.interrupted:
+            work.end_interrupted()
+        return compared
 
 
 @dataclass
@@ -146,9 +154,7 @@ class _Comparing:
     done: dict[Task, Outcome] = field(default_factory=dict)
 
     @classmethod
-    def prepare(
-        cls, config: AnyConfig, selection: Selection, run_dir: str | Path | None, *, rounds: bool
-    ) -> _Comparing:
+    def prepare(cls, config: AnyConfig, selection: Selection, place: Path, *, rounds: bool) -> _Comparing:
         """Reads the data and finds the folder with what is finished already."""
         configs, bench = _folds(config, selection.folds), Workbench()
         experiment: Any = bench.prepare(configs[0])
@@ -158,7 +164,7 @@ class _Comparing:
         left_out = {**selection.left_out, **(errors if selection.fitting else {})}
         candidates = [c for c in selection.candidates(errors) if c.name not in left_out]
         plan = Plan(configs, candidates, selection.seeds, part, rounds=rounds)
-        folder = ComparisonFolder.named(config.name, run_dir, _subject(config, experiment, part, selection.folds))
+        folder = ComparisonFolder(place, _subject(config, experiment, part, selection.folds))
         monitor, _ = experiment.monitored()
         chosen_on = part if monitor.startswith(f"val_{part}_") else "validation"
         comparing = cls(config, selection, bench, plan, folder, chosen_on, left_out, runs)

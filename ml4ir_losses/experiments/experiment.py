@@ -91,6 +91,9 @@ class Experiment(Protocol):
             shard: the part of each batch that is given.
         """
 
+    def describe_batch(self, position: Position) -> str:
+        """What a training batch holds, as an end of a message: ` (queries a, b and 30 more)`."""
+
     def callbacks(self) -> list[Any]:
         """Callbacks that add values to the logs of an epoch."""
 

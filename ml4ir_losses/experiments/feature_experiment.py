@@ -151,6 +151,10 @@ class FeatureExperiment:
         """The batches of a split; None if it is not given."""
         return list_dataset(self.plan(split, shard), self.feeding, start) if split in self.queries else None
 
+    def describe_batch(self, position: Position) -> str:
+        """What a training batch holds."""
+        return ""
+
     def callbacks(self) -> list[Any]:
         """None: Keras computes the metrics."""
         return []

@@ -9,6 +9,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from ml4ir_losses.core.errors import DivergedError
+from ml4ir_losses.core.interrupts import Terminated
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.sharding import START, Position
 from ml4ir_losses.experiments.callbacks import BatchProgress, BestWeights, EpochLog, EpochNumber
@@ -17,6 +19,7 @@ from ml4ir_losses.experiments.checkpoints.checkpoint import Checkpoint, Resumabl
 from ml4ir_losses.experiments.checkpoints.epochs import RestOfEpoch, finish_epoch, is_empty
 from ml4ir_losses.experiments.distribution.workers import ONE_PROCESS, Workers
 from ml4ir_losses.experiments.experiment import Experiment
+from ml4ir_losses.experiments.run_callbacks import FiniteLoss, RunProgress, SafeStop
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.model.optimizers import plateau_callback
 from ml4ir_losses.model.state import build_variables
@@ -61,8 +64,9 @@ def fit(
 
     Raises:
         ConfigError, DataError: for a checkpoint of another config, model or data.
-        RunError: the loss is no longer a number.
+        DivergedError: the loss is no longer a number; the weights of the best epoch are saved in the folder.
         DataError: data on disk can no longer be read.
+        Terminated: SIGTERM.
     """
     config, model = experiment.config, experiment.model
     monitor, mode = experiment.monitored()
@@ -70,7 +74,16 @@ def fit(
     rules = {} if stop is None else stop.model_dump(exclude={"monitor"})
     best = BestWeights(monitor, mode, **rules)
     log = EpochLog(folder, config.training.epochs, best)
-    callbacks = [EpochNumber(experiment.feeding), *experiment.callbacks(), best, log, *callbacks]
+    safe_stop = SafeStop()
+    callbacks = [
+        EpochNumber(experiment.feeding),
+        FiniteLoss(experiment.describe_batch),
+        *([] if folder is None else [safe_stop, RunProgress(folder, config.training.epochs, experiment.steps)]),
+        *experiment.callbacks(),
+        best,
+        log,
+        *callbacks,
+    ]
     if plateau := plateau_callback(config.model, monitor, mode):
         callbacks.append(plateau)
     start = START if resume is None else resume.position
@@ -88,9 +101,17 @@ def fit(
             # The number of batches may be unknown; Keras then warns at the end of an epoch.
             warnings.filterwarnings("ignore", message="Your input ran out of data")
             _train(experiment, callbacks, workers, checkpoints, resume)
+    except Terminated:
+        raise
     except KeyboardInterrupt:
         interrupted = True
         LOGGER.warning("Interrupted: the best weights so far are kept.")
+    except DivergedError:
+        if folder is not None and best.restore(model):
+            folder.save_model(workers.single(model))
+        raise
+    finally:
+        safe_stop.end(raising=False)
     best.restore(model)
     epoch = "none finished" if best.best_epoch is None else f"best epoch {best.best_epoch + 1}"
     LOGGER.info("trained %.1f s, %s", time.perf_counter() - started, epoch)

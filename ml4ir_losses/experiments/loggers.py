@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,10 +18,12 @@ import keras
 
 from ml4ir_losses.config.load import AnyConfig, flat_config
 from ml4ir_losses.core.errors import ConfigError
+from ml4ir_losses.core.files import read_json, write_text
 from ml4ir_losses.core.log import LOGGER
 
 _PER_REQUEST = 100  # parameters that MLflow takes at once
 _LONGEST = 500  # characters of a parameter
+_MLFLOW = "mlflow.json"  # the id of the MLflow run
 
 
 def check_loggers(config: AnyConfig) -> None:
@@ -39,12 +43,15 @@ class Tracking:
 
 
 @contextmanager
-def tracking(config: AnyConfig, folder: Path) -> Iterator[Tracking]:
-    """Logs what is trained within the block to the loggers of `training.loggers`."""
+def tracking(config: AnyConfig, folder: Path, resume: bool = False) -> Iterator[Tracking]:
+    """Logs what is trained within the block to the loggers of `training.loggers`.
+
+    With `resume` the loggers go on with what the run logged before, and do not log an epoch a second time.
+    """
     tracked = Tracking()
     if "tensorboard" in config.training.loggers:
-        tracked.callbacks.append(keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False))
-    mlflow = MlflowLogger(config, folder) if "mlflow" in config.training.loggers else None
+        tracked.callbacks.append(TensorBoardLogger(folder / "tensorboard", resume))
+    mlflow = MlflowLogger(config, folder, resume) if "mlflow" in config.training.loggers else None
     if mlflow is None:
         yield tracked
         return
@@ -53,8 +60,51 @@ def tracking(config: AnyConfig, folder: Path) -> Iterator[Tracking]:
     try:
         yield tracked
         status = "KILLED" if tracked.interrupted else "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
     finally:
         mlflow.finish(tracked.metrics, status)
+
+
+class TensorBoardLogger(keras.callbacks.TensorBoard):  # type: ignore[misc]
+    """Logs the values of each epoch to TensorBoard, each epoch once.
+
+    Args:
+        folder: of the event files.
+        resume: goes on after the epochs that the files hold; else they are removed.
+    """
+
+    def __init__(self, folder: Path, resume: bool = False) -> None:
+        if not resume:
+            shutil.rmtree(folder, ignore_errors=True)  # of a try that left nothing to go on from
+        super().__init__(str(folder), write_graph=False)
+        self.logged = _logged_epochs(folder / "train")
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epoch = epoch
+        super().on_epoch_begin(epoch, logs)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        super().on_test_end(logs if self.epoch >= self.logged else {})
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch >= self.logged:
+            super().on_epoch_end(epoch, logs)
+            for writer in (self._train_writer, self._val_writer):
+                writer.flush()  # before a checkpoint is written that comes after this epoch
+
+
+def _logged_epochs(folder: Path) -> int:
+    """The number of epochs in the event files of a folder."""
+    if not folder.is_dir():
+        return 0
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder)).Reload()
+    tags = [tag for tag in events.Tags()["tensors"] if tag.startswith("epoch_")]
+    return max((event.step + 1 for tag in tags for event in events.Tensors(tag)), default=0)
 
 
 class MlflowLogger(keras.callbacks.Callback):  # type: ignore[misc]
@@ -62,20 +112,25 @@ class MlflowLogger(keras.callbacks.Callback):  # type: ignore[misc]
 
     The store is `MLFLOW_TRACKING_URI`, or files in `mlruns` of the run folder; the experiment is
     `MLFLOW_EXPERIMENT_NAME` or the config's name. Where the store fails, one warning is logged and training goes on.
+
+    Args:
+        config: the config.
+        folder: the run folder, which keeps the id of the MLflow run.
+        resume: goes on with that MLflow run.
     """
 
-    def __init__(self, config: AnyConfig, folder: Path) -> None:
+    def __init__(self, config: AnyConfig, folder: Path, resume: bool = False) -> None:
         super().__init__()
         self.config, self.folder = config, folder
         self.client: Any = None
         self.run_id = ""
+        self.logged = 0  # epochs
         self.failed = False
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self._try(self._start)
+        self._try(lambda: self._start(resume))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._try(lambda: self._log(logs or {}, epoch + 1))
+        if epoch >= self.logged:
+            self._try(lambda: self._log(logs or {}, epoch + 1))
 
     def finish(self, metrics: Mapping[str, Mapping[str, float]], status: str) -> None:
         """Logs the metrics of each part, `test/ndcg_10`, and ends the run."""
@@ -85,7 +140,7 @@ class MlflowLogger(keras.callbacks.Callback):  # type: ignore[misc]
         self._try(lambda: self._log(values, 0))
         self._try(lambda: self.client.set_terminated(self.run_id, status))
 
-    def _start(self) -> None:
+    def _start(self, resume: bool) -> None:
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
@@ -93,14 +148,29 @@ class MlflowLogger(keras.callbacks.Callback):  # type: ignore[misc]
         if uri is None:
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # without it MLflow 3 wants a database
             uri = (self.folder / "mlruns").resolve().as_uri()
-        client, name = MlflowClient(uri), os.environ.get("MLFLOW_EXPERIMENT_NAME", self.config.name)
-        known = client.get_experiment_by_name(name)
-        experiment = client.create_experiment(name) if known is None else known.experiment_id
-        self.run_id = client.create_run(experiment, run_name=self.folder.name).info.run_id
+        client = MlflowClient(uri)
+        if not (resume and self._goes_on(client)):
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", self.config.name)
+            experiment = client.get_experiment_by_name(name)
+            place = client.create_experiment(name) if experiment is None else experiment.experiment_id
+            self.run_id = client.create_run(place, run_name=self.folder.name).info.run_id
+            write_text(self.folder / _MLFLOW, json.dumps({"run_id": self.run_id}) + "\n")
         self.client = client
-        params = [Param(_allowed(key), str(value)[:_LONGEST]) for key, value in flat_config(self.config).items()]
+        known = client.get_run(self.run_id).data.params  # those of a run that goes on cannot be changed
+        values = {_allowed(key): str(value)[:_LONGEST] for key, value in flat_config(self.config).items()}
+        params = [Param(key, value) for key, value in values.items() if key not in known]
         for start in range(0, len(params), _PER_REQUEST):
             client.log_batch(self.run_id, params=params[start : start + _PER_REQUEST])
+
+    def _goes_on(self, client: Any) -> bool:
+        """Goes on with the MLflow run of the folder; False if there is none."""
+        run_id = (read_json(self.folder / _MLFLOW) or {}).get("run_id")
+        if not isinstance(run_id, str):
+            return False
+        client.update_run(run_id, status="RUNNING")
+        self.run_id = run_id
+        self.logged = max((point.step for point in client.get_metric_history(run_id, "loss")), default=0)
+        return True
 
     def _log(self, values: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric

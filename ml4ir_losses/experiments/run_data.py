@@ -15,7 +15,6 @@ from typing_extensions import TypedDict
 from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.load import AnyConfig, flat_config, reads_texts
 from ml4ir_losses.config.schema import Config
-from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.checksums import run_file, warn_of_change
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.files import read_json
@@ -24,6 +23,7 @@ from ml4ir_losses.evaluation.scoring import QueryMetrics, lower_is_better
 from ml4ir_losses.evaluation.summary import estimates
 from ml4ir_losses.experiments.feature_evaluation import probability_of
 from ml4ir_losses.experiments.ranked_queries import RankedQueries
+from ml4ir_losses.experiments.run_status import not_finished
 from ml4ir_losses.experiments.run_tables import LARGEST, as_numbers, read_columns
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.report.charts import Estimate
@@ -98,6 +98,8 @@ def collect(path: Path, config: AnyConfig) -> RunData:
     run = RunData(config.name, str(path), _summary(config), flat_config(config), _splits(path))
     if found.interrupted:
         run.notes.append("The run was interrupted.")
+    if (unfinished := not_finished(path)) and not found.interrupted:
+        run.notes.append(f"{unfinished}.")
     run.notes += [f"{name} is not as the run wrote it." for name in FILES if warn_of_change(path, name)]
     if metrics := found.model_extra:
         run.part, values = list(metrics.items())[-1]

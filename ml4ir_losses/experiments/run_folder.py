@@ -1,55 +1,21 @@
-"""The folder of a run: never overwritten, each file is written atomically."""
+"""The folder of a run: one process at a time works in it, each file is written atomically."""
 
 from __future__ import annotations
 
 import json
-import logging
-import shutil
+import shlex
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml4ir_losses.core.errors import ConfigError, UserError
-from ml4ir_losses.core.files import write_atomically, write_csv, write_text
-from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.core.errors import ConfigError, DivergedError, NotWritten, UserError
+from ml4ir_losses.core.files import flush_to_disk, remove_temporary, write_atomically, write_csv, write_text
+from ml4ir_losses.core.interrupts import uninterrupted
+from ml4ir_losses.experiments.held_folder import HeldFolder, is_unused
+from ml4ir_losses.experiments.run_status import is_held
 
-
-def make_folder(path: Path) -> None:
-    """Makes a folder; `ConfigError` if that is not possible."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _not_writable(path, error) from None
-
-
-def _not_writable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"{path}: cannot be written ({error.strerror}). Choose --run-dir.")
-
-
-@contextmanager
-def log_file(path: Path) -> Iterator[None]:
-    """Copies the log into a file of a folder that is made if it does not exist; lines are appended.
-
-    Raises:
-        ConfigError: if it cannot be written.
-    """
-    make_folder(path.parent)
-    try:
-        handler = logging.FileHandler(path, encoding="utf-8")
-    except OSError as error:
-        raise _not_writable(path.parent, error) from None
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = LOGGER.level
-    LOGGER.setLevel(logging.INFO)
-    LOGGER.addHandler(handler)
-    try:
-        yield
-    finally:
-        LOGGER.removeHandler(handler)
-        LOGGER.setLevel(level)
-        handler.close()
+CHECKPOINTS, MODEL = "checkpoints", "model.keras"
 
 
 def unused_path(name: str) -> Path:
@@ -63,65 +29,75 @@ def unused_path(name: str) -> Path:
     return path
 
 
-class RunFolder:
+class RunFolder(HeldFolder):
     """The files of a run: `config.yaml`, `data.json`, `metrics.json`, `history.csv`, `model.keras`, `log.txt` and more.
 
+    Args:
+        path: the folder.
+        resume: a run in it that is not finished goes on.
+
     Raises:
-        ConfigError: if the folder exists and is not empty.
+        ConfigError: if the folder holds something else, a finished run (without `resume`), a run that can go on
+            (without `resume`), or a run that another process trains.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._check_empty()
+    def __init__(self, path: str | Path, resume: bool = False) -> None:
+        path = Path(path)
+        command = ["ml4ir-losses", "train", str(path / "config.yaml"), "--run-dir", str(path), "--resume"]
+        super().__init__(path, "run", shlex.join(command))
+        self.resume = resume
+        self._check()
 
-    def _check_empty(self) -> None:
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+    @classmethod
+    def named(cls, name: str, run_dir: str | Path | None = None, resume: bool = False) -> RunFolder:
+        """The folder `run_dir`, or `runs/<name>-<time>`."""
+        if run_dir is not None:
+            return cls(run_dir, resume)
+        if resume:
+            raise ConfigError("--resume: give the folder of the run: --run-dir.")
+        return cls(unused_path(name))
+
+    def worth_keeping(self) -> bool:
+        """True for a folder with a model or a checkpoint."""
+        checkpoints = self.path / CHECKPOINTS
+        return (self.path / MODEL).exists() or (checkpoints.is_dir() and any(checkpoints.iterdir()))
+
+    def _check(self, held: bool = False) -> None:
+        """`held`: this process holds the lock."""
+        if is_unused(self.path):
+            return
+        found = self.found()
+        if found is None and self.resume:
+            raise ConfigError(f"{self.path}: is no run folder; it has no status.json. Choose --run-dir.")
+        if found is not None and not held and is_held(self.path):
+            raise self.in_use(found)
+        if found is None or (found.state == "finished" and (held or not self.resume)):
             raise ConfigError(
                 f"{self.path}: exists and is not empty; a run never overwrites another. Choose --run-dir."
             )
+        if not self.resume and self.worth_keeping():
+            what = found.model_copy(update={"state": "killed"} if found.state == "running" else {}).what
+            raise ConfigError(
+                f"{self.path}: holds a run that is not finished ({what}). Add --resume to go on with it, or choose "
+                "another --run-dir."
+            )
 
-    @classmethod
-    def named(cls, name: str, run_dir: str | Path | None = None) -> RunFolder:
-        """The folder `run_dir`, or `runs/<name>-<time>`."""
-        if run_dir is not None:
-            return cls(run_dir)
-        return cls(unused_path(name))
+    def entered(self) -> None:
+        """Checks again, for another process may have used the folder meanwhile, and removes temporary files."""
+        self._check(held=True)
+        for folder in (self.path, self.path / CHECKPOINTS, self.path / "plots"):
+            remove_temporary(folder)
 
-    @contextmanager
-    def logging(self) -> Iterator[None]:
-        """Creates the folder and copies the log into its `log.txt`.
-
-        A failure before the model is saved frees the folder name: after a `UserError` the folder is removed, after
-        any other error it is renamed to `<folder>.failed` and keeps the log.
-        """
-        self._check_empty()  # another run may have used the folder meanwhile
-        failure: BaseException | None = None
-        try:
-            with log_file(self.path / "log.txt"):
-                try:
-                    yield
-                except BaseException as error:
-                    failure = error
-                    LOGGER.error("The run failed.", exc_info=True, extra={"file_only": True})
-                    raise
-        finally:
-            if failure is not None and not (self.path / "model.keras").exists():
-                self._clear(keep=not isinstance(failure, UserError))
-
-    def _clear(self, keep: bool) -> None:
-        """Removes the folder, or renames it to `<folder>.failed`."""
-        if not keep:
-            shutil.rmtree(self.path, ignore_errors=True)
-            return
-        target, number = self.path.with_name(f"{self.path.name}.failed"), 1
-        while target.exists():
-            number += 1
-            target = self.path.with_name(f"{self.path.name}.failed-{number}")
-        try:
-            self.path.rename(target)
-        except OSError:  # the folder is a mount point, or the current directory
-            target = self.path
-        LOGGER.error("the log of the failed run is kept: %s", target / "log.txt")
+    def advice(self, error: BaseException) -> str:
+        """What to do after an error: the command that goes on, and what to change before."""
+        if isinstance(error, DivergedError):
+            if not (self.path / MODEL).exists():
+                return "the same --run-dir is free for another try"
+            best = shlex.quote(f"training.initial_model={self.path}")
+            return f"train in another folder; --set {best} starts from the best weights"
+        if isinstance(error, NotWritten):
+            return f"make room or allow writing there, then: {self.goes_on}"
+        return f"mend that, then: {self.goes_on}" if isinstance(error, UserError) else self.goes_on
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file atomically."""
@@ -137,4 +113,10 @@ class RunFolder:
 
     def save_model(self, model: Any) -> None:
         """Writes `model.keras` atomically."""
-        write_atomically(self.path / "model.keras", model.save, suffix=".keras")
+
+        def save(path: Path) -> None:
+            model.save(path)
+            flush_to_disk(path)
+
+        with uninterrupted():
+            write_atomically(self.path / MODEL, save, suffix=".keras")

@@ -18,6 +18,7 @@ from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.files import write_atomically
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.evaluation.comparison import Comparison
+from ml4ir_losses.experiments.run_status import not_finished
 
 if TYPE_CHECKING:
     from ml4ir_losses.experiments.experiment import Experiment
@@ -78,7 +79,7 @@ def _open(path: Path) -> Reported:
     if not (path / "config.yaml").is_file():
         raise UserError(f"{path}: is not a run folder; it has no config.yaml.")
     if not (path / "metrics.json").is_file():
-        raise UserError(f"{path}: the run is not finished; it has no metrics.json.")
+        raise UserError(not_finished(path) or f"{path}: the run is not finished; it has no metrics.json.")
     try:
         return Reported(path, config=load_config(run_file(path, "config.yaml"), alone=True))
     except ConfigError as error:

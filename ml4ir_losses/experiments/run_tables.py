@@ -34,7 +34,9 @@ def read_columns(folder: Path, name: str) -> dict[str, list[str]]:
         raise DataError(f"{file}: cannot be read ({error}).") from None
     wrong = next((i for i, row in enumerate(rows, 2) if len(row) != len(header)), None)
     if wrong is not None or len(set(header)) < len(header):
-        where = "the header names a column twice" if wrong is None else f"row {wrong} has not as many cells as the header"
+        where = (
+            "the header names a column twice" if wrong is None else f"row {wrong} has not as many cells as the header"
+        )
         raise DataError(f"{file}: is damaged: {where}.")
     return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 

@@ -19,7 +19,7 @@ from ml4ir_losses.core.errors import ConfigError, RunError, UserError
 from ml4ir_losses.core.extras import import_extra
 from ml4ir_losses.core.log import LOGGER, hidden_log
 from ml4ir_losses.experiments.folding import fold_configs, without_test
-from ml4ir_losses.experiments.run_folder import make_folder
+from ml4ir_losses.experiments.held_folder import make_folder
 from ml4ir_losses.experiments.search_results import Tried, short
 from ml4ir_losses.experiments.trials import Workbench
 from ml4ir_losses.model.optimizers import make_optimizer

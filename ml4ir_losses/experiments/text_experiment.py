@@ -195,6 +195,10 @@ class TextExperiment:
         if self.evaluated and not self.untrained:
             self.untrained = {self.evaluated[-1]: _values(self.evaluators[self.evaluated[-1]], self.model)}
 
+    def describe_batch(self, position: Position) -> str:
+        """What a training batch holds."""
+        return ""
+
     def callbacks(self) -> list[Any]:
         """The callback that evaluates after every epoch."""
         evaluators = dict(self.evaluators.get("validation", {}))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,8 @@ from typing import Any
 from ml4ir_losses.config.load import AnyConfig, dump_config, load_config
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.checksums import drop_checksums, write_checksums
+from ml4ir_losses.core.files import read_json
+from ml4ir_losses.core.interrupts import Terminated, signals_handled, uninterrupted
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.scoring import missed_metrics
 from ml4ir_losses.experiments.checkpoints.callback import Checkpoints
@@ -26,6 +25,7 @@ from ml4ir_losses.experiments.experiment import Experiment, prepare
 from ml4ir_losses.experiments.fit import fit
 from ml4ir_losses.experiments.loggers import check_loggers, tracking
 from ml4ir_losses.experiments.open_run import open_run
+from ml4ir_losses.experiments.resuming import Found
 from ml4ir_losses.experiments.run_folder import RunFolder, unused_path
 from ml4ir_losses.experiments.run_report import finish_report
 
@@ -67,6 +67,7 @@ def train(
     config: str | Path | Mapping[str, Any] | AnyConfig,
     run_dir: str | Path | None = None,
     *,
+    resume: bool = False,
     data: Any = None,
     overrides: Iterable[str] = (),
     seed: int | None = None,
@@ -75,11 +76,14 @@ def train(
 ) -> Run:
     """Trains, evaluates and saves a model; the log goes to the logger `ml4ir_losses` and to `log.txt`.
 
-    Ctrl-C ends the training, keeps the best weights so far and marks `metrics.json` as interrupted.
+    Ctrl-C ends the training, keeps the best weights so far and marks `metrics.json` as interrupted; SIGTERM ends it
+    at once. Both write a checkpoint, and `resume=True` goes on from there. `run_status` says what a run is.
 
     Args:
         config: a YAML file, a mapping or a validated config.
-        run_dir: the run folder; `runs/<name>-<time>` by default. A non-empty folder is an error.
+        run_dir: the run folder; `runs/<name>-<time>` by default. A folder that holds anything to keep is an error.
+        resume: go on with the run in `run_dir` from its last checkpoint, or from the start if it has none or there is
+            no run; a finished run is returned as it is.
         data: data in memory in the place of all files of the config: `{"train": X, "validation": X, "test": X}`, or
             one X for training. X is a dict of columns, a data frame or table, or NumPy arrays: see
             `ml4ir_losses.data.memory.memory_table`. A split may also be a path.
@@ -89,41 +93,65 @@ def train(
         progress: True shows log lines and a progress bar on stderr, False nothing; or a `rich.progress.Progress`.
 
     Raises:
-        ConfigError, DataError: one line for what is wrong; no run folder is left.
-        RunError: the loss is no longer a number; the log is in `<run folder>.failed`.
+        ConfigError, DataError: one line for what is wrong; no folder of a new run is left.
+        RunError: the loss is no longer a number, or a file cannot be written; what was saved before is kept.
+        Terminated: SIGTERM; it is a `SystemExit` with code 143.
     """
     config = load_config(config, overrides, seed, data)
     check_loggers(config)
-    if processes := processes_to_start(config.training.distribution):
-        return _run_in_processes(config, run_dir, strict, progress is not False, processes)
-    with shown_log() if progress is True else nullcontext(), workers_of(config.training.distribution) as workers:
-        folder = RunFolder.named(config.name, run_dir) if workers.chief else None
-        for name, given in (("tune", config.tune), ("data.folds", getattr(config.data, "folds", None))):
-            if given:
-                LOGGER.info("%s: train does not read it, and trains the config as it stands", name)
-        with workers.scope():
-            experiment = prepare(for_replicas(config, workers.replicas), strict)
-        if folder is None:
-            fit(experiment, workers=workers, checkpoints=_checkpoints(experiment, Path(run_dir or "."), workers))
-            return Run(Path(run_dir or "."), experiment.model, {}, experiment=experiment)
-        return _run(config, experiment, folder, workers, progress_bar() if progress is True else progress or None)
+    with signals_handled():
+        if processes := processes_to_start(config.training.distribution):
+            return _run_in_processes(config, run_dir, resume, strict, progress is not False, processes)
+        shown = shown_log() if progress is True else nullcontext()
+        with shown, workers_of(config.training.distribution) as workers:
+            return _run_here(config, run_dir, resume, strict, progress, workers)
+
+
+def _run_here(
+    config: AnyConfig, run_dir: str | Path | None, resume: bool, strict: bool, progress: Any, workers: Workers
+) -> Run:
+    """Trains in this process, which is perhaps one of several."""
+    folder = RunFolder.named(config.name, run_dir, resume) if workers.chief else None
+    for name, given in (("tune", config.tune), ("data.folds", getattr(config.data, "folds", None))):
+        if given:
+            LOGGER.info("%s: train does not read it, and trains the config as it stands", name)
+    here = for_replicas(config, workers.replicas)
+    found = Found.of(run_dir, here) if resume and run_dir is not None else Found()
+    if found.finished:
+        return _finished_run(found.path)
+    if folder is None:
+        experiment, path = _prepare(here, strict, workers), Path(run_dir or ".")
+        if found.model is None:
+            fit(experiment, None, None, (), workers, _checkpoints(experiment, path, workers), found.checkpoint)
+        return Run(path, experiment.model, {}, experiment=experiment)
+    bar = progress_bar() if progress is True else progress or None
+    with folder.held():
+        drop_checksums(folder.path)
+        folder.write_text("config.yaml", dump_config(config))
+        experiment = _prepare(here, strict, workers)
+        folder.write_json("data.json", experiment.sources)
+        with tracking(config, folder.path, found.goes_on) as tracked:
+            run = _train(experiment, folder, found, workers, bar, tracked.callbacks)
+            tracked.metrics, tracked.interrupted = run.metrics, run.interrupted
+        if run.interrupted:
+            folder.end_interrupted()
+    write_checksums(folder.path)  # of the log, too
+    return run
+
+
+def _prepare(config: AnyConfig, strict: bool, workers: Workers) -> Experiment:
+    with workers.scope():
+        return prepare(config, strict)
 
 
 def _run_in_processes(
-    config: AnyConfig, run_dir: str | Path | None, strict: bool, progress: bool, processes: int
+    config: AnyConfig, run_dir: str | Path | None, resume: bool, strict: bool, progress: bool, processes: int
 ) -> Run:
     """Trains in processes that are started for it; process 0 writes the run folder, which is opened here."""
     path = Path(run_dir) if run_dir is not None else unused_path(config.name)
-    arguments = {"config": config, "run_dir": path, "strict": strict, "progress": progress}
-    run = Run(path, None, {}, interrupted=run_locally(_interrupted, arguments, processes))
-    run.experiment = open_run(path)
-    run.model = run.experiment.model
-    run.metrics = json.loads((path / "metrics.json").read_text())
-    run.metrics.pop("interrupted", None)
-    if (path / "baselines.json").is_file():
-        run.baselines = json.loads((path / "baselines.json").read_text())
-    run.missed = _missed(run)
-    return run
+    arguments = {"config": config, "run_dir": path, "resume": resume, "strict": strict, "progress": progress}
+    interrupted = run_locally(_interrupted, arguments, processes)
+    return _opened(path, interrupted)
 
 
 def _interrupted(**arguments: Any) -> bool:
@@ -131,48 +159,34 @@ def _interrupted(**arguments: Any) -> bool:
     return train(**arguments).interrupted
 
 
-def _missed(run: Run) -> list[str]:
-    """A line for each expected metric that was not reached."""
-    return [
-        f"{split}: {line}"
-        for split, expected in run.experiment.config.expected_metrics.items()
-        for line in missed_metrics(expected, run.metrics.get(split, expected))
-    ]
-
-
-def _run(config: AnyConfig, experiment: Experiment, folder: RunFolder, workers: Workers, progress: Any) -> Run:
-    with folder.logging():
-        drop_checksums(folder.path)
-        folder.write_text("config.yaml", dump_config(config))
-        folder.write_json("data.json", experiment.sources)
-        with tracking(experiment.config, folder.path) as tracked:
-            checkpoints = _checkpoints(experiment, folder.path, workers)
-            done = fit(experiment, folder, progress, tracked.callbacks, workers, checkpoints)
-            experiment.model = workers.single(experiment.model)
-            run = _finish(experiment, folder, done.interrupted)
-            tracked.metrics, tracked.interrupted = run.metrics, run.interrupted
-    write_checksums(folder.path)  # of the log, too
-    return run
-
-
 def _checkpoints(experiment: Experiment, path: Path, workers: Workers) -> Checkpoints:
     return Checkpoints(path / FOLDER, experiment.config.training.checkpoint, workers)
 
 
-def _finish(experiment: Experiment, folder: RunFolder, interrupted: bool) -> Run:
-    """Saves the model, then evaluates it; a second Ctrl-C cuts the evaluation short."""
+def _train(
+    experiment: Experiment, folder: RunFolder, found: Found, workers: Workers, progress: Any, callbacks: Sequence[Any]
+) -> Run:
+    """Trains, saves and evaluates; what was done before is not repeated."""
+    interrupted = False
+    if found.model is not None:
+        experiment.begin()
+        experiment.model = found.model
+    else:
+        checkpoints = _checkpoints(experiment, folder.path, workers)
+        done = fit(experiment, folder, progress, callbacks, workers, checkpoints, found.checkpoint)
+        experiment.model, interrupted = workers.single(experiment.model), done.interrupted
     # Not the experiment itself, which holds the training data.
     trained = type(experiment).of_run(experiment.config, experiment.model)
     run = Run(folder.path, experiment.model, {}, interrupted=interrupted, experiment=trained)
     try:
         with uninterrupted():
-            folder.save_model(experiment.model)
-        for part in experiment.evaluated:
-            run.metrics[part] = experiment.evaluate_part(part, folder)
-        _write_metrics(folder, run)
-        if run.metrics:
-            run.baselines = experiment.baselines(list(run.metrics)[-1])
-            folder.write_json("baselines.json", run.baselines)
+            if found.model is None:
+                folder.update(phase="saving")
+                folder.save_model(experiment.model)
+            folder.update(phase="evaluating", trained=not interrupted)
+        _evaluate(experiment, folder, run)
+    except Terminated:
+        raise
     except KeyboardInterrupt:
         run.interrupted = True
         LOGGER.warning("Interrupted while the model was evaluated.")
@@ -187,21 +201,41 @@ def _finish(experiment: Experiment, folder: RunFolder, interrupted: bool) -> Run
     return run
 
 
+def _evaluate(experiment: Experiment, folder: RunFolder, run: Run) -> None:
+    for part in experiment.evaluated:
+        run.metrics[part] = experiment.evaluate_part(part, folder)
+    _write_metrics(folder, run)
+    if run.metrics:
+        run.baselines = experiment.baselines(list(run.metrics)[-1])
+        folder.write_json("baselines.json", run.baselines)
+
+
 def _write_metrics(folder: RunFolder, run: Run) -> None:
     folder.write_json("metrics.json", {**run.metrics, **({"interrupted": True} if run.interrupted else {})})
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Delays Ctrl-C until the block is done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pending: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pending.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pending:
-        raise KeyboardInterrupt
+def _missed(run: Run) -> list[str]:
+    """One message per expected metric that was not reached."""
+    return [
+        f"{split}: {line}"
+        for split, expected in run.experiment.config.expected_metrics.items()
+        for line in missed_metrics(expected, run.metrics.get(split, expected))
+    ]
+
+
+def _opened(path: Path, interrupted: bool = False) -> Run:
+    """The result of a run that another process trained."""
+    experiment = open_run(path)
+    metrics = read_json(path / "metrics.json", {})
+    metrics.pop("interrupted", None)
+    run = Run(path, experiment.model, metrics, interrupted=interrupted, experiment=experiment)
+    run.baselines = read_json(path / "baselines.json", {})
+    run.missed = _missed(run)
+    return run
+
+
+def _finished_run(path: Path) -> Run:
+    """The result of a run that was finished before."""
+    run = _opened(path)
+    LOGGER.info("%s: the run is finished; nothing is left to do", path)
+    return run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,6 +12,7 @@ from ml4ir_losses.config.load import AnyConfig, load_config
 from ml4ir_losses.config.search_space import check_search_space
 from ml4ir_losses.core.errors import ConfigError, UserError, check_count, check_positive
 from ml4ir_losses.core.extras import import_extra
+from ml4ir_losses.core.interrupts import signals_handled
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.experiments.search_results import Tuned, write_results
 
@@ -84,15 +84,17 @@ def tune(
     checked = tuned_config(
         config, trials=trials, minutes=minutes, data=data, overrides=overrides, ranges=ranges, seed=seed
     )
-    from ml4ir_losses.experiments.run_folder import log_file
+    from ml4ir_losses.experiments.held_folder import HELD, HeldFolder, holds_only
     from ml4ir_losses.experiments.search import Search
     from ml4ir_losses.experiments.trials import Workbench
 
     folder = Path(run_dir or Path("runs", f"tune-{checked.name}"))
-    if folder.exists() and not (folder / "study.db").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    if not (folder / "study.db").is_file() and not holds_only(folder, HELD):
         raise ConfigError(f"{folder}: exists and holds no search. Choose --run-dir.")
-    search = Search(checked, Workbench(), folder / "study.db")
-    with shown_log() if progress is True else nullcontext(), log_file(folder / "log.txt"):
+    work = HeldFolder(folder, "search", "the same command goes on")
+    with shown_log() if progress is True else nullcontext(), signals_handled(), work.held():
+        search = Search(checked, Workbench(), folder / "study.db")
+        work.update(phase="training")
         interrupted = False
         bar = progress_bar() if progress is True else progress or None
         try:
@@ -101,10 +103,13 @@ def tune(
         except KeyboardInterrupt:
             interrupted = True
             LOGGER.warning("Interrupted: the same command goes on with the search.")
-        if search.best is None:  # interrupted in the first trial
-            raise KeyboardInterrupt
+            if search.best is None:  # in the first trial
+                raise
         tuned = _result(folder, search, interrupted)
-        return tuned if interrupted else _train_best(tuned, progress)
+        tuned = tuned if interrupted else _train_best(tuned, progress)
+        if tuned.interrupted:
+            work.end_interrupted()
+        return tuned
 
 
 class _Shown:
@@ -144,9 +149,8 @@ def _train_best(tuned: Tuned, progress: Any) -> Tuned:
     if finished is not None:
         tuned.metrics = finished
         return tuned
-    shutil.rmtree(tuned.run, ignore_errors=True)  # a run that was killed
     LOGGER.info("the best config is that of trial %d: it is trained once more, then tested", tuned.best.number)
-    run = train(tuned.config, tuned.run, progress=progress)
+    run = train(tuned.config, tuned.run, resume=True, progress=progress)
     tuned.metrics, tuned.interrupted = run.metrics, run.interrupted
     return tuned
 

@@ -37,8 +37,8 @@ from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from mutations import Mutator, first_difference
 from small import config, write_splits
-from small_texts import config as text_config
 from small_texts import TRIPLET, write_texts
+from small_texts import config as text_config
 
 pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.skipif(sys.platform != "linux", reason="uses inotify")]
 SECONDS = 20  # for all commands on one folder

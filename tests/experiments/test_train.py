@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ml4ir_losses.config.load import load_config
-from ml4ir_losses.core.errors import ConfigError, DataError, RunError
+from ml4ir_losses.core.errors import ConfigError, DataError, DivergedError
 from ml4ir_losses.core.files import write_atomically
 from ml4ir_losses.data.readers import read_table
 from ml4ir_losses.experiments.callbacks import BestWeights
@@ -19,12 +19,22 @@ from ml4ir_losses.experiments.evaluate import check, evaluate, predict
 from ml4ir_losses.experiments.experiment import prepare
 from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
 from ml4ir_losses.experiments.run_folder import RunFolder
+from ml4ir_losses.experiments.run_status import run_status
 from ml4ir_losses.experiments.train import train
 from small import config, write_splits
 
 pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_steps")]
 TABLES = {"history.csv", "predictions.csv", "per_query.csv"}
-FILES = {"config.yaml", "data.json", "files.json", "metrics.json", "model.keras", "log.txt"} | TABLES
+FILES = {
+    "config.yaml",
+    "data.json",
+    "files.json",
+    "metrics.json",
+    "model.keras",
+    "log.txt",
+    "status.json",
+    ".lock",
+} | TABLES
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +160,9 @@ def test_evaluation_reads_the_format_of_the_config(folder, tmp_path):
 
 def test_second_run_in_the_same_folder_is_refused(tmp_path):
     one, two = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
-    with one.logging(), pytest.raises(ConfigError, match="exists and is not empty"), two.logging():
+    with one.held(), pytest.raises(ConfigError, match=r"run: is in use by process \d+ on .*, since "), two.held():
+        pass
+    with pytest.raises(ConfigError, match="exists and is not empty"), two.held():
         pass
 
 
@@ -241,24 +253,15 @@ def test_epochs_before_start_from_epoch_are_best_only_if_training_ends_there():
     assert best_epochs([0.9, 0.5, float("nan"), 0.3], start_from_epoch=2) == (3, 0.3, [])
 
 
-def test_diverging_run_fails_with_advice(folder, tmp_path):
+def test_diverging_run_fails_with_advice_and_frees_its_folder(folder, tmp_path):
     sections = {"model": {"loss": {"softmax_cross_entropy": 1e38}, "optimizer": {"key": "sgd", "learning_rate": 1e38}}}
-    with pytest.raises(RunError, match=r"lower model.optimizer.learning_rate"):
-        train(config(folder, training={"epochs": 5}, **sections), tmp_path / "run")
-    assert "Traceback" in (tmp_path / "run.failed" / "log.txt").read_text()
-
-
-@pytest.mark.parametrize("made_before", [False, True])
-def test_failed_run_frees_its_folder(folder, tmp_path, caplog, made_before):
-    sections = {"model": {"loss": {"softmax_cross_entropy": 1e38}, "optimizer": {"key": "sgd", "learning_rate": 1e30}}}
-    for place in ("run.failed", "run.failed-2"):
-        if made_before:
-            (tmp_path / "run").mkdir()
-        with pytest.raises(RunError):
+    for _ in range(2):  # what has neither a model nor a checkpoint does not block the next try
+        with pytest.raises(DivergedError, match=r"lower model.optimizer.learning_rate"):
             train(config(folder, training={"epochs": 5}, **sections), tmp_path / "run")
-        assert f"the log of the failed run is kept: {tmp_path / place / 'log.txt'}" in caplog.text
+        assert run_status(tmp_path / "run").state == "failed"
     run = train(config(folder, training={"epochs": 1}), tmp_path / "run")
-    assert (run.path / "model.keras").exists()
+    assert run_status(run.path).state == "finished"
+    assert (run.path / "log.txt").read_text().count("Traceback") == 2
 
 
 def test_config_error_during_training_leaves_no_folder(folder, tmp_path, monkeypatch):

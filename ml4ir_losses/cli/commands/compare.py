@@ -10,6 +10,7 @@ import typer
 from ml4ir_losses.cli.options import ConfigPath, Overrides, Seed
 from ml4ir_losses.cli.output import import_keras, print_table, say
 from ml4ir_losses.core.errors import ConfigError
+from ml4ir_losses.core.interrupts import exit_code
 from ml4ir_losses.core.registry import register_command
 
 
@@ -72,7 +73,7 @@ def compare(
         say(note)
     say(f"comparison folder: {compared.path}")
     if compared.interrupted:
-        raise typer.Exit(1)
+        raise typer.Exit(exit_code())
 
 
 def _numbers(text: str) -> list[float] | None:

@@ -9,6 +9,7 @@ import typer
 
 from ml4ir_losses.cli.options import ConfigPath, Overrides, Seed, Strict
 from ml4ir_losses.cli.output import import_keras, print_metrics, say
+from ml4ir_losses.core.interrupts import exit_code
 from ml4ir_losses.core.log import progress_bar
 from ml4ir_losses.core.registry import register_command
 
@@ -17,6 +18,9 @@ from ml4ir_losses.core.registry import register_command
 def train(
     config: ConfigPath,
     run_dir: Annotated[Path | None, typer.Option(help="Run folder; default runs/<name>-<time>.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --run-dir from its last checkpoint.")
+    ] = False,
     overrides: Overrides = None,
     seed: Seed = None,
     strict: Strict = False,
@@ -28,10 +32,12 @@ def train(
     import_keras()
     from ml4ir_losses.experiments.train import train as run_training
 
-    run = run_training(checked, run_dir, strict=strict, progress=progress_bar())
+    run = run_training(checked, run_dir, resume=resume, strict=strict, progress=progress_bar())
     if run.metrics:
         last = list(run.metrics)[-1]
         print_metrics({"model": run.metrics[last], **run.baselines}, f"{checked.name}: {last} metrics")
     say(f"run folder: {run.path}")
-    if run.missed or run.interrupted:
+    if run.interrupted:
+        raise typer.Exit(exit_code())
+    if run.missed:
         raise typer.Exit(1)

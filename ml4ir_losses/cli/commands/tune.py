@@ -9,6 +9,7 @@ import typer
 
 from ml4ir_losses.cli.options import ConfigPath, Overrides, Seed
 from ml4ir_losses.cli.output import import_keras, print_metrics, print_table, say
+from ml4ir_losses.core.interrupts import exit_code
 from ml4ir_losses.core.log import progress_bar
 from ml4ir_losses.core.registry import register_command
 
@@ -54,7 +55,7 @@ def tune(
     say(f"best config: {tuned.path / 'best.yaml'}")
     say(f"run folder: {tuned.run}" if tuned.run else "interrupted; the same command goes on with the search")
     if tuned.interrupted:
-        raise typer.Exit(1)
+        raise typer.Exit(exit_code())
 
 
 def _print_trials(tuned: Any) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.files import write_atomically, write_text
 from ml4ir_losses.experiments.comparing.plan import Outcome
-from ml4ir_losses.experiments.run_folder import make_folder, unused_path
+from ml4ir_losses.experiments.held_folder import HELD, holds_only, make_folder
+from ml4ir_losses.experiments.run_folder import unused_path
 
 VERSION = 1
 _FILE = "comparison.json"
@@ -34,27 +35,29 @@ class ComparisonFolder:
     def __init__(self, path: str | Path, subject: Mapping[str, Any]) -> None:
         self.path = Path(path)
         self.subject = {"version": VERSION, **json.loads(json.dumps(subject))}
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if not holds_only(self.path, HELD):
             self._check()
         else:
             self._create()
 
-    @classmethod
-    def named(cls, name: str, path: str | Path | None, subject: Mapping[str, Any]) -> ComparisonFolder:
-        """The folder of a path, or `runs/compare-<name>-<time>`."""
-        return cls(path or unused_path(f"compare-{name}"), subject)
+    @staticmethod
+    def place(name: str, path: str | Path | None) -> Path:
+        """The path, or `runs/compare-<name>-<time>`.
+
+        Raises:
+            ConfigError: for a folder that holds something else.
+        """
+        place = Path(path or unused_path(f"compare-{name}"))
+        if not holds_only(place, HELD):
+            _read(place)
+        return place
 
     def _create(self) -> None:
         make_folder(self.path / "runs")
         write_text(self.path / _FILE, json.dumps(self.subject, indent=2) + "\n")
 
     def _check(self) -> None:
-        try:
-            found = json.loads((self.path / _FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            found = None
-        if not isinstance(found, dict):
-            raise ConfigError(f"{self.path}: exists and is not the folder of a comparison. Choose another --run-dir.")
+        found = _read(self.path)
         if found.get("version") != VERSION:
             raise ConfigError(
                 f"{self.path}: is a comparison of version {found.get('version')} of the format, and this one writes "
@@ -91,6 +94,17 @@ class ComparisonFolder:
 
     def _file(self, key: str) -> Path:
         return self.path / "runs" / f"{key}.npz"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a folder compares; `ConfigError` for any other folder."""
+    try:
+        found = json.loads((path / _FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: exists and is not the folder of a comparison. Choose another --run-dir.")
+    return found
 
 
 def _difference(old: Any, new: Any, path: str = "") -> str:
