@@ -41,6 +41,7 @@ from .evaluation.run_files import evaluate_run_file as evaluate_run_file
 from .experiments.compare import Compared as Compared, compare as compare
 from .experiments.evaluate import check as check, evaluate as evaluate, predict as predict
 from .experiments.run_report import write_report as write_report
+from .experiments.run_status import RunStatus as RunStatus, run_status as run_status
 from .experiments.train import Run as Run, train as train
 from .experiments.tune import tune as tune
 from .keys import LossKey as LossKey, MetricKey as MetricKey

@@ -177,12 +177,12 @@ class EpochPlan(ABC):
         """The sizes to which lists are padded, ascending; None: to the longest of the batch."""
         if self.compiled_epochs is None:
             return None
-        longest = np.array([self.cut_sizes[batch].max() for batch in self.first_epoch()])
+        longest = np.array([self.cut_sizes[batch].max() for batch in self.order(0)])
         return few_widths(longest, _COMPILATION / (self.compiled_epochs * self.batch_size))
 
-    def first_epoch(self) -> Iterator[Array]:
-        """Query indices of each batch of the first epoch."""
-        yield from self.groups(self.rng_of(0), self.data.sizes)
+    def order(self, epoch: int) -> Iterator[Array]:
+        """Indices among all queries of each batch of an epoch."""
+        return (queries for queries, _ in self.draw(self.rng_of(epoch), self.data.sizes))
 
 
 class BatchPlan(EpochPlan):
@@ -205,7 +205,7 @@ class BatchPlan(EpochPlan):
 
     def batches(self, epoch: int = 0) -> Iterator[Array]:
         """Query indices of each batch of an epoch."""
-        return (queries for _, (queries, _) in self.draws(epoch))
+        return self.order(epoch)
 
     def rows(self, batch: Array, keys: Array | None = None) -> tuple[Array, Array]:
         """Row numbers [B, N] and mask [B, N] of the part of a batch that is made; N is that of the whole batch.

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -22,6 +23,7 @@ from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, EpochPlan, Truncation, list_dataset
 from ml4ir_losses.data.feeding import Feeding
 from ml4ir_losses.data.findings import Finding
+from ml4ir_losses.data.findings.base import listed
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries
 from ml4ir_losses.data.sharding import START, WHOLE, Position, Shard
 from ml4ir_losses.data.streaming.plan import make_plan
@@ -46,6 +48,8 @@ from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.features.fitting import UnknownValues, encode_rows
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.model.scoring import Scored, score_queries
+
+_NAMED = 20  # queries of a batch in a message
 
 
 @dataclass
@@ -152,8 +156,9 @@ class FeatureExperiment:
         return list_dataset(self.plan(split, shard), self.feeding, start) if split in self.queries else None
 
     def describe_batch(self, position: Position) -> str:
-        """What a training batch holds."""
-        return ""
+        """The ids of the queries of a training batch."""
+        queries = next(islice(self.plan("train").order(position.epoch), position.batch, None))
+        return f" (queries {listed(self.queries['train'].take(queries).ids, _NAMED)})"
 
     def callbacks(self) -> list[Any]:
         """None: Keras computes the metrics."""

@@ -99,6 +99,12 @@ class RunFolder(HeldFolder):
             return f"make room or allow writing there, then: {self.goes_on}"
         return f"mend that, then: {self.goes_on}" if isinstance(error, UserError) else self.goes_on
 
+    def end_interrupted(self) -> None:
+        """Writes that Ctrl-C or SIGTERM ended the run; what was evaluated after Ctrl-C is no end of the training."""
+        if self.status.phase in ("saving", "evaluating") and not self.status.trained:
+            self.status = self.status.model_copy(update={"phase": "training"})
+        super().end_interrupted()
+
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file atomically."""
         write_text(self.path / name, text)

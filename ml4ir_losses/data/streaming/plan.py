@@ -76,13 +76,12 @@ class StreamedPlan(EpochPlan):
         """A window of one query."""
         return self._window(self.data.read([(0, min(1, len(self.data)))]))
 
-    def first_epoch(self) -> Iterator[Array]:
-        """Query indices of each batch of the first epoch."""
-        rng = self.rng_of(0)
-        for ranges in self._ranges(0, with_ids=False):
+    def order(self, epoch: int) -> Iterator[Array]:
+        """Indices among all queries of each batch of an epoch; nothing is read."""
+        rng = self.rng_of(epoch)
+        for ranges in self._ranges(epoch, with_ids=False):
             index = np.concatenate([np.arange(first, last) for first, last in ranges])
-            for batch in self.groups(rng, self.data.sizes[index]):
-                yield index[batch]
+            yield from (index[queries] for queries, _ in self.draw(rng, self.data.sizes[index]))
 
     def _sizes(self, ranges: Sequence[Range]) -> Array:
         """The numbers of documents of the queries in ranges."""

@@ -1,0 +1,252 @@
+"""Runs that end early: what is left, and how they go on."""
+
+import json
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from ml4ir_losses.config.load import load_config
+from ml4ir_losses.core import files
+from ml4ir_losses.core.errors import ConfigError, DataError, DivergedError, NotWritten, RunError
+from ml4ir_losses.core.interrupts import Terminated
+from ml4ir_losses.data.sharding import Position
+from ml4ir_losses.experiments import run_folder
+from ml4ir_losses.experiments import train as training
+from ml4ir_losses.experiments.experiment import prepare
+from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
+from ml4ir_losses.experiments.run_callbacks import FiniteLoss, RunProgress
+from ml4ir_losses.experiments.run_folder import RunFolder
+from ml4ir_losses.experiments.run_status import run_status
+from ml4ir_losses.experiments.train import train
+from small import config, write_splits
+
+pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_steps")]
+INPUTS = {"inputs": [{"name": "price", "type": "numeric"}]}
+BATCHES = 5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_splits(tmp_path_factory.mktemp("data"))
+
+
+def small(folder, **sections):
+    return config(folder, **{"features": INPUTS, **sections})
+
+
+def run(raw, path, **options):
+    return train(raw, path, progress=False, **options)
+
+
+def fail(*arguments, **options):
+    raise RuntimeError("this must not be called")
+
+
+@pytest.fixture(scope="module")
+def finished(folder, tmp_path_factory, eager):
+    with eager():
+        return run(small(folder, training={"epochs": 3}), tmp_path_factory.mktemp("runs") / "run")
+
+
+EVERY_EPOCH = {"checkpoint": {"every": "1 epoch"}}
+
+
+def assert_same_results(found, expected):
+    for file in ("metrics.json", "predictions.csv", "history.csv"):
+        assert (found.path / file).read_bytes() == (expected.path / file).read_bytes(), file
+    for weight, other in zip(found.model.get_weights(), expected.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def at_batch(monkeypatch, epoch, batch, action):
+    """Does something before a batch is trained."""
+    usual = RunProgress.on_train_batch_begin
+
+    def on_train_batch_begin(self, number, logs=None):
+        usual(self, number, logs)
+        if (self.folder.status.epoch, self.folder.status.batch) == (epoch, batch):
+            action()
+
+    monkeypatch.setattr(RunProgress, "on_train_batch_begin", on_train_batch_begin)
+
+
+def test_finished_run_is_returned_as_it_is(finished, folder, monkeypatch, caplog):
+    monkeypatch.setattr(training, "fit", fail)
+    caplog.set_level("INFO", "ml4ir_losses")
+    again = run(small(folder, training={"epochs": 3}), finished.path, resume=True)
+    assert (again.metrics, again.baselines) == (finished.metrics, finished.baselines)
+    assert "the run is finished; nothing is left to do" in caplog.text
+    with pytest.raises(ConfigError, match="a run never overwrites another"):
+        run(small(folder, training={"epochs": 3}), finished.path)
+
+
+def test_run_that_ended_in_its_evaluation_is_evaluated_without_training(finished, folder, tmp_path, monkeypatch):
+    raw = small(folder, training={"epochs": 3})
+    with monkeypatch.context() as patch:
+        patch.setattr(FeatureExperiment, "evaluate_part", fail)
+        with pytest.raises(RuntimeError, match="must not"):
+            run(raw, tmp_path / "run")
+    status = run_status(tmp_path / "run")
+    assert (status.state, status.phase, status.trained) == ("failed", "evaluating", True)
+    with pytest.raises(ConfigError, match="Add --resume to go on with it"):
+        run(raw, tmp_path / "run")
+    monkeypatch.setattr(training, "fit", fail)
+    again = run(raw, tmp_path / "run", resume=True)
+    assert_same_results(again, finished)
+    assert run_status(again.path).state == "finished"
+
+
+def test_loss_that_is_no_number_names_the_queries_and_keeps_the_best_weights(folder, tmp_path, monkeypatch):
+    usual = FiniteLoss.on_train_batch_end
+
+    def on_train_batch_end(self, batch, logs=None):
+        usual(self, batch, {"loss": np.nan} if (self._epoch, batch) >= (1, 2) else logs)
+
+    monkeypatch.setattr(FiniteLoss, "on_train_batch_end", on_train_batch_end)
+    raw = small(folder, training={"epochs": 3})
+    with pytest.raises(DivergedError) as error:
+        run(raw, tmp_path / "run")
+    experiment = prepare(load_config(raw))
+    plan = experiment.plan("train")
+    queries = experiment.queries["train"].ids[list(plan.batches(1))[2]]
+    named = ", ".join(map(repr, queries))
+    assert str(error.value) == (
+        f"The training loss became nan in epoch 2, batch 3 (queries {named}): lower model.optimizer.learning_rate or "
+        "set model.optimizer.clipnorm."
+    )
+    status = run_status(tmp_path / "run")
+    assert (status.state, status.phase, status.epoch) == ("failed", "training", 2)
+    assert status.batch <= 4  # it does not wait for the end of the epoch
+    assert status.next == (
+        f"train in another folder; --set training.initial_model={tmp_path / 'run'} starts from the best weights"
+    )
+    best = run(small(folder, training={"epochs": 1}), tmp_path / "one")
+    for weight, expected in zip(
+        training.open_run(tmp_path / "run").model.get_weights(), best.model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_query_whose_loss_overflows_is_named(folder, tmp_path):
+    lines = (folder / "train.csv").read_text().splitlines()
+    place = [line.rsplit(",", 1)[0] + ",3e38" if line.startswith("q7,") else line for line in lines]
+    (tmp_path / "train.csv").write_text("\n".join(place) + "\n")
+    data = {"directory": str(folder), "train": str(tmp_path / "train.csv")}
+    with pytest.raises(DivergedError, match=r"in epoch 1, batch \d \(queries .*'q7'") as error:
+        run(small(folder, data=data, features={**INPUTS, "weight": "w"}), tmp_path / "run")
+    assert str(error.value).count("'q") == 8
+    assert run_status(tmp_path / "run").next == "the same --run-dir is free for another try"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_signal_ends_a_training_between_batches(folder, tmp_path, monkeypatch, number, epoch, finished):
+    raw = small(folder, training={"epochs": 3})
+    with monkeypatch.context() as patch:
+        at_batch(patch, epoch, 2, lambda: signal.raise_signal(number))
+        if number == signal.SIGTERM:
+            with pytest.raises(Terminated):
+                run(raw, tmp_path / "run")
+            assert not (tmp_path / "run" / "metrics.json").exists()
+        else:
+            assert run(raw, tmp_path / "run").interrupted
+            assert json.loads((tmp_path / "run" / "metrics.json").read_text())["interrupted"] is True
+    status = run_status(tmp_path / "run")
+    name = "SIGTERM" if number == signal.SIGTERM else "Ctrl-C"
+    assert status.text.startswith(f"interrupted by {name} while training in epoch {epoch}; go on with: ml4ir-losses ")
+    assert (status.batch in (2, 3), status.trained) == (True, False)
+    again = run(raw, tmp_path / "run", resume=True)
+    assert_same_results(again, finished)
+
+
+def test_signal_while_data_are_read_leaves_a_free_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "prepare", lambda *arguments: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(Terminated):
+        run(small(folder), tmp_path / "run")
+    assert run_status(tmp_path / "run").text.startswith(
+        "interrupted by SIGTERM while reading; go on with: ml4ir-losses"
+    )
+    RunFolder(tmp_path / "run")
+
+
+FILES = [pytest.param(name, marks=pytest.mark.slow) for name in ("history.csv", "predictions.csv")]
+
+
+@pytest.mark.parametrize("file", ["model.keras", *FILES])
+def test_full_disk_ends_a_run_in_one_line_and_it_goes_on_when_there_is_room(folder, tmp_path, monkeypatch, file):
+    written = files.write_atomically
+
+    def write(path, *arguments, **options):
+        if path.name == file:
+            raise NotWritten(f"{path}: cannot be written (No space left on device).")
+        written(path, *arguments, **options)
+
+    raw = small(folder, training={"epochs": 1})
+    with monkeypatch.context() as patch:
+        for module in (files, run_folder):
+            patch.setattr(module, "write_atomically", write)
+        with pytest.raises(
+            RunError, match=rf"^{tmp_path}/run/{file}: cannot be written \(No space left on device\)\.$"
+        ):
+            run(raw, tmp_path / "run")
+    assert "; make room or allow writing there, then: ml4ir-losses train " in run_status(tmp_path / "run").text
+    assert run(raw, tmp_path / "run", resume=True).metrics["test"]
+
+
+def test_damaged_data_met_in_a_later_epoch_end_a_run_in_one_line_and_it_goes_on(
+    folder, tmp_path, monkeypatch, finished
+):
+    cache = tmp_path / "cache"
+    raw = small(folder, data={"memory": 0, "cache": str(cache)}, training={"epochs": 3, **EVERY_EPOCH})
+
+    def damage():
+        for file in cache.rglob("*.bin"):
+            file.write_bytes(file.read_bytes()[:-8])
+
+    with monkeypatch.context() as patch:
+        at_batch(patch, 3, 1, damage)
+        with pytest.raises(DataError, match=r"the encoded data cannot be read \(the file is cut off\)\.$"):
+            run(raw, tmp_path / "run")
+    status = run_status(tmp_path / "run")
+    assert (status.state, status.epoch) == ("failed", 3)
+    assert status.text.endswith(f"cannot be read (the file is cut off); mend that, then: {status.next[16:]}")
+    shutil.rmtree(cache)
+    again = run(raw, tmp_path / "run", resume=True)
+    whole = run(raw, tmp_path / "whole")
+    assert_same_results(again, whole)
+
+
+def test_loggers_go_on_and_repeat_no_epoch(folder, tmp_path, monkeypatch):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    training = {"epochs": 3, "loggers": ["tensorboard", "mlflow"], **EVERY_EPOCH}
+    with monkeypatch.context() as patch:
+        at_batch(patch, 3, 1, fail)
+        with pytest.raises(RuntimeError, match="must not"):
+            run(small(folder, training=training), tmp_path / "run")
+    newest = max((tmp_path / "run" / "checkpoints").iterdir())
+    newest.unlink()  # so that the second epoch is trained again
+    run(small(folder, training=training), tmp_path / "run", resume=True)
+
+    client = mlflow.MlflowClient((tmp_path / "run" / "mlruns").as_uri())
+    experiment = client.get_experiment_by_name("small")
+    (logged,) = client.search_runs([experiment.experiment_id])
+    assert logged.info.status == "FINISHED"
+    assert [point.step for point in client.get_metric_history(logged.info.run_id, "loss")] == [1, 2, 3]
+    for split, tag in (("train", "epoch_loss"), ("validation", "evaluation_loss_vs_iterations")):
+        found = events.EventAccumulator(str(tmp_path / "run" / "tensorboard" / split)).Reload()
+        steps = [event.step for event in found.Tensors(tag)]
+        assert len(steps) == len(set(steps)) == 3
+
+
+def test_batches_are_named_from_any_position(folder):
+    experiment = prepare(load_config(small(folder)))
+    plan = experiment.plan("train")
+    for epoch in (0, 3):
+        for batch, queries in enumerate(plan.batches(epoch)):
+            names = ", ".join(map(repr, experiment.queries["train"].ids[queries]))
+            assert experiment.describe_batch(Position(epoch, batch)) == f" (queries {names})"
