@@ -108,8 +108,14 @@ def allow_signals(raising: bool = True) -> None:
 def raise_delayed() -> None:
     """Raises what came and waits, here."""
     if signal_waits():
-        _SIGNALS.came = None
-        raise Terminated if _SIGNALS.terminated else KeyboardInterrupt
+        stop(_SIGNALS.terminated)
+
+
+def stop(terminated: bool) -> None:
+    """Raises what Ctrl-C or SIGTERM raise."""
+    _SIGNALS.came = None
+    _SIGNALS.terminated |= terminated
+    raise Terminated if terminated else KeyboardInterrupt
 
 
 def signal_waits() -> bool:
@@ -132,6 +138,11 @@ def uninterrupted() -> Iterator[None]:
 def exit_code() -> int:
     """The exit code of a program that was interrupted: 143 after SIGTERM, else 130."""
     return _TERMINATED if _SIGNALS.terminated else _CTRL_C
+
+
+def is_terminated() -> bool:
+    """True after SIGTERM."""
+    return _SIGNALS.terminated
 
 
 def signal_name() -> str:

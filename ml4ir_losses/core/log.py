@@ -13,11 +13,14 @@ Item = TypeVar("Item")
 
 
 class TerminalHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Log lines on stderr."""
+    """Log lines on stderr; tracebacks stay in the log file."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter("%(message)s"))
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(record, "file_only", False)
 
 
 @contextmanager

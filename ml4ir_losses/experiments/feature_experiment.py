@@ -158,7 +158,7 @@ class FeatureExperiment:
     def describe_batch(self, position: Position) -> str:
         """The ids of the queries of a training batch."""
         queries = next(islice(self.plan("train").order(position.epoch), position.batch, None))
-        return f" (queries {listed(self.queries['train'].take(queries).ids, _NAMED)})"
+        return f" (queries {listed(list(self.queries['train'].take(queries).ids), _NAMED)})"
 
     def callbacks(self) -> list[Any]:
         """None: Keras computes the metrics."""

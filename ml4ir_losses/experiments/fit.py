@@ -74,11 +74,13 @@ def fit(
     rules = {} if stop is None else stop.model_dump(exclude={"monitor"})
     best = BestWeights(monitor, mode, **rules)
     log = EpochLog(folder, config.training.epochs, best)
-    safe_stop = SafeStop()
+    start = START if resume is None else resume.position
+    safe_stop = SafeStop(checkpoints)
     callbacks = [
         EpochNumber(experiment.feeding),
-        FiniteLoss(experiment.describe_batch),
-        *([] if folder is None else [safe_stop, RunProgress(folder, config.training.epochs, experiment.steps)]),
+        FiniteLoss(experiment.describe_batch, start),
+        *([] if folder is None else [RunProgress(folder, config.training.epochs, experiment.steps, start)]),
+        safe_stop,
         *experiment.callbacks(),
         best,
         log,
@@ -86,7 +88,6 @@ def fit(
     ]
     if plateau := plateau_callback(config.model, monitor, mode):
         callbacks.append(plateau)
-    start = START if resume is None else resume.position
     if progress is not None:
         callbacks.append(BatchProgress(progress, experiment.steps, start))
     if resume is not None:
@@ -111,7 +112,7 @@ def fit(
             folder.save_model(workers.single(model))
         raise
     finally:
-        safe_stop.end(raising=False)
+        safe_stop.end()
     best.restore(model)
     epoch = "none finished" if best.best_epoch is None else f"best epoch {best.best_epoch + 1}"
     LOGGER.info("trained %.1f s, %s", time.perf_counter() - started, epoch)

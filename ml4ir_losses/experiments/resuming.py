@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml4ir_losses.config.load import AnyConfig
+from ml4ir_losses.config.load import AnyConfig, load_config
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.experiments.checkpoints.checkpoint import Checkpoint, check_config
+from ml4ir_losses.experiments.checkpoints.folder import latest_checkpoint
 from ml4ir_losses.experiments.held_folder import HeldFolder
-from ml4ir_losses.experiments.run_folder import MODEL
+from ml4ir_losses.experiments.run_folder import CHECKPOINTS, MODEL
 from ml4ir_losses.model.loading import load_model
 
 
@@ -28,7 +30,7 @@ class Found:
     path: Path = Path()
     finished: bool = False
     model: Any = None
-    checkpoint: Any = None
+    checkpoint: Checkpoint | None = None
 
     @property
     def goes_on(self) -> bool:
@@ -46,9 +48,17 @@ class Found:
         status = HeldFolder(path, "run", "").found()
         if status is None:
             return cls(path)
+        if status.state == "finished" or status.trained:
+            written = path / "config.yaml"
+            check_config(written, load_config(written).model_dump(mode="json"), config)
         if status.state == "finished":
             return cls(path, finished=True)
-        return cls(path, model=_trained(path) if status.trained else None)
+        if status.trained and (model := _trained(path)) is not None:
+            return cls(path, model=model)
+        checkpoint = latest_checkpoint(path / CHECKPOINTS)
+        if checkpoint is not None:
+            checkpoint.check(config)
+        return cls(path, checkpoint=checkpoint)
 
 
 def _trained(path: Path) -> Any:

@@ -10,8 +10,9 @@ from typing import Any
 import keras
 
 from ml4ir_losses.core.errors import DivergedError
-from ml4ir_losses.core.interrupts import allow_signals, delay_signals, raise_delayed
+from ml4ir_losses.core.interrupts import allow_signals, delay_signals
 from ml4ir_losses.data.sharding import START, Position
+from ml4ir_losses.experiments.checkpoints.callback import Checkpoints
 from ml4ir_losses.experiments.run_folder import RunFolder
 
 
@@ -92,27 +93,29 @@ class RunProgress(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class SafeStop(keras.callbacks.Callback):  # type: ignore[misc]
-    """Lets Ctrl-C and SIGTERM wait while a batch is trained: between two batches a checkpoint can be written."""
+    """Lets Ctrl-C and SIGTERM wait until `Checkpoints` has written one: between two batches, or while it is evaluated.
 
-    def __init__(self) -> None:
+    Args:
+        checkpoints: the callback that writes checkpoints and raises what came; None: nothing waits.
+    """
+
+    def __init__(self, checkpoints: Checkpoints | None) -> None:
         super().__init__()
+        self.checkpoints = checkpoints
         self._waits = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._waits = True
-        delay_signals()
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        raise_delayed()
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        self.end()
+        if self.checkpoints is not None and not self._waits:
+            self._waits = True
+            delay_signals()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.end()
+        if self.checkpoints is not None and self.checkpoints.workers.count == 1:  # several processes stop at the same place
+            self.checkpoints.between_training_and_end()
+            self.end()  # callbacks that evaluate may take long
 
-    def end(self, raising: bool = True) -> None:
-        """Nothing waits any more, and what came is raised; or forgotten, where an error is raised anyway."""
+    def end(self) -> None:
+        """Nothing waits any more; what came is forgotten."""
         if self._waits:
             self._waits = False
-            allow_signals(raising)
+            allow_signals(raising=False)

@@ -16,7 +16,6 @@ from ml4ir_losses.core.interrupts import Terminated, signals_handled, uninterrup
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.scoring import missed_metrics
 from ml4ir_losses.experiments.checkpoints.callback import Checkpoints
-from ml4ir_losses.experiments.checkpoints.folder import FOLDER
 from ml4ir_losses.experiments.distribution.local_processes import run_locally
 from ml4ir_losses.experiments.distribution.replica_rules import for_replicas
 from ml4ir_losses.experiments.distribution.strategies import processes_to_start, workers_of
@@ -26,7 +25,7 @@ from ml4ir_losses.experiments.fit import fit
 from ml4ir_losses.experiments.loggers import check_loggers, tracking
 from ml4ir_losses.experiments.open_run import open_run
 from ml4ir_losses.experiments.resuming import Found
-from ml4ir_losses.experiments.run_folder import RunFolder, unused_path
+from ml4ir_losses.experiments.run_folder import CHECKPOINTS, RunFolder, unused_path
 from ml4ir_losses.experiments.run_report import finish_report
 
 
@@ -160,7 +159,7 @@ def _interrupted(**arguments: Any) -> bool:
 
 
 def _checkpoints(experiment: Experiment, path: Path, workers: Workers) -> Checkpoints:
-    return Checkpoints(path / FOLDER, experiment.config.training.checkpoint, workers)
+    return Checkpoints(path / CHECKPOINTS, experiment.config.training.checkpoint, workers)
 
 
 def _train(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from ml4ir_losses.config.training import CheckpointConfig, split_interval
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.core.interrupts import is_terminated, signal_waits, stop
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.sharding import START, Position
 from ml4ir_losses.experiments.checkpoints.checkpoint import Arrays, Progress, Resumable, capture, versions
 from ml4ir_losses.experiments.checkpoints.folder import write
 from ml4ir_losses.experiments.distribution.workers import ONE_PROCESS, Workers
-from ml4ir_losses.model.state import random_state, synchronize, values_of
+from ml4ir_losses.model.state import model_variables, random_state, synchronize, values_of
 
 _AGREE = 64  # batches after which several processes ask each other whether it is time for a checkpoint
 
@@ -26,7 +29,7 @@ class Request(IntEnum):
     """What is asked of a training; of several requests the largest counts.
 
     `CHECKPOINT` writes a checkpoint, after which training goes on; after that `INTERRUPT` raises `KeyboardInterrupt`,
-    and `TERMINATE` raises `SystemExit(143)`.
+    and `TERMINATE` raises `Terminated`. Ctrl-C and SIGTERM that wait are such requests.
     """
 
     NOTHING = 0
@@ -80,14 +83,20 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._position = self._start if epoch == self._start.epoch else Position(epoch, 0)
         self._next = self._position
+        self._before_test: tuple[Arrays, Arrays] | None = None
 
     def on_test_begin(self, logs: Any = None) -> None:
         # The epoch is trained, and evaluation overwrites its metrics.
         self._before_test = values_of(self._metrics()), random_state()
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.between_training_and_end()
+
+    def between_training_and_end(self) -> None:
+        """Does what is asked of one process while an epoch, whose batches are trained, is evaluated."""
         if self.workers.count == 1 and (request := self._decide(False, True)):
-            self._act(request, Position(self._next.epoch, self._next.batch + 1), *self._before_test)
+            before_test = self._before_test or (values_of(self._metrics()), random_state())
+            self._act(request, Position(self._next.epoch, self._next.batch + 1), *before_test)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         by_number = self._unit == "epoch" and (epoch + 1) % self._number == 0
@@ -104,14 +113,17 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         request = Request(by_number)
         if self.workers.count == 1 or may_ask:
             late = self._unit == "minute" and time.monotonic() - self._last_write > 60 * self._number
-            request = max(request, Request(self.workers.maximum(max(self._requested, Request(late)))))
+            asked = max(self._requested, _request_of_signal(), Request(late))
+            request = max(request, Request(self.workers.maximum(asked)))
         return request
 
     def _act(self, request: Request, position: Position, metrics: Arrays, random: Arrays) -> None:
         started = time.monotonic()
         self._requested = Request.NOTHING
         progress, arrays = self._state(position, metrics, random)
-        if self.workers.chief:
+        if not _are_finite(self.model, arrays):
+            LOGGER.warning("checkpoint: some weights are no numbers; the checkpoint before it is kept.")
+        elif self.workers.chief:
             try:
                 write(self.folder, progress, arrays, self.keep)
             except DataError as error:
@@ -121,12 +133,10 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
                 took = time.monotonic() - started
                 LOGGER.info("checkpoint: %s (%.2f s)", place, took, extra={"file_only": True})
         self._last_write = time.monotonic()
-        if request == Request.INTERRUPT:
-            raise KeyboardInterrupt
-        if request == Request.TERMINATE:
-            raise SystemExit(143)  # 128 + SIGTERM
+        if request >= Request.INTERRUPT:
+            stop(terminated=request == Request.TERMINATE)
 
-    def _state(self, position: Position, metrics: Arrays, random: Arrays) -> tuple[Progress, dict[str, Any]]:
+    def _state(self, position: Position, metrics: Arrays, random: Arrays) -> tuple[Progress, dict[str, Array]]:
         synchronize(self.model)
         values, arrays = capture(self.model, self._parts, metrics, random)
         progress = Progress(
@@ -141,3 +151,15 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
             versions=versions(),
         )
         return progress, arrays
+
+
+def _are_finite(model: Any, arrays: Mapping[str, Array]) -> bool:
+    """True unless a weight is NaN or infinite: nobody wants to go on from there."""
+    weights = (arrays[f"model/{i}"] for i, v in enumerate(model_variables(model)) if v.trainable)
+    return all(bool(np.isfinite(weight).all()) for weight in weights)
+
+
+def _request_of_signal() -> Request:
+    if not signal_waits():
+        return Request.NOTHING
+    return Request.TERMINATE if is_terminated() else Request.INTERRUPT

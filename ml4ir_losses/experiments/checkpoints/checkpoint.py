@@ -137,12 +137,7 @@ class Checkpoint:
                 f"{self.path}: was written on {self.progress.backend}, and this is {backend}: set "
                 f"KERAS_BACKEND={self.progress.backend}."
             )
-        before, now = flat_values(self.progress.config), flat_config(config)
-        keys = [key for key in {**before, **now} if before.get(key) != now.get(key) and _matters(key, before, now)]
-        if keys:
-            shown = [f"{key} is {_shown(now, key)}, there {_shown(before, key)}" for key in keys[:_SHOWN]]
-            more = f", and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-            raise ConfigError(f"{self.path}: is of another config: {'; '.join(shown)}{more}.")
+        check_config(self.path, self.progress.config, config)
         for name, current in versions().items():
             if self.progress.versions.get(name) != current:
                 written = self.progress.versions.get(name, "another version")
@@ -217,6 +212,20 @@ class Checkpoint:
     def _assign(self, group: str, variables: Sequence[Any]) -> None:
         for name, variable in zip(self._names(group), variables, strict=True):
             variable.assign(self._file.array(name))
+
+
+def check_config(path: Path, written: Mapping[str, Any], config: AnyConfig) -> None:
+    """Checks that the config of a file gives the results of another one.
+
+    Raises:
+        ConfigError: with the keys that differ.
+    """
+    before, now = flat_values(written), flat_config(config)
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key) and _matters(key, before, now)]
+    if keys:
+        shown = [f"{key} is {_shown(now, key)}, there {_shown(before, key)}" for key in keys[:_SHOWN]]
+        more = f", and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+        raise ConfigError(f"{path}: is of another config: {'; '.join(shown)}{more}.")
 
 
 def _matters(key: str, *configs: Mapping[str, Any]) -> bool:

@@ -11,10 +11,7 @@ from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.sharding import Position
 from ml4ir_losses.experiments.checkpoints.checkpoint import Checkpoint, Progress
 from ml4ir_losses.experiments.checkpoints.file import SUFFIX, CheckpointError, write_checkpoint
-from ml4ir_losses.experiments.run_folder import make_folder
-
-FOLDER = "checkpoints"
-"""The name of the folder in a run folder."""
+from ml4ir_losses.experiments.held_folder import make_folder
 
 _NAME = re.compile(rf"(\d+)-(\d+){re.escape(SUFFIX)}")
 
