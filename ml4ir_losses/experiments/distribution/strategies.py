@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
-from ml4ir_losses.config.distribution import AnyDistribution, DataParallel, Mirrored, OneDevice
+from ml4ir_losses.config.distribution import AnyDistribution, DataParallel, Mirrored, MultiWorker, OneDevice
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.experiments.distribution.workers import ONE_PROCESS, Workers
 
@@ -35,6 +35,10 @@ def workers_of(distribution: AnyDistribution) -> AbstractContextManager[Workers]
         from ml4ir_losses.experiments.distribution import mirrored
 
         return nullcontext(mirrored.workers(distribution))
+    if isinstance(distribution, MultiWorker):
+        from ml4ir_losses.experiments.distribution import multi_worker
+
+        return nullcontext(multi_worker.workers(distribution))
     if isinstance(distribution, DataParallel):
         return _data_parallel(distribution)
     raise ConfigError(f"training.distribution.strategy: {distribution.strategy!r} is not known here.")
@@ -73,6 +77,6 @@ def check_backend(strategy: str) -> None:
     backend, allowed = keras.backend.backend(), BACKENDS.get(strategy, ())
     if backend not in allowed:
         raise ConfigError(
-            f"training.distribution.strategy: {strategy} works on {' and '.join(allowed)}, and Keras runs on {backend}. "
+            f"training.distribution.strategy: {strategy} works on {' and '.join(allowed)}; Keras runs on {backend}. "
             f"Use {_INSTEAD[backend]}, or set KERAS_BACKEND."
         )
