@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import socket
-import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -16,7 +14,8 @@ from ml4ir_losses.config.distribution import DataParallel
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.sharding import Shard
-from ml4ir_losses.experiments.distribution.environment import first_line, whole_number
+from ml4ir_losses.experiments.distribution.environment import whole_number
+from ml4ir_losses.experiments.distribution.meeting import meet
 from ml4ir_losses.experiments.distribution.single_model import copy_on_one_device
 
 _PATH = "training.distribution"
@@ -70,41 +69,20 @@ def _join(config: DataParallel) -> None:
         return
     address = os.environ[_ADDRESS].split(",")[0]
     rank, count = (whole_number(name) for name in (_RANK, _COUNT))
-    seconds = math.ceil(config.timeout)
-    try:
-        if rank:
-            _wait_for(address, config.timeout)
-        jax.distributed.initialize(
-            address,
-            count,
-            rank,
-            initialization_timeout=seconds,
-            heartbeat_timeout_seconds=max(10, seconds),
-            shutdown_timeout_seconds=_DAY,  # in which process 0 evaluates
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"{_PATH}: process {rank} of {count} reached no other ones at {address} within {config.timeout:g} s "
-            f"({_PATH}.timeout): {first_line(error)}"
-        ) from None
-
-
-def _wait_for(address: str, seconds: float) -> None:
-    """Waits until process 0 answers; JAX would end the whole program if it does not.
-
-    Raises:
-        OSError: when it does not answer in time.
-    """
     host, _, port = address.rpartition(":")
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection((host, int(port)), timeout=1.0).close()
-            return
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.2)
+    if not host or not port.isdecimal():
+        raise ConfigError(f"{_ADDRESS} in the environment must be host:port of process 0. Received: {address!r}.")
+    meet((host, int(port)), rank, count, config.timeout)
+    seconds = math.ceil(config.timeout)
+    jax.distributed.initialize(
+        address,
+        count,
+        rank,
+        coordinator_bind_address=address,
+        initialization_timeout=seconds,
+        heartbeat_timeout_seconds=max(10, seconds),
+        shutdown_timeout_seconds=_DAY,  # in which process 0 evaluates
+    )
 
 
 class DeviceWorkers:
