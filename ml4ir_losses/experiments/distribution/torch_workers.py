@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -21,12 +22,11 @@ _PATH = "training.distribution"
 
 
 def is_launched() -> bool:
-    """True in one of several processes that torchrun or `local_processes` started."""
+    """True in one of the processes that torchrun, `local_processes` or another program started."""
     return all(name in os.environ for name in _LAUNCHED)
 
 
-@contextmanager
-def workers(config: DataParallel) -> Iterator[ProcessWorkers]:
+def workers(config: DataParallel) -> AbstractContextManager[ProcessWorkers]:
     """The processes that torchrun or `local_processes` started, from the view of this one.
 
     Raises:
@@ -36,30 +36,37 @@ def workers(config: DataParallel) -> Iterator[ProcessWorkers]:
 
     if config.devices is not None:
         raise ConfigError(f"{_PATH}.devices: is for JAX; torch has a process for each device: set workers.")
+    if not distributed.is_initialized():
+        _join(config)
+    rank, count = distributed.get_rank(), distributed.get_world_size()
+    if config.workers not in (None, count):
+        raise ConfigError(f"{_PATH}.workers: {config.workers}, but {count} processes were started (WORLD_SIZE).")
+    LOGGER.info("data_parallel: %d processes, %s", count, distributed.get_backend())
+    return nullcontext(ProcessWorkers(rank, count))
+
+
+def _join(config: DataParallel) -> None:
+    """Makes this process one of those that train together, for the rest of its life."""
+    from torch import distributed
+
     if not is_launched():
         raise ConfigError(
             f"{_PATH}.workers: give the number of local processes, or start the command on every machine with torchrun."
         )
     rank, count = (whole_number(name) for name in _LAUNCHED)
-    if config.workers not in (None, count):
-        raise ConfigError(f"{_PATH}.workers: {config.workers}, but {count} processes were started (WORLD_SIZE).")
-    engine = _engine()
-    timeout = timedelta(seconds=config.timeout)
     store = os.environ.get(STORE)
     address = f"file://{store}" if store else "env://"
     try:
-        distributed.init_process_group(engine, address, timeout, rank=rank, world_size=count)
+        distributed.init_process_group(
+            _engine(), address, timedelta(seconds=config.timeout), rank=rank, world_size=count
+        )
     except (RuntimeError, ValueError) as error:  # torch has no narrower ones
-        place = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        place = store or ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
         raise ConfigError(
-            f"{_PATH}: process {rank} of {count} reached no other ones at {store or place} within {config.timeout:g} s "
-            f"(training.distribution.timeout): {first_line(error)}"
+            f"{_PATH}: process {rank} of {count} reached no other ones at {place} within {config.timeout:g} s "
+            f"({_PATH}.timeout): {first_line(error)}"
         ) from None
-    LOGGER.info("data_parallel: %d processes, %s", count, engine)
-    try:
-        yield ProcessWorkers(rank, count)
-    finally:
-        distributed.destroy_process_group()
+    atexit.register(distributed.destroy_process_group)
 
 
 def _engine() -> str:
