@@ -4,58 +4,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.names import CONFIDENCE, MASK, PADDING_LABEL, POSITIONS
-from ml4ir_losses.data.feeding import Feeding, import_tensorflow, make_dataset
+from ml4ir_losses.data.feeding import Feeding, ListBatch, import_tensorflow, make_dataset
+from ml4ir_losses.data.own_files import OwnFiles, without_documents
 from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.data.sharding import START, WHOLE, Position, Shard
+from ml4ir_losses.data.truncation import Truncation
 from ml4ir_losses.ops.backend import is_backend
 
 _POOL = 64  # batches that are sorted by length together
 _COMPILATION = 2**18  # documents on which a small model trains in the time that XLA takes to compile its training step
 
-Arrays = dict[str, Array]
-ListBatch = tuple[Arrays, Arrays] | tuple[Arrays, Arrays, Array | Arrays]
 Draw = tuple[Array, Array | None]
 """The indices of the queries of a batch, and the random numbers of the documents of those that truncation cuts."""
-
-
-@dataclass(frozen=True)
-class Truncation:
-    """How lists longer than `max_list_size` are cut."""
-
-    max_list_size: int | None = None
-    policy: Literal["first", "random", "keep_relevant"] = "first"
-
-    def dropped(self, sizes: Array) -> tuple[int, int]:
-        """Number of dropped documents, and of queries that lose documents."""
-        if self.max_list_size is None:
-            return 0, 0
-        over = np.maximum(sizes - self.max_list_size, 0)
-        return int(over.sum()), int((over > 0).sum())
-
-    def keys(self, sizes: Array, rng: np.random.Generator) -> Array | None:
-        """A random number for each document of the lists that are cut; None where nothing is drawn."""
-        if self.max_list_size is None or self.policy == "first":
-            return None
-        return rng.random(int(sizes[sizes > self.max_list_size].sum()))
-
-    def report(self, sizes: Array) -> str:
-        """One line on what is dropped; empty when nothing is."""
-        documents, queries = self.dropped(sizes)
-        if not documents:
-            return ""
-        return (
-            f"{documents:,} of {int(sizes.sum()):,} documents dropped from {queries:,} queries longer than "
-            f"data.max_list_size: {self.max_list_size} (data.truncation: {self.policy})"
-        )
 
 
 class HasSizes(Protocol):
@@ -83,6 +51,7 @@ class EpochPlan(ABC):
             without documents. None: lists are padded to the longest of the batch.
         shard: the part of each batch that is made. A batch that its devices cannot share evenly is filled up with lists
             without documents, which come last.
+        incomplete_last: the incomplete batch is the last one of every epoch.
 
     Attributes:
         fills_batches: True if some batches are filled up.
@@ -101,8 +70,10 @@ class EpochPlan(ABC):
         seed: int = 0,
         compiled_epochs: int | None = None,
         shard: Shard = WHOLE,
+        incomplete_last: bool = False,
     ) -> None:
         self.data = data
+        self.incomplete_last = incomplete_last
         self.compiled_epochs = compiled_epochs
         self.shard = shard
         incomplete = len(data) % batch_size
@@ -164,6 +135,8 @@ class EpochPlan(ABC):
         groups = np.split(order, range(self.batch_size, len(order), self.batch_size))
         if self.bucketing and self.shuffle:
             groups = [groups[i] for i in rng.permutation(len(groups))]
+        if self.incomplete_last:
+            groups.sort(key=len, reverse=True)
         return groups
 
     @cached_property
@@ -226,23 +199,16 @@ class BatchPlan(EpochPlan):
             limit, ends = self.truncation.max_list_size, self._ends_of_keys(batch)
             for i, query in enumerate(own, start=part.start):
                 if (size := int(self.data.sizes[query])) > limit:
-                    kept = self._kept(int(query), keys[ends[i] - size : ends[i]])
-                    rows[i - part.start, :limit] = self.data.offsets[query] + kept
+                    first, labels = self.data.offsets[query], next(iter(self.data.labels.values()), None)
+                    key = keys[ends[i] - size : ends[i]]
+                    kept = self.truncation.kept(key, None if labels is None else labels[first : first + size])
+                    rows[i - part.start, :limit] = first + kept
         return rows, mask
 
     def _ends_of_keys(self, batch: Array) -> Array:
         """Where the random numbers of each query end, [B]."""
         sizes = self.data.sizes[batch]
         return np.cumsum(np.where(sizes > self.cut_sizes[batch], sizes, 0))
-
-    def _kept(self, query: int, key: Array) -> Array:
-        """Positions of the documents that are kept, in list order; `key` [documents] is a random number for each."""
-        if self.truncation.policy == "keep_relevant":
-            start = self.data.offsets[query]
-            labels = next(iter(self.data.labels.values()))[start : start + len(key)]
-            key = np.where(labels > 0, 1.0 + labels, key)
-        kept: Array = np.sort(np.argsort(-key, kind="stable")[: self.truncation.max_list_size])
-        return kept
 
 
 def few_widths(longest: Array, price: float) -> Array:
@@ -307,23 +273,32 @@ def make_batch(plan: BatchPlan, batch: Array, keys: Array | None = None) -> List
     return (x, y) if weight is None else (x, y, weight)
 
 
-def list_dataset(plan: EpochPlan, feeding: Feeding | None = None, start: Position = START) -> Any:
+def list_dataset(
+    plan: EpochPlan, feeding: Feeding | None = None, start: Position = START, own_files: OwnFiles | None = None
+) -> Any:
     """The plan as a `tf.data.Dataset` of (inputs, labels[, weights]).
 
     Args:
         plan: the plan.
         feeding: knows the epoch; None: every iteration is a new epoch.
         start: the first batch of the first epoch.
+        own_files: given where the plan is that of the files of one of several processes.
     """
     tf = import_tensorflow()
+    shown = plan.example()
+    example = make_batch(shown, np.arange(min(1, len(shown.data))))
+    if own_files is not None:
+        example = without_documents(example, plan.shard.devices)
 
-    def batches(epoch: int, first: int) -> Iterator[ListBatch]:
+    def made(epoch: int, first: int) -> Iterator[ListBatch]:
         for window, (queries, keys) in plan.draws(epoch, first):
             yield make_batch(window, queries, keys)
             del window  # before the next one is there
 
-    shown = plan.example()
-    example = make_batch(shown, np.arange(min(1, len(shown.data))))
+    def batches(epoch: int, first: int) -> Iterator[ListBatch]:
+        own = made(epoch, first)
+        return own if own_files is None else own_files.batches(own, example, first, plan.fills_batches)
+
     signature = tf.nest.map_structure(
         lambda a: tf.TensorSpec([None, *[None] * (a.ndim > 1), *a.shape[2:]], a.dtype), example
     )
@@ -331,4 +306,4 @@ def list_dataset(plan: EpochPlan, feeding: Feeding | None = None, start: Positio
         values = shown.data.features[name]
         signature[0][name] = tf.TensorSpec([None, *values.shape[1:]], values.dtype)
     generate = (feeding or Feeding()).generator(batches, start)
-    return make_dataset(generate, signature, None if start.batch else len(plan))
+    return make_dataset(generate, signature, None if start.batch else len(plan if own_files is None else own_files))

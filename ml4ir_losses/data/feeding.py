@@ -7,10 +7,14 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any, TypeVar
 
+from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.sharding import START, Position
 
 Batch = TypeVar("Batch")
+Arrays = dict[str, Array]
+ListBatch = tuple[Arrays, Arrays] | tuple[Arrays, Arrays, Array | Arrays]
+"""Inputs, labels, weights."""
 
 _MORE_THAN_THERE_ARE = 2**62
 

@@ -16,10 +16,10 @@ from ml4ir_losses.config.schema import Config
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError, did_you_mean
 from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.data.batching import Truncation
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries
 from ml4ir_losses.data.table import Table, group_by_query, places
 from ml4ir_losses.data.trec import RUN, TrecFile
+from ml4ir_losses.data.truncation import Truncation
 from ml4ir_losses.evaluation.calibration import ProbabilityOf
 from ml4ir_losses.evaluation.collector import Collector
 from ml4ir_losses.evaluation.evaluation import Evaluation

@@ -20,7 +20,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.data.batching import BatchPlan, EpochPlan, Truncation, list_dataset
+from ml4ir_losses.data.batching import BatchPlan, EpochPlan, list_dataset
 from ml4ir_losses.data.feeding import Feeding
 from ml4ir_losses.data.findings import Finding
 from ml4ir_losses.data.findings.base import listed
@@ -30,6 +30,7 @@ from ml4ir_losses.data.streaming.plan import make_plan
 from ml4ir_losses.data.streaming.reading import RowSource
 from ml4ir_losses.data.streaming.store import QueryStore
 from ml4ir_losses.data.table import Table
+from ml4ir_losses.data.truncation import Truncation
 from ml4ir_losses.evaluation.baselines import MAX_QUERIES, best_feature, judge_baselines
 from ml4ir_losses.evaluation.scoring import (
     PREDICTION_HEADER,

@@ -11,9 +11,10 @@ import numpy as np
 
 from ml4ir_losses.config.checks import metric_name
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.data.batching import BatchPlan, Truncation, make_inputs
+from ml4ir_losses.data.batching import BatchPlan, make_inputs
 from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.data.streaming.store import QueryStore
+from ml4ir_losses.data.truncation import Truncation
 from ml4ir_losses.evaluation.scoring import MetricSet, compare_scores, lower_is_better
 from ml4ir_losses.features.fitted import FittedInput
 

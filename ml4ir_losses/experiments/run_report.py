@@ -155,7 +155,7 @@ def _logged_failure(folder: Path) -> Iterator[None]:
 
 def _importance(experiment: Experiment) -> dict[str, Any] | None:
     """The importance of the columns on the last evaluated part; None for texts."""
-    from ml4ir_losses.data.batching import Truncation
+    from ml4ir_losses.data.truncation import Truncation
     from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
     from ml4ir_losses.experiments.importance import permutation_importance
 

@@ -7,10 +7,11 @@ from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.names import MASK, POSITIONS
 from ml4ir_losses.data import batching
-from ml4ir_losses.data.batching import BatchPlan, Truncation, few_widths, list_dataset, make_batch
+from ml4ir_losses.data.batching import BatchPlan, few_widths, list_dataset, make_batch
 from ml4ir_losses.data.queries import Queries, Roles, make_queries
 from ml4ir_losses.data.table import Source, Table
 from ml4ir_losses.data.texts.lists import padded_width
+from ml4ir_losses.data.truncation import Truncation
 from ml4ir_losses.features.fitting import encode_rows, fit_inputs
 
 MINIMAL = {"data": {"train": "t.csv"}, "model": {"loss": "list_mle"}}

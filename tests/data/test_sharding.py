@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from ml4ir_losses.config.text_schema import DatasetConfig
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.names import MASK
 from ml4ir_losses.core.registry import BATCHINGS
-from ml4ir_losses.data.batching import Truncation, make_batch
+from ml4ir_losses.data.batching import make_batch
 from ml4ir_losses.data.feeding import Feeding
+from ml4ir_losses.data.own_files import OwnFiles, without_documents
 from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.data.sharding import Position, Shard
 from ml4ir_losses.data.streaming.plan import make_plan
@@ -23,6 +25,7 @@ from ml4ir_losses.data.texts.list_batches import ListFeed
 from ml4ir_losses.data.texts.lists import make_lists
 from ml4ir_losses.data.texts.rows import TextPlan, TextRows, TokenRows
 from ml4ir_losses.data.texts.sets import TextSet
+from ml4ir_losses.data.truncation import Truncation
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.text.tokenizers import PairTokenizer, WordTokenizer
 
@@ -248,3 +251,40 @@ def test_batches_that_not_every_device_has_a_row_of_are_left_out_everywhere(capl
 def test_batch_smaller_than_the_devices_is_refused():
     with pytest.raises(ConfigError, match=r"data\.batch_size: 8 devices cannot share a batch of 5 rows\."):
         text_dataset(text_feed("in_order"), shard=Shard(0, 4, 2))
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("shares", [(30, 30, 15), (5, 69, 1)])
+def test_batches_of_processes_with_their_own_files_hold_every_query_once_and_keep_the_mean(
+    queries, tmp_path, shares, devices
+):
+    ends = np.cumsum([0, *shares])
+    made = []
+    for index, (first, last) in enumerate(pairwise(ends)):
+        own = OwnFiles(index, shares, 8)
+        with new_store(tmp_path / str(index)) as writer:
+            writer.append(queries.take(np.arange(first, last)))
+            writer.finish({})
+        options = {"shard": Shard(devices=devices), "incomplete_last": True, **OPTIONS}
+        plan = make_plan(QueryStore(tmp_path / str(index), 1_200), own.own_size, **options)
+        empty = without_documents(make_batch(plan.example(), np.arange(1)), devices)
+        fills = plan.fills_batches
+        made.append(list(own.batches(iter(list_batches(plan, 1)), empty, filled=fills)))
+        assert_same(own.batches(iter(list_batches(plan, 1, 2)), empty, 2, fills), made[-1][2:])
+        assert len(own) == len(made[-1])
+    weights = []
+    for parts in zip(*made, strict=True):
+        weight = np.concatenate([weight for _, _, weight in parts])
+        has_documents = np.concatenate([x[MASK].any(axis=1) for x, _, _ in parts])
+        assert all(len(part[2]) % devices == 0 for part in parts)
+        assert not weight[~has_documents].any()
+        # The mean over all lists is that over the queries.
+        weights.append(weight[has_documents] * has_documents.sum() / len(has_documents))
+    np.testing.assert_allclose(np.sort(np.concatenate(weights)), np.sort(queries.query_weight), rtol=1e-6)
+
+
+@pytest.mark.parametrize("window_bytes", [1_200, 1 << 30])
+def test_incomplete_batch_is_the_last_where_other_processes_must_know_its_place(store, window_bytes):
+    plan = make_plan(QueryStore(store, window_bytes), 4, incomplete_last=True, **OPTIONS)
+    for epoch in range(5):
+        assert [len(batch) for _, (batch, _) in plan.draws(epoch)] == [4] * 18 + [3]

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.data.batching import BatchPlan, Truncation, make_batch
+from ml4ir_losses.data.batching import BatchPlan, make_batch
 from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.data.streaming.cache import unfinished
 from ml4ir_losses.data.streaming.plan import StreamedPlan, make_plan, read_ahead
 from ml4ir_losses.data.streaming.store import QueryStore, new_store
+from ml4ir_losses.data.truncation import Truncation
 
 QUERIES = 203
 

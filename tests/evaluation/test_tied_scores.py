@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ml4ir_losses.data.batching import BatchPlan, Truncation
+from ml4ir_losses.data.batching import BatchPlan
 from ml4ir_losses.data.queries import Queries
+from ml4ir_losses.data.truncation import Truncation
 from ml4ir_losses.evaluation.baselines import original_order_baseline
 from ml4ir_losses.evaluation.scoring import MetricSet, query_metrics
 from ml4ir_losses.evaluation.tied_scores import Ties, count_tied

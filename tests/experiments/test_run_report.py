@@ -8,8 +8,8 @@ import pytest
 
 import small_texts
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.data.batching import Truncation
 from ml4ir_losses.data.queries import Queries
+from ml4ir_losses.data.truncation import Truncation
 from ml4ir_losses.evaluation.scoring import MetricSet
 from ml4ir_losses.experiments import ranked_queries, run_report
 from ml4ir_losses.experiments.importance import permutation_importance

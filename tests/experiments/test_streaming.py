@@ -11,11 +11,11 @@ import pytest
 
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError, DataError
-from ml4ir_losses.data.batching import Truncation
 from ml4ir_losses.data.queries import Queries
 from ml4ir_losses.data.streaming import reading
 from ml4ir_losses.data.streaming.cache import Cache
 from ml4ir_losses.data.streaming.store import QueryStore
+from ml4ir_losses.data.truncation import Truncation
 from ml4ir_losses.experiments import feature_data
 from ml4ir_losses.experiments.build import build_relevance_model
 from ml4ir_losses.experiments.evaluate import check, evaluate, predict

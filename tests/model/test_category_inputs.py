@@ -8,7 +8,7 @@ import pytest
 
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.data.batching import Truncation
+from ml4ir_losses.data.truncation import Truncation
 from ml4ir_losses.experiments.experiment import prepare
 from ml4ir_losses.experiments.feature_data import read_features
 from ml4ir_losses.experiments.importance import permutation_importance

@@ -68,6 +68,7 @@ class StreamedPlan(EpochPlan):
             seed=self.seed,
             compiled_epochs=self.compiled_epochs,
             shard=self.shard,
+            incomplete_last=self.incomplete_last,
         )
         window.fills_batches, window.widths = self.fills_batches, self.widths
         return window
@@ -102,6 +103,8 @@ class StreamedPlan(EpochPlan):
         order = np.arange(len(firsts))
         if self.shuffle:
             order = np.random.default_rng([self.seed, epoch, _SHUFFLED_BLOCKS]).permutation(len(firsts))
+        if self.incomplete_last:
+            order = np.append(order[order < len(order) - 1], len(order) - 1)
         window: list[Range] = []
         used = 0
         for block in order:
