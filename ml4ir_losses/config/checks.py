@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml4ir_losses.config.base import Spec
+from ml4ir_losses.config.distribution import reads_own_files
 from ml4ir_losses.config.explain import unknown, with_path
 from ml4ir_losses.config.inputs import Numbers
 from ml4ir_losses.config.position_bias import check_position_bias
@@ -29,6 +30,10 @@ def check_config(config: Config) -> None:
     for i, aux in enumerate(model.aux_losses):
         with_path(f"model.aux_losses.{i}", lambda aux=aux: get_loss(pop_propensity(aux.spec)[0]))
     check_position_bias(config)
+    if config.data.path is not None and reads_own_files(config.training.distribution):
+        raise ConfigError(
+            "training.distribution.shard: files shares out the files of data.train; give train in the place of path."
+        )
     for i, inputs in enumerate(config.features.inputs):
         if isinstance(inputs, Numbers):
             check_transforms(inputs, f"features.inputs.{i}.transforms")

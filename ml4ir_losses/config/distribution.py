@@ -81,6 +81,11 @@ class RayTrain(_Processes):
     retries: int = Field(3, ge=0, description="how often the processes are started again after one is lost")
 
 
+def reads_own_files(distribution: OneDevice | _Replicas) -> bool:
+    """True where each process reads its own files of the training split."""
+    return isinstance(distribution, _Processes) and distribution.shard == "files"
+
+
 def _expand_strategy(value: Any) -> Any:
     """`mirrored` is short for `{strategy: mirrored}`."""
     return {"strategy": value} if isinstance(value, str) else value

@@ -6,6 +6,7 @@ from typing import Any
 
 from ml4ir_losses.config.base import Spec
 from ml4ir_losses.config.checks import check_architecture, check_encoder, check_reader, encoders_of, kind_of
+from ml4ir_losses.config.distribution import reads_own_files
 from ml4ir_losses.config.explain import with_path
 from ml4ir_losses.config.list_checks import check_lists, check_pair_config
 from ml4ir_losses.config.text_schema import DatasetConfig, TextConfig, TextDataConfig, TextModelConfig
@@ -91,6 +92,10 @@ def check_text_config(config: TextConfig) -> None:
     with_path("model.architecture", lambda: check_architecture(config.model.architecture, "texts", "pairs"))
     with_path("model.architecture.encoder", lambda: check_encoder(config.model.architecture))
     check_reader(config.data.format, config.data.options)
+    if reads_own_files(config.training.distribution):
+        raise ConfigError(
+            "training.distribution.shard: files is for documents with features; every process reads all texts: batches."
+        )
     has_datasets = bool(config.data.datasets)
     reads_pairs = kind_of(config.model.architecture) == "pairs"
     if reads_pairs:

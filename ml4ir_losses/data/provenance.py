@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,3 +59,13 @@ class Description:
         """The description of all rows."""
         rows = {"rows": self._rows, "columns": self._columns}
         return {"sources": list(self._sources), **rows, "sha256": self._digest.hexdigest()}
+
+
+def joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The description of rows whose parts are described one by one."""
+    return {
+        "sources": [source for part in parts for source in part["sources"]],
+        "rows": sum(part["rows"] for part in parts),
+        "columns": max(part["columns"] for part in parts),
+        "sha256": hashlib.sha256("".join(part["sha256"] for part in parts).encode()).hexdigest(),
+    }

@@ -150,13 +150,13 @@ def experiment_class(config: AnyConfig) -> type[Experiment]:
     return FeatureExperiment
 
 
-def prepare(config: AnyConfig, strict: bool = False) -> Experiment:
+def prepare(config: AnyConfig, strict: bool = False, data: Any = None) -> Experiment:
     """The experiment of a config, ready for training: see `Experiment.prepare`.
 
     Raises:
         DataError: in addition, for findings with `strict`.
     """
-    experiment = experiment_class(config).prepare(config)
+    experiment = experiment_class(config).prepare(config, data)
     if strict:
         check_findings(experiment.findings)
     return experiment

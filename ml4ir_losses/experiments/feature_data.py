@@ -19,6 +19,7 @@ from ml4ir_losses.core.files import read_json, write_text
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.core.memory import available_memory, readable_size, size_in_bytes
 from ml4ir_losses.data.findings import Finding, findings
+from ml4ir_losses.data.own_files import OwnFiles
 from ml4ir_losses.data.provenance import Description, describe
 from ml4ir_losses.data.queries import LabelRange, Queries, Roles, make_queries
 from ml4ir_losses.data.splitting import split_chunks, split_table
@@ -50,6 +51,7 @@ class FeatureData(NamedTuple):
         start: the initial model.
         findings: what is wrong with the data.
         documents_per_second: the speed of reading, from the files to the inputs of the model, by split.
+        own_files: given where the training split is that of one of several processes.
     """
 
     queries: dict[str, Queries | QueryStore]
@@ -58,17 +60,25 @@ class FeatureData(NamedTuple):
     start: RelevanceModel | None
     findings: Sequence[Finding] = ()
     documents_per_second: Mapping[str, float] = {}
+    own_files: OwnFiles | None = None
 
 
-def read_features(config: Config) -> FeatureData:
+def read_features(config: Config, inputs: Sequence[FittedInput] | None = None) -> FeatureData:
     """Reads every split and fits the features on the training split.
+
+    Args:
+        config: the config.
+        inputs: the inputs, where they are fitted already.
 
     Raises:
         ConfigError, DataError: one line for what is wrong.
     """
     splits, seconds = _open_splits(config, config.data.splits)
     start = load_initial_model(config.training.initial_model, RelevanceModel, "a RelevanceModel")
-    inputs = start.all_fitted if start is not None else _fit(config, splits["train"])[0]
+    if start is not None:
+        inputs = start.all_fitted
+    elif inputs is None:
+        inputs, _ = _fit(config, splits["train"])
     roles = Roles.of(config.features, config.model)
     queries: dict[str, Queries | QueryStore] = {}
     sources, speeds = {}, {}

@@ -24,6 +24,7 @@ from ml4ir_losses.data.batching import BatchPlan, EpochPlan, list_dataset
 from ml4ir_losses.data.feeding import Feeding
 from ml4ir_losses.data.findings import Finding
 from ml4ir_losses.data.findings.base import listed
+from ml4ir_losses.data.own_files import OwnFiles
 from ml4ir_losses.data.queries import Queries, Roles, check_gains, make_queries
 from ml4ir_losses.data.sharding import START, WHOLE, Position, Shard
 from ml4ir_losses.data.streaming.plan import make_plan
@@ -64,6 +65,7 @@ class FeatureExperiment:
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     documents_per_second: Mapping[str, float] = field(default_factory=dict)
+    own_files: OwnFiles | None = None
     feeding: Feeding = field(default_factory=Feeding, repr=False)
     untrained: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -86,9 +88,9 @@ class FeatureExperiment:
     @classmethod
     def prepare(cls, config: Config, data: FeatureData | None = None) -> Self:
         """Reads the data, checks the labels and builds the compiled model."""
-        queries, inputs, sources, start, found, speeds = data or cls.read(config)
+        queries, inputs, sources, start, found, speeds, own_files = data or cls.read(config)
         check_gains(queries, config.features.label, config.model.metrics)
-        steps = -(-len(queries["train"]) // config.data.batch_size)
+        steps = -(-len(queries["train"]) // config.data.batch_size) if own_files is None else len(own_files)
         model = build_from_inputs(config, inputs, steps)
         _check_labels(model, queries)
         if start is not None:
@@ -98,7 +100,7 @@ class FeatureExperiment:
             copy_weights(model, start, initial, "other inputs or layers", advice, fits=same_inputs)
             LOGGER.info("inputs, transforms and vocabularies are those of %s", initial)
         found = [finding for finding in found if finding.key not in config.data.accept]
-        return cls(config, model, queries, sources, found, speeds)
+        return cls(config, model, queries, sources, found, speeds, own_files)
 
     @classmethod
     def of_run(cls, config: Config, model: RelevanceModel) -> Self:
@@ -113,21 +115,25 @@ class FeatureExperiment:
     def plan(self, split: str, shard: Shard = WHOLE) -> EpochPlan:
         """The batches in which a split is trained on (train) or evaluated (the others), or a part of each."""
         data, training = self.config.data, split == "train"
+        own = self.own_files if training else None
+        if own is not None:
+            shard = Shard(devices=shard.devices)
         return make_plan(
             self.queries[split],
-            data.batch_size,
+            data.batch_size if own is None else own.own_size,
             truncation=Truncation(data.max_list_size, data.truncation if training else "first"),
             shuffle=training and data.shuffle,
             bucketing=training and data.bucketing,
             seed=self.config.training.seed,
             compiled_epochs=self.model.compiled_epochs(1 if split == "test" else self.config.training.epochs),
             shard=shard,
+            incomplete_last=own is not None,
         )
 
     @property
     def steps(self) -> int:
         """Batches per epoch."""
-        return len(self.plan("train"))
+        return len(self.plan("train") if self.own_files is None else self.own_files)
 
     @property
     def evaluated(self) -> Sequence[str]:
@@ -154,7 +160,9 @@ class FeatureExperiment:
 
     def dataset(self, split: str, start: Position = START, shard: Shard = WHOLE) -> Any:
         """The batches of a split; None if it is not given."""
-        return list_dataset(self.plan(split, shard), self.feeding, start) if split in self.queries else None
+        if split not in self.queries:
+            return None
+        return list_dataset(self.plan(split, shard), self.feeding, start, self.own_files if split == "train" else None)
 
     def describe_batch(self, position: Position) -> str:
         """The ids of the queries of a training batch."""

@@ -24,6 +24,7 @@ from ml4ir_losses.experiments.experiment import Experiment, prepare
 from ml4ir_losses.experiments.fit import fit
 from ml4ir_losses.experiments.loggers import check_loggers, tracking
 from ml4ir_losses.experiments.open_run import open_run
+from ml4ir_losses.experiments.own_files import read_own_files, together
 from ml4ir_losses.experiments.resuming import Found
 from ml4ir_losses.experiments.run_folder import CHECKPOINTS, RunFolder, unused_path
 from ml4ir_losses.experiments.run_report import finish_report
@@ -119,7 +120,7 @@ def _run_here(
     if found.finished:
         return _finished_run(found.path)
     if folder is None:
-        experiment, path = _prepare(here, strict, workers), Path(run_dir or ".")
+        experiment, path = _prepare(here, run_dir, strict, workers), Path(run_dir or ".")
         if found.model is None:
             fit(experiment, None, None, (), workers, _checkpoints(experiment, path, workers), found.checkpoint)
         return Run(path, experiment.model, {}, experiment=experiment)
@@ -127,7 +128,7 @@ def _run_here(
     with folder.held():
         drop_checksums(folder.path)
         folder.write_text("config.yaml", dump_config(config))
-        experiment = _prepare(here, strict, workers)
+        experiment = _prepare(here, run_dir, strict, workers)
         folder.write_json("data.json", experiment.sources)
         with tracking(config, folder.path, found.goes_on) as tracked:
             run = _train(experiment, folder, found, workers, bar, tracked.callbacks)
@@ -138,9 +139,9 @@ def _run_here(
     return run
 
 
-def _prepare(config: AnyConfig, strict: bool, workers: Workers) -> Experiment:
-    with workers.scope():
-        return prepare(config, strict)
+def _prepare(config: AnyConfig, run_dir: str | Path | None, strict: bool, workers: Workers) -> Experiment:
+    with workers.scope(), together(workers):
+        return prepare(config, strict, read_own_files(config, workers, run_dir))
 
 
 def _run_in_processes(
