@@ -20,16 +20,19 @@ from ml4ir_losses.core.lazy import Tensor
 _STEP = "_distributed_step"
 
 
-def train_step(model: Any, data: Any, rows: Callable[[Any], Any]) -> dict[str, Tensor]:
-    """One step of a `Trainer`; the values of its metrics are those of all processes."""
+def train_step(model: Any, data: Any, batch_size: Callable[[Any], Any]) -> dict[str, Tensor]:
+    """One step of a `Trainer`; the values of its metrics are those of all processes.
+
+    `batch_size` gives the number of rows of the inputs that count.
+    """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    with _own_draws(), _added_metrics(model):
+    with _own_draws(), _added_metrics(model, batch_size(x)):
         if model.mini_batch_size is None:
             loss, gradients, y_pred = _gradients(model, x, y, sample_weight)
         else:
             loss, gradients, y_pred = model.gradients_in_mini_batches(x, y, sample_weight)
             gradients = _summed(gradients)
-        model._loss_tracker.update_state(loss, sample_weight=rows(x))
+        model._loss_tracker.update_state(loss)
         with torch.no_grad():
             model.optimizer.apply(gradients, model.trainable_variables)
         model.compute_metrics(x, y, y_pred, sample_weight)
@@ -37,13 +40,13 @@ def train_step(model: Any, data: Any, rows: Callable[[Any], Any]) -> dict[str, T
     return values
 
 
-def test_step(model: Any, data: Any, rows: Callable[[Any], Any]) -> dict[str, Tensor]:
+def test_step(model: Any, data: Any, batch_size: Callable[[Any], Any]) -> dict[str, Tensor]:
     """The values of the metrics after a batch of evaluation, those of all processes."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    with _added_metrics(model):
+    with _added_metrics(model, batch_size(x)):
         y_pred = model(x, training=False)
         loss = model.compute_loss(x, y, y_pred, sample_weight, training=False)
-        model._loss_tracker.update_state(loss, sample_weight=rows(x))
+        model._loss_tracker.update_state(loss)
         model.compute_metrics(x, y, y_pred, sample_weight)
     values: dict[str, Tensor] = model.get_metrics_result()
     return values
@@ -91,8 +94,11 @@ def _own_draws() -> Iterator[None]:
 
 
 @contextmanager
-def _added_metrics(model: Any) -> Iterator[None]:
-    """Inside, metrics hold what this process adds; afterwards what they held before, and what all processes add."""
+def _added_metrics(model: Any, rows: Any) -> Iterator[None]:
+    """Inside, metrics hold what this process adds; afterwards what they held before, and what all processes add.
+
+    `rows` are those of this process that count.
+    """
     before = {id(variable): variable.value.detach().clone() for variable in model.metrics_variables}
     model.reset_metrics()
     yield
@@ -100,6 +106,7 @@ def _added_metrics(model: Any) -> Iterator[None]:
     losses = [model._loss_tracker, *(model._compile_loss.metrics if model._compile_loss is not None else ())]
     for mean in losses:
         mean.total.assign(mean.result())
+        mean.count.assign(rows)
     variables = model.metrics_variables
     for variable, total in zip(variables, _summed([variable.value for variable in variables]), strict=True):
         variable.assign(total)

@@ -1,0 +1,93 @@
+"""Training on several devices with JAX and in several processes with torch gives the results of one device."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import parallel_job
+from ml4ir_losses.config.distribution import DataParallel
+from ml4ir_losses.core.errors import ConfigError, LostProcess
+from ml4ir_losses.experiments.distribution.local_processes import run_locally
+from ml4ir_losses.experiments.distribution.strategies import workers_of
+from ml4ir_losses.model.loading import load_model
+
+JAX, TORCH = pytest.mark.backend("jax"), pytest.mark.backend("torch")
+
+
+def assert_same(one, other):
+    """Two run folders hold the same epochs, metrics and weights."""
+    histories = [np.genfromtxt(run / "history.csv", delimiter=",", names=True) for run in (one, other)]
+    assert histories[0].dtype.names == histories[1].dtype.names
+    for name in histories[0].dtype.names:
+        np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=1e-5, err_msg=name)
+    metrics = [json.loads((run / "metrics.json").read_text()) for run in (one, other)]
+    assert metrics[0].keys() == metrics[1].keys()
+    for part, values in metrics[0].items():
+        assert values == pytest.approx(metrics[1][part], rel=1e-5)
+    weights = [load_model(run).get_weights() for run in (one, other)]
+    for left, right in zip(*weights, strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5)
+
+
+@JAX
+def test_2_and_8_devices_give_the_results_of_one(tmp_path):
+    names = ["lists", "negatives"]
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    command = [sys.executable, parallel_job.__file__, tmp_path / "data", tmp_path, *names]
+    (tmp_path / "data").mkdir()
+    environment = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(command, env=environment, check=True)
+    for name in names:
+        assert_same(tmp_path / "single" / name, tmp_path / "two" / name)
+        assert_same(tmp_path / "single" / name, tmp_path / "eight" / name)
+
+
+@TORCH
+def test_2_processes_give_the_results_of_one_and_a_lost_one_ends_both(tmp_path):
+    names = ["lists", "negatives", "cached"]
+    (tmp_path / "data").mkdir()
+    parallel_job.train_all(tmp_path / "data", tmp_path / "single", names, "none")
+    distribution = parallel_job.PARALLEL | {"workers": 2, "timeout": 120}
+    arguments = {"data": tmp_path / "data", "out": tmp_path / "two", "names": names, "distribution": distribution}
+    with pytest.raises(LostProcess, match=r"process 1 of 2 was ended by SIGKILL.* --resume goes on from the last"):
+        run_locally(parallel_job.train_and_lose, arguments, 2)
+    for name in names:
+        assert_same(tmp_path / "single" / name, tmp_path / "two" / name)
+
+
+def distributed(**settings):
+    return DataParallel(strategy="data_parallel", **settings)
+
+
+REFUSED = {
+    "tensorflow": [({}, "data_parallel works on jax and torch, .* Use mirrored")],
+    "jax": [
+        ({"devices": 64}, "devices: 64, but JAX sees .* XLA_FLAGS=--xla_force_host_platform_device_count=64"),
+        ({"workers": 2}, "workers: is for torch"),
+        ({"shard": "files"}, "shard: files is for torch and TensorFlow"),
+    ],
+    "torch": [
+        ({"devices": 2}, "devices: is for JAX; .* set workers"),
+        ({}, "workers: give the number of local processes, or .* with torchrun"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("settings", "message"), REFUSED[keras.backend.backend()])
+def test_what_a_backend_cannot_do_is_refused_with_what_to_use(settings, message):
+    with pytest.raises(ConfigError, match=message), workers_of(distributed(**settings)):
+        pass
+
+
+@TORCH
+def test_an_address_that_nobody_answers_is_given_up(monkeypatch):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    message = r"process 1 of 2 reached no other ones at 127.0.0.1:1 within 1 s"
+    with pytest.raises(ConfigError, match=message), workers_of(distributed(timeout=1)):
+        pass
