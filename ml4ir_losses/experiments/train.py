@@ -16,9 +16,8 @@ from ml4ir_losses.core.interrupts import Terminated, signals_handled, uninterrup
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
 from ml4ir_losses.evaluation.scoring import missed_metrics
 from ml4ir_losses.experiments.checkpoints.callback import Checkpoints
-from ml4ir_losses.experiments.distribution.local_processes import run_locally
 from ml4ir_losses.experiments.distribution.replica_rules import for_replicas
-from ml4ir_losses.experiments.distribution.strategies import processes_to_start, workers_of
+from ml4ir_losses.experiments.distribution.strategies import Launcher, launcher_of, workers_of
 from ml4ir_losses.experiments.distribution.workers import Workers
 from ml4ir_losses.experiments.experiment import Experiment, prepare
 from ml4ir_losses.experiments.fit import fit
@@ -26,7 +25,7 @@ from ml4ir_losses.experiments.loggers import check_loggers, tracking
 from ml4ir_losses.experiments.open_run import open_run
 from ml4ir_losses.experiments.own_files import read_own_files, together
 from ml4ir_losses.experiments.resuming import Found
-from ml4ir_losses.experiments.run_folder import CHECKPOINTS, RunFolder, unused_path
+from ml4ir_losses.experiments.run_folder import CHECKPOINTS, RunFolder
 from ml4ir_losses.experiments.run_report import finish_report
 
 
@@ -100,11 +99,11 @@ def train(
     config = load_config(config, overrides, seed, data)
     check_loggers(config)
     with signals_handled():
-        if processes := processes_to_start(config.training.distribution):
-            return _run_in_processes(config, run_dir, resume, strict, progress is not False, processes)
-        shown = shown_log() if progress is True else nullcontext()
-        with shown, workers_of(config.training.distribution) as workers:
-            return _run_here(config, run_dir, resume, strict, progress, workers)
+        with shown_log() if progress is True else nullcontext():
+            if launch := launcher_of(config.training.distribution):
+                return _run_in_processes(config, run_dir, resume, strict, progress is not False, launch)
+            with workers_of(config.training.distribution) as workers:
+                return _run_here(config, run_dir, resume, strict, progress, workers)
 
 
 def _run_here(
@@ -145,13 +144,13 @@ def _prepare(config: AnyConfig, run_dir: str | Path | None, strict: bool, worker
 
 
 def _run_in_processes(
-    config: AnyConfig, run_dir: str | Path | None, resume: bool, strict: bool, progress: bool, processes: int
+    config: AnyConfig, run_dir: str | Path | None, resume: bool, strict: bool, progress: bool, launch: Launcher
 ) -> Run:
     """Trains in processes that are started for it; process 0 writes the run folder, which is opened here."""
-    path = Path(run_dir) if run_dir is not None else unused_path(config.name)
-    arguments = {"config": config, "run_dir": path, "resume": resume, "strict": strict, "progress": progress}
-    interrupted = run_locally(_interrupted, arguments, processes)
-    return _opened(path, interrupted)
+    path = RunFolder.named(config.name, run_dir, resume).path
+    # They go on from the last checkpoint when they are started again.
+    arguments = {"config": config, "run_dir": path, "resume": True, "strict": strict, "progress": progress}
+    return _opened(path, interrupted=launch(_interrupted, arguments))
 
 
 def _interrupted(**arguments: Any) -> bool:

@@ -6,6 +6,9 @@ import os
 
 from ml4ir_losses.core.errors import ConfigError
 
+IN_RAY = "ML4IR_LOSSES_IN_RAY"
+"""The environment variable that is set in the processes that Ray starts."""
+
 
 def whole_number(name: str) -> int:
     """The whole number in an environment variable.
@@ -20,7 +23,7 @@ def whole_number(name: str) -> int:
     return int(value)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an engine's message, or the name of the error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].removesuffix(".")[:200] if lines else type(error).__name__

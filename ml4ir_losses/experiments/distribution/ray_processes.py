@@ -17,6 +17,8 @@ from ray.train.backend import Backend, BackendConfig
 
 from ml4ir_losses.core.errors import ConfigError, RunError, UserError
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.experiments.distribution import jax_workers
+from ml4ir_losses.experiments.distribution.environment import IN_RAY, first_line
 
 
 def run_process(task: Mapping[str, Any]) -> Any:
@@ -37,7 +39,9 @@ def run_process(task: Mapping[str, Any]) -> Any:
 
 
 def environment(backend: str, addresses: Sequence[str], rank: int) -> dict[str, str]:
-    """What tells a process its number and where the others are: TF_CONFIG, or the variables that torchrun sets.
+    """What tells a process its number and where the others are, as each backend reads it.
+
+    TensorFlow reads TF_CONFIG, torch the variables of torchrun, and JAX those of `keras.distribution.initialize`.
 
     Args:
         backend: the backend of Keras.
@@ -45,17 +49,15 @@ def environment(backend: str, addresses: Sequence[str], rank: int) -> dict[str, 
         rank: the number of the process.
     """
     if backend == "tensorflow":
-        place = {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": rank}}
-        return {"TF_CONFIG": json.dumps(place)}
+        cluster = {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": rank}}
+        return {"TF_CONFIG": json.dumps(cluster)}
+    number, count = str(rank), str(len(addresses))
+    if backend == "jax":
+        names = (jax_workers.ADDRESS, jax_workers.COUNT, jax_workers.RANK)
+        return dict(zip(names, (addresses[0], count, number), strict=True))
     host, _, port = addresses[0].rpartition(":")
-    # Ray shows each process its own GPUs alone, so that the number on the machine is always 0.
-    return {
-        "MASTER_ADDR": host.strip("[]"),
-        "MASTER_PORT": port,
-        "RANK": str(rank),
-        "WORLD_SIZE": str(len(addresses)),
-        "LOCAL_RANK": "0",
-    }
+    place = {"MASTER_ADDR": host.strip("[]"), "MASTER_PORT": port, "RANK": number, "WORLD_SIZE": count}
+    return {**place, "LOCAL_RANK": "0"}  # Ray shows each process its own GPUs alone
 
 
 def free_address() -> str:
@@ -72,7 +74,7 @@ class _Backend(Backend):  # type: ignore[misc]
         addresses = worker_group.execute(free_address)
         backend = keras.backend.backend()
         for rank in range(len(addresses)):
-            worker_group.execute_single(rank, _set, environment(backend, addresses, rank))
+            worker_group.execute_single(rank, _set, {IN_RAY: "1", **environment(backend, addresses, rank)})
 
 
 def _set(variables: Mapping[str, str]) -> None:
@@ -103,11 +105,5 @@ class Failures(UserCallback):  # type: ignore[misc]
         for rank, error in worker_exceptions.items():
             if isinstance(error, (UserError, RunError)):
                 raise error
-            text = f"process {rank} was lost: {first_line(error)}"
+            text = f"process {rank} was lost: {type(error).__name__}: {first_line(error)}"
             self.queue.put_nowait(logging.LogRecord(LOGGER.name, logging.WARNING, "", 0, text, None, None))
-
-
-def first_line(error: BaseException) -> str:
-    """The kind of an error and the first line of its message."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
-    return f"{type(error).__name__}: {text}"

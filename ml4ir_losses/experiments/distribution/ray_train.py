@@ -6,50 +6,52 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from logging.handlers import QueueListener
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from ml4ir_losses.config.distribution import RayTrain
-from ml4ir_losses.core.errors import ConfigError, RunError, UserError
+from ml4ir_losses.core.errors import ConfigError, LostProcess, RunError, UserError
 from ml4ir_losses.core.extras import import_extra
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.experiments.distribution.environment import first_line
 
 _OBJECT_STORE = 100 * 2**20  # bytes; nothing but the config goes through it
 _ANSWER = 10.0  # seconds that a cluster has to answer
 
 
-def run_on_ray(work: Callable[..., Any], arguments: Mapping[str, Any], distribution: RayTrain, folder: Path) -> Any:
+def run_on_ray(work: Callable[..., Any], arguments: Mapping[str, Any], distribution: RayTrain) -> Any:
     """Calls `work(**arguments)` in every process and returns what process 0 returns.
 
-    The processes work in the current directory and know each other as TensorFlow or torchrun would tell them. When one
-    is lost, all are started again, at most `distribution.retries` times; a `UserError` or a `RunError` ends them at
-    once. Process 0 logs to this process.
+    The processes work in the current directory and know each other: see `environment`. When one is lost, all are
+    started again, at most `distribution.retries` times; a `UserError` or a `RunError` ends them at once. Process 0 logs
+    to this process.
 
     Args:
         work: a function of a module that the processes can import.
         arguments: what it is called with.
         distribution: how many processes, and where.
-        folder: a folder that all processes see, for the state of Ray Train.
 
     Raises:
         ConfigError: for a cluster that does not answer or is too small.
         UserError, RunError: what `work` raises.
-        RunError: the processes were lost more often than they may be.
+        LostProcess: the processes were lost more often than they may be.
+        KeyboardInterrupt: by Ctrl-C, which ends the processes where they are.
     """
     # Ray reports what is done with it to its makers by default.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = import_extra("ray", "ray", "training.distribution.strategy: ray")
-    with _connected(ray, distribution), _shown_log() as queue, _ctrl_c_given_back():
+    scratch = tempfile.TemporaryDirectory(prefix="ml4ir_losses-")
+    with _connected(ray, distribution), _shown_log() as queue, _ctrl_c_given_back(), scratch as state:
         from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
         from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-        from ml4ir_losses.experiments.distribution.ray_processes import Failures, Rendezvous, first_line, run_process
+        from ml4ir_losses.experiments.distribution.ray_processes import Failures, Rendezvous, run_process
 
         trainer = DataParallelTrainer(
             run_process,
@@ -61,8 +63,7 @@ def run_on_ray(work: Callable[..., Any], arguments: Mapping[str, Any], distribut
                 resources_per_worker=_resources(distribution),
             ),
             run_config=RunConfig(
-                name=".ray",
-                storage_path=str(folder.absolute()),
+                storage_path=state,
                 failure_config=FailureConfig(max_failures=distribution.retries),
                 callbacks=[Failures(queue)],
                 worker_runtime_env={"env_vars": {"KERAS_BACKEND": keras.backend.backend()}},
@@ -78,9 +79,10 @@ def run_on_ray(work: Callable[..., Any], arguments: Mapping[str, Any], distribut
             raise
         except WorkerGroupError as error:
             rank, reason = min(error.worker_failures.items())
-            raise RunError(
-                f"Process {rank} of {distribution.workers} was lost: {first_line(reason)} "
-                f"(training.distribution.retries: {distribution.retries})"
+            raise LostProcess(
+                f"process {rank} of {distribution.workers} was lost: {type(reason).__name__}: {first_line(reason)} "
+                f"(training.distribution.retries: {distribution.retries}). The same command with --resume goes on from "
+                "the last checkpoint."
             ) from error
 
 
