@@ -15,6 +15,7 @@ from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.feeding import Feeding
 from ml4ir_losses.data.sharding import START, Position
 from ml4ir_losses.experiments.run_folder import RunFolder
+from ml4ir_losses.model.state import seed_random_state
 
 
 class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
@@ -128,14 +129,18 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class EpochNumber(keras.callbacks.Callback):  # type: ignore[misc]
-    """Tells the datasets of an experiment which epoch begins."""
+    """Tells the datasets of an experiment which epoch begins, and seeds its random numbers."""
 
-    def __init__(self, feeding: Feeding) -> None:
+    def __init__(self, feeding: Feeding, seed: int = 0) -> None:
         super().__init__()
-        self.feeding = feeding
+        self.feeding, self.seed = feeding, seed
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.feeding.epoch = epoch
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if batch == 0 and self.feeding.epoch is not None:
+            seed_random_state(self.seed, self.feeding.epoch)
 
 
 class BatchProgress(keras.callbacks.Callback):  # type: ignore[misc]

@@ -72,6 +72,17 @@ class Experiment(Protocol):
     def steps(self) -> int: ...
 
     @property
+    def window_bytes(self) -> int | None:
+        """The size of the windows in which queries on disk are trained on; None: all data are in memory together."""
+
+    def keep_windows(self, window_bytes: int | None) -> None:
+        """Trains on windows of the size that a checkpoint names: the order of the queries depends on it.
+
+        Raises:
+            ConfigError: where `data.memory` does not allow it.
+        """
+
+    @property
     def evaluated(self) -> Sequence[str]: ...
 
     def begin(self) -> None:

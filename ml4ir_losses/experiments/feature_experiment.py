@@ -17,7 +17,7 @@ from ml4ir_losses.config.checks import metric_name
 from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.schema import Config
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.errors import DataError, UserError
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.files import write_csv
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.batching import BatchPlan, EpochPlan, list_dataset
@@ -134,6 +134,21 @@ class FeatureExperiment:
     def steps(self) -> int:
         """Batches per epoch."""
         return len(self.plan("train") if self.own_files is None else self.own_files)
+
+    @property
+    def window_bytes(self) -> int | None:
+        """The size of the windows of training queries on disk; None: all queries are in memory together."""
+        data = self.queries["train"]
+        return data.window_bytes if isinstance(data, QueryStore) and not data.fits_one_window else None
+
+    def keep_windows(self, window_bytes: int | None) -> None:
+        """Trains on windows of that size."""
+        data = self.queries["train"]
+        if isinstance(data, QueryStore) and window_bytes is not None:
+            data.window_bytes = window_bytes
+        elif self.window_bytes != window_bytes:
+            before = "all in memory" if window_bytes is None else f"in windows of {window_bytes} bytes"
+            raise ConfigError(f"data.memory: the training queries were {before}; give what it was then.")
 
     @property
     def evaluated(self) -> Sequence[str]:

@@ -77,7 +77,8 @@ def fit(
     start = START if resume is None else resume.position
     safe_stop = SafeStop(checkpoints)
     callbacks = [
-        EpochNumber(experiment.feeding),
+        EpochNumber(experiment.feeding, config.training.seed),
+        *([] if resume is None else [RestOfEpoch(resume)]),
         FiniteLoss(experiment.describe_batch, start),
         *([] if folder is None else [RunProgress(folder, config.training.epochs, experiment.steps, start)]),
         safe_stop,
@@ -93,6 +94,7 @@ def fit(
     if resume is not None:
         resume.check(config)
         resume.check_data(experiment.sources)
+        experiment.keep_windows(resume.progress.window_bytes)
         experiment.untrained = dict(resume.progress.untrained)
     interrupted = False
     started = time.perf_counter()
@@ -138,7 +140,6 @@ def _train(
     if resume is not None:
         build_variables(model, experiment.dataset("train", shard=workers.shard))
         resume.restore(model, parts)
-        callbacks.insert(0, RestOfEpoch(resume))
         stopped = resume.progress.stopped
         if start.batch and is_empty(experiment.dataset("train", start, workers.shard)):
             stopped = finish_epoch(model, callbacks, resume, validation, epochs)

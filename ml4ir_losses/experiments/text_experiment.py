@@ -115,6 +115,13 @@ class TextExperiment:
         return pair_evaluators(self.config.evaluators, text_set, rows)
 
     @property
+    def window_bytes(self) -> None:
+        """None: texts are in memory."""
+
+    def keep_windows(self, window_bytes: int | None) -> None:
+        """Nothing: there are no windows."""
+
+    @property
     def evaluated(self) -> Sequence[str]:
         """The parts on which the trained model is evaluated."""
         return list(self.evaluators)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +33,12 @@ def build_variables(model: Any, dataset: Any) -> None:
     model._symbolic_build(data_batch=batch if is_backend("tensorflow") else keras.tree.map_structure(np.asarray, batch))
 
 
+def config_digest(model: Any) -> str:
+    """The SHA-256 of all that a model is built from, its fitted inputs or its vocabulary among it."""
+    config = keras.saving.serialize_keras_object(model.get_config())
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
 def values_of(variables: Sequence[Any]) -> list[Array]:
     """The values of variables as NumPy arrays."""
     return [np.asarray(ops.convert_to_numpy(variable)) for variable in variables]
@@ -49,6 +57,14 @@ def random_state() -> list[Array]:
     import torch
 
     return [state.cpu().numpy() for state in (torch.get_rng_state(), *torch.cuda.get_rng_state_all())]
+
+
+def seed_random_state(seed: int, epoch: int) -> None:
+    """Begins the random numbers of an epoch that are in no variable; torch's loaders of data draw some of them, too."""
+    if is_backend("torch"):
+        import torch
+
+        torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
 
 
 def set_random_state(states: Sequence[Array]) -> None:

@@ -24,7 +24,7 @@ from ml4ir_losses.experiments.train import train
 from small import config, write_splits
 
 pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_steps")]
-TABLES = {"history.csv", "predictions.csv", "per_query.csv"}
+TABLES = {"history.csv", "times.csv", "predictions.csv", "per_query.csv"}
 FILES = {
     "config.yaml",
     "data.json",

@@ -20,7 +20,7 @@ from ml4ir_losses.data.sharding import START, Position
 from ml4ir_losses.experiments.checkpoints.checkpoint import Arrays, Progress, Resumable, capture, versions
 from ml4ir_losses.experiments.checkpoints.folder import write
 from ml4ir_losses.experiments.distribution.workers import ONE_PROCESS, Workers
-from ml4ir_losses.model.state import model_variables, random_state, synchronize, values_of
+from ml4ir_losses.model.state import config_digest, model_variables, random_state, synchronize, values_of
 
 _AGREE = 64  # batches after which several processes ask each other whether it is time for a checkpoint
 
@@ -49,6 +49,8 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         workers: the processes that train together.
     """
 
+    async_safe = True  # Keras need not wait for the device after each batch
+
     def __init__(self, folder: str | Path, config: CheckpointConfig, workers: Workers = ONE_PROCESS) -> None:
         super().__init__()
         self.folder, self.keep, self.workers = Path(folder), config.keep, workers
@@ -69,25 +71,29 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
             steps: the number of batches before it.
         """
         self._experiment, self._parts, self._start, self._steps = experiment, list(parts), start, steps
+        self._model_digest = config_digest(experiment.model)
         self._last_write = time.monotonic()
 
-    # Before a batch rather than after it: for a callback that runs after a batch Keras waits until the device is done.
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._next = Position(self._position.epoch, self._position.batch + batch)
-        if batch > 0:
-            self._steps += 1
-            by_number = self._unit == "step" and self._steps % self._number == 0
-            if request := self._decide(by_number, self._steps % _AGREE == 0):
-                self._act(request, self._next, values_of(self._metrics()), random_state())
-
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._position = self._start if epoch == self._start.epoch else Position(epoch, 0)
-        self._next = self._position
-        self._before_test: tuple[Arrays, Arrays] | None = None
+        self._first = self._start if epoch == self._start.epoch else Position(epoch, 0)
+        self._next, self._trained = self._first, 0
+        self._before_test: Arrays | None = None
+
+    # Before a batch: what comes after one runs in another thread, while the next one is trained.
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._next = Position(self._first.epoch, self._first.batch + batch)
+        if batch > 0:
+            steps = self._steps + batch
+            by_number = self._unit == "step" and steps % self._number == 0
+            if request := self._decide(by_number, steps % _AGREE == 0):
+                self._act(request, self._next, steps, values_of(self._metrics()), random_state())
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._trained = batch + 1
 
     def on_test_begin(self, logs: Any = None) -> None:
         # The epoch is trained, and evaluation overwrites its metrics.
-        self._before_test = values_of(self._metrics()), random_state()
+        self._before_test = values_of(self._metrics())
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
         self.between_training_and_end()
@@ -95,13 +101,15 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
     def between_training_and_end(self) -> None:
         """Does what is asked of one process while an epoch, whose batches are trained, is evaluated."""
         if self.workers.count == 1 and (request := self._decide(False, True)):
-            before_test = self._before_test or (values_of(self._metrics()), random_state())
-            self._act(request, Position(self._next.epoch, self._next.batch + 1), *before_test)
+            after = Position(self._next.epoch, self._next.batch + 1)
+            metrics = values_of(self._metrics()) if self._before_test is None else self._before_test
+            self._act(request, after, self._steps + self._trained, metrics)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._steps += self._trained
         by_number = self._unit == "epoch" and (epoch + 1) % self._number == 0
         if request := self._decide(by_number, True):
-            self._act(request, Position(epoch + 1, 0), [], random_state())
+            self._act(request, Position(epoch + 1, 0), self._steps)
 
     def _metrics(self) -> list[Any]:
         synchronize(self.model)
@@ -117,10 +125,12 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
             request = max(request, Request(self.workers.maximum(asked)))
         return request
 
-    def _act(self, request: Request, position: Position, metrics: Arrays, random: Arrays) -> None:
+    def _act(
+        self, request: Request, position: Position, steps: int, metrics: Arrays = (), random: Arrays = ()
+    ) -> None:
         started = time.monotonic()
         self._requested = Request.NOTHING
-        progress, arrays = self._state(position, metrics, random)
+        progress, arrays = self._state(position, steps, metrics, random)
         if not _are_finite(self.model, arrays):
             LOGGER.warning("checkpoint: some weights are no numbers; the checkpoint before it is kept.")
         elif self.workers.chief:
@@ -136,15 +146,19 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         if request >= Request.INTERRUPT:
             stop(terminated=request == Request.TERMINATE)
 
-    def _state(self, position: Position, metrics: Arrays, random: Arrays) -> tuple[Progress, dict[str, Array]]:
+    def _state(
+        self, position: Position, steps: int, metrics: Arrays, random: Arrays
+    ) -> tuple[Progress, dict[str, Array]]:
         synchronize(self.model)
         values, arrays = capture(self.model, self._parts, metrics, random)
         progress = Progress(
             position=(position.epoch, position.batch),
-            steps=self._steps,
+            steps=steps,
             stopped=bool(self.model.stop_training),
             config=self._experiment.config.model_dump(mode="json"),
             sources=self._experiment.sources,
+            window_bytes=self._experiment.window_bytes,
+            model=self._model_digest,
             untrained=self._experiment.untrained,
             parts=values,
             backend=keras.backend.backend(),

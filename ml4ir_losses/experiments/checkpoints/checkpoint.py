@@ -17,7 +17,7 @@ from ml4ir_losses.core.errors import ConfigError, DataError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.sharding import Position
 from ml4ir_losses.experiments.checkpoints.file import CheckpointError, CheckpointFile
-from ml4ir_losses.model.state import model_variables, set_random_state, values_of
+from ml4ir_losses.model.state import config_digest, model_variables, set_random_state, values_of
 
 _SHOWN = 4  # differing keys in a message
 _CHANGES_NOTHING = (
@@ -26,7 +26,7 @@ _CHANGES_NOTHING = (
 )
 """Sections and keys of a config that may differ when a training goes on."""
 
-Arrays = list[Array]
+Arrays = Sequence[Array]
 _Whole = Annotated[int, Field(ge=0)]
 
 
@@ -56,6 +56,8 @@ class Progress(BaseModel):
         stopped: True if early stopping ended the training.
         config: the config.
         sources: where the rows of each split came from, with a fingerprint.
+        window_bytes: the size of the windows of queries on disk; None: all are in memory together.
+        model: the digest of what the model is built from.
         untrained: the metrics of the untrained model by part.
         parts: the state of each `Resumable`.
         backend: of Keras.
@@ -68,6 +70,8 @@ class Progress(BaseModel):
     stopped: bool
     config: dict[str, Any]
     sources: dict[str, dict[str, Any]]
+    window_bytes: _Whole | None
+    model: str
     untrained: dict[str, dict[str, float]]
     parts: dict[str, dict[str, Any]]
     backend: str
@@ -88,10 +92,10 @@ def capture(
     Args:
         model: the model.
         parts: the callbacks that have a state.
-        metrics: the values of the metrics in the middle of an epoch; empty at its end.
-        random: the state of the random numbers that are in no variable.
+        metrics: the values of the metrics, in the middle of an epoch.
+        random: the state of the random numbers that are in no variable, in the middle of an epoch.
     """
-    groups = {name: values_of(variables) for name, variables in _variables(model).items()}
+    groups: dict[str, Arrays] = {name: values_of(variables) for name, variables in _variables(model).items()}
     groups |= {"metrics": metrics, "random": random}
     values = {}
     for part in parts:
@@ -171,6 +175,8 @@ class Checkpoint:
         groups = _variables(model)
         for group, variables in groups.items():
             self._check_shapes(group, variables)
+        if self.progress.model != config_digest(model):
+            raise ConfigError(f"{self.path}: is of another model: its inputs were fitted on other rows.")
         arrays = {part.saved_as: self._names(part.saved_as) for part in parts}
         for names in arrays.values():
             if names:

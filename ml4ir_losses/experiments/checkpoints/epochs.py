@@ -15,7 +15,7 @@ def is_empty(batches: Any) -> bool:
 
 
 class RestOfEpoch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Goes on in the middle of an epoch: gives the metrics the values of its first batches; the first of the callbacks.
+    """Goes on in the middle of an epoch: metrics and random numbers are those after its first batches.
 
     Args:
         checkpoint: the checkpoint, which the model has been given.
@@ -24,23 +24,20 @@ class RestOfEpoch(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
         self.checkpoint = checkpoint
-        self._pending = False
+        self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        position = self.checkpoint.position
-        if epoch != position.epoch:
-            return
-        self._pending = position.batch > 0
-        if self._pending:
+        self._epoch = epoch
+        if self._in_middle():
             self.checkpoint.restore_metrics(self.model)
-        else:
-            self.checkpoint.restore_random_state()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        # The loader of torch draws a random number when an epoch begins.
-        if self._pending:
+        if batch == 0 and self._in_middle():
             self.checkpoint.restore_random_state()
-            self._pending = False
+
+    def _in_middle(self) -> bool:
+        position = self.checkpoint.position
+        return position.epoch == self._epoch and position.batch > 0
 
 
 def finish_epoch(model: Any, callbacks: list[Any], checkpoint: Checkpoint, validation: Any, epochs: int) -> bool:
@@ -52,7 +49,6 @@ def finish_epoch(model: Any, callbacks: list[Any], checkpoint: Checkpoint, valid
     model.stop_training = False
     listed.on_train_begin()
     listed.on_epoch_begin(epoch)  # `RestOfEpoch` restores the metrics
-    checkpoint.restore_random_state()
     logs = dict(model.get_metrics_result())
     if validation is not None:
         values = model.evaluate(validation, return_dict=True, verbose=0)

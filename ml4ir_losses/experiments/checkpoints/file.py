@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -51,7 +52,8 @@ def write_checkpoint(path: Path, values: Mapping[str, Any], arrays: Mapping[str,
         try:
             save_file(arrays, part, header)
         except SafetensorError as error:
-            raise OSError(str(error)) from None
+            number = re.search(r"\(os error (\d+)\)", str(error))
+            raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from None
         _sync(part)
 
     write_atomically(path, write)

@@ -47,6 +47,8 @@ def write(folder: Path, progress: Progress, arrays: Mapping[str, Array], keep: i
     """
     position = Position(*progress.position)
     make_folder(folder)
+    for left in folder.glob(".*"):  # by a process that was killed while it wrote
+        left.unlink()
     write_checkpoint(path_of(folder, position), progress.model_dump(), arrays)
     files = written(folder)
     # Those beyond it are not of this training: they are damaged, or of an earlier one that went on from elsewhere.
