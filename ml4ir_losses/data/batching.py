@@ -191,8 +191,11 @@ class BatchPlan(EpochPlan):
         part = self.shard.part(total)
         longest = int(self.cut_sizes[batch].max())
         width = longest if self.widths is None else int(self.widths[np.searchsorted(self.widths, longest)])
-        own, count = batch[part], part.stop - part.start
-        sizes, start = (np.pad(x[own], (0, count - len(own))) for x in (self.cut_sizes, self.data.offsets))
+        own = batch[part]
+        sizes, start = self.cut_sizes[own], self.data.offsets[own]
+        if self.fills_batches:
+            missing = part.stop - part.start - len(own)
+            sizes, start = (np.pad(x, (0, missing)) for x in (sizes, start))
         mask = np.arange(width)[None, :] < sizes[:, None]
         rows = np.where(mask, start[:, None] + np.arange(width)[None, :], 0)
         if keys is not None and self.truncation.max_list_size is not None:
