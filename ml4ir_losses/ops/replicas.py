@@ -157,16 +157,22 @@ def keras_divisor() -> int:
 def share_of_whole(function: Callable[..., Tensor], *tensors: Any) -> Tensor:
     """This replica's share of function(*tensors), a scalar of the rows of all replicas, which each of them computes.
 
-    For functions with branches, inside which TensorFlow's replicas cannot exchange rows. Tensors may be nests and None.
+    For functions with branches, inside which TensorFlow's replicas cannot exchange rows. Tensors may be nests and None;
+    those with fewer rows than the first one, which no branch reads, are filled up with zeros.
     """
     count = replica_count()
     if count == 1:
         return function(*tensors)
     parts = keras.tree.flatten(tensors)
-    rows = iter(gather_rows(*(part for part in parts if part is not None))[0])
+    rows = iter(gather_rows(*(_filled(part, ops.shape(parts[0])[0]) for part in parts if part is not None))[0])
     whole = keras.tree.pack_sequence_as(tensors, [None if part is None else next(rows) for part in parts])
     with on_whole_batch():
         return function(*whole) / count
+
+
+def _filled(x: Tensor, rows: Any) -> Tensor:
+    """x with zeros as further rows; TensorFlow crashes where it gathers no rows from any replica."""
+    return ops.concatenate([x, ops.zeros((rows - ops.shape(x)[0], *ops.shape(x)[1:]), dtype=x.dtype)])
 
 
 def uniform_rows(shape: tuple[Any, ...], axis: int = 0, **kwargs: Any) -> Tensor:
