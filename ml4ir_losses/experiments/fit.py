@@ -17,6 +17,7 @@ from ml4ir_losses.experiments.callbacks import BatchProgress, BestWeights, Epoch
 from ml4ir_losses.experiments.checkpoints.callback import Checkpoints
 from ml4ir_losses.experiments.checkpoints.checkpoint import Checkpoint, Resumable
 from ml4ir_losses.experiments.checkpoints.epochs import RestOfEpoch, finish_epoch, is_empty
+from ml4ir_losses.experiments.distribution.agreement import ChiefLogs
 from ml4ir_losses.experiments.distribution.workers import ONE_PROCESS, Workers
 from ml4ir_losses.experiments.experiment import Experiment
 from ml4ir_losses.experiments.run_callbacks import FiniteLoss, RunProgress, SafeStop
@@ -74,6 +75,7 @@ def fit(
     rules = {} if stop is None else stop.model_dump(exclude={"monitor"})
     best = BestWeights(monitor, mode, **rules)
     log = EpochLog(folder, config.training.epochs, best)
+<<<<<<< HEAD
     start = START if resume is None else resume.position
     safe_stop = SafeStop(checkpoints)
     callbacks = [
@@ -87,6 +89,10 @@ def fit(
         log,
         *callbacks,
     ]
+=======
+    agreed = [ChiefLogs(workers)] if workers.count > 1 else []
+    callbacks = [EpochNumber(experiment.feeding), *experiment.callbacks(), *agreed, best, log, *callbacks]
+>>>>>>> b915d01 (multi_worker: every process has the logs of the chief; one strategy for each process; epochs are read to their end)
     if plateau := plateau_callback(config.model, monitor, mode):
         callbacks.append(plateau)
     if progress is not None:

@@ -2,7 +2,7 @@
 
 This is the one place that works around two defects of Keras; it was checked with the versions `CHECKED_KERAS`:
 
-* `fit` builds metrics from the mean of a batch over the replicas. The mean of the values of several processes fails, and
+* `fit` builds metrics from the mean of a batch over the replicas. The mean of values of several processes fails, and
   so does that of strings on any strategy; drawing the batch moves the data on. The shapes, which alone are needed,
   are known without a batch.
 * `fit` takes the mean of the values that a step logs along an axis that scalars do not have.

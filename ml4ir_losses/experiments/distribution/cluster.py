@@ -6,7 +6,6 @@ import errno
 import json
 import socket
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,12 +25,12 @@ class Cluster:
     Attributes:
         addresses: `host:port` of each process; the first one is the chief.
         rank: the number of this process.
-        jobs: the number of processes of each job of TensorFlow.
+        jobs: the jobs of TensorFlow, each with the number of its processes, in the order of the addresses.
     """
 
     addresses: tuple[str, ...]
     rank: int
-    jobs: Mapping[str, int]
+    jobs: tuple[tuple[str, int], ...]
 
     @classmethod
     def of(cls, text: str | None) -> Cluster:
@@ -70,12 +69,12 @@ class Cluster:
         if kind not in jobs or not isinstance(index, int) or not 0 <= index < len(jobs[kind]):
             allowed = ", ".join(f"{job} 0 to {len(members) - 1}" for job, members in jobs.items())
             raise _wrong(f"has the task {kind} {index}, which is none of the cluster: {allowed}", text)
-        cluster = cls(tuple(addresses), 0, {job: len(members) for job, members in jobs.items()})
+        cluster = cls(tuple(addresses), 0, tuple((job, len(members)) for job, members in jobs.items()))
         return replace(cluster, rank=cluster.rank_of(kind, index))
 
     def rank_of(self, job: str, index: int) -> int:
         """The number of a process among all, given its job and its number there."""
-        return index + (self.jobs.get("chief", 0) if job == "worker" else 0)
+        return index + sum(number for name, number in self.jobs[: [name for name, _ in self.jobs].index(job)])
 
     def meet(self, timeout: float) -> None:
         """Returns when every process listens on its address: TensorFlow itself would wait for ever.

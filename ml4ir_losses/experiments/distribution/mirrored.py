@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from ml4ir_losses.config.distribution import Mirrored
@@ -20,7 +21,15 @@ def workers(distribution: Mirrored) -> StrategyWorkers:
 
     devices = _devices(tf, distribution.devices)
     LOGGER.info("mirrored: %d devices, %s", len(devices), ", ".join(devices))
-    return StrategyWorkers(tf.distribute.MirroredStrategy(devices))
+    return StrategyWorkers(_strategy(tuple(devices)))
+
+
+@lru_cache
+def _strategy(devices: tuple[str, ...]) -> Any:
+    """The strategy of devices, one for each process: two of them would mix up what their devices exchange."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def _devices(tf: Any, number: int | None) -> list[str]:

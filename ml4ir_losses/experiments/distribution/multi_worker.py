@@ -20,6 +20,7 @@ from ml4ir_losses.experiments.distribution.tensorflow_workers import StrategyWor
 from ml4ir_losses.model.strategy_model import CHECKED_KERAS
 
 _NOTICED = 30.0  # seconds at most after which a process that stopped is noticed
+_joined: dict[Cluster, Any] = {}  # the strategy of the cluster that this process has joined
 
 
 class ClusterWorkers(StrategyWorkers):
@@ -79,10 +80,19 @@ def workers(distribution: MultiWorker) -> ClusterWorkers:
     cluster = Cluster.of(os.environ.get("TF_CONFIG"))
     if not keras.__version__.startswith(f"{CHECKED_KERAS}."):
         LOGGER.warning("multi_worker was checked with Keras %s; this is Keras %s", CHECKED_KERAS, keras.__version__)
-    count = len(cluster.addresses)
-    LOGGER.info("multi_worker: process %d of %d, %s", cluster.rank, count, cluster.addresses[cluster.rank])
-    cluster.meet(distribution.timeout)
-    return ClusterWorkers(_strategy(cluster, distribution.timeout), cluster)
+    LOGGER.info(
+        "multi_worker: process %d of %d, %s",
+        *(cluster.rank, len(cluster.addresses), cluster.addresses[cluster.rank]),
+    )
+    if cluster not in _joined:
+        if _joined:
+            raise ConfigError(
+                "TF_CONFIG: TensorFlow joins one cluster in a process, and this one has joined another: train in a new "
+                "process."
+            )
+        cluster.meet(distribution.timeout)
+        _joined[cluster] = _strategy(cluster, distribution.timeout)
+    return ClusterWorkers(_joined[cluster], cluster)
 
 
 def _strategy(cluster: Cluster, timeout: float) -> Any:
@@ -110,10 +120,10 @@ def _set_time_limits(cluster: Cluster, timeout: float) -> None:
     job = context.coordination_config_pb2.CoordinatedJob
     context.context().configure_coordination_service(
         service_type="standalone",
-        service_leader=f"/job:{next(iter(cluster.jobs))}/replica:0/task:0",
+        service_leader=f"/job:{cluster.jobs[0][0]}/replica:0/task:0",
         cluster_register_timeout_in_ms=int(1000 * timeout),
         heartbeat_timeout_in_ms=int(1000 * min(timeout, _NOTICED)),
-        coordinated_jobs=[job(name=name, num_tasks=number) for name, number in cluster.jobs.items()],
+        coordinated_jobs=[job(name=name, num_tasks=number) for name, number in cluster.jobs],
     )
     context.context().coordination_service.cluster_register_with_barrier = True
 

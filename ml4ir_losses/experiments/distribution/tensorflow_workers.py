@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ml4ir_losses.data.feeding import is_read_to_end, read_to_end
 from ml4ir_losses.data.sharding import Shard
 from ml4ir_losses.experiments.distribution.single_model import copy_on_one_device
 
@@ -39,7 +38,7 @@ class StrategyWorkers:
         if batches is None:
             return None
         devices = self.shard.devices
-        return self.strategy.distribute_datasets_from_function(lambda _: divided(batches, devices))
+        return read_to_end(self.strategy.distribute_datasets_from_function(lambda _: divided(batches, devices)))
 
     def maximum(self, value: int) -> int:
         """The value: there is one process."""
@@ -54,9 +53,6 @@ def divided(batches: Any, parts: int) -> Any:
     """A `tf.data.Dataset` of the batches, each as so many consecutive ones of about equal size."""
     import tensorflow as tf
 
-    if parts == 1:
-        return batches
-
     def part(index: Any, *batch: Any) -> Any:
         def rows(x: Any) -> Any:
             size = tf.shape(x, tf.int64)[0]
@@ -64,10 +60,11 @@ def divided(batches: Any, parts: int) -> Any:
 
         return tf.nest.map_structure(rows, batch)
 
-    divided = batches.flat_map(lambda *batch: tf.data.Dataset.range(parts).map(lambda index: part(index, *batch)))
-    if is_read_to_end(batches):
-        return read_to_end(divided)
-    number = batches.cardinality()
-    if number >= 0:
-        divided = divided.apply(tf.data.experimental.assert_cardinality(number * parts))
-    return divided
+    return batches.flat_map(lambda *batch: tf.data.Dataset.range(parts).map(lambda index: part(index, *batch)))
+
+
+def read_to_end(dataset: Any) -> Any:
+    """The distributed dataset, of which Keras reads every epoch to its end: see `data.feeding.read_to_end`."""
+    kind = type(dataset)
+    dataset.__class__ = type(kind.__name__, (kind,), {"cardinality": 0})  # it has no other way to say its size
+    return dataset
