@@ -102,8 +102,3 @@ def read_to_end(dataset: Any) -> Any:
     """
     dataset.cardinality = lambda: import_tensorflow().constant(_MORE_THAN_THERE_ARE, "int64")
     return dataset
-
-
-def is_read_to_end(dataset: Any) -> bool:
-    """True for a dataset of `read_to_end`; one that is made from it is none."""
-    return int(dataset.cardinality()) == _MORE_THAN_THERE_ARE

@@ -75,7 +75,6 @@ def fit(
     rules = {} if stop is None else stop.model_dump(exclude={"monitor"})
     best = BestWeights(monitor, mode, **rules)
     log = EpochLog(folder, config.training.epochs, best)
-<<<<<<< HEAD
     start = START if resume is None else resume.position
     safe_stop = SafeStop(checkpoints)
     callbacks = [
@@ -85,14 +84,11 @@ def fit(
         *([] if folder is None else [RunProgress(folder, config.training.epochs, experiment.steps, start)]),
         safe_stop,
         *experiment.callbacks(),
+        *([ChiefLogs(workers)] if workers.count > 1 else []),
         best,
         log,
         *callbacks,
     ]
-=======
-    agreed = [ChiefLogs(workers)] if workers.count > 1 else []
-    callbacks = [EpochNumber(experiment.feeding), *experiment.callbacks(), *agreed, best, log, *callbacks]
->>>>>>> b915d01 (multi_worker: every process has the logs of the chief; one strategy for each process; epochs are read to their end)
     if plateau := plateau_callback(config.model, monitor, mode):
         callbacks.append(plateau)
     if progress is not None:

@@ -112,7 +112,8 @@ def runs(tmp_path_factory):
     first, second = run_alone(alone, folder), run_together(together, folder)
     output(first)
     out = output(second)
-    assert "exit 0 0" in out and "exit 1 0" in out, out
+    assert "exit 0 0" in out, out
+    assert "exit 1 0" in out, out
     return folder
 
 

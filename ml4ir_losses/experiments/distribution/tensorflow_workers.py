@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
+from ml4ir_losses.data.feeding import read_to_end
 from ml4ir_losses.data.sharding import Shard
 from ml4ir_losses.experiments.distribution.single_model import copy_on_one_device
 
@@ -38,7 +39,7 @@ class StrategyWorkers:
         if batches is None:
             return None
         devices = self.shard.devices
-        return read_to_end(self.strategy.distribute_datasets_from_function(lambda _: divided(batches, devices)))
+        return self.strategy.distribute_datasets_from_function(lambda _: divided(batches, devices))
 
     def maximum(self, value: int) -> int:
         """The value: there is one process."""
@@ -60,11 +61,6 @@ def divided(batches: Any, parts: int) -> Any:
 
         return tf.nest.map_structure(rows, batch)
 
-    return batches.flat_map(lambda *batch: tf.data.Dataset.range(parts).map(lambda index: part(index, *batch)))
-
-
-def read_to_end(dataset: Any) -> Any:
-    """The distributed dataset, of which Keras reads every epoch to its end: see `data.feeding.read_to_end`."""
-    kind = type(dataset)
-    dataset.__class__ = type(kind.__name__, (kind,), {"cardinality": 0})  # it has no other way to say its size
-    return dataset
+    return read_to_end(
+        batches.flat_map(lambda *batch: tf.data.Dataset.range(parts).map(lambda index: part(index, *batch)))
+    )
