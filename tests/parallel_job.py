@@ -27,7 +27,7 @@ def specs(data):
     lists = small.config(
         data,
         data={"batch_size": 9, "bucketing": False},
-        features={"inputs": [{"name": "price", "type": "numeric"}], "document_id": "doc"},
+        features={"inputs": [{"name": name, "type": "numeric"} for name in ("price", "w")], "document_id": "doc"},
         model={**SGD, "aux_losses": ["list_mle"]},
     )
     negatives = small_texts.config(
@@ -46,20 +46,20 @@ def train_all(data, out, names, distribution):
 
 
 def train_and_lose(data, out, names, distribution):
-    """Trains configs, then one whose process 1 is killed after its third epoch."""
+    """Trains configs, then one whose process 1 is killed after its second epoch."""
     train_all(data, out, names, distribution)
     if os.environ["RANK"] == "1":
         FeatureExperiment.callbacks = lambda self: [Killed()]
     spec = specs(data)["lists"]
-    changes = {"distribution": distribution, "epochs": 6, "checkpoint": {"every": "4 steps"}}
+    changes = {"distribution": distribution, "epochs": 4, "checkpoint": {"every": "4 steps"}}
     train({**spec, "training": spec["training"] | changes}, out / "killed", progress=False)
 
 
 class Killed(keras.callbacks.Callback):
-    """Kills its process after three epochs."""
+    """Kills its process after two epochs."""
 
     def on_epoch_end(self, epoch, logs=None):
-        if epoch == 2:
+        if epoch == 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
 

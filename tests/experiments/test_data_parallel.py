@@ -14,8 +14,11 @@ from ml4ir_losses.config.distribution import DataParallel
 from ml4ir_losses.core.errors import ConfigError, LostProcess
 from ml4ir_losses.experiments.distribution.local_processes import run_locally
 from ml4ir_losses.experiments.distribution.strategies import workers_of
+from ml4ir_losses.experiments.train import train
 from ml4ir_losses.model.loading import load_model
 
+NAMES = ["lists", "negatives", "cached"]
+TWO = parallel_job.PARALLEL | {"workers": 2, "timeout": 120}
 JAX, TORCH = pytest.mark.backend("jax"), pytest.mark.backend("torch")
 
 
@@ -36,7 +39,7 @@ def assert_same(one, other):
 
 @JAX
 def test_2_and_8_devices_give_the_results_of_one(tmp_path):
-    names = ["lists", "negatives"]
+    names = NAMES[:2]
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     command = [sys.executable, parallel_job.__file__, tmp_path / "data", tmp_path, *names]
     (tmp_path / "data").mkdir()
@@ -47,17 +50,33 @@ def test_2_and_8_devices_give_the_results_of_one(tmp_path):
         assert_same(tmp_path / "single" / name, tmp_path / "eight" / name)
 
 
-@TORCH
-def test_2_processes_give_the_results_of_one_and_a_lost_one_ends_both(tmp_path):
-    names = ["lists", "negatives", "cached"]
-    (tmp_path / "data").mkdir()
-    parallel_job.train_all(tmp_path / "data", tmp_path / "single", names, "none")
-    distribution = parallel_job.PARALLEL | {"workers": 2, "timeout": 120}
-    arguments = {"data": tmp_path / "data", "out": tmp_path / "two", "names": names, "distribution": distribution}
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory):
+    """Run folders of one process and of two; the last run of the two lost process 1."""
+    path = tmp_path_factory.mktemp("torch")
+    (path / "data").mkdir()
+    parallel_job.train_all(path / "data", path / "single", NAMES, "none")
+    arguments = {"data": path / "data", "out": path / "two", "names": NAMES, "distribution": TWO}
     with pytest.raises(LostProcess, match=r"process 1 of 2 was ended by SIGKILL.* --resume goes on from the last"):
         run_locally(parallel_job.train_and_lose, arguments, 2)
-    for name in names:
-        assert_same(tmp_path / "single" / name, tmp_path / "two" / name)
+    return path
+
+
+@TORCH
+def test_2_processes_give_the_results_of_one(lost):
+    for name in NAMES:
+        assert_same(lost / "single" / name, lost / "two" / name)
+
+
+@TORCH
+@pytest.mark.slow
+def test_a_training_that_lost_a_process_goes_on_to_the_results_of_one(lost):
+    spec = parallel_job.specs(lost / "data")["lists"]
+    spec["training"] |= {"epochs": 4, "checkpoint": {"every": "4 steps"}}
+    single = train(spec, lost / "single" / "killed", progress=False)
+    run = train(spec, lost / "two" / "killed", overrides=[f"training.distribution={TWO}"], resume=True, progress=False)
+    assert run.metrics["test"] == pytest.approx(single.metrics["test"], rel=1e-5)
+    assert_same(single.path, run.path)
 
 
 def distributed(**settings):
