@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ml4ir_losses.config.base import Strict
 
@@ -69,12 +69,23 @@ class DataParallel(_Processes):
     )
 
 
+def _inside(address: str) -> str:
+    if address.startswith("ray://"):
+        raise ValueError(
+            f"{address}: Ray Train cannot be used through a client; run the command on a machine of the cluster with "
+            "address: auto, or as a job of the cluster (ray job submit)"
+        )
+    return address
+
+
 class RayTrain(_Processes):
     """Processes that Ray Train starts, and starts again when one is lost."""
 
     strategy: Literal["ray"]
     workers: int = Field(ge=1, description="number of processes")
-    address: str | None = Field(None, description="of a Ray cluster; the one in RAY_ADDRESS or a local one if omitted")
+    address: Annotated[str, AfterValidator(_inside)] | None = Field(
+        None, description="of a Ray cluster; the one in RAY_ADDRESS or a local one if omitted"
+    )
     resources: dict[str, float] = Field(
         default_factory=dict, description="what each process needs, such as {CPU: 4, GPU: 1}; one CPU if omitted"
     )
