@@ -14,6 +14,8 @@ import h5py
 import numpy as np
 import yaml
 
+from ml4ir_losses.experiments.checkpoints.file import CheckpointFile, write_checkpoint
+
 HUGE = 100 << 30  # bytes of a file that takes no room on disk
 
 
@@ -42,6 +44,8 @@ class Mutator:
             kinds += [self._table, self._table]
         if path.suffix == ".keras":
             kinds += [self._archive] * 4
+        if path.suffix == ".safetensors":
+            kinds += [self._checkpoint] * 4
         kind = self.choice(kinds)
         return f"{name} {kind.__name__} {kind(path)}"
 
@@ -197,6 +201,26 @@ class Mutator:
                     info.external_attr = (stat.S_IFLNK | 0o777) << 16
                     content = str(self.outside / "secret.csv").encode()
                 archive.writestr(info, content, compression)
+        return note
+
+    def _checkpoint(self, path: Path) -> str:
+        """A checkpoint that is whole, and holds something else."""
+        file = CheckpointFile(path)
+        values, arrays = file.values, {name: file.array(name) for name in file.names}
+        way, name = int(self.rng.integers(6)), self.choice(list(arrays))
+        note = f"way {way} {name}"
+        if way <= 2:
+            before = json.dumps(values)
+            values = self.changed_tree(values)
+            note = first_difference(before, json.dumps(values))
+        elif way == 3:
+            arrays[self.choice(["../x", "model/x", "model/-1", "best/0", "x", f"{name}0"])] = arrays.pop(name)
+        elif way == 4:
+            shape = np.shape(arrays[name])
+            arrays[name] = self.choice([np.full(shape, np.nan, "float32"), np.zeros((*shape, 2), "float32"), np.zeros(shape, "int8")])
+        else:
+            del arrays[name]
+        write_checkpoint(path, values, arrays)
         return note
 
     def _weights(self, content: bytes) -> tuple[bytes, str]:

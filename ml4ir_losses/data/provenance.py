@@ -8,8 +8,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from typing_extensions import TypedDict
 
 from ml4ir_losses.data.table import Table
+
+
+class Source(TypedDict):
+    """Where the rows of a split came from, with their number and fingerprint."""
+
+    sources: list[str]
+    rows: int
+    columns: int
+    sha256: str
 
 
 def describe(table: Table) -> dict[str, Any]:

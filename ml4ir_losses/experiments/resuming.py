@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml4ir_losses.config.load import AnyConfig, load_config
+from ml4ir_losses.config.load import AnyConfig, flat_config, load_config
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.experiments.checkpoints.checkpoint import Checkpoint, check_config
@@ -50,7 +50,7 @@ class Found:
             return cls(path)
         if status.state == "finished" or status.trained:
             written = path / "config.yaml"
-            check_config(written, load_config(written).model_dump(mode="json"), config)
+            check_config(written, flat_config(load_config(written)), config)
         if status.state == "finished":
             return cls(path, finished=True)
         if status.trained and (model := _trained(path)) is not None:

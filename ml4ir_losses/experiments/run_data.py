@@ -19,6 +19,7 @@ from ml4ir_losses.core.checksums import run_file, warn_of_change
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.files import read_json
 from ml4ir_losses.core.registry import split_spec
+from ml4ir_losses.data.provenance import Source
 from ml4ir_losses.evaluation.scoring import QueryMetrics, lower_is_better
 from ml4ir_losses.evaluation.summary import estimates
 from ml4ir_losses.experiments.feature_evaluation import probability_of
@@ -75,14 +76,6 @@ class Importance(TypedDict):
     repeats: int
     seconds: Number
     columns: list[Column]
-
-
-class Source(TypedDict):
-    """What `data.json` says of a split."""
-
-    sources: list[str]
-    rows: int
-    columns: int
 
 
 Sources = dict[str, Source]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
@@ -13,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ml4ir_losses import __version__
 from ml4ir_losses.config.load import AnyConfig, flat_config, flat_values
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.errors import ConfigError, DataError
+from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.data.provenance import Source
 from ml4ir_losses.data.sharding import Position
 from ml4ir_losses.experiments.checkpoints.file import CheckpointError, CheckpointFile
 from ml4ir_losses.model.state import config_digest, model_variables, set_random_state, values_of
@@ -69,7 +71,7 @@ class Progress(BaseModel):
     steps: _Whole
     stopped: bool
     config: dict[str, Any]
-    sources: dict[str, dict[str, Any]]
+    sources: dict[str, Source]
     window_bytes: _Whole | None
     model: str
     untrained: dict[str, dict[str, float]]
@@ -121,7 +123,8 @@ class Checkpoint:
         self._file.check()
         try:
             self.progress = Progress.model_validate(self._file.values)
-        except ValidationError:
+            self._config = flat_values(self.progress.config)
+        except (ValidationError, RecursionError):
             raise CheckpointError(f"{self.path}: is damaged: it does not hold the state of a training.") from None
 
     @property
@@ -141,7 +144,7 @@ class Checkpoint:
                 f"{self.path}: was written on {self.progress.backend}, and this is {backend}: set "
                 f"KERAS_BACKEND={self.progress.backend}."
             )
-        check_config(self.path, self.progress.config, config)
+        check_config(self.path, self._config, config)
         for name, current in versions().items():
             if self.progress.versions.get(name) != current:
                 written = self.progress.versions.get(name, "another version")
@@ -156,10 +159,10 @@ class Checkpoint:
     def check_data(self, sources: Mapping[str, Mapping[str, Any]]) -> None:
         """Raises `DataError` if the rows of a split are not those that the checkpoint was trained on."""
         for split, before in self.progress.sources.items():
-            if split in sources and sources[split].get("sha256") != before.get("sha256"):
+            if split in sources and sources[split]["sha256"] != before["sha256"]:
                 raise DataError(
-                    f"{self.path}: the data changed since it was written: {split} has "
-                    f"{sources[split].get('rows'):,} rows now, {before.get('rows'):,} then, and another checksum."
+                    f"{self.path}: the data changed since it was written: {split} has {sources[split]['rows']:,} rows "
+                    f"now, {before['rows']:,} then, and another checksum."
                 )
 
     def restore(self, model: Any, parts: Sequence[Resumable]) -> None:
@@ -185,7 +188,9 @@ class Checkpoint:
             self._assign(group, variables)
         for part in parts:
             if part.saved_as in self.progress.parts:
-                part.resume(self.progress.parts[part.saved_as], [self._file.array(n) for n in arrays[part.saved_as]])
+                values = [self._file.array(name) for name in arrays[part.saved_as]]
+                with self._readable(part.saved_as):
+                    part.resume(self.progress.parts[part.saved_as], values)
 
     def restore_metrics(self, model: Any) -> None:
         """Gives the metrics of a model the values that they had, in the middle of an epoch."""
@@ -194,12 +199,24 @@ class Checkpoint:
 
     def restore_random_state(self) -> None:
         """Restores the random numbers that are in no variable."""
-        set_random_state([self._file.array(name) for name in self._names("random")])
+        with self._readable("random"):
+            set_random_state([self._file.array(name) for name in self._names("random")])
+
+    @contextmanager
+    def _readable(self, group: str) -> Iterator[None]:
+        """Raises `CheckpointError` for any error: a file from elsewhere may hold anything for a part."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            raise CheckpointError(f"{self.path}: is damaged: {group} is not as a training writes it ({error}).") from error
 
     def _names(self, group: str) -> list[str]:
         """The names of the arrays of a group, in their order."""
         names = [name for name in self._file.names if name.partition("/")[0] == group]
-        return sorted(names, key=lambda name: int(name.partition("/")[2]))
+        with self._readable(group):
+            return sorted(names, key=lambda name: int(name.partition("/")[2]))
 
     def _check_shapes(self, group: str, variables: Sequence[Any]) -> None:
         """Raises `ConfigError` unless the arrays of a group have the shapes of variables; no array is read."""
@@ -217,16 +234,17 @@ class Checkpoint:
 
     def _assign(self, group: str, variables: Sequence[Any]) -> None:
         for name, variable in zip(self._names(group), variables, strict=True):
-            variable.assign(self._file.array(name))
+            with self._readable(name):
+                variable.assign(self._file.array(name))
 
 
 def check_config(path: Path, written: Mapping[str, Any], config: AnyConfig) -> None:
-    """Checks that the config of a file gives the results of another one.
+    """Checks that the config of a file, by dotted keys, gives the results of another one.
 
     Raises:
         ConfigError: with the keys that differ.
     """
-    before, now = flat_values(written), flat_config(config)
+    before, now = written, flat_config(config)
     keys = [key for key in {**before, **now} if before.get(key) != now.get(key) and _matters(key, before, now)]
     if keys:
         shown = [f"{key} is {_shown(now, key)}, there {_shown(before, key)}" for key in keys[:_SHOWN]]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.checksums import run_file
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.sharding import Position
 from ml4ir_losses.experiments.checkpoints.checkpoint import Checkpoint, Progress
@@ -31,10 +33,13 @@ def written(folder: Path) -> dict[Position, Path]:
 
 def latest_checkpoint(folder: str | Path) -> Checkpoint | None:
     """The newest whole checkpoint of a folder, or None; a warning names each newer one that cannot be used."""
-    for path in written(Path(folder)).values():
+    for position, path in written(Path(folder)).items():
         try:
-            return Checkpoint(path)
-        except CheckpointError as error:
+            checkpoint = Checkpoint(run_file(Path(folder).parent, f"{Path(folder).name}/{path.name}"))
+            if checkpoint.position != position:
+                raise CheckpointError(f"{path}: is damaged: it is the checkpoint of another batch.")
+            return checkpoint
+        except UserError as error:
             LOGGER.warning("%s It is not used, but the one before it.", error)
     return None
 
