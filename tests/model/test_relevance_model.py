@@ -185,17 +185,21 @@ def test_lists_that_fill_the_last_batch_leave_the_logs_of_an_epoch_unchanged(fol
     assert score_queries(model, plan).logits == pytest.approx(score_queries(model, BatchPlan(data, 7)).logits, rel=1e-5)
 
 
-def test_fit_in_the_middle_of_an_epoch_reads_the_rest_of_it_and_whole_epochs_after_it(folder):
+def test_fit_in_the_middle_of_an_epoch_reads_the_rest_of_it_and_whole_epochs_after_it(folder, monkeypatch):
     class Batches(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             seen.append(feeding.epoch)
 
     model, _, data = build(folder)
-    plan, feeding, seen = BatchPlan(data, 8), Feeding(), []
+    plan, feeding, seen, asked = BatchPlan(data, 8), Feeding(), [], []
+    draws = plan.draws
+    monkeypatch.setattr(plan, "draws", lambda *position: asked.append(position) or draws(*position))
     dataset = list_dataset(plan, feeding, Position(1, 3))
     callbacks = [EpochNumber(feeding), Batches()]
     model.fit(dataset, initial_epoch=1, epochs=3, callbacks=callbacks, verbose=0, shuffle=False)
     assert seen == [1] * (len(plan) - 3) + [2] * len(plan)
+    looked = keras.backend.backend() != "tensorflow"  # at a batch, to build the metrics
+    assert asked == [(1, 3)] * (1 + looked) + [(2, 0)]
 
 
 def test_error_of_the_data_reaches_the_caller_of_fit_as_it_is(folder, monkeypatch):
