@@ -34,9 +34,16 @@ def build_variables(model: Any, dataset: Any) -> None:
 
 
 def config_digest(model: Any) -> str:
-    """The SHA-256 of all that a model is built from, its fitted inputs or its vocabulary among it."""
-    config = keras.saving.serialize_keras_object(model.get_config())
+    """The SHA-256 of what a model is built from, its fitted inputs or its vocabulary among it."""
+    config = _without_names(keras.saving.serialize_keras_object(model.get_config()))
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def _without_names(config: Any) -> Any:
+    """The config without names: Keras numbers the layers of a process."""
+    if isinstance(config, dict):
+        return {key: _without_names(value) for key, value in config.items() if key != "name"}
+    return [_without_names(value) for value in config] if isinstance(config, list | tuple) else config
 
 
 def values_of(variables: Sequence[Any]) -> list[Array]:
