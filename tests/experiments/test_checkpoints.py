@@ -153,17 +153,20 @@ def test_training_goes_on_from_the_middle_of_an_epoch(folder, tmp_path):
     assert len(whole.fit.epochs) < 8  # early stopping counts the epochs before
 
 
-@pytest.mark.slow_on("jax")
-@pytest.mark.parametrize("sections", [RANDOM, STREAMED], ids=["random", "streamed"])
+@JAX_SLOW
+@pytest.mark.parametrize(
+    "sections", [RANDOM, pytest.param(STREAMED, marks=pytest.mark.slow_on("torch"))], ids=["random", "streamed"]
+)
 def test_features_go_on(sections, folder, tmp_path):
     assert_resumes(features(folder, **sections), tmp_path, [4])
 
 
+@pytest.mark.slow_on("jax", "torch")
 @pytest.mark.parametrize(
     ("loss", "columns", "sections", "batches"),
     [
         (MEMORY, TRIPLET, {"encoder": BAG, "data": {"batching": "no_duplicates"}}, [2]),
-        pytest.param(CROSS, PAIR, {"encoder": BAG, "architecture": "cross_encoder"}, [6], marks=JAX_SLOW),
+        (CROSS, PAIR, {"encoder": BAG, "architecture": "cross_encoder"}, [6]),
         pytest.param(CACHED, TRIPLET, {}, [6], marks=pytest.mark.slow),
     ],
     ids=["memory", "cross_encoder", "grad_cache"],
