@@ -81,8 +81,8 @@ bench: $(BACKENDS)/.dev $(BENCHED:%=.venv-bench-%/.ready)  ## compare time and m
 QUICK_XLA = JAX_DISABLE_MOST_OPTIMIZATIONS=1 XLA_FLAGS=--xla_cpu_use_fusion_emitters=false
 FAR_APART = tests/losses/test_oracle.py::test_scores_far_apart_give_finite_and_exact_values
 
-PORTABLE = tests/losses tests/compat tests/ops tests/metrics tests/model tests/features tests/core tests/experiments/test_checkpoints.py \
-	tests/experiments/test_data_parallel.py
+PORTABLE = tests/losses tests/compat tests/ops tests/metrics tests/model tests/features tests/core \
+	tests/experiments/test_checkpoints.py tests/experiments/test_data_parallel.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'ml4ir_losses needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
