@@ -100,6 +100,7 @@ class HeldFolder:
                 self.update()
                 with _log_file(self.path / LOG), self._heartbeat():
                     yield
+                self.complete()
                 if self.status.state == "running":
                     self.update(state="finished", message="", next="")
             except NotWritten as error:
@@ -130,6 +131,9 @@ class HeldFolder:
 
     def entered(self) -> None:
         """What is checked and cleared when the folder is locked."""
+
+    def complete(self) -> None:
+        """What is written when the work has ended without an error and the log is closed."""
 
     def worth_keeping(self) -> bool:
         """True if the folder holds more than a log: then it stays after an error."""

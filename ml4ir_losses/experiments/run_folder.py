@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ml4ir_losses.core.checksums import drop_checksums, write_checksums
 from ml4ir_losses.core.errors import ConfigError, DivergedError, NotWritten, UserError
 from ml4ir_losses.core.files import flush_to_disk, remove_temporary, write_atomically, write_csv, write_text
 from ml4ir_losses.core.interrupts import uninterrupted
@@ -87,6 +88,11 @@ class RunFolder(HeldFolder):
         self._check(held=True)
         for folder in (self.path, self.path / CHECKPOINTS, self.path / "plots"):
             remove_temporary(folder)
+        drop_checksums(self.path)  # what they are of is written anew
+
+    def complete(self) -> None:
+        """Writes `files.json`."""
+        write_checksums(self.path)
 
     def advice(self, error: BaseException) -> str:
         """What to do after an error: the command that goes on, and what to change before."""

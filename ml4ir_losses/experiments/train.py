@@ -10,7 +10,6 @@ from typing import Any
 
 from ml4ir_losses.config.load import AnyConfig, dump_config, load_config
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.checksums import drop_checksums, write_checksums
 from ml4ir_losses.core.files import read_json
 from ml4ir_losses.core.interrupts import Terminated, signals_handled, uninterrupted
 from ml4ir_losses.core.log import LOGGER, progress_bar, shown_log
@@ -125,7 +124,6 @@ def _run_here(
         return Run(path, experiment.model, {}, experiment=experiment)
     bar = progress_bar() if progress is True else progress or None
     with folder.held():
-        drop_checksums(folder.path)
         folder.write_text("config.yaml", dump_config(config))
         experiment = _prepare(here, run_dir, strict, workers)
         folder.write_json("data.json", experiment.sources)
@@ -134,7 +132,6 @@ def _run_here(
             tracked.metrics, tracked.interrupted = run.metrics, run.interrupted
         if run.interrupted:
             folder.end_interrupted()
-    write_checksums(folder.path)  # of the log, too
     return run
 
 
