@@ -43,9 +43,17 @@ from small_texts import config as text_config
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 PHASES = ("reading", "training", "checkpointing", "saving", "evaluating", "status")
-RESULTS = ("config.yaml", "data.json", "history.csv", "metrics.json", "baselines.json", "predictions.csv", "per_query.csv")
-TIMEOUT = 300.0  # seconds of an attempt
-ENDS = 120.0  # seconds after SIGTERM or SIGINT
+RESULTS = (
+    "config.yaml",
+    "data.json",
+    "history.csv",
+    "metrics.json",
+    "baselines.json",
+    "predictions.csv",
+    "per_query.csv",
+)
+TIMEOUT = 900.0  # seconds of an attempt
+ENDS = 600.0  # seconds after SIGTERM or SIGINT, which wait until the first step is traced
 
 
 class Failed(AssertionError):
@@ -66,7 +74,7 @@ def configs(base: Path) -> dict[str, dict[str, Any]]:
     return {
         "features": config(data, training=training),
         "streamed": config(data, data={"memory": 0, "cache": False}, training=training),
-        "texts": text_config(texts, memory, TRIPLET, TRANSFORMER, data=split, training=training),
+        "texts": text_config(texts, memory, TRIPLET, TRANSFORMER | {"num_layers": 1}, data=split, training=training),
     }
 
 
@@ -135,7 +143,9 @@ class Attempt:
     def phase(self) -> str:
         """What `status.json` says; reading before there is any of this process."""
         status = status_of(self.folder)
-        return status.phase if status is not None and status.pid == self.pid and status.state == "running" else "reading"
+        return (
+            status.phase if status is not None and status.pid == self.pid and status.state == "running" else "reading"
+        )
 
     def output(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -261,7 +271,9 @@ def weights_of(path: Path) -> dict[str, bytes]:
         found = {"config": archive.read("config.json")}
         with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
             file.visititems(
-                lambda name, item: found.update({name: np.asarray(item).tobytes()}) if isinstance(item, h5py.Dataset) else None
+                lambda name, item: (
+                    found.update({name: np.asarray(item).tobytes()}) if isinstance(item, h5py.Dataset) else None
+                )
             )
     return found
 
@@ -316,7 +328,9 @@ class Kills:
         )
 
 
-def run_until_finished(path: Path, folder: Path, seconds: dict[str, float], rng: Any, kills: Kills, most: int) -> Iterator[str]:
+def run_until_finished(
+    path: Path, folder: Path, seconds: dict[str, float], rng: Any, kills: Kills, most: int
+) -> Iterator[str]:
     """Trains in a folder with up to `most` kills, and then to the end; yields a line per attempt."""
     for attempt_number in range(1000):
         attempt = Attempt(path, folder, folder.with_suffix(".out")).start()

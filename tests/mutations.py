@@ -113,7 +113,14 @@ class Mutator:
 
     def value(self):
         """A value of any type, such as no config or file expects."""
-        text = [f"{self.outside}/secret.csv", f"../{self.outside.name}/secret.csv", "/etc/passwd", "x" * 10_000, "", "\0"]
+        text = [
+            f"{self.outside}/secret.csv",
+            f"../{self.outside.name}/secret.csv",
+            "/etc/passwd",
+            "x" * 10_000,
+            "",
+            "\0",
+        ]
         text += ["os.system", "__import__('os')", "!!python/object:os.system", "../..", "nan", "é\u2028\ud7ff", "1"]
         numbers = [0, -1, 1, 10**9, 10**30, 1e308, -1e308, float("nan"), float("inf"), 0.5]
         shapes = [None, True, [], {}, [[]], [None], {"key": None}, {"": 1}, list(range(1000)), nested([], 60)]
@@ -188,9 +195,14 @@ class Mutator:
             note += f" {change}"
         elif way == 5:
             name = self.choice(list(members))
-            members[self.choice(["../../x", "/tmp/x", "config.json/..", "..", "assets/../../x", ""])] = members.pop(name)
+            members[self.choice(["../../x", "/tmp/x", "config.json/..", "..", "assets/../../x", ""])] = members.pop(
+                name
+            )
         elif way == 6:
-            members[self.choice([*members, "bomb"])], compression = bytes(self.choice([1 << 20, 100 << 20])), zipfile.ZIP_DEFLATED
+            members[self.choice([*members, "bomb"])], compression = (
+                bytes(self.choice([1 << 20, 100 << 20])),
+                zipfile.ZIP_DEFLATED,
+            )
         elif way == 7:
             tree = self.changed_tree(json.loads(members["metadata.json"]))
             members["metadata.json"] = json.dumps(tree).encode(errors="replace")
@@ -217,7 +229,9 @@ class Mutator:
             arrays[self.choice(["../x", "model/x", "model/-1", "best/0", "x", f"{name}0"])] = arrays.pop(name)
         elif way == 4:
             shape = np.shape(arrays[name])
-            arrays[name] = self.choice([np.full(shape, np.nan, "float32"), np.zeros((*shape, 2), "float32"), np.zeros(shape, "int8")])
+            arrays[name] = self.choice(
+                [np.full(shape, np.nan, "float32"), np.zeros((*shape, 2), "float32"), np.zeros(shape, "int8")]
+            )
         else:
             del arrays[name]
         write_checkpoint(path, values, arrays)
@@ -234,7 +248,9 @@ class Mutator:
                 name = self.choice(names)
                 values = file[name][()]
                 del file[name]
-                way = self.choice(["external", "link", "soft", "virtual", "gone", "nan", "shape", "type", "fill", "group"])
+                way = self.choice(
+                    ["external", "link", "soft", "virtual", "gone", "nan", "shape", "type", "fill", "group"]
+                )
                 if way == "external":
                     raw = [(str(self.outside / "secret.csv"), 0, h5py.h5f.UNLIMITED)]
                     file.create_dataset(name, shape=np.shape(values), dtype="float32", external=raw)

@@ -46,7 +46,10 @@ def place_propensities(raw: Any, read: Callable[[str], list[float]] = read_prope
     if not isinstance(model, Mapping):
         return
     aux = model.get("aux_losses")
-    losses = {"loss": model.get("loss"), **{f"aux_losses.{i}": a for i, a in enumerate(aux if isinstance(aux, list) else ())}}
+    losses = {
+        "loss": model.get("loss"),
+        **{f"aux_losses.{i}": a for i, a in enumerate(aux if isinstance(aux, list) else ())},
+    }
     for path, loss in losses.items():
         if isinstance(loss, dict) and "propensity" in loss:
             if isinstance(loss["propensity"], str) and loss["propensity"].endswith(".json"):

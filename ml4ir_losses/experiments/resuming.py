@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ml4ir_losses.config.load import AnyConfig, flat_config, load_config
+from ml4ir_losses.core.checksums import run_file
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.experiments.checkpoints.checkpoint import Checkpoint, check_config
@@ -49,8 +50,8 @@ class Found:
         if status is None:
             return cls(path)
         if status.state == "finished" or status.trained:
-            written = path / "config.yaml"
-            check_config(written, flat_config(load_config(written)), config)
+            written = run_file(path, "config.yaml")
+            check_config(written, flat_config(load_config(written, alone=True)), config)
         if status.state == "finished":
             return cls(path, finished=True)
         if status.trained and (model := _trained(path)) is not None:

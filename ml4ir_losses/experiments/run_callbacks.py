@@ -110,7 +110,9 @@ class SafeStop(keras.callbacks.Callback):  # type: ignore[misc]
             delay_signals()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self.checkpoints is not None and self.checkpoints.workers.count == 1:  # several processes stop at the same place
+        if (
+            self.checkpoints is not None and self.checkpoints.workers.count == 1
+        ):  # several processes stop at the same place
             self.checkpoints.between_training_and_end()
             self.end()  # callbacks that evaluate may take long
 

@@ -11,6 +11,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ml4ir_losses.core.checksums import run_file
 from ml4ir_losses.core.errors import UserError
 
 LOCK, STATUS = ".lock", "status.json"
@@ -84,9 +85,11 @@ class RunStatus(BaseModel):
     @property
     def text(self) -> str:
         """What the run is and what to do next, in one line."""
-        if self.state in ("running", "finished") or not self.next:
-            return self.what
-        return f"{self.what}; {'go on with: ' if self.next.startswith('ml4ir-losses ') else ''}{self.next}"
+        text = self.what
+        if self.state not in ("running", "finished") and self.next:
+            text += f"; {'go on with: ' if self.next.startswith('ml4ir-losses ') else ''}{self.next}"
+        # The file may come from elsewhere, and terminals obey control characters.
+        return "".join(character if character.isprintable() else " " for character in text)
 
 
 def now() -> str:
@@ -100,12 +103,10 @@ def written_status(path: Path) -> RunStatus | None:
     Raises:
         UserError: for a file that is no status.
     """
-    file = path / STATUS
+    file = run_file(path, STATUS, _MAX_BYTES)
     try:
-        if not file.is_file():
+        if not file.exists():
             return None
-        if file.stat().st_size > _MAX_BYTES:
-            raise UserError(f"{file}: is not the status of a run; it is too large.")
         return RunStatus.model_validate_json(file.read_bytes())
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror}).") from None

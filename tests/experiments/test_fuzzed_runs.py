@@ -27,7 +27,6 @@ from ml4ir_losses.core.checksums import RECORD, RECORDED, drop_checksums, write_
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.experiments.callbacks import BestWeights, EpochLog
-from ml4ir_losses.experiments.checkpoints.folder import FOLDER as CHECKPOINTS
 from ml4ir_losses.experiments.checkpoints.folder import latest_checkpoint
 from ml4ir_losses.experiments.comparing.baselines import read_run
 from ml4ir_losses.experiments.evaluate import evaluate, predict
@@ -35,6 +34,9 @@ from ml4ir_losses.experiments.experiment import prepare
 from ml4ir_losses.experiments.initial_model import load_initial_model
 from ml4ir_losses.experiments.run_data import collect
 from ml4ir_losses.experiments.run_report import open_folders, write_report
+from ml4ir_losses.experiments.resuming import Found
+from ml4ir_losses.experiments.run_folder import CHECKPOINTS
+from ml4ir_losses.experiments.run_status import STATUS, run_status
 from ml4ir_losses.experiments.text_commands import encode, search
 from ml4ir_losses.experiments.train import train
 from ml4ir_losses.model import loading
@@ -47,7 +49,7 @@ from small_texts import TRIPLET, write_texts
 from small_texts import config as text_config
 
 pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.skipif(sys.platform != "linux", reason="uses inotify")]
-SECONDS = 20  # for all commands on one folder
+SECONDS = 60  # for a command; much, for a busy machine
 MEMORY = 1 << 30  # bytes by which the process may grow at most
 
 
@@ -90,7 +92,10 @@ def runs(tmp_path_factory, outside, eager):
     for name in RECORDED:
         if (features.path / name).is_file() and not (outside / name).exists():
             shutil.copy(features.path / name, outside / name)  # what a link leads to is no less a run's file
-    return {"features": Fuzzed(features.path, _feature_commands(data, base)), "text": Fuzzed(base / "run-text", _text_commands(texts, base))}
+    return {
+        "features": Fuzzed(features.path, _feature_commands(data, base)),
+        "text": Fuzzed(base / "run-text", _text_commands(texts, base)),
+    }
 
 
 def _features(data):
@@ -112,7 +117,11 @@ def _feature_commands(data, base):
         checkpoint.check(experiment.config)
         checkpoint.check_data(experiment.sources)
         checkpoint.restore(experiment.model, [BestWeights("val_ndcg_5", "max"), EpochLog(None, 2, None)])
-        return checkpoint.position, weights(experiment.model), [v.numpy().tobytes() for v in experiment.model.optimizer.variables]
+        return (
+            checkpoint.position,
+            weights(experiment.model),
+            [v.numpy().tobytes() for v in experiment.model.optimizer.variables],
+        )
 
     experiment = prepare(load_config(_features(data)))
     build_variables(experiment.model, experiment.dataset("train"))
@@ -126,6 +135,8 @@ def _feature_commands(data, base):
         "baseline": ({"per_query.csv"}, lambda run: vars(read_run(str(run), "test", ids))),
         "initial model": ({"model.keras"}, lambda run: weights(load_initial_model(str(run), RelevanceModel, "one"))),
         "resume": ({CHECKPOINTS}, resumed),
+        "status": ({STATUS}, lambda run: run_status(run).text),
+        "go on": ({STATUS, "config.yaml"}, lambda run: Found.of(run, experiment.config).finished),
     }
 
 
@@ -287,7 +298,11 @@ def fuzz(runs, outside, base, seed, count, records=RECORDS, pages=50):
         mutator = Mutator(rng, outside, [other.run for other in runs.values() if other is not run])
         record = str(rng.choice(records))
         saved = [f"{CHECKPOINTS}/{path.name}" for path in sorted((folder / CHECKPOINTS).glob("*"))]
-        files = [name for name in (*RECORDED, RECORD, *saved) if (folder / name).is_file() and (name != RECORD or record == "kept")]
+        files = [
+            name
+            for name in (*RECORDED, RECORD, STATUS, *saved)
+            if (folder / name).is_file() and (name != RECORD or record == "kept")
+        ]
         name = str(rng.choice(files))
         try:
             what = f"{seed}:{number} {kind} {record} {mutator.mutate(folder, name)}"
@@ -307,15 +322,19 @@ def fuzz(runs, outside, base, seed, count, records=RECORDS, pages=50):
                 told = error or any(str(folder) in line for line in warned)
                 state = "error" if error else "same" if result == good else "warned" if told else "other"
                 seen[state] += 1
-                if state == "other" and record == "kept" and "_checkpoint" not in what:
-                    failures.append(f"{what}: {command_name}: a silently different result: {first_difference(good, result)}")
+                if state == "other" and record == "kept" and name != STATUS and "_checkpoint" not in what:
+                    failures.append(
+                        f"{what}: {command_name}: a silently different result: {first_difference(good, result)}"
+                    )
                 if error and ("\n" in error or len(error) > 4010):
                     failures.append(f"{what}: {command_name}: not one line: {error[:3000]!r}")
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
                 at = "".join(f" {frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in _frames(error)[-4:])
-                failures.append(f"{what}: {command_name}: {type(error).__name__} {str(error)[:200]!r} after {time.perf_counter() - started:.1f} s at{at}")
+                failures.append(
+                    f"{what}: {command_name}: {type(error).__name__} {str(error)[:200]!r} after {time.perf_counter() - started:.1f} s at{at}"
+                )
             grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
             if grown > MEMORY:
                 failures.append(f"{what}: {command_name}: took {grown >> 20} MiB")

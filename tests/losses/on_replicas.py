@@ -98,8 +98,10 @@ def replica_index():
 def on_tensorflow(step, parts):
     with STRATEGY.scope():
         fn = step.function()
-    values, slopes = (STRATEGY.experimental_local_results(found) for found in STRATEGY.run(
-        lambda: run(step, fn, parts[replica_index()])))
+    values, slopes = (
+        STRATEGY.experimental_local_results(found)
+        for found in STRATEGY.run(lambda: run(step, fn, parts[replica_index()]))
+    )
     return float(sum(values)), np.concatenate([np.asarray(slope) for slope in slopes])
 
 
@@ -140,7 +142,9 @@ def gathered(arrays):
 
 def differences_of_dtypes():
     numbers = np.random.default_rng(0).normal(size=(ROWS, 3))
-    arrays = [ops.convert_to_tensor(numbers, dtype=dtype) for dtype in ("bfloat16", "float16", "float32", "bool", "int8")]
+    arrays = [
+        ops.convert_to_tensor(numbers, dtype=dtype) for dtype in ("bfloat16", "float16", "float32", "bool", "int8")
+    ]
     arrays.append(ops.convert_to_tensor(np.arange(ROWS) + 2**53 + 1))  # ids that no float holds
     if BACKEND == "tensorflow":
         arrays.append(tf.constant([["", "a"], ["\0b\xff", "é"]] * (ROWS // 2)))

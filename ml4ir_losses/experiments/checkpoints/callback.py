@@ -125,9 +125,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
             request = max(request, Request(self.workers.maximum(asked)))
         return request
 
-    def _act(
-        self, request: Request, position: Position, steps: int, metrics: Arrays = (), random: Arrays = ()
-    ) -> None:
+    def _act(self, request: Request, position: Position, steps: int, metrics: Arrays = (), random: Arrays = ()) -> None:
         started = time.monotonic()
         self._requested = Request.NOTHING
         progress, arrays = self._state(position, steps, metrics, random)

@@ -210,7 +210,9 @@ class Checkpoint:
         except UserError:
             raise
         except Exception as error:
-            raise CheckpointError(f"{self.path}: is damaged: {group} is not as a training writes it ({error}).") from error
+            raise CheckpointError(
+                f"{self.path}: is damaged: {group} is not as a training writes it ({error})."
+            ) from error
 
     def _names(self, group: str) -> list[str]:
         """The names of the arrays of a group, in their order."""
