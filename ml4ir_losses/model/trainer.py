@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import MASK
 from ml4ir_losses.losses import keras_loss
@@ -43,6 +44,11 @@ class Trainer(StrategyModel):
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles as Keras does; seeded losses draw from the model's generators, also after loading."""
+        if kwargs.get("jit_compile") is True and is_backend("torch") and replica_count() > 1:
+            raise ConfigError(
+                "training.jit_compile: torch cannot compile a step that several processes take together; leave it at "
+                "auto, or use data_parallel on JAX."
+            )
         for name, function in self.functions(kwargs.get("loss")).items():
             if isinstance(function, keras_loss.RelevanceLoss):
                 self.adopt(name, function)
