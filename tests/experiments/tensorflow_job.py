@@ -1,41 +1,41 @@
-"""Trains the configs of a JSON file one after another, and keeps the weights: a process of a distributed training.
+"""One process of a training: `python tensorflow_job.py JOBS.json RUNS`.
 
-`python tensorflow_job.py JOBS.json RUNS`: a list of `{"name": ..., "config": ..., "dies_at": ...}` is trained into
-`RUNS/<name>`, and the weights are written to `RUNS/<name>-<rank>.npz`. With `dies_at` the process ends itself at that
-step of the training.
+Trains a list of `{"name": ..., "config": ..., "dies_at": ...}` into `RUNS/<name>` and writes the weights to
+`RUNS/<name>-<rank>.npz`. With `dies_at` the process is killed at that step of the training.
 """
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from ml4ir_losses.experiments.checkpoints.callback import Checkpoints
+from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
 from ml4ir_losses.experiments.train import train
 
 
-class Dies:
-    """Ends the process at the given number of steps, as `kill -9` would."""
+class Dies(keras.callbacks.Callback):
+    """Kills its process at a step of the training."""
 
-    def __init__(self, step: int) -> None:
-        self.step, self.begin = step, Checkpoints.on_train_batch_begin
+    def __init__(self, step):
+        super().__init__()
+        self.steps_left = step
 
-    def __call__(self, checkpoints: Checkpoints, batch: int, logs: object = None) -> None:
-        self.begin(checkpoints, batch, logs)
-        if checkpoints._steps == self.step:
-            os._exit(9)
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps_left -= 1
+        if self.steps_left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(jobs: Path, runs: Path) -> None:
-    rank = json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": 0}}'))["task"]["index"]
+def main(jobs, runs):
+    rank = json.loads(os.environ["TF_CONFIG"])["task"]["index"] if "TF_CONFIG" in os.environ else 0
     for job in json.loads(jobs.read_text()):
-        if job.get("dies_at"):
-            dies = Dies(job["dies_at"])
-            Checkpoints.on_train_batch_begin = lambda self, batch, logs=None, dies=dies: dies(self, batch, logs)  # type: ignore[method-assign]
-        options = {"resume": True} if job.get("resume") else {}
-        run = train(job["config"], runs / job["name"], progress=False, **options)
+        if "dies_at" in job:
+            FeatureExperiment.callbacks = lambda self, step=job["dies_at"]: [Dies(step)]
+        run = train(job["config"], runs / job["name"], progress=False, resume=True)
         np.savez(runs / f"{job['name']}-{rank}.npz", *run.model.get_weights())
 
 

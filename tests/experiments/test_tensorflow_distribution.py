@@ -24,21 +24,24 @@ ADDRESSES = ["127.0.0.1:2222", "127.0.0.1:2223"]
 SGD = {"key": "sgd", "learning_rate": 0.05, "momentum": 0.9}
 
 
+def write_data(folder):
+    """Lists and texts."""
+    for name, write in (("lists", write_splits), ("texts", write_texts)):
+        (folder / name).mkdir()
+        write(folder / name)
+
+
 def configs(folder):
     """A ranking loss whose training stops early, and in-batch negatives; the last batch is smaller than the others."""
-    for name in ("lists", "texts"):
-        (folder / name).mkdir()
     stop = {"patience": 1, "monitor": "val_loss"}
     ranking = ranking_config(
-        write_splits(folder / "lists"),
+        folder / "lists",
         data={"batch_size": 7},
         model={"optimizer": SGD},
         training={"epochs": 6, "early_stopping": stop, "checkpoint": {"every": "4 steps"}},
     )
     negatives = {"key": "cached_multiple_negatives_ranking", "mini_batch_size": 4, "gather_across_devices": True}
-    in_batch = text_config(
-        write_texts(folder / "texts"), negatives, data={"batch_size": 11, "validation": "validation.csv"}
-    )
+    in_batch = text_config(folder / "texts", negatives, data={"batch_size": 11, "validation": "validation.csv"})
     in_batch["model"]["optimizer"] = SGD
     return {"ranking": ranking, "in_batch": in_batch}
 
@@ -65,7 +68,7 @@ def run_alone(jobs, runs):
 
 
 def run_together(jobs, runs, **extra):
-    """Two processes, in a network namespace without other machines: TensorFlow listens on every interface."""
+    """Two processes, the second with `extra` in its jobs, in a network of their own: TensorFlow listens everywhere."""
     lines = ["ip link set lo up"]
     for rank in range(2):
         own = [{**job, **(extra if rank == 1 else {})} for job in jobs]
@@ -99,6 +102,7 @@ def runs(tmp_path_factory):
     """The run folders of one device, of two devices and of two processes."""
     needs_unshare()
     folder = tmp_path_factory.mktemp("distribution")
+    write_data(folder)
     plain = configs(folder)
     alone = [
         {"name": f"{name}-{strategy}", "config": with_strategy(config, strategy=strategy, **more)}
@@ -148,3 +152,22 @@ def test_chief_writes_the_same_files_as_one_device(runs):
     ignored = {"log.txt", ".lock"}
     one, several = ({p.name for p in (runs / f"ranking-{s}").iterdir()} - ignored for s in ("none", "multi_worker"))
     assert one == several
+
+
+@pytest.mark.slow
+def test_killed_process_ends_the_other_and_both_resume(runs):
+    config = with_strategy(configs(runs)["ranking"], strategy="multi_worker", timeout=20)
+    jobs = [{"name": "ranking-resumed", "config": config}]
+    out = output(run_together(jobs, runs, dies_at=9))
+    assert "exit 1 137" in out, out
+    assert "exit 0 1" in out, out
+    assert f"process 0 of 2 lost process 1 at {ADDRESSES[1]}" in out, out
+    assert list((runs / "ranking-resumed" / "checkpoints").iterdir())
+    out = output(run_together(jobs, runs))
+    assert "exit 0 0" in out, out
+    assert "exit 1 0" in out, out
+    assert history(runs / "ranking-resumed") == history(runs / "ranking-multi_worker")
+    for ours, theirs in zip(
+        weights(runs / "ranking-resumed-1.npz"), weights(runs / "ranking-multi_worker-0.npz"), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)

@@ -68,7 +68,7 @@ class Cluster:
         kind, index = task.get("type"), task.get("index")
         if kind not in jobs or not isinstance(index, int) or not 0 <= index < len(jobs[kind]):
             allowed = ", ".join(f"{job} 0 to {len(members) - 1}" for job, members in jobs.items())
-            raise _wrong(f"has the task {kind} {index}, which is none of the cluster: {allowed}", text)
+            raise _wrong(f"has the task {kind} {index!r}, which is none of the cluster: {allowed}", text)
         cluster = cls(tuple(addresses), 0, tuple((job, len(members)) for job, members in jobs.items()))
         return replace(cluster, rank=cluster.rank_of(kind, index))
 
