@@ -84,6 +84,16 @@ def test_commands_that_evaluate_run(folder, run, monkeypatch):
     assert [line[0] for line in lines].count("evaluate") > 4
 
 
+@pytest.mark.backend("tensorflow")
+def test_commands_that_resume_run(folder, run, monkeypatch):
+    monkeypatch.chdir(folder)
+    few = ["--set", "training.epochs=1", "--set", "data.options.queries=200"]
+    lines = [shlex.split(command)[1:] for command in commands("docs/resuming.md")]
+    results = [run(*line, *(few if line[0] == "train" else [])) for line in lines]
+    assert [code for code, *_ in results] == [0, 0]
+    assert results[1][1] == "runs/resumed: finished\n"
+
+
 def test_commands_that_convert_run(folder, run, monkeypatch):
     monkeypatch.chdir(folder)
     for line in commands("docs/converting.md"):

@@ -85,6 +85,7 @@ def fit(
         safe_stop,
         *experiment.callbacks(),
         *([ChiefLogs(workers)] if workers.count > 1 else []),
+        safe_stop.after,
         best,
         log,
         *callbacks,

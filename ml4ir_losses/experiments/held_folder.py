@@ -227,6 +227,10 @@ class _LogFile(logging.FileHandler):
         super().__init__(path, encoding="utf-8")
         self.failed = False
 
+    def tell(self, level: int, text: str, error: Any = None) -> None:
+        """Writes a line into this file alone, with the traceback of an error, which is shown by who catches it."""
+        self.handle(LOGGER.makeRecord(LOGGER.name, level, __file__, 0, text, (), error))
+
     def handleError(self, record: logging.LogRecord) -> None:
         if not self.failed:
             self.failed = True
@@ -254,10 +258,11 @@ def _log_file(path: Path) -> Iterator[None]:
     LOGGER.addHandler(handler)
     try:
         yield
+    except KeyboardInterrupt:
+        handler.tell(logging.WARNING, "stopped")
+        raise
     except BaseException:
-        # For this file alone: elsewhere the error is shown by who catches it.
-        ended = LOGGER.makeRecord(LOGGER.name, logging.ERROR, __file__, 0, "The run ended.", (), sys.exc_info())
-        handler.handle(ended)
+        handler.tell(logging.ERROR, "The run failed.", sys.exc_info())
         raise
     finally:
         LOGGER.removeHandler(handler)

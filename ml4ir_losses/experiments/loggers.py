@@ -79,32 +79,28 @@ class TensorBoardLogger(keras.callbacks.TensorBoard):  # type: ignore[misc]
         if not resume:
             shutil.rmtree(folder, ignore_errors=True)  # of a try that left nothing to go on from
         super().__init__(str(folder), write_graph=False)
-        self.logged = _logged_epochs(folder / "train")
-        self.epoch = 0
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epoch = epoch
-        super().on_epoch_begin(epoch, logs)
+        self.last_epoch = _last_step(folder / "train", "epoch_")
+        self.last_test = _last_step(folder / "validation", "evaluation_")
 
     def on_test_end(self, logs: Any = None) -> None:
-        super().on_test_end(logs if self.epoch >= self.logged else {})
+        super().on_test_end(logs if int(self.model.optimizer.iterations) > self.last_test else {})
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if epoch >= self.logged:
+        if epoch > self.last_epoch:
             super().on_epoch_end(epoch, logs)
             for writer in (self._train_writer, self._val_writer):
                 writer.flush()  # before a checkpoint is written that comes after this epoch
 
 
-def _logged_epochs(folder: Path) -> int:
-    """The number of epochs in the event files of a folder."""
+def _last_step(folder: Path, prefix: str) -> int:
+    """The last step of the values in the event files of a folder whose names start so; -1 if there are none."""
     if not folder.is_dir():
-        return 0
+        return -1
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder)).Reload()
-    tags = [tag for tag in events.Tags()["tensors"] if tag.startswith("epoch_")]
-    return max((event.step + 1 for tag in tags for event in events.Tensors(tag)), default=0)
+    tags = [tag for tag in events.Tags()["tensors"] if tag.startswith(prefix)]
+    return max((event.step for tag in tags for event in events.Tensors(tag)), default=-1)
 
 
 class MlflowLogger(keras.callbacks.Callback):  # type: ignore[misc]

@@ -93,7 +93,9 @@ class RunProgress(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class SafeStop(keras.callbacks.Callback):  # type: ignore[misc]
-    """Lets Ctrl-C and SIGTERM wait until `Checkpoints` has written one: between two batches, or while it is evaluated.
+    """Lets Ctrl-C and SIGTERM wait until `Checkpoints` has written one, between two batches of training or evaluation.
+
+    Callbacks that evaluate the epoch may take long. Nothing waits while they run, between this one and `after`.
 
     Args:
         checkpoints: the callback that writes checkpoints and raises what came; None: nothing waits.
@@ -102,19 +104,22 @@ class SafeStop(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(self, checkpoints: Checkpoints | None) -> None:
         super().__init__()
         self.checkpoints = checkpoints
+        self.after = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: self.begin())
         self._waits = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.begin()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.checkpoints is not None and self.checkpoints.workers.count == 1:  # several stop at the same place
+            self.checkpoints.between_training_and_end()
+            self.end()
+
+    def begin(self) -> None:
+        """From here on signals wait."""
         if self.checkpoints is not None and not self._waits:
             self._waits = True
             delay_signals()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if (
-            self.checkpoints is not None and self.checkpoints.workers.count == 1
-        ):  # several processes stop at the same place
-            self.checkpoints.between_training_and_end()
-            self.end()  # callbacks that evaluate may take long
 
     def end(self) -> None:
         """Nothing waits any more; what came is forgotten."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -43,6 +44,8 @@ from ml4ir_losses.experiments.text_preparation import TextData, build_model, loa
 from ml4ir_losses.metrics.retrieval import metric_label
 from ml4ir_losses.model.embedding_model import TASK, EmbeddingModel, cosines
 from ml4ir_losses.model.towers import column_names
+
+_NAMED = 10  # rows of a batch in a message
 
 
 @dataclass
@@ -179,14 +182,16 @@ class TextExperiment:
 
     def dataset(self, split: str, start: Position = START, shard: Shard = WHOLE) -> Any:
         """The batches of a split; None if it is not given."""
+        return text_dataset(self._whole_feed(split), self.feeding, start, shard) if self.feeds[split] else None
+
+    def _whole_feed(self, split: str) -> Feed:
+        """The batches of all data sets of a split."""
         feeds = self.feeds[split]
-        if not feeds:
-            return None
-        feed: Feed = next(iter(feeds.values()))
-        if len(self.sets) > 1:
-            examples = {name: self._first_batch(name) for name in self.feeds["train"]}
-            feed = MixedFeed(feeds, examples, self.config.data.sampling, self.config.training.seed, TASK)
-        return text_dataset(feed, self.feeding, start, shard)
+        if len(self.sets) == 1:
+            feed: Feed = next(iter(feeds.values()))
+            return feed
+        examples = {name: self._first_batch(name) for name in self.feeds["train"]}
+        return MixedFeed(feeds, examples, self.config.data.sampling, self.config.training.seed, TASK)
 
     def begin(self) -> None:
         """Logs the sizes of the data and the model, and evaluates the untrained model, unless its metrics are known."""
@@ -203,8 +208,13 @@ class TextExperiment:
             self.untrained = {self.evaluated[-1]: _values(self.evaluators[self.evaluated[-1]], self.model)}
 
     def describe_batch(self, position: Position) -> str:
-        """What a training batch holds."""
-        return ""
+        """Where the rows of a training batch are."""
+        draw: Any = next(islice(self._whole_feed("train").draws(position.epoch), position.batch, None))
+        name, drawn = draw if len(self.sets) > 1 else (next(iter(self.sets)), draw)
+        numbers = drawn[0] if isinstance(drawn, tuple) else drawn  # of pairs and lists, too
+        places = [self.feeds["train"][name].plan.rows.locate(int(number)) for number in numbers[:_NAMED]]
+        more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
+        return f" ({'; '.join(places)}{more})"
 
     def callbacks(self) -> list[Any]:
         """The callback that evaluates after every epoch."""

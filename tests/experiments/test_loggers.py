@@ -7,6 +7,7 @@ import pytest
 from ml4ir_losses.config.load import load_config
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.experiments import loggers
+from ml4ir_losses.experiments.callbacks import EpochNumber
 from ml4ir_losses.experiments.train import train
 from small import config, write_splits
 
@@ -58,6 +59,34 @@ def test_a_store_that_fails_does_not_end_the_training(tmp_path, monkeypatch, cap
     run = train(small_config(tmp_path, "mlflow"), tmp_path / "run", progress=False)
     assert run.metrics
     assert caplog.text.count("this run is not logged there any more") == 1
+
+
+@pytest.mark.backend("tensorflow")
+def test_loggers_of_a_run_that_goes_on_repeat_no_epoch(tmp_path, monkeypatch):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    mlflow = pytest.importorskip("mlflow")
+    raw = small_config(tmp_path, "tensorboard", "mlflow")
+    raw["training"] |= {"epochs": 3, "checkpoint": {"every": "1 epoch"}}
+
+    def fail(self, epoch, logs=None):
+        if epoch == 2:
+            raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochNumber, "on_epoch_end", fail)
+        with pytest.raises(ZeroDivisionError):
+            train(raw, tmp_path / "run", progress=False)
+    max((tmp_path / "run" / "checkpoints").iterdir()).unlink()  # so that the second epoch is trained again
+    train(raw, tmp_path / "run", resume=True, progress=False)
+
+    client = mlflow.MlflowClient((tmp_path / "run" / "mlruns").as_uri())
+    (logged,) = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+    assert logged.info.status == "FINISHED"
+    assert [point.step for point in client.get_metric_history(logged.info.run_id, "loss")] == [1, 2, 3]
+    for split, tag in (("train", "epoch_loss"), ("validation", "evaluation_loss_vs_iterations")):
+        found = events.EventAccumulator(str(tmp_path / "run" / "tensorboard" / split)).Reload()
+        steps = [event.step for event in found.Tensors(tag)]
+        assert len(steps) == len(set(steps)) == 3
 
 
 def begin_and_fail(checked, folder):

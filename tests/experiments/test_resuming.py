@@ -1,6 +1,7 @@
 """Runs that end early: what is left, and how they go on."""
 
 import json
+import re
 import shutil
 import signal
 
@@ -21,10 +22,18 @@ from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.experiments.run_status import run_status
 from ml4ir_losses.experiments.train import train
 from small import config, write_splits
+from small_texts import PAIR, TRIPLET, write_texts
+from small_texts import config as text_config
 
 pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("eager_steps")]
 INPUTS = {"inputs": [{"name": "price", "type": "numeric"}]}
-BATCHES = 5
+SETS = {
+    "datasets": {
+        "pairs": {"train": "train.csv", "columns": TRIPLET, "loss": "multiple_negatives_ranking"},
+        "scores": {"train": "train.csv", "columns": PAIR | {"label": "score"}, "loss": "cosent"},
+    },
+    "batch_size": 8,
+}
 
 
 @pytest.fixture(scope="module")
@@ -195,9 +204,7 @@ def test_full_disk_ends_a_run_in_one_line_and_it_goes_on_when_there_is_room(fold
     assert run(raw, tmp_path / "run", resume=True).metrics["test"]
 
 
-def test_damaged_data_met_in_a_later_epoch_end_a_run_in_one_line_and_it_goes_on(
-    folder, tmp_path, monkeypatch, finished
-):
+def test_damaged_data_met_in_a_later_epoch_end_a_run_in_one_line_and_it_goes_on(folder, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     raw = small(folder, data={"memory": 0, "cache": str(cache)}, training={"epochs": 3, **EVERY_EPOCH})
 
@@ -207,40 +214,16 @@ def test_damaged_data_met_in_a_later_epoch_end_a_run_in_one_line_and_it_goes_on(
 
     with monkeypatch.context() as patch:
         at_batch(patch, 3, 1, damage)
-        with pytest.raises(DataError, match=r"the encoded data cannot be read \(the file is cut off\)\.$"):
+        with pytest.raises(DataError, match=r"the encoded data cannot be read .* it is made again\.$"):
             run(raw, tmp_path / "run")
     status = run_status(tmp_path / "run")
     assert (status.state, status.epoch) == ("failed", 3)
-    assert status.text.endswith(f"cannot be read (the file is cut off); mend that, then: {status.next[16:]}")
+    assert status.text.endswith(f" it is made again; {status.next}")
+    assert status.next.startswith("mend that, then: ml4ir-losses train ")
     shutil.rmtree(cache)
     again = run(raw, tmp_path / "run", resume=True)
     whole = run(raw, tmp_path / "whole")
     assert_same_results(again, whole)
-
-
-def test_loggers_go_on_and_repeat_no_epoch(folder, tmp_path, monkeypatch):
-    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    mlflow = pytest.importorskip("mlflow")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    training = {"epochs": 3, "loggers": ["tensorboard", "mlflow"], **EVERY_EPOCH}
-    with monkeypatch.context() as patch:
-        at_batch(patch, 3, 1, fail)
-        with pytest.raises(RuntimeError, match="must not"):
-            run(small(folder, training=training), tmp_path / "run")
-    newest = max((tmp_path / "run" / "checkpoints").iterdir())
-    newest.unlink()  # so that the second epoch is trained again
-    run(small(folder, training=training), tmp_path / "run", resume=True)
-
-    client = mlflow.MlflowClient((tmp_path / "run" / "mlruns").as_uri())
-    experiment = client.get_experiment_by_name("small")
-    (logged,) = client.search_runs([experiment.experiment_id])
-    assert logged.info.status == "FINISHED"
-    assert [point.step for point in client.get_metric_history(logged.info.run_id, "loss")] == [1, 2, 3]
-    for split, tag in (("train", "epoch_loss"), ("validation", "evaluation_loss_vs_iterations")):
-        found = events.EventAccumulator(str(tmp_path / "run" / "tensorboard" / split)).Reload()
-        steps = [event.step for event in found.Tensors(tag)]
-        assert len(steps) == len(set(steps)) == 3
 
 
 def test_batches_are_named_from_any_position(folder):
@@ -250,3 +233,29 @@ def test_batches_are_named_from_any_position(folder):
         for batch, queries in enumerate(plan.batches(epoch)):
             names = ", ".join(map(repr, experiment.queries["train"].ids[queries]))
             assert experiment.describe_batch(Position(epoch, batch)) == f" (queries {names})"
+
+
+@pytest.mark.parametrize(
+    ("loss", "columns", "sections"),
+    [
+        ("multiple_negatives_ranking", TRIPLET, {}),
+        ("cross_encoder_multiple_negatives_ranking", PAIR, {"architecture": "cross_encoder"}),
+        (None, None, {"data": SETS}),
+    ],
+    ids=["rows", "lists", "data_sets"],
+)
+def test_batches_of_texts_are_named_by_their_lines(loss, columns, sections, tmp_path):
+    raw = text_config(write_texts(tmp_path), loss, columns, **sections)
+    if loss is None:
+        raw["data"] = {"directory": str(tmp_path), **SETS}
+    experiment = prepare(load_config(raw))
+    feed, named = experiment._whole_feed("train"), []
+    sizes = [len(next(iter(x.values()))) for x, *_ in feed.batches(1)]
+    for batch, size in enumerate(sizes):
+        text = experiment.describe_batch(Position(1, batch))
+        assert (" more)" in text) == (size > 10)
+        lines = [int(line) for line in re.findall(r"train\.csv, line (\d+)", text)]
+        assert len(lines) == min(size, 10)
+        named += lines
+    assert set(named) <= set(range(2, 50))
+    assert len(set(named)) == (len(named) if loss else len(named) / 2)  # two data sets read the same file
