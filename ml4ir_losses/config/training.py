@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from ml4ir_losses.config.base import Strict
-from ml4ir_losses.config.distribution import Distribution, Mirrored, MultiWorker, OneDevice
+from ml4ir_losses.config.distribution import Distribution, Mirrored, MultiWorker, OneDevice, RayTrain
 
 
 def split_interval(every: str) -> tuple[int, Literal["epoch", "step", "minute"]]:
@@ -65,7 +65,7 @@ class TrainingConfig(Strict):
 
     @model_validator(mode="after")
     def _check_compilation(self) -> Self:
-        if self.jit_compile is True and isinstance(self.distribution, (Mirrored, MultiWorker)):
+        if self.jit_compile is True and isinstance(self.distribution, (Mirrored, MultiWorker, RayTrain)):
             raise ValueError(
                 f"jit_compile: XLA cannot compile a step of the strategy {self.distribution.strategy}; "
                 "leave it at auto, or use data_parallel on JAX"

@@ -103,6 +103,8 @@ def fit(
     started = time.perf_counter()
     try:
         experiment.begin()
+        if resume is not None:
+            LOGGER.info("goes on from epoch %d, batch %d", start.epoch + 1, start.batch)
         with workers.scope(), progress or nullcontext(), warnings.catch_warnings(), experiment.feeding.errors():
             # The number of batches may be unknown; Keras then warns at the end of an epoch.
             warnings.filterwarnings("ignore", message="Your input ran out of data")

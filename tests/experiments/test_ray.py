@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -82,8 +83,11 @@ def test_each_backend_reads_where_the_processes_are(processes):
 def test_lost_process_is_logged_and_an_error_of_the_run_ends_it(processes):
     records: list[logging.LogRecord] = []
     failures = processes.Failures(SimpleNamespace(put_nowait=records.append))
-    failures.after_exception(None, {1: LostProcess("it is gone")})
-    assert [record.getMessage() for record in records] == ["process 1 was lost: LostProcess: it is gone"]
+    failures.after_exception(None, {0: LostProcess("process 0 of 2 lost process 1. Start all."), 1: OSError("gone")})
+    assert [record.getMessage() for record in records] == [
+        "process 0 of 2 lost process 1",
+        "process 1 was lost (OSError: gone)",
+    ]
     for error in (ConfigError("a key is wrong"), DivergedError("the loss is no number")):
         with pytest.raises(type(error)):
             failures.after_exception(None, {0: error})
@@ -135,7 +139,9 @@ def test_killed_process_comes_back_to_the_result_of_one_process(chief, tmp_path)
     if not has_network():
         pytest.skip("needs a network of its own: unshare -rn")
     write_splits(tmp_path)
-    raw = config(tmp_path, training={"epochs": 30, "checkpoint": {"every": "3 steps"}})
+    # Not Adam, which makes steps of rounding errors where a gradient is zero: the last bias, for a softmax.
+    model = {"optimizer": {"key": "sgd", "learning_rate": 0.02, "momentum": 0.9}}
+    raw = config(tmp_path, model=model, training={"epochs": 30, "checkpoint": {"every": "3 steps"}})
     expected = train(raw, tmp_path / "one", progress=False)
     raw["training"]["distribution"] = {"strategy": "ray", "workers": 2, "retries": 2, "timeout": 60}
     (tmp_path / "config.yaml").write_text(json.dumps(raw))  # JSON is YAML
@@ -148,19 +154,19 @@ def test_killed_process_comes_back_to_the_result_of_one_process(chief, tmp_path)
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not [file for file in run.glob("checkpoints/*") if file.stem.split("-")[0] > "0"]:
+    while not any(run.glob("checkpoints/00004-00000000[1-4].*")):  # in the middle of the fifth epoch
         assert driver.poll() is None, driver.stderr.read()
         time.sleep(0.01)
     rank_0 = json.loads((run / "status.json").read_text())["pid"]
     os.kill(rank_0 if chief else process_to_kill(driver.pid, rank_0), signal.SIGKILL)
     log = driver.communicate()[1]
     assert driver.returncode == 0, log
-    assert f"process {0 if chief else 1} was lost" in log
-    assert "goes on" in (run / "log.txt").read_text()
+    assert re.search(rf"process {0 if chief else 1} was lost|process {1 if chief else 0} of 2 lost", log), log
+    assert "goes on from epoch" in log
     one, two = (list(csv.DictReader((path / "history.csv").open())) for path in (tmp_path / "one", run))
     assert len(one) == len(two) == 30
     for row, other in zip(one, two, strict=True):
         for name, value in row.items():
             assert float(other[name]) == pytest.approx(float(value), rel=1e-5, abs=1e-6), (row["epoch"], name)
     for weight, other in zip(expected.model.get_weights(), load_model(run).get_weights(), strict=True):
-        np.testing.assert_allclose(other, weight, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(other, weight, rtol=1e-5, atol=1e-5)

@@ -15,7 +15,7 @@ import ray
 from ray.train import UserCallback, get_context
 from ray.train.backend import Backend, BackendConfig
 
-from ml4ir_losses.core.errors import ConfigError, RunError, UserError
+from ml4ir_losses.core.errors import ConfigError, LostProcess, RunError, UserError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.experiments.distribution import jax_workers
 from ml4ir_losses.experiments.distribution.environment import IN_RAY, first_line
@@ -105,5 +105,8 @@ class Failures(UserCallback):  # type: ignore[misc]
         for rank, error in worker_exceptions.items():
             if isinstance(error, (UserError, RunError)):
                 raise error
-            text = f"process {rank} was lost: {type(error).__name__}: {first_line(error)}"
+            if isinstance(error, LostProcess):  # what it advises is done here
+                text = first_line(error).partition(". ")[0]
+            else:
+                text = f"process {rank} was lost ({type(error).__name__}: {first_line(error)})"
             self.queue.put_nowait(logging.LogRecord(LOGGER.name, logging.WARNING, "", 0, text, None, None))
