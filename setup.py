@@ -27,7 +27,7 @@ BASELINES = ["lightgbm>=4.6,<5", "catboost>=1.2.8,<2"]
 SEARCH = ["bm25s>=0.2,<1", "faiss-cpu>=1.9,<2"]
 LOGGERS = ["tensorboard>=2.18,<3", "mlflow-skinny>=3,<4"]
 TUNE = ["optuna>=5,<6"]
-RAY = ["ray[train]>=2.50,<3; python_version < '3.14'"]
+RAY = ["ray[train]>=2.60,<3; python_version < '3.14'"]
 TEST = [
     *["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "jsonschema>=4.20,<5", "ir-measures>=0.4,<0.5"],
     *["pandas>=2.2,<4", "polars>=1.30,<3", "datasets>=4,<6", *LARGE, *CLOUD],

@@ -1,27 +1,32 @@
-"""A plan for a training on many machines, from what one of its processes does on this machine.
+"""A plan for a training on many machines, from what one process does on this machine.
 
     python benchmarks/plan.py                                     100 machines, 10 billion documents
     python benchmarks/plan.py --machines 8 --documents 2e8 --cores 32
 
-Measured here, on the cores of this machine, with rows of 136 features and a network of 256 and 128 units: the pass that
-fits the features, the pass that encodes them, the bytes of a document in Parquet and encoded, the documents per second of
-a streamed epoch, the size of a checkpoint and the time to write one. The rest is arithmetic, given the options:
+Measured here, on all cores of this machine, with rows of 136 features and a network of 256 and 128 units: the pass
+that fits the features, the pass that encodes them, the bytes of a document in Parquet and encoded, the documents per
+second of streamed epochs (the median), the size of a checkpoint and the time to write one. The rest is arithmetic,
+given the options:
 
     --beside    milliseconds of a step that two processes spend on each other (`benchmarks/distribution.py`)
     --restart   seconds from the loss of a process to the next step (`log.txt` of a run on Ray)
     --losses    lost machines per machine and hour
     --network   bytes per second that a machine can send
+
+A machine with more cores is taken to be faster in proportion. Machines exchange gradients in a ring, which has
+2 (n - 1) hops, each as slow as one between two processes here.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import os
+import statistics
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +34,26 @@ from streaming import DOCUMENTS, config, write
 
 FEATURES = 136
 WINDOW = "60MB"  # of memory, so that the rows are streamed
+EPOCHS = 5
 
 
-def measured(rows: int) -> dict[str, float]:
-    """What this machine does, in documents per second of all of its cores, bytes and seconds."""
+@dataclass(frozen=True)
+class Here:
+    """What this machine does: documents per second of each pass, bytes per document, and a checkpoint."""
+
+    cores: int
+    fit: float
+    encode: float
+    train: float
+    file: float
+    encoded: float
+    parameters: int
+    checkpoint: float
+    writing: float
+
+
+def measured(rows: int, folder: Path) -> Here:
+    """Runs each pass on generated rows."""
     from ml4ir_losses.config.load import load_config
     from ml4ir_losses.data.batching import list_dataset
     from ml4ir_losses.experiments.checkpoints.callback import Checkpoints
@@ -40,47 +61,79 @@ def measured(rows: int) -> dict[str, float]:
     from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
     from ml4ir_losses.experiments.fit import fit
 
-    options = argparse.Namespace(memory=WINDOW, epochs=1)
-    seconds: dict[str, float] = {}
-
-    def timed(name: str, run: Any) -> Any:
+    def seconds(run: Any) -> tuple[Any, float]:
         started = time.perf_counter()
         result = run()
-        seconds[name] = time.perf_counter() - started
-        return result
+        return result, time.perf_counter() - started
 
-    with tempfile.TemporaryDirectory() as directory:
-        folder = Path(directory)
-        file = folder / "train.parquet"
-        write(file, rows, FEATURES, 0, False)
-        raw = config(folder, options)
-        del raw["data"]["validation"]
-        raw["training"]["checkpoint"] = {"every": "1 epoch"}
-        checked = load_config(raw)
-        inputs, *_ = timed("fit", lambda: fit_training_split(checked))
-        data = timed("encode", lambda: read_features(checked, inputs))
-        experiment = FeatureExperiment.prepare(checked, data)
-        encoded = sum(path.stat().st_size for path in (folder / "cache").rglob("*") if path.is_file())
-        experiment.model.fit(list_dataset(experiment.plan("train")).take(3), verbose=0)  # traces the step
-        timed("train", lambda: experiment.model.fit(list_dataset(experiment.plan("train")), verbose=0))
-        checkpoints = Checkpoints(folder / "checkpoints", checked.training.checkpoint)
-        started = time.perf_counter()
-        fit(experiment, checkpoints=checkpoints)
-        seconds["checkpoint"] = time.perf_counter() - started - seconds["train"]
-        (last,) = (folder / "checkpoints").iterdir()
-        found = {name: rows / seconds[name] for name in ("fit", "encode", "train")}
-        return found | {
-            "cores": len(os.sched_getaffinity(0)),
-            "file": file.stat().st_size / rows,
-            "encoded": encoded / rows,
-            "parameters": experiment.model.count_params(),
-            "checkpoint": last.stat().st_size,
-        }
+    file = folder / "train.parquet"
+    write(file, rows, FEATURES, 0, False)
+    raw = config(folder, argparse.Namespace(memory=WINDOW, epochs=1))
+    del raw["data"]["validation"]
+    raw["training"]["checkpoint"] = {"every": "1 epoch"}
+    checked = load_config(raw)
+    (inputs, _), fitting = seconds(lambda: fit_training_split(checked))
+    data, encoding = seconds(lambda: read_features(checked, inputs))
+    encoded = sum(path.stat().st_size for path in (folder / "cache").rglob("*") if path.is_file())
+    experiment = FeatureExperiment.prepare(checked, data)
+    checkpoints = Checkpoints(folder / "checkpoints", checked.training.checkpoint)
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("ml4ir_losses")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    fit(experiment, checkpoints=checkpoints)  # traces the step, too
+    (line,) = (line for line in lines if line.startswith("checkpoint: "))
+    (last,) = (folder / "checkpoints").iterdir()
+    plan = experiment.plan("train")
+    epochs = [seconds(lambda: experiment.model.fit(list_dataset(plan), verbose=0))[1] for _ in range(EPOCHS)]
+    return Here(
+        cores=len(os.sched_getaffinity(0)),
+        fit=rows / fitting,
+        encode=rows / encoding,
+        train=rows / statistics.median(epochs),
+        file=file.stat().st_size / rows,
+        encoded=encoded / rows,
+        parameters=experiment.model.count_params(),
+        checkpoint=last.stat().st_size,
+        writing=float(line.rpartition("(")[2].removesuffix(" s)")),
+    )
+
+
+def plan(here: Here, options: argparse.Namespace) -> dict[str, str]:
+    """What follows for all machines, a line each."""
+    machines, scale = options.machines, options.cores / here.cores
+    documents = options.documents / machines  # of a machine
+    fitting, encoding = options.documents / (here.fit * scale), documents / (here.encode * scale)
+    training = documents / (here.train * scale)
+    waiting = options.beside / 2000 * 2 * (machines - 1)
+    sent = 2 * (machines - 1) / machines * 4 * here.parameters
+    queries = 9 * waiting * here.train * scale / DOCUMENTS
+    hours = 1 / (machines * options.losses)
+    lost = 150 + options.restart + encoding
+    interval = math.sqrt(2 * max(here.writing, 0.01) * 3600 * hours)
+    return {
+        "Parquet, all": f"{options.documents * here.file / 1e12:.1f} TB",
+        "Parquet, each machine": f"{documents * here.file / 1e9:.0f} GB",
+        "encoded, on the disk of each machine": f"{documents * here.encoded / 1e9:.0f} GB",
+        "pass that fits the features, by the chief": f"{fitting / 3600:.1f} h",
+        "the same on one file in a hundred": f"{fitting / 6000:.1f} min",
+        "pass that encodes, each machine its files": f"{encoding / 60:.1f} min",
+        "gradients that a machine sends per step": f"{sent / 1e6:.2f} MB, {1000 * sent / options.network:.1f} ms",
+        "waiting for each other per step": f"{waiting:.2f} s",
+        "queries per machine and step, for that to be a tenth": f"{queries:,.0f}",
+        "steps per epoch": f"{documents / DOCUMENTS / queries:,.0f}",
+        "time of an epoch": f"{training / 0.9 / 60:.1f} min",
+        "a machine is lost every": f"{hours:.0f} h",
+        "time lost by that": f"{lost / 60:.1f} min",
+        "best interval of checkpoints": f"{interval:.0f} s",
+        "memory of the offsets of a machine's queries": f"{16 * documents / DOCUMENTS / 1e6:.0f} MB",
+    }
 
 
 def main() -> None:
-    """Measures, computes and prints the plan."""
-    logging.basicConfig(level=logging.WARNING)
+    """Measures, computes and prints two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=float, default=1e10)
     parser.add_argument("--machines", type=int, default=100)
@@ -91,34 +144,19 @@ def main() -> None:
     parser.add_argument("--network", type=float, default=1.25e9)
     parser.add_argument("--rows", type=int, default=400_000, help="that are measured")
     options = parser.parse_args()
-    here = measured(options.rows)
-    print(json.dumps(here, indent=2))
-    machines, share = options.machines, options.documents / options.machines
-    scale = options.cores / here["cores"]
-    hops = 2 * (machines - 1)
-    step = options.beside / 2 * hops / 1000  # a ring of two processes has two hops
-    sent = 2 * (machines - 1) / machines * 4 * here["parameters"]
-    batch = 10 * step * here["train"] * scale / DOCUMENTS
-    compute = share / (here["train"] * scale)
-    lost = machines * options.losses
-    lines = {
-        "Parquet, of all / of a machine": f"{options.documents * here['file'] / 1e12:.1f} TB / {share * here['file'] / 1e9:.0f} GB",
-        "encoded, on the disk of each machine": f"{share * here['encoded'] / 1e9:.0f} GB",
-        "fit the features, by the chief alone": f"{options.documents / (here['fit'] * scale) / 3600:.1f} h",
-        "the same on one file in a hundred": f"{options.documents / 100 / (here['fit'] * scale) / 60:.1f} min",
-        "encode, each machine its files": f"{share / (here['encode'] * scale) / 60:.1f} min",
-        "gradients that a machine sends per step": f"{sent / 1e6:.2f} MB, {1000 * sent / options.network:.1f} ms",
-        "waiting for each other, per step": f"{step:.2f} s",
-        "queries per machine and step, so that this is a tenth": f"{batch:,.0f}",
-        "steps of an epoch": f"{share / DOCUMENTS / batch:,.0f}",
-        "an epoch": f"{1.1 * compute / 60:.1f} min",
-        "a machine is lost every": f"{1 / lost:.0f} h",
-        "lost by it: half of 5 minutes, the restart, encoding anew": f"{2.5 + options.restart / 60 + share / (here['encode'] * scale) / 60:.1f} min",
-        "interval of checkpoints after Young": f"{math.sqrt(2 * 3600 / lost * max(0.01, here['checkpoint'] / 100e6)):.0f} s",
-        "memory of the offsets of a machine's queries": f"{16 * share / DOCUMENTS / 1e6:.0f} MB",
+    with tempfile.TemporaryDirectory() as folder:
+        here = measured(options.rows, Path(folder))
+    facts = {
+        "fit, documents per second": f"{here.fit:,.0f}",
+        "encode, documents per second": f"{here.encode:,.0f}",
+        "train, documents per second": f"{here.train:,.0f}",
+        "bytes per document, Parquet / encoded": f"{here.file:.0f} / {here.encoded:.0f}",
+        "parameters; bytes of a checkpoint": f"{here.parameters:,}; {here.checkpoint:,.0f}",
+        "seconds to write it": f"{here.writing:.2f}",
     }
-    for name, value in lines.items():
-        print(f"| {name} | {value} |")
+    for title, rows in ((f"here, on {here.cores} cores", facts), ("plan", plan(here, options))):
+        print(f"| {title} | |\n|---|---|")
+        print("\n".join(f"| {name} | {value} |" for name, value in rows.items()) + "\n")
 
 
 if __name__ == "__main__":
