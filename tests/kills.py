@@ -2,10 +2,10 @@
 
     python tests/kills.py --kills 100
 
-A process per attempt is forked from one that has TensorFlow imported but not started, which saves seconds for each. It is
-killed by SIGKILL, SIGTERM and SIGINT in turn, in a random phase (reading, training, writing a checkpoint, saving the model,
-evaluating, writing the status), at a random moment of it. After each kill the folder must hold no half-written file
-under its final name and must say what the run is; in the end every file must be bit-equal.
+A process per attempt is forked from one that has TensorFlow imported but not started, which saves seconds for each. It
+is killed by SIGKILL, SIGTERM and SIGINT in turn, in a random phase (reading, training, writing a checkpoint, saving the
+model, evaluating, writing the status), at a random moment of it. After each kill the folder must hold no half-written
+file under its final name and must say what the run is; in the end every file must be bit-equal.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import traceback
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,10 +161,8 @@ def temporary(folder: Path, pid: int | None = None) -> list[str]:
     """The names of files that a process, or any, has begun to write."""
     found = []
     for place in (folder, folder / "checkpoints"):
-        try:
+        with suppress(FileNotFoundError):
             found += [entry.name for entry in os.scandir(place) if entry.name.startswith(".") and entry.name != ".lock"]
-        except FileNotFoundError:
-            pass
     return found if pid is None else [name for name in found if f".{pid}." in name]
 
 

@@ -167,7 +167,7 @@ def _read_history(run: RunData, config: AnyConfig, path: Path) -> None:
 
 
 def _best_epoch(path: Path) -> int | None:
-    """The epoch whose weights the model has, from the log; a run that went on names several, of which the last counts."""
+    """The epoch whose weights the model has, from the log; of a run that went on the last one that it names."""
     file, best = run_file(path, "log.txt", MAX_LOG), None
     if not file.exists():
         return None
