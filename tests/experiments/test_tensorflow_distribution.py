@@ -21,6 +21,7 @@ pytestmark = pytest.mark.backend("tensorflow")
 JOB = Path(__file__).with_name("tensorflow_job.py")
 ROOT = Path(__file__).parents[2]
 ADDRESSES = ["127.0.0.1:2222", "127.0.0.1:2223"]
+INPUTS = [{"name": "price", "type": "numeric"}, {"name": "brand", "type": "categorical", "embedding_dim": 3}]
 SGD = {"key": "sgd", "learning_rate": 0.05, "momentum": 0.9}
 
 
@@ -37,7 +38,8 @@ def configs(folder):
     ranking = ranking_config(
         folder / "lists",
         data={"batch_size": 7},
-        model={"optimizer": SGD},
+        features={"document_id": "doc", "inputs": INPUTS},
+        model={"optimizer": SGD, "metrics": [{"key": "ndcg", "topn": 5}]},
         training={"epochs": 6, "early_stopping": stop, "checkpoint": {"every": "4 steps"}},
     )
     negatives = {"key": "cached_multiple_negatives_ranking", "mini_batch_size": 4, "gather_across_devices": True}
@@ -166,7 +168,9 @@ def test_killed_process_ends_the_other_and_both_resume(runs):
     out = output(run_together(jobs, runs))
     assert "exit 0 0" in out, out
     assert "exit 1 0" in out, out
-    assert history(runs / "ranking-resumed") == history(runs / "ranking-multi_worker")
+    # The sums of the metrics of both processes were saved, and each goes on from half of them: the last bit may differ.
+    for ours, theirs in zip(history(runs / "ranking-resumed"), history(runs / "ranking-multi_worker"), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-6)
     for ours, theirs in zip(
         weights(runs / "ranking-resumed-1.npz"), weights(runs / "ranking-multi_worker-0.npz"), strict=True
     ):
