@@ -64,13 +64,11 @@ class Killed(keras.callbacks.Callback):
 
 
 def main():
-    """Trains on one JAX device and on parts of 8."""
+    """Trains on one JAX device and on parts of 8; or in one of several processes on the devices of all."""
     data, out = map(Path, sys.argv[1:3])
-    for name, distribution in {
-        "single": "none",
-        "two": PARALLEL | {"devices": 2},
-        "eight": PARALLEL,
-    }.items():
+    several = "KERAS_DISTRIBUTION_PROCESS_ID" in os.environ
+    two = {"single": "none", "two": PARALLEL | {"devices": 2}, "eight": PARALLEL}
+    for name, distribution in ({"processes": PARALLEL} if several else two).items():
         train_all(data, out / name, sys.argv[3:], distribution)
 
 

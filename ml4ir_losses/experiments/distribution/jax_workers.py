@@ -19,7 +19,7 @@ from ml4ir_losses.experiments.distribution.meeting import meet
 from ml4ir_losses.experiments.distribution.single_model import copy_on_one_device
 
 _PATH = "training.distribution"
-ADDRESS, COUNT, RANK = (f"KERAS_DISTRIBUTION_{name}" for name in ("JOBADDRESSES", "NUM_PROCESSES", "PROCESS_ID"))
+ADDRESS, COUNT, RANK = (f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID"))
 _DAY = 24 * 60 * 60
 
 
