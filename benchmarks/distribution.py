@@ -80,7 +80,9 @@ def ways(backend: str) -> list[Way]:
         )
     else:
         found.append(Way("data_parallel, 2 processes", backend, "{strategy: data_parallel, workers: 2}", processes=2))
-    return [*found, Way("ray, 2 processes", backend, "{strategy: ray, workers: 2}", processes=2)]
+    if backend != "jax":
+        found.append(Way("ray, 2 processes", backend, "{strategy: ray, workers: 2}", processes=2))
+    return found
 
 
 def config(folder: Path, batch: int, epochs: int) -> dict[str, Any]:

@@ -77,7 +77,6 @@ def test_each_backend_reads_where_the_processes_are(processes):
     assert torch["MASTER_ADDR"] == "10.0.0.1"
     assert (torch["MASTER_PORT"], torch["RANK"], torch["WORLD_SIZE"]) == ("1000", "1", "2")
     assert processes.environment("torch", ["[fd00::1]:1000"], 0)["MASTER_ADDR"] == "fd00::1"
-    assert set(processes.environment("jax", addresses, 1).values()) == {"10.0.0.1:1000", "2", "1"}
 
 
 def test_lost_process_is_logged_and_an_error_of_the_run_ends_it(processes):
@@ -102,6 +101,13 @@ def test_processes_work_in_the_directory_of_the_command(processes, tmp_path, mon
         processes.run_process({**task, "directory": str(tmp_path / "absent")})
 
 
+@pytest.mark.backend("jax")
+def test_jax_is_refused_with_what_to_use():
+    with pytest.raises(ConfigError, match=r"ray works on tensorflow and torch; Keras runs on jax\. Use data_parallel"):
+        strategies.launcher_of(TWO)
+
+
+@pytest.mark.backend("tensorflow", "torch")
 def test_processes_of_ray_train_by_the_strategy_of_the_backend(monkeypatch):
     assert strategies.launcher_of(TWO) is not None
     monkeypatch.setenv(IN_RAY, "1")

@@ -19,7 +19,7 @@ from ml4ir_losses.experiments.distribution.meeting import meet
 from ml4ir_losses.experiments.distribution.single_model import copy_on_one_device
 
 _PATH = "training.distribution"
-ADDRESS, COUNT, RANK = (f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID"))
+_ADDRESS, _COUNT, _RANK = (f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID"))
 _DAY = 24 * 60 * 60
 
 
@@ -65,13 +65,13 @@ def _join(config: DataParallel) -> None:
     """Makes this process one of those that the environment names, if it does."""
     import jax
 
-    if jax.distributed.is_initialized() or ADDRESS not in os.environ:
+    if jax.distributed.is_initialized() or _ADDRESS not in os.environ:
         return
-    address = os.environ[ADDRESS].split(",")[0]
-    rank, count = (whole_number(name) for name in (RANK, COUNT))
+    address = os.environ[_ADDRESS].split(",")[0]
+    rank, count = (whole_number(name) for name in (_RANK, _COUNT))
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
-        raise ConfigError(f"{ADDRESS} in the environment must be host:port of process 0. Received: {address!r}.")
+        raise ConfigError(f"{_ADDRESS} in the environment must be host:port of process 0. Received: {address!r}.")
     meet((host, int(port)), rank, count, config.timeout)
     seconds = math.ceil(config.timeout)
     jax.distributed.initialize(

@@ -17,7 +17,6 @@ from ray.train.backend import Backend, BackendConfig
 
 from ml4ir_losses.core.errors import ConfigError, LostProcess, RunError, UserError
 from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.experiments.distribution import jax_workers
 from ml4ir_losses.experiments.distribution.environment import IN_RAY, first_line
 
 
@@ -39,9 +38,7 @@ def run_process(task: Mapping[str, Any]) -> Any:
 
 
 def environment(backend: str, addresses: Sequence[str], rank: int) -> dict[str, str]:
-    """What tells a process its number and where the others are, as each backend reads it.
-
-    TensorFlow reads TF_CONFIG, torch the variables of torchrun, and JAX those of `keras.distribution.initialize`.
+    """What tells a process its number and where the others are: TF_CONFIG, or the variables of torchrun.
 
     Args:
         backend: the backend of Keras.
@@ -51,13 +48,14 @@ def environment(backend: str, addresses: Sequence[str], rank: int) -> dict[str, 
     if backend == "tensorflow":
         cluster = {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": rank}}
         return {"TF_CONFIG": json.dumps(cluster)}
-    number, count = str(rank), str(len(addresses))
-    if backend == "jax":
-        names = (jax_workers.ADDRESS, jax_workers.COUNT, jax_workers.RANK)
-        return dict(zip(names, (addresses[0], count, number), strict=True))
     host, _, port = addresses[0].rpartition(":")
-    place = {"MASTER_ADDR": host.strip("[]"), "MASTER_PORT": port, "RANK": number, "WORLD_SIZE": count}
-    return {**place, "LOCAL_RANK": "0"}  # Ray shows each process its own GPUs alone
+    return {
+        "MASTER_ADDR": host.strip("[]"),
+        "MASTER_PORT": port,
+        "RANK": str(rank),
+        "WORLD_SIZE": str(len(addresses)),
+        "LOCAL_RANK": "0",  # Ray shows each process its own GPUs alone
+    }
 
 
 def free_address() -> str:

@@ -20,7 +20,7 @@ BACKENDS = {
     "mirrored": ("tensorflow",),
     "multi_worker": ("tensorflow",),
     "data_parallel": ("jax", "torch"),
-    "ray": ("tensorflow", "jax", "torch"),
+    "ray": ("tensorflow", "torch"),
 }
 """The backends on which each strategy works."""
 
