@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from ml4ir_losses.config.checks import metric_name
+from ml4ir_losses.config.distribution import reads_own_files
 from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.schema import Config
 from ml4ir_losses.core.arrays import Array
@@ -146,7 +147,7 @@ class FeatureExperiment:
         data = self.queries["train"]
         if isinstance(data, QueryStore) and window_bytes is not None:
             data.window_bytes = window_bytes
-        elif self.window_bytes != window_bytes:
+        elif self.window_bytes != window_bytes and not reads_own_files(self.config.training.distribution):
             before = "all in memory" if window_bytes is None else f"in windows of {window_bytes} bytes"
             raise ConfigError(f"data.memory: the training queries were {before}; give what it was then.")
 
