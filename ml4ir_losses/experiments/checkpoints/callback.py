@@ -13,7 +13,7 @@ import numpy as np
 
 from ml4ir_losses.config.training import CheckpointConfig, split_interval
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.errors import DataError
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.interrupts import is_terminated, signal_waits, stop
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.sharding import START, Position
@@ -134,7 +134,7 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         elif self.workers.chief:
             try:
                 write(self.folder, progress, arrays, self.keep)
-            except DataError as error:
+            except (UserError, OSError) as error:
                 LOGGER.warning("%s Training goes on; the checkpoint before it is kept.", error)
             else:
                 place = f"epoch {position.epoch + 1}, batch {position.batch}"
