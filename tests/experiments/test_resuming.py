@@ -15,12 +15,15 @@ from ml4ir_losses.core.interrupts import Terminated
 from ml4ir_losses.data.sharding import Position
 from ml4ir_losses.experiments import run_folder
 from ml4ir_losses.experiments import train as training
+from ml4ir_losses.experiments.compare import compare
 from ml4ir_losses.experiments.experiment import prepare
 from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
+from ml4ir_losses.experiments.held_folder import HeldFolder
 from ml4ir_losses.experiments.run_callbacks import FiniteLoss, RunProgress
 from ml4ir_losses.experiments.run_folder import RunFolder
 from ml4ir_losses.experiments.run_status import run_status
 from ml4ir_losses.experiments.train import train
+from ml4ir_losses.experiments.tune import tune
 from small import config, write_splits
 from small_texts import PAIR, TRIPLET, write_texts
 from small_texts import config as text_config
@@ -224,6 +227,14 @@ def test_damaged_data_met_in_a_later_epoch_end_a_run_in_one_line_and_it_goes_on(
     again = run(raw, tmp_path / "run", resume=True)
     whole = run(raw, tmp_path / "whole")
     assert_same_results(again, whole)
+
+
+def test_searches_and_comparisons_refuse_a_second_process(folder, tmp_path):
+    raw = small(folder, tune={"training.epochs": {"int": [1, 2]}})
+    with HeldFolder(tmp_path / "search", "search", "").held(), pytest.raises(ConfigError, match="is in use by process"):
+        tune(raw, tmp_path / "search", trials=1, progress=False)
+    with HeldFolder(tmp_path / "runs", "comparison", "").held(), pytest.raises(ConfigError, match="is in use by"):
+        compare(raw, ["list_mle"], run_dir=tmp_path / "runs", progress=False)
 
 
 def test_batches_are_named_from_any_position(folder):
