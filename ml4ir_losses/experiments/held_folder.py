@@ -156,8 +156,16 @@ class HeldFolder:
     def _failed(self, error: BaseException) -> None:
         """Writes what ended the work, if the disk takes it."""
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        with suppress(NotWritten):
+        try:
             self.update(state="failed", message=reason, next=self.advice(error))
+        except NotWritten:
+            self._overwrite()
+
+    def _overwrite(self) -> None:
+        """Writes the status into the block that its file has: a full disk takes no other file."""
+        with suppress(OSError), (self.path / STATUS).open("r+b") as file:
+            file.write(self.status.model_dump_json(indent=2).encode())
+            file.truncate()
 
     def in_use(self, status: RunStatus | None) -> ConfigError:
         """The error that another process works in the folder."""
