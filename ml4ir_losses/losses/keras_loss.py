@@ -64,7 +64,7 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         loss: the loss.
         reduction: `sum_over_batch_size`, `sum` or `none`, as in Keras.
         from_logits: False if y_pred already went through the final activation (sigmoid and softmax only).
-        mask: [B, N], 1 = document, 0 = padding; overrides the padding that the labels imply. A call may have its own.
+        mask: [B, N], 1 = document, 0 = padding; overrides the padding that the labels imply.
         positions: [B, N], 1-based ranks at which the documents were shown; the document weights are multiplied by
             the inverse propensity. Like `mask` it is a concrete tensor for direct calls; such a loss cannot be saved.
         propensity: the examination model, `{"key": "power", "eta": 1.0, "clip": 10}` or a table of probabilities.
@@ -109,12 +109,10 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         # The same holds for the rows that a loss keeps.
         self.memory = RowQueue(self.loss.memory_size) if self.loss.memory_size else None
 
-    def __call__(
-        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:
-        return without_autograph(self._checked)(y_true, y_pred, sample_weight, self.mask if mask is None else mask)
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        return without_autograph(self._checked)(y_true, y_pred, sample_weight)
 
-    def _checked(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None, mask: Tensor | None) -> Tensor:
+    def _checked(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> Tensor:
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if self.loss.takes_lists:
             y_true, y_pred = without_last_axis(y_true), without_last_axis(y_pred)
@@ -133,14 +131,14 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
         else:
             query_weight, item_weight = split_weights(sample_weight, shape)
         target = {"labels": y_true}
-        if mask is not None:
-            target["mask"] = self._aligned("mask", mask, shape)
+        if self.mask is not None:
+            target["mask"] = self._aligned("mask", self.mask, shape)
         if self.positions is not None:
             weight = propensity_weight(self._aligned("positions", self.positions, shape), self.propensity)
             item_weight = weight if item_weight is None else weight * ops.cast(item_weight, weight.dtype)
         if item_weight is not None:
             target["item_weight"] = item_weight
-        self._check_labels(y_true, y_pred, mask)
+        self._check_labels(y_true, y_pred)
         # A dict hides a `_keras_mask` on y_pred, which Keras would multiply into the [B] values.
         loss = super().__call__(target, {"scores": y_pred}, query_weight)
         if replica_count() * keras_divisor() == 1 or self.reduction in ("sum", "none", None):
@@ -196,11 +194,11 @@ class RelevanceLoss(keras.losses.Loss):  # type: ignore[misc]
             raise UserError(f"`{name}` must have the labels' shape {tuple(shape)}. Received: {tuple(value.shape)}.")
         return value
 
-    def _check_labels(self, y_true: Tensor, y_pred: Tensor, mask: Tensor | None) -> None:
+    def _check_labels(self, y_true: Tensor, y_pred: Tensor) -> None:
         labels = concrete(y_true)
         if labels is not None:
-            valid = None if mask is None else np.asarray(ops.convert_to_numpy(mask)) > 0
-            self.loss.check_labels(labels, y_pred.shape, valid)
+            mask = None if self.mask is None else np.asarray(ops.convert_to_numpy(self.mask)) > 0
+            self.loss.check_labels(labels, y_pred.shape, mask)
 
 
 def without_last_axis(x: Tensor) -> Tensor:

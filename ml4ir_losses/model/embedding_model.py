@@ -227,10 +227,8 @@ class EmbeddingModel(Trainer):
             return ops.switch(task, [lambda name=name: value(name, *batch) for name in functions])
 
         batch = y_pred["embedding"], y, sample_weight
-        if len(functions) == 1:
-            total = value(next(iter(functions)), *batch)
-        else:
-            total = share_of_whole(value_of_task, *batch)
+        single = len(functions) == 1
+        total = value(next(iter(functions)), *batch) if single else share_of_whole(value_of_task, *batch)
         for penalty in self.losses:
             total = total + ops.cast(self._aggregate_additional_loss(penalty), total.dtype)
         return total

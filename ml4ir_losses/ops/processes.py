@@ -32,12 +32,12 @@ def before(sizes: Sequence[int]) -> int:
 
 def gather(x: Tensor, sizes: Sequence[int]) -> Tensor:
     """x [B, ...] with the rows of all processes, which have so many."""
-    return _Gathered.apply(x, sizes)  # type: ignore[no-untyped-call]
+    return _Gathered.apply(x, sizes)
 
 
 def add(x: Tensor) -> Tensor:
     """The sum of x over all processes."""
-    return _Sum.apply(x)  # type: ignore[no-untyped-call]
+    return _Sum.apply(x)
 
 
 def _summed(x: Any) -> Any:
@@ -46,7 +46,7 @@ def _summed(x: Any) -> Any:
     return total
 
 
-class _Gathered(torch.autograd.Function):
+class _Gathered(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, x: Any, sizes: Sequence[int]) -> Any:
         ctx.own = slice(before(sizes), before(sizes) + x.shape[0])
@@ -66,7 +66,7 @@ class _Gathered(torch.autograd.Function):
         return _summed(wide)[ctx.own].to(slope.dtype), None
 
 
-class _Sum(torch.autograd.Function):
+class _Sum(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
         return _summed(x)

@@ -2,7 +2,7 @@
 
 A replica is a device that trains on its part of every batch. On TensorFlow replicas are those of a `tf.distribute`
 strategy, on torch the processes of `torch.distributed` inside `across_processes`. On JAX a step sees the arrays of all
-devices as one, so that there is nothing to exchange. Outside a step of several replicas everything here is the identity.
+devices as one, so that there is nothing to exchange. Outside a step of several replicas all here is the identity.
 
 Gradients flow back to every replica, so that the sum over replicas of the gradients of their losses is right.
 """

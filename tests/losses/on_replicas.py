@@ -60,7 +60,8 @@ class Step:
     def value(fn, x, y, query, item=None, mask=None):
         """The loss, summed if it is not reduced."""
         weights = query if item is None else {"query": query, "item": item}
-        return ops.sum(fn(y, x, weights, mask))
+        fn.mask = mask
+        return ops.sum(fn(y, x, weights))
 
 
 def with_gradient(function, x):

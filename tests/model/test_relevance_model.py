@@ -9,7 +9,7 @@ from ml4ir_losses.core.errors import ConfigError, DataError, UserError
 from ml4ir_losses.core.names import POSITIONS
 from ml4ir_losses.data.batching import BatchPlan, list_dataset, make_batch
 from ml4ir_losses.data.feeding import Feeding
-from ml4ir_losses.data.sharding import Position
+from ml4ir_losses.data.sharding import Position, Shard
 from ml4ir_losses.experiments.callbacks import EpochNumber
 from ml4ir_losses.losses.factory import get_loss
 from ml4ir_losses.losses.propensity import propensity_weight
@@ -215,6 +215,16 @@ def test_error_of_the_data_reaches_the_caller_of_fit_as_it_is(folder, monkeypatc
     monkeypatch.setattr(plan, "draws", damaged)
     with pytest.raises(DataError, match=r"^data\.bin: is damaged$"), feeding.errors():
         model.fit(list_dataset(plan, feeding), epochs=3, callbacks=[EpochNumber(feeding)], verbose=0, shuffle=False)
+
+
+@pytest.mark.parametrize("normalization", ["query", "batch"])
+def test_lists_that_make_a_batch_divisible_leave_the_loss_unchanged(folder, normalization):
+    model, _, data = build(folder, model={"loss": {"key": "pairwise_logistic", "normalization": normalization}})
+    plan = BatchPlan(data, 7, shard=Shard(devices=3))
+    assert plan.fills_batches
+    filled, whole = (make_batch(some, np.arange(7)) for some in (plan, BatchPlan(data, 7)))
+    assert len(filled[0]["mask"]) == 9
+    assert values(model, filled) == pytest.approx(values(model, whole), rel=1e-5)
 
 
 @pytest.mark.parametrize("precision", slow_except(["float32", "mixed_bfloat16"], "float32"))

@@ -48,8 +48,9 @@ class CrossBatchMemoryLoss(EmbeddingWrapper):
     L_i is the term of row i as an anchor. The rows m of the memory are only candidates (positives and negatives) and
     get no gradient. Every call of the loss function stores its batch in the memory in place of the oldest rows, also
     during evaluation, unless `loss_fn.memory.active` is False: then the loss is the plain `loss`. The memory is not
-    saved with the function. With several devices each has the same memory, of the rows of all of them. On JAX it is updated only as an attribute of the model, `model.memory = loss_fn.memory`.
-    Labels, shapes and units are those of `loss`; C and D are the same in every batch.
+    saved with the function. With several devices each has the same memory, of the rows of all of them. On JAX it is
+    updated only as an attribute of the model, `model.memory = loss_fn.memory`. Labels, shapes and units are those of
+    `loss`; C and D are the same in every batch.
 
     Args:
         loss: L, the key or `{key: ..., <parameters>}` of an embedding loss whose terms have one anchor each:

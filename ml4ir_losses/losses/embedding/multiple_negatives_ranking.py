@@ -92,7 +92,7 @@ class MultipleNegativesRankingLoss(EmbeddingLossBase):
         scale: c, above 0.
         similarity: `cosine`, `dot`, `euclidean` or `manhattan` (of distances the negative).
         gather_across_devices: with several devices (`training.distribution`), the rows of all devices are candidates of
-            each anchor, as if one device had the whole batch; false: those of the anchor's device alone. On JAX all are.
+            each anchor, as if one device had the whole batch; false: those of the anchor's device. On JAX all are.
         directions: whose similarities are in the sum: `query_to_doc`, required: the anchor to all positives and
             negatives; `query_to_query`: the anchor to other anchors; `doc_to_query`: the positive to all anchors;
             `doc_to_doc`: the positive to the positives and negatives of other rows.
@@ -147,7 +147,7 @@ class MultipleNegativesSymmetricRankingLoss(EmbeddingLossBase):
         scale: c, above 0.
         similarity: `cosine`, `dot`, `euclidean` or `manhattan` (of distances the negative).
         gather_across_devices: with several devices (`training.distribution`), the rows of all devices are candidates of
-            each anchor, as if one device had the whole batch; false: those of the anchor's device alone. On JAX all are.
+            each anchor, as if one device had the whole batch; false: those of the anchor's device. On JAX all are.
         min_label: no effect.
 
     Raises:
@@ -173,7 +173,7 @@ class CachedMultipleNegativesRankingLoss(MultipleNegativesRankingLoss):
         scale: c, above 0.
         similarity: `cosine`, `dot`, `euclidean` or `manhattan` (of distances the negative).
         gather_across_devices: with several devices (`training.distribution`), the rows of all devices are candidates of
-            each anchor, as if one device had the whole batch; false: those of the anchor's device alone. On JAX all are.
+            each anchor, as if one device had the whole batch; false: those of the anchor's device. On JAX all are.
         directions: whose similarities are in the sum: `query_to_doc`, required: the anchor to all positives and
             negatives; `query_to_query`: the anchor to other anchors; `doc_to_query`: the positive to all anchors;
             `doc_to_doc`: the positive to the positives and negatives of other rows.
@@ -210,7 +210,7 @@ class CachedMultipleNegativesSymmetricRankingLoss(MultipleNegativesSymmetricRank
         scale: c, above 0.
         similarity: `cosine`, `dot`, `euclidean` or `manhattan` (of distances the negative).
         gather_across_devices: with several devices (`training.distribution`), the rows of all devices are candidates of
-            each anchor, as if one device had the whole batch; false: those of the anchor's device alone. On JAX all are.
+            each anchor, as if one device had the whole batch; false: those of the anchor's device. On JAX all are.
         mini_batch_size: number of rows that a model embeds at a time; does not change the value.
         show_progress_bar: kept for sentence-transformers, no effect.
         min_label: no effect.
