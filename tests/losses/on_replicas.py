@@ -7,7 +7,6 @@ of y_pred under "width". The program prints a JSON list of what differs.
 import json
 import sys
 
-import keras
 import numpy as np
 from keras import ops
 
