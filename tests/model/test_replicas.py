@@ -9,6 +9,7 @@ from replicas import run_on_replicas
 PROGRAM = Path(__file__).parent / "steps_on_replicas.py"
 
 
+@pytest.mark.slow_on("torch", "jax")
 def test_steps_equal_those_of_one_device():
     assert run_on_replicas(PROGRAM, ["a mean over the batch, with propensities and a penalty", "GradCache"]) == []
 
