@@ -64,10 +64,19 @@ class TrainingConfig(Strict):
     distribution: Distribution = Field(default_factory=OneDevice)
 
     @model_validator(mode="after")
-    def _check_compilation(self) -> Self:
-        if self.jit_compile is True and isinstance(self.distribution, (Mirrored, MultiWorker, RayTrain)):
+    def _check_steps(self) -> Self:
+        if not isinstance(self.distribution, (Mirrored, MultiWorker, RayTrain)):
+            return self
+        strategy = self.distribution.strategy
+        if self.jit_compile is True:
             raise ValueError(
-                f"jit_compile: XLA cannot compile a step of the strategy {self.distribution.strategy}; "
-                "leave it at auto, or use data_parallel on JAX"
+                f"jit_compile: XLA cannot compile a step of the strategy {strategy}; leave it at auto, or use "
+                "data_parallel on JAX"
+            )
+        if self.precision == "mixed_float16":
+            # Each device leaves out a step whose own gradients overflow, and the others wait for it for ever.
+            raise ValueError(
+                f"precision: the devices of the strategy {strategy} do not agree on the loss scale of mixed_float16; "
+                "use mixed_bfloat16"
             )
         return self

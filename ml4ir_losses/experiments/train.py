@@ -121,6 +121,7 @@ def _run_here(
         experiment, path = _prepare(here, run_dir, strict, workers), Path(run_dir or ".")
         if found.model is None:
             fit(experiment, None, None, (), workers, _checkpoints(experiment, path, workers), found.checkpoint)
+        experiment.model = workers.single(experiment.model)
         return Run(path, experiment.model, {}, experiment=experiment)
     bar = progress_bar() if progress is True else progress or None
     with folder.held():

@@ -149,6 +149,7 @@ def test_multi_worker_without_tf_config_is_refused(monkeypatch):
         ),
         ({"distribution": "mirrored", "jit_compile": True}, "jit_compile: XLA cannot compile .* mirrored; leave it"),
         ({"distribution": "multi_worker", "jit_compile": True}, "jit_compile: XLA cannot compile .* multi_worker"),
+        ({"distribution": "multi_worker", "precision": "mixed_float16"}, "loss scale of mixed_float16; use mixed_bf"),
     ],
 )
 def test_what_a_strategy_cannot_use_is_refused(tmp_path, training, message):

@@ -6,8 +6,9 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -66,9 +67,20 @@ class ClusterWorkers(StrategyWorkers):
         """The largest value over all processes, each of which must call it at the same point."""
         import tensorflow as tf
 
-        local = tf.constant([value], tf.int64)
-        everywhere = self.strategy.run(_gathered, args=(local,))
-        return int(tf.reduce_max(self.strategy.experimental_local_results(everywhere)[0]))
+        return int(self._largest(tf.constant([value], tf.int64)))
+
+    @cached_property
+    def _largest(self) -> Callable[[Any], Any]:
+        import tensorflow as tf
+
+        def gathered(value: Any) -> Any:
+            return tf.distribute.get_replica_context().all_gather(value, axis=0)
+
+        def largest(value: Any) -> Any:
+            everywhere = self.strategy.run(gathered, args=(value,))
+            return tf.reduce_max(self.strategy.experimental_local_results(everywhere)[0])
+
+        return tf.function(largest)  # type: ignore[no-any-return]
 
 
 def workers(distribution: MultiWorker) -> ClusterWorkers:
@@ -126,10 +138,3 @@ def _set_time_limits(cluster: Cluster, timeout: float) -> None:
         coordinated_jobs=[job(name=name, num_tasks=number) for name, number in cluster.jobs],
     )
     context.context().coordination_service.cluster_register_with_barrier = True
-
-
-def _gathered(value: Any) -> Any:
-    """The values of all replicas."""
-    import tensorflow as tf
-
-    return tf.distribute.get_replica_context().all_gather(value, axis=0)
