@@ -74,7 +74,8 @@ class ClusterWorkers(StrategyWorkers):
         import tensorflow as tf
 
         def gathered(value: Any) -> Any:
-            return tf.distribute.get_replica_context().all_gather(value, axis=0)
+            on_device = tf.identity(value)  # only a tensor on a device can be gathered
+            return tf.distribute.get_replica_context().all_gather(on_device, axis=0)
 
         def largest(value: Any) -> Any:
             everywhere = self.strategy.run(gathered, args=(value,))
