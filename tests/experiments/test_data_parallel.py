@@ -159,7 +159,7 @@ def test_processes_meet_or_say_which_are_missing():
     with ThreadPoolExecutor() as pool:
         assert list(pool.map(lambda rank: meet(address, rank, 3, 20.0), (2, 0, 1))) == [None] * 3
         first, second = (pool.submit(meet, address, rank, 3, 1.0) for rank in (0, 1))
-        with pytest.raises(ConfigError, match="process 0 of 3 met no process 2 at 127.0.0.1:"):
+        with pytest.raises(ConfigError, match=r"process 0 of 3 met no process 2 at 127.0.0.1:"):
             first.result()
-        with pytest.raises(ConfigError, match="process 1 of 3 met no process 0 at 127.0.0.1:"):
+        with pytest.raises(ConfigError, match=r"process 1 of 3 met no process 0 at 127.0.0.1:"):
             second.result()

@@ -118,9 +118,12 @@ class DeviceWorkers:
 
     def maximum(self, value: int) -> int:
         """The largest value over all processes, each of which must call it at the same point."""
+        if self.count == 1:
+            return value
         from jax.experimental import multihost_utils
 
-        return int(multihost_utils.process_allgather(np.array([value])).max())
+        halves = np.array([value], "int64").view("uint32")  # JAX has no 64 bits unless it is told to
+        return int(np.ascontiguousarray(multihost_utils.process_allgather(halves)).view("int64").max())
 
     def single(self, model: Any) -> Any:
         """A copy of the model on one device."""
