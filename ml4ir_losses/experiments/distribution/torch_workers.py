@@ -5,13 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
 from ml4ir_losses.config.distribution import DataParallel
 from ml4ir_losses.core.errors import ConfigError, LostProcess
-from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.core.log import LOGGER, hidden_log
 from ml4ir_losses.data.sharding import Shard
 from ml4ir_losses.experiments.distribution.environment import first_line, whole_number
 from ml4ir_losses.experiments.distribution.local_processes import STORE
@@ -26,8 +26,11 @@ def is_launched() -> bool:
     return all(name in os.environ for name in _LAUNCHED)
 
 
-def workers(config: DataParallel) -> AbstractContextManager[ProcessWorkers]:
+@contextmanager
+def workers(config: DataParallel) -> Iterator[ProcessWorkers]:
     """The processes that torchrun or `local_processes` started, from the view of this one.
+
+    Of the processes of a machine one shows its log: the others would show the same.
 
     Raises:
         ConfigError: where there are none, or other ones than the config says, and when one of them does not answer.
@@ -41,8 +44,9 @@ def workers(config: DataParallel) -> AbstractContextManager[ProcessWorkers]:
     rank, count = distributed.get_rank(), distributed.get_world_size()
     if config.workers not in (None, count):
         raise ConfigError(f"{_PATH}.workers: {config.workers}, but {count} processes were started (WORLD_SIZE).")
-    LOGGER.info("data_parallel: %d processes, %s", count, distributed.get_backend())
-    return nullcontext(ProcessWorkers(rank, count))
+    with hidden_log() if _local_rank() else nullcontext():
+        LOGGER.info("data_parallel: %d processes, %s", count, distributed.get_backend())
+        yield ProcessWorkers(rank, count)
 
 
 def _join(config: DataParallel) -> None:
@@ -75,7 +79,7 @@ def _engine() -> str:
 
     if not torch.cuda.is_available():
         return "gloo"
-    index = whole_number("LOCAL_RANK") if "LOCAL_RANK" in os.environ else 0
+    index = _local_rank()
     if index >= torch.cuda.device_count():
         raise ConfigError(
             f"{_PATH}.workers: process {index + 1} of this machine finds no GPU of its own among "
@@ -83,6 +87,11 @@ def _engine() -> str:
         )
     torch.cuda.set_device(index)
     return "nccl"
+
+
+def _local_rank() -> int:
+    """The number of this process among those of its machine."""
+    return whole_number("LOCAL_RANK") if "LOCAL_RANK" in os.environ else 0
 
 
 class ProcessWorkers:
