@@ -147,7 +147,7 @@ def test_killed_process_comes_back_to_the_result_of_one_process(chief, tmp_path)
     write_splits(tmp_path)
     # Not Adam, which makes steps of rounding errors where a gradient is zero: the last bias, for a softmax.
     model = {"optimizer": {"key": "sgd", "learning_rate": 0.02, "momentum": 0.9}}
-    raw = config(tmp_path, model=model, training={"epochs": 30, "checkpoint": {"every": "3 steps"}})
+    raw = config(tmp_path, model=model, training={"epochs": 10, "checkpoint": {"every": "3 steps"}})
     expected = train(raw, tmp_path / "one", progress=False)
     raw["training"]["distribution"] = {"strategy": "ray", "workers": 2, "retries": 2, "timeout": 60}
     (tmp_path / "config.yaml").write_text(json.dumps(raw))  # JSON is YAML
@@ -170,7 +170,7 @@ def test_killed_process_comes_back_to_the_result_of_one_process(chief, tmp_path)
     assert re.search(rf"process {0 if chief else 1} was lost|process {1 if chief else 0} of 2 lost", log), log
     assert "goes on from epoch" in log
     one, two = (list(csv.DictReader((path / "history.csv").open())) for path in (tmp_path / "one", run))
-    assert len(one) == len(two) == 30
+    assert len(one) == len(two) == 10
     for row, other in zip(one, two, strict=True):
         for name, value in row.items():
             assert float(other[name]) == pytest.approx(float(value), rel=1e-5, abs=1e-6), (row["epoch"], name)
