@@ -97,12 +97,11 @@ def train(
     """
     config = load_config(config, overrides, seed, data)
     check_loggers(config)
-    with signals_handled():
-        with shown_log() if progress is True else nullcontext():
-            if launch := launcher_of(config.training.distribution):
-                return _run_in_processes(config, run_dir, resume, strict, progress is not False, launch)
-            with workers_of(config.training.distribution) as workers:
-                return _run_here(config, run_dir, resume, strict, progress, workers)
+    with signals_handled(), shown_log() if progress is True else nullcontext():
+        if launch := launcher_of(config.training.distribution):
+            return _run_in_processes(config, run_dir, resume, strict, progress is not False, launch)
+        with workers_of(config.training.distribution) as workers:
+            return _run_here(config, run_dir, resume, strict, progress, workers)
 
 
 def _run_here(
