@@ -113,7 +113,7 @@ def distributed(**settings):
 
 
 REFUSED = {
-    "tensorflow": [({}, "data_parallel works on jax and torch, .* Use mirrored")],
+    "tensorflow": [({}, "data_parallel works on jax and torch; .* Use mirrored")],
     "jax": [
         ({"devices": 64}, "devices: 64, but JAX sees .* XLA_FLAGS=--xla_force_host_platform_device_count=64"),
         ({"workers": 2}, "workers: is for torch"),
