@@ -113,10 +113,14 @@ def _strategy(cluster: Cluster, timeout: float) -> Any:
     import tensorflow as tf
 
     _set_time_limits(cluster, timeout)
-    terminate = signal.getsignal(signal.SIGTERM)
+    terminate = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
-    except (tf.errors.OpError, RuntimeError) as error:
+    except RuntimeError as error:  # TensorFlow has begun to work without the cluster
+        raise ConfigError(
+            f"training.distribution.strategy: multi_worker ({str(error).splitlines()[0]}): train in a new process."
+        ) from None
+    except tf.errors.OpError as error:
         raise ConfigError(
             f"TF_CONFIG: the processes did not come together within {timeout:g} s (training.distribution.timeout; "
             f"{type(error).__name__}). Start all of them again."
