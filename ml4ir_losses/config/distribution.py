@@ -109,3 +109,10 @@ Distribution = Annotated[
     Annotated[AnyDistribution, Field(discriminator="strategy")],
     BeforeValidator(_expand_strategy, json_schema_input_type=AnyDistribution | str),
 ]
+
+
+def ignored(distribution: AnyDistribution, command: str) -> str:
+    """One line that a command trains on one device, where a config asks for several; else empty."""
+    if isinstance(distribution, OneDevice):
+        return ""
+    return f"training.distribution: {command} does not read it, and trains each config on one device"

@@ -13,6 +13,7 @@ import numpy as np
 
 from ml4ir_losses import __version__
 from ml4ir_losses.config.in_memory import SPLITS
+from ml4ir_losses.config.distribution import ignored
 from ml4ir_losses.config.load import AnyConfig, load_config, reads_texts
 from ml4ir_losses.core.errors import ConfigError, DataError, RunError
 from ml4ir_losses.core.files import write_text
@@ -169,6 +170,8 @@ class _Comparing:
         chosen_on = part if monitor.startswith(f"val_{part}_") else "validation"
         comparing = cls(config, selection, bench, plan, folder, chosen_on, left_out, runs)
         load_finished(plan, folder, comparing.done)
+        if note := ignored(config.training.distribution, "compare"):
+            LOGGER.info("%s", note)
         for name, reason in left_out.items():
             LOGGER.info("left out: %s: %s", name, reason)
         LOGGER.info("comparison: %s", folder.path)

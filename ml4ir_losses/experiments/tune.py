@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from ml4ir_losses.config.distribution import ignored
 from ml4ir_losses.config.load import AnyConfig, load_config
 from ml4ir_losses.config.search_space import check_search_space
 from ml4ir_losses.core.errors import ConfigError, UserError, check_count, check_positive
@@ -93,6 +94,8 @@ def tune(
         raise ConfigError(f"{folder}: exists and holds no search. Choose --run-dir.")
     work = HeldFolder(folder, "search", "the same command goes on")
     with shown_log() if progress is True else nullcontext(), signals_handled(), work.held():
+        if note := ignored(checked.training.distribution, "tune"):
+            LOGGER.info("%s", note)
         search = Search(checked, Workbench(), folder / "study.db")
         work.update(phase="training")
         interrupted = False
