@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from ml4ir_losses import __version__
-from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.distribution import ignored
+from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.load import AnyConfig, load_config, reads_texts
 from ml4ir_losses.core.errors import ConfigError, DataError, RunError
 from ml4ir_losses.core.files import write_text
