@@ -86,12 +86,14 @@ class Attempt:
     Attributes:
         folder: the run folder.
         log: where its output goes.
+        eager: steps are not traced.
         code: its exit code, negative for a signal; None while it runs.
     """
 
     config: Path
     folder: Path
     log: Path
+    eager: bool = False
     code: int | None = None
     pid: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -114,6 +116,10 @@ class Attempt:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             command = ["train", str(self.config), "--run-dir", str(self.folder), "--resume"]
             sys.argv = ["ml4ir-losses", *command]
+            if self.eager:
+                import tensorflow as tf
+
+                tf.config.run_functions_eagerly(True)
             from ml4ir_losses.cli import main
 
             main()
@@ -166,9 +172,9 @@ def temporary(folder: Path, pid: int | None = None) -> list[str]:
     return found if pid is None else [name for name in found if f".{pid}." in name]
 
 
-def alone(path: Path, folder: Path) -> dict[str, float]:
+def alone(path: Path, folder: Path, eager: bool) -> dict[str, float]:
     """Trains without a kill; returns the seconds of each phase."""
-    attempt = Attempt(path, folder, folder.with_suffix(".out")).start()
+    attempt = Attempt(path, folder, folder.with_suffix(".out"), eager).start()
     seconds: Counter[str] = Counter()
     before = time.monotonic()
     while not attempt.ended():
@@ -328,11 +334,11 @@ class Kills:
 
 
 def run_until_finished(
-    path: Path, folder: Path, seconds: dict[str, float], rng: Any, kills: Kills, most: int
+    path: Path, folder: Path, seconds: dict[str, float], rng: Any, kills: Kills, most: int, eager: bool
 ) -> Iterator[str]:
     """Trains in a folder with up to `most` kills, and then to the end; yields a line per attempt."""
     for attempt_number in range(1000):
-        attempt = Attempt(path, folder, folder.with_suffix(".out")).start()
+        attempt = Attempt(path, folder, folder.with_suffix(".out"), eager).start()
         number, phase = SIGNALS[(kills.count.total()) % 3], str(rng.choice(PHASES))
         length = {"checkpointing": 0.02, "saving": 0.2, "status": 0.005}.get(phase, seconds.get(phase, 0.5))
         wait = float(rng.uniform(0, length))
@@ -360,7 +366,9 @@ def run_until_finished(
     raise Failed(f"{path.stem}: no end")
 
 
-def run_kills(base: Path, count: int, seed: int = 0, per_run: int = 6, show: Callable[[str], Any] = print) -> Kills:
+def run_kills(
+    base: Path, count: int, seed: int = 0, per_run: int = 6, eager: bool = False, show: Callable[[str], Any] = print
+) -> Kills:
     """Kills runs of every config until `count` kills are done.
 
     Args:
@@ -368,6 +376,7 @@ def run_kills(base: Path, count: int, seed: int = 0, per_run: int = 6, show: Cal
         count: the number of kills.
         seed: of the moments.
         per_run: the most kills of a run before it is left to finish.
+        eager: steps are not traced, which takes most of an attempt.
         show: called with a line per attempt.
     """
     import_all()
@@ -375,7 +384,7 @@ def run_kills(base: Path, count: int, seed: int = 0, per_run: int = 6, show: Cal
     for name, spec in configs(base).items():
         path = base / f"{name}.yaml"
         path.write_text(yaml.safe_dump({**spec, "name": name}))
-        found[path] = alone(path, base / f"{name}-alone")
+        found[path] = alone(path, base / f"{name}-alone", eager)
         check_whole(base / f"{name}-alone")
         show(f"{name}, left alone: " + ", ".join(f"{phase} {s:.2f} s" for phase, s in found[path].items()))
     number = 0
@@ -384,7 +393,7 @@ def run_kills(base: Path, count: int, seed: int = 0, per_run: int = 6, show: Cal
         folder = base / f"{path.stem}-{number}"
         number += 1
         try:
-            for line in run_until_finished(path, folder, found[path], rng, kills, per_run):
+            for line in run_until_finished(path, folder, found[path], rng, kills, per_run, eager):
                 show(line)
         except Failed as failure:
             kills.failures.append(f"{folder}: {failure}")
@@ -407,11 +416,12 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--per-run", type=int, default=6)
+    parser.add_argument("--eager", action="store_true", help="do not trace steps, which takes most of an attempt")
     parser.add_argument("--folder", type=Path, help="kept, with the runs that failed")
     options = parser.parse_args()
     base = options.folder or Path(tempfile.mkdtemp(prefix="kills-"))
     base.mkdir(parents=True, exist_ok=True)
-    result = run_kills(base, options.kills, options.seed, options.per_run)
+    result = run_kills(base, options.kills, options.seed, options.per_run, options.eager)
     print(result)
     print(*result.failures, sep="\n")
     sys.exit(bool(result.failures))

@@ -40,7 +40,7 @@ def text_folder(tmp_path_factory):
 
 
 class Requests(keras.callbacks.Callback):
-    """Requests a checkpoint once a number of batches is trained, or raises there."""
+    """Requests a checkpoint once a number of batches is trained, when an `epoch` or `evaluation` begins, or raises there."""
 
     def __init__(self, checkpoints, requests):
         super().__init__()
@@ -48,7 +48,15 @@ class Requests(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.batches += 1
-        request = self.requests.get(self.batches)
+        self._act(self.requests.get(self.batches))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._act(self.requests.get("epoch"))
+
+    def on_test_begin(self, logs=None):
+        self._act(self.requests.get("evaluation"))
+
+    def _act(self, request):
         if isinstance(request, Request):
             self.checkpoints.request(request)
         elif request is not None:
@@ -94,6 +102,17 @@ def assert_resumes(spec, tmp_path, batches):
     for i, path in enumerate(files.values()):
         assert_equal(run(spec, tmp_path / f"resumed{i}", resume=Checkpoint(path)), whole)
     return whole, sorted((position.epoch, position.batch) for position in files)
+
+
+@TENSORFLOW
+def test_training_that_is_stopped_twice_in_an_evaluation_goes_on(folder, tmp_path):
+    """The metrics of the epoch are kept, which its evaluation overwrites."""
+    spec = features(folder)
+    expected = run(spec, tmp_path / "0", {"evaluation": Request.CHECKPOINT})
+    for number in (1, 2):  # from the oldest checkpoint, after all batches of the first epoch
+        *_, oldest = written(tmp_path / f"{number - 1}" / "checkpoints").values()
+        found = run(spec, tmp_path / f"{number}", {"epoch": Request.CHECKPOINT}, Checkpoint(oldest))
+        assert_equal(found, expected)
 
 
 def features(folder, loss="softmax_cross_entropy", **sections):

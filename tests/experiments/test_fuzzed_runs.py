@@ -1,4 +1,4 @@
-"""Run folders whose files were damaged, cut, swapped or made up: each command says one clear line or the same result.
+"""Damaged and malicious run folders: each command says one clear line or gives the same result; no other file is read.
 
 A sample of mutations runs in every test run, 10,000 with `make test-slow`.
 """

@@ -51,7 +51,7 @@ def finish_epoch(model: Any, callbacks: list[Any], checkpoint: Checkpoint, valid
     listed.on_epoch_begin(epoch)  # `RestOfEpoch` restores the metrics
     logs = dict(model.get_metrics_result())
     if validation is not None:
-        values = model.evaluate(validation, return_dict=True, verbose=0)
+        values = model.evaluate(validation, callbacks=listed, return_dict=True, verbose=0)
         logs |= {f"val_{name}": value for name, value in values.items()}
     listed.on_epoch_end(epoch, logs)
     return bool(model.stop_training)
