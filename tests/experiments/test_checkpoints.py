@@ -40,7 +40,7 @@ def text_folder(tmp_path_factory):
 
 
 class Requests(keras.callbacks.Callback):
-    """Requests a checkpoint once a number of batches is trained, when an `epoch` or `evaluation` begins, or raises there."""
+    """Requests a checkpoint after some batches, or when an `epoch` or `evaluation` begins; or raises there."""
 
     def __init__(self, checkpoints, requests):
         super().__init__()
