@@ -10,10 +10,17 @@ PROGRAM = Path(__file__).parent / "steps_on_replicas.py"
 
 
 @pytest.mark.slow_on("torch", "jax")
-def test_steps_equal_those_of_one_device():
-    assert run_on_replicas(PROGRAM, ["a mean over the batch, with propensities and a penalty", "GradCache"]) == []
+def test_steps_in_mini_batches_equal_those_of_one_device():
+    assert run_on_replicas(PROGRAM, ["GradCache"]) == []
 
 
 @pytest.mark.slow
 def test_steps_of_further_losses_equal_those_of_one_device():
-    assert run_on_replicas(PROGRAM, ["two losses", "a loss that draws", "a memory", "several data sets"]) == []
+    cases = [
+        "a mean over the batch, with propensities and a penalty",
+        "two losses",
+        "a loss that draws",
+        "a memory",
+        "several data sets",
+    ]
+    assert run_on_replicas(PROGRAM, cases) == []
