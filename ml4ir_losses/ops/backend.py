@@ -138,7 +138,7 @@ def once_there(nest: Any) -> Iterator[None]:
         return
     import tensorflow as tf
 
-    with tf.control_dependencies(tf.nest.flatten(nest)):
+    with tf.control_dependencies([x for x in tf.nest.flatten(nest) if x is not None]):
         yield
 
 
