@@ -24,6 +24,7 @@ from ml4ir_losses.data.table import group_by_query, places
 from ml4ir_losses.evaluation.calibration import Calibration, CalibrationResult, ProbabilityOf
 from ml4ir_losses.evaluation.scored_lists import ScoredLists
 from ml4ir_losses.evaluation.scoring import MetricSet, QueryMetrics, compare_scores, lower_is_better
+from ml4ir_losses.experiments.run_tables import check_range
 from ml4ir_losses.report.run_page import PoorQuery
 
 CUTOFFS = (1, 3, 5, 10, 20, 50, 100)
@@ -183,6 +184,8 @@ def _read_queries(path: Path) -> tuple[Queries, int]:
     if not len(table):
         raise DataError(f"{path}: holds no documents.")
     columns = {name: table[name].to_numpy() for name in _TYPES}
+    for name in ("label", "logit", "score"):
+        check_range(path, name, columns[name])
     order, offsets = group_by_query(columns["query_id"])
     queries = Queries(
         ids=columns["query_id"][order[offsets[:-1]]],

@@ -52,6 +52,11 @@ def as_numbers(folder: Path, name: str, columns: Mapping[str, Sequence[str]]) ->
     except ValueError as error:
         raise DataError(f"{folder / name}: is damaged: {error}.") from None
     for key, values in found.items():
-        if (np.isfinite(values) & (np.abs(values) > LARGEST)).any():
-            raise DataError(f"{folder / name}: is damaged: a number of column {key!r} is too large.")
+        check_range(folder / name, key, values)
     return found
+
+
+def check_range(file: Path, column: str, values: Array) -> None:
+    """Raises `DataError` for numbers of a column that are beyond the range of float32."""
+    if (np.isfinite(values) & (np.abs(values) > LARGEST)).any():
+        raise DataError(f"{file}: is damaged: a number of column {column!r} is too large.")
