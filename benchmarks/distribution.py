@@ -5,8 +5,9 @@
     python benchmarks/distribution.py --rounds 3 --json figures.json
 
 One feature config is trained by the command line in every way, `--rounds` times in turn: by one process on one core and
-on two, and by two processes or devices on a core each. The processes run in a network of their own that has nothing but
-the loopback interface (`unshare`), so that what is counted there is theirs. The global batch is the same in all ways.
+on two, and by two processes or devices that share two cores. The processes run in a network of their own that has
+nothing but the loopback interface (`unshare`), so that what is counted there is theirs. The global batch is the same in
+all ways.
 
 The table says, from the medians over all epochs but the first two:
 * documents per second, and their ratio to one process on one core;
@@ -49,7 +50,7 @@ class Way:
         distribution: `training.distribution`.
         cores: the cores that its processes may use together.
         processes: processes or devices.
-        started: processes that are started here, each with its TF_CONFIG and its core.
+        started: processes that are started here, each with its TF_CONFIG.
         share: the part of the batch that is trained on.
     """
 
@@ -103,19 +104,24 @@ def measure(way: Way, folder: Path, run: Path, options: argparse.Namespace) -> t
     command = [sys.executable, "-m", "ml4ir_losses.cli", "train", str(file), "--run-dir", str(run)]
     command += ["--set", f"training.distribution={way.distribution}"]
     environment = {**os.environ, "KERAS_BACKEND": way.backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment["RAY_worker_niceness"] = "0"  # Ray lets its processes give way to others
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")])
     if way.backend == "jax" and way.processes > 1:
         environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={way.processes}"
     addresses = [f"127.0.0.1:{port}" for port in free_ports(way.started)]
     processes = []
     for rank in range(way.started):
-        cores = str(rank) if way.started > 1 else f"0-{way.cores - 1}"
         if way.started > 1:
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
             environment = {**environment, "TF_CONFIG": json.dumps(task)}
         log = run.with_suffix(f".{rank}.log").open("w")
         processes.append(
-            subprocess.Popen(["taskset", "-c", cores, *command], env=environment, stdout=log, stderr=subprocess.STDOUT)
+            subprocess.Popen(
+                ["taskset", "-c", f"0-{way.cores - 1}", *command],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
         )
     sent = [(0, sent_bytes())]
     while any(process.poll() is None for process in processes):

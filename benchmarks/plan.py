@@ -8,7 +8,8 @@ that fits the features, the pass that encodes them, the bytes of a document in P
 second of streamed epochs (the median), the size of a checkpoint and the time to write one. The rest is arithmetic,
 given the options:
 
-    --beside    milliseconds of a step that two processes spend on each other (`benchmarks/distribution.py`)
+    --queries   queries per machine and step
+    --reduce    milliseconds in which two processes add up their gradients (`benchmarks/collective.py`)
     --restart   seconds from the loss of a process to the next step (`log.txt` of a run on Ray)
     --losses    lost machines per machine and hour
     --network   bytes per second that a machine can send
@@ -35,6 +36,7 @@ from streaming import DOCUMENTS, config, write
 FEATURES = 136
 WINDOW = "60MB"  # of memory, so that the rows are streamed
 EPOCHS = 5
+EMBEDDING = 256  # of a query and of a document, where negatives are gathered
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def measured(rows: int, folder: Path) -> Here:
     del raw["data"]["validation"]
     raw["training"]["checkpoint"] = {"every": "1 epoch"}
     checked = load_config(raw)
+    fit_training_split(checked)  # imports what it needs
     (inputs, _), fitting = seconds(lambda: fit_training_split(checked))
     data, encoding = seconds(lambda: read_features(checked, inputs))
     encoded = sum(path.stat().st_size for path in (folder / "cache").rglob("*") if path.is_file())
@@ -107,9 +110,11 @@ def plan(here: Here, options: argparse.Namespace) -> dict[str, str]:
     documents = options.documents / machines  # of a machine
     fitting, encoding = options.documents / (here.fit * scale), documents / (here.encode * scale)
     training = documents / (here.train * scale)
-    waiting = options.beside / 2000 * 2 * (machines - 1)
+    working = options.queries * DOCUMENTS / (here.train * scale)  # seconds per step
+    waiting = options.reduce / 2000 * 2 * (machines - 1)
     sent = 2 * (machines - 1) / machines * 4 * here.parameters
-    queries = 9 * waiting * here.train * scale / DOCUMENTS
+    gathered = (machines - 1) * options.queries * 2 * EMBEDDING * 4
+    steps = documents / DOCUMENTS / options.queries
     hours = 1 / (machines * options.losses)
     lost = 150 + options.restart + encoding
     interval = math.sqrt(2 * max(here.writing, 0.01) * 3600 * hours)
@@ -121,10 +126,14 @@ def plan(here: Here, options: argparse.Namespace) -> dict[str, str]:
         "the same on one file in a hundred": f"{fitting / 6000:.1f} min",
         "pass that encodes, each machine its files": f"{encoding / 60:.1f} min",
         "gradients that a machine sends per step": f"{sent / 1e6:.2f} MB, {1000 * sent / options.network:.1f} ms",
-        "waiting for each other per step": f"{waiting:.2f} s",
-        "queries per machine and step, for that to be a tenth": f"{queries:,.0f}",
-        "steps per epoch": f"{documents / DOCUMENTS / queries:,.0f}",
-        "time of an epoch": f"{training / 0.9 / 60:.1f} min",
+        "a step of a machine alone": f"{1000 * working:.0f} ms",
+        "waiting for each other per step": f"{1000 * waiting:.0f} ms",
+        "queries per machine and step, for that to be a tenth": f"{9 * options.queries * waiting / working:,.0f}",
+        "steps per epoch": f"{steps:,.0f}",
+        "time of an epoch": f"{steps * (working + waiting) / 60:.1f} min",
+        "the same on one machine": f"{training * machines / 3600:.1f} h",
+        "embeddings that a machine receives per step, gathered negatives": f"{gathered / 1e6:,.0f} MB, "
+        f"{1000 * gathered / options.network:.0f} ms",
         "a machine is lost every": f"{hours:.0f} h",
         "time lost by that": f"{lost / 60:.1f} min",
         "best interval of checkpoints": f"{interval:.0f} s",
@@ -138,7 +147,8 @@ def main() -> None:
     parser.add_argument("--documents", type=float, default=1e10)
     parser.add_argument("--machines", type=int, default=100)
     parser.add_argument("--cores", type=int, default=16, help="of each machine")
-    parser.add_argument("--beside", type=float, default=10.0)
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--reduce", type=float, default=2.4)
     parser.add_argument("--restart", type=float, default=60.0)
     parser.add_argument("--losses", type=float, default=0.001)
     parser.add_argument("--network", type=float, default=1.25e9)
