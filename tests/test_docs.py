@@ -94,6 +94,15 @@ def test_commands_that_resume_run(folder, run, monkeypatch):
     assert results[1][1] == "runs/resumed: finished\n"
 
 
+def test_commands_that_distribute_name_valid_settings(folder):
+    lines = [shlex.split(command) for command in commands("docs/scaling.md")]
+    lines = [line for line in lines if "ml4ir-losses" in line]
+    for line in lines:
+        assert set(line[line.index("shop.yaml") :]) - {"--run-dir", "--set", "--resume"}, line
+        load_config(folder / "shop.yaml", [line[i + 1] for i, word in enumerate(line) if word == "--set"])
+    assert len(lines) > 5
+
+
 def test_commands_that_convert_run(folder, run, monkeypatch):
     monkeypatch.chdir(folder)
     for line in commands("docs/converting.md"):
