@@ -94,12 +94,14 @@ def test_commands_that_resume_run(folder, run, monkeypatch):
     assert results[1][1] == "runs/resumed: finished\n"
 
 
-def test_commands_that_distribute_name_valid_settings(folder):
-    lines = [shlex.split(command) for command in commands("docs/scaling.md")]
-    lines = [line for line in lines if "ml4ir-losses" in line]
+def test_commands_that_distribute_name_valid_settings(tmp_path):
+    (tmp_path / "shop.yaml").write_text(blocks("docs/yaml.md", "yaml")[0][1], encoding="utf-8")
+    lines = [shlex.split(command) for command in commands("docs/scaling.md") if "ml4ir-losses train" in command]
     for line in lines:
-        assert set(line[line.index("shop.yaml") :]) - {"--run-dir", "--set", "--resume"}, line
-        load_config(folder / "shop.yaml", [line[i + 1] for i, word in enumerate(line) if word == "--set"])
+        options = iter(line[line.index("shop.yaml") + 1 :])
+        given = [(name, None if name == "--resume" else next(options)) for name in options]
+        assert {name for name, _ in given} <= {"--run-dir", "--set", "--resume"}
+        load_config(tmp_path / "shop.yaml", [value for name, value in given if name == "--set"])
     assert len(lines) > 5
 
 
