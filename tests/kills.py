@@ -218,13 +218,13 @@ def kill(attempt: Attempt, phase: str, wait: float, number: int) -> bool:
         return False
     os.kill(attempt.pid, number)
     attempt.wait(ENDS)
-    return True
+    return attempt.code != 0  # it may have ended at this very moment
 
 
 def check_folder(attempt: Attempt, number: int) -> None:
     """Nothing under a final name is half-written, and the folder says what the run is."""
     folder = attempt.folder
-    if attempt.code not in {signal.SIGKILL: (-9,), signal.SIGTERM: (143, -15, 0), signal.SIGINT: (130, 0)}[number]:
+    if attempt.code not in {signal.SIGKILL: (-9,), signal.SIGTERM: (143, -15), signal.SIGINT: (130,)}[number]:
         raise Failed(f"exit code {attempt.code} after {signal.Signals(number).name}: {attempt.output()[-1500:]}")
     if not folder.exists() or not status_of(folder):
         left = [path.name for path in folder.iterdir()] if folder.exists() else []

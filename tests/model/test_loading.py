@@ -128,6 +128,14 @@ def test_saved_config_with_an_unknown_key_is_refused(saved, tmp_path):
     assert "'data' is unknown" in refused(path)
 
 
+def test_saved_input_without_a_value_for_missing_cells_is_refused(saved, tmp_path):
+    def change(old):
+        old["config"]["inputs"][0]["fill"] = []
+        return old
+
+    assert "`fill` needs a number for each of 1 columns" in refused(changed(saved, tmp_path / "m.keras", change))
+
+
 def test_config_that_unpacks_to_gigabytes_is_not_read(saved, tmp_path):
     path = changed(saved, tmp_path / "m.keras", compression=zipfile.ZIP_DEFLATED, **{"config.json": b" " * (65 << 20)})
     tracemalloc.start()

@@ -11,6 +11,7 @@ from keras import ops
 
 from ml4ir_losses.config.inputs import Numbers
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.registry import TRANSFORMS
 from ml4ir_losses.data.table import Table
@@ -141,6 +142,11 @@ class NumericEncoder(InputEncoder):
     def __init__(self, fitted: FittedNumeric | Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(FittedNumeric.model_validate(fitted), **{"dtype": "float32", **kwargs})
         self.fill = np.asarray(self.fitted.fill, "float32")
+        if len(self.fill) != len(self.fitted.columns):  # of a saved model: it would be stretched to any width
+            raise UserError(
+                f"input {self.fitted.name!r}: `fill` needs a number for each of {len(self.fitted.columns)} columns. "
+                f"Received: {len(self.fill)}."
+            )
 
     @property
     def width(self) -> int:
