@@ -45,6 +45,7 @@ def test_missing_package_names_the_command_that_installs_it(monkeypatch):
         ray_train.run_on_ray(print, {}, TWO)
 
 
+@pytest.mark.backend("tensorflow", "torch")
 def test_address_that_nobody_answers_is_refused_at_once(tmp_path):
     pytest.importorskip("ray")
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -139,6 +140,7 @@ def ancestors(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.backend("tensorflow", "torch")
 @pytest.mark.parametrize("chief", [True, False])
 def test_killed_process_comes_back_to_the_result_of_one_process(chief, tmp_path):
     pytest.importorskip("ray.train")
