@@ -38,8 +38,11 @@ def remove_temporary(folder: Path) -> None:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Waits until a file is on the disk: a file that is renamed before may be empty after a power failure."""
-    descriptor = os.open(path, os.O_RDWR)
+    """Waits until a file, or the names in a folder, are on the disk.
+
+    A file that is renamed before may be empty after a power failure.
+    """
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

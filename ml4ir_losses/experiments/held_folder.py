@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from ml4ir_losses.core.errors import ConfigError, NotWritten, RunError, UserError
 from ml4ir_losses.core.files import write_text
+from ml4ir_losses.core.heartbeat import repeated
 from ml4ir_losses.core.interrupts import signal_name
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.experiments.run_status import LOCK, STATUS, Kind, RunStatus, now, written_status
@@ -98,7 +99,7 @@ class HeldFolder:
             )
             try:
                 self.update()
-                with _log_file(self.path / LOG), self._heartbeat():
+                with _log_file(self.path / LOG), repeated(self._beat, _BEAT):
                     yield
                 self.complete()
                 if self.status.state == "running":
@@ -204,23 +205,10 @@ class HeldFolder:
         finally:
             lock.release()
 
-    @contextmanager
-    def _heartbeat(self) -> Iterator[None]:
-        """Writes the status again and again, so that `updated` and the progress in it are recent."""
-        end = threading.Event()
-
-        def beat() -> None:
-            while not end.wait(_BEAT):
-                with suppress(NotWritten):  # the next file that is needed tells what is wrong with the disk
-                    self.update()
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            end.set()
-            thread.join()
+    def _beat(self) -> None:
+        """Writes the status again, so that `updated` and the progress in it are recent."""
+        with suppress(NotWritten):  # the next file that is needed tells what is wrong with the disk
+            self.update()
 
 
 def _missing(path: Path) -> list[Path]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +18,7 @@ from ml4ir_losses.config.schema import Config
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.core.errors import ConfigError, DataError, LostProcess, UserError
 from ml4ir_losses.core.files import read_json, write_text
+from ml4ir_losses.core.heartbeat import repeated
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.own_files import OwnFiles
 from ml4ir_losses.data.provenance import joined
@@ -145,20 +146,11 @@ def _fitted(config: Config) -> dict[str, Any]:
 @contextmanager
 def _signs_of_life(path: Path) -> Iterator[None]:
     """A block during which a file is written again and again, for those who wait for its end."""
-    done = threading.Event()
-
-    def write() -> None:
-        number = 0
-        while not done.wait(_PAUSE):
-            path.write_text(str(number := number + 1))
-
-    thread = threading.Thread(target=write, daemon=True)
-    thread.start()
+    numbers = itertools.count(1)
     try:
-        yield
+        with repeated(lambda: path.write_text(str(next(numbers))), _PAUSE):
+            yield
     finally:
-        done.set()
-        thread.join()
         path.unlink(missing_ok=True)
 
 

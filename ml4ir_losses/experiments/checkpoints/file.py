@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
-from ml4ir_losses.core.files import write_atomically
+from ml4ir_losses.core.files import flush_to_disk, write_atomically
 
 SUFFIX = ".safetensors"
 _FORMAT, _VERSION = "ml4ir_losses checkpoint", "1"
@@ -54,20 +54,11 @@ def write_checkpoint(path: Path, values: Mapping[str, Any], arrays: Mapping[str,
         except SafetensorError as error:
             number = re.search(r"\(os error (\d+)\)", str(error))
             raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from None
-        _sync(part)
+        flush_to_disk(part)
 
     write_atomically(path, write)
     with suppress(OSError):  # not every system can do this for a folder
-        _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        flush_to_disk(path.parent)
 
 
 class CheckpointFile:
