@@ -19,7 +19,7 @@ def split_interval(every: str) -> tuple[int, Literal["epoch", "step", "minute"]]
     """
     match = re.fullmatch(r"\s*([1-9]\d*)\s+(epoch|step|minute)s?\s*", every)
     if match is None:
-        raise ValueError(f"an interval such as 1 epoch, 500 steps or 5 minutes is needed. Received: {every!r}.")
+        raise ValueError("an interval such as 1 epoch, 500 steps or 5 minutes is needed")
     return int(match[1]), match[2]  # type: ignore[return-value]
 
 
