@@ -1,5 +1,6 @@
 """Programs of tests that run on several devices, which must be set before a backend starts."""
 
+import atexit
 import json
 import os
 import socket
@@ -55,6 +56,7 @@ def join(rank: str, port: str) -> None:
 
     store = distributed.TCPStore("127.0.0.1", int(port), 2, rank == "0")
     distributed.init_process_group("gloo", store=store, rank=int(rank), world_size=2)
+    atexit.register(distributed.destroy_process_group)  # its threads would abort a process that ends
 
 
 def difference(name, found, expected):

@@ -142,7 +142,7 @@ def row_number(like: Tensor) -> Tensor:
     rows = _counted_rows.get()
     if rows is not None:
         return ops.cast(rows, like.dtype)
-    return ops.sum(ops.ones_like(ops.reshape(like, (ops.shape(like)[0], -1))[:, 0]))
+    return ops.sum(ops.ones_like(like[(slice(None), *[0] * (len(like.shape) - 1))]))
 
 
 def keras_divisor() -> int:
