@@ -100,15 +100,9 @@ def allow_signals(raising: bool = True) -> None:
     _SIGNALS.delays -= 1
     if _SIGNALS.delays:
         return
-    if raising:
-        raise_delayed()
-    _SIGNALS.came = None
-
-
-def raise_delayed() -> None:
-    """Raises what came and waits, here."""
-    if signal_waits():
+    if raising and signal_waits():
         stop(_SIGNALS.terminated)
+    _SIGNALS.came = None
 
 
 def stop(terminated: bool) -> None:

@@ -45,7 +45,7 @@ class Feeding:
         def generate() -> Iterator[Batch]:
             epoch = next(counted) if self.epoch is None else self.epoch
             try:
-                yield from batches(epoch, start.batch if epoch == start.epoch else 0)
+                yield from batches(epoch, start.of(epoch).batch)
             except Exception as error:
                 self._error = error
                 raise

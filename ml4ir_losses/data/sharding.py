@@ -17,6 +17,10 @@ class Position:
     epoch: int = 0
     batch: int = 0
 
+    def of(self, epoch: int) -> Position:
+        """The first batch of an epoch for a training that begins here: itself, or the begin of a later epoch."""
+        return self if epoch == self.epoch else Position(epoch)
+
 
 @dataclass(frozen=True)
 class Shard:

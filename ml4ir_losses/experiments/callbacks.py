@@ -158,7 +158,7 @@ class BatchProgress(keras.callbacks.Callback):  # type: ignore[misc]
         self.task: Any = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.before = self.start.batch if epoch == self.start.epoch else 0
+        self.before = self.start.of(epoch).batch
         self.task = self.progress.add_task(f"epoch {epoch + 1}", total=self.steps, completed=self.before)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

@@ -34,11 +34,11 @@ class FiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(self, describe: Callable[[Position], str], start: Position = START) -> None:
         super().__init__()
         self.describe, self.start = describe, start
-        self._epoch, self._first = 0, 0
+        self._first = start
         self._found: dict[int, float] = {}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._epoch, self._first = epoch, self.start.batch if epoch == self.start.epoch else 0
+        self._first = self.start.of(epoch)
         self._found.clear()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -64,10 +64,10 @@ class FiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
         place = ""
         if self._found:
             batch, loss = min(self._found.items())
-            position = Position(self._epoch, self._first + batch)
+            position = Position(self._first.epoch, self._first.batch + batch)
             place = f", batch {position.batch + 1}{self.describe(position)}"
         raise DivergedError(
-            f"The training loss became {loss} in epoch {self._epoch + 1}{place}: lower "
+            f"The training loss became {loss} in epoch {self._first.epoch + 1}{place}: lower "
             "model.optimizer.learning_rate or set model.optimizer.clipnorm."
         )
 
@@ -85,7 +85,7 @@ class RunProgress(keras.callbacks.Callback):  # type: ignore[misc]
         self.folder.update(phase="training", trained=False, **place)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._first = self.start.batch if epoch == self.start.epoch else 0
+        self._first = self.start.of(epoch).batch
         self.folder.progress(epoch=epoch + 1, batch=self._first)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

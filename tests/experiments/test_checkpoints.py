@@ -268,6 +268,13 @@ ARRAYS = {
 }
 
 
+def test_files_are_as_readable_as_others(tmp_path):
+    usual = tmp_path / "usual"
+    usual.touch()
+    write_checkpoint(tmp_path / "a.safetensors", {}, {"x": np.zeros(3, "float32")})
+    assert (tmp_path / "a.safetensors").stat().st_mode == usual.stat().st_mode
+
+
 def test_files_hold_what_was_written(tmp_path):
     path, values = tmp_path / "one.safetensors", {"text": "é", "numbers": [1, 0.1, float("inf"), None]}
     write_checkpoint(path, values, ARRAYS)

@@ -11,7 +11,7 @@ from ml4ir_losses.core.errors import ConfigError, DataError, LostProcess
 from ml4ir_losses.core.names import MASK
 from ml4ir_losses.data.sharding import Shard
 from ml4ir_losses.experiments import own_files
-from ml4ir_losses.experiments.distribution.workers import OneProcess
+from ml4ir_losses.experiments.distribution.workers import Workers
 from ml4ir_losses.experiments.experiment import prepare
 from ml4ir_losses.experiments.own_files import read_own_files, together
 from small import config, write_csv, write_splits
@@ -22,11 +22,11 @@ COUNT = 3
 FILES = {"strategy": "multi_worker", "shard": "files", "timeout": 1}
 
 
-class Meeting(OneProcess):
+class Meeting(Workers):
     """One of several threads; `maximum` waits for all of them."""
 
     def __init__(self, rank, barrier, values):
-        self.rank, self.count, self.chief, self.shard = rank, COUNT, rank == 0, Shard(rank, COUNT)
+        super().__init__(rank, COUNT, COUNT, Shard(rank, COUNT))
         self.barrier, self.values = barrier, values
 
     def maximum(self, value):

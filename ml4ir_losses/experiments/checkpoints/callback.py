@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,10 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
             steps: the number of batches before it.
         """
         self._experiment, self._parts, self._start, self._steps = experiment, list(parts), start, steps
-        self._model_digest = config_digest(experiment.model)
         self._last_write = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._first = self._start if epoch == self._start.epoch else Position(epoch, 0)
+        self._first = self._start.of(epoch)
         self._next, self._trained = self._first, 0
         self._before_test: Arrays | None = None
 
@@ -115,6 +115,10 @@ class Checkpoints(keras.callbacks.Callback):  # type: ignore[misc]
         synchronize(self.model)
         variables: list[Any] = self.model.metrics_variables
         return variables
+
+    @cached_property
+    def _model_digest(self) -> str:
+        return config_digest(self._experiment.model)
 
     def _decide(self, by_number: bool, may_ask: bool) -> Request:
         """What is to be done now, the same in all processes."""

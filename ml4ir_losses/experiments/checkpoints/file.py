@@ -49,8 +49,11 @@ def write_checkpoint(path: Path, values: Mapping[str, Any], arrays: Mapping[str,
     header = {"format": _FORMAT, "version": _VERSION, "sha256": digest, "values": text}
 
     def write(part: Path) -> None:
+        part.touch()
+        mode = part.stat().st_mode  # of a usual file: what safetensors writes is for its owner alone
         try:
             save_file(arrays, part, header)
+            part.chmod(mode)
         except SafetensorError as error:
             number = re.search(r"\(os error (\d+)\)", str(error))
             raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))) from None

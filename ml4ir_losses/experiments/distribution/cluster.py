@@ -11,6 +11,7 @@ from typing import Any
 
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.experiments.distribution.environment import is_address, place_of
 
 _JOBS = ("chief", "worker")
 _EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", "index": 0}}'
@@ -58,7 +59,7 @@ class Cluster:
         addresses: list[str] = []
         for members in jobs.values():
             for address in members if isinstance(members, list) else [members]:
-                if not isinstance(address, str) or not _is_address(address):
+                if not isinstance(address, str) or not is_address(address):
                     raise _wrong(f"has {address!r} in the place of an address host:port", text)
                 addresses.append(address)
         if not addresses or len(jobs.get("chief", ())) > 1:
@@ -106,19 +107,9 @@ def _wrong(what: str, text: str) -> ConfigError:
     return ConfigError(f"TF_CONFIG {what}. Received: {shown}. An example: {_EXAMPLE}")
 
 
-def _is_address(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    return bool(host) and port.isdecimal() and 0 < int(port) < 2**16
-
-
-def _place(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
-
-
 def _listener(address: str, processes: int) -> socket.socket:
     """A socket that others can reach; it lets TensorFlow listen on the same port as soon as it is closed."""
-    host, port = _place(address)
+    host, port = place_of(address)
     places = [*_resolved(host, port), ("::", port), ("", port)]  # the host may be the name of a gateway
     reason = "the port cannot be used"
     for place in places:
@@ -145,7 +136,7 @@ def _resolved(host: str, port: int) -> list[Any]:
 def _answers(address: str) -> bool:
     """True if somebody listens at the address."""
     try:
-        with socket.create_connection(_place(address), timeout=_PAUSE * 5):
+        with socket.create_connection(place_of(address), timeout=_PAUSE * 5):
             return True
     except OSError:
         return False

@@ -23,6 +23,18 @@ def whole_number(name: str) -> int:
     return int(value)
 
 
+def is_address(text: str) -> bool:
+    """True for `host:port`."""
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdecimal() and 0 < int(port) < 2**16
+
+
+def place_of(address: str) -> tuple[str, int]:
+    """The host, without the brackets of IPv6, and the port of an address."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an engine's message, or the name of the error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -14,9 +14,10 @@ from ml4ir_losses.config.distribution import DataParallel
 from ml4ir_losses.core.errors import ConfigError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.sharding import Shard
-from ml4ir_losses.experiments.distribution.environment import whole_number
+from ml4ir_losses.experiments.distribution.environment import is_address, place_of, whole_number
 from ml4ir_losses.experiments.distribution.meeting import meet
 from ml4ir_losses.experiments.distribution.single_model import copy_on_one_device
+from ml4ir_losses.experiments.distribution.workers import Workers
 
 _PATH = "training.distribution"
 _ADDRESS, _COUNT, _RANK = (f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID"))
@@ -69,10 +70,9 @@ def _join(config: DataParallel) -> None:
         return
     address = os.environ[_ADDRESS].split(",")[0]
     rank, count = (whole_number(name) for name in (_RANK, _COUNT))
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
+    if not is_address(address):
         raise ConfigError(f"{_ADDRESS} in the environment must be host:port of process 0. Received: {address!r}.")
-    meet((host, int(port)), rank, count, config.timeout)
+    meet(place_of(address), rank, count, config.timeout)
     seconds = math.ceil(config.timeout)
     jax.distributed.initialize(
         address,
@@ -85,10 +85,10 @@ def _join(config: DataParallel) -> None:
     )
 
 
-class DeviceWorkers:
+class DeviceWorkers(Workers):
     """The devices of all processes, each of which trains on its part of every batch.
 
-    Every process reads whole batches.
+    Every process reads whole batches, which the training step divides.
 
     Args:
         devices: their names.
@@ -97,24 +97,13 @@ class DeviceWorkers:
     def __init__(self, devices: list[str]) -> None:
         import jax
 
-        self.rank, self.count = int(jax.process_index()), int(jax.process_count())
+        super().__init__(jax.process_index(), jax.process_count(), len(devices), Shard(devices=len(devices)))
         self.distribution = _WholeBatches(devices=devices, auto_shard_dataset=False)
-        self.replicas = len(devices)
-        self.shard = Shard(devices=self.replicas)
-
-    @property
-    def chief(self) -> bool:
-        """True for the process that writes."""
-        return self.rank == 0
 
     def scope(self) -> AbstractContextManager[Any]:
         """The distribution as that of Keras, which ends with the context."""
         scope: AbstractContextManager[Any] = self.distribution.scope()
         return scope
-
-    def dataset(self, batches: Any) -> Any:
-        """The batches as they are: the training step divides them."""
-        return batches
 
     def maximum(self, value: int) -> int:
         """The largest value over all processes, each of which must call it at the same point."""

@@ -19,7 +19,7 @@ from ml4ir_losses.config.distribution import RayTrain
 from ml4ir_losses.core.errors import ConfigError, LostProcess, RunError, UserError
 from ml4ir_losses.core.extras import import_extra
 from ml4ir_losses.core.log import LOGGER
-from ml4ir_losses.experiments.distribution.environment import first_line
+from ml4ir_losses.experiments.distribution.environment import first_line, is_address, place_of
 
 _OBJECT_STORE = 100 * 2**20  # bytes; nothing but the config goes through it
 _ANSWER = 10.0  # seconds that a cluster has to answer
@@ -118,11 +118,10 @@ def _connected(ray: Any, distribution: RayTrain) -> Iterator[None]:
 
 def _check_answer(address: str) -> None:
     """Raises `ConfigError` where nobody answers; Ray would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
+    if not is_address(address):
         return  # such as `auto`
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
+        socket.create_connection(place_of(address), timeout=_ANSWER).close()
     except OSError as error:
         raise ConfigError(
             f"training.distribution.address: nobody answers at {address} ({error.strerror or error}). "

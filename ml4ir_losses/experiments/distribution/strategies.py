@@ -50,9 +50,7 @@ def workers_of(distribution: AnyDistribution) -> AbstractContextManager[Workers]
         return nullcontext(multi_worker.workers(distribution))
     if isinstance(distribution, DataParallel):
         return _data_parallel(distribution)
-    if isinstance(distribution, RayTrain):
-        return workers_of(_engine(distribution))
-    raise ConfigError(f"training.distribution.strategy: {distribution.strategy!r} is not known here.")
+    return workers_of(_engine(distribution))
 
 
 def _engine(distribution: RayTrain) -> MultiWorker | DataParallel:
@@ -103,7 +101,7 @@ def check_backend(strategy: str) -> None:
     """Raises `ConfigError` for a strategy that the backend cannot do."""
     import keras
 
-    backend, allowed = keras.backend.backend(), BACKENDS.get(strategy, ())
+    backend, allowed = keras.backend.backend(), BACKENDS[strategy]
     if backend not in allowed:
         raise ConfigError(
             f"training.distribution.strategy: {strategy} works on {' and '.join(allowed)}; Keras runs on {backend}. "

@@ -8,9 +8,10 @@ from typing import Any
 from ml4ir_losses.data.feeding import read_to_end
 from ml4ir_losses.data.sharding import Shard
 from ml4ir_losses.experiments.distribution.single_model import copy_on_one_device
+from ml4ir_losses.experiments.distribution.workers import Workers
 
 
-class StrategyWorkers:
+class StrategyWorkers(Workers):
     """The processes of a `tf.distribute` strategy.
 
     Args:
@@ -20,14 +21,9 @@ class StrategyWorkers:
     """
 
     def __init__(self, strategy: Any, rank: int = 0, count: int = 1) -> None:
-        self.strategy, self.rank, self.count = strategy, rank, count
-        self.replicas = int(strategy.num_replicas_in_sync)
-        self.shard = Shard(rank, count, self.replicas // count)
-
-    @property
-    def chief(self) -> bool:
-        """True for the process that writes."""
-        return self.rank == 0
+        replicas = int(strategy.num_replicas_in_sync)
+        super().__init__(rank, count, replicas, Shard(rank, count, replicas // count))
+        self.strategy = strategy
 
     def scope(self) -> AbstractContextManager[Any]:
         """The scope of the strategy."""
@@ -40,10 +36,6 @@ class StrategyWorkers:
             return None
         devices = self.shard.devices
         return self.strategy.distribute_datasets_from_function(lambda _: divided(batches, devices))
-
-    def maximum(self, value: int) -> int:
-        """The value: there is one process."""
-        return value
 
     def single(self, model: Any) -> Any:
         """A copy of the model on one device."""

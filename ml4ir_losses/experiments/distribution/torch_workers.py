@@ -15,6 +15,7 @@ from ml4ir_losses.core.log import LOGGER, hidden_log
 from ml4ir_losses.data.sharding import Shard
 from ml4ir_losses.experiments.distribution.environment import first_line, whole_number
 from ml4ir_losses.experiments.distribution.local_processes import STORE
+from ml4ir_losses.experiments.distribution.workers import Workers
 from ml4ir_losses.ops.replicas import across_processes
 
 _LAUNCHED = ("RANK", "WORLD_SIZE")  # torchrun sets them for every process
@@ -94,7 +95,7 @@ def _local_rank() -> int:
     return whole_number("LOCAL_RANK") if "LOCAL_RANK" in os.environ else 0
 
 
-class ProcessWorkers:
+class ProcessWorkers(Workers):
     """The processes of `torch.distributed`, from the view of one of them.
 
     Args:
@@ -103,13 +104,7 @@ class ProcessWorkers:
     """
 
     def __init__(self, rank: int, count: int) -> None:
-        self.rank, self.count, self.replicas = rank, count, count
-        self.shard = Shard(rank, count)
-
-    @property
-    def chief(self) -> bool:
-        """True for the process that writes."""
-        return self.rank == 0
+        super().__init__(rank, count, count, Shard(rank, count))
 
     @contextmanager
     def scope(self) -> Iterator[None]:
@@ -128,10 +123,6 @@ class ProcessWorkers:
                 f"process {self.rank} of {self.count} lost another one ({first_line(error)}). The same command with "
                 "--resume goes on from the last checkpoint."
             ) from None
-
-    def dataset(self, batches: Any) -> Any:
-        """The batches, which are parts already."""
-        return batches
 
     def maximum(self, value: int) -> int:
         """The largest value over all processes, each of which must call it at the same point."""

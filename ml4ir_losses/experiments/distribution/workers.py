@@ -3,65 +3,44 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 from ml4ir_losses.data.sharding import WHOLE, Shard
 
 
-class Workers(Protocol):
-    """The processes of a training, from the view of one of them.
+class Workers:
+    """The processes of a training, from the view of one of them; by itself one process on one device.
 
-    Attributes:
+    Args:
         rank: the number of this process, from 0; process 0, the chief, alone writes files.
         count: the number of processes.
         replicas: the number of devices of all processes.
         shard: the part of each batch that this process reads.
     """
 
-    rank: int
-    count: int
-    replicas: int
-    shard: Shard
+    def __init__(self, rank: int = 0, count: int = 1, replicas: int = 1, shard: Shard = WHOLE) -> None:
+        self.rank, self.count, self.replicas, self.shard = rank, count, replicas, shard
 
     @property
     def chief(self) -> bool:
         """True for the process that writes."""
+        return self.rank == 0
 
     def scope(self) -> AbstractContextManager[Any]:
         """The context in which the model is built, compiled and fitted."""
-
-    def dataset(self, batches: Any) -> Any:
-        """What `fit` takes for the batches of this process; None for None."""
-
-    def maximum(self, value: int) -> int:
-        """The largest value over all processes, each of which must call it at the same point."""
-
-    def single(self, model: Any) -> Any:
-        """The model on one device, for evaluation and saving."""
-
-
-class OneProcess:
-    """One process on one device."""
-
-    rank, count, replicas = 0, 1, 1
-    chief = True
-    shard = WHOLE
-
-    def scope(self) -> AbstractContextManager[Any]:
-        """Nothing."""
         return nullcontext()
 
     def dataset(self, batches: Any) -> Any:
-        """The batches."""
+        """What `fit` takes for the batches of this process; None for None."""
         return batches
 
     def maximum(self, value: int) -> int:
-        """The value."""
+        """The largest value over all processes, each of which must call it at the same point."""
         return value
 
     def single(self, model: Any) -> Any:
-        """The model itself."""
+        """The model on one device, for evaluation and saving."""
         return model
 
 
-ONE_PROCESS = OneProcess()
+ONE_PROCESS = Workers()
