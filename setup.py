@@ -28,6 +28,11 @@ SEARCH = ["bm25s>=0.2,<1", "faiss-cpu>=1.9,<2"]
 LOGGERS = ["tensorboard>=2.18,<3", "mlflow-skinny>=3,<4"]
 TUNE = ["optuna>=5,<6"]
 RAY = ["ray[train]>=2.60,<3; python_version < '3.14'"]
+ONNX = ["onnx>=1.17,<2", "tf2onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
+LITERT = ["ai-edge-litert>=2,<3"]
+OPENVINO = ["openvino>=2025.0", "nncf>=2.14"]
+SERVE = ["fastapi>=0.115,<1", "uvicorn>=0.30,<1", "httptools>=0.6,<1", "prometheus-client>=0.20,<1"]
+SHAP = ["shap>=0.47,<1"]
 TEST = [
     *["pytest>=8,<10", "pytest-xdist>=3.5,<4", "hypothesis>=6.100,<7", "jsonschema>=4.20,<5", "ir-measures>=0.4,<0.5"],
     *["pandas>=2.2,<4", "polars>=1.30,<3", "datasets>=4,<6", *LARGE, *CLOUD],
@@ -65,6 +70,11 @@ setup(
         "loggers": LOGGERS,
         "tune": TUNE,
         "ray": RAY,
+        "onnx": ONNX,
+        "litert": LITERT,
+        "openvino": OPENVINO,
+        "serve": SERVE,
+        "shap": SHAP,
         "baselines": BASELINES,
         "large": LARGE,
         "cloud": CLOUD,
@@ -79,6 +89,13 @@ setup(
             *TUNE,
             *RAY,
             *BASELINES,
+            *ONNX,
+            *LITERT,
+            *OPENVINO,
+            *SERVE,
+            *SHAP,
+            "httpx>=0.27,<1",
+            "schemathesis>=4,<5",
             "xgboost-cpu>=3,<4; sys_platform == 'linux'",  # its metrics, in the tests of conventions
             "ruff>=0.9,<1",
             "mypy>=1.14,<3",

@@ -1,0 +1,44 @@
+"""What an export consists of: functions of named tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ml4ir_losses.core.lazy import Tensor
+
+Artifact = Literal["serve", "score"]
+"""`serve` takes raw columns, strings included; `score` the numbers and ids that `preprocessing.json` describes."""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """The shape and type of an input or output; None is a size that may differ from call to call.
+
+    Attributes:
+        shape: such as (None, None) for [B, N].
+        dtype: `float32`, `int32`, `string`, ...
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A part of a model that is converted as one.
+
+    Attributes:
+        name: `model`; `query` and `document` for the towers of a bi-encoder.
+        function: maps a dict of tensors to a dict of tensors.
+        inputs: the inputs by name, in the order in which formats without names give them.
+        outputs: the outputs by name.
+        owner: the Keras model or layer that holds the weights.
+    """
+
+    name: str
+    function: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+    inputs: Mapping[str, TensorInfo]
+    outputs: Mapping[str, TensorInfo]
+    owner: Any

@@ -1,0 +1,1 @@
+"""A server of runs over HTTP: ranking, embedding, search and explanations."""
