@@ -19,10 +19,12 @@ class TensorInfo:
     Attributes:
         shape: such as (None, None) for [B, N].
         dtype: `float32`, `int32`, `string`, ...
+        column: the column of the data that the input holds, where its name is another one.
     """
 
     shape: tuple[int | None, ...]
     dtype: str
+    column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Graph:
     """A part of a model that is converted as one.
 
     Attributes:
-        name: `model`; `query` and `document` for the towers of a bi-encoder.
+        name: `model`; `query` and `document` for the towers of a bi-encoder; of a SavedModel that of the signature.
         function: maps a dict of tensors to a dict of tensors.
         inputs: the inputs by name, in the order in which formats without names give them.
         outputs: the outputs by name.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel
@@ -13,8 +13,25 @@ from pydantic import BaseModel
 from ml4ir_losses.config.input_base import Scope
 from ml4ir_losses.config.inputs import FeatureConfig
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.features.input_encoder import InputEncoder
+
+
+class ColumnType(NamedTuple):
+    """What a tensor holds of a column: [B, N, ...] of documents, [B, ...] of queries.
+
+    Attributes:
+        dtype: `string`, where "" is missing; `float32`, where NaN is; `float64` for seconds since 1970.
+        shape: the shape of a cell; None is a size that may differ.
+        scope: `document` or `query`.
+        separator: splits a text into the values of a vector.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...] = ()
+    scope: Scope = "document"
+    separator: str | None = None
 
 
 class FittedInput(BaseModel):
@@ -59,6 +76,19 @@ class FittedInput(BaseModel):
 
     def encode(self, table: Table) -> Array:
         """The model's input for each row, [rows, ...]: floats with NaN for missing cells, or ids."""
+        raise NotImplementedError
+
+    @property
+    def column_types(self) -> dict[str, ColumnType]:
+        """What the tensor of each column holds, from which `from_columns` makes the model's input."""
+        return {column: ColumnType("string", scope=self.scope) for column in self.columns}
+
+    def from_columns(self, columns: Mapping[str, Tensor]) -> Tensor:
+        """The model's input as a TensorFlow tensor, strings among them, from the tensors of its columns."""
+        return columns[self.columns[0]]
+
+    def made_up(self, rows: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Cells of each column such as the training split may have had, missing and unknown values among them."""
         raise NotImplementedError
 
     def empty(self, shape: tuple[int, ...]) -> Array:

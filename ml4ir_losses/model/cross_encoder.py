@@ -20,7 +20,7 @@ from ml4ir_losses.features.fitted import FittedInput
 from ml4ir_losses.features.kinds.text_pair import FittedTextPair
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.model.text_layers import check_positions
-from ml4ir_losses.ops.backend import scattered
+from ml4ir_losses.ops.backend import is_backend, is_portable, scattered
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -158,7 +158,9 @@ class CrossEncoderModel(RelevanceModel):
             return self.scorer(trim_padding(part[name]), features, training=training)
 
         def assemble(scores: Tensor) -> dict[str, Tensor]:
-            logits = scattered(row, ops.cast(scores, "float32"), (shape[0] * shape[1], *scores.shape[1:]))
+            logits = ops.cast(scores, "float32")
+            if not takes_all_rows():
+                logits = scattered(row, logits, (shape[0] * shape[1], *scores.shape[1:]))
             return self.outputs_of(ops.reshape(logits, (*shape, *scores.shape[1:])), valid)
 
         return rows, score, assemble
@@ -254,11 +256,16 @@ class TextCrossEncoder(CrossEncoderModel):
         return self._graph(ids)
 
 
+def takes_all_rows() -> bool:
+    """True on JAX, where shapes are static, and for formats that cannot select rows."""
+    return is_backend("jax") or is_portable()
+
+
 def real_rows(mask: Tensor) -> Tensor:
-    """Flat indices [R] of the valid documents of a mask [B, N]; of all documents on JAX, where shapes are static."""
+    """Flat indices [R] of the valid documents of a mask [B, N]; of all documents where no rows can be selected."""
     real = ops.reshape(mask, (-1,)) > 0
     indices = ops.arange(ops.shape(real)[0], dtype="int32")
-    if keras.backend.backend() == "jax":
+    if takes_all_rows():
         return indices
     is_empty = ops.logical_not(ops.any(real))  # a step needs at least one row
     return ops.cast(ops.nonzero(ops.logical_or(real, ops.logical_and(is_empty, indices == 0)))[0], "int32")
@@ -274,8 +281,8 @@ def take(value: Tensor, rows: Tensor) -> Tensor:
 
 
 def trim_padding(tokens: Tensor) -> Tensor:
-    """Token ids [R, T] without trailing all-padding columns; unchanged on JAX, where shapes are static."""
-    if keras.backend.backend() == "jax":
+    """Token ids [R, T] without trailing all-padding columns; unchanged where no rows can be selected."""
+    if takes_all_rows():
         return tokens
     longest = ops.max(ops.sum(ops.cast(tokens != 0, "int32"), axis=1), initial=1)
     return tokens[:, :longest]

@@ -24,6 +24,11 @@ def build_module() -> Any:
     return importlib.import_module("ml4ir_losses.experiments.build")
 
 
+def export_module() -> Any:
+    """The module `export.exporting`, imported by name for the same reason."""
+    return importlib.import_module("ml4ir_losses.export.exporting")
+
+
 def saved_config(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
     """The config, checked to be a result of the class's `get_config`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import MASK
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.model import device_steps
+from ml4ir_losses.model.from_config import export_module
 from ml4ir_losses.model.grad_cache import Variables, cached_gradients, gradients_at_once, jax_cached_gradients
 from ml4ir_losses.model.strategy_model import StrategyModel
 from ml4ir_losses.ops.backend import is_backend, once_there, without_gradient
@@ -53,6 +55,37 @@ class Trainer(StrategyModel):
             if isinstance(function, keras_loss.RelevanceLoss):
                 self.adopt(name, function)
         super().compile(*args, **kwargs)
+
+    def export(
+        self,
+        filepath: str | Path,
+        format: str = "saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        *,
+        quantize: str | None = None,
+        data: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Writes the model for another runtime, compared with Keras before it is called done: see `Exported`.
+
+        With an `input_signature`, or arguments of its own, Keras' `export` writes and checks nothing.
+
+        Args:
+            filepath: the folder that is written; there must be no such file or folder.
+            format: the key of a format of this package; `tf_saved_model`, as Keras calls it, is `saved_model`.
+            verbose: of Keras' `export`.
+            input_signature: of Keras' `export`.
+            quantize: how the weights are quantised, such as `int8`; None: they are not.
+            data: a file, or data in memory, with the rows on which both are compared; None: rows are made up.
+
+        Raises:
+            UserError: where nothing was written, with the reason.
+        """
+        if input_signature is not None or kwargs:
+            return super().export(filepath, format, verbose, input_signature, **kwargs)
+        key = "saved_model" if format == "tf_saved_model" else format
+        return export_module().export_model(self, filepath, key, quantize=quantize, data=data)
 
     def compiled_epochs(self, epochs: int = 1) -> int | None:
         """`epochs`, as an argument of `BatchPlan`, where every shape of a batch is compiled; else None."""

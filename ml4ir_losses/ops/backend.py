@@ -15,6 +15,7 @@ State = tuple[Tensor, ...]
 _SQUARE_IN_INT32 = 46340  # the largest number whose square is an int32
 
 _inside_kernel: ContextVar[bool] = ContextVar("inside_kernel", default=False)
+_portable: ContextVar[bool] = ContextVar("portable", default=False)
 
 
 def is_backend(name: str) -> bool:
@@ -65,6 +66,21 @@ def compiled_by_xla(function: Callable[..., Any]) -> Callable[..., Any]:
 def is_compiled() -> bool:
     """True in code that XLA certainly compiles, which fuses elementwise operations into one loop."""
     return is_backend("jax") or _inside_kernel.get()
+
+
+@contextmanager
+def portable_operations() -> Iterator[None]:
+    """Inside, models use only operations that the formats of other runtimes have, even where others are faster."""
+    token = _portable.set(True)
+    try:
+        yield
+    finally:
+        _portable.reset(token)
+
+
+def is_portable() -> bool:
+    """True inside `portable_operations`: no branches, no selection of rows, no inverse of a permutation."""
+    return _portable.get()
 
 
 def is_eager(x: Tensor) -> bool:

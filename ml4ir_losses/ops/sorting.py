@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ml4ir_losses.core.lazy import Tensor, ops
-from ml4ir_losses.ops.backend import ascending_order, inverse_permutation
+from ml4ir_losses.ops.backend import ascending_order, inverse_permutation, is_portable
 
 
 def descending_order(keys: Tensor, mask: Tensor) -> Tensor:
@@ -15,6 +15,8 @@ def descending_order(keys: Tensor, mask: Tensor) -> Tensor:
 
 def inverse_order(order: Tensor) -> Tensor:
     """The inverse permutation of each row: the 0-based place of each document in the order, [B, N] int32."""
+    if is_portable():
+        return ops.cast(ops.argsort(ops.cast(order, "float32"), axis=-1), "int32")
     rows, size = ops.shape(order)
     first = size * ops.arange(rows, dtype="int32")[:, None]
     places = ops.reshape(ops.cast(order, "int32") + first, (-1,))

@@ -16,11 +16,11 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.data.feeding import import_tensorflow
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.features.fitted import Accumulator, FittedInput
+from ml4ir_losses.features.fitted import Accumulator, ColumnType, FittedInput
 from ml4ir_losses.features.hashing import buckets, hashed
 from ml4ir_losses.features.input_encoder import IdEncoder, InputEncoder
 from ml4ir_losses.features.lists import check_single, list_texts
-from ml4ir_losses.features.strings import distinct_counts, encode_distinct
+from ml4ir_losses.features.strings import distinct_counts, encode_distinct, made_up_values
 from ml4ir_losses.features.vocabulary import read_vocabulary
 from ml4ir_losses.text.words import most_common
 
@@ -118,6 +118,18 @@ class FittedCategorical(FittedInput):
         encoded[row[kept], place[kept]] = encode_distinct(texts, self.ids)[kept]
         return encoded
 
+    @property
+    def column_types(self) -> dict[str, ColumnType]:
+        is_list = self.pooling is not None and self.separator is None
+        return {self.columns[0]: ColumnType("string", (None,) if is_list else (), self.scope)}
+
+    def made_up(self, rows: int, rng: np.random.Generator) -> dict[str, Any]:
+        values = made_up_values(self.vocabulary, rows, rng)
+        if self.pooling is None:
+            return {self.columns[0]: values}
+        lists = [made_up_values(self.vocabulary, int(rng.integers(self.max_values + 2)), rng) for _ in range(rows)]
+        return {self.columns[0]: lists if self.separator is None else [self.separator.join(cell) for cell in lists]}
+
     def ids(self, values: Sequence[str]) -> Array:
         """Ids of categories, [values]."""
         index = self.index
@@ -170,12 +182,17 @@ class CategoryEncoder(IdEncoder):
         if self.fitted.pooling is None:
             return self._ids(x)
         fitted, tf = self.fitted, import_tensorflow()
+        cells = (*(x.shape if fitted.separator is not None else x.shape[:-1]), fitted.max_values)
         if fitted.separator is not None:
-            shape = ops.shape(x)
-            items = tf.strings.strip(tf.strings.split(tf.reshape(x, (-1,)), fitted.separator))
-            items = tf.ragged.boolean_mask(items, tf.not_equal(items, ""))
-            x = tf.reshape(items.to_tensor("", shape=(None, fitted.max_values)), (*shape, fitted.max_values))
-        x = x[..., : fitted.max_values]
+            shape = tf.shape(x)
+            items = tf.strings.split(tf.reshape(x, (-1,)), fitted.separator)
+        else:
+            shape = tf.shape(x)[:-1]
+            items = tf.RaggedTensor.from_tensor(tf.reshape(x, (tf.reduce_prod(shape), tf.shape(x)[-1])))
+        items = tf.strings.strip(items)
+        items = tf.ragged.boolean_mask(items, tf.not_equal(items, ""))
+        values = items.to_tensor("", shape=(None, fitted.max_values))
+        x = tf.ensure_shape(tf.reshape(values, tf.concat([shape, [fitted.max_values]], 0)), cells)
         ids = tf.where(tf.equal(x, ""), tf.constant(NOTHING, "int64"), self._ids(x))
         if fitted.empty_is_missing:
             first = tf.where(tf.reduce_all(ids < 0, axis=-1, keepdims=True), tf.zeros_like(ids[..., :1]), ids[..., :1])

@@ -19,7 +19,7 @@ from ml4ir_losses.features.fitted import Accumulator, FittedInput
 from ml4ir_losses.features.hashing import buckets, hashed
 from ml4ir_losses.features.input_encoder import IdEncoder
 from ml4ir_losses.features.lists import check_single
-from ml4ir_losses.features.strings import encode_distinct
+from ml4ir_losses.features.strings import encode_distinct, made_up_values
 
 _BETWEEN = "\x1f"  # ASCII's separator of units: "a", "bc" is another cross than "ab", "c"
 
@@ -60,6 +60,12 @@ class FittedCross(FittedInput):
     def ids(self, values: Sequence[str]) -> Array:
         """Buckets of joined values, [values]."""
         return hashed(values, self.num_buckets)
+
+    def from_columns(self, columns: Mapping[str, Tensor]) -> Tensor:
+        return import_tensorflow().stack([columns[column] for column in self.columns], axis=-1)
+
+    def made_up(self, rows: int, rng: np.random.Generator) -> dict[str, Any]:
+        return {column: made_up_values((), rows, rng) for column in self.columns}
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         return np.zeros(shape, "int32")

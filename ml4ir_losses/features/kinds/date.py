@@ -15,7 +15,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.features.fitted import Accumulator, FittedInput
+from ml4ir_losses.features.fitted import Accumulator, ColumnType, FittedInput
 from ml4ir_losses.features.input_encoder import InputEncoder
 from ml4ir_losses.features.kinds.numeric import FittedNumeric, NumericAccumulator, NumericEncoder
 
@@ -104,6 +104,23 @@ class FittedDate(FittedInput):
         times = read_times(table, self.columns)
         days = np.floor(times / DAY)
         return np.stack([days, times - days * DAY], axis=-1).reshape(len(times), -1).astype("float32")
+
+    @property
+    def column_types(self) -> dict[str, ColumnType]:
+        return {column: ColumnType("float64", scope=self.scope) for column in self.columns}
+
+    def from_columns(self, columns: Mapping[str, Tensor]) -> Tensor:
+        parts = []
+        for column in self.columns:
+            days = ops.floor(columns[column] / DAY)
+            parts += [days, columns[column] - days * DAY]
+        return ops.cast(ops.stack(parts, axis=-1), "float32")
+
+    def made_up(self, rows: int, rng: np.random.Generator) -> dict[str, Any]:
+        newest = 1.7e9 if self.reference is None else self.reference
+        cells = np.floor(newest - 1000 * DAY * rng.random((rows, len(self.columns))))
+        cells[rng.random(cells.shape) < 0.1] = np.nan
+        return dict(zip(self.columns, cells.T, strict=True))
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         return np.zeros((*shape, 2 * len(self.columns)), "float32")

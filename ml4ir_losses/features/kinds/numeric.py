@@ -15,7 +15,7 @@ from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.registry import TRANSFORMS
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.features.fitted import Accumulator, FittedInput
+from ml4ir_losses.features.fitted import Accumulator, ColumnType, FittedInput
 from ml4ir_losses.features.input_encoder import InputEncoder
 from ml4ir_losses.features.moments import Moments
 from ml4ir_losses.features.transforms import (
@@ -27,6 +27,7 @@ from ml4ir_losses.features.transforms import (
     transformed_width,
 )
 from ml4ir_losses.features.within_query import HUGE, query_minimum, query_rank
+from ml4ir_losses.ops.backend import is_backend, is_portable
 
 
 class NumericAccumulator(Accumulator):
@@ -128,6 +129,22 @@ class FittedNumeric(FittedInput):
     def encode(self, table: Table) -> Array:
         return table.matrix(self.columns)
 
+    @property
+    def column_types(self) -> dict[str, ColumnType]:
+        return {column: ColumnType("float32", scope=self.scope) for column in self.columns}
+
+    def from_columns(self, columns: Mapping[str, Tensor]) -> Tensor:
+        return ops.stack([columns[column] for column in self.columns], axis=-1)
+
+    def made_up(self, rows: int, rng: np.random.Generator) -> dict[str, Any]:
+        spread = np.maximum(np.abs(self.fill), 1.0)
+        centre: Any = self.fill
+        if self.transforms and "scale" in self.transforms[0]:
+            centre, spread = self.transforms[0]["centre"], self.transforms[0]["scale"]
+        cells = np.asarray(centre) + rng.normal(size=(rows, len(self.columns))) * spread
+        cells[rng.random(cells.shape) < 0.1] = np.nan
+        return dict(zip(self.columns, cells.T, strict=True))
+
     def empty(self, shape: tuple[int, ...]) -> Array:
         return np.zeros((*shape, len(self.columns)), "float32")
 
@@ -179,7 +196,7 @@ class NumericEncoder(InputEncoder):
 
 def finite(x: Tensor, repaired: Callable[[], Tensor]) -> Tensor:
     """x if all of it is finite, else `repaired()`."""
-    if keras.backend.backend() != "tensorflow":
+    if not is_backend("tensorflow") or is_portable():
         return repaired()
     # Most batches are: a sum, NaN or infinite if any value is, is cheaper than a copy of x.
     return ops.cond(ops.isfinite(ops.sum(x)), lambda: x, repaired)

@@ -16,7 +16,7 @@ from ml4ir_losses.data.table import Table
 from ml4ir_losses.features.fitted import Accumulator, FittedInput
 from ml4ir_losses.features.hashing import hashed_ngrams, ngram_buckets
 from ml4ir_losses.features.input_encoder import IdEncoder
-from ml4ir_losses.features.strings import distinct_counts, encode_distinct
+from ml4ir_losses.features.strings import distinct_counts, encode_distinct, made_up_texts
 from ml4ir_losses.text.words import most_common, tokenize
 
 
@@ -98,6 +98,9 @@ class FittedText(FittedInput):
         return keras.layers.TextVectorization(
             vocabulary=self.vocabulary or ["[none]"], output_sequence_length=self.max_length
         )
+
+    def made_up(self, rows: int, rng: np.random.Generator) -> dict[str, Any]:
+        return {self.columns[0]: made_up_texts(self.vocabulary, rows, self.max_length + 2, rng)}
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         return np.zeros((*shape, self.max_length + self.max_ngrams), "int32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import compress
 from typing import Any, Literal
 
@@ -10,9 +11,12 @@ from pydantic import PrivateAttr
 
 from ml4ir_losses.config.inputs import TextPairInput
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.data.feeding import import_tensorflow
 from ml4ir_losses.data.streaming.seen import SeenIds
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.features.fitted import Accumulator, FittedInput
+from ml4ir_losses.features.fitted import Accumulator, ColumnType, FittedInput
+from ml4ir_losses.features.strings import made_up_texts
 from ml4ir_losses.text.words import most_common, tokenize
 
 
@@ -74,6 +78,24 @@ class FittedTextPair(FittedInput):
         """Token ids [rows, T], as wide as the longest sequence."""
         ids: Array = self.tokenizer.padded(*pair_texts(self.columns, table))
         return ids
+
+    @property
+    def column_types(self) -> dict[str, ColumnType]:
+        query, *document = self.columns
+        return {query: ColumnType("string", scope="query"), **{c: ColumnType("string") for c in document}}
+
+    def from_columns(self, columns: Mapping[str, Tensor]) -> Tensor:
+        """Token ids [B, N, T]."""
+        tf = import_tensorflow()
+        query, *document = (columns[column] for column in self.columns)
+        texts = tf.strings.join(document, " ")
+        lists, documents = tf.unstack(tf.shape(texts))
+        ids = self.tokenizer(tf.repeat(query, documents), tf.reshape(texts, [-1]))
+        return tf.reshape(ids, [lists, documents, tf.shape(ids)[1]])
+
+    def made_up(self, rows: int, rng: np.random.Generator) -> dict[str, Any]:
+        words = max(self.max_length, 3)
+        return {column: made_up_texts(self.vocabulary, rows, words, rng) for column in self.columns}
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         """A text of two unknown words."""

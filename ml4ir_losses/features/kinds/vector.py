@@ -16,7 +16,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.features.fitted import Accumulator, FittedInput
+from ml4ir_losses.features.fitted import Accumulator, ColumnType, FittedInput
 from ml4ir_losses.features.input_encoder import InputEncoder
 from ml4ir_losses.features.lists import list_items
 
@@ -57,6 +57,15 @@ class FittedVector(FittedInput):
 
     def encode(self, table: Table) -> Array:
         return read_vectors(table, self.columns[0], self.separator, self.size)
+
+    @property
+    def column_types(self) -> dict[str, ColumnType]:
+        return {self.columns[0]: ColumnType("float32", (self.size,), self.scope, self.separator)}
+
+    def made_up(self, rows: int, rng: np.random.Generator) -> dict[str, Any]:
+        vectors = rng.normal(size=(rows, self.size)).astype("float32")
+        missing = rng.random(rows) < 0.1
+        return {self.columns[0]: [None if is_missing else v for v, is_missing in zip(vectors, missing, strict=True)]}
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         return np.zeros((*shape, self.size), "float32")

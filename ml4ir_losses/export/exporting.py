@@ -1,0 +1,162 @@
+"""Writes a model in the format of another runtime, and compares it with Keras before it is called done."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml4ir_losses import __version__
+from ml4ir_losses.core.errors import NotWritten, UserError, unknown_name
+from ml4ir_losses.core.files import write_text
+from ml4ir_losses.data.nested import unnest
+from ml4ir_losses.data.readers import read_table
+from ml4ir_losses.data.table import Table
+from ml4ir_losses.export import features
+from ml4ir_losses.export.checking import TOLERANCE, Checked, check
+from ml4ir_losses.export.formats import export_format
+from ml4ir_losses.export.formats.base import ExportFormat
+from ml4ir_losses.export.graph import Artifact, Graph, TensorInfo
+from ml4ir_losses.export.samples import Case, list_cases, made_up_rows
+from ml4ir_losses.features.fitting import list_columns
+from ml4ir_losses.model.relevance_model import RelevanceModel
+from ml4ir_losses.ops.backend import is_backend
+
+RECORD = "export.json"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An export that was compared with Keras.
+
+    Attributes:
+        path: the folder.
+        format: the key of the format.
+        artifact: `serve` takes raw columns, `score` what `preprocessing.json` describes.
+        files: the files of the folder.
+        differences: the largest difference from Keras by the number of documents, relative to values above 1.
+        tolerance: what the differences were allowed to be; None: they were measured alone.
+        rows: which rows were compared.
+        same_order: the share of pairs of documents in Keras' order; None for texts that are embedded.
+    """
+
+    path: Path
+    format: str
+    artifact: Artifact
+    files: Sequence[str]
+    differences: dict[int, float]
+    tolerance: float | None
+    rows: str
+    same_order: float | None
+
+    def __str__(self) -> str:
+        differences = ", ".join(f"{value:.2g} at {size:,}" for size, value in self.differences.items())
+        limit = "" if self.tolerance is None else f" (at most {self.tolerance:g} is allowed)"
+        order = f"; {self.same_order:.2%} of the pairs are in Keras' order" if self.tolerance is None else ""
+        return f"largest difference from Keras by number of documents: {differences}{limit}{order}; on {self.rows}"
+
+
+def export_model(
+    model: Any, path: str | Path, format: str = "saved_model", *, quantize: str | None = None, data: Any = None
+) -> Exported:
+    """Writes the model into a new folder, which appears only once it gives what Keras gives.
+
+    Args:
+        model: a model of this package.
+        path: the folder that is written; there must be no such file or folder.
+        format: the key of a format.
+        quantize: how the weights are quantised, such as `int8`; None: they are not.
+        data: a file, or data in memory, with the rows on which both are compared; None: rows are made up.
+
+    Raises:
+        UserError: for a path that exists, an unknown format, a package that is missing, what the format cannot hold,
+            and a difference from Keras above the tolerance. Nothing is written then.
+    """
+    target = export_format(format)
+    if target.quantizations and quantize is not None and quantize not in target.quantizations:
+        raise UserError(unknown_name("quantization", quantize, target.quantizations))
+    if quantize is not None and not target.quantizations:
+        raise UserError(f"{format}: weights cannot be quantised in this format. Received: quantize={quantize!r}.")
+    if not is_backend("tensorflow"):
+        raise UserError("export: runs on TensorFlow; set KERAS_BACKEND=tensorflow, which loads the same model.")
+    target.check_installed()
+    path = Path(path)
+    if os.path.lexists(path):
+        raise UserError(f"{path}: exists already; an export is written into a new folder.")
+    graphs = graphs_of(model, target.artifact)
+    rows = sample_rows(model, data)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.mkdir(parents=True)
+        target.write(graphs, part, quantize)
+        tolerance = TOLERANCE if quantize is None else None
+        checked = check(cases_of(model, target.artifact, graphs, rows), target.open(part), tolerance)
+        described = rows.source if data is None else f"{len(rows):,} rows of {rows.source}"
+        write_text(part / RECORD, _record(target, graphs, quantize, checked, tolerance, described))
+        files = sorted(str(file.relative_to(part)) for file in part.rglob("*") if file.is_file())
+        part.rename(path)
+    except OSError as error:
+        raise NotWritten(f"{path}: cannot be written ({error.strerror or error}).") from None
+    except UserError as error:
+        raise UserError(f"{format}: {error} Nothing was written.") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Exported(path, format, target.artifact, files, checked.differences, tolerance, described, checked.same_order)
+
+
+def graphs_of(model: Any, artifact: Artifact) -> list[Graph]:
+    """The graphs of a model."""
+    if not isinstance(model, RelevanceModel):
+        raise UserError(f"export: takes a model of this package. Received: {type(model).__name__}.")
+    return features.serve_graphs(model) if artifact == "serve" else [features.score_graph(model)]
+
+
+def cases_of(model: Any, artifact: Artifact, graphs: Sequence[Graph], rows: Table) -> Iterator[Case]:
+    """Batches of the rows for the graphs, with the outputs of Keras."""
+    return list_cases(model, artifact, graphs, rows)
+
+
+def sample_rows(model: Any, data: Any = None) -> Table:
+    """The rows on which an export is compared with Keras."""
+    if data is None:
+        return made_up_rows(model.fitted)
+    if isinstance(data, Table):
+        return data
+    return unnest(read_table(data), lists=list_columns(model.fitted, model.query_id))
+
+
+def _record(
+    target: ExportFormat,
+    graphs: Sequence[Graph],
+    quantize: str | None,
+    checked: Checked,
+    tolerance: float | None,
+    rows: str,
+) -> str:
+    record = {
+        "format": target.key,
+        "artifact": target.artifact,
+        "ml4ir_losses": __version__,
+        "quantize": quantize,
+        "graphs": {g.name: {"inputs": _infos(g.inputs), "outputs": _infos(g.outputs)} for g in graphs},
+        "checked": {
+            "rows": rows,
+            "differences": {str(size): value for size, value in checked.differences.items()},
+            "tolerance": tolerance,
+            "same_order": checked.same_order,
+        },
+    }
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+
+def _infos(tensors: Any) -> dict[str, Any]:
+    return {name: _info(tensor) for name, tensor in tensors.items()}
+
+
+def _info(tensor: TensorInfo) -> dict[str, Any]:
+    column = {} if tensor.column is None else {"column": tensor.column}
+    return {"shape": list(tensor.shape), "dtype": tensor.dtype, **column}

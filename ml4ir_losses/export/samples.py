@@ -1,0 +1,109 @@
+"""Lists of real rows, of a few sizes, and what Keras gives for them: what an export is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.names import MASK
+from ml4ir_losses.data.batching import pad
+from ml4ir_losses.data.memory import memory_table
+from ml4ir_losses.data.table import Table
+from ml4ir_losses.export.features import column_types, input_names
+from ml4ir_losses.export.graph import Artifact, Graph
+from ml4ir_losses.features.fitted import ColumnType, FittedInput
+from ml4ir_losses.features.fitting import encode_rows
+from ml4ir_losses.features.kinds.vector import read_vectors
+from ml4ir_losses.features.lists import list_texts
+from ml4ir_losses.model.relevance_model import RelevanceModel
+
+SIZES = {1: (1,), 7: (7, 3), 1_000: (1_000,)}
+"""The numbers of documents at which an export is checked, with the sizes of the lists of each batch."""
+_MADE_UP = 200
+
+
+@dataclass(frozen=True)
+class Case:
+    """A batch for a graph, and the outputs that Keras gives.
+
+    Attributes:
+        graph: the name of the graph.
+        documents: the size of the longest list.
+        inputs: arrays by the names of the graph's inputs.
+        expected: arrays by the names of its outputs.
+        valid: the entries of the outputs that count, [B, N] or [B]; None: all.
+    """
+
+    graph: str
+    documents: int
+    inputs: Mapping[str, Array]
+    expected: Mapping[str, Array]
+    valid: Array | None = None
+
+
+def made_up_rows(inputs: Sequence[FittedInput], rows: int = _MADE_UP) -> Table:
+    """Rows such as the training split may have had."""
+    rng = np.random.default_rng(0)
+    texts_first = sorted(inputs, key=lambda fitted: bool(fitted.numbers))  # of one column that is read as both
+    cells = {column: cell for fitted in texts_first for column, cell in fitted.made_up(rows, rng).items()}
+    return memory_table(cells, "made-up rows")
+
+
+def list_cases(model: RelevanceModel, artifact: Artifact, graphs: Sequence[Graph], rows: Table) -> Iterator[Case]:
+    """Lists of consecutive rows for the graphs of `export.features`."""
+    arrays = dict(encode_rows(model.fitted, rows).arrays)
+    queries = {fitted.name for fitted in model.fitted if fitted.scope == "query"}
+    types = column_types(model.fitted)
+    names = input_names([*types])
+    columns = {names[column]: _cells(rows, column, kind) for column, kind in types.items()}
+    query_columns = {names[column] for column, kind in types.items() if kind.scope == "query"}
+    for documents, sizes in SIZES.items():
+        index, mask = _lists(len(rows), sizes)
+        for graph in graphs:
+            given = columns.keys() if artifact == "serve" else arrays.keys()
+            takes_mask = graph.inputs.keys() != given
+            valid = mask if takes_mask else np.ones_like(mask)
+            encoded = {**_batch(arrays, queries, index, valid), MASK: valid.astype("float32")}
+            output: Any = model(encoded, training=False)
+            inputs = _batch(columns, query_columns, index, valid) if artifact == "serve" else encoded
+            inputs = {name: inputs.get(name, encoded[MASK]) for name in graph.inputs}
+            yield Case(graph.name, documents, inputs, {n: np.asarray(output[n]) for n in ("logit", "score")}, valid)
+
+
+def _lists(rows: int, sizes: Sequence[int]) -> tuple[Array, Array]:
+    """Row numbers [B, N] of lists of consecutive rows, from the first row again after the last, and their mask."""
+    ends = np.cumsum(sizes)
+    place = np.arange(max(sizes))
+    mask = place < np.array(sizes)[:, None]
+    index = (np.array(ends - sizes)[:, None] + place) % rows
+    return index, mask
+
+
+def _batch(arrays: Mapping[str, Array], queries: set[str], index: Array, mask: Array) -> dict[str, Array]:
+    """The arrays [rows, ...] as lists [B, N, ...]; those of queries have the value of the first document, [B, ...]."""
+    return {
+        name: values[index[:, 0]] if name in queries else pad(values, index, mask, _padding(values))
+        for name, values in arrays.items()
+    }
+
+
+def _padding(values: Array) -> Any:
+    return "" if values.dtype == object else 0.0
+
+
+def _cells(rows: Table, column: str, kind: ColumnType) -> Array:
+    """The cells of a column as the tensor of the column holds them, [rows, ...]."""
+    if kind.dtype == "string" and kind.shape:
+        texts, row, place = list_texts(rows, column)
+        cells = np.full((len(rows), int(place.max(initial=0)) + 1), "", object)
+        cells[row, place] = texts.to_pylist()
+        return cells
+    if kind.dtype == "string":
+        return rows.strings(column)
+    if kind.shape:
+        return read_vectors(rows, column, kind.separator, int(kind.shape[0] or 0))
+    return rows.matrix([column])[:, 0] if kind.dtype == "float32" else rows.times(column)
