@@ -225,6 +225,31 @@ def test_jsonl_with_a_query_per_line_gives_a_row_per_document(tmp_path: Path, li
     assert table.locate(2).endswith("line 2")
 
 
+@pytest.mark.parametrize("kept_bytes", [0, 1 << 20])
+@pytest.mark.parametrize(
+    "lists",
+    [
+        [[None, 2], [3]],
+        [[], [None, None, 1.5]],
+        [[None, "a"], None, [None]],
+        [[None, None], []],
+        [[None, {"a": 1}], [{"a": 2}]],
+        [[{"a": [None, True]}, {"a": None}], []],
+    ],
+)
+def test_jsonl_keeps_nulls_at_the_start_of_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lists: list[list[object] | None], kept_bytes: int
+) -> None:
+    monkeypatch.setattr("ml4ir_losses.data.readers.jsonl._KEPT_BYTES", kept_bytes)
+    rows = [{"x": cells, "n": 1} for cells in lists]
+    table = read_table(jsonl(tmp_path, "\n".join(map(json.dumps, rows))))
+    (column,) = (cells for name, cells in table.columns.items() if name != "n")
+    expected = [
+        None if cells is None else [cell["a"] if isinstance(cell, dict) else cell for cell in cells] for cells in lists
+    ]
+    assert column.to_pylist() == expected
+
+
 def test_field_of_nested_documents_keeps_its_name_unless_it_is_taken(tmp_path: Path) -> None:
     table = unnest(read_table(jsonl(tmp_path, '{"id": "q", "docs": [{"id": "a", "vector": [1, 2]}]}\n')))
     assert table.strings("id").tolist() == ["q"]

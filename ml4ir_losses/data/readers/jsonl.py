@@ -58,7 +58,8 @@ class _Block(NamedTuple):
 
     def with_schema(self, schema: pa.Schema) -> tuple[Array, pa.Table]:
         """The line numbers and the rows with the columns and types of all lines."""
-        return self.numbers, self.rows if self.rows.schema == schema else _rows(self.text, schema)
+        is_right = self.rows.schema == schema and _is_valid(self.rows)
+        return self.numbers, self.rows if is_right else _rows(self.text, schema)
 
 
 def _parse(block: tuple[int, list[bytes]], schema: pa.Schema | None = None) -> _Block | None:
@@ -98,7 +99,7 @@ def _survey(path: str) -> tuple[pa.Schema, list[_Block] | None]:
                 kept.clear()
     if is_huge and (error := _first_error(path)):  # Arrow rounds integers beyond 64 bits
         raise error
-    return schema, kept if size <= _KEPT_BYTES else None
+    return pa.schema([(field.name, _as_read(field.type)) for field in schema]), kept if size <= _KEPT_BYTES else None
 
 
 def _parsed(path: str, schema: pa.Schema) -> Iterator[tuple[Array, pa.Table]]:
@@ -116,6 +117,26 @@ def _as_written(kind: pa.DataType) -> pa.DataType:
         return pa.list_(_as_written(kind.value_type))
     if pa.types.is_struct(kind):
         return pa.struct([(field.name, _as_written(field.type)) for field in kind])
+    return kind
+
+
+def _is_valid(rows: pa.Table) -> bool:
+    """False where pyarrow, which was given no schema, lost the nulls at the start of a list (apache/arrow#51305)."""
+    try:
+        for cells in rows.columns:
+            if pa.types.is_nested(cells.type):
+                cells.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _as_read(kind: pa.DataType) -> pa.DataType:
+    """The type, with lists of strings for lists of nulls, which pyarrow loses with a schema too."""
+    if pa.types.is_list(kind):
+        return pa.list_(pa.string() if pa.types.is_null(kind.value_type) else _as_read(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _as_read(field.type)) for field in kind])
     return kind
 
 
