@@ -34,12 +34,7 @@ class Column:
 
 
 def document_columns(inputs: Sequence[FittedInput]) -> list[Column]:
-    """The columns that differ between the documents of a query; shuffling the others within it changes nothing.
-
-    None for models that read pairs of texts: each pair is one input, and scoring it takes long.
-    """
-    if any(fitted.type == "text_pair" for fitted in inputs):
-        return []
+    """The columns that differ between the documents of a query; a pair of texts is one."""
     places: dict[str, list[tuple[str, int | None]]] = {}  # several inputs may read one column
     for fitted in inputs:
         if fitted.scope == "document":
@@ -54,13 +49,15 @@ def permutation_importance(
 ) -> dict[str, Any] | None:
     """The fall of the first metric for each shuffled column, most important first; None without such columns.
 
+    None for models that read pairs of texts, too: each pair is one input, and scoring it takes long.
+
     `{"metric", "value", "queries", "documents", "repeats", "seconds", "columns": [{"name", "drop", "lowest",
     "highest"}]}`, measured on a seeded sample of queries; `lowest` and `highest` are over the repeats.
 
     Source: Breiman, "Random forests" (2001), here within queries, since only the order within a query counts.
     """
     columns = document_columns(model.fitted)
-    if not columns or not data.rows:
+    if not columns or not data.rows or any(fitted.type == "text_pair" for fitted in model.fitted):
         return None
     started, rng = time.perf_counter(), np.random.default_rng(seed)
     sample = _sample(data, truncation, len(columns), rng)

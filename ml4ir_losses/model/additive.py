@@ -107,6 +107,8 @@ class AdditiveScorer(layers.Layer):  # type: ignore[misc]
         l2: L2 regularization factor.
     """
 
+    is_additive = True
+
     def __init__(
         self,
         features: Sequence[EncodedFeature | dict[str, Any]],
@@ -152,10 +154,10 @@ class AdditiveScorer(layers.Layer):  # type: ignore[misc]
         weights = ops.softmax(self.importance(x[:, 0], training=training), axis=-1)  # of any document of the query
         return parts * ops.sum(weights, axis=1)[:, None]
 
-    @property
-    def part_names(self) -> list[str]:
-        """The document features, in the order of `parts`."""
-        return [f.name for f in self.features if f.scope == "document"]
+    def feature_parts(self, x: Tensor, features: Sequence[EncodedFeature]) -> dict[str, Tensor]:
+        """What each document feature adds to the logits, [B, N] each."""
+        parts, names = self.parts(x), [one.name for one in features if one.scope == "document"]
+        return {name: parts[..., i] for i, name in enumerate(names)}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "features": [asdict(f) for f in self.features], **self.config}

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.features.layers import EncodedFeature
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -90,6 +92,20 @@ class DenseScorer(layers.Layer):  # type: ignore[misc]
     def call(self, x: Tensor, valid: Tensor | None = None, training: bool | None = None) -> Tensor:
         rows = self.input_dropout(as_rows(x), training=training)
         return as_logits(self.head(self.hidden(rows, training=training)), x)
+
+    @property
+    def is_additive(self) -> bool:
+        """True if the logit is a bias and a sum over features."""
+        return not self.config["hidden_units"] and self.config["outputs"] == 1
+
+    def feature_parts(self, x: Tensor, features: Sequence[EncodedFeature]) -> dict[str, Tensor]:
+        """What each feature adds to the logits, [B, N] each, where `is_additive`."""
+        products = ops.cast(x, "float32") * ops.reshape(self.head.kernel, (-1,))
+        parts: dict[str, Tensor] = {}
+        for one in features:  # a name may be that of a document's and of a query's feature
+            part = ops.sum(ops.take(products, np.array(one.positions, "int32"), axis=-1), axis=-1)
+            parts[one.name] = parts[one.name] + part if one.name in parts else part
+        return parts
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}

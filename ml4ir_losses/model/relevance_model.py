@@ -260,20 +260,29 @@ class RelevanceModel(Trainer):
         scored = score_table(self, self.fitted, table, self.query_id, batch_size)
         return scored.logits if logits else scored.scores
 
-    def explain(self, x: Mapping[str, Any]) -> dict[str, Array]:
-        """What each document feature adds to the logits of a batch, {column: [B, N]}; the sum is the logit, padding 0.
+    @property
+    def is_additive(self) -> bool:
+        """True if the logit is a bias and a sum over features, which `explain` gives."""
+        return getattr(self.scorer, "is_additive", False)
 
-        Each part is known up to a constant: compare it between documents.
+    def explain(self, x: Mapping[str, Any]) -> dict[str, Array]:
+        """What each feature adds to the logits of a batch, {feature: [B, N]}; padding 0.
+
+        The sum is the logit, of a linear model the logit without its bias. Each part is known up to a constant:
+        compare it between documents.
 
         Raises:
             UserError: for an architecture that is no sum over features.
         """
-        if not hasattr(self.scorer, "parts"):
+        if not self.is_additive:
             key, _ = split_spec(ARCHITECTURES.kind, self.model_config.architecture)
-            raise UserError(f"architecture {key!r} is no sum over features that could be explained; 'gam' is.")
-        parts = np.asarray(ops.convert_to_numpy(self.scorer.parts(self.encoder(x))))
-        valid = np.asarray(x.get(MASK, np.ones(parts.shape[:2])))[..., None] > 0
-        return dict(zip(self.scorer.part_names, np.moveaxis(np.where(valid, parts, 0.0), -1, 0), strict=True))
+            raise UserError(
+                f"architecture {key!r} is no sum over features that could be explained; 'gam' is, and 'linear' of one "
+                "logit. ml4ir-losses explain compares two documents of any architecture."
+            )
+        valid = np.asarray(x.get(MASK, 1.0)) > 0
+        parts = self.scorer.feature_parts(self.encoder(x), self.encoder.features)
+        return {name: np.where(valid, ops.convert_to_numpy(part), 0.0) for name, part in parts.items()}
 
     def _task_logits(self, x: Any, y: Any, logits: Tensor, training: bool) -> dict[str, Tensor]:
         """The logits of each task: in training, those of clicks where the model has a position bias."""

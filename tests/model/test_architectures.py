@@ -155,10 +155,24 @@ def test_explained_parts_sum_to_the_logits(folder, tmp_path):
     assert [n for n, part in model.explain(other).items() if not np.array_equal(part, parts[n])] == ["price"]
 
 
+def test_the_parts_of_a_linear_model_sum_to_the_logits_without_the_bias(folder):
+    model, (x, _) = build(folder, "linear")
+    model.scorer.head.bias.assign([0.7])
+    parts = model.explain(x)
+    assert sorted(parts) == ["brand", "price", "segment", "title"]
+    real = x["mask"] > 0
+    np.testing.assert_allclose(sum(parts.values())[real], logits(model, x)[real] - 0.7, rtol=1e-5, atol=1e-6)
+    encoded, kernel = np.asarray(model.encoder(x), "float64"), np.asarray(model.scorer.head.kernel, "float64")[:, 0]
+    for feature in model.encoder.features:
+        expected = (encoded * kernel)[..., feature.positions].sum(axis=-1)
+        np.testing.assert_allclose(parts[feature.name][real], expected[real], rtol=1e-5, atol=1e-6)
+    assert all((part[~real] == 0).all() for part in parts.values())
+
+
 @pytest.mark.parametrize("key", ["dnn", "set_transformer"])
 def test_a_model_that_is_no_sum_cannot_be_explained(folder, key):
     model, (x, _) = build(folder, key)
-    with pytest.raises(UserError, match=f"architecture '{key}' is no sum over features .*; 'gam' is"):
+    with pytest.raises(UserError, match=f"architecture '{key}' is no sum over features .*; 'gam' is, and 'linear'"):
         model.explain(x)
 
 

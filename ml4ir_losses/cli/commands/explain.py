@@ -1,0 +1,49 @@
+"""The command `explain`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ml4ir_losses.cli.options import DataPath, RunPath
+from ml4ir_losses.cli.output import import_keras, print_table, say
+from ml4ir_losses.core.registry import register_command
+
+
+@register_command("explain")
+def explain(
+    run: RunPath,
+    data: DataPath,
+    query: Annotated[str, typer.Option(help="Id of the query.")],
+    documents: Annotated[
+        tuple[str, str] | None, typer.Option(help="Ids of two documents; the two ranked first when left out.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="auto, exact, permutation or shap.")] = "auto",
+    top: Annotated[int, typer.Option(min=1, help="Features that are shown.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the permutations.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Explain why a run ranks one document of a query above another."""
+    import_keras()
+    from ml4ir_losses.experiments.explaining import explain as explain_run
+
+    found = explain_run(run, data, query, documents, method=method, seed=seed)
+    if as_json:
+        say(json.dumps(found.as_json(), indent=2))
+        return
+    first, second = (
+        f"{document} (rank {rank}, logit {logit:.4f})"
+        for document, rank, logit in zip(found.documents, found.ranks, found.logits, strict=True)
+    )
+    rows = [[*cells, f"{added:+.4f}", _error(error)] for *cells, added, error in found.comparison(top)]
+    difference = found.logits[0] - found.logits[1]
+    rows.append(["sum", "", "", f"{difference:+.4f}", ""])
+    say(f"query {query}: why {first} is {'above' if found.ranks[0] < found.ranks[1] else 'below'} {second}")
+    print_table(["feature", *found.documents, "adds", "standard error"], rows, "")
+    say(f"method: {found.method}")
+
+
+def _error(error: float) -> str:
+    return f"{error:.4f}" if error > 0 else ""
