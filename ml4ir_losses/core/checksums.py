@@ -23,7 +23,7 @@ from ml4ir_losses.core.memory import readable_size
 RECORD = "files.json"
 RECORDED = (
     *("config.yaml", "model.keras", "data.json", "history.csv", "metrics.json", "baselines.json", "importance.json"),
-    *("predictions.csv", "per_query.csv", "times.csv", "log.txt", "estimator.json"),
+    *("explanations.json", "predictions.csv", "per_query.csv", "times.csv", "log.txt", "estimator.json"),
 )
 """The files that some command reads again."""
 

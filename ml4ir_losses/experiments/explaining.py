@@ -16,7 +16,7 @@ from ml4ir_losses.data.table import Table
 from ml4ir_losses.evaluation.explanation import Explanation
 from ml4ir_losses.evaluation.shapley import ENUMERATED
 from ml4ir_losses.experiments.importance import Column, document_columns
-from ml4ir_losses.experiments.swaps import Swaps, kernel_shap, shapley
+from ml4ir_losses.experiments.swaps import DOCUMENTS, Swaps, kernel_shap, shapley
 from ml4ir_losses.features.fitting import encode_rows
 from ml4ir_losses.model.relevance_model import RelevanceModel
 
@@ -129,6 +129,7 @@ def explain_inputs(
     method: str = "auto",
     seed: int = 0,
     table: Table | None = None,
+    budget: int = DOCUMENTS,
 ) -> Explanation:
     """Why a model ranks a document above another one, from its inputs.
 
@@ -144,7 +145,7 @@ def explain_inputs(
     * `permutation`: Shapley values from random orders of the columns, with standard errors.
     * `shap`: KernelSHAP of the package `shap`, which averages the swaps with each of the query's documents (20 random
       ones of more) in the place of B; the difference is that of two documents compared with the same average.
-    * `auto`: `exact` where it is possible, else `permutation`.
+    * `auto`: `exact` where it is possible within the budget, else `permutation`.
 
     Args:
         model: the model.
@@ -154,7 +155,8 @@ def explain_inputs(
         ids: the ids of the N documents; None: numbers from 1.
         method: see above.
         seed: of the permutations.
-        table: the raw columns of the documents, from which the explanation shows cells.
+        table: the raw columns of the documents, whose cells the explanation shows; None: the numbers of x.
+        budget: documents scored for a comparison, which set the number of permutations.
 
     Raises:
         UserError: for documents or a method that cannot be used.
@@ -170,7 +172,7 @@ def explain_inputs(
         parts = _exact_parts(model, x, columns)[chosen]
         found, errors, used = parts - parts[-1], np.zeros(parts.shape), "exact"
     else:
-        found, errors, used = _by_swaps(Swaps(model, x, columns, logits), chosen, method, seed)
+        found, errors, used = _by_swaps(Swaps(model, x, columns, logits, budget), chosen, method, seed)
     ranks = np.empty(len(ranking), int)
     ranks[ranking] = np.arange(1, len(ranking) + 1)
     names = [str(place) for place in range(1, len(logits) + 1)] if ids is None else ids
@@ -183,7 +185,7 @@ def explain_inputs(
         contributions=found,
         errors=errors,
         method=used,
-        cells=() if table is None else _cells(model, table.take(chosen), columns),
+        cells=_numbers(x, chosen, columns) if table is None else _cells(model, table.take(chosen), columns),
     )
 
 
@@ -225,7 +227,8 @@ def _by_swaps(swaps: Swaps, chosen: Sequence[int], method: str, seed: int) -> tu
             f"method 'exact' takes a linear model, a gam, or documents that differ in at most {ENUMERATED} columns; "
             f"these differ in {most}. Use 'permutation'."
         )
-    used = "permutation" if method == "permutation" or most > ENUMERATED else "exact"
+    few = most <= ENUMERATED and (method == "exact" or 2**most // 2 * swaps.width <= swaps.budget)
+    used = "exact" if few and method != "permutation" else "permutation"
     for i, (row, columns) in enumerate(zip(chosen[:-1], pairs, strict=True)):
         if len(columns):
             values = shapley(swaps, row, chosen[-1], columns, used, seed)
@@ -245,10 +248,18 @@ def _cells(model: RelevanceModel, table: Table, columns: Sequence[Column]) -> li
     return [[" | ".join(cells[name][row] for name in group) for group in read] for row in range(len(table))]
 
 
+def _numbers(x: Mapping[str, Array], rows: Sequence[int], columns: Sequence[Column]) -> list[list[str]]:
+    """The numbers of documents in columns of numbers, else empty texts."""
+    places = [column.places[0] for column in columns]
+    return [["" if index is None else _text(float(x[name][0, row, index])) for name, index in places] for row in rows]
+
+
 def _raw(table: Table, name: str) -> Sequence[Any]:
     return table.columns[name].to_pylist() if name in table.columns else list(table.strings(name))
 
 
 def _text(cell: Any) -> str:
-    text = "" if cell is None else f"{cell:.6g}" if isinstance(cell, float) else str(cell)
+    if cell is None or cell != cell:
+        return ""
+    text = f"{cell:.6g}" if isinstance(cell, float) else str(cell)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

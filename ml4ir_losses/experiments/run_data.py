@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Len
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
@@ -33,7 +34,7 @@ from ml4ir_losses.report.run_page import Calibration, RunData
 POOR_QUERIES = 5
 FILES = (
     *("config.yaml", "metrics.json", "data.json", "history.csv", "baselines.json", "importance.json"),
-    *("per_query.csv", "predictions.csv", "times.csv", "log.txt"),
+    *("explanations.json", "per_query.csv", "predictions.csv", "times.csv", "log.txt"),
 )
 MAX_JSON, MAX_LOG = 64 << 20, 256 << 20  # bytes of a file
 
@@ -78,6 +79,41 @@ class Importance(TypedDict):
     columns: list[Column]
 
 
+class ExplainedDocument(TypedDict):
+    """A document of `explanations.json`."""
+
+    document: str
+    rank: int
+    label: Number
+    logit: Number
+
+
+class AddedByColumn(TypedDict):
+    """What a column adds to the difference of two logits."""
+
+    name: str
+    cells: Annotated[list[str], Len(2, 2)]
+    adds: Number
+    error: Number | None
+
+
+class ExplainedQuery(TypedDict):
+    """A query of `explanations.json`."""
+
+    query: str
+    value: Number
+    method: str
+    documents: Annotated[list[ExplainedDocument], Len(2, 2)]
+    columns: list[AddedByColumn]
+
+
+class Explanations(TypedDict):
+    """The content of `explanations.json`."""
+
+    metric: str
+    queries: list[ExplainedQuery]
+
+
 Sources = dict[str, Source]
 
 
@@ -101,6 +137,7 @@ def collect(path: Path, config: AnyConfig) -> RunData:
         run.higher_is_better = not lower_is_better(run.metric)
         run.baselines = _json(path, "baselines.json", Baselines, {})
         run.importance = _json(path, "importance.json", Importance | None)
+        run.explanations = _json(path, "explanations.json", Explanations | None)
         _read_per_query(run, path, values)
         _read_predictions(run, config, path)
     else:

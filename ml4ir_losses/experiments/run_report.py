@@ -128,11 +128,11 @@ def _write_bytes(content: bytes, path: Path) -> None:
 
 
 def finish_report(experiment: Experiment, folder: RunFolder) -> None:
-    """Measures the importance of the columns and writes the report of a finished run; a failure is only logged."""
+    """Measures what columns do, and writes the report of a finished run; a failure is only logged."""
     with _logged_failure(folder.path):
-        importance = _importance(experiment)
-        if importance is not None:
-            folder.write_json("importance.json", importance)
+        for name, measured in _measured(experiment, folder.path).items():
+            if measured is not None:
+                folder.write_json(name, measured)
         write_report(folder.path)
 
 
@@ -153,13 +153,18 @@ def _logged_failure(folder: Path) -> Iterator[None]:
         LOGGER.debug("The report failed.", exc_info=True)
 
 
-def _importance(experiment: Experiment) -> dict[str, Any] | None:
-    """The importance of the columns on the last evaluated part; None for texts."""
+def _measured(experiment: Experiment, folder: Path) -> dict[str, dict[str, Any] | None]:
+    """The importance of the columns, and explained queries, of the last evaluated part; nothing for texts."""
     from ml4ir_losses.data.truncation import Truncation
+    from ml4ir_losses.experiments.explained_queries import explained_queries
     from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
     from ml4ir_losses.experiments.importance import permutation_importance
 
     if not isinstance(experiment, FeatureExperiment) or not experiment.evaluated:
-        return None
-    data, limit = experiment.queries[experiment.evaluated[-1]], experiment.config.data.max_list_size
-    return permutation_importance(experiment.model, experiment.metric_set, data, Truncation(limit))
+        return {}
+    part = experiment.evaluated[-1]
+    data, limit = experiment.queries[part], Truncation(experiment.config.data.max_list_size)
+    return {
+        "importance.json": permutation_importance(experiment.model, experiment.metric_set, data, limit),
+        "explanations.json": explained_queries(experiment, part, folder),
+    }

@@ -15,8 +15,8 @@ from ml4ir_losses.evaluation.shapley import Shapley, shapley_of_all, shapley_of_
 from ml4ir_losses.experiments.importance import Column
 from ml4ir_losses.model.cross_encoder import CrossEncoderModel
 
-DOCUMENTS = 200_000  # documents scored for a pair: they set the number of permutations
-MAX_PERMUTATIONS, MIN_PERMUTATIONS = 256, 16
+DOCUMENTS = 200_000  # documents scored for a comparison: they set the number of permutations
+MAX_PERMUTATIONS, MIN_PERMUTATIONS = 256, 8
 _AT_ONCE, _TEXTS_AT_ONCE = 8_192, 256  # documents scored together, and those whose texts are read with the query
 _BACKGROUND = 20  # documents that SHAP compares with
 
@@ -24,8 +24,10 @@ _BACKGROUND = 20  # documents that SHAP compares with
 class Swaps:
     """The logits of pairs of documents of a query when they swap their values of some columns."""
 
-    def __init__(self, model: Any, x: Mapping[str, Array], columns: Sequence[Column], logits: Array) -> None:
-        self.model, self.x, self.columns, self.logits = model, dict(x), columns, logits
+    def __init__(
+        self, model: Any, x: Mapping[str, Array], columns: Sequence[Column], logits: Array, budget: int
+    ) -> None:
+        self.model, self.x, self.columns, self.logits, self.budget = model, dict(x), columns, logits, budget
         key, _ = split_spec(ARCHITECTURES.kind, model.model_config.architecture)
         reads_pairs = isinstance(model, CrossEncoderModel)
         by_itself = ARCHITECTURES[key].trait("per_document") or reads_pairs
@@ -105,7 +107,7 @@ def shapley(swaps: Swaps, a: int, b: int, columns: Array, method: str, seed: int
     whole = float(swaps.logits[a] - swaps.logits[b]) / 2.0
     if method == "exact":
         return shapley_of_all(game, len(columns), whole)
-    fitting = DOCUMENTS // (max(1, len(columns) - 1) * swaps.width)
+    fitting = swaps.budget // (max(1, len(columns) - 1) * swaps.width)
     permutations = int(np.clip(fitting, MIN_PERMUTATIONS, MAX_PERMUTATIONS))
     return shapley_of_sample(game, len(columns), whole, permutations, seed)
 

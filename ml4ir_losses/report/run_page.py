@@ -61,6 +61,7 @@ class RunData:
         lengths: (range of list sizes, queries, model, original order) of groups of queries.
         poor: the queries with the lowest values.
         importance: what `importance.json` holds.
+        explanations: what `explanations.json` holds.
         calibration: of scores that are probabilities.
         notes: what the reader must know, for example that the run was interrupted.
         missing: parts that could not be made, with the reason.
@@ -86,6 +87,7 @@ class RunData:
     lengths: list[tuple[str, int, Estimate, Estimate | None]] = field(default_factory=list)
     poor: list[PoorQuery] = field(default_factory=list)
     importance: dict[str, Any] | None = None
+    explanations: dict[str, Any] | None = None
     calibration: Calibration | None = None
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -104,6 +106,7 @@ def run_page(run: RunData) -> Page:
         _calibration,
         _importance,
         _poor,
+        _explanations,
     )
     sections = [section for make in makers if (section := make(run)) is not None]
     return Page(run.name, run.folder, _lead(run), sections, run.missing)
@@ -304,3 +307,23 @@ def _poor(run: RunData) -> Section | None:
         "model ranks first, then the best ones that it ranks lower. Place is where a document stands in the data."
     )
     return Section("Worst queries", text, blocks)
+
+
+def _explanations(run: RunData) -> Section | None:
+    found = run.explanations
+    if not found or not found["queries"]:
+        return None
+    blocks: list[Plot | Table | Facts] = []
+    for query in found["queries"]:
+        first, second = query["documents"]
+        rows: list[list[Cell]] = [[c["name"], *c["cells"], f"{c['adds']:+.4f}"] for c in query["columns"]]
+        rows.append(["sum", "", "", f"{first['logit'] - second['logit']:+.4f}"])
+        described = (f"{d['document']} (rank {d['rank']}, label {d['label']:g})" for d in (first, second))
+        caption = f"{query['query']} ({found['metric']} {number(query['value'])}): why {' is above '.join(described)}"
+        blocks.append(Table(["column", first["document"], second["document"], "adds"], rows, caption, folded=True))
+    text = (
+        "The worst queries, and one of median value: the document that the model ranks first, beside the best one that "
+        "it ranks lower, or the second. What each column adds to the difference of their scores: the sum is the "
+        "difference. For other documents: ml4ir-losses explain."
+    )
+    return Section("Why the first document", text, blocks)

@@ -88,6 +88,10 @@ def runs(tmp_path_factory, outside, eager):
     importance = {"metric": "ndcg_5", "value": 0.5, "queries": 12, "documents": 68, "repeats": 1, "seconds": 0.1}
     importance["columns"] = [{"name": "price", "drop": 0.1, "lowest": 0.0, "highest": 0.2}]
     (features.path / "importance.json").write_text(json.dumps(importance))
+    documents = [{"document": d, "rank": r, "label": 1.0, "logit": 0.5 * r} for d, r in (("d0", 1), ("d1", 2))]
+    columns = [{"name": "price", "cells": ["0.1", ""], "adds": -0.5, "error": None}]
+    query = {"query": "q200", "value": 0.5, "method": "exact", "documents": documents, "columns": columns}
+    (features.path / "explanations.json").write_text(json.dumps({"metric": "ndcg_5", "queries": [query]}))
     write_checksums(features.path)
     for name in RECORDED:
         if (features.path / name).is_file() and not (outside / name).exists():

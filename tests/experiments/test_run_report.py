@@ -70,6 +70,23 @@ def test_train_writes_report_plots_and_importance(path):
 
 
 @pytest.mark.backend("tensorflow")
+def test_train_explains_the_worst_queries_and_one_of_median_value(path):
+    run = data_of(path)
+    explained = run.explanations["queries"]
+    assert [query["query"] for query in explained[:3]] == [query.query for query in run.poor[:3]]
+    assert [query["value"] for query in explained] == pytest.approx([*sorted(run.values)[:3], sorted(run.values)[6]])
+    for query in explained:
+        first, second = query["documents"]
+        assert first["rank"] == 1
+        assert second["label"] > first["label"] or second["rank"] == 2
+        assert sum(column["adds"] for column in query["columns"]) == pytest.approx(
+            first["logit"] - second["logit"], abs=1e-6
+        )
+        assert {column["name"] for column in query["columns"]} == {"price", "brand", "title"}
+    assert "Why the first document" in (path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.backend("tensorflow")
 def test_collected_numbers_are_those_of_the_run(path):
     run, metrics = data_of(path), json.loads((path / "metrics.json").read_text())
     assert run.metric == "ndcg_5"

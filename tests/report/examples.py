@@ -51,6 +51,24 @@ def run_data(**changes):
                 for i in range(25)
             ],
         },
+        "explanations": {
+            "metric": "ndcg_10",
+            "queries": [
+                {
+                    "query": "q<1>",
+                    "value": 0.0,
+                    "method": "permutation",
+                    "documents": [
+                        {"document": "d01", "rank": 1, "label": 0.0, "logit": 1.25},
+                        {"document": "d<2>", "rank": 9, "label": 4.0, "logit": -0.5},
+                    ],
+                    "columns": [
+                        {"name": "price", "cells": ["0.5", "0.1"], "adds": 2.0, "error": 0.01},
+                        {"name": "3 others", "cells": ["", ""], "adds": -0.25, "error": None},
+                    ],
+                }
+            ],
+        },
         "calibration": Calibration([0.1, 0.4, 0.9], [0.2, 0.35, 0.8], 0.0833, 1200),
         "notes": ["The run was interrupted."],
         "missing": ["Cut-offs: made up."],
@@ -68,6 +86,7 @@ def text_run_data():
         "lengths": [],
         "poor": [],
         "importance": None,
+        "explanations": None,
         "calibration": None,
     }
     return run_data(history=history, baselines={"untrained": {"ndcg_10": 0.5}}, **empty)
@@ -130,7 +149,19 @@ def comparison(**changes):
 
 
 EMPTY: dict = {
-    **{name: {} for name in ("metrics", "history", "cutoffs", "grades", "importance", "baselines", "other_parts")},
+    **{
+        name: {}
+        for name in (
+            "metrics",
+            "history",
+            "cutoffs",
+            "grades",
+            "importance",
+            "explanations",
+            "baselines",
+            "other_parts",
+        )
+    },
     **{name: [] for name in ("values", "lengths", "poor", "splits")},
     "calibration": None,
 }
