@@ -27,6 +27,7 @@ from ml4ir_losses.evaluation.scoring import lower_is_better
 from ml4ir_losses.experiments.experiment import prepare
 from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
 from ml4ir_losses.experiments.fit import fit
+from ml4ir_losses.export.exporting import Exported
 
 _BLOCK = 1024  # rows that are scored as one list if the scores do not depend on the list
 
@@ -199,6 +200,25 @@ class Ranker(BaseEstimator):  # type: ignore[misc]
         """Writes the fitted ranker into a folder, which `ml4ir-losses evaluate` and `predict` read too."""
         check_is_fitted(self)
         save_estimator(self, Path(path))
+
+    def export(
+        self, path: str | Path, format: str = "saved_model", *, quantize: str | None = None, X: Any = None
+    ) -> Exported:
+        """Writes the fitted model for another runtime, compared with Keras before it is called done.
+
+        Args:
+            path: the folder that is written; there must be no such file or folder.
+            format: `saved_model`, `onnx`, `litert` or `openvino`.
+            quantize: how the weights are quantised, such as `int8`; None: they are not.
+            X: rows on which both are compared; None: rows are made up.
+
+        Raises:
+            ValueError: where nothing was written, with the reason.
+        """
+        check_is_fitted(self)
+        data = None if X is None else rows_of(self, X, labelled=False).columns
+        exported: Exported = self.model_.export(path, format, quantize=quantize, data=data)
+        return exported
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -43,21 +43,26 @@ def check(cases: Iterable[Case], runners: Mapping[str, Runner], tolerance: float
     """
     checked = Checked()
     for case in cases:
-        outputs = runners[case.graph](case.inputs)
         where = f"graph {case.graph!r} at {case.documents:,} documents"
+        try:
+            outputs = {name: np.asarray(value) for name, value in runners[case.graph](case.inputs).items()}
+        except Exception as error:  # runtimes raise exceptions of any class
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise UserError(f"{where}: the runtime fails ({reason[:300]}); nothing was written.") from error
         for name, expected in case.expected.items():
-            if name not in outputs or np.shape(outputs[name]) != expected.shape:
-                raise UserError(f"{where}: the output {name!r} is missing or has another shape than in Keras.")
-            difference = _difference(np.asarray(outputs[name]), expected, case.valid)
+            if name not in outputs or outputs[name].shape != expected.shape:
+                raise UserError(f"{where}: the output {name!r} has not the shape of Keras' or is missing.")
+            difference = _difference(outputs[name], expected, case.valid)
             checked.differences[case.documents] = max(checked.differences.get(case.documents, 0.0), difference)
             if not np.isfinite(difference) or (tolerance is not None and difference > tolerance):
+                limit = "finite numbers are" if tolerance is None else f"at most {tolerance:g} is"
                 raise UserError(
-                    f"{where}: the output {name!r} differs from Keras by {difference:.2g}; at most "
-                    f"{tolerance or float('inf'):g} is allowed."
+                    f"{where}: the output {name!r} differs from Keras' by {difference:.2g}, and {limit} allowed; "
+                    "nothing was written."
                 )
         if "rank" in outputs and case.valid is not None:
-            _check_ranks(np.asarray(outputs["rank"]), np.asarray(outputs["logit"]), case.valid, where)
-            _count_pairs(checked, np.asarray(outputs["logit"]), case)
+            _check_ranks(outputs["rank"], outputs["logit"], case.valid, where)
+            _count_pairs(checked, outputs["logit"], case)
     return checked
 
 
@@ -71,7 +76,7 @@ def _check_ranks(ranks: Array, logits: Array, valid: Array, where: str) -> None:
     order = np.argsort(np.where(valid, -logits.astype("float64"), np.inf), axis=1, kind="stable")
     expected = np.where(valid, np.argsort(order, axis=1) + 1, 0)
     if not np.array_equal(ranks, expected):
-        raise UserError(f"{where}: the ranks are not those of the raw scores.")
+        raise UserError(f"{where}: the ranks are not those of the raw scores; nothing was written.")
 
 
 def _count_pairs(checked: Checked, logits: Array, case: Case) -> None:

@@ -13,15 +13,15 @@ from typing import Any
 from ml4ir_losses import __version__
 from ml4ir_losses.core.errors import NotWritten, UserError, unknown_name
 from ml4ir_losses.core.files import write_text
-from ml4ir_losses.data.nested import unnest
-from ml4ir_losses.data.readers import read_table
+from ml4ir_losses.data.nested import unnest_chunks
+from ml4ir_losses.data.readers import read_chunks
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.export import features
 from ml4ir_losses.export.checking import TOLERANCE, Checked, check
-from ml4ir_losses.export.formats import export_format
+from ml4ir_losses.export.formats import get_format
 from ml4ir_losses.export.formats.base import ExportFormat
 from ml4ir_losses.export.graph import Artifact, Graph, TensorInfo
-from ml4ir_losses.export.samples import Case, list_cases, made_up_rows
+from ml4ir_losses.export.samples import Case, first_rows, list_cases, made_up_rows
 from ml4ir_losses.features.fitting import list_columns
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.ops.backend import is_backend
@@ -76,17 +76,8 @@ def export_model(
         UserError: for a path that exists, an unknown format, a package that is missing, what the format cannot hold,
             and a difference from Keras above the tolerance. Nothing is written then.
     """
-    target = export_format(format)
-    if target.quantizations and quantize is not None and quantize not in target.quantizations:
-        raise UserError(unknown_name("quantization", quantize, target.quantizations))
-    if quantize is not None and not target.quantizations:
-        raise UserError(f"{format}: weights cannot be quantised in this format. Received: quantize={quantize!r}.")
-    if not is_backend("tensorflow"):
-        raise UserError("export: runs on TensorFlow; set KERAS_BACKEND=tensorflow, which loads the same model.")
-    target.check_installed()
     path = Path(path)
-    if os.path.lexists(path):
-        raise UserError(f"{path}: exists already; an export is written into a new folder.")
+    target = check_can_export(path, format, quantize)
     graphs = graphs_of(model, target.artifact)
     rows = sample_rows(model, data)
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -101,11 +92,26 @@ def export_model(
         part.rename(path)
     except OSError as error:
         raise NotWritten(f"{path}: cannot be written ({error.strerror or error}).") from None
-    except UserError as error:
-        raise UserError(f"{format}: {error} Nothing was written.") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return Exported(path, format, target.artifact, files, checked.differences, tolerance, described, checked.same_order)
+
+
+def check_can_export(path: Path, format: str, quantize: str | None = None) -> ExportFormat:
+    """The format, once it is clear that a model may be written; it does not import the packages of the format.
+
+    Raises:
+        UserError: as `export_model`.
+    """
+    target = get_format(format)
+    if quantize is not None and quantize not in target.quantizations:
+        raise UserError(unknown_name(f"quantisation of {format}", quantize, target.quantizations))
+    if os.path.lexists(path):
+        raise UserError(f"{path}: exists already; an export is written into a new folder.")
+    if not is_backend("tensorflow"):
+        raise UserError("export: runs on TensorFlow; set KERAS_BACKEND=tensorflow, which loads the same model.")
+    target.check_installed()
+    return target
 
 
 def graphs_of(model: Any, artifact: Artifact) -> list[Graph]:
@@ -126,7 +132,7 @@ def sample_rows(model: Any, data: Any = None) -> Table:
         return made_up_rows(model.fitted)
     if isinstance(data, Table):
         return data
-    return unnest(read_table(data), lists=list_columns(model.fitted, model.query_id))
+    return first_rows(unnest_chunks(read_chunks(data), list_columns(model.fitted, model.query_id)))
 
 
 def _record(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.names import MASK
 from ml4ir_losses.data.batching import pad
 from ml4ir_losses.data.memory import memory_table
@@ -23,7 +24,8 @@ from ml4ir_losses.model.relevance_model import RelevanceModel
 
 SIZES = {1: (1,), 7: (7, 3), 1_000: (1_000,)}
 """The numbers of documents at which an export is checked, with the sizes of the lists of each batch."""
-_MADE_UP = 200
+MADE_UP, MOST_ROWS = 200, 2_000
+"""The numbers of rows that are made up, and of those that are read of data."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,24 @@ class Case:
     valid: Array | None = None
 
 
-def made_up_rows(inputs: Sequence[FittedInput], rows: int = _MADE_UP) -> Table:
+def first_rows(chunks: Iterable[Table], rows: int = MOST_ROWS) -> Table:
+    """The first rows of data in chunks.
+
+    Raises:
+        DataError: for data without rows.
+    """
+    found, number = [], 0
+    for chunk in chunks:
+        found.append(chunk.slice(0, min(len(chunk), rows - number)))
+        number += len(found[-1])
+        if number >= rows:
+            break
+    if not number:
+        raise DataError("The data that an export is checked on have no rows.")
+    return Table.concat(found)
+
+
+def made_up_rows(inputs: Sequence[FittedInput], rows: int = MADE_UP) -> Table:
     """Rows such as the training split may have had."""
     rng = np.random.default_rng(0)
     texts_first = sorted(inputs, key=lambda fitted: bool(fitted.numbers))  # of one column that is read as both
@@ -59,22 +78,24 @@ def list_cases(model: RelevanceModel, artifact: Artifact, graphs: Sequence[Graph
     queries = {fitted.name for fitted in model.fitted if fitted.scope == "query"}
     types = column_types(model.fitted)
     names = input_names([*types])
-    columns = {names[column]: _cells(rows, column, kind) for column, kind in types.items()}
+    columns = {names[column]: column_cells(rows, column, kind) for column, kind in types.items()}
     query_columns = {names[column] for column, kind in types.items() if kind.scope == "query"}
     for documents, sizes in SIZES.items():
-        index, mask = _lists(len(rows), sizes)
+        index, mask = list_rows(len(rows), sizes)
+        outputs: dict[bool, Any] = {}  # by whether some documents are padding
         for graph in graphs:
-            given = columns.keys() if artifact == "serve" else arrays.keys()
-            takes_mask = graph.inputs.keys() != given
+            takes_mask = graph.inputs.keys() != (columns if artifact == "serve" else arrays).keys()
             valid = mask if takes_mask else np.ones_like(mask)
-            encoded = {**_batch(arrays, queries, index, valid), MASK: valid.astype("float32")}
-            output: Any = model(encoded, training=False)
-            inputs = _batch(columns, query_columns, index, valid) if artifact == "serve" else encoded
+            encoded = {**list_batch(arrays, queries, index, valid), MASK: valid.astype("float32")}
+            padded = not valid.all()
+            outputs[padded] = outputs.get(padded) or model(encoded, training=False)
+            inputs = list_batch(columns, query_columns, index, valid) if artifact == "serve" else encoded
             inputs = {name: inputs.get(name, encoded[MASK]) for name in graph.inputs}
-            yield Case(graph.name, documents, inputs, {n: np.asarray(output[n]) for n in ("logit", "score")}, valid)
+            expected = {name: np.asarray(outputs[padded][name]) for name in ("logit", "score")}
+            yield Case(graph.name, documents, inputs, expected, valid)
 
 
-def _lists(rows: int, sizes: Sequence[int]) -> tuple[Array, Array]:
+def list_rows(rows: int, sizes: Sequence[int]) -> tuple[Array, Array]:
     """Row numbers [B, N] of lists of consecutive rows, from the first row again after the last, and their mask."""
     ends = np.cumsum(sizes)
     place = np.arange(max(sizes))
@@ -83,7 +104,7 @@ def _lists(rows: int, sizes: Sequence[int]) -> tuple[Array, Array]:
     return index, mask
 
 
-def _batch(arrays: Mapping[str, Array], queries: set[str], index: Array, mask: Array) -> dict[str, Array]:
+def list_batch(arrays: Mapping[str, Array], queries: set[str], index: Array, mask: Array) -> dict[str, Array]:
     """The arrays [rows, ...] as lists [B, N, ...]; those of queries have the value of the first document, [B, ...]."""
     return {
         name: values[index[:, 0]] if name in queries else pad(values, index, mask, _padding(values))
@@ -95,7 +116,7 @@ def _padding(values: Array) -> Any:
     return "" if values.dtype == object else 0.0
 
 
-def _cells(rows: Table, column: str, kind: ColumnType) -> Array:
+def column_cells(rows: Table, column: str, kind: ColumnType) -> Array:
     """The cells of a column as the tensor of the column holds them, [rows, ...]."""
     if kind.dtype == "string" and kind.shape:
         texts, row, place = list_texts(rows, column)

@@ -26,13 +26,13 @@ def erfinv(x: Tensor) -> Tensor:
     """
     if not is_portable():
         return ops.erfinv(x)
-    w = -ops.log(ops.maximum((1.0 - x) * (1.0 + x), 1e-38))
+    w = -ops.log(ops.maximum((1.0 - x) * (1.0 + x), 1e-8))  # 0 only for ±1, far beyond the other values
     return x * ops.where(w < 5.0, _polynomial(w - 2.5, _NEAR), _polynomial(ops.sqrt(ops.maximum(w, 5.0)) - 3.0, _FAR))
 
 
 def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
     """The highest power first."""
-    value = coefficients[0] + 0.0 * x
+    value: Tensor = coefficients[0]
     for coefficient in coefficients[1:]:
         value = coefficient + value * x
     return value

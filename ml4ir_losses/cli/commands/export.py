@@ -1,0 +1,31 @@
+"""The command `export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ml4ir_losses.cli.options import RunPath
+from ml4ir_losses.cli.output import import_keras, say
+from ml4ir_losses.core.registry import register_command
+
+
+@register_command("export")
+def export(
+    run: RunPath,
+    format: Annotated[str, typer.Option(help="saved_model, onnx, litert or openvino.")] = "saved_model",
+    output: Annotated[Path | None, typer.Option(help="Folder that is written; default RUN/export/FORMAT.")] = None,
+    quantize: Annotated[str | None, typer.Option(help="int8: smaller weights; the differences are measured.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="File whose rows are compared; default the data of the run.")
+    ] = None,
+) -> None:
+    """Write the model for another runtime, once it gives there what Keras gives."""
+    import_keras()
+    from ml4ir_losses.experiments.exporting import export as export_run
+
+    exported = export_run(run, output, format, quantize=quantize, data=data)
+    say(f"{exported}")
+    say(f"{exported.path}: {', '.join(exported.files)}")

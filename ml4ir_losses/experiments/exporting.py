@@ -1,0 +1,71 @@
+"""Exports the model of a run, compared with Keras on rows of the run's own data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ml4ir_losses.config.in_memory import SPLITS
+from ml4ir_losses.config.load import AnyConfig, reads_texts
+from ml4ir_losses.core.errors import DataError, UserError
+from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.data.streaming.reading import RowSource
+from ml4ir_losses.data.table import Table
+from ml4ir_losses.experiments.open_run import open_run
+from ml4ir_losses.experiments.run_status import not_finished
+from ml4ir_losses.export.exporting import Exported, check_can_export, export_model
+from ml4ir_losses.export.samples import first_rows
+
+
+def export(
+    run: str | Path,
+    path: str | Path | None = None,
+    format: str = "saved_model",
+    *,
+    quantize: str | None = None,
+    data: Any = None,
+) -> Exported:
+    """Writes the model of a run for another runtime, and compares it with Keras before it is called done.
+
+    Args:
+        run: the run folder.
+        path: the folder that is written; None: `<run>/export/<format>`.
+        format: `saved_model`, `onnx`, `litert` or `openvino`.
+        quantize: how the weights are quantised, such as `int8`; None: they are not.
+        data: a file, or data in memory, with the rows on which both are compared; None: the test, validation or
+            training files of the run, while they exist, else made-up rows.
+
+    Raises:
+        UserError, DataError: where nothing was written, with the reason.
+    """
+    path = Path(run) / "export" / format if path is None else Path(path)
+    check_can_export(path, format, quantize)
+    if unfinished := not_finished(run):
+        raise UserError(unfinished)
+    experiment = open_run(run)
+    if data is None:
+        data = _own_rows(experiment.config)
+    if data is None:
+        LOGGER.warning("%s: its data are not there any more: the export is checked on made-up rows; give --data", run)
+    return export_model(experiment.model, path, format, quantize=quantize, data=data)
+
+
+def _own_rows(config: AnyConfig) -> Table | None:
+    """Rows of the test, validation or training split of a run; None where none of them can be read."""
+    for source in _sources(config):
+        try:
+            return first_rows(source.chunks())
+        except (DataError, OSError):
+            continue
+    return None
+
+
+def _sources(config: AnyConfig) -> Iterator[RowSource]:
+    data = config.data
+    for split in reversed(SPLITS):
+        if reads_texts(config):
+            given = (getattr(text_set, split) for text_set in data.sets().values())
+            yield from (RowSource(data.paths(paths), data.format, data.options) for paths in given if paths is not None)
+        elif paths := data.paths(split):
+            yield RowSource(paths, data.format, data.options, config.features.list_columns)
