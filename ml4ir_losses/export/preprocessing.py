@@ -209,7 +209,7 @@ def _date(spec: Object) -> Encoder:
     def encode(*columns: _Cells) -> Array:
         times = np.stack([cells.numbers(_seconds, _YEAR_10000) for cells in columns], axis=-1)
         days = np.floor(times / _DAY)
-        return np.stack([days, times - days * _DAY], axis=-1).reshape(len(times), -1).astype(np.float32)
+        return np.stack([days, times - days * _DAY], axis=-1).reshape(len(times), 2 * len(columns)).astype(np.float32)
 
     return encode
 

@@ -22,7 +22,7 @@ def preprocessing_spec(model: RelevanceModel | EmbeddingModel) -> dict[str, Any]
         UserError: for a tokenizer that JSON cannot hold, with what to use instead.
     """
     if isinstance(model, EmbeddingModel):
-        return {"version": VERSION, "tokenizer": _words(model.tokenizer)}
+        return {"version": VERSION, "tokenizer": tokenizer_spec(model.tokenizer)}
     return {"version": VERSION, "inputs": [input_spec(fitted) for fitted in model.fitted]}
 
 
@@ -54,13 +54,22 @@ def _text(fitted: Any) -> dict[str, Any]:
 
 def _text_pair(fitted: Any) -> dict[str, Any]:
     pairs = fitted.tokenizer
-    words = _words(pairs.tokenizer)
+    words = tokenizer_spec(pairs.tokenizer)
     (separator,) = pairs.frame[1]
-    lengths = {"max_length": pairs.max_length, "max_query_length": pairs.max_query_length}
-    return {"tokenizer": words, "separator": separator, **lengths}
+    return {
+        "tokenizer": words,
+        "separator": separator,
+        "max_length": pairs.max_length,
+        "max_query_length": pairs.max_query_length,
+    }
 
 
-def _words(tokenizer: Any) -> dict[str, Any]:
+def tokenizer_spec(tokenizer: Any) -> dict[str, Any]:
+    """How a text becomes the `ids` of a tokenizer.
+
+    Raises:
+        UserError: for a tokenizer that JSON cannot hold, with what to use instead.
+    """
     if type(tokenizer) is not WordTokenizer:
         kind = "the tokenizer of a KerasHub preset" if isinstance(tokenizer, HubTokenizer) else f"{tokenizer!r:.60}"
         raise UserError(
