@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ml4ir_losses.core.lazy import Tensor
+from ml4ir_losses.data.feeding import import_tensorflow
 
 Artifact = Literal["serve", "score"]
 """`serve` takes raw columns, strings included; `score` the numbers and ids that `preprocessing.json` describes."""
@@ -44,3 +45,10 @@ class Graph:
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
     owner: Any
+
+
+def traced(graph: Graph) -> Callable[[Mapping[str, Tensor]], Any]:
+    """The function of a graph, traced by TensorFlow once for all signatures of a SavedModel that call it."""
+    tf = import_tensorflow()
+    inputs = {name: tf.TensorSpec(info.shape, info.dtype) for name, info in graph.inputs.items()}
+    return tf.function(graph.function, input_signature=[inputs], autograph=False)  # type: ignore[no-any-return]

@@ -212,15 +212,15 @@ class TextCrossEncoder(CrossEncoderModel):
         Raises:
             UserError: if the numbers of queries and documents differ.
         """
-        return self._pair_outputs("logit", queries, documents, batch_size)
+        return self.pair_outputs("logit", queries, documents, batch_size)
 
     def class_probabilities(self, queries: Sequence[str], documents: Sequence[str], batch_size: int = 256) -> Array:
         """Probabilities [N, K] of the classes of N pairs, for a model of K logits; arguments as in `score_pairs`."""
-        logits = self._pair_outputs("outputs", queries, documents, batch_size)
+        logits = self.pair_outputs("outputs", queries, documents, batch_size)
         return np.asarray(ops.convert_to_numpy(ops.softmax(logits, axis=-1)))
 
-    def _pair_outputs(self, name: str, queries: Sequence[str], documents: Sequence[str], batch_size: int) -> Array:
-        """An output of the model [N, ...] for N pairs."""
+    def pair_outputs(self, name: str, queries: Sequence[str], documents: Sequence[str], batch_size: int = 256) -> Array:
+        """An output of the model [N, ...] for N pairs, each scored alone; arguments as in `score_pairs`."""
         check_whole(1, batch_size=batch_size)
         if len(queries) != len(documents):
             raise UserError(

@@ -73,6 +73,12 @@ class HubTokenizer(Tokenizer):
     def vocabulary_size(self) -> int:
         return int(self.tokenizer.vocabulary_size()) + 1
 
+    @property
+    def words(self) -> list[str]:
+        # Ġ and ▁ mark the start of a word.
+        pieces = (str(piece).lstrip("Ġ▁") for piece in self.tokenizer.get_vocabulary())
+        return [piece for piece in pieces if piece.isalpha()]
+
     def ids(self, text: str) -> list[int]:
         return [int(number) for number in self.bounded(np.asarray(self.tokenizer(text)))]
 
@@ -105,9 +111,13 @@ class HubTokenizer(Tokenizer):
         return start, end
 
     def call(self, texts: Tensor) -> Tensor:
+        import tensorflow as tf
+
         # Built here: a loaded tokenizer has its special tokens only after its assets are loaded.
         packer = import_keras_hub().layers.StartEndPacker(self.max_length, *self.bounds, pad_value=-1)
-        packed = packer(self.tokenizer(texts)) + 1
+        tokens = self.tokenizer(texts)
+        known = tokens.with_values(tokens.values >= 0)  # in a graph, letters that a vocabulary lacks are -1
+        packed = packer(tf.ragged.boolean_mask(tokens, known)) + 1
         width = ops.max(ops.sum(ops.cast(packed != 0, "int32"), axis=1))
         return packed[:, : ops.maximum(width, 1)]
 

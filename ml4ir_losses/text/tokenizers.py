@@ -39,6 +39,11 @@ class Tokenizer(layers.Layer):  # type: ignore[misc]
         """The start and end tokens of every text, numbered as in the preset, which `ids` shifts by one."""
         return [], []
 
+    @property
+    def words(self) -> list[str]:
+        """Words that have an id."""
+        raise NotImplementedError
+
     def ids(self, text: str) -> list[int]:
         """The ids of one text, without padding."""
         raise NotImplementedError
@@ -149,6 +154,10 @@ class WordTokenizer(Tokenizer):
     @property
     def vocabulary_size(self) -> int:
         return len(self.vocabulary) + 2
+
+    @property
+    def words(self) -> list[str]:
+        return self.vocabulary
 
     def ids(self, text: str) -> list[int]:
         return [self.word_ids.get(word, 1) for word in split_words(text, **self.split_options)[: self.max_length]]

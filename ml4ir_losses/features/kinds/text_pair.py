@@ -95,7 +95,7 @@ class FittedTextPair(FittedInput):
 
     def made_up(self, rows: int, rng: np.random.Generator) -> dict[str, Any]:
         words = max(self.max_length, 3)
-        return {column: made_up_texts(self.vocabulary, rows, words, rng) for column in self.columns}
+        return {column: made_up_texts(self.tokenizer.tokenizer.words, rows, words, rng) for column in self.columns}
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         """A text of two unknown words."""
