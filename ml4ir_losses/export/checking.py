@@ -50,8 +50,10 @@ def check(cases: Iterable[Case], runners: Mapping[str, Runner], tolerance: float
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise UserError(f"{where}: the runtime fails ({reason[:300]}); nothing was written.") from error
         for name, expected in case.expected.items():
-            if name not in outputs or outputs[name].shape != expected.shape:
-                raise UserError(f"{where}: the output {name!r} has not the shape of Keras' or is missing.")
+            if name not in outputs:
+                raise UserError(f"{where}: the output {name!r} is missing; nothing was written.")
+            if outputs[name].shape != expected.shape:
+                raise UserError(f"{where}: the output {name!r} has another shape than in Keras; nothing was written.")
             difference = _difference(outputs[name], expected, case.valid)
             checked.differences[case.documents] = max(checked.differences.get(case.documents, 0.0), difference)
             if not np.isfinite(difference) or (tolerance is not None and difference > tolerance):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from keras import ops
@@ -13,7 +14,7 @@ from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.core.names import MASK
 from ml4ir_losses.data.feeding import import_tensorflow
-from ml4ir_losses.export.graph import Graph, TensorInfo
+from ml4ir_losses.export.graph import Graph, TensorInfo, traced
 from ml4ir_losses.features.fitted import ColumnType, FittedInput
 from ml4ir_losses.features.kinds.text_pair import FittedTextPair
 from ml4ir_losses.model.relevance_model import RelevanceModel
@@ -45,23 +46,21 @@ def serve_graphs(model: RelevanceModel) -> list[Graph]:
     types = column_types(model.fitted)
     names = input_names([*types])
     inputs = {names[column]: _column_info(column, names[column], kind) for column, kind in types.items()}
+    mask_name = input_names([*types, MASK])[MASK]
     some_list = next(names[column] for column, kind in types.items() if kind.scope == "document")
 
-    def encoded(x: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {fitted.name: _model_input(fitted, x, types, names) for fitted in model.fitted}
+    def score(x: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        encoded = {fitted.name: _model_input(fitted, x, types, names) for fitted in model.fitted}
+        return _outputs(model, {**encoded, MASK: x[mask_name]})
 
-    def serve(x: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        mask = ops.ones(import_tensorflow().shape(x[some_list])[:2], "float32")
-        return _outputs(model, {**encoded(x), MASK: mask})
+    with_mask = Graph("with_mask", score, {**inputs, mask_name: _LISTS}, OUTPUTS, model)
+    with_mask = replace(with_mask, function=traced(with_mask))
 
-    def serve_with_mask(x: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        return _outputs(model, {**encoded(x), MASK: x[mask_name]})
+    def score_all(x: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        ones = import_tensorflow().ones(import_tensorflow().shape(x[some_list])[:2])
+        return with_mask.function({**x, mask_name: ones})
 
-    mask_name = input_names([*types, MASK])[MASK]
-    return [
-        Graph("serving_default", serve, inputs, OUTPUTS, model),
-        Graph("with_mask", serve_with_mask, {**inputs, mask_name: _LISTS}, OUTPUTS, model),
-    ]
+    return [Graph("serving_default", score_all, inputs, OUTPUTS, model), with_mask]
 
 
 def column_types(inputs: Sequence[FittedInput]) -> dict[str, ColumnType]:

@@ -82,9 +82,11 @@ class Trainer(StrategyModel):
         Raises:
             UserError: where nothing was written, with the reason.
         """
+        names = {"tf_saved_model": "saved_model"}
         if input_signature is not None or kwargs:
-            return super().export(filepath, format, verbose, input_signature, **kwargs)
-        key = "saved_model" if format == "tf_saved_model" else format
+            keras_names = {ours: name for name, ours in names.items()}
+            return super().export(filepath, keras_names.get(format, format), verbose, input_signature, **kwargs)
+        key = names.get(format, format)
         return export_module().export_model(self, filepath, key, quantize=quantize, data=data)
 
     def compiled_epochs(self, epochs: int = 1) -> int | None:
