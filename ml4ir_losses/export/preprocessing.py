@@ -15,7 +15,7 @@ import string
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, islice
 from reprlib import repr as _short
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ Object = Mapping[str, Any]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d(?::\d\d(?::\d\d(?:\.\d+)?)?)?)(?:Z|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)?)?",
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d(?::\d\d(?::\d\d(?:\.\d{1,30})?)?)?)(?:Z|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)?)?",
     re.ASCII,
 )
 _DAY, _YEAR_10000 = 86_400.0, 253_402_300_800.0  # in seconds; the year is counted from 1970
@@ -99,13 +99,12 @@ class Preprocessor:
             shared = {name: query[name] for name in self.columns["document"] if name in query}
             rows["document"] += [{**shared, **document} for document in documents] if shared else documents
 
-        def place(scope: str, row: int) -> str:
-            return f"queries[{row}]" if scope == "query" else "queries[{}].documents[{}]".format(*places[row])
+        def place(scope: str, name: str, row: int) -> str:
+            where = f"queries[{row}]" if scope == "query" else "queries[{}].documents[{}]".format(*places[row])
+            return f"{where}, column {name!r}"
 
         cells = {
-            (scope, name): _Cells(
-                [row.get(name) for row in rows[scope]], lambda row, s=scope, n=name: f"{place(s, row)}, column {n!r}"
-            )
+            (scope, name): _Cells([row.get(name) for row in rows[scope]], partial(place, scope, name))
             for scope, names in self.columns.items()
             for name in names
         }
@@ -181,33 +180,31 @@ class _Cells(NamedTuple):
                     raise ValueError(f"{self.place(row)}: {error}") from None
             raise
 
-    def numbers(self, function: Callable[[Any], float], limit: float) -> Array:
-        """The cells as float64, by a function that leaves numbers below `limit` as they are."""
-        if {float, int, bool, type(None)}.issuperset(map(type, self.cells)):
-            try:
-                values = np.array(self.cells, np.float64)  # None is NaN
-                if not (np.abs(values) >= limit).any():
-                    return values
-            except OverflowError:  # an integer beyond float64
-                pass
-        return np.array(self.each(function), np.float64)
-
 
 Encoder = Callable[..., Array]  # of the cells of each column
 
 
-def _numeric(spec: Object) -> Encoder:
-    def encode(*columns: _Cells) -> Array:
-        return np.stack([cells.numbers(_float32, 2.0**63) for cells in columns], axis=-1).astype(np.float32)
+def _matrix(columns: Sequence[_Cells], function: Callable[[Any], float], limit: float) -> Array:
+    """The cells as float64 [rows, columns], by a function that leaves numbers below `limit` as they are."""
+    if {float, int, bool, type(None)}.issuperset(map(type, chain.from_iterable(column.cells for column in columns))):
+        try:
+            values = np.array([column.cells for column in columns], np.float64).T  # None is NaN
+            if not (np.abs(values) >= limit).any():
+                return values
+        except OverflowError:  # an integer beyond float64
+            pass
+    return np.array([column.each(function) for column in columns], np.float64).T
 
-    return encode
+
+def _numeric(spec: Object) -> Encoder:
+    return lambda *columns: _matrix(columns, _float32, 2.0**63).astype(np.float32)
 
 
 def _date(spec: Object) -> Encoder:
     """The day since 1970 and the second of the day, for each column."""
 
     def encode(*columns: _Cells) -> Array:
-        times = np.stack([cells.numbers(_seconds, _YEAR_10000) for cells in columns], axis=-1)
+        times = _matrix(columns, _seconds, _YEAR_10000)
         days = np.floor(times / _DAY)
         return np.stack([days, times - days * _DAY], axis=-1).reshape(len(times), 2 * len(columns)).astype(np.float32)
 
@@ -393,22 +390,31 @@ def _item(item: Any) -> float:
 
 
 def _seconds(cell: Any) -> float:
-    """A date or time as seconds since 1970, UTC unless it names a zone, a number as it is; NaN if it is missing."""
+    """A date or time as seconds since 1970, a number as it is; NaN if it is missing."""
     text = cell.strip() if isinstance(cell, str) else ""
     if not text or _NUMBER.fullmatch(text):
         seconds = _number(cell)
     else:
         try:
-            date, time, sign, hours, minutes = _TIME.fullmatch(text).groups()  # type: ignore[union-attr]
-            microseconds = int(np.datetime64(f"{date}T{(time or '00')[:15]}", "us").astype(np.int64))
-        except (AttributeError, ValueError):
+            seconds = _time(text)
+        except ValueError:
             form = "neither a number nor a date such as 2026-01-31 or 2026-01-31T12:00:00"
             raise ValueError(f"{_short(cell)} is {form}") from None
-        offset = (int(hours or 0) * 60 + int(minutes or 0)) * (-1 if sign == "-" else 1)
-        seconds = (microseconds - offset * 60_000_000) / 1e6
     if abs(seconds) > _YEAR_10000:
         raise ValueError(f"{seconds:.0f} seconds since 1970 are beyond the year 9999; milliseconds must be divided")
     return seconds
+
+
+@lru_cache(16_384)
+def _time(text: str) -> float:
+    """A date or time as seconds since 1970, UTC unless it names a zone."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    date, time, sign, hours, minutes = match.groups()
+    microseconds = int(np.datetime64(f"{date}T{(time or '00')[:15]}", "us").astype(np.int64))
+    offset = (int(hours or 0) * 60 + int(minutes or 0)) * (-1 if sign == "-" else 1)
+    return (microseconds - offset * 60_000_000) / 1e6
 
 
 def _text(cell: Any) -> str:

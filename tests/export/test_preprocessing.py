@@ -67,11 +67,9 @@ INPUTS = {
 }
 each_input = pytest.mark.parametrize("kind", INPUTS)
 
-numbers = st.one_of(
-    st.integers(-(2**64), 2**64),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.integers(-20, 20).map(lambda i: i / 4),
-)
+integers = st.integers(-(2**64), 2**64)
+floats = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-20, 20).map(lambda i: i / 4))
+numbers = st.one_of(integers, floats)
 number_texts = st.one_of(
     numbers.map(str),
     st.from_regex(r"[ +-]?[0-9.]{1,5}([eE][+-]?[0-9]{1,3})?\s?"),
@@ -88,10 +86,11 @@ date_texts = st.one_of(
 words = st.sampled_from([*WORDS, "True", "FALSE", "red,", " shoe", "RED", "it's", "\u00a0", "\x1f"])
 texts = st.one_of(words, st.lists(words, max_size=6).map(", ".join), st.text(max_size=12), number_texts, date_texts)
 scalars = st.one_of(st.none(), st.booleans(), numbers, texts)
-lists = st.one_of(*(st.lists(st.one_of(st.none(), one), max_size=5) for one in (st.booleans(), numbers, words, texts)))
-cells = st.one_of(
-    scalars, lists, st.lists(numbers, min_size=2, max_size=2), st.sampled_from([{}, {"a": 1}, [[1, 2]], [{}]])
+lists = st.one_of(
+    *(st.lists(st.one_of(st.none(), one), max_size=5) for one in (st.booleans(), integers, floats, words, texts)),
+    *(st.lists(one, min_size=2, max_size=2) for one in (integers, floats, number_texts)),
 )
+cells = st.one_of(scalars, lists, st.sampled_from([{}, {"a": 1}, [[1, 2]], [{}]]))
 
 
 @pytest.fixture(scope="module")

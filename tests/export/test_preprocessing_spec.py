@@ -1,20 +1,26 @@
 """`preprocessing.json` of whole models: their inputs and tokenizers, and what JSON cannot hold."""
 
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
+from markdown_blocks import blocks
 from ml4ir_losses.config.text_schema import TextConfig, TextTask
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.export.preprocessing import load
-from ml4ir_losses.export.preprocessing_spec import preprocessing_spec, tokenizer_spec
+from ml4ir_losses.export.preprocessing_spec import input_spec, preprocessing_spec, tokenizer_spec
+from ml4ir_losses.features.hashing import hashed
+from ml4ir_losses.features.kinds import KINDS, load_fitted
 from ml4ir_losses.model.cross_encoder import CrossEncoderModel
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.text.hub_tokenizer import HubTokenizer
 from ml4ir_losses.text.tokenizers import Tokenizer, WordTokenizer
 
+PAGE = "docs/preprocessing.md"
 WORDS = ["red", "shoe", "hat"]
 INPUTS = [
     {"name": "price", "type": "numeric", "columns": ["price"], "fill": [0.5]},
@@ -104,3 +110,40 @@ def test_tokenizer_that_json_cannot_hold_says_what_to_use(tokenizer, message):
     with pytest.raises(UserError, match=f"{message}.* cannot be written as JSON.*SavedModel.*takes strings") as error:
         tokenizer_spec(tokenizer)
     assert "\n" not in str(error.value)
+
+
+def test_documented_example_is_what_the_reader_reads():
+    """Every field of the page, and every type of input."""
+    spec = json.loads(blocks(PAGE, "json")[0][1])
+    assert {one["type"] for one in spec["inputs"]} == set(KINDS)
+    example = [{"query": {"device": "phone", "search": "Mug"}, "documents": [{"brand": "acme", "title": "red mug"}]}]
+    arrays = {name: x[0].tolist() for name, x in load(spec).lists(example).items()}
+    assert arrays["brand"] == [1]
+    assert arrays["device"] == 2
+    assert arrays["title"][0][:5] == [3, 2, 0, 0, 4 + hashed(["<re"], 1000)[0]]
+    assert arrays["pair"] == [[2, 4, 3, 2]]
+    assert arrays["brand_device"] == hashed(["acme\x1fphone"], 1000).tolist()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_documented_javascript_gives_the_arrays_of_the_reader():
+    inputs = [one for one in INPUTS if one["name"] in ("price", "age")]
+    inputs += [{"name": "brand", "type": "categorical", "columns": ["brand"], "vocabulary": ["b", "a"]}]
+    inputs += [{**inputs[-1], "name": "device", "columns": ["device"], "scope": "query"}]
+    spec = {"version": 1, "inputs": [input_spec(fitted) for fitted in load_fitted(inputs)]}
+    program = blocks(PAGE, "javascript")[0][1] + (
+        "const { spec, requests } = JSON.parse(require('fs').readFileSync(0));"
+        "console.log(JSON.stringify(lists(spec, requests)));"
+    )
+    requests = [
+        {"query": {"age": 5, "device": "a"}, "documents": [{"brand": "a", "price": 3}, {"brand": "new", "price": 1.5}]},
+        {"query": {}, "documents": [{}]},
+        {"query": {"device": "b"}, "documents": []},
+    ]
+    given = json.dumps({"spec": spec, "requests": requests})
+    result = subprocess.run(["node", "-e", program], input=given, capture_output=True, text=True, check=True)
+    arrays = load(spec).lists(requests)
+    by_node = json.loads(result.stdout)
+    assert by_node.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(np.array(by_node[name], float), array)  # JSON has null for NaN
