@@ -96,12 +96,7 @@ def search(
         UserError, DataError: for an invalid run or invalid data.
     """
     check_choice(SIMILARITIES, similarity=similarity)
-    model, table = load_encoder(run), read_table(data)
-    column = list(columns) or _text_column(table)
-    if identity is None:
-        texts = {str(row): text for row, text in enumerate(column_texts(table, column, "--column"), start=1)}
-    else:
-        texts = {str(name): text for name, text in by_id(table, identity, column, "--column").items()}
+    model, texts = load_encoder(run), read_documents(data, columns, identity)
     ids = list(texts)
     nearest = Nearest(model.encode(list(queries.values()), "anchor"), k, similarity)
     for _, part in _embedded(model, list(texts.values()), "positive", progress):
@@ -112,6 +107,19 @@ def search(
         for query, top_rows, similarities in zip(queries, rows, scores, strict=True)
         for rank, (row, score) in enumerate(zip(top_rows, similarities, strict=True), start=1)
     ]
+
+
+def read_documents(path: str, columns: Sequence[str] = (), identity: str | None = None) -> dict[str, str]:
+    """Document text by id from a file; row numbers are the ids without an `identity`.
+
+    Raises:
+        DataError: for a missing column, and a duplicate id.
+    """
+    table = read_table(path)
+    column = list(columns) or _text_column(table)
+    if identity is None:
+        return {str(row): text for row, text in enumerate(column_texts(table, column, "--column"), start=1)}
+    return {str(name): text for name, text in by_id(table, identity, column, "--column").items()}
 
 
 def read_queries(path: str, identity: str, column: str) -> dict[str, str]:

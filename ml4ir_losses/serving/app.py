@@ -20,6 +20,7 @@ from ml4ir_losses.serving.settings import Limits
 
 OPERATIONS = ("rank", "embed", "search", "explain")
 RETRY_AFTER = "1"  # seconds
+_UNWATCHED = 0.05  # seconds of an answer in which nobody looks whether the client is still there
 _CLOSED = 499  # a status for the log: the client reads it no more
 _LARGE = 256 << 10  # bytes of a body that is read in a thread, so that other requests are answered meanwhile
 
@@ -41,24 +42,26 @@ def make_app(current: Any, limits: Limits) -> FastAPI:
                     pending = service.start(operation, body)
                 else:
                     pending = await asyncio.to_thread(service.start, operation, body)
+                asked = {"queries": pending.queries, "documents": pending.documents, "version": service.version}
+                request.scope.setdefault("state", {}).update(asked)  # for the log
                 results = await _results(request, pending, limits.seconds)
                 return Response(status_code=_CLOSED) if results is None else json_response(pending.finish(results))
 
         return answer
 
     for operation in OPERATIONS:
-        app.add_api_route(f"/v1/{operation}", answering(operation), methods=["POST"], include_in_schema=False)
+        app.add_route(f"/v1/{operation}", answering(operation), ["POST"])
 
-    @app.get("/v1/model", include_in_schema=False)
-    async def model() -> Response:
+    async def model(request: Request) -> Response:
         with current.use() as service:
             return json_response(service.describe())
 
-    @app.get("/openapi.json", include_in_schema=False)
-    async def openapi() -> Response:
+    async def openapi(request: Request) -> Response:
         with current.use() as service:
             return json_response(describe_api(service))
 
+    app.add_route("/v1/model", model, ["GET"])
+    app.add_route("/openapi.json", openapi, ["GET"])
     _answer_errors(app)
     return app
 
@@ -79,19 +82,34 @@ async def _results(request: Request, pending: Pending, seconds: float) -> Sequen
     Raises:
         TooLate: if it takes too long; what waits is not computed.
     """
-    results: asyncio.Future[list[Any]] = asyncio.gather(*map(asyncio.wrap_future, pending.parts))
-    gone: asyncio.Future[Any] = asyncio.ensure_future(_disconnected(request))
+    parts = [asyncio.wrap_future(part) for part in pending.parts]
     try:
-        await asyncio.wait({results, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if results.done():
-            return results.result()
+        await asyncio.wait(parts, timeout=min(seconds, _UNWATCHED))
+        is_gone = not _done(parts) and await _watched(request, parts, seconds - _UNWATCHED)
+        if _done(parts):
+            errors = [part.exception() for part in parts]
+            for error in filter(None, errors):
+                raise error
+            return [part.result() for part in parts]
     finally:
-        gone.cancel()
-        for part in pending.parts:
+        for part in parts:
             part.cancel()  # does nothing to those that are done
-    if gone.done():
+    if is_gone:
         return None
     raise TooLate(f"there is no answer within {seconds:g} seconds.")
+
+
+def _done(parts: Sequence[asyncio.Future[Any]]) -> bool:
+    return all(part.done() for part in parts)
+
+
+async def _watched(request: Request, parts: Sequence[asyncio.Future[Any]], seconds: float) -> bool:
+    """Waits until all parts are done, at most so long; True if the client goes away before."""
+    gone = asyncio.ensure_future(_disconnected(request))
+    done = asyncio.ensure_future(asyncio.wait(parts))
+    await asyncio.wait({gone, done}, timeout=max(seconds, 0.0), return_when=asyncio.FIRST_COMPLETED)
+    done.cancel()
+    return not gone.cancel()
 
 
 async def _disconnected(request: Request) -> None:

@@ -61,7 +61,7 @@ class Column:
     Attributes:
         name: its name.
         kind: what its cells are.
-        scope: `query` for one that belongs to the query and may not stand in a document.
+        scope: `query` for one that an input of the query reads: it may not stand in a document.
         size: the length of a vector.
         separator: what separates the values of a cell that is a text.
     """
@@ -100,7 +100,7 @@ def _columns(fitted: FittedInput) -> Iterator[Column]:
 
 
 def _both(a: Column, b: Column) -> Column:
-    scope: Scope = "query" if a.scope == b.scope == "query" else "document"
+    scope: Scope = "query" if "query" in (a.scope, b.scope) else "document"
     lists = next((c for c in (a, b) if c.kind in ("categories", "vector")), None)
     if lists is not None:
         return Column(a.name, lists.kind, scope, lists.size, a.separator or b.separator)
@@ -114,19 +114,20 @@ def rank_types(columns: Mapping[str, Column], limits: Limits) -> tuple[Any, Any]
     """
     cells = {name: NotRequired[c.cell] for name, c in columns.items()}
     own = {name: cells[name] for name, c in columns.items() if c.scope == "document"}
-    documents = _listed(_typed("Document", {"id": NotRequired[Id], **own}), limits.documents)
-    shared = _typed("QueryColumns", cells)
+    documents = _listed(typed("Document", {"id": NotRequired[Id], **own}), limits.documents)
+    shared = typed("QueryColumns", cells)
     query = {"query_id": NotRequired[Id], "query": NotRequired[shared], "documents": Required[documents]}
-    queries = _listed(_typed("RankQuery", query), limits.queries)
+    queries = _listed(typed("RankQuery", query), limits.queries)
     top = {"top": NotRequired[Annotated[int, Field(ge=1, le=limits.documents)]]}
-    return _typed("RankRequest", {"queries": Required[queries], **top}), _typed("RankOneRequest", {**query, **top})
+    return typed("RankRequest", {"queries": Required[queries], **top}), typed("RankOneRequest", {**query, **top})
 
 
 def _listed(type_: Any, most: int) -> Any:
     return Annotated[list[type_], FailFast(), Field(min_length=1, max_length=most)]
 
 
-def _typed(name: str, members: Mapping[str, Any]) -> Any:
+def typed(name: str, members: Mapping[str, Any]) -> Any:
+    """The type of an object with these members and no others."""
     make: Any = TypedDict  # mypy knows TypedDicts of literal names alone
     made = make(name, dict(members))
     made.__pydantic_config__ = STRICT

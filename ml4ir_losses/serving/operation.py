@@ -15,10 +15,14 @@ class Pending:
     Attributes:
         parts: what the model gives.
         finish: makes the answer of their results; raises `RequestError` where they make none.
+        queries: the number of queries that are answered.
+        documents: the number of documents that are scored, or texts that are embedded.
     """
 
     parts: Sequence[Future[Any]]
     finish: Callable[[Sequence[Any]], Mapping[str, Any]]
+    queries: int = 0
+    documents: int = 0
 
     def result(self, timeout: float | None = None) -> Mapping[str, Any]:
         """The answer, once it is there."""

@@ -57,7 +57,12 @@ class Ranking:
         _check_ids(queries)
         encoded = self.encode(queries)
         parts = [self.batcher.submit(query, query.size) for query in encoded]
-        return Pending(parts, lambda scores: self._answer(queries, scores, request.get("top")))
+        return Pending(
+            parts,
+            lambda scores: self._answer(queries, scores, request.get("top")),
+            queries=len(encoded),
+            documents=sum(query.size for query in encoded),
+        )
 
     def encode(self, queries: Sequence[Mapping[str, Any]]) -> list[EncodedQuery]:
         """The model's inputs for the queries of a checked request."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from typing import Any
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.experiments.open_run import open_run
 from ml4ir_losses.model.cross_encoder import TextCrossEncoder
-from ml4ir_losses.model.relevance_model import RelevanceModel
+from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.serving.answers import Kind, ModelAnswer
 from ml4ir_losses.serving.batcher import Batcher
 from ml4ir_losses.serving.columns import Column
+from ml4ir_losses.serving.documents import Documents
+from ml4ir_losses.serving.embedding import Embedding
 from ml4ir_losses.serving.errors import NotOffered
 from ml4ir_losses.serving.operation import Operation, Pending
 from ml4ir_losses.serving.ranking import Ranking
@@ -89,11 +91,26 @@ class Service:
         self.batcher.close()
 
 
-def load_service(run: str | Path, limits: Limits | None = None, batching: Batching | None = None) -> Service:
+def load_service(
+    run: str | Path,
+    limits: Limits | None = None,
+    batching: Batching | None = None,
+    index: str | Path | None = None,
+    columns: Sequence[str] = (),
+    identity: str | None = None,
+) -> Service:
     """The service of a run folder.
 
+    Args:
+        run: the run folder.
+        limits: what requests are refused.
+        batching: how requests are joined.
+        index: a file of documents to search with a bi-encoder.
+        columns: its text columns, joined by a space; empty: the only text column.
+        identity: its column of document ids; None: row numbers.
+
     Raises:
-        UserError: if the folder holds no run that can be served.
+        UserError: if the folder holds no run that can be served, or the documents cannot be read.
     """
     folder, limits, batching = Path(run), limits or Limits(), batching or Batching()
     experiment = open_run(folder)
@@ -101,9 +118,13 @@ def load_service(run: str | Path, limits: Limits | None = None, batching: Batchi
         version = hashlib.file_digest(stream, "sha256").hexdigest()[:12]
     name, model = experiment.config.name, experiment.model
     served = {"run": name, "version": version}
-    if isinstance(model, RelevanceModel):
-        ranking = Ranking(model, limits, batching, served)
-        kind: Kind = "pairs" if isinstance(model, TextCrossEncoder) else "ranking"
-        operations = {"rank": ranking.operation}
-        return Service(folder, name, version, kind, operations, ranking.columns, limits, ranking.batcher)
-    raise NotImplementedError
+    if isinstance(model, EmbeddingModel):
+        documents = None if index is None else Documents.of_file(model, str(index), columns, identity)
+        embedding = Embedding(model, documents, limits, batching, served)
+        return Service(folder, name, version, "embedding", embedding.operations, {}, limits, embedding.batcher)
+    if index is not None:
+        raise UserError(f"{folder}: is the run of a ranking model, which searches no documents.")
+    ranking = Ranking(model, limits, batching, served)
+    kind: Kind = "pairs" if isinstance(model, TextCrossEncoder) else "ranking"
+    operations = {"rank": ranking.operation}
+    return Service(folder, name, version, kind, operations, ranking.columns, limits, ranking.batcher)
