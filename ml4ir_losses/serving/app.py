@@ -92,8 +92,9 @@ async def _results(request: Request, pending: Pending, seconds: float) -> Sequen
                 raise error
             return [part.result() for part in parts]
     finally:
-        for part in parts:
-            part.cancel()  # does nothing to those that are done
+        for part, future in zip(parts, pending.parts, strict=True):  # which does nothing to those that are done
+            future.cancel()
+            part.cancel()
     if is_gone:
         return None
     raise TooLate(f"there is no answer within {seconds:g} seconds.")

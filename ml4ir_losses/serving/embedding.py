@@ -40,7 +40,7 @@ class Index(Protocol):
 
 
 @dataclass(frozen=True)
-class _Texts:
+class Texts:
     """Texts of one column to embed; for `top`, the nearest documents of each are wanted in their place."""
 
     texts: Sequence[str]
@@ -68,7 +68,7 @@ class Embedding:
         served: Mapping[str, str],
     ) -> None:
         self.model, self.index, self.served = model, index, served
-        self.batcher: Batcher[_Texts, Any] = Batcher(self._call, batching)
+        self.batcher: Batcher[Texts, Any] = Batcher(self._call, batching)
         texts = Annotated[list[str], FailFast(), Field(min_length=1, max_length=limits.documents)]
         sides = NotRequired[Literal["query", "document"]]
         embed = typed("EmbedRequest", {"texts": Required[texts], "side": sides})
@@ -95,7 +95,7 @@ class Embedding:
         """
         request = self.read_embed(body)
         column = "anchor" if request.get("side", "query") == "query" else "positive"
-        texts = _Texts(request["texts"], column)
+        texts = Texts(request["texts"], column)
 
         def answer(results: Sequence[Any]) -> dict[str, Any]:
             embeddings: Array = results[0]
@@ -111,7 +111,7 @@ class Embedding:
             UserError: for a request that cannot be answered.
         """
         request = self.read_search(body)
-        texts = _Texts(request["queries"], "anchor", request.get("top", _TOP))
+        texts = Texts(request["queries"], "anchor", request.get("top", _TOP))
 
         def answer(results: Sequence[Any]) -> dict[str, Any]:
             scores, rows = results[0]
@@ -129,7 +129,7 @@ class Embedding:
             for rank, (score, row) in enumerate(zip(scores, rows, strict=True), 1)
         ]
 
-    def _call(self, items: Sequence[_Texts]) -> list[Any]:
+    def _call(self, items: Sequence[Texts]) -> list[Any]:
         """The embeddings of each item, or the similarities and rows of the nearest documents."""
         results: dict[int, Any] = {}
         for column in dict.fromkeys(item.column for item in items):

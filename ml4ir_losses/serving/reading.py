@@ -12,6 +12,15 @@ from ml4ir_losses.serving.errors import NotJson, RequestError
 from ml4ir_losses.serving.json_text import count_members, refuse_repeated
 
 Path = tuple[str | int, ...]
+_WORDS = {
+    "Input should be": "must be",
+    "List should have": "must have",
+    "a valid array": "a list",
+    "a valid list": "a list",
+    "a valid string": "a text",
+    "a valid integer": "a whole number",
+}
+"""The words of pydantic's messages, and ours."""
 
 
 class Reader:
@@ -65,8 +74,10 @@ class Reader:
         received = error["input"]
         if kind in ("too_long", "too_short"):
             received = f"{len(received)} items"
-        reason = error["msg"].replace("Input should be", "must be").replace("List should have", "must have")
-        return RequestError(f"{place}: {reason.partition(' after validation')[0]}. Received: {short(received)}.")
+        reason = error["msg"].partition(" after validation")[0]
+        for word, plain in _WORDS.items():
+            reason = reason.replace(word, plain)
+        return RequestError(f"{place}: {reason}. Received: {short(received)}.")
 
 
 def path_text(path: Path) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import small_texts
 
+import small_texts
 from ml4ir_losses import train
 
 WORDS = ["red", "blue", "green", "shoe", "hat", "coat", "wool", "silk"]

@@ -62,7 +62,7 @@ def test_an_item_waits_for_no_other_while_the_model_is_free():
 
 
 def test_a_call_holds_no_more_padded_documents_than_allowed(busy):
-    model, batcher, first = busy(size=12)
+    model, batcher, _ = busy(size=12)
     futures = [batcher.submit(i, size) for i, size in enumerate((3, 4, 2, 5, 1, 40, 1), 1)]
     model.gate.release(100)
     assert [future.result(10) for future in futures] == [2, 4, 6, 8, 10, 12, 14]
