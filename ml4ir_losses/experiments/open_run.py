@@ -6,9 +6,8 @@ from pathlib import Path
 
 from ml4ir_losses.config.load import load_run_config
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.experiments.experiment import Experiment, experiment_class
-from ml4ir_losses.experiments.run_status import not_finished
+from ml4ir_losses.experiments.run_status import check_run
 from ml4ir_losses.model.loading import load_model
 
 
@@ -19,13 +18,7 @@ def open_run(run: str | Path) -> Experiment:
         UserError: if the folder holds no model of a run.
     """
     path = Path(run)
-    unfinished = not_finished(path)
-    if unfinished and not (path / "model.keras").is_file():
-        raise UserError(unfinished)
-    if unfinished:
-        LOGGER.warning("%s", unfinished)
-    if not (path / "config.yaml").is_file() or not (path / "model.keras").is_file():
-        raise UserError(f"{path}: is not a run folder; it needs config.yaml and model.keras.")
+    check_run(path)
     config = load_run_config(path)
     kind, model = experiment_class(config), load_model(path)
     if not isinstance(model, kind.model_class):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ml4ir_losses.core.checksums import run_file
 from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.core.log import LOGGER
 
 LOCK, STATUS = ".lock", "status.json"
 _MAX_BYTES = 1 << 16
@@ -161,3 +162,19 @@ def not_finished(run: str | Path) -> str:
     status = run_status(path)
     own = status.state == "running" and (status.host, status.pid) == (socket.gethostname(), os.getpid())
     return "" if own or status.state == "finished" else f"{path}: the run is not finished: {status.text}"
+
+
+def check_run(run: str | Path) -> None:
+    """Logs a warning for a run that is not finished.
+
+    Raises:
+        UserError: if the folder holds no model of a run.
+    """
+    path = Path(run)
+    unfinished = not_finished(path)
+    if unfinished and not (path / "model.keras").is_file():
+        raise UserError(unfinished)
+    if unfinished:
+        LOGGER.warning("%s", unfinished)
+    if not (path / "config.yaml").is_file() or not (path / "model.keras").is_file():
+        raise UserError(f"{path}: is not a run folder; it needs config.yaml and model.keras.")
