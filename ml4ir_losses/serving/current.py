@@ -50,6 +50,9 @@ class Current(Generic[S]):
 
     Methods may be called by any thread.
 
+    Attributes:
+        is_closing: True when the server is about to stop.
+
     Args:
         service: the first service; None: `use` raises `Overloaded` until `replace` gives one.
         released: called after a service was closed and dropped.
@@ -59,7 +62,7 @@ class Current(Generic[S]):
         self._lock = threading.Condition()
         self._held = None if service is None else _Held(service)
         self._alive = 0 if service is None else 1  # services that are not closed yet
-        self._closing = False
+        self.is_closing = False
         self._released = released
 
     @contextmanager
@@ -86,7 +89,7 @@ class Current(Generic[S]):
     def replace(self, service: S) -> None:
         """New requests use `service`; the one before is closed when its last request is answered."""
         with self._lock:
-            if self._closing:
+            if self.is_closing:
                 raise self._unavailable()
             self._alive += 1
             before, self._held = self._held, _Held(service)
@@ -94,13 +97,12 @@ class Current(Generic[S]):
 
     def stop(self) -> None:
         """Tells `ready` that the server is about to close; requests are still answered."""
-        with self._lock:
-            self._closing = True
+        self.is_closing = True
 
     def close(self, timeout: float | None = None) -> bool:
         """Refuses new requests and closes the service; False if requests still use one after `timeout` seconds."""
         with self._lock:
-            self._closing = True
+            self.is_closing = True
             before, self._held = self._held, None
         self._retire(before)
         with self._lock:
@@ -109,7 +111,7 @@ class Current(Generic[S]):
     @property
     def ready(self) -> bool:
         """True while a model is loaded and the server is not closing."""
-        return self._held is not None and not self._closing
+        return self._held is not None and not self.is_closing
 
     @property
     def version(self) -> str | None:
@@ -124,7 +126,9 @@ class Current(Generic[S]):
         return None if held is None else held.service
 
     def _unavailable(self) -> Overloaded:
-        return Overloaded("the server stops; try again." if self._closing else "the model is being loaded; try again.")
+        return Overloaded(
+            "the server stops; try again." if self.is_closing else "the model is being loaded; try again."
+        )
 
     def _retire(self, held: _Held[S] | None) -> None:
         if held is None:

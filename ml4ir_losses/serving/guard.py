@@ -10,7 +10,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from contextlib import suppress
 from typing import Any
 
@@ -56,11 +56,20 @@ class Guard:
         current: the service; the log names its version.
         limits: sizes and times.
         metrics: what counts the requests.
+        paths: the paths of the routes; log and metrics name no other.
         key: the API key that requests need; None: none.
     """
 
-    def __init__(self, app: Asgi, current: Current[Any], limits: Limits, metrics: Metrics, key: str | None) -> None:
-        self.app, self.current, self.limits, self.metrics = app, current, limits, metrics
+    def __init__(
+        self,
+        app: Asgi,
+        current: Current[Any],
+        limits: Limits,
+        metrics: Metrics,
+        paths: Collection[str],
+        key: str | None = None,
+    ) -> None:
+        self.app, self.current, self.limits, self.metrics, self.paths = app, current, limits, metrics, paths
         self._key = None if key is None else key.encode()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -129,7 +138,7 @@ class Guard:
         return _Refused(413, f"the body has more than {self.limits.bytes:,} bytes, the most that are read.")
 
     def _log(self, scope: MutableMapping[str, Any], state: dict[str, Any], exchange: _Exchange, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", None)  # not the path: it may be anything
+        route = scope["path"] if scope["path"] in self.paths else None
         status = exchange.status or _GONE
         self.metrics.answered(route or "none", status, seconds)
         fields = {

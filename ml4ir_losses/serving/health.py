@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
+from starlette.routing import Route
 
 from ml4ir_losses.serving.current import Current
 from ml4ir_losses.serving.guard import Guard
@@ -14,7 +15,7 @@ from ml4ir_losses.serving.settings import Limits
 
 
 def harden(app: FastAPI, current: Current[Any], limits: Limits, metrics: Metrics, key: str | None = None) -> FastAPI:
-    """Adds `/healthz`, `/readyz`, `/metrics` and the guard to a FastAPI app; returns it."""
+    """Adds `/healthz`, `/readyz`, `/metrics` and the guard to a FastAPI app that has its other routes; returns it."""
 
     @app.get("/healthz", tags=["operation"])
     async def healthz() -> dict[str, str]:
@@ -32,5 +33,6 @@ def harden(app: FastAPI, current: Current[Any], limits: Limits, metrics: Metrics
         """The metrics, in the text format of Prometheus."""
         return Response(metrics.text(), media_type=metrics.content_type)
 
-    app.add_middleware(Guard, current=current, limits=limits, metrics=metrics, key=key)
+    paths = {route.path for route in app.routes if isinstance(route, Route)}
+    app.add_middleware(Guard, current=current, limits=limits, metrics=metrics, paths=paths, key=key)
     return app

@@ -56,8 +56,9 @@ class Reloader(Generic[S]):
                 service = self._open()
                 self.current.replace(service)
             except Exception as error:
-                self.failure = error
-                failed()
+                if not self.current.is_closing:
+                    self.failure = error
+                    failed()
                 return
             LOGGER.info("ready", extra={"fields": {"version": service.version}})
             self._wait()
