@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,13 @@ class Exported:
 
 
 def export_model(
-    model: Any, path: str | Path, format: str = "saved_model", *, quantize: str | None = None, data: Any = None
+    model: Any,
+    path: str | Path,
+    format: str = "saved_model",
+    *,
+    quantize: str | None = None,
+    data: Any = None,
+    mapping: Mapping[str, Any] | None = None,
 ) -> Exported:
     """Writes the model into a new folder, which appears only once it gives what Keras gives.
 
@@ -71,14 +77,15 @@ def export_model(
         format: the key of a format.
         quantize: how the weights are quantised, such as `int8`; None: they are not.
         data: a file, or data in memory, with the rows on which both are compared; None: rows are made up.
+        mapping: for a search engine, what each column is there; None, and for other columns: a field of the same name.
 
     Raises:
         UserError: for a path that exists, an unknown format, a package that is missing, what the format cannot hold,
             and a difference from Keras above the tolerance. Nothing is written then.
     """
     path = Path(path)
-    target = check_can_export(path, format, quantize)
-    graphs = graphs_of(model, target.artifact)
+    target = check_can_export(path, format, quantize, mapping)
+    graphs = [_narrowed(graph, target) for graph in graphs_of(model, target.artifact)]
     rows = sample_rows(model, data)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -97,7 +104,9 @@ def export_model(
     return Exported(path, format, target.artifact, files, checked.differences, tolerance, described, checked.same_order)
 
 
-def check_can_export(path: Path, format: str, quantize: str | None = None) -> ExportFormat:
+def check_can_export(
+    path: Path, format: str, quantize: str | None = None, mapping: Mapping[str, Any] | None = None
+) -> ExportFormat:
     """The format, once it is clear that a model may be written; it does not import the packages of the format.
 
     Raises:
@@ -110,8 +119,19 @@ def check_can_export(path: Path, format: str, quantize: str | None = None) -> Ex
         raise UserError(f"{path}: exists already; an export is written into a new folder.")
     if not is_backend("tensorflow"):
         raise UserError("export: runs on TensorFlow; set KERAS_BACKEND=tensorflow, which loads the same model.")
+    if mapping is not None:
+        if target.mapping is None:
+            raise UserError(f"{format}: takes no mapping of columns; search engines do.")
+        target.mapping = mapping
     target.check_installed()
     return target
+
+
+def _narrowed(graph: Graph, target: ExportFormat) -> Graph:
+    """The graph with the outputs that the format gives."""
+    if target.gives is None:
+        return graph
+    return replace(graph, outputs={name: graph.outputs[name] for name in target.gives})
 
 
 def graphs_of(model: Any, artifact: Artifact) -> list[Graph]:

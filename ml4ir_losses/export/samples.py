@@ -91,7 +91,8 @@ def list_cases(model: RelevanceModel, artifact: Artifact, graphs: Sequence[Graph
             outputs[padded] = outputs.get(padded) or model(encoded, training=False)
             inputs = list_batch(columns, query_columns, index, valid) if artifact == "serve" else encoded
             inputs = {name: inputs.get(name, encoded[MASK]) for name in graph.inputs}
-            expected = {name: np.asarray(outputs[padded][name]) for name in ("logit", "score")}
+            given = outputs[padded]
+            expected = {name: np.asarray(given[name]) for name in graph.outputs if name in given}
             yield Case(graph.name, documents, inputs, expected, valid)
 
 

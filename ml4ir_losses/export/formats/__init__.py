@@ -9,6 +9,10 @@ from ml4ir_losses.export.formats.base import ExportFormat
 
 FORMATS = {
     "saved_model": "SavedModel",
+    "opensearch": "OpenSearch",
+    "elasticsearch": "Elasticsearch",
+    "solr": "Solr",
+    "vespa": "Vespa",
 }
 """The class of each format by its key, which is the name of its module."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.export.graph import Artifact, Graph
@@ -21,12 +21,16 @@ class ExportFormat:
         artifact: what the format can hold: raw columns with strings, or numbers and ids alone.
         extra: the extra of this package that installs the converter and the runtime; None: none is needed.
         quantizations: what `--quantize` may be.
+        gives: the outputs that the format can give; None: all outputs of a graph.
+        mapping: of a search engine: what each column is there, by the name of the column; None: there is no mapping.
     """
 
     key: ClassVar[str]
     artifact: ClassVar[Artifact]
     extra: ClassVar[str | None] = None
     quantizations: ClassVar[Sequence[str]] = ()
+    gives: ClassVar[Sequence[str] | None] = None
+    mapping: Mapping[str, Any] | None = None
 
     def check_installed(self) -> None:
         """Raises `UserError` with the command that installs what is missing."""

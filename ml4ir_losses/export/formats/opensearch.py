@@ -1,4 +1,4 @@
-"""The formats `opensearch` and `elasticsearch`: a feature set and a linear model of their learning-to-rank plugins."""
+"""The format `opensearch`: a feature set and a linear model of the learning-to-rank plugin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ml4ir_losses.export.native.expressions import evaluate
 FEATURES, MODEL, SEARCH = "featureset.json", "model.json", "search.json"
 
 
-class OpenSearchFormat(LinearEngine):
+class OpenSearch(LinearEngine):
     """Features are queries, whose scores are at least 0; expressions of them compute the terms.
 
     A column of the mapping is the name of a field, `{"field": name, "negative": false}` for a field without numbers
@@ -106,12 +106,6 @@ class OpenSearchFormat(LinearEngine):
         return np.asarray(weighted_sum(values, json.loads(read[MODEL]["model"]["model"]["definition"])))
 
 
-class ElasticsearchFormat(OpenSearchFormat):
-    """The same files: both plugins read them."""
-
-    key = "elasticsearch"
-
-
 def _entry(mapped: Any) -> Mapping[str, Any]:
     entry = {"field": mapped} if isinstance(mapped, str) else mapped
     if not isinstance(entry, dict) or len({"field", "query"} & entry.keys()) != 1:
@@ -152,10 +146,10 @@ def _score(query: Mapping[str, Any], fields: Mapping[Any, Array], rows: int) -> 
     if kind == "match_all":
         return np.ones(rows)
     if kind == "constant_score":
-        return _matches(body["filter"], fields) * body["boost"]
+        return np.asarray(_matches(body["filter"], fields) * body["boost"])
     factor = body["functions"][0]["field_value_factor"]
     cells = fields[factor["field"]]
-    return np.where(_matches(body["query"], fields), factor["factor"] * cells, 0.0)
+    return np.asarray(np.where(_matches(body["query"], fields), factor["factor"] * cells, 0.0))
 
 
 def _matches(query: Mapping[str, Any], fields: Mapping[Any, Array]) -> Array:

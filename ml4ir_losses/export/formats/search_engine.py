@@ -29,17 +29,14 @@ Columns = Mapping[str, Array]
 class SearchEngine(ExportFormat):
     """Writes runs of `linear` and `gam` as a native model of a search engine.
 
-    The engine gives the logit. Files are checked by an evaluator of the engine's documented rules, in float64.
-
-    Args:
-        mapping: what each column is in the engine; None, and for columns left out: a field of the same name.
+    The engine gives the logit. Files are checked by an evaluator of the engine's documented rules.
     """
 
     artifact: ClassVar[Artifact] = "serve"
-    outputs: ClassVar[Sequence[str]] = ("logit",)
+    gives: ClassVar[Sequence[str]] = ("logit",)
 
-    def __init__(self, mapping: Mapping[str, Any] | None = None) -> None:
-        self.mapping = dict(mapping or {})
+    def __init__(self) -> None:
+        self.mapping: Mapping[str, Any] = {}
 
     def write(self, graphs: Sequence[Graph], folder: Path, quantize: str | None = None) -> Sequence[str]:
         model = additive(graphs[0].owner)

@@ -14,14 +14,14 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.export.formats.linear_engine import LinearEngine, Weighted, weighted_sum
 from ml4ir_losses.export.formats.search_engine import NAME, Columns, is_missing, with_columns
 from ml4ir_losses.export.native.additive import Additive, NumberTerm
-from ml4ir_losses.export.native.dialects import Solr
+from ml4ir_losses.export.native import dialects
 from ml4ir_losses.export.native.expressions import evaluate
 
 FEATURES, MODEL = "features.json", "model.json"
 CLASS = "org.apache.solr.ltr"
 
 
-class SolrFormat(LinearEngine):
+class Solr(LinearEngine):
     """Features are function queries, whose scores are at least 0: one for what a term adds, one for what it takes.
 
     A column of the mapping is the name of a field or, for numbers, any function query.
@@ -45,7 +45,7 @@ class SolrFormat(LinearEngine):
         return {name: json.dumps(content, indent=1, ensure_ascii=False) + "\n" for name, content in files.items()}
 
     def add_number(self, out: Weighted, term: NumberTerm, mapped: Any) -> None:
-        formula = Solr().curve(term.curve, mapped, lambda expression: expression)
+        formula = dialects.Solr().curve(term.curve, mapped, lambda expression: expression)
         if not self.always_given(mapped):
             formula = f"if(exists({mapped}),{formula},{term.missing:.12g})"
         for name, sign, part in (("adds", 1.0, formula), ("takes", -1.0, f"sub(0.0,{formula})")):

@@ -13,13 +13,13 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.export.formats.search_engine import NAME, Columns, Names, SearchEngine, with_columns
 from ml4ir_losses.export.native.additive import Additive, CategoryTerm, NumberTerm
-from ml4ir_losses.export.native.dialects import Vespa
+from ml4ir_losses.export.native import dialects
 from ml4ir_losses.export.native.expressions import evaluate
 
 PROFILE = f"{NAME}.profile"
 
 
-class VespaFormat(SearchEngine):
+class Vespa(SearchEngine):
     """A rank profile whose second phase is the model; a column of the mapping is any rank feature."""
 
     key = "vespa"
@@ -102,7 +102,7 @@ def _number(term: NumberTerm, feature: str, name: str, names: Names, functions: 
         functions.append((names(f"{name}_part"), expression))
         return f"{functions[-1][0]}()"
 
-    return f"if (isNan({feature}), {term.missing:.12g}, {Vespa().curve(term.curve, feature, define)})"
+    return f"if (isNan({feature}), {term.missing:.12g}, {dialects.Vespa().curve(term.curve, feature, define)})"
 
 
 def _category(term: CategoryTerm, feature: str, name: str, constants: list[str]) -> str:
