@@ -131,6 +131,11 @@ def _read_record(folder: Path) -> _Record | None:
         ) from None
 
 
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    return _checksum(path).sha256
+
+
 def _checksum(path: Path) -> _File:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")

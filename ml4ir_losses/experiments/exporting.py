@@ -62,10 +62,12 @@ def _own_rows(config: AnyConfig) -> Table | None:
 
 
 def _sources(config: AnyConfig) -> Iterator[RowSource]:
-    data = config.data
     for split in reversed(SPLITS):
         if reads_texts(config):
-            given = (getattr(text_set, split) for text_set in data.sets().values())
-            yield from (RowSource(data.paths(paths), data.format, data.options) for paths in given if paths is not None)
-        elif paths := data.paths(split):
-            yield RowSource(paths, data.format, data.options, config.features.list_columns)
+            texts = config.data
+            given = (getattr(text_set, split) for text_set in texts.sets().values())
+            for paths in given:
+                if paths is not None:
+                    yield RowSource(texts.paths(paths), texts.format, texts.options)
+        elif paths := config.data.paths(split):
+            yield RowSource(paths, config.data.format, config.data.options, config.features.list_columns)

@@ -18,6 +18,8 @@ from ml4ir_losses.data.texts.collection import by_id
 from ml4ir_losses.data.texts.rows import column_texts, make_rows, read_texts
 from ml4ir_losses.evaluation.mining import MiningSummary, mine
 from ml4ir_losses.evaluation.nearest import SIMILARITIES, Nearest
+from ml4ir_losses.experiments.embedding_index import FOLDER as INDEX_FOLDER
+from ml4ir_losses.experiments.embedding_index import open_index
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.loading import load_encoder
 
@@ -52,7 +54,7 @@ def encode(
 
     def write(path: Path) -> None:
         array = np.lib.format.open_memmap(path, mode="w+", dtype="float32", shape=shape)
-        for start, part in _embedded(model, texts, column, progress):
+        for start, part in embedded(model, texts, column, progress):
             array[start : start + len(part)] = part
         array.flush()
 
@@ -60,9 +62,10 @@ def encode(
     return shape
 
 
-def _embedded(
+def embedded(
     model: EmbeddingModel, texts: Sequence[str], column: str, progress: Progress | None
 ) -> Iterable[tuple[int, Array]]:
+    """(number of the first text, embeddings) of some texts at a time."""
     for start in range(0, len(texts), CHUNK):
         part = model.encode(texts[start : start + CHUNK], column)
         yield start, part
@@ -80,33 +83,9 @@ def _text_column(table: Table) -> str:
     )
 
 
-def search(
-    run: str | Path,
-    data: str,
-    queries: Mapping[str, str],
-    k: int = 10,
-    columns: Sequence[str] = (),
-    identity: str | None = None,
-    similarity: str = "cosine",
-    progress: Progress | None = None,
-) -> list[tuple[str, int, str, float, str]]:
-    """(query id, rank, document id, similarity, text) of the k nearest documents of a file for every query.
-
-    Raises:
-        UserError, DataError: for an invalid run or invalid data.
-    """
-    check_choice(SIMILARITIES, similarity=similarity)
-    model, texts = load_encoder(run), read_documents(data, columns, identity)
-    ids = list(texts)
-    nearest = Nearest(model.encode(list(queries.values()), "anchor"), k, similarity)
-    for _, part in _embedded(model, list(texts.values()), "positive", progress):
-        nearest.add(part)
-    scores, rows = nearest.result()
-    return [
-        (query, rank, ids[row], float(score), texts[ids[row]])
-        for query, top_rows, similarities in zip(queries, rows, scores, strict=True)
-        for rank, (row, score) in enumerate(zip(top_rows, similarities, strict=True), start=1)
-    ]
+def text_column(data: str) -> str:
+    """The only column of a file that contains text with spaces."""
+    return _text_column(read_table(data))
 
 
 def read_documents(path: str, columns: Sequence[str] = (), identity: str | None = None) -> dict[str, str]:
@@ -120,6 +99,52 @@ def read_documents(path: str, columns: Sequence[str] = (), identity: str | None 
     if identity is None:
         return {str(row): text for row, text in enumerate(column_texts(table, column, "--column"), start=1)}
     return {str(name): text for name, text in by_id(table, identity, column, "--column").items()}
+
+
+Found = list[tuple[str, int, str, float, str]]
+
+
+def search(
+    run: str | Path,
+    data: str,
+    queries: Mapping[str, str],
+    k: int = 10,
+    columns: Sequence[str] = (),
+    identity: str | None = None,
+    similarity: str = "cosine",
+    progress: Progress | None = None,
+) -> Found:
+    """(query id, rank, document id, similarity, text) of the k nearest documents of a file for every query.
+
+    Raises:
+        UserError, DataError: for an invalid run or invalid data.
+    """
+    check_choice(SIMILARITIES, similarity=similarity)
+    model, documents = load_encoder(run), read_documents(data, columns, identity)
+    texts = list(documents.values())
+    nearest = Nearest(model.encode(list(queries.values()), "anchor"), k, similarity)
+    for _, part in embedded(model, texts, "positive", progress):
+        nearest.add(part)
+    return _found(queries, *nearest.result(), list(documents), texts)
+
+
+def search_index(run: str | Path, queries: Mapping[str, str], k: int = 10) -> Found:
+    """What `search` gives, for the documents of the run's index.
+
+    Raises:
+        UserError: for an invalid run, and without an index of its model.
+    """
+    index = open_index(Path(run) / INDEX_FOLDER)
+    embeddings = load_encoder(run).encode(list(queries.values()), "anchor")
+    return _found(queries, *index.search(embeddings, k), index.ids, index.texts)
+
+
+def _found(queries: Iterable[str], scores: Array, rows: Array, ids: Sequence[str], texts: Sequence[str]) -> Found:
+    return [
+        (query, rank, ids[row], float(score), texts[row])
+        for query, top_rows, similarities in zip(queries, rows, scores, strict=True)
+        for rank, (row, score) in enumerate(zip(top_rows, similarities, strict=True), start=1)
+    ]
 
 
 def read_queries(path: str, identity: str, column: str) -> dict[str, str]:

@@ -60,9 +60,9 @@ def pair_graph(model: TextCrossEncoder) -> Graph:
     also gives the `probability` of each class, [B, K].
     """
     loss = model.relevance_loss
-    names: dict[str, tuple[int | None, ...]] = {"logit": (None,)} | (
-        {} if loss.activation == "softmax" else {"score": (None,)}
-    )
+    names: dict[str, tuple[int | None, ...]] = {"logit": (None,)}
+    if loss.activation != "softmax":
+        names["score"] = (None,)
     if loss.predicts_classes:
         names["probability"] = (None, loss.outputs)
 

@@ -16,7 +16,9 @@ from ml4ir_losses.core.registry import register_command
 @register_command("search")
 def search(
     run: RunPath,
-    data: Annotated[str, typer.Option("--data", help="File or glob of documents.")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="File or glob of documents; the run's index when left out.")
+    ] = None,
     query: Annotated[list[str] | None, typer.Option(help="Text of a query; may be repeated.")] = None,
     queries: Annotated[str | None, typer.Option(help="File of queries with query_id and text.")] = None,
     output: Annotated[Path | None, typer.Option(help="CSV file that is written; a table when left out.")] = None,
@@ -25,21 +27,29 @@ def search(
     document_id: Annotated[str | None, typer.Option(help="Column of document ids; row numbers when left out.")] = None,
     query_id: Annotated[str, typer.Option(help="Column of query ids.")] = "query_id",
     query_column: Annotated[str, typer.Option(help="Column of the queries' text.")] = "text",
-    similarity: Annotated[str, typer.Option(help="cosine, dot (for sparse embeddings) or euclidean.")] = "cosine",
+    similarity: Annotated[
+        str | None, typer.Option(help="cosine (the default), dot (for sparse embeddings) or euclidean.")
+    ] = None,
 ) -> None:
-    """Find the nearest documents of a file for one or more queries."""
+    """Find the nearest documents of a file, or of the run's index, for one or more queries."""
     if not query and queries is None:
         raise UserError("Give --query TEXT or --queries FILE.")
+    for name, value in {"--column": column, "--document-id": document_id, "--similarity": similarity}.items():
+        if data is None and value:
+            raise UserError(f"{name} goes with --data; the index has its own, of quantize-embeddings.")
     import_keras()
     from ml4ir_losses.core.files import write_csv
-    from ml4ir_losses.experiments.text_commands import read_queries
+    from ml4ir_losses.experiments.text_commands import read_queries, search_index
     from ml4ir_losses.experiments.text_commands import search as find
 
     texts = {str(n): text for n, text in enumerate(query or (), start=1)}
     if queries is not None:
         texts |= read_queries(queries, query_id, query_column)
-    with counting("documents") as progress:
-        found = find(run, data, texts, top, column or (), document_id, similarity, progress)
+    if data is None:
+        found = search_index(run, texts, top)
+    else:
+        with counting("documents") as progress:
+            found = find(run, data, texts, top, column or (), document_id, similarity or "cosine", progress)
     header = ["query_id", "rank", "document_id", "score"]
     if output is not None:
         write_csv(output, header, (row[:4] for row in found))

@@ -13,8 +13,8 @@ import numpy as np
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.export.formats.linear_engine import LinearEngine, Weighted, weighted_sum
 from ml4ir_losses.export.formats.search_engine import NAME, Columns, is_missing, with_columns
-from ml4ir_losses.export.native.additive import Additive, NumberTerm
 from ml4ir_losses.export.native import dialects
+from ml4ir_losses.export.native.additive import Additive, NumberTerm
 from ml4ir_losses.export.native.expressions import evaluate
 
 FEATURES, MODEL = "features.json", "model.json"

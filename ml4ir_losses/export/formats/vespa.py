@@ -12,8 +12,8 @@ import numpy as np
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.export.formats.search_engine import NAME, Columns, Names, SearchEngine, with_columns
-from ml4ir_losses.export.native.additive import Additive, CategoryTerm, NumberTerm
 from ml4ir_losses.export.native import dialects
+from ml4ir_losses.export.native.additive import Additive, CategoryTerm, NumberTerm
 from ml4ir_losses.export.native.expressions import evaluate
 
 PROFILE = f"{NAME}.profile"
