@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -80,3 +81,21 @@ class Explanation:
             rest = sum(added for _, added in ranked[top:])
             rows.append((f"{len(ranked) - top} others", "", "", rest, float("nan")))
         return rows
+
+
+def ranks_of(scores: Array) -> Array:
+    """The rank of each document by descending score, from 1, [N]; equal scores keep their order."""
+    ranks = np.empty(len(scores), int)
+    ranks[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    return ranks
+
+
+def check_compared(chosen: Sequence[int], documents: int) -> None:
+    """Raises `UserError` unless the chosen numbers are those of at least two of the documents of a query."""
+    if documents < 2:
+        raise UserError("the query has one document: there is none to compare it with.")
+    if len(chosen) < 2 or len(set(chosen)) < len(chosen):
+        raise UserError(f"`documents` must be at least two different ones. Received: {list(chosen)}.")
+    for row in chosen:
+        if not 0 <= row < documents:
+            raise UserError(f"`documents` must be from 0 to {documents - 1}. Received: {row}.")

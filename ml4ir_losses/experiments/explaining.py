@@ -13,7 +13,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError, UserError, check_choice, check_whole, did_you_mean
 from ml4ir_losses.core.names import MASK
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.evaluation.explanation import Explanation
+from ml4ir_losses.evaluation.explanation import Explanation, check_compared, ranks_of
 from ml4ir_losses.evaluation.shapley import ENUMERATED
 from ml4ir_losses.experiments.importance import Column, document_columns
 from ml4ir_losses.experiments.swaps import DOCUMENTS, Swaps, kernel_shap, shapley
@@ -31,16 +31,20 @@ def explain(
     documents: Sequence[str] | None = None,
     *,
     method: str = "auto",
+    columns: Sequence[str] = (),
+    document_id: str | None = None,
     seed: int = 0,
 ) -> Explanation:
     """Why a run ranks a document of a query above another one.
 
     Args:
         run: the run folder.
-        data: a file, or data in memory, with the query.
-        query: the id of the query.
+        data: a file, or data in memory, with the query; for a run on texts with the documents.
+        query: the id of the query; for a run on texts its text.
         documents: ids of documents, each of which is compared with the last; None: the two that are ranked first.
-        method: see `explain_inputs`.
+        method: see `explain_inputs`; texts are explained as `explain_texts` says.
+        columns: text columns of a run on texts, joined by a space; empty: the only one.
+        document_id: the column of ids of a run on texts; None: row numbers, from 1.
         seed: of the permutations.
 
     Raises:
@@ -54,15 +58,39 @@ def explain(
     check_choice(METHODS, method=method)
     experiment = open_run(run)
     if not isinstance(experiment, FeatureExperiment):
-        raise UserError(f"{run}: is a run on texts; explain compares documents with features.")
+        return _explain_text_run(experiment.model, data, query, documents, columns, document_id, method, seed)
+    if columns or document_id is not None:
+        raise UserError(f"--column and --document-id are for runs on texts; the config of {run} names its columns.")
     config = experiment.config.features
     table: Table = with_data(experiment.config, data, partial(_rows_of, config.query_id, str(query)))
     ids = [str(place) for place in range(1, len(table) + 1)]
     if config.document_id is not None:
         table.require(config.document_id, "features.document_id")
         ids = list(table.strings(config.document_id))
-    rows = None if documents is None else [_row_of(str(document), ids, str(query)) for document in documents]
+    rows = None if documents is None else [_row_of(str(document), ids) for document in documents]
     return explain_rows(experiment.model, table, rows, query=str(query), ids=ids, method=method, seed=seed)
+
+
+def _explain_text_run(
+    model: Any,
+    data: Any,
+    query: str,
+    documents: Sequence[str] | None,
+    columns: Sequence[str],
+    document_id: str | None,
+    method: str,
+    seed: int,
+) -> Explanation:
+    """Why a run on texts ranks a document of a file above another one for a query."""
+    from ml4ir_losses.experiments.explaining_texts import explain_texts
+    from ml4ir_losses.experiments.text_commands import read_documents
+
+    if method not in ("auto", "permutation"):
+        raise UserError(f"a run on texts is explained by the method permutation. Received: method={method!r}.")
+    texts = read_documents(data, columns, document_id)
+    ids = [str(name) for name in texts]
+    rows = None if documents is None else [_row_of(str(document), ids) for document in documents]
+    return explain_texts(model, query, list(texts.values()), rows, ids=ids, seed=seed)
 
 
 def _rows_of(query_id: str, query: str, blocks: Any) -> Table:
@@ -80,12 +108,12 @@ def _rows_of(query_id: str, query: str, blocks: Any) -> Table:
     raise DataError(f"{source}: no query {query!r}.{did_you_mean(query, known)} It has {len(known):,} queries.")
 
 
-def _row_of(document: str, ids: Sequence[str], query: str) -> int:
+def _row_of(document: str, ids: Sequence[str]) -> int:
     rows = [row for row, name in enumerate(ids) if name == document]
     if not rows:
-        raise DataError(f"query {query!r} has no document {document!r}.{did_you_mean(document, ids)}")
+        raise DataError(f"there is no document {document!r} to rank.{did_you_mean(document, ids)}")
     if len(rows) > 1:
-        raise DataError(f"query {query!r} has {len(rows)} documents {document!r}.")
+        raise DataError(f"there are {len(rows)} documents {document!r} to rank.")
     return rows[0]
 
 
@@ -164,17 +192,15 @@ def explain_inputs(
     check_choice(METHODS, method=method)
     check_whole(0, seed=seed)
     logits = np.asarray(model.predict_on_batch(dict(x))["logit"], "float64")[0]
-    ranking = np.argsort(-logits, kind="stable")
-    chosen = [int(row) for row in (ranking[:2] if documents is None else documents)]
-    _check_documents(chosen, len(logits))
+    ranks = ranks_of(logits)
+    chosen = [int(row) for row in (np.argsort(ranks)[:2] if documents is None else documents)]
+    check_compared(chosen, len(logits))
     columns = document_columns(model.fitted)
     if model.is_additive and method in ("auto", "exact"):
         parts = _exact_parts(model, x, columns)[chosen]
         found, errors, used = parts - parts[-1], np.zeros(parts.shape), "exact"
     else:
         found, errors, used = _by_swaps(Swaps(model, x, columns, logits, budget), chosen, method, seed)
-    ranks = np.empty(len(ranking), int)
-    ranks[ranking] = np.arange(1, len(ranking) + 1)
     names = [str(place) for place in range(1, len(logits) + 1)] if ids is None else ids
     return Explanation(
         query=query,
@@ -187,16 +213,6 @@ def explain_inputs(
         method=used,
         cells=_numbers(x, chosen, columns) if table is None else _cells(model, table.take(chosen), columns),
     )
-
-
-def _check_documents(chosen: Sequence[int], documents: int) -> None:
-    if documents < 2:
-        raise UserError("the query has one document: there is none to compare it with.")
-    if len(chosen) < 2 or len(set(chosen)) < len(chosen):
-        raise UserError(f"`documents` must be at least two different ones. Received: {list(chosen)}.")
-    for row in chosen:
-        if not 0 <= row < documents:
-            raise UserError(f"`documents` must be from 0 to {documents - 1}. Received: {row}.")
 
 
 def _exact_parts(model: RelevanceModel, x: Mapping[str, Array], columns: Sequence[Column]) -> Array:

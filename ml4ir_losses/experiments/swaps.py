@@ -109,7 +109,7 @@ def shapley(swaps: Swaps, a: int, b: int, columns: Array, method: str, seed: int
         return shapley_of_all(game, len(columns), whole)
     fitting = swaps.budget // (max(1, len(columns) - 1) * swaps.width)
     permutations = int(np.clip(fitting, MIN_PERMUTATIONS, MAX_PERMUTATIONS))
-    return shapley_of_sample(game, len(columns), whole, permutations, seed)
+    return shapley_of_sample(game, len(columns), -whole, whole, permutations, seed, antithetic=False)
 
 
 def kernel_shap(swaps: Swaps, a: int, seed: int) -> Array:

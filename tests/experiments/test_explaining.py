@@ -197,7 +197,7 @@ def test_a_run_explains_a_query_of_a_file(trained, folder):
     ("query", "documents", "message"),
     [
         ("q20", None, r"test.csv: no query 'q20'\. Did you mean 'q2.*'\? It has 12 queries"),
-        (QUERY, ("d0", "e3"), r"query 'q201' has no document 'e3'\. Did you mean 'd3'"),
+        (QUERY, ("d0", "e3"), r"there is no document 'e3' to rank\. Did you mean 'd3'"),
     ],
 )
 def test_a_missing_query_or_document_is_named(trained, folder, query, documents, message):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ml4ir_losses.cli.options import DataPath, RunPath
+from ml4ir_losses.cli.options import Columns, DataPath, RunPath
 from ml4ir_losses.cli.output import import_keras, print_table, say
 from ml4ir_losses.core.registry import register_command
 
@@ -16,11 +16,15 @@ from ml4ir_losses.core.registry import register_command
 def explain(
     run: RunPath,
     data: DataPath,
-    query: Annotated[str, typer.Option(help="Id of the query.")],
+    query: Annotated[str, typer.Option(help="Id of the query; its text, for a run on texts.")],
     documents: Annotated[
         tuple[str, str] | None, typer.Option(help="Ids of two documents; the two ranked first when left out.")
     ] = None,
     method: Annotated[str, typer.Option(help="auto, exact, permutation or shap.")] = "auto",
+    column: Columns = None,
+    document_id: Annotated[
+        str | None, typer.Option(help="Column of document ids, for a run on texts; row numbers when left out.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Features that are shown.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the permutations.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -29,7 +33,9 @@ def explain(
     import_keras()
     from ml4ir_losses.experiments.explaining import explain as explain_run
 
-    found = explain_run(run, data, query, documents, method=method, seed=seed)
+    found = explain_run(
+        run, data, query, documents, method=method, columns=column or (), document_id=document_id, seed=seed
+    )
     if as_json:
         say(json.dumps(found.as_json(), indent=2))
         return
