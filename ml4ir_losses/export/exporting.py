@@ -7,22 +7,26 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ml4ir_losses import __version__
-from ml4ir_losses.core.errors import NotWritten, UserError, unknown_name
+from ml4ir_losses.core.errors import NotWritten, UserError, check_choice, unknown_name
 from ml4ir_losses.core.files import write_text
 from ml4ir_losses.data.nested import unnest_chunks
 from ml4ir_losses.data.readers import read_chunks
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.export import features
+from ml4ir_losses.export import features, signatures, text_samples, texts
 from ml4ir_losses.export.checking import TOLERANCE, Checked, check
 from ml4ir_losses.export.formats import get_format
 from ml4ir_losses.export.formats.base import ExportFormat
 from ml4ir_losses.export.graph import Artifact, Graph, TensorInfo
+from ml4ir_losses.export.message_samples import message_cases
 from ml4ir_losses.export.samples import Case, first_rows, list_cases, made_up_rows
 from ml4ir_losses.features.fitting import list_columns
+from ml4ir_losses.model.cross_encoder import TextCrossEncoder
+from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.ops.backend import is_backend
 
@@ -68,6 +72,7 @@ def export_model(
     quantize: str | None = None,
     data: Any = None,
     mapping: Mapping[str, Any] | None = None,
+    serving_default: signatures.Default = "columns",
 ) -> Exported:
     """Writes the model into a new folder, which appears only once it gives what Keras gives.
 
@@ -78,6 +83,8 @@ def export_model(
         quantize: how the weights are quantised, such as `int8`; None: they are not.
         data: a file, or data in memory, with the rows on which both are compared; None: rows are made up.
         mapping: for a search engine, what each column is there; None, and for other columns: a field of the same name.
+        serving_default: what the signature `serving_default` of a SavedModel takes: `columns`, or what TF-Ranking's
+            has: `predict` for lists, `regress` for single documents.
 
     Raises:
         UserError: for a path that exists, an unknown format, a package that is missing, what the format cannot hold,
@@ -85,7 +92,7 @@ def export_model(
     """
     path = Path(path)
     target = check_can_export(path, format, quantize, mapping)
-    graphs = [_narrowed(graph, target) for graph in graphs_of(model, target.artifact)]
+    graphs = [_narrowed(graph, target) for graph in graphs_of(model, target.artifact, serving_default)]
     rows = sample_rows(model, data)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -134,24 +141,39 @@ def _narrowed(graph: Graph, target: ExportFormat) -> Graph:
     return replace(graph, outputs={name: graph.outputs[name] for name in target.gives})
 
 
-def graphs_of(model: Any, artifact: Artifact) -> list[Graph]:
+def graphs_of(model: Any, artifact: Artifact, serving_default: signatures.Default = "columns") -> list[Graph]:
     """The graphs of a model."""
+    check_choice(signatures.DEFAULTS, serving_default=serving_default)
+    if isinstance(model, EmbeddingModel):
+        return texts.embedding_signatures(model) if artifact == "serve" else texts.embedding_graphs(model)
     if not isinstance(model, RelevanceModel):
         raise UserError(f"export: takes a model of this package. Received: {type(model).__name__}.")
-    return features.serve_graphs(model) if artifact == "serve" else [features.score_graph(model)]
+    if artifact == "serve":
+        return signatures.signatures(model, serving_default)
+    return [texts.pair_graph(model) if isinstance(model, TextCrossEncoder) else features.score_graph(model)]
 
 
 def cases_of(model: Any, artifact: Artifact, graphs: Sequence[Graph], rows: Table) -> Iterator[Case]:
     """Batches of the rows for the graphs, with the outputs of Keras."""
-    return list_cases(model, artifact, graphs, rows)
+    if isinstance(model, EmbeddingModel):
+        return text_samples.embedding_cases(model, graphs, rows)
+    if isinstance(model, TextCrossEncoder) and artifact == "score":
+        return text_samples.pair_cases(model, graphs[0], rows)
+    messages = [graph for graph in graphs if signatures.is_message(graph)]
+    others = [graph for graph in graphs if graph not in messages]
+    cases = list_cases(model, artifact, others, rows), message_cases(model, messages, rows)
+    return chain(*cases)
 
 
 def sample_rows(model: Any, data: Any = None) -> Table:
     """The rows on which an export is compared with Keras."""
+    reads_texts = isinstance(model, EmbeddingModel)
     if data is None:
-        return made_up_rows(model.fitted)
+        return text_samples.made_up_texts_of(model) if reads_texts else made_up_rows(model.fitted)
     if isinstance(data, Table):
         return data
+    if reads_texts:
+        return first_rows(unnest_chunks(read_chunks(data)))
     return first_rows(unnest_chunks(read_chunks(data), list_columns(model.fitted, model.query_id)))
 
 

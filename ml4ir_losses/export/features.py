@@ -5,7 +5,6 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from keras import ops
@@ -21,24 +20,29 @@ from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.ops import ranks
 from ml4ir_losses.ops.backend import portable_operations
 
-OUTPUTS = {
-    "logit": TensorInfo((None, None), "float32"),
-    "score": TensorInfo((None, None), "float32"),
-    "rank": TensorInfo((None, None), "int32"),
-}
-"""The raw score, the activated score, and the rank by the raw score: 1 is best, ties by position, 0 for padding."""
 _LISTS = TensorInfo((None, None), "float32")
 
 
+def outputs_of(model: RelevanceModel) -> dict[str, TensorInfo]:
+    """The raw score, the activated score, and the rank by the raw score: 1 is best, ties by position, 0 for padding.
+
+    A classifier also gives the probability of each class.
+    """
+    found = {"logit": _LISTS, "score": _LISTS, "rank": TensorInfo((None, None), "int32")}
+    if model.relevance_loss.predicts_classes:
+        found["probability"] = TensorInfo((None, None, None), "float32")
+    return found
+
+
 def score_graph(model: RelevanceModel) -> Graph:
-    """The numeric core: what `FittedInput.encode` gives, padded, and `mask` [B, N], to `OUTPUTS`."""
+    """The numeric core: what `FittedInput.encode` gives, padded, and `mask` [B, N], to `outputs_of`."""
 
     def score(x: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         with portable_operations():
             return _outputs(model, x)
 
     inputs = {fitted.name: _encoded_info(fitted) for fitted in model.fitted}
-    return Graph("model", score, {**inputs, MASK: _LISTS}, OUTPUTS, model)
+    return Graph("model", score, {**inputs, MASK: _LISTS}, outputs_of(model), model)
 
 
 def serve_graphs(model: RelevanceModel) -> list[Graph]:
@@ -53,14 +57,13 @@ def serve_graphs(model: RelevanceModel) -> list[Graph]:
         encoded = {fitted.name: _model_input(fitted, x, types, names) for fitted in model.fitted}
         return _outputs(model, {**encoded, MASK: x[mask_name]})
 
-    with_mask = Graph("with_mask", score, {**inputs, mask_name: _LISTS}, OUTPUTS, model)
-    with_mask = replace(with_mask, function=traced(with_mask))
+    with_mask = traced(Graph("with_mask", score, {**inputs, mask_name: _LISTS}, outputs_of(model), model))
 
     def score_all(x: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         ones = import_tensorflow().ones(import_tensorflow().shape(x[some_list])[:2])
         return with_mask.function({**x, mask_name: ones})
 
-    return [Graph("serving_default", score_all, inputs, OUTPUTS, model), with_mask]
+    return [Graph("serving_default", score_all, inputs, outputs_of(model), model), with_mask]
 
 
 def column_types(inputs: Sequence[FittedInput]) -> dict[str, ColumnType]:
@@ -105,7 +108,10 @@ def _outputs(model: RelevanceModel, x: Mapping[str, Tensor]) -> dict[str, Tensor
     output: Any = model(dict(x), training=False)
     valid = x[MASK] > 0
     rank = ops.where(valid, ranks(output["logit"], valid), 0)
-    return {"logit": output["logit"], "score": output["score"], "rank": rank}
+    found = {"logit": output["logit"], "score": output["score"], "rank": rank}
+    if model.relevance_loss.predicts_classes:
+        found["probability"] = ops.softmax(output["outputs"], axis=-1)
+    return found
 
 
 def _encoded_info(fitted: FittedInput) -> TensorInfo:

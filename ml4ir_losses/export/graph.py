@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ml4ir_losses.core.lazy import Tensor
@@ -47,8 +47,8 @@ class Graph:
     owner: Any
 
 
-def traced(graph: Graph) -> Callable[[Mapping[str, Tensor]], Any]:
-    """The function of a graph, traced by TensorFlow once for all signatures of a SavedModel that call it."""
+def traced(graph: Graph) -> Graph:
+    """The graph with its function traced by TensorFlow, once for all signatures of a SavedModel that call it."""
     tf = import_tensorflow()
     inputs = {name: tf.TensorSpec(info.shape, info.dtype) for name, info in graph.inputs.items()}
-    return tf.function(graph.function, input_signature=[inputs], autograph=False)  # type: ignore[no-any-return]
+    return replace(graph, function=tf.function(graph.function, input_signature=[inputs], autograph=False))

@@ -9,38 +9,33 @@ import numpy as np
 import pyarrow as pa
 
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.names import MASK
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.data.tfrecord import writing
 from ml4ir_losses.data.tfrecord.kinds import ELWC, EXAMPLE, SEQUENCE
 from ml4ir_losses.export.features import column_types
 from ml4ir_losses.export.graph import Graph
-from ml4ir_losses.export.samples import SIZES, Case, column_cells, list_batch, list_rows
+from ml4ir_losses.export.samples import SIZES, Case, list_batch, list_rows
 from ml4ir_losses.export.signatures import SCORE
 from ml4ir_losses.features.fitted import ColumnType
-from ml4ir_losses.features.fitting import encode_rows
 from ml4ir_losses.model.relevance_model import RelevanceModel
 
 
 def message_cases(model: RelevanceModel, graphs: Sequence[Graph], rows: Table) -> Iterator[Case]:
     """Lists of consecutive rows for the signatures of messages, as `list_cases` has them for columns."""
-    arrays = dict(encode_rows(model.fitted, rows).arrays)
-    queries = {fitted.name for fitted in model.fitted if fitted.scope == "query"}
     types = column_types(model.fitted)
-    columns = {column: column_cells(rows, column, kind) for column, kind in types.items()}
     for documents, sizes in SIZES.items():
         for graph in graphs:
             kind = _kind(graph)
             index, mask = list_rows(len(rows), sizes)
             if kind == EXAMPLE:
                 index, mask = index[mask][:, None], mask[mask][:, None]
-            encoded = {**list_batch(arrays, queries, index, mask), MASK: mask.astype("float32")}
+            encoded, columns = list_batch(model, rows, index, mask)
             output: Any = model(encoded, training=False)
             (given,), (gives,) = graph.inputs, graph.outputs
             expected, valid = np.asarray(output["score" if gives == SCORE else "logit"]), mask
             if kind == EXAMPLE:
                 expected, valid = expected[:, 0], mask[:, 0]
-            records = [*_records(kind, types, columns, index, mask)]
+            records = [*_records(kind, types, columns, mask)]
             yield Case(graph.name, documents, {given: np.array(records, object)}, {gives: expected}, valid)
 
 
@@ -52,19 +47,17 @@ def _kind(graph: Graph) -> str:
     return ELWC if len(info.shape) == 2 else EXAMPLE
 
 
-def _records(
-    kind: str, types: Mapping[str, ColumnType], columns: Mapping[str, Array], index: Array, mask: Array
-) -> Iterator[bytes]:
-    """The serialized messages of lists of rows."""
-
-    def table(scopes: Sequence[str], rows: Array) -> Any:
-        cells = {column: _cells(columns[column][rows]) for column, type_ in types.items() if type_.scope in scopes}
-        return pa.table({**cells, MASK: pa.nulls(len(rows))})  # a table without columns would have no rows
-
+def _records(kind: str, types: Mapping[str, ColumnType], columns: Mapping[str, Array], mask: Array) -> Iterator[bytes]:
+    """The serialized messages of lists of documents."""
+    query = {column: _cells(columns[column]) for column, type_ in types.items() if type_.scope == "query"}
+    document = {column: _cells(columns[column][mask]) for column, type_ in types.items() if type_.scope == "document"}
+    sizes = mask.sum(axis=1)
+    context, documents = (  # a table without any column would have no rows
+        pa.table({**cells, "": pa.nulls(rows)}) for cells, rows in ((query, len(mask)), (document, sizes.sum()))
+    )
     if kind == EXAMPLE:
-        return iter(writing.examples(table(("query", "document"), index[:, 0])))
-    offsets = np.concatenate([[0], np.cumsum(mask.sum(axis=1))])
-    return writing.queries(kind, table(["query"], index[:, 0]), table(["document"], index[mask]), offsets)
+        return iter(writing.examples(pa.table({**document, **query})))
+    return writing.queries(kind, context, documents, np.concatenate([[0], np.cumsum(sizes)]))
 
 
 def _cells(values: Array) -> Any:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.core.names import MASK
-from ml4ir_losses.data.batching import pad
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.export.features import column_types, input_names
@@ -74,25 +74,21 @@ def made_up_rows(inputs: Sequence[FittedInput], rows: int = MADE_UP) -> Table:
 
 def list_cases(model: RelevanceModel, artifact: Artifact, graphs: Sequence[Graph], rows: Table) -> Iterator[Case]:
     """Lists of consecutive rows for the graphs of `export.features`."""
-    arrays = dict(encode_rows(model.fitted, rows).arrays)
-    queries = {fitted.name for fitted in model.fitted if fitted.scope == "query"}
-    types = column_types(model.fitted)
-    names = input_names([*types])
-    columns = {names[column]: column_cells(rows, column, kind) for column, kind in types.items()}
-    query_columns = {names[column] for column, kind in types.items() if kind.scope == "query"}
+    names = input_names([*column_types(model.fitted)])
+    given = names.values() if artifact == "serve" else [fitted.name for fitted in model.fitted]
     for documents, sizes in SIZES.items():
         index, mask = list_rows(len(rows), sizes)
-        outputs: dict[bool, Any] = {}  # by whether some documents are padding
+        batches: dict[bool, tuple[Any, ...]] = {}  # by whether some documents are padding
         for graph in graphs:
-            takes_mask = graph.inputs.keys() != (columns if artifact == "serve" else arrays).keys()
-            valid = mask if takes_mask else np.ones_like(mask)
-            encoded = {**list_batch(arrays, queries, index, valid), MASK: valid.astype("float32")}
+            valid = mask if graph.inputs.keys() != set(given) else np.ones_like(mask)
             padded = not valid.all()
-            outputs[padded] = outputs.get(padded) or model(encoded, training=False)
-            inputs = list_batch(columns, query_columns, index, valid) if artifact == "serve" else encoded
+            if padded not in batches:
+                encoded, columns = list_batch(model, rows, index, valid)
+                batches[padded] = encoded, columns, model(encoded, training=False)
+            encoded, columns, output = batches[padded]
+            inputs = {names[column]: x for column, x in columns.items()} if artifact == "serve" else encoded
             inputs = {name: inputs.get(name, encoded[MASK]) for name in graph.inputs}
-            given = outputs[padded]
-            expected = {name: np.asarray(given[name]) for name in graph.outputs if name in given}
+            expected = {name: np.asarray(output[name]) for name in graph.outputs if name in output}
             yield Case(graph.name, documents, inputs, expected, valid)
 
 
@@ -105,16 +101,34 @@ def list_rows(rows: int, sizes: Sequence[int]) -> tuple[Array, Array]:
     return index, mask
 
 
-def list_batch(arrays: Mapping[str, Array], queries: set[str], index: Array, mask: Array) -> dict[str, Array]:
-    """The arrays [rows, ...] as lists [B, N, ...]; those of queries have the value of the first document, [B, ...]."""
-    return {
-        name: values[index[:, 0]] if name in queries else pad(values, index, mask, _padding(values))
-        for name, values in arrays.items()
-    }
+def list_batch(
+    model: RelevanceModel, rows: Table, index: Array, mask: Array
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Lists of rows, their numbers [B, N], as the model takes them and by column, [B, N, ...] or [B, ...] each.
 
+    A column of the query has the value of the first document, in all inputs that read it.
+    """
+    types, table = column_types(model.fitted), rows.take(index.ravel())
+    first = pa.array(np.repeat(index[:, 0], index.shape[1]))
+    for column, kind in types.items():
+        if kind.scope == "query" and column in rows.columns:
+            table.columns[column] = rows.columns[column].take(first)
 
-def _padding(values: Array) -> Any:
-    return "" if values.dtype == object else 0.0
+    def in_lists(values: Array, scope: str) -> Array:
+        values = values.reshape(*index.shape, *values.shape[1:])
+        if scope == "query":
+            return values[:, 0]
+        padded: Array = np.where(
+            mask.reshape(*mask.shape, *[1] * (values.ndim - 2)),
+            values,
+            "" if values.dtype == object else values.dtype.type(0),
+        )
+        return padded
+
+    encoded = encode_rows(model.fitted, table).arrays
+    inputs = {fitted.name: in_lists(encoded[fitted.name], fitted.scope) for fitted in model.fitted}
+    columns = {column: in_lists(column_cells(table, column, kind), kind.scope) for column, kind in types.items()}
+    return {**inputs, MASK: mask.astype("float32")}, columns
 
 
 def column_cells(rows: Table, column: str, kind: ColumnType) -> Array:

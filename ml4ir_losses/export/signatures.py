@@ -9,10 +9,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ml4ir_losses.core.lazy import Tensor
-from ml4ir_losses.core.names import MASK
 from ml4ir_losses.data.feeding import import_tensorflow
 from ml4ir_losses.export.features import column_types, input_names, serve_graphs
-from ml4ir_losses.export.graph import Graph, TensorInfo, traced
+from ml4ir_losses.export.graph import Graph, TensorInfo
 from ml4ir_losses.export.messages import MessageReader
 from ml4ir_losses.model.relevance_model import RelevanceModel
 
@@ -38,24 +37,22 @@ def signatures(model: RelevanceModel, default: Default = "columns") -> list[Grap
     * `serving_tfrecord`: `protos` [B] of serialized `SequenceExample` to `ranking_score` [B, N], the activated scores.
     """
     columns, with_mask = serve_graphs(model)
-    by_mask = traced(with_mask)
     types = column_types(model.fitted)
-    names = input_names([*types, MASK])
+    names, mask_name = input_names([*types]), [*with_mask.inputs][-1]
     reader = MessageReader(types)
 
-    def outputs(x: Mapping[str, Tensor]) -> Any:
-        return by_mask({names[column]: value for column, value in x.items()})
+    def outputs(columns: Mapping[str, Tensor], mask: Tensor) -> Any:
+        return with_mask.function({**{names[column]: value for column, value in columns.items()}, mask_name: mask})
 
     def predict(x: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        tensors = reader.example_lists(x["inputs"])
-        logits = outputs(tensors)["logit"]
-        return {"outputs": import_tensorflow().where(tensors[MASK] > 0, logits, _PADDING)}
+        lists, mask = reader.example_lists(x["inputs"])
+        return {"outputs": import_tensorflow().where(mask > 0, outputs(lists, mask)["logit"], _PADDING)}
 
     def regress(x: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"outputs": outputs(reader.examples(x["inputs"]))["logit"][:, 0]}
+        return {"outputs": outputs(*reader.examples(x["inputs"]))["logit"][:, 0]}
 
     def sequences(x: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {SCORE: outputs(reader.sequence_examples(x["protos"]))["score"]}
+        return {SCORE: outputs(*reader.sequence_examples(x["protos"]))["score"]}
 
     def graph(name: str, function: Callable[..., Any], given: str, gives: str, rank: int) -> Graph:
         return Graph(name, function, {given: _MESSAGES}, {gives: TensorInfo((None,) * rank, "float32")}, model)
@@ -65,11 +62,10 @@ def signatures(model: RelevanceModel, default: Default = "columns") -> list[Grap
         graph(REGRESS, regress, "inputs", "outputs", 1),
         graph(SEQUENCES, sequences, "protos", SCORE, 2),
     ]
-    by_columns = [columns, replace(with_mask, function=by_mask)]
     if default == "columns":
-        return [*by_columns, *messages]
+        return [columns, with_mask, *messages]
     chosen = messages[0] if default == "predict" else messages[1]
-    return [replace(chosen, name=DEFAULT), replace(columns, name="columns"), *by_columns[1:], *messages]
+    return [replace(chosen, name=DEFAULT), replace(columns, name="columns"), with_mask, *messages]
 
 
 def is_message(graph: Graph) -> bool:

@@ -128,8 +128,7 @@ def _signature(
     def of_texts(x: Mapping[str, Tensor]) -> Any:
         return function({ids: token_ids(model.tokenizer, x[texts]) for texts, ids in names.items()})
 
-    graph = Graph(name, of_texts, dict.fromkeys(names, _TEXTS), outputs, model)
-    return replace(graph, function=traced(graph))
+    return traced(Graph(name, of_texts, dict.fromkeys(names, _TEXTS), outputs, model))
 
 
 def token_ids(tokenizer: Any, texts: Tensor) -> Tensor:
