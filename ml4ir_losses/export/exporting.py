@@ -17,12 +17,13 @@ from ml4ir_losses.core.files import write_text
 from ml4ir_losses.data.nested import unnest_chunks
 from ml4ir_losses.data.readers import read_chunks
 from ml4ir_losses.data.table import Table
-from ml4ir_losses.export import features, signatures, text_samples, texts
+from ml4ir_losses.export import features, preprocessing, signatures, text_samples, texts
 from ml4ir_losses.export.checking import TOLERANCE, Checked, check
 from ml4ir_losses.export.formats import get_format
 from ml4ir_losses.export.formats.base import ExportFormat
 from ml4ir_losses.export.graph import Artifact, Graph, TensorInfo
 from ml4ir_losses.export.message_samples import message_cases
+from ml4ir_losses.export.preprocessing_spec import preprocessing_spec
 from ml4ir_losses.export.samples import Case, first_rows, list_cases, made_up_rows
 from ml4ir_losses.features.fitting import list_columns
 from ml4ir_losses.model.cross_encoder import TextCrossEncoder
@@ -98,6 +99,8 @@ def export_model(
     try:
         part.mkdir(parents=True)
         target.write(graphs, part, quantize)
+        if target.artifact == "score":
+            _write_preprocessing(model, part)
         tolerance = TOLERANCE if quantize is None else None
         checked = check(cases_of(model, target.artifact, graphs, rows), target.open(part), tolerance)
         described = rows.source if data is None else f"{len(rows):,} rows of {rows.source}"
@@ -175,6 +178,13 @@ def sample_rows(model: Any, data: Any = None) -> Table:
     if reads_texts:
         return first_rows(unnest_chunks(read_chunks(data)))
     return first_rows(unnest_chunks(read_chunks(data), list_columns(model.fitted, model.query_id)))
+
+
+def _write_preprocessing(model: Any, folder: Path) -> None:
+    """Writes how raw values become the inputs of the graphs, and the reader of that, which needs NumPy alone."""
+    spec = preprocessing_spec(model)
+    write_text(folder / "preprocessing.json", json.dumps(spec, ensure_ascii=False) + "\n")
+    shutil.copyfile(preprocessing.__file__, folder / "preprocessing.py")
 
 
 def _record(

@@ -1,5 +1,6 @@
 """Exports of ranking models: a SavedModel that gives what Keras gives, or one line and nothing written."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.export import exporting
 from ml4ir_losses.export.exporting import export_model
 from ml4ir_losses.export.features import input_names
+from ml4ir_losses.export.formats.base import ExportFormat
 from ml4ir_losses.export.formats.saved_model import SavedModel
 from ml4ir_losses.export.samples import column_cells, made_up_rows
 
@@ -190,6 +192,31 @@ def test_nothing_is_left_of_an_export_that_fails(small, tmp_path, monkeypatch, t
     with pytest.raises(error, match=message):
         export_model(small, tmp_path / "model")
     assert not os.listdir(tmp_path)
+
+
+class Pickled(ExportFormat):
+    """A format of the numeric core: a folder of nothing, whose runner is the Keras model."""
+
+    key, artifact = "pickled", "score"
+
+    def write(self, graphs, folder, quantize=None):
+        self.graph = graphs[0]
+        return []
+
+    def open(self, folder):
+        return {"model": lambda x: self.graph.function({name: np.asarray(value) for name, value in x.items()})}
+
+
+def test_folder_of_a_numeric_core_holds_its_preprocessing(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "get_format", lambda key: Pickled())
+    exported = export_model(model, tmp_path / "model")
+    assert exported.files == ["export.json", "preprocessing.json", "preprocessing.py"]
+    spec = importlib.util.spec_from_file_location("alone", exported.path / "preprocessing.py")
+    alone = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(alone)
+    lists = alone.load(exported.path / "preprocessing.json").lists([{"query": {}, "documents": [{"sold": 3.0}, {}]}])
+    record = json.loads((exported.path / "export.json").read_text())
+    assert lists.keys() == record["graphs"]["model"]["inputs"].keys()
 
 
 def test_wrong_calls_get_one_line(small, tmp_path, monkeypatch):
