@@ -105,6 +105,15 @@ def test_commands_that_distribute_name_valid_settings(tmp_path):
     assert len(lines) > 5
 
 
+@pytest.mark.backend("tensorflow")
+def test_commands_that_export_run(folder, run, monkeypatch):
+    monkeypatch.chdir(folder)
+    for line in commands("docs/export.md"):
+        code, out, err = run(*shlex.split(line)[1:])
+        assert code == 0, err
+        assert "largest difference from Keras" in out
+
+
 def test_commands_that_convert_run(folder, run, monkeypatch):
     monkeypatch.chdir(folder)
     for line in commands("docs/converting.md"):

@@ -47,7 +47,7 @@ def export(
     if data is None:
         data = _own_rows(experiment.config)
     if data is None:
-        LOGGER.warning("%s: its data are not there any more: the export is checked on made-up rows; give --data", run)
+        LOGGER.warning("%s: the data of the run cannot be read; made-up rows are compared. Give --data.", run)
     return export_model(experiment.model, path, format, quantize=quantize, data=data)
 
 

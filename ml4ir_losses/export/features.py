@@ -163,5 +163,8 @@ def _as_type(x: Tensor, given: ColumnType, wanted: ColumnType) -> Tensor:
     if given.dtype == wanted.dtype:
         return x
     if given.dtype == "string":
-        x = tf.strings.to_number(tf.where(tf.equal(x, ""), "nan", x))
+        x = tf.strings.strip(tf.strings.lower(x))
+        for text, number in (("", "nan"), ("true", "1"), ("false", "0")):
+            x = tf.where(tf.equal(x, text), number, x)
+        x = tf.strings.to_number(x)
     return tf.cast(x, wanted.dtype)

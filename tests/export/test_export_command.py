@@ -48,7 +48,7 @@ def test_export_without_the_data_of_the_run_says_that_rows_are_made_up(run, run_
     (run_folder / "config.yaml").write_text(yaml.safe_dump(loaded))
     code, out, err = run("export", run_folder, "--output", tmp_path / "new")
     assert code == 0
-    assert "checked on made-up rows; give --data" in err
+    assert "the data of the run cannot be read; made-up rows are compared. Give --data." in err
     assert "made-up rows" in out
     assert (tmp_path / "new" / "saved_model.pb").exists()
 
