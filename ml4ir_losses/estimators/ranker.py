@@ -202,22 +202,29 @@ class Ranker(BaseEstimator):  # type: ignore[misc]
         save_estimator(self, Path(path))
 
     def export(
-        self, path: str | Path, format: str = "saved_model", *, quantize: str | None = None, X: Any = None
+        self,
+        path: str | Path,
+        format: str = "saved_model",
+        *,
+        quantize: str | None = None,
+        X: Any = None,
+        mapping: Mapping[str, Any] | None = None,
     ) -> Exported:
         """Writes the fitted model for another runtime, compared with Keras before it is called done.
 
         Args:
             path: the folder that is written; there must be no such file or folder.
-            format: `saved_model`, `onnx`, `litert` or `openvino`.
+            format: `saved_model`, `onnx`, `litert` or `openvino`; `opensearch`, `elasticsearch`, `solr` or `vespa`.
             quantize: how the weights are quantised, such as `int8`; None: they are not.
             X: rows on which both are compared; None: rows are made up.
+            mapping: for a search engine, what each column is there; None: a field of the same name.
 
         Raises:
             ValueError: where nothing was written, with the reason.
         """
         check_is_fitted(self)
         data = None if X is None else rows_of(self, X, labelled=False).columns
-        exported: Exported = self.model_.export(path, format, quantize=quantize, data=data)
+        exported: Exported = self.model_.export(path, format, quantize=quantize, data=data, mapping=mapping)
         return exported
 
     @classmethod

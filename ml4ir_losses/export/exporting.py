@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -95,9 +96,7 @@ def export_model(
     target = check_can_export(path, format, quantize, mapping)
     graphs = [_narrowed(graph, target) for graph in graphs_of(model, target.artifact, serving_default)]
     rows = sample_rows(model, data)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.mkdir(parents=True)
+    with _new_folder(path) as part:
         target.write(graphs, part, quantize)
         if target.artifact == "score":
             _write_preprocessing(model, part)
@@ -106,12 +105,29 @@ def export_model(
         described = rows.source if data is None else f"{len(rows):,} rows of {rows.source}"
         write_text(part / RECORD, _record(target, graphs, quantize, checked, tolerance, described))
         files = sorted(str(file.relative_to(part)) for file in part.rglob("*") if file.is_file())
+    return Exported(path, format, target.artifact, files, checked.differences, tolerance, described, checked.same_order)
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that gets the name `path` once all is done; else nothing is left of it.
+
+    Raises:
+        NotWritten: when it cannot be written.
+    """
+    missing = [folder for folder in path.parents if not folder.exists()]
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.mkdir(parents=True)
+        yield part
         part.rename(path)
     except OSError as error:
         raise NotWritten(f"{path}: cannot be written ({error.strerror or error}).") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Exported(path, format, target.artifact, files, checked.differences, tolerance, described, checked.same_order)
+        for folder in missing:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
 
 
 def check_can_export(

@@ -65,6 +65,7 @@ class Trainer(StrategyModel):
         *,
         quantize: str | None = None,
         data: Any = None,
+        mapping: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Writes the model for another runtime, compared with Keras before it is called done: see `Exported`.
@@ -78,6 +79,8 @@ class Trainer(StrategyModel):
             input_signature: of Keras' `export`.
             quantize: how the weights are quantised, such as `int8`; None: they are not.
             data: a file, or data in memory, with the rows on which both are compared; None: rows are made up.
+            mapping: for a search engine, what each column is there; None: a field of the same name.
+            **kwargs: of Keras' `export`.
 
         Raises:
             UserError: where nothing was written, with the reason.
@@ -87,7 +90,7 @@ class Trainer(StrategyModel):
             keras_names = {ours: name for name, ours in names.items()}
             return super().export(filepath, keras_names.get(format, format), verbose, input_signature, **kwargs)
         key = names.get(format, format)
-        return export_module().export_model(self, filepath, key, quantize=quantize, data=data)
+        return export_module().export_model(self, filepath, key, quantize=quantize, data=data, mapping=mapping)
 
     def compiled_epochs(self, epochs: int = 1) -> int | None:
         """`epochs`, as an argument of `BatchPlan`, where every shape of a batch is compiled; else None."""

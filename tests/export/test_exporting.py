@@ -190,7 +190,7 @@ class Failing(SavedModel):
 def test_nothing_is_left_of_an_export_that_fails(small, tmp_path, monkeypatch, target, error, message):
     monkeypatch.setattr(exporting, "get_format", lambda key: target)
     with pytest.raises(error, match=message):
-        export_model(small, tmp_path / "model")
+        export_model(small, tmp_path / "new" / "model")
     assert not os.listdir(tmp_path)
 
 
