@@ -18,7 +18,7 @@ def query_rank(x: Tensor, valid: Tensor | None = None) -> Tensor:
     A stable sort ranks tied values in list order, and in reverse order if the list is reversed: the mean of both ranks
     is the mean rank of the tie.
     """
-    valid = as_mask(valid, x[..., 0])[..., None]
+    valid = ops.expand_dims(as_mask(valid, x[..., 0]), -1)
     keys = ops.where(valid, ops.where(x == 0, 0.0, x), float("inf"))  # -0.0 ties with 0.0
     _, documents, features = ops.shape(keys)
     rows = ops.reshape(ops.swapaxes(keys, 1, 2), (-1, documents))
@@ -34,7 +34,7 @@ def query_rank(x: Tensor, valid: Tensor | None = None) -> Tensor:
 
 def query_min_max(x: Tensor, valid: Tensor | None = None) -> Tensor:
     """(x - min) / (max - min) of each query's documents, [B, N, F]; 0 if they are all equal."""
-    valid = as_mask(valid, x[..., 0])[..., None]
+    valid = ops.expand_dims(as_mask(valid, x[..., 0]), -1)
     # Neither the difference of two large numbers nor its reciprocal, by which XLA multiplies, fits in float32.
     x = ops.clip(x, -HUGE, HUGE) / 16.0
     low = ops.min(ops.where(valid, x, HUGE), axis=1, keepdims=True)
@@ -46,7 +46,7 @@ def query_min_max(x: Tensor, valid: Tensor | None = None) -> Tensor:
 def query_z_score(x: Tensor, valid: Tensor | None = None) -> Tensor:
     """(x - mean) / standard deviation of each query's documents, [B, N, F]; 0 if they are all equal."""
     scaled = query_min_max(x, valid)  # between 0 and 1, where nothing overflows or cancels
-    valid = as_mask(valid, x[..., 0])[..., None]
+    valid = ops.expand_dims(as_mask(valid, x[..., 0]), -1)
     size = ops.maximum(ops.sum(ops.cast(valid, x.dtype), axis=1, keepdims=True), 1.0)
     deviation = ops.where(valid, scaled - ops.sum(scaled, axis=1, keepdims=True) / size, 0.0)
     spread = ops.sqrt(ops.sum(ops.square(deviation), axis=1, keepdims=True) / size)
@@ -55,7 +55,7 @@ def query_z_score(x: Tensor, valid: Tensor | None = None) -> Tensor:
 
 def query_minimum(x: Tensor, valid: Tensor | None, otherwise: Tensor) -> Tensor:
     """The lowest value of each query's documents, NaN left out, [B, 1, F]; `otherwise` [F] where there is none."""
-    valid = as_mask(valid, x[..., 0])[..., None]
+    valid = ops.expand_dims(as_mask(valid, x[..., 0]), -1)
     values = ops.where(ops.logical_and(valid, ops.logical_not(ops.isnan(x))), x, float("inf"))
     low = ops.min(values, axis=1, keepdims=True)
     return ops.where(low == float("inf"), otherwise, low)

@@ -52,15 +52,15 @@ def classes(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     if len(logits.shape) == 2:
         return masked_softmax(logits, mask)
     valid = as_mask(mask, logits[..., 0])
-    share = ops.softmax(ops.where(valid[..., None], logits, 0.0), axis=-1)
+    share = ops.softmax(ops.where(ops.expand_dims(valid, -1), logits, 0.0), axis=-1)
     return ops.where(valid, ops.sum(share * ops.arange(logits.shape[-1], dtype=share.dtype), axis=-1), 0.0)
 
 
 def _over_outputs(reduce: Callable[..., Tensor], logits: Tensor, mask: Tensor | None) -> Tensor:
     logits = as_float(logits)
-    logits = logits[..., None] if len(logits.shape) == 2 else logits  # one output is [B, N]
+    logits = ops.expand_dims(logits, -1) if len(logits.shape) == 2 else logits  # one output is [B, N]
     valid = as_mask(mask, logits[..., 0])
-    return ops.where(valid, reduce(ops.sigmoid(ops.where(valid[..., None], logits, 0.0)), axis=-1), 0.0)
+    return ops.where(valid, reduce(ops.sigmoid(ops.where(ops.expand_dims(valid, -1), logits, 0.0)), axis=-1), 0.0)
 
 
 def sigmoid_logits(scores: Tensor) -> Tensor:

@@ -13,6 +13,17 @@ from keras import layers, ops
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.features.layers import EncodedFeature
 from ml4ir_losses.model.layers import as_rows, check_activation, penalty
+from ml4ir_losses.ops.backend import is_portable
+
+
+class DensePerFeature(layers.EinsumDense):  # type: ignore[misc]
+    """A dense layer per feature, [R, J, size] to [R, J, units]."""
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        if not is_portable():
+            return super().call(inputs, training=training)
+        features_first = ops.matmul(ops.swapaxes(inputs, 0, 1), self.kernel)  # other runtimes lack sums over any axes
+        return ops.swapaxes(features_first, 0, 1) + self.bias
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")
@@ -64,7 +75,7 @@ class FeatureNetworks(layers.Layer):  # type: ignore[misc]
         Random biases spread the bends of a feature's function over its values.
         """
         limit = 1.0 / size**0.5
-        return layers.EinsumDense(
+        return DensePerFeature(
             "rji,jik->rjk",
             output_shape=(len(self.config["positions"]), units),
             bias_axes="jk",

@@ -34,7 +34,7 @@ class TransformerBlock(layers.Layer):  # type: ignore[misc]
         self.built = True
 
     def call(self, x: Tensor, valid: Tensor, training: bool | None = None) -> Tensor:
-        return self.transform(self.attend(x, valid[:, None, :], training=training), training)
+        return self.transform(self.attend(x, ops.expand_dims(valid, 1), training=training), training)
 
     def attend(self, x: Tensor, mask: Tensor | None, causal: bool = False, training: bool | None = None) -> Tensor:
         """Adds self-attention under the mask [N, T or 1, T], restricted to preceding tokens if causal."""
@@ -97,7 +97,7 @@ class SetAttention(layers.Layer):  # type: ignore[misc]
         valid = ops.ones_like(x[..., 0], dtype="bool") if valid is None else ops.cast(valid, "bool")
         # In a list of padding alone each document sees all: a softmax over nothing is NaN on some backends.
         visible = ops.logical_or(valid, ops.logical_not(ops.any(valid, axis=1, keepdims=True)))
-        x = self.projection(ops.where(valid[..., None], x, 0.0))  # NaN in padding would pass any mask
+        x = self.projection(ops.where(ops.expand_dims(valid, -1), x, 0.0))  # NaN in padding would pass any mask
         for block in self.blocks:
             x = block(x, visible, training=training)
         return self.norm(x)

@@ -25,7 +25,7 @@ def splade_pool(logits: Tensor, valid: Tensor, pooling: str = "max", activation:
         pooling: `max` or `sum`.
         activation: `relu`; `log1p_relu` takes the logarithm ln(1 + x) twice.
     """
-    logits = ops.where(valid[..., None], logits, 0.0)  # a logit of 0 has the weight 0
+    logits = ops.where(ops.expand_dims(valid, -1), logits, 0.0)  # a logit of 0 has the weight 0
 
     def weight(x: Tensor) -> Tensor:
         x = ops.log1p(ops.relu(x))

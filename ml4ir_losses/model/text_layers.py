@@ -10,6 +10,7 @@ from keras import layers, ops
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.model.attention import TransformerBlock
+from ml4ir_losses.ops.backend import is_portable
 from ml4ir_losses.ops.masking import lowest, safe_divide
 
 
@@ -18,10 +19,10 @@ def pool(states: Tensor, valid: Tensor, pooling: str) -> Tensor:
     if pooling == "cls":
         return ops.where(valid[:, :1], states[:, 0], 0.0)
     if pooling == "max":
-        top = ops.max(ops.where(valid[..., None], states, lowest(states)), axis=1)
+        top = ops.max(ops.where(ops.expand_dims(valid, -1), states, lowest(states)), axis=1)
         return ops.where(ops.any(valid, axis=1, keepdims=True), top, 0.0)
     count = ops.sum(ops.cast(valid, states.dtype), axis=1, keepdims=True)
-    total = ops.sum(ops.where(valid[..., None], states, 0.0), axis=1)
+    total = ops.sum(ops.where(ops.expand_dims(valid, -1), states, 0.0), axis=1)
     return safe_divide(total, count * ops.ones_like(total))
 
 
@@ -186,7 +187,7 @@ class BagOfWords(TextEncoder):
             return self.finish(pool(states, tokens != 0, "max"))
         if self.importance is not None:
             weight *= ops.softplus(self.importance(tokens)[..., 0])
-        weight = ops.where(tokens != 0, weight, 0.0)[..., None]
+        weight = ops.expand_dims(ops.where(tokens != 0, weight, 0.0), -1)
         total = ops.sum(weight * states, axis=1)
         return self.finish(safe_divide(total, ops.sum(weight, axis=1) * ops.ones_like(total)))
 
@@ -212,7 +213,7 @@ class ConvolutionalEncoder(TextEncoder):
 
     def states(self, words: Tensor, valid: Tensor, training: bool | None) -> Tensor:
         for convolution in self.convolutions:
-            words = convolution(ops.where(valid[..., None], words, 0.0))
+            words = convolution(ops.where(ops.expand_dims(valid, -1), words, 0.0))
         return words
 
 
@@ -233,7 +234,32 @@ class RecurrentEncoder(TextEncoder):
         self.reader.build(shape)
 
     def states(self, words: Tensor, valid: Tensor, training: bool | None) -> Tensor:
-        return self.reader(words, mask=valid, training=training)
+        if not is_portable():
+            return self.reader(words, mask=valid, training=training)
+        if not self.config["bidirectional"]:
+            return read_in_order(self.reader.cell, words, valid)
+        forwards = read_in_order(self.reader.forward_layer.cell, words, valid)
+        backwards = read_in_order(self.reader.backward_layer.cell, words, valid, backwards=True)
+        return ops.concatenate([forwards, backwards], axis=-1)
+
+
+def read_in_order(cell: Any, words: Tensor, valid: Tensor, backwards: bool = False) -> Tensor:
+    """The states [N, T, units] of a GRU cell after each word [N, T, E]; padding keeps the state.
+
+    A loop over one tensor of all states: other runtimes lack the lists of tensors in which Keras collects them.
+    """
+    rows, length, _ = ops.shape(words)
+    places = ops.arange(length, dtype="int32")[None, :, None]
+    state = ops.zeros((rows, cell.units), words.dtype)
+    states = ops.zeros((rows, length, cell.units), words.dtype)
+
+    def step(number: Tensor, state: Tensor, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        place = length - 1 - number if backwards else number
+        new, _ = cell(ops.take(words, place, axis=1), [state])
+        state = ops.where(ops.expand_dims(ops.take(valid, place, axis=1), -1), new, state)
+        return number + 1, state, ops.where(places == place, ops.expand_dims(state, 1), states)
+
+    return ops.while_loop(lambda number, *_: number < length, step, (0, state, states))[2]
 
 
 @keras.saving.register_keras_serializable("ml4ir_losses")

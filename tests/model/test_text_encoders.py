@@ -12,6 +12,7 @@ from losses.numeric import values
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import ENCODERS
 from ml4ir_losses.model.text_layers import BagOfWords, distinct
+from ml4ir_losses.ops.backend import portable_operations
 from selection import slow_except
 
 SMALL = {
@@ -63,6 +64,15 @@ def test_padding_does_not_change_embeddings(key, pooling):
 def test_embedding_does_not_depend_on_other_texts(key):
     encoder = make(key)
     np.testing.assert_allclose(values(encoder(TOKENS[[2, 0]])), values(encoder(TOKENS))[[2, 0]], atol=1e-5)
+
+
+@pytest.mark.slow_on("jax")
+@each_pooling
+def test_portable_operations_do_not_change_embeddings(key, pooling):
+    encoder = make(key, pooling=pooling)
+    vectors = values(encoder(TOKENS))
+    with portable_operations():
+        np.testing.assert_allclose(values(encoder(TOKENS)), vectors, atol=1e-6)
 
 
 @each_encoder

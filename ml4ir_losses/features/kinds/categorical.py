@@ -213,7 +213,7 @@ class CategoryEncoder(IdEncoder):
         pooling = self.fitted.pooling
         if pooling is None:
             return self.embedding(raw)
-        is_value = ops.greater_equal(raw, 0)[..., None]
+        is_value = ops.expand_dims(ops.greater_equal(raw, 0), -1)
         embedded = self.embedding(ops.maximum(raw, 0))
         number = ops.sum(ops.cast(is_value, embedded.dtype), axis=-2)
         if pooling == "max":

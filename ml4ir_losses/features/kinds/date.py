@@ -159,12 +159,12 @@ class DateEncoder(InputEncoder):
         day, second = x[..., 0], x[..., 1]
         parts = []
         if self.age is not None:
-            parts.append(self.age.raw(self._age(x)[..., None], valid))
+            parts.append(self.age.raw(ops.expand_dims(self._age(x), -1), valid))
         missing = ops.isnan(day + second)
         for name in self.fitted.cyclic:
             turn = PARTS[name](ops.where(missing, 0.0, day), ops.where(missing, 0.0, second))
             angles = [ops.sin(2.0 * math.pi * turn), ops.cos(2.0 * math.pi * turn)]
-            parts.append(ops.where(missing[..., None], 0.0, ops.stack(angles, axis=-1)))
+            parts.append(ops.where(ops.expand_dims(missing, -1), 0.0, ops.stack(angles, axis=-1)))
         return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
 
     def _age(self, x: Tensor) -> Tensor:

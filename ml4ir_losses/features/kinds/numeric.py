@@ -174,7 +174,7 @@ class NumericEncoder(InputEncoder):
     def raw(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         x = ops.cast(x, "float32")
         if len(self.fitted.columns) == 1 and len(x.shape) == (2 if self.fitted.scope == "document" else 1):
-            x = x[..., None]
+            x = ops.expand_dims(x, -1)
         filled = finite(x, lambda: self._filled(x, valid))
         parts = [filled]
         if self.fitted.transforms:

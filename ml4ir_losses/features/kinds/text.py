@@ -130,5 +130,5 @@ class TextEncoder(IdEncoder):
 
     def embed(self, raw: Tensor) -> Tensor:
         embedded = self.embedding(raw)
-        known = ops.cast(ops.not_equal(raw, 0), embedded.dtype)[..., None]
+        known = ops.expand_dims(ops.cast(ops.not_equal(raw, 0), embedded.dtype), -1)
         return ops.sum(embedded * known, axis=-2) / ops.maximum(ops.sum(known, axis=-2), 1.0)

@@ -11,6 +11,7 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.registry import register_transform
 from ml4ir_losses.features.transforms import Transform
+from ml4ir_losses.ops.backend import is_portable
 
 
 @register_transform("log1p", aliases=("signed_log1p",))
@@ -32,7 +33,7 @@ class Arctan(Transform):
 
     @staticmethod
     def apply(x: Any, fitted: Mapping[str, Any], ops: Any) -> Any:
-        return ops.arctan(x)
+        return ops.arctan2(x, ops.ones_like(x)) if is_portable() else ops.arctan(x)
 
 
 @register_transform("reciprocal")

@@ -95,7 +95,7 @@ class Bucketise(Transform):
         if fitted["output"] == "ordinal":
             return _as_float(bucket, x, ops) / len(boundaries)
         buckets = np.arange(len(boundaries) + 1, dtype="int32")[:, None]
-        is_in = _as_float(ops.equal(bucket[..., None, :], buckets), x, ops)
+        is_in = _as_float(ops.equal(ops.expand_dims(bucket, -2), buckets), x, ops)
         return ops.reshape(is_in, (*ops.shape(x)[:-1], (len(boundaries) + 1) * x.shape[-1]))
 
 
