@@ -50,15 +50,19 @@ def read_jsonl(path: str) -> Iterator[Table]:
 
 
 class _Block(NamedTuple):
-    """Lines that hold at least one row: the number of each such line, their bytes, and their rows."""
+    """Lines that hold at least one row: the number of each such line, their bytes, and their rows.
+
+    `is_valid`: pyarrow, which was given no schema, lost no nulls at the start of a list (apache/arrow#51305).
+    """
 
     numbers: Array
     text: bytes
     rows: pa.Table
+    is_valid: bool
 
     def with_schema(self, schema: pa.Schema) -> tuple[Array, pa.Table]:
         """The line numbers and the rows with the columns and types of all lines."""
-        is_right = self.rows.schema == schema and _is_valid(self.rows)
+        is_right = self.is_valid and self.rows.schema == schema
         return self.numbers, self.rows if is_right else _rows(self.text, schema)
 
 
@@ -73,7 +77,7 @@ def _parse(block: tuple[int, list[bytes]], schema: pa.Schema | None = None) -> _
     rows = _rows(text, schema)
     if rows.num_rows != len(numbers):
         raise pa.ArrowInvalid(f"{len(numbers)} lines hold {rows.num_rows} objects")
-    return _Block(numbers, text, rows)
+    return _Block(numbers, text, rows, schema is not None or _is_valid(rows))
 
 
 def _rows(text: bytes, schema: pa.Schema | None) -> pa.Table:
@@ -86,11 +90,12 @@ def _rows(text: bytes, schema: pa.Schema | None) -> pa.Table:
 
 def _survey(path: str) -> tuple[pa.Schema, list[_Block] | None]:
     """The columns and types that hold all lines, and all blocks of a file of up to `_KEPT_BYTES`."""
-    schema, is_huge, size = pa.schema([]), False, 0
+    schema, is_huge, is_valid, size = pa.schema([]), False, True, 0
     kept: list[_Block] = []
     with open_text(path) as stream:
         for block in filter(None, parallel(_parse, blocks_of_lines(stream, _BLOCK_BYTES))):
             is_huge |= any(_is_huge(cells) for cells in block.rows.columns)
+            is_valid &= block.is_valid
             found = pa.schema([(field.name, _as_written(field.type)) for field in block.rows.schema])
             schema = pa.unify_schemas([schema, found], promote_options="permissive")
             size += len(block.text)
@@ -99,7 +104,9 @@ def _survey(path: str) -> tuple[pa.Schema, list[_Block] | None]:
                 kept.clear()
     if is_huge and (error := _first_error(path)):  # Arrow rounds integers beyond 64 bits
         raise error
-    return pa.schema([(field.name, _as_read(field.type)) for field in schema]), kept if size <= _KEPT_BYTES else None
+    if not is_valid:
+        schema = pa.schema([(field.name, _readable(field.type)) for field in schema])
+    return schema, kept if size <= _KEPT_BYTES else None
 
 
 def _parsed(path: str, schema: pa.Schema) -> Iterator[tuple[Array, pa.Table]]:
@@ -121,7 +128,7 @@ def _as_written(kind: pa.DataType) -> pa.DataType:
 
 
 def _is_valid(rows: pa.Table) -> bool:
-    """False where pyarrow, which was given no schema, lost the nulls at the start of a list (apache/arrow#51305)."""
+    """True if all lists have the values that their sizes say."""
     try:
         for cells in rows.columns:
             if pa.types.is_nested(cells.type):
@@ -131,12 +138,12 @@ def _is_valid(rows: pa.Table) -> bool:
     return True
 
 
-def _as_read(kind: pa.DataType) -> pa.DataType:
+def _readable(kind: pa.DataType) -> pa.DataType:
     """The type, with lists of strings for lists of nulls, which pyarrow loses with a schema too."""
     if pa.types.is_list(kind):
-        return pa.list_(pa.string() if pa.types.is_null(kind.value_type) else _as_read(kind.value_type))
+        return pa.list_(pa.string() if pa.types.is_null(kind.value_type) else _readable(kind.value_type))
     if pa.types.is_struct(kind):
-        return pa.struct([(field.name, _as_read(field.type)) for field in kind])
+        return pa.struct([(field.name, _readable(field.type)) for field in kind])
     return kind
 
 
