@@ -18,10 +18,12 @@ class ListColumns(NamedTuple):
     Attributes:
         values: columns whose lists are several values of one document or query.
         documents: columns, or globs, whose lists hold an item for each document of a query; None: all others.
+        texts: columns among `values` that may hold a text for each document, which is split into its values.
     """
 
     values: Sequence[str] = ()
     documents: Sequence[str] | None = None
+    texts: Sequence[str] = ()
 
 
 ANY_LIST = ListColumns()
@@ -53,6 +55,11 @@ class Input(Strict):
     def keeps_lists(self) -> bool:
         """True if a cell of its column may be a list, which is then not a list of documents."""
         return False
+
+    @property
+    def splits_texts(self) -> bool:
+        """True if a cell of a document may be a text that is split into a list."""
+        return getattr(self, "separator", None) is not None and getattr(self, "scope", None) == "document"
 
 
 class ColumnInput(Input):

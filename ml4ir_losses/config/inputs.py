@@ -198,7 +198,8 @@ class FeatureConfig(Strict):
         """What lists in the cells of the columns are; a list in a column that nothing reads says nothing."""
         values = [column for i in self.inputs if i.keeps_lists for column in i.read_columns]
         others = {column for i in self.inputs for column in i.read_columns} | self.roles
-        return ListColumns(values, sorted(others.difference(values)))
+        texts = [column for i in self.inputs if i.splits_texts for column in i.read_columns]
+        return ListColumns(values, sorted(others.difference(values)), texts)
 
     @property
     def roles(self) -> set[str]:

@@ -56,7 +56,7 @@ def _items(table: Table, keep: Sequence[str], lists: ListColumns, first: int) ->
     read = [name for name in nested if _is_read(name, lists)]
     if not read or all(source.documents for source in table.sources):
         return table
-    sizes = {name: pc.list_value_length(c).fill_null(0).to_numpy() for name, c in nested.items()}
+    sizes = {name: pc.list_value_length(c).fill_null(0).to_numpy() for name, c in listed.items()}
     expected = read[0]
     for name in read:
         wrong = sizes[name] != sizes[expected]
@@ -66,6 +66,9 @@ def _items(table: Table, keep: Sequence[str], lists: ListColumns, first: int) ->
                 f"{table.locate(row)}: {name!r} has {sizes[name][row]} items and {expected!r} has "
                 f"{sizes[expected][row]}."
             )
+    for name in listed.keys() - nested.keys():
+        if np.array_equal(sizes[name], sizes[expected]) and (name in lists.texts or _is_blank(listed[name])):
+            nested[name] = listed[name]  # a text of values for each document, or nothing for any of them
     parents = np.repeat(np.arange(len(table)), sizes[expected])
     columns = {QUERY: pa.array(parents + first)} if QUERY not in table else {}
     for name, cells in table.columns.items():
@@ -77,6 +80,12 @@ def _items(table: Table, keep: Sequence[str], lists: ListColumns, first: int) ->
             columns[name] = pa.nulls(len(parents), cells.type.value_type)
     features = None if table.features is None else table.features[parents]
     return Table(columns, table.sources, features, table.first, table.origin[parents])
+
+
+def _is_blank(cells: Any) -> bool:
+    """True for a column of lists without a value."""
+    values = pc.list_flatten(cells)
+    return bool(values.null_count == len(values))
 
 
 def _is_read(name: str, lists: ListColumns) -> bool:

@@ -70,6 +70,11 @@ class FittedInput(BaseModel):
         """True if the cells of its column may be lists of values."""
         return False
 
+    @property
+    def splits_texts(self) -> bool:
+        """True if a cell of a document may be a text that is split into a list."""
+        return getattr(self, "separator", None) is not None and self.scope == "document"
+
     def unknown(self, table: Table) -> tuple[int, int]:
         """The numbers of unknown values and of all values; 0, 0 if no value can be unknown."""
         return 0, 0

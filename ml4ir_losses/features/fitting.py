@@ -44,7 +44,10 @@ def encode_rows(inputs: Sequence[FittedInput], table: Table) -> EncodedRows:
 def list_columns(inputs: Sequence[FittedInput], *others: str) -> ListColumns:
     """What lists in the cells of the columns of inputs, and of other columns, are."""
     values = [column for fitted in inputs if fitted.keeps_lists for column in fitted.columns]
-    return ListColumns(values, [*others, *(c for fitted in inputs for c in fitted.columns if c not in values)])
+    documents = [*others, *(c for fitted in inputs for c in fitted.columns if c not in values)]
+    return ListColumns(
+        values, documents, [column for fitted in inputs if fitted.splits_texts for column in fitted.columns]
+    )
 
 
 class UnknownValues:

@@ -321,6 +321,35 @@ def test_lists_of_values_stay_lists_where_documents_are_nested():
     assert unnest(flat.take([0, 1]), lists=config.list_columns).columns["tags"].to_pylist() == [["a"], ["b", "c"]]
 
 
+def test_texts_of_values_are_cells_of_nested_documents():
+    config = features(
+        {"name": "tags", "type": "categorical", "separator": "|"},
+        {"name": "image", "type": "vector", "separator": " "},
+        {"name": "spare", "type": "vector"},
+        {"name": "topic", "type": "categorical", "separator": "|", "scope": "query"},
+        {"name": "x", "type": "numeric"},
+    )
+    nested = table(
+        query_id=["q", "r"],
+        label=[[0, 1], [1]],
+        x=[[1.0, 2.0], [3.0]],
+        tags=[["a|b", "c"], [None]],
+        image=[["1 2", "3 4"], ["5 6"]],
+        spare=[[None, None], [None]],
+        topic=[["p", "q"], ["p"]],
+    )
+    flat = unnest(nested, lists=config.list_columns)
+    assert flat.columns["tags"].to_pylist() == ["a|b", "c", None]
+    assert flat.columns["image"].to_pylist() == ["1 2", "3 4", "5 6"]
+    assert flat.columns["spare"].to_pylist() == [None] * 3
+    assert flat.columns["topic"].to_pylist() == [["p", "q"], ["p", "q"], ["p"]]
+    inputs = fit(flat, *({"name": i.name, "type": i.type, "separator": i.separator} for i in config.inputs[:2]))
+    assert list_columns(inputs).texts == config.list_columns.texts == ["tags", "image"]
+    assert inputs[0].vocabulary == ["a", "b", "c"]
+    as_lists = table(query_id=["q"], x=[[1.0, 2.0]], tags=[["a", "b", "c"]])
+    assert unnest(as_lists, lists=config.list_columns).columns["tags"].to_pylist() == [["a", "b", "c"]] * 2
+
+
 def test_lists_in_columns_that_nothing_reads_are_no_documents():
     config = features({"name": "x*", "type": "numeric"})
     rows = table(query_id=["q", "q"], label=[0, 1], x1=[3.0, 4.0], unread=[[1.0, 2.0], [3.0, 4.0]])
