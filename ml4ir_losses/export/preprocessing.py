@@ -122,7 +122,7 @@ class Preprocessor:
         """
         if self.words is None:
             raise ValueError("The model does not read single texts.")
-        return _padded([self.words(text) for text in _Cells(texts, "texts[{}]".format).each(_text)])
+        return _padded([self.words(text) for text in _Cells(texts, "texts[{}]".format).each(cell_text)])
 
     def pairs(self, queries: Sequence[str], documents: Sequence[str]) -> Array:
         """Token ids [N, T] of N pairs of texts, as wide as the longest; 0 is padding.
@@ -217,14 +217,14 @@ def _categorical(spec: Object) -> Encoder:
     index = {value: i for i, value in enumerate(spec["vocabulary"], 1 + buckets)}
 
     def one(cell: Any) -> int:
-        text = _text(cell)
+        text = cell_text(cell)
         known = index.get(text)
         if known is None:
             return 1 + _hash(text) % buckets if text and buckets else 0
         return known
 
     def several(cell: Any) -> list[int]:
-        texts = (_text(item).strip(_SPACE) for item in _items(cell, lists["separator"]))
+        texts = (cell_text(item).strip(_SPACE) for item in _items(cell, lists["separator"]))
         return [one(text) for text in list(filter(None, texts))[: lists["max_values"]]] or [lists["empty"]]
 
     def encode(cells: _Cells) -> Array:
@@ -237,7 +237,7 @@ def _categorical(spec: Object) -> Encoder:
 
 def _cross(spec: Object) -> Encoder:
     def encode(*columns: _Cells) -> Array:
-        rows = zip(*(cells.each(_text) for cells in columns), strict=True)
+        rows = zip(*(cells.each(cell_text) for cells in columns), strict=True)
         return np.array([_hash("\x1f".join(row)) % spec["buckets"] for row in rows], np.int32)
 
     return encode
@@ -272,7 +272,7 @@ def _text_input(spec: Object) -> Encoder:
         return [ngrams["first_id"] + _hash(part) % ngrams["buckets"] for part in islice(parts, ngrams["max_length"])]
 
     def encode(cells: _Cells) -> Array:
-        texts = [_plain_words(text)[:width] for text in cells.each(_text)]
+        texts = [_plain_words(text)[:width] for text in cells.each(cell_text)]
         ids = _padded([[index.get(word, unknown) for word in words] for words in texts], width)
         if ngrams is None:
             return ids
@@ -288,8 +288,8 @@ def _text_pair(spec: Object) -> Encoder:
     words, end = _words(spec["tokenizer"]), spec["max_length"]
 
     def encode(query: _Cells, *document: _Cells) -> Array:
-        queries = query.each(_text)
-        documents = [" ".join(row) for row in zip(*(cells.each(_text) for cells in document), strict=True)]
+        queries = query.each(cell_text)
+        documents = [" ".join(row) for row in zip(*(cells.each(cell_text) for cells in document), strict=True)]
         ids = {text: words(text) for text in {*queries, *documents}}
         starts = ([*ids[text][: spec["max_query_length"]], spec["separator"]] for text in queries)
         return _padded([(start + ids[text])[:end] for start, text in zip(starts, documents, strict=True)])
@@ -417,7 +417,7 @@ def _time(text: str) -> float:
     return (microseconds - offset * 60_000_000) / 1e6
 
 
-def _text(cell: Any) -> str:
+def cell_text(cell: Any) -> str:
     """A cell as text, numbers in their shortest form; "" if it is missing."""
     if isinstance(cell, str):
         try:
@@ -444,7 +444,7 @@ def _items(cell: Any, separator: str | None) -> Sequence[Any]:
         return cell or ()
     if separator is None:
         raise ValueError(f"{_short(cell)} is not a list")
-    text = _text(cell)
+    text = cell_text(cell)
     return text.split(separator) if text.strip(_SPACE) else ()
 
 

@@ -14,17 +14,10 @@ from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.names import MASK
 from ml4ir_losses.model.cross_encoder import CrossEncoderModel
 from ml4ir_losses.model.relevance_model import RelevanceModel
+from ml4ir_losses.serving.encoding import EncodedQuery
 
 _LEAST = 8  # documents and ids of a padded shape on JAX
 _OUTPUTS = ("logit", "score")
-
-
-@dataclass(frozen=True)
-class EncodedQuery:
-    """The model's inputs for a query: [documents, ...], or [1, ...] for inputs of the query."""
-
-    arrays: Mapping[str, Array]
-    size: int
 
 
 @dataclass(frozen=True)

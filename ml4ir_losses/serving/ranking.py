@@ -7,19 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.core.errors import did_you_mean
-from ml4ir_losses.features.fitting import encode_rows
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.serving.answers import RankAnswer
 from ml4ir_losses.serving.batcher import Batcher
 from ml4ir_losses.serving.columns import columns_of, rank_types
+from ml4ir_losses.serving.encoding import EncodedQuery, Encoder
 from ml4ir_losses.serving.errors import RequestError
 from ml4ir_losses.serving.examples import rank_example
-from ml4ir_losses.serving.model_call import EncodedQuery, ModelCall, Scores
+from ml4ir_losses.serving.model_call import ModelCall, Scores
 from ml4ir_losses.serving.operation import Operation, Pending
 from ml4ir_losses.serving.reading import Path, Reader
-from ml4ir_losses.serving.request_table import RequestTable
 from ml4ir_losses.serving.settings import Batching, Limits
 
 
@@ -37,7 +35,7 @@ class Ranking:
         self.served = served
         self.columns = columns_of(model.fitted)
         self.of_query = [name for name, column in self.columns.items() if column.scope == "query"]
-        self.inputs = {scope: [i for i in model.fitted if i.scope == scope] for scope in ("query", "document")}
+        self.encode = Encoder(model)
         self.batcher: Batcher[EncodedQuery, Scores] = Batcher(ModelCall(model), batching)
         many, single = rank_types(self.columns, limits)
         self.read = Reader({"queries": many, "documents": single}, _members, self._hint, limits.depth)
@@ -63,30 +61,6 @@ class Ranking:
             queries=len(encoded),
             documents=sum(query.size for query in encoded),
         )
-
-    def encode(self, queries: Sequence[Mapping[str, Any]]) -> list[EncodedQuery]:
-        """The model's inputs for the queries of a checked request."""
-        rows = [row for query in queries for row in query["documents"]]
-        sizes = [len(query["documents"]) for query in queries]
-        shared = [query.get("query", {}) for query in queries]
-        ends = np.cumsum(sizes)
-
-        def place(row: int) -> str:
-            query = int(np.searchsorted(ends, row, side="right"))
-            return f"queries[{query}].documents[{row - int(ends[query]) + sizes[query]}]"
-
-        names = list(self.columns)
-        documents = RequestTable(names, rows, [q for q, n in zip(shared, sizes, strict=True) for _ in range(n)], place)
-        arrays = dict(encode_rows(self.inputs["document"], documents).arrays)
-        per_query: Mapping[str, Array] = {}
-        if self.inputs["query"]:
-            one_each = RequestTable(names, shared, [{}] * len(shared), lambda row: f"queries[{row}].query")
-            per_query = encode_rows(self.inputs["query"], one_each).arrays
-        found = []
-        for i, (end, size) in enumerate(zip(ends, sizes, strict=True)):
-            own = {name: values[end - size : end] for name, values in arrays.items()}
-            found.append(EncodedQuery({**own, **{name: v[i : i + 1] for name, v in per_query.items()}}, size))
-        return found
 
     def _answer(
         self, queries: Sequence[Mapping[str, Any]], scores: Sequence[Scores], top: int | None

@@ -8,9 +8,11 @@ import runs
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.model.loading import load_model
+from ml4ir_losses.serving.encoding import Encoder
 from ml4ir_losses.serving.model_call import Scores
 from ml4ir_losses.serving.service import load_service
 from ml4ir_losses.serving.settings import Limits
+from ml4ir_losses.text.tokenizers import WordTokenizer
 
 pytestmark = pytest.mark.backend("tensorflow")
 
@@ -107,7 +109,7 @@ def test_a_missing_cell_is_a_null(service):
         ({"price": "cheap"}, "queries[0].documents[1], column 'price': 'cheap' is not a number"),
         ({"price": [1]}, "queries[0].documents[1].price: must be a finite number of float32, a text"),
         ({"price": 1e39}, "queries[0].documents[1].price: must be a finite number"),
-        ({"image": [1.0]}, "queries[0].documents[1], column 'image': a vector of 1 numbers; the first one has 3"),
+        ({"image": [1.0]}, "queries[0].documents[1], column 'image': a vector of 1 numbers; the model reads 3"),
         ({"image": ["a"]}, "queries[0].documents[1].image: must be a list of finite numbers"),
         ({"published": "soon"}, "queries[0].documents[1], column 'published': 'soon' is neither a number nor a date"),
         ({"tags": "red"}, "queries[0].documents[1].tags: must be a list of texts or numbers, or null"),
@@ -190,3 +192,24 @@ def test_a_text_cross_encoder_ranks_pairs_by_the_columns_of_its_config(tmp_path,
     expected = load_model(run).score_pairs(["wing body"] * 4, documents)
     np.testing.assert_allclose(by_index(results, "logit"), expected, rtol=1e-5, atol=1e-6)
     service.close()
+
+
+class OtherTokenizer(WordTokenizer):
+    """A tokenizer that no preprocessing.json can hold, as that of a preset is."""
+
+
+def test_the_tokenizer_of_a_preset_reads_pairs_itself(tmp_path, eager):
+    with eager():
+        model = load_model(runs.text_run(tmp_path, "binary_cross_entropy", "cross_encoder", {"label": "same"}))
+    request = [
+        {"query": {"a": "wing body"}, "documents": [{"b": "heat"}, {"b": None}, {}, {"b": 5}]},
+        {"query": {}, "documents": [{"b": "shock wave"}]},
+    ]
+    expected = Encoder(model)(request)
+    words = model.pair.tokenizer.tokenizer
+    model.pair.tokenizer.tokenizer = OtherTokenizer(words.vocabulary, words.max_length)
+    for one, other in zip(Encoder(model)(request), expected, strict=True):
+        (ids,), (expected_ids,) = one.arrays.values(), other.arrays.values()
+        assert one.size == other.size
+        np.testing.assert_array_equal(ids, expected_ids[:, : ids.shape[1]])
+        assert not expected_ids[:, ids.shape[1] :].any()
