@@ -60,7 +60,11 @@ setup(
     ],
     python_requires=">=3.11",
     packages=find_packages(include=["ml4ir_losses", "ml4ir_losses.*"]),
-    package_data={"ml4ir_losses": ["py.typed", "*.pyi"], "ml4ir_losses.report": ["templates/*"]},
+    package_data={
+        "ml4ir_losses": ["py.typed", "*.pyi"],
+        "ml4ir_losses.report": ["templates/*"],
+        "ml4ir_losses.serving": ["page/*"],
+    },
     install_requires=RUNTIME + DATA + TENSORFLOW,
     extras_require={
         "test": TEST,

@@ -16,6 +16,7 @@ from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.serving.errors import Overloaded, RequestError, TooLate
 from ml4ir_losses.serving.openapi import describe_api
 from ml4ir_losses.serving.operation import Pending
+from ml4ir_losses.serving.page import page_routes
 from ml4ir_losses.serving.settings import Limits
 
 OPERATIONS = ("rank", "embed", "search", "explain")
@@ -60,6 +61,7 @@ def make_app(current: Any, limits: Limits) -> FastAPI:
         with current.use() as service:
             return json_response(describe_api(service))
 
+    app.router.routes.extend(page_routes())
     app.add_route("/v1/model", model, ["GET"])
     app.add_route("/openapi.json", openapi, ["GET"])
     _answer_errors(app)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 import time
 from concurrent.futures import Future
@@ -190,3 +191,17 @@ def test_an_error_while_others_of_a_request_succeed_fails_the_request(serving):
     client = TestClient(make_app(runs.Current(service), Limits()))
     answer = client.post("/v1/embed", content=json.dumps({"texts": []}))
     assert (answer.status_code, answer.json()) == (422, {"error": "this part cannot be computed."})
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_runs_its_own_files_alone(serving):
+    _, client = serving()
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self';")
+    assert "unsafe" not in policy
+    assert not re.search(r"https?://|<style|style=|\son\w+=|<script>", page.text)
+    files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert sorted(files) == ["openapi.json", "page.css", "page.js"]
+    assert all(client.get(f"/{name}").status_code == 200 for name in files)
+    assert "innerHTML" not in client.get("/page.js").text
