@@ -45,6 +45,32 @@ class RankAnswer(Served):
     results: list[RankedQuery]
 
 
+class Contribution(Closed):
+    """What a feature adds to a logit, and the standard error of that: 0 if it is exact, null if it is unknown."""
+
+    feature: str
+    contribution: float
+    error: float | None
+
+
+class ExplainedDocument(Closed):
+    """A document with its rank among all documents of the request; the largest contribution comes first."""
+
+    id: str | int | None
+    index: int
+    rank: int
+    logit: float
+    contributions: list[Contribution]
+
+
+class ExplainAnswer(Served):
+    """The documents that are compared; the last one is what the others are compared with."""
+
+    query_id: str | int | None
+    method: Literal["exact", "permutation", "shap"]
+    documents: list[ExplainedDocument]
+
+
 class EmbedAnswer(Served):
     """The embedding of each text."""
 

@@ -12,11 +12,13 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from ml4ir_losses.core.errors import UserError
-from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.serving.current import Current
 from ml4ir_losses.serving.errors import Overloaded, RequestError, TooLate
+from ml4ir_losses.serving.guard import count
 from ml4ir_losses.serving.openapi import describe_api
 from ml4ir_losses.serving.operation import Pending
 from ml4ir_losses.serving.page import page_routes
+from ml4ir_losses.serving.service import Service
 from ml4ir_losses.serving.settings import Limits
 
 OPERATIONS = ("rank", "embed", "search", "explain")
@@ -26,7 +28,7 @@ _CLOSED = 499  # a status for the log: the client reads it no more
 _LARGE = 256 << 10  # bytes of a body that is read in a thread, so that other requests are answered meanwhile
 
 
-def make_app(current: Any, limits: Limits) -> FastAPI:
+def make_app(current: Current[Service], limits: Limits) -> FastAPI:
     """The application that answers requests with the current service.
 
     Args:
@@ -43,8 +45,8 @@ def make_app(current: Any, limits: Limits) -> FastAPI:
                     pending = service.start(operation, body)
                 else:
                     pending = await asyncio.to_thread(service.start, operation, body)
-                asked = {"queries": pending.queries, "documents": pending.documents, "version": service.version}
-                request.scope.setdefault("state", {}).update(asked)  # for the log
+                request.scope.setdefault("state", {})["version"] = service.version
+                count(request.scope, queries=pending.queries, documents=pending.documents)
                 results = await _results(request, pending, limits.seconds)
                 return Response(status_code=_CLOSED) if results is None else json_response(pending.finish(results))
 
@@ -137,5 +139,4 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
-        LOGGER.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return error_response("the server failed; its log says why.", 500)
+        return error_response("the server failed; its log says why.", 500)  # the error is raised again, and logged

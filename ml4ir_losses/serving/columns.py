@@ -107,23 +107,28 @@ def _both(a: Column, b: Column) -> Column:
     return Column(a.name, a.kind if a.kind == b.kind else "category", scope)
 
 
-def rank_types(columns: Mapping[str, Column], limits: Limits) -> tuple[Any, Any]:
-    """The types of a request of several queries, and of one query alone.
+def query_members(columns: Mapping[str, Column], limits: Limits, least: int = 1) -> dict[str, Any]:
+    """The types of a query's members, with at least so many documents.
 
     The part `query` may hold columns of documents, too: such a value is that of all documents which lack it.
     """
     cells = {name: NotRequired[c.cell] for name, c in columns.items()}
     own = {name: cells[name] for name, c in columns.items() if c.scope == "document"}
-    documents = _listed(typed("Document", {"id": NotRequired[Id], **own}), limits.documents)
+    documents = _listed(typed("Document", {"id": NotRequired[Id], **own}), limits.documents, least)
     shared = typed("QueryColumns", cells)
-    query = {"query_id": NotRequired[Id], "query": NotRequired[shared], "documents": Required[documents]}
+    return {"query_id": NotRequired[Id], "query": NotRequired[shared], "documents": Required[documents]}
+
+
+def rank_types(columns: Mapping[str, Column], limits: Limits) -> tuple[Any, Any]:
+    """The types of a request of several queries, and of one query alone."""
+    query = query_members(columns, limits)
     queries = _listed(typed("RankQuery", query), limits.queries)
     top = {"top": NotRequired[Annotated[int, Field(ge=1, le=limits.documents)]]}
     return typed("RankRequest", {"queries": Required[queries], **top}), typed("RankOneRequest", {**query, **top})
 
 
-def _listed(type_: Any, most: int) -> Any:
-    return Annotated[list[type_], FailFast(), Field(min_length=1, max_length=most)]
+def _listed(type_: Any, most: int, least: int = 1) -> Any:
+    return Annotated[list[type_], FailFast(), Field(min_length=least, max_length=most)]
 
 
 def typed(name: str, members: Mapping[str, Any]) -> Any:

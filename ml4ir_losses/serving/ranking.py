@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,14 @@ class Ranking:
     """
 
     def __init__(self, model: RelevanceModel, limits: Limits, batching: Batching, served: Mapping[str, str]) -> None:
-        self.served = served
+        self.model, self.served = model, served
         self.columns = columns_of(model.fitted)
         self.of_query = [name for name, column in self.columns.items() if column.scope == "query"]
         self.encode = Encoder(model)
-        self.batcher: Batcher[EncodedQuery, Scores] = Batcher(ModelCall(model), batching)
+        self.call = ModelCall(model)
+        self.batcher: Batcher[EncodedQuery | Callable[[], Any], Any] = Batcher(self._work, batching)
         many, single = rank_types(self.columns, limits)
-        self.read = Reader({"queries": many, "documents": single}, _members, self._hint, limits.depth)
+        self.read = Reader({"queries": many, "documents": single}, _members, self.hint, limits.depth)
         example = rank_example(model.fitted, self.columns)
         self.operation = Operation(
             self.rank, (many, single), RankAnswer, example, "The documents of each query, the best one first."
@@ -62,6 +63,12 @@ class Ranking:
             documents=sum(query.size for query in encoded),
         )
 
+    def _work(self, items: Sequence[EncodedQuery | Callable[[], Any]]) -> list[Any]:
+        """The scores of all queries among the items, and what the other items give."""
+        queries = [item for item in items if isinstance(item, EncodedQuery)]
+        scores = iter(self.call(queries) if queries else ())
+        return [next(scores) if isinstance(item, EncodedQuery) else item() for item in items]
+
     def _answer(
         self, queries: Sequence[Mapping[str, Any]], scores: Sequence[Scores], top: int | None
     ) -> dict[str, Any]:
@@ -71,7 +78,8 @@ class Ranking:
         ]
         return {**self.served, "results": results}
 
-    def _hint(self, path: Path) -> str:
+    def hint(self, path: Path) -> str:
+        """Advice about an unknown name at a path of a request."""
         name, *above = reversed(path)
         if isinstance(above[0] if above else "", int) and "documents" in above:
             if name in self.of_query:
@@ -79,7 +87,7 @@ class Ranking:
             return did_you_mean(str(name), ["id", *(n for n in self.columns if n not in self.of_query)])
         if above and above[0] == "query":
             return did_you_mean(str(name), self.columns)
-        return did_you_mean(str(name), ["queries", "query", "query_id", "documents", "top"])
+        return did_you_mean(str(name), ["queries", "query", "query_id", "documents", "top", "compare"])
 
 
 def _ranked(documents: Sequence[Mapping[str, Any]], found: Scores, top: int | None, place: int) -> list[dict[str, Any]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ml4ir_losses.core.checksums import sha256
 from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.experiments.embedding_index import FOLDER, open_index
 from ml4ir_losses.experiments.open_run import open_run
 from ml4ir_losses.model.cross_encoder import TextCrossEncoder
 from ml4ir_losses.model.embedding_model import EmbeddingModel
@@ -17,8 +18,9 @@ from ml4ir_losses.serving.answers import Kind, ModelAnswer
 from ml4ir_losses.serving.batcher import Batcher
 from ml4ir_losses.serving.columns import Column
 from ml4ir_losses.serving.documents import Documents
-from ml4ir_losses.serving.embedding import Embedding
+from ml4ir_losses.serving.embedding import Embedding, Index
 from ml4ir_losses.serving.errors import NotOffered
+from ml4ir_losses.serving.explaining import Explaining
 from ml4ir_losses.serving.operation import Operation, Pending
 from ml4ir_losses.serving.ranking import Ranking
 from ml4ir_losses.serving.settings import Batching, Limits
@@ -47,6 +49,11 @@ class Service:
     columns: Mapping[str, Column]
     limits: Limits
     batcher: Batcher[Any, Any]
+
+    @property
+    def waiting(self) -> int:
+        """The number of queries that wait for the model."""
+        return self.batcher.waiting
 
     def start(self, operation: str, body: bytes) -> Pending:
         """Begins the answer to a request.
@@ -105,8 +112,9 @@ def load_service(
         run: the run folder.
         limits: what requests are refused.
         batching: how requests are joined.
-        index: a file of documents to search with a bi-encoder.
-        columns: its text columns, joined by a space; empty: the only text column.
+        index: the documents that a bi-encoder searches: a folder that `quantize-embeddings` wrote, or a file; None: the
+            index of the run, if it has one.
+        columns: the text columns of a file, joined by a space; empty: the only text column.
         identity: its column of document ids; None: row numbers.
 
     Raises:
@@ -114,17 +122,28 @@ def load_service(
     """
     folder, limits, batching = Path(run), limits or Limits(), batching or Batching()
     experiment = open_run(folder)
-    with (folder / "model.keras").open("rb") as stream:
-        version = hashlib.file_digest(stream, "sha256").hexdigest()[:12]
+    version = sha256(folder / "model.keras")[:12]
     name, model = experiment.config.name, experiment.model
     served = {"run": name, "version": version}
     if isinstance(model, EmbeddingModel):
-        documents = None if index is None else Documents.of_file(model, str(index), columns, identity)
-        embedding = Embedding(model, documents, limits, batching, served)
+        embedding = Embedding(model, _documents(model, folder, index, columns, identity), limits, batching, served)
         return Service(folder, name, version, "embedding", embedding.operations, {}, limits, embedding.batcher)
     if index is not None:
         raise UserError(f"{folder}: is the run of a ranking model, which searches no documents.")
     ranking = Ranking(model, limits, batching, served)
     kind: Kind = "pairs" if isinstance(model, TextCrossEncoder) else "ranking"
     operations = {"rank": ranking.operation}
+    if kind == "ranking":
+        operations["explain"] = Explaining(ranking, limits).operation
     return Service(folder, name, version, kind, operations, ranking.columns, limits, ranking.batcher)
+
+
+def _documents(
+    model: EmbeddingModel, run: Path, index: str | Path | None, columns: Sequence[str], identity: str | None
+) -> Index | None:
+    """The documents to search; None: there are none."""
+    if index is None:
+        return open_index(run / FOLDER) if (run / FOLDER).is_dir() else None
+    if Path(index).is_dir():
+        return open_index(index, run)
+    return Documents.of_file(model, str(index), columns, identity)

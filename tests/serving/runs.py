@@ -1,6 +1,5 @@
-"""Small runs on disk with inputs of every kind, their rows as requests, and a stand-in for the server's current run."""
+"""Small runs on disk with inputs of every kind, their rows as requests."""
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +86,3 @@ def text_run(folder: Path, loss: str, architecture: str = "bi_encoder", more: An
     columns = small_texts.PAIR | (more or {})
     config = small_texts.config(folder, loss, columns, architecture=architecture, training={"epochs": 1})
     return Path(train(config, folder / "run", progress=False).path)
-
-
-class Current:
-    """A service that is never replaced."""
-
-    def __init__(self, service: Any) -> None:
-        self.service = service
-
-    @contextlib.contextmanager
-    def use(self) -> Any:
-        yield self.service

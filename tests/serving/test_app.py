@@ -10,7 +10,6 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-import runs
 from starlette.testclient import TestClient
 
 from ml4ir_losses.core.errors import UserError
@@ -18,6 +17,7 @@ from ml4ir_losses.serving.answers import EmbedAnswer
 from ml4ir_losses.serving.app import make_app
 from ml4ir_losses.serving.batcher import Batcher
 from ml4ir_losses.serving.columns import typed
+from ml4ir_losses.serving.current import Current
 from ml4ir_losses.serving.operation import Operation, Pending
 from ml4ir_losses.serving.reading import Reader, known_names
 from ml4ir_losses.serving.service import Service
@@ -60,7 +60,7 @@ class Lengths:
         return future
 
     def app(self):
-        return make_app(runs.Current(self.service), self.limits)
+        return make_app(Current(self.service), self.limits)
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_an_error_while_others_of_a_request_succeed_fails_the_request(serving):
 
     operation = Operation(start, (), EmbedAnswer, {}, "")
     service = Service(Path("run"), *SERVED.values(), "embedding", {"embed": operation}, {}, Limits(), broken)
-    client = TestClient(make_app(runs.Current(service), Limits()))
+    client = TestClient(make_app(Current(service), Limits()))
     answer = client.post("/v1/embed", content=json.dumps({"texts": []}))
     assert (answer.status_code, answer.json()) == (422, {"error": "this part cannot be computed."})
 

@@ -7,6 +7,8 @@ import pytest
 import runs
 
 from ml4ir_losses.core.errors import UserError
+from ml4ir_losses.data.memory import memory_table
+from ml4ir_losses.experiments.explaining import explain_rows
 from ml4ir_losses.model.loading import load_model
 from ml4ir_losses.serving.encoding import Encoder
 from ml4ir_losses.serving.model_call import Scores
@@ -171,25 +173,74 @@ def test_the_example_of_a_run_can_be_answered_and_fills_every_column(service):
     assert {c["name"] for c in service.describe()["columns"] if c["scope"] == "query"} == set(runs.OF_QUERY)
 
 
-def test_a_run_whose_scores_are_not_finite_is_refused_by_warm_up(run):
-    service = load_service(run)
-    model = service.batcher.function.model
-    before = model.get_weights()
-    model.set_weights([np.full_like(weight, np.nan) for weight in before])
+def test_a_run_whose_scores_are_not_finite_is_refused_by_warm_up(service, monkeypatch):
+    ranking = service.operations["rank"].start.__self__
+    nothing = np.full(3, np.nan)
+    monkeypatch.setattr(ranking, "call", lambda queries: [Scores(nothing, nothing) for _ in queries])
     with pytest.raises(UserError, match="cannot answer its example of rank"):
         service.warm_up()
-    service.close()
 
 
-def test_a_text_cross_encoder_ranks_pairs_by_the_columns_of_its_config(tmp_path, eager):
+def explain(service, request):
+    return service.start("explain", json.dumps(request).encode()).result(60)
+
+
+def test_contributions_sum_to_the_difference_of_the_logits(service):
+    query = runs.queries(1, seed=12)[0]
+    (ranked,) = rank(service, {"queries": [query]})
+    answer = explain(service, query)
+    first, second = answer["documents"]
+    assert [d["id"] for d in (first, second)] == [d["id"] for d in ranked["documents"][:2]]
+    assert [d["rank"] for d in (first, second)] == [1, 2]
+    difference = first["logit"] - second["logit"]
+    added = sum(one["contribution"] for one in first["contributions"])
+    assert added - sum(one["contribution"] for one in second["contributions"]) == pytest.approx(difference, abs=1e-5)
+    sizes = [abs(one["contribution"]) for one in first["contributions"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert answer["query_id"] == query["query_id"]
+
+
+def test_an_explanation_is_that_of_the_experiment(run, service):
+    query = runs.queries(1, seed=13)[0]
+    answer = explain(service, {**query, "compare": [2, 0]})
+    data = runs.columns([query])
+    expected = explain_rows(load_model(run), memory_table(data), [2, 0], method=answer["method"])
+    for document, values, logit in zip(answer["documents"], expected.contributions, expected.logits, strict=True):
+        found = {one["feature"]: one["contribution"] for one in document["contributions"]}
+        np.testing.assert_allclose([found[name] for name in expected.features], values, rtol=1e-4, atol=1e-5)
+        assert document["logit"] == pytest.approx(logit, abs=1e-5)
+    assert [d["index"] for d in answer["documents"]] == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"compare": [1, 1]}, "`documents` must be at least two different ones. Received: [1, 1]."),
+        ({"compare": [0, 9]}, "`documents` must be from 0 to 1. Received: 9."),
+        ({"compare": [0]}, "compare: must have at least 2 items"),
+        ({"documents": [{}]}, "documents: must have at least 2 items"),
+        ({"queries": []}, "queries: there is no such name."),
+    ],
+)
+def test_a_comparison_that_cannot_be_made_gets_one_line(service, more, message):
+    with pytest.raises(UserError) as error:
+        explain(service, {"documents": [{"price": 1.0}, {"price": 2.0}], **more})
+    assert message in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def pair_run(tmp_path_factory, eager):
     with eager():
-        run = runs.text_run(tmp_path, "binary_cross_entropy", "cross_encoder", {"label": "same"})
-    service = load_service(run)
-    service.warm_up()
+        columns = {"label": "same"}
+        return runs.text_run(tmp_path_factory.mktemp("pairs"), "binary_cross_entropy", "cross_encoder", columns)
+
+
+def test_a_text_cross_encoder_ranks_pairs_by_the_columns_of_its_config(pair_run):
+    service = load_service(pair_run)
     assert (service.kind, list(service.columns)) == ("pairs", ["a", "b"])
     documents = ["wing flow", "heat", "shock wave body layer", ""]
     results = rank(service, {"query": {"a": "wing body"}, "documents": [{"b": text} for text in documents]})
-    expected = load_model(run).score_pairs(["wing body"] * 4, documents)
+    expected = load_model(pair_run).score_pairs(["wing body"] * 4, documents)
     np.testing.assert_allclose(by_index(results, "logit"), expected, rtol=1e-5, atol=1e-6)
     service.close()
 
@@ -198,9 +249,8 @@ class OtherTokenizer(WordTokenizer):
     """A tokenizer that no preprocessing.json can hold, as that of a preset is."""
 
 
-def test_the_tokenizer_of_a_preset_reads_pairs_itself(tmp_path, eager):
-    with eager():
-        model = load_model(runs.text_run(tmp_path, "binary_cross_entropy", "cross_encoder", {"label": "same"}))
+def test_the_tokenizer_of_a_preset_reads_pairs_itself(pair_run):
+    model = load_model(pair_run)
     request = [
         {"query": {"a": "wing body"}, "documents": [{"b": "heat"}, {"b": None}, {}, {"b": 5}]},
         {"query": {}, "documents": [{"b": "shock wave"}]},

@@ -45,7 +45,7 @@ function tables(answer) {
       found.push(table(caption, value));
       return;
     }
-    const beside = Array.isArray(value) ? caption : written(value.query_id ?? value.query ?? caption);
+    const beside = Array.isArray(value) ? caption : written(value.id ?? value.query_id ?? value.query ?? caption);
     for (const [name, part] of Object.entries(value)) walk(part, Array.isArray(value) ? beside : beside || name);
   };
   walk(answer, "");
