@@ -8,6 +8,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from ml4ir_losses.core.quiet import silent_descriptors
+
 Tensor = Any
 """A tensor of the active Keras backend, or anything that `keras.ops` converts to one."""
 
@@ -29,11 +31,5 @@ def import_quietly(name: str) -> None:
     """Imports a module without what its C++ part, such as TensorFlow's, prints before it reads the log level."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    stderr, silence = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 2)
-    try:
+    with silent_descriptors(2):
         importlib.import_module(name)
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(silence)

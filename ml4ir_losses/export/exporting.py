@@ -94,7 +94,8 @@ def export_model(
     """
     path = Path(path)
     target = check_can_export(path, format, quantize, mapping)
-    graphs = [_narrowed(graph, target) for graph in graphs_of(model, target.artifact, serving_default)]
+    written = model if quantize is None else target.quantized(model, quantize)
+    graphs = [_narrowed(graph, target) for graph in graphs_of(written, target.artifact, serving_default)]
     rows = sample_rows(model, data)
     with _new_folder(path) as part:
         target.write(graphs, part, quantize)

@@ -9,6 +9,9 @@ from ml4ir_losses.export.formats.base import ExportFormat
 
 FORMATS = {
     "saved_model": "SavedModel",
+    "onnx": "Onnx",
+    "litert": "LiteRT",
+    "openvino": "OpenVINO",
     "opensearch": "OpenSearch",
     "elasticsearch": "Elasticsearch",
     "solr": "Solr",

@@ -35,6 +35,10 @@ class ExportFormat:
     def check_installed(self) -> None:
         """Raises `UserError` with the command that installs what is missing."""
 
+    def quantized(self, model: Any, quantize: str) -> Any:
+        """The model whose graphs are written: a quantised copy where not `write` quantises."""
+        return model
+
     def write(self, graphs: Sequence[Graph], folder: Path, quantize: str | None = None) -> Sequence[str]:
         """Converts the graphs, and gives the names of the files that were written.
 

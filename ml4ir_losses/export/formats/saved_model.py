@@ -12,13 +12,21 @@ import numpy as np
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.export.formats.base import ExportFormat, Runner
 from ml4ir_losses.export.graph import Graph
+from ml4ir_losses.export.quantizing import quantized_copy
 
 
 class SavedModel(ExportFormat):
-    """A folder that TensorFlow and TensorFlow Serving load without this package; a signature for each graph."""
+    """A folder that TensorFlow and TensorFlow Serving load without this package; a signature for each graph.
+
+    int8 quantises a copy of the model in Keras.
+    """
 
     key = "saved_model"
     artifact = "serve"
+    quantizations = ("int8",)
+
+    def quantized(self, model: Any, quantize: str) -> Any:
+        return quantized_copy(model, quantize)
 
     def write(self, graphs: Sequence[Graph], folder: Path, quantize: str | None = None) -> Sequence[str]:
         """Writes `saved_model.pb`, `variables` and their like into the folder."""
