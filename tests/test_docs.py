@@ -17,6 +17,7 @@ from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, METRICS, WEIGHTIN
 
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 PEERS = "docs/examples-of-the-peers.md"
+ENGINES = "docs/search-engines.md"
 EVALUATING = "docs/evaluating.md"  # evaluates the run of getting-started.md
 PEER_SECTIONS = re.findall(r"^## (.*)$", (ROOT / PEERS).read_text(encoding="utf-8"), re.M)
 COMPAT = {
@@ -150,6 +151,20 @@ def test_commands_that_estimate_propensities_run(folder, run, monkeypatch):
         assert code == 0, err
     assert (folder / "propensities.json").exists()
     assert (folder / "swaps.json").exists()
+
+
+@pytest.mark.backend("tensorflow")
+def test_commands_that_export_to_search_engines_run(tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _, text in [*blocks(ENGINES, "yaml"), *blocks(ENGINES, "yml")]:
+        (tmp_path / text.split()[1]).write_text(text, encoding="utf-8")
+    lines = [shlex.split(command)[1:] for command in commands(ENGINES)]
+    few = ["--set", "training.epochs=1", "--set", "data.options.queries=50"]
+    for line in lines:
+        code, out, err = run(*line, *(few if line[0] == "train" else []))
+        assert code == 0, err
+    assert [line[0] for line in lines] == ["train", "export", "export", "export"]
+    assert "at most 1e-05 is allowed" in out
 
 
 @pytest.mark.backend("tensorflow")

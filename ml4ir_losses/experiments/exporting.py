@@ -8,6 +8,7 @@ from typing import Any
 
 from ml4ir_losses.config.in_memory import SPLITS
 from ml4ir_losses.config.load import AnyConfig, reads_texts
+from ml4ir_losses.config.yaml_io import read_yaml
 from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.core.log import LOGGER
 from ml4ir_losses.data.streaming.reading import RowSource
@@ -25,22 +26,25 @@ def export(
     *,
     quantize: str | None = None,
     data: Any = None,
+    mapping: str | Path | None = None,
 ) -> Exported:
     """Writes the model of a run for another runtime, and compares it with Keras before it is called done.
 
     Args:
         run: the run folder.
         path: the folder that is written; None: `<run>/export/<format>`.
-        format: `saved_model`, `onnx`, `litert` or `openvino`.
+        format: `saved_model`, `onnx`, `litert` or `openvino`; `opensearch`, `elasticsearch`, `solr` or `vespa`.
         quantize: how the weights are quantised, such as `int8`; None: they are not.
         data: a file, or data in memory, with the rows on which both are compared; None: the test, validation or
             training files of the run, while they exist, else made-up rows.
+        mapping: a file that says what each column is in a search engine; None: a field of the same name.
 
     Raises:
         UserError, DataError: where nothing was written, with the reason.
     """
     path = Path(run) / "export" / format if path is None else Path(path)
-    check_can_export(path, format, quantize)
+    columns = None if mapping is None else read_yaml(Path(mapping))
+    check_can_export(path, format, quantize, columns)
     if unfinished := not_finished(run):
         raise UserError(unfinished)
     experiment = open_run(run)
@@ -48,7 +52,7 @@ def export(
         data = _own_rows(experiment.config)
     if data is None:
         LOGGER.warning("%s: the data of the run cannot be read; made-up rows are compared. Give --data.", run)
-    return export_model(experiment.model, path, format, quantize=quantize, data=data)
+    return export_model(experiment.model, path, format, quantize=quantize, data=data, mapping=columns)
 
 
 def _own_rows(config: AnyConfig) -> Table | None:

@@ -15,17 +15,22 @@ from ml4ir_losses.core.registry import register_command
 @register_command("export")
 def export(
     run: RunPath,
-    format: Annotated[str, typer.Option(help="saved_model, onnx, litert or openvino.")] = "saved_model",
+    format: Annotated[
+        str, typer.Option(help="saved_model, onnx, litert, openvino, opensearch, elasticsearch, solr or vespa.")
+    ] = "saved_model",
     output: Annotated[Path | None, typer.Option(help="Folder that is written; default RUN/export/FORMAT.")] = None,
     quantize: Annotated[str | None, typer.Option(help="int8: smaller weights; the differences are measured.")] = None,
     data: Annotated[
         str | None, typer.Option("--data", help="File whose rows are compared; default the data of the run.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="YAML or JSON file: what each column is in a search engine; default its field.")
     ] = None,
 ) -> None:
     """Write the model for another runtime, once it gives there what Keras gives."""
     import_keras()
     from ml4ir_losses.experiments.exporting import export as export_run
 
-    exported = export_run(run, output, format, quantize=quantize, data=data)
+    exported = export_run(run, output, format, quantize=quantize, data=data, mapping=mapping)
     say(f"{exported}")
     say(f"{exported.path}: {', '.join(exported.files)}")
