@@ -97,10 +97,7 @@ def server(run: str, size: str) -> Callable[[dict[str, Any]], dict[str, float]]:
     import socket
     import threading
 
-    try:
-        from ml4ir_losses.serving.run_server import serve
-    except ImportError:
-        from fallback_server import serve
+    from ml4ir_losses.serving.run_server import serve
     from ml4ir_losses.serving.settings import Batching
 
     with socket.socket() as free:
