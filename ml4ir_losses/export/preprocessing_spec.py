@@ -73,8 +73,7 @@ def tokenizer_spec(tokenizer: Any) -> dict[str, Any]:
     if type(tokenizer) is not WordTokenizer:
         kind = "the tokenizer of a KerasHub preset" if isinstance(tokenizer, HubTokenizer) else f"{tokenizer!r:.60}"
         raise UserError(
-            f"{kind} cannot be written as JSON: tokenize with ml4ir_losses or with the tokenizer's own package, and "
-            "give the model token ids; the SavedModel (--format saved_model) takes strings."
+            f"{kind} cannot be written as JSON: export a SavedModel (--format saved_model), which takes strings."
         )
     return {
         "vocabulary": tokenizer.vocabulary,
