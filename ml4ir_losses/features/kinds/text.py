@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import keras
@@ -77,12 +78,17 @@ class FittedText(FittedInput):
         """The number of embeddings of words, with those of padding and unknown words."""
         return max(len(self.vocabulary), 1) + 2
 
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The id of each word of the vocabulary."""
+        return {value: i for i, value in enumerate(self.vocabulary, 2)}
+
     def encode(self, table: Table) -> Array:
         return encode_distinct(table.strings(self.columns[0]), self.ids)
 
     def ids(self, values: Sequence[str]) -> Array:
         """Ids of words and n-grams, [values, max_length + max_ngrams]."""
-        index = {value: i for i, value in enumerate(self.vocabulary, 2)}
+        index = self.index
         ids = np.zeros((len(values), self.max_length), dtype="int32")
         unknown = 1 if self.ngrams is None else 0
         for row, text in enumerate(values):
