@@ -93,7 +93,8 @@ def client(folder: str) -> Callable[[dict[str, Any]], dict[str, float]]:
 
 
 def server(run: str, size: str) -> Callable[[dict[str, Any]], dict[str, float]]:
-    """A server in a thread of this process; its port is the answer."""
+    """A server in a thread of this process; the answer is its port, once it is ready."""
+    import http.client
     import socket
     import threading
 
@@ -104,6 +105,19 @@ def server(run: str, size: str) -> Callable[[dict[str, Any]], dict[str, float]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     threading.Thread(target=lambda: serve(run, port=port, batching=Batching(size=int(size))), daemon=True).start()
+
+    def is_ready() -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    while not is_ready():
+        time.sleep(0.1)
     return lambda task: {"port": port}
 
 
