@@ -29,13 +29,19 @@ class Batcher(Generic[Item, Result]):
     An item whose future was cancelled is left out. Where a call of several items fails, each is tried alone, so that
     one that the function cannot take fails no other.
 
+    Attributes:
+        observed: called after each call of the function, with the number of its items and the sum of their sizes.
+
     Args:
         function: gives the results of several items, in their order.
         batching: how many items are joined, and how many may wait.
     """
 
+    observed: Callable[[int, int], object]
+
     def __init__(self, function: Callable[[Sequence[Item]], Sequence[Result]], batching: Batching) -> None:
         self.function, self.batching = function, batching
+        self.observed = lambda items, size: None
         self.calls = self.joined = 0  # calls of the function, and the items that they answered
         self._queue: deque[_Waiting[Item, Result]] = deque()
         self._changed = threading.Condition()
@@ -111,5 +117,6 @@ class Batcher(Generic[Item, Result]):
                 self._answer([one])
         else:
             self.joined += len(batch)
+            self.observed(len(batch), sum(one.size for one in batch))
             for one, result in zip(batch, results, strict=True):
                 one.future.set_result(result)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from ml4ir_losses.serving.batcher import Batcher
 from ml4ir_losses.serving.errors import Overloaded
 
 
@@ -17,6 +18,7 @@ class Loaded(Protocol):
         version: tells its model from others.
         kind: what it does, such as `ranking`.
         columns: the columns of its requests, by name.
+        batcher: what calls the model.
     """
 
     @property
@@ -27,6 +29,9 @@ class Loaded(Protocol):
 
     @property
     def columns(self) -> Mapping[str, object]: ...
+
+    @property
+    def batcher(self) -> Batcher[Any, Any]: ...
 
     def warm_up(self) -> None:
         """Answers a request of its own; raises `UserError` if it cannot."""

@@ -25,10 +25,12 @@ class Metrics:
         self._requests = self._made("Counter", "requests", "Answered requests.", ["route", "status"])
         self._seconds = self._made("Histogram", "request_seconds", "Time of an answer.", ["route"], buckets=SECONDS)
         self.in_flight = self._made("Gauge", "requests_in_flight", "Requests that are being answered.")
-        self._batches = self._made("Histogram", "batch_documents", "Documents of a model call.", buckets=DOCUMENTS)
-        self._joined = self._made("Histogram", "batch_requests", "Requests of a model call.", buckets=DOCUMENTS[:5])
+        self._sizes = self._made("Histogram", "batch_documents", "Documents of a model call.", buckets=DOCUMENTS)
+        self._joined = self._made(
+            "Histogram", "batch_queries", "Queries or texts of a model call.", buckets=DOCUMENTS[:5]
+        )
         self._made("Gauge", "queue_length", "Requests that wait for the model.").set_function(
-            lambda: getattr(current.service, "waiting", 0)
+            lambda: 0 if current.service is None else current.service.batcher.waiting
         )
         self._model = self._made("Gauge", "model_info", "1 for the version of the current model.", ["version"])
         self._reloads = self._made("Counter", "reloads", "Reloads of the run, by result.", ["result"])
@@ -45,10 +47,15 @@ class Metrics:
         self._requests.labels(route, status).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def called(self, documents: int, requests: int) -> None:
-        """Counts a call of the model for some requests."""
-        self._batches.observe(documents)
+    def called(self, requests: int, size: int) -> None:
+        """Counts a call of the model for some queries or texts.
+
+        Args:
+            requests: the number of the queries or texts.
+            size: the number of documents of all queries; of texts, theirs.
+        """
         self._joined.observe(requests)
+        self._sizes.observe(size)
 
     def reloaded(self, result: str) -> None:
         """Counts a reload: `replaced` or `failed`."""

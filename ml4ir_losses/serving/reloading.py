@@ -108,6 +108,7 @@ class Reloader(Generic[S]):
         self._seen = _files(self.run)
         service = self.load(Path(os.path.realpath(self.run)))
         try:
+            service.batcher.observed = self.metrics.called
             service.warm_up()
             self._check(service)
         except BaseException:

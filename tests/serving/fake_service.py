@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -30,6 +31,7 @@ class FakeService:
     columns: dict = field(default_factory=lambda: {"price": "number"})
     finite: bool = True
     is_closed: bool = False
+    batcher: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(waiting=0))
 
     def warm_up(self):
         if not self.finite:

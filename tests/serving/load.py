@@ -14,6 +14,7 @@ kept connections send valid and wrong requests without pause. What is asked of t
 from __future__ import annotations
 
 import argparse
+import atexit
 import http.client
 import json
 import os
@@ -47,6 +48,7 @@ class ServerProcess:
         command = [sys.executable, "-m", "ml4ir_losses.cli", "serve", str(run), "--port", "0", *options]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(command, stderr=self.log, env=environment)
+        atexit.register(self.process.kill)
         self.memory = psutil.Process(self.process.pid)
         self.wait(lambda: "ready" in self.messages(), 120)
         self.port = int(self.lines()[0]["url"].rpartition(":")[2])
@@ -76,12 +78,13 @@ class ServerProcess:
         return self.memory.memory_info().rss / 2**20
 
     def example(self):
-        """The request to rank that its OpenAPI page shows."""
+        """A query of the request to rank that its OpenAPI page shows."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.request("GET", "/openapi.json")
         page = json.loads(connection.getresponse().read())
         connection.close()
-        return page["paths"]["/v1/rank"]["post"]["requestBody"]["content"]["application/json"]["example"]
+        body = page["paths"]["/v1/rank"]["post"]["requestBody"]["content"]["application/json"]
+        return body["example"]["queries"][0]
 
     def stop(self):
         """Ends it by SIGTERM; returns its exit code."""
