@@ -95,7 +95,7 @@ def export_model(
     path = Path(path)
     target = check_can_export(path, format, quantize, mapping)
     written = model if quantize is None else target.quantized(model, quantize)
-    graphs = [_narrowed(graph, target) for graph in graphs_of(written, target.artifact, serving_default)]
+    graphs = _given(graphs_of(written, target.artifact, serving_default), target)
     rows = sample_rows(model, data)
     with _new_folder(path) as part:
         target.write(graphs, part, quantize)
@@ -154,11 +154,12 @@ def check_can_export(
     return target
 
 
-def _narrowed(graph: Graph, target: ExportFormat) -> Graph:
-    """The graph with the outputs that the format gives."""
+def _given(graphs: Sequence[Graph], target: ExportFormat) -> Sequence[Graph]:
+    """The graphs with the outputs that the format gives, without others."""
     if target.gives is None:
-        return graph
-    return replace(graph, outputs={name: graph.outputs[name] for name in target.gives})
+        return graphs
+    named = [graph for graph in graphs if graph.outputs.keys() >= set(target.gives)]
+    return [replace(graph, outputs={name: graph.outputs[name] for name in target.gives}) for graph in named]
 
 
 def graphs_of(model: Any, artifact: Artifact, serving_default: signatures.Default = "columns") -> list[Graph]:

@@ -110,9 +110,9 @@ def list_batch(
     """
     types, table = column_types(model.fitted), rows.take(index.ravel())
     first = pa.array(np.repeat(index[:, 0], index.shape[1]))
-    for column, kind in types.items():
-        if kind.scope == "query" and column in rows.columns:
-            table.columns[column] = rows.columns[column].take(first)
+    read = [item for fitted in model.fitted for item in fitted.column_types.items()]
+    for column in {column for column, kind in read if kind.scope == "query"} & rows.columns.keys():
+        table.columns[column] = rows.columns[column].take(first)
 
     def in_lists(values: Array, scope: str) -> Array:
         values = values.reshape(*index.shape, *values.shape[1:])
