@@ -35,11 +35,16 @@ from .evaluation.evaluators import (
     SimilarityEvaluator as SimilarityEvaluator,
     TripletEvaluator as TripletEvaluator,
 )
+from .evaluation.explanation import Explanation as Explanation
 from .evaluation.explain_metric import explain_metric as explain_metric
 from .evaluation.mining import mine as mine
 from .evaluation.run_files import evaluate_run_file as evaluate_run_file
 from .experiments.compare import Compared as Compared, compare as compare
 from .experiments.evaluate import check as check, evaluate as evaluate, predict as predict
+from .experiments.embedding_index import open_index as open_index
+from .experiments.explaining import explain as explain, explain_rows as explain_rows
+from .experiments.explaining_texts import explain_texts as explain_texts
+from .experiments.quantizing import quantize_embeddings as quantize_embeddings
 from .experiments.run_report import write_report as write_report
 from .experiments.run_status import RunStatus as RunStatus, run_status as run_status
 from .experiments.train import Run as Run, train as train

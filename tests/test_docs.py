@@ -1,5 +1,6 @@
 """The documentation: the generated part is up to date, what it names exists, its code runs."""
 
+import csv
 import importlib
 import re
 import shlex
@@ -18,7 +19,7 @@ from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, METRICS, WEIGHTIN
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 PEERS = "docs/examples-of-the-peers.md"
 ENGINES = "docs/search-engines.md"
-EVALUATING = "docs/evaluating.md"  # evaluates the run of getting-started.md
+EVALUATING, EXPLAINING = "docs/evaluating.md", "docs/explaining.md"  # they use the run of getting-started.md
 PEER_SECTIONS = re.findall(r"^## (.*)$", (ROOT / PEERS).read_text(encoding="utf-8"), re.M)
 COMPAT = {
     "TF-Ranking": "tf_ranking",
@@ -57,7 +58,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     (folder / "configs").symlink_to(ROOT / "configs")
     (folder / "shop.yaml").write_text(blocks("docs/yaml.md", "yaml")[0][1], encoding="utf-8")
-    run_python([*(file for file in DOCS if file not in (PEERS, EVALUATING)), EVALUATING], folder)
+    last = [EVALUATING, EXPLAINING]
+    run_python([*(file for file in DOCS if file not in (PEERS, *last)), *last], folder)
     return folder
 
 
@@ -83,6 +85,27 @@ def test_commands_that_evaluate_run(folder, run, monkeypatch):
         code, _, err = run(*line, *(few if line[0] == "train" else []))
         assert code == 0, err
     assert [line[0] for line in lines].count("evaluate") > 4
+
+
+@pytest.mark.backend("tensorflow")
+def test_command_that_explains_runs(folder, run, monkeypatch):
+    monkeypatch.chdir(folder)
+    (line,) = commands(EXPLAINING)
+    with (folder / "runs" / "first" / "predictions.csv").open(newline="") as file:
+        rows = [(row["query_id"], row["document_id"]) for row in csv.DictReader(file)]
+    here = {"q001985": rows[0][0], "d02708": rows[0][1], "d04450": rows[1][1]}  # of the smaller run of the tests
+    code, out, err = run(*(here.get(word, word) for word in shlex.split(line)[1:]))
+    assert code == 0, err
+    assert out.startswith(f"query {rows[0][0]}: why {rows[0][1]} (rank ")
+
+
+@pytest.mark.backend("tensorflow")
+def test_commands_that_quantize_and_search_run(folder, run, monkeypatch):
+    pytest.importorskip("faiss")
+    monkeypatch.chdir(folder)
+    results = [run(*shlex.split(line)[1:]) for line in commands("docs/embeddings.md")]
+    assert [code for code, *_ in results] == [0, 0, 0], results
+    assert "wing" in results[-1][1]
 
 
 @pytest.mark.backend("tensorflow")

@@ -26,6 +26,7 @@ class Explanation:
         errors: the standard errors of the contributions, [D, F]; 0 where they are exact, NaN where unknown.
         method: `exact`, `permutation` or `shap`.
         cells: what the documents have in the columns of each feature, [D][F].
+        score: what the logits are: `logit`, or the `cosine` or `dot` product of a model that embeds texts.
     """
 
     query: str
@@ -37,6 +38,7 @@ class Explanation:
     errors: Array
     method: str
     cells: Sequence[Sequence[str]] = ()
+    score: str = "logit"
 
     def why(self, a: int = 0, b: int = -1) -> list[tuple[str, float]]:
         """(feature, what it adds to the logit of document a less that of document b), the largest first."""
@@ -48,12 +50,13 @@ class Explanation:
         return {
             "query": self.query,
             "method": self.method,
+            "score": self.score,
             "features": list(self.features),
             "documents": [
                 {
                     "document": document,
                     "rank": int(rank),
-                    "logit": float(logit),
+                    self.score: float(logit),
                     "contributions": contributions.tolist(),
                     "errors": [float(error) if np.isfinite(error) else None for error in errors],
                     **({"cells": list(self.cells[i])} if self.cells else {}),

@@ -50,7 +50,7 @@ def explain_texts(
         UserError: for documents that cannot be compared.
     """
     check_whole(0, seed=seed)
-    score = _scorer(model, query)
+    score, kind = _scorer(model, query)
     scores = score(texts)
     ranks = ranks_of(scores)
     chosen = [int(row) for row in (np.argsort(ranks)[:2] if documents is None else documents)]
@@ -74,22 +74,23 @@ def explain_texts(
         errors=np.hypot(errors, errors[-1]),
         method="permutation",
         cells=[[_count(sum(word == one for one, _ in found)) for word in features] for found in words],
+        score=kind,
     )
 
 
-def _scorer(model: Any, query: str) -> Callable[[Sequence[str]], Array]:
-    """The function from documents to their scores for a query, [N] float64."""
+def _scorer(model: Any, query: str) -> tuple[Callable[[Sequence[str]], Array], str]:
+    """The function from documents to their scores for a query, [N] float64, and what these are."""
     if isinstance(model, CrossEncoder):
-        return lambda texts: np.asarray(model.score_pairs([query] * len(texts), texts), "float64")
+        return lambda texts: np.asarray(model.score_pairs([query] * len(texts), texts), "float64"), "logit"
     if not hasattr(model, "encode"):
         raise UserError("explain_texts takes a model that embeds texts or scores pairs of them.")
-    vector, similarity = model.encode([query], QUERY), "dot" if model.sparse else "cosine"
+    vector, kind = model.encode([query], QUERY), "dot" if model.sparse else "cosine"
 
     def compare(texts: Sequence[str]) -> Array:
         found = model.encode(texts, DOCUMENT)
-        return compare_rows(np.repeat(vector, len(found), axis=0), found, similarity)
+        return compare_rows(np.repeat(vector, len(found), axis=0), found, kind)
 
-    return compare
+    return compare, kind
 
 
 def _words(text: str) -> list[tuple[str, str]]:

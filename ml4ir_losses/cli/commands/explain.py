@@ -40,14 +40,14 @@ def explain(
         say(json.dumps(found.as_json(), indent=2))
         return
     first, second = (
-        f"{document} (rank {rank}, logit {logit:.4f})"
+        f"{document} (rank {rank}, {found.score} {logit:.4f})"
         for document, rank, logit in zip(found.documents, found.ranks, found.logits, strict=True)
     )
-    rows = [[*cells, f"{added:+.4f}", _error(error)] for *cells, added, error in found.comparison(top)]
-    difference = found.logits[0] - found.logits[1]
-    rows.append(["sum", "", "", f"{difference:+.4f}", ""])
     say(f"query {query}: why {first} is {'above' if found.ranks[0] < found.ranks[1] else 'below'} {second}")
-    print_table(["feature", *found.documents, "adds", "standard error"], rows, "")
+    sampled = found.method == "permutation"
+    rows = [[*cells, f"{added:+.4f}", *[_error(error)] * sampled] for *cells, added, error in found.comparison(top)]
+    rows.append(["sum", "", "", f"{found.logits[0] - found.logits[1]:+.4f}", *[""] * sampled])
+    print_table(["feature", *found.documents, "adds", *["standard error"] * sampled], rows, "")
     say(f"method: {found.method}")
 
 
