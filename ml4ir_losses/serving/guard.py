@@ -43,6 +43,11 @@ class _Gone(Exception):
     """The client went away while its body was read."""
 
 
+def count(scope: MutableMapping[str, Any], *, queries: int, documents: int = 0) -> None:
+    """Tells the log what a request asks for: called by routes with `request.scope`."""
+    scope["state"].update(queries=queries, documents=documents)
+
+
 class Guard:
     """ASGI middleware: it reads and limits the body, checks the key, gives the request an id, logs and counts it.
 

