@@ -8,28 +8,21 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ml4ir_losses import __version__
 from ml4ir_losses.core.errors import NotWritten, UserError, check_choice, unknown_name
 from ml4ir_losses.core.files import write_text
-from ml4ir_losses.data.nested import unnest_chunks
-from ml4ir_losses.data.readers import read_chunks
-from ml4ir_losses.data.table import Table
-from ml4ir_losses.export import features, preprocessing, signatures, text_samples, texts
+from ml4ir_losses.core.log import LOGGER
+from ml4ir_losses.export import preprocessing
 from ml4ir_losses.export.checking import TOLERANCE, Checked, check
 from ml4ir_losses.export.formats import get_format
 from ml4ir_losses.export.formats.base import ExportFormat
 from ml4ir_losses.export.graph import Artifact, Graph, TensorInfo
-from ml4ir_losses.export.message_samples import message_cases
+from ml4ir_losses.export.model_graphs import cases_of, facts_of, graphs_of, sample_rows
 from ml4ir_losses.export.preprocessing_spec import preprocessing_spec
-from ml4ir_losses.export.samples import Case, first_rows, list_cases, made_up_rows
-from ml4ir_losses.features.fitting import list_columns
-from ml4ir_losses.model.cross_encoder import TextCrossEncoder
-from ml4ir_losses.model.embedding_model import EmbeddingModel
-from ml4ir_losses.model.relevance_model import RelevanceModel
+from ml4ir_losses.export.signatures import DEFAULTS
 from ml4ir_losses.ops.backend import is_backend
 
 RECORD = "export.json"
@@ -74,7 +67,7 @@ def export_model(
     quantize: str | None = None,
     data: Any = None,
     mapping: Mapping[str, Any] | None = None,
-    serving_default: signatures.Default = "columns",
+    serving_default: str | None = None,
 ) -> Exported:
     """Writes the model into a new folder, which appears only once it gives what Keras gives.
 
@@ -85,26 +78,28 @@ def export_model(
         quantize: how the weights are quantised, such as `int8`; None: they are not.
         data: a file, or data in memory, with the rows on which both are compared; None: rows are made up.
         mapping: for a search engine, what each column is there; None, and for other columns: a field of the same name.
-        serving_default: what the signature `serving_default` of a SavedModel takes: `columns`, or what TF-Ranking's
-            has: `predict` for lists, `regress` for single documents.
+        serving_default: of a SavedModel: what the signature of this name takes: `columns`, as None, or what that of
+            TF-Ranking does, `predict` for lists or `regress` for single documents.
 
     Raises:
         UserError: for a path that exists, an unknown format, a package that is missing, what the format cannot hold,
             and a difference from Keras above the tolerance. Nothing is written then.
     """
     path = Path(path)
-    target = check_can_export(path, format, quantize, mapping)
+    target = check_can_export(path, format, quantize, mapping, serving_default)
     written = model if quantize is None else target.quantized(model, quantize)
-    graphs = _given(graphs_of(written, target.artifact, serving_default), target)
+    graphs = _given(graphs_of(written, target), target)
     rows = sample_rows(model, data)
     with _new_folder(path) as part:
         target.write(graphs, part, quantize)
         if target.artifact == "score":
             _write_preprocessing(model, part)
         tolerance = TOLERANCE if quantize is None else None
-        checked = check(cases_of(model, target.artifact, graphs, rows), target.open(part), tolerance)
+        checked = check(cases_of(model, target, graphs, rows), target.open(part), tolerance)
         described = rows.source if data is None else f"{len(rows):,} rows of {rows.source}"
-        write_text(part / RECORD, _record(target, graphs, quantize, checked, tolerance, described))
+        write_text(
+            part / RECORD, _record(target, graphs, facts_of(model, target), quantize, checked, tolerance, described)
+        )
         files = sorted(str(file.relative_to(part)) for file in part.rglob("*") if file.is_file())
     return Exported(path, format, target.artifact, files, checked.differences, tolerance, described, checked.same_order)
 
@@ -132,7 +127,11 @@ def _new_folder(path: Path) -> Iterator[Path]:
 
 
 def check_can_export(
-    path: Path, format: str, quantize: str | None = None, mapping: Mapping[str, Any] | None = None
+    path: Path,
+    format: str,
+    quantize: str | None = None,
+    mapping: Mapping[str, Any] | None = None,
+    serving_default: str | None = None,
 ) -> ExportFormat:
     """The format, once it is clear that a model may be written; it does not import the packages of the format.
 
@@ -150,6 +149,11 @@ def check_can_export(
         if target.mapping is None:
             raise UserError(f"{format}: takes no mapping of columns; search engines do.")
         target.mapping = mapping
+    if serving_default is not None:
+        if target.serving_default is None:
+            raise UserError(f"{format}: has no signature serving_default; saved_model does.")
+        check_choice(DEFAULTS, serving_default=serving_default)
+        target.serving_default = serving_default
     target.check_installed()
     return target
 
@@ -162,45 +166,13 @@ def _given(graphs: Sequence[Graph], target: ExportFormat) -> Sequence[Graph]:
     return [replace(graph, outputs={name: graph.outputs[name] for name in target.gives}) for graph in named]
 
 
-def graphs_of(model: Any, artifact: Artifact, serving_default: signatures.Default = "columns") -> list[Graph]:
-    """The graphs of a model."""
-    check_choice(signatures.DEFAULTS, serving_default=serving_default)
-    if isinstance(model, EmbeddingModel):
-        return texts.embedding_signatures(model) if artifact == "serve" else texts.embedding_graphs(model)
-    if not isinstance(model, RelevanceModel):
-        raise UserError(f"export: takes a model of this package. Received: {type(model).__name__}.")
-    if artifact == "serve":
-        return signatures.signatures(model, serving_default)
-    return [texts.pair_graph(model) if isinstance(model, TextCrossEncoder) else features.score_graph(model)]
-
-
-def cases_of(model: Any, artifact: Artifact, graphs: Sequence[Graph], rows: Table) -> Iterator[Case]:
-    """Batches of the rows for the graphs, with the outputs of Keras."""
-    if isinstance(model, EmbeddingModel):
-        return text_samples.embedding_cases(model, graphs, rows)
-    if isinstance(model, TextCrossEncoder) and artifact == "score":
-        return text_samples.pair_cases(model, graphs[0], rows)
-    messages = [graph for graph in graphs if signatures.is_message(graph)]
-    others = [graph for graph in graphs if graph not in messages]
-    cases = list_cases(model, artifact, others, rows), message_cases(model, messages, rows)
-    return chain(*cases)
-
-
-def sample_rows(model: Any, data: Any = None) -> Table:
-    """The rows on which an export is compared with Keras."""
-    reads_texts = isinstance(model, EmbeddingModel)
-    if data is None:
-        return text_samples.made_up_texts_of(model) if reads_texts else made_up_rows(model.fitted)
-    if isinstance(data, Table):
-        return data
-    if reads_texts:
-        return first_rows(unnest_chunks(read_chunks(data)))
-    return first_rows(unnest_chunks(read_chunks(data), list_columns(model.fitted, model.query_id)))
-
-
 def _write_preprocessing(model: Any, folder: Path) -> None:
     """Writes how raw values become the inputs of the graphs, and the reader of that, which needs NumPy alone."""
-    spec = preprocessing_spec(model)
+    try:
+        spec = preprocessing_spec(model)
+    except UserError as error:  # of a tokenizer: the graphs take its token ids all the same
+        LOGGER.warning("preprocessing.json is left out: %s", error)
+        return
     write_text(folder / "preprocessing.json", json.dumps(spec, ensure_ascii=False) + "\n")
     shutil.copyfile(preprocessing.__file__, folder / "preprocessing.py")
 
@@ -208,6 +180,7 @@ def _write_preprocessing(model: Any, folder: Path) -> None:
 def _record(
     target: ExportFormat,
     graphs: Sequence[Graph],
+    facts: Mapping[str, Any],
     quantize: str | None,
     checked: Checked,
     tolerance: float | None,
@@ -218,6 +191,7 @@ def _record(
         "artifact": target.artifact,
         "ml4ir_losses": __version__,
         "quantize": quantize,
+        **facts,
         "graphs": {g.name: {"inputs": _infos(g.inputs), "outputs": _infos(g.outputs)} for g in graphs},
         "checked": {
             "rows": rows,

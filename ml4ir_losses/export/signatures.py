@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,8 @@ from ml4ir_losses.export.graph import Graph, TensorInfo
 from ml4ir_losses.export.messages import MessageReader
 from ml4ir_losses.model.relevance_model import RelevanceModel
 
-Default = Literal["columns", "predict", "regress"]
-"""What `serving_default` takes: columns, or what that of TF-Ranking takes, lists or single documents."""
-DEFAULTS = get_args(Default)
+DEFAULTS = ("columns", "predict", "regress")
+"""What `serving_default` may take: columns, or what that of TF-Ranking takes, lists or single documents."""
 
 PREDICT, REGRESS, SEQUENCES = "tensorflow/serving/predict", "tensorflow/serving/regress", "serving_tfrecord"
 """TF-Ranking's names of its signatures (`tf.saved_model.PREDICT_METHOD_NAME`, ...), and ml4ir's."""
@@ -26,7 +25,7 @@ _MESSAGES = TensorInfo((None,), "string")
 _PADDING = float(np.finfo("float32").min)
 
 
-def signatures(model: RelevanceModel, default: Default = "columns") -> list[Graph]:
+def signatures(model: RelevanceModel, default: str = "columns") -> list[Graph]:
     """Signatures that take columns, then those of TF-Ranking and ml4ir.
 
     * `serving_default`: the columns, or what `default` names; `columns` where that is another one; `with_mask`.

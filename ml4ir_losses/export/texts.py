@@ -14,6 +14,8 @@ from ml4ir_losses.export.graph import Graph, TensorInfo, traced
 from ml4ir_losses.model.cross_encoder import TextCrossEncoder
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.ops.backend import portable_operations
+from ml4ir_losses.text.hub_tokenizer import HubTokenizer
+from ml4ir_losses.text.tokenizers import PairTokenizer
 
 QUERY, DOCUMENT = "anchor", "positive"
 """The columns whose encoders embed queries and documents."""
@@ -76,6 +78,12 @@ def pair_graph(model: TextCrossEncoder) -> Graph:
 
     outputs = {name: TensorInfo(shape, "float32") for name, shape in names.items()}
     return Graph("pair", _portable(score), {"ids": _IDS}, outputs, model)
+
+
+def has_subwords(model: Any) -> bool:
+    """True for a model with the tokenizer of a KerasHub preset, whose operations are not TensorFlow's own."""
+    tokenizer = getattr(model, "tokenizer", None)
+    return isinstance(tokenizer.tokenizer if isinstance(tokenizer, PairTokenizer) else tokenizer, HubTokenizer)
 
 
 def has_classes(model: EmbeddingModel) -> bool:

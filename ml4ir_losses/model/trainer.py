@@ -66,6 +66,7 @@ class Trainer(StrategyModel):
         quantize: str | None = None,
         data: Any = None,
         mapping: Mapping[str, Any] | None = None,
+        serving_default: str | None = None,
         **kwargs: Any,
     ) -> Any:
         """Writes the model for another runtime, compared with Keras before it is called done: see `Exported`.
@@ -80,6 +81,8 @@ class Trainer(StrategyModel):
             quantize: how the weights are quantised, such as `int8`; None: they are not.
             data: a file, or data in memory, with the rows on which both are compared; None: rows are made up.
             mapping: for a search engine, what each column is there; None: a field of the same name.
+            serving_default: of the SavedModel of a ranking model: what the signature of this name takes: `columns`, as
+                None, or what that of TF-Ranking does, `predict` for lists or `regress` for single documents.
             **kwargs: of Keras' `export`.
 
         Raises:
@@ -90,7 +93,8 @@ class Trainer(StrategyModel):
             keras_names = {ours: name for name, ours in names.items()}
             return super().export(filepath, keras_names.get(format, format), verbose, input_signature, **kwargs)
         key = names.get(format, format)
-        return export_module().export_model(self, filepath, key, quantize=quantize, data=data, mapping=mapping)
+        options = {"quantize": quantize, "data": data, "mapping": mapping, "serving_default": serving_default}
+        return export_module().export_model(self, filepath, key, **options)
 
     def compiled_epochs(self, epochs: int = 1) -> int | None:
         """`epochs`, as an argument of `BatchPlan`, where every shape of a batch is compiled; else None."""

@@ -68,7 +68,7 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-        # Of its connections, too: asyncio does it for none of this kind. Else a body waits for the ACK of its head, 40 ms.
+        # Of its connections, too, which asyncio leaves as they are: a body would wait 40 ms for the ACK of its head.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
     except socket.gaierror:

@@ -26,11 +26,17 @@ def export(
     mapping: Annotated[
         Path | None, typer.Option(help="YAML or JSON file: what each column is in a search engine; default its field.")
     ] = None,
+    serving_default: Annotated[
+        str | None,
+        typer.Option(help="What serving_default of a SavedModel takes: columns; predict or regress as in TF-Ranking."),
+    ] = None,
 ) -> None:
     """Write the model for another runtime, once it gives there what Keras gives."""
     import_keras()
     from ml4ir_losses.experiments.exporting import export as export_run
 
-    exported = export_run(run, output, format, quantize=quantize, data=data, mapping=mapping)
+    exported = export_run(
+        run, output, format, quantize=quantize, data=data, mapping=mapping, serving_default=serving_default
+    )
     say(f"{exported}")
     say(f"{exported.path}: {', '.join(exported.files)}")

@@ -22,6 +22,8 @@ class ExportFormat:
         extra: the extra of this package that installs the converter and the runtime; None: none is needed.
         quantizations: what `--quantize` may be.
         gives: the outputs that the format can give; None: all outputs of a graph.
+        serving_default: of a format with a signature for each kind of request: what its default one takes, one of
+            `signatures.DEFAULTS`; None: the format has no signatures.
         mapping: of a search engine: what each column is there, by the name of the column; None: there is no mapping.
     """
 
@@ -30,6 +32,7 @@ class ExportFormat:
     extra: ClassVar[str | None] = None
     quantizations: ClassVar[Sequence[str]] = ()
     gives: ClassVar[Sequence[str] | None] = None
+    serving_default: str | None = None
     mapping: Mapping[str, Any] | None = None
 
     def check_installed(self) -> None:

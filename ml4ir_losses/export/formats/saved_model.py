@@ -24,6 +24,7 @@ class SavedModel(ExportFormat):
     key = "saved_model"
     artifact = "serve"
     quantizations = ("int8",)
+    serving_default: str | None = "columns"
 
     def quantized(self, model: Any, quantize: str) -> Any:
         return quantized_copy(model, quantize)
