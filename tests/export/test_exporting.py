@@ -16,7 +16,7 @@ from ml4ir_losses.core.errors import NotWritten, UserError
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.export import exporting
 from ml4ir_losses.export.exporting import export_model
-from ml4ir_losses.export.features import input_names, score_graph
+from ml4ir_losses.export.features import column_types, input_names, score_graph
 from ml4ir_losses.export.formats.base import ExportFormat
 from ml4ir_losses.export.formats.saved_model import SavedModel
 from ml4ir_losses.export.samples import column_cells, list_cases, made_up_rows
@@ -66,7 +66,7 @@ def test_saved_model_gives_what_keras_gives_in_a_process_with_tensorflow_alone(m
     new, size = all_kinds.rows(seed=2, brands="bcd"), 4
     new["query_id"] = [f"q{row // size}" for row in range(all_kinds.ROWS)]  # lists of four documents
     table = memory_table(new)
-    types = exporting.features.column_types(model.fitted)
+    types = column_types(model.fitted)
     cells = {column: column_cells(table, column, kind) for column, kind in types.items()}
     lists = {name: values.reshape(-1, size, *values.shape[1:]) for name, values in cells.items()}
     lists |= {name: values[:, 0] for name, values in lists.items() if types[name].scope == "query"}
@@ -234,7 +234,7 @@ def test_wrong_calls_get_one_line(small, tmp_path, monkeypatch):
             export_model(small, path, format, quantize=next(iter(quantize), None))
     with pytest.raises(UserError, match="no column 'sold'"):
         export_model(small, tmp_path / "new", data={"sould": [1.0]})
-    with pytest.raises(UserError, match=r"takes a model of this package\. Received: Sequential"):
+    with pytest.raises(UserError, match=r"takes a ranking model of this package\. Received: Sequential"):
         export_model(keras.Sequential(), tmp_path / "new")
     monkeypatch.setattr(exporting, "is_backend", lambda name: False)
     with pytest.raises(UserError, match="set KERAS_BACKEND=tensorflow"):
