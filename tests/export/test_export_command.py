@@ -2,13 +2,14 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 import yaml
 
 from small import config, write_splits
 
-pytestmark = [pytest.mark.backend("tensorflow")]
+pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("columns_alone")]
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +54,13 @@ def test_export_without_the_data_of_the_run_says_that_rows_are_made_up(run, run_
     assert (tmp_path / "new" / "saved_model.pb").exists()
 
 
-def test_wrong_calls_give_one_line_and_write_nothing(run, folders, run_folder, tmp_path):
+def test_wrong_calls_give_one_line_and_write_nothing(run, run_folder, tmp_path, monkeypatch):
     status = json.loads((run_folder / "status.json").read_text())
     (tmp_path / "not a run").mkdir()
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     for arguments, message in {
-        (run_folder, "--format", "saved_modle"): "Unknown format 'saved_modle'. Did you mean 'saved_model'",
+        (run_folder, "--format", "onix"): "Unknown format 'onix'. Did you mean 'onnx'",
+        (run_folder, "--format", "onnx"): 'needs the package onnxruntime: pip install "ml4ir-losses[onnx]"',
         (run_folder, "--quantize", "int9"): "int9",
         (run_folder, "--data", tmp_path / "absent.csv"): "absent.csv",
         (tmp_path / "not a run",): "is not a run folder",

@@ -21,7 +21,7 @@ from ml4ir_losses.export.formats.base import ExportFormat
 from ml4ir_losses.export.formats.saved_model import SavedModel
 from ml4ir_losses.export.samples import column_cells, list_cases, made_up_rows
 
-pytestmark = pytest.mark.backend("tensorflow")
+pytestmark = [pytest.mark.backend("tensorflow"), pytest.mark.usefixtures("columns_alone")]
 PRICE = {"name": "sold", "type": "numeric", "transforms": ["standardise"]}
 ALONE = """
 import sys, pickle
@@ -51,7 +51,7 @@ def small():
 
 
 @pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
+def exported(model, columns_alone, tmp_path_factory):
     return model.export(tmp_path_factory.mktemp("exports") / "model", data=all_kinds.rows(seed=1))
 
 

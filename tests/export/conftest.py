@@ -1,0 +1,13 @@
+"""Fixtures of exports."""
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def columns_alone():
+    """SavedModels have signatures of columns: those of messages, with tests of their own, take most of the time."""
+    from ml4ir_losses.export import features, signatures
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signatures, "signatures", lambda model, *_: features.serve_graphs(model))
+        yield
