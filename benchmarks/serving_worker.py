@@ -104,7 +104,8 @@ def server(run: str, size: str) -> Callable[[dict[str, Any]], dict[str, float]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    threading.Thread(target=lambda: serve(run, port=port, batching=Batching(size=int(size))), daemon=True).start()
+    thread = threading.Thread(target=lambda: serve(run, port=port, batching=Batching(size=int(size))), daemon=True)
+    thread.start()
 
     def is_ready() -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", port)
@@ -117,6 +118,8 @@ def server(run: str, size: str) -> Callable[[dict[str, Any]], dict[str, float]]:
             connection.close()
 
     while not is_ready():
+        if not thread.is_alive():
+            raise SystemExit("the server ended; stderr says why")
         time.sleep(0.1)
     return lambda task: {"port": port}
 
