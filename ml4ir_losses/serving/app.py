@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.serving.current import Current
-from ml4ir_losses.serving.errors import Overloaded, RequestError, TooLate
+from ml4ir_losses.serving.errors import Overloaded, RequestError
 from ml4ir_losses.serving.guard import count
 from ml4ir_losses.serving.openapi import describe_api
 from ml4ir_losses.serving.operation import Pending
@@ -84,7 +84,7 @@ async def _results(request: Request, pending: Pending, seconds: float) -> Sequen
     """What the model gives; None if the client is gone.
 
     Raises:
-        TooLate: if it takes too long; what waits is not computed.
+        Overloaded: if it takes too long; what waits is not computed.
     """
     parts = [asyncio.wrap_future(part) for part in pending.parts]
     try:
@@ -101,7 +101,7 @@ async def _results(request: Request, pending: Pending, seconds: float) -> Sequen
             part.cancel()
     if is_gone:
         return None
-    raise TooLate(f"there is no answer within {seconds:g} seconds.")
+    raise Overloaded(f"there is no answer within {seconds:g} seconds; try again.")
 
 
 def _done(parts: Sequence[asyncio.Future[Any]]) -> bool:

@@ -26,12 +26,6 @@ class NotOffered(RequestError):
 
 
 class Overloaded(RequestError):
-    """A request that finds too many others waiting; the client may try again."""
+    """A request that finds too many others waiting, or waited too long; the client may try again."""
 
     status = 503
-
-
-class TooLate(RequestError):
-    """A request that could not be answered in time."""
-
-    status = 504

@@ -14,8 +14,7 @@ _REFUSALS = {
     "400": "The body is not JSON.",
     "413": "The body is too large.",
     "422": "The request does not fit the run: the line says what.",
-    "503": "Too many requests wait; try again.",
-    "504": "There is no answer in time.",
+    "503": "Too many requests wait, or the answer takes too long; try again.",
 }
 
 

@@ -112,7 +112,7 @@ class Running:
 
     def __exit__(self, *error):
         self.server.stop()
-        self.thread.join(20)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
     @property
@@ -135,7 +135,7 @@ class Running:
             return read_all(connection)
 
 
-def wait_until(condition, seconds=10.0):
+def wait_until(condition, seconds=60.0):
     """Waits until a condition holds; fails if it does not in time."""
     end = time.monotonic() + seconds
     while not condition():

@@ -117,7 +117,7 @@ def test_an_answer_that_takes_too_long_is_an_error_and_what_waits_is_not_compute
     first = lengths.busy()
     start = time.monotonic()
     answer = client.post("/v1/embed", json={"texts": ["late"]})
-    assert (answer.status_code, answer.json()) == (504, {"error": "there is no answer within 0.2 seconds."})
+    assert (answer.status_code, answer.json()) == (503, {"error": "there is no answer within 0.2 seconds; try again."})
     assert time.monotonic() - start < 5
     lengths.gate.set()
     first.result(10)

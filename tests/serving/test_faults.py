@@ -6,11 +6,13 @@ import socket
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import runs
 from fake_service import Running, json_of, read_all, request, status_of
 from hostile import Hostile
+from hypothesis import HealthCheck, given, settings
 
 from ml4ir_losses.serving.app import make_app
 from ml4ir_losses.serving.service import load_service
@@ -26,9 +28,15 @@ pytestmark = pytest.mark.backend("tensorflow")
 def server(tmp_path_factory, eager):
     with eager():
         run = runs.feature_run(tmp_path_factory.mktemp("shop"))
-    limits = Limits(bytes=LIMIT, seconds=SECONDS)
-    load = lambda folder: load_service(folder, limits)  # noqa: E731
-    with Running(run, load=load, make_app=make_app, bytes=LIMIT, seconds=SECONDS) as server:
+    patient = replace(Limits(), bytes=LIMIT, seconds=60.0)  # for answers: other work may slow the model down
+
+    def load(folder):
+        return load_service(folder, patient)
+
+    def app(current, limits):
+        return make_app(current, patient)
+
+    with Running(run, load=load, make_app=app, bytes=LIMIT, seconds=SECONDS) as server:
         yield server
 
 
@@ -76,9 +84,33 @@ def test_hostile_requests_are_refused(server, example, number):
     assert not [line for line in server.lines if line["level"] == "error" and "trace" in line]
 
 
-def test_schema_of_the_page_is_what_the_server_takes(server, example):
-    """Schemathesis draws requests that fit the OpenAPI page, and such as do not."""
-    ...
+@pytest.mark.parametrize("mode", ["positive", "negative"])
+@pytest.mark.parametrize("examples", [10, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_answers_are_those_of_the_openapi_page(server, mode, examples):
+    """Schemathesis draws requests that fit the page, and such as do not; it knows status and schema of answers."""
+    schemathesis = pytest.importorskip("schemathesis")
+    from schemathesis.specs.openapi import checks
+
+    conformance = [
+        schemathesis.checks.not_a_server_error,
+        checks.status_code_conformance,
+        checks.content_type_conformance,
+        checks.response_schema_conformance,
+    ]
+    url = f"http://127.0.0.1:{server.port}"
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    draw = settings(max_examples=examples, suppress_health_check=list(HealthCheck))
+    for operation in (found.ok() for found in schema.get_all_operations()):
+        if operation.method == "get":
+            operation.Case().call_and_validate(base_url=url, checks=conformance)
+        else:
+
+            @draw
+            @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode)))
+            def check(case):
+                case.call_and_validate(base_url=url, checks=conformance)
+
+            check()
 
 
 def test_slow_clients_hold_up_nobody(server, example):
