@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -158,10 +159,8 @@ def release_memory() -> None:
     TensorFlow caches a kernel for each operation that layers run while they are built: a megabyte for every loaded
     model of a few layers, for the life of the process.
     """
-    import keras
-
     gc.collect()
-    if keras.backend.backend() == "tensorflow":
+    if "tensorflow" in sys.modules:
         from tensorflow.python.eager import context
 
         context.context().clear_kernel_cache()

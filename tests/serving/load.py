@@ -50,20 +50,18 @@ class ServerProcess:
         self.process = subprocess.Popen(command, stderr=self.log, env=environment)
         atexit.register(self.process.kill)
         self.memory = psutil.Process(self.process.pid)
-        self.wait(lambda: "ready" in self.messages(), 120)
+        self.wait(lambda: self.lines("ready"), 120)
         self.port = int(self.lines()[0]["url"].rpartition(":")[2])
 
     def lines(self, *messages):
-        """What it logged, of some messages or all."""
+        """What it logged, of some messages or all but the requests."""
         text = Path(self.log.name).read_text(encoding="utf-8")
         lines = [
-            json.loads(line) for line in text.splitlines(keepends=True) if line.startswith("{") and line.endswith("}\n")
+            line
+            for line in text.splitlines(keepends=True)
+            if line.endswith("}\n") and '"message": "request"' not in line
         ]
-        return [line for line in lines if not messages or line["message"] in messages]
-
-    def messages(self):
-        """The messages that it logged, without those of requests."""
-        return [line["message"] for line in self.lines() if line["message"] != "request"]
+        return [line for line in map(json.loads, lines) if not messages or line["message"] in messages]
 
     def wait(self, condition, seconds=30.0):
         """Waits until a condition holds."""
