@@ -1,14 +1,14 @@
 """Latency and throughput of `ml4ir-losses serve`, beside calls of other models in their own process.
 
     python benchmarks/serving.py                                            100 documents of 20 numbers
-    python benchmarks/serving.py --features 136 --rounds 9
+    python benchmarks/serving.py --inputs shop                              numbers, categories and texts
     python benchmarks/serving.py --python tfr=.venv-bench-tfr/bin/python    beside TF-Ranking's SavedModel, made there
 
 The clients are a process of their own on this machine; each keeps its connection and sends its next request once it
 has the answer. The other rows are calls without HTTP and JSON: `predict` of the Keras model, the compiled model as the
 server calls it, TF-Ranking's SavedModel on a serialized ExampleListWithContext, and LightGBM's `predict`. All networks
-have the same width and layers, all inputs the same numbers. A round measures one row after another, so that a busy
-machine slows all of them; a figure is the median of the rounds after the first.
+have the same width and layers; those of others take numbers alone. A round measures one row after another, so that a
+busy machine slows all of them; a figure is the median of the rounds after the first.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 HERE = Path(__file__).parent
 HIDDEN = (128, 64)
@@ -67,19 +70,61 @@ class Worker:
         self.process.wait()
 
 
-def make_run(folder: Path, features: int, rows: int = 4_000) -> Path:
-    """A run of a small network on random numbers."""
+class Inputs(NamedTuple):
+    """What is served: the sections of a config, its data, and the columns of requests.
+
+    Attributes:
+        sections: of the config.
+        data: columns for training, or None where the config names its data.
+        requests: the input columns of the documents of all requests, one list after another.
+        query_columns: those that belong to the query.
+    """
+
+    sections: dict[str, Any]
+    data: dict[str, Any] | None
+    requests: dict[str, Any]
+    query_columns: Sequence[str] = ()
+
+
+def numbers(features: int, documents: int) -> Inputs:
+    """Random numbers, as TF-Ranking and LightGBM take them."""
+    rng = np.random.default_rng(0)
+
+    def columns(rows: int) -> dict[str, Any]:
+        return {f"f{i}": rng.normal(size=rows).astype("float32") for i in range(features)}
+
+    train = columns(4_000)
+    label = np.clip(np.round(train["f0"] + rng.normal(size=4_000)), 0, 4).astype(int)
+    inputs = [{"name": "numbers", "type": "numeric", "column": "f*", "transforms": ["standardise"]}]
+    data = {"query_id": np.arange(4_000) // 20, "label": label, **train}
+    return Inputs({"features": {"inputs": inputs}}, data, columns(REQUESTS * documents))
+
+
+def shop(features: int, documents: int) -> Inputs:
+    """The inputs of configs/quickstart.yaml: numbers, categories and texts of a generated search log."""
+    from ml4ir_losses.config.yaml_io import read_yaml
+    from ml4ir_losses.data.readers import read_table
+
+    config = read_yaml(HERE.parent / "configs" / "quickstart.yaml")
+    columns = {given["name"]: given.get("scope") for given in config["features"]["inputs"]}
+    rows = read_table("test", "synthetic", queries=400, seed=7).to_arrow()
+    wanted = REQUESTS * documents
+    requests = {name: (rows.column(name).to_pylist() * (wanted // len(rows) + 1))[:wanted] for name in columns}
+    config["data"]["options"]["queries"] = 200
+    sections = {"data": config["data"], "features": config["features"]}
+    return Inputs(sections, None, requests, [name for name, scope in columns.items() if scope == "query"])
+
+
+INPUTS = {"numbers": numbers, "shop": shop}
+
+
+def make_run(folder: Path, inputs: Inputs) -> Path:
+    """A run of a small network."""
     from ml4ir_losses import train
 
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(rows, features)).astype("float32")
-    columns = {f"f{i}": x[:, i] for i in range(features)}
-    label = np.clip(np.round(x[:, 0] + rng.normal(size=rows)), 0, 4).astype(int)
-    data = {"query_id": np.arange(rows) // 20, "label": label, **columns}
     config = {
         "name": "serving",
         "data": {"batch_size": 32},
-        "features": {"inputs": [{"name": "numbers", "type": "numeric", "column": "f*", "transforms": ["standardise"]}]},
         "model": {
             "architecture": {"key": "dnn", "hidden_units": list(HIDDEN)},
             "loss": "softmax_cross_entropy",
@@ -87,23 +132,28 @@ def make_run(folder: Path, features: int, rows: int = 4_000) -> Path:
             "optimizer": "adam",
         },
         "training": {"epochs": 1, "report": False},
+        **inputs.sections,
     }
-    run = folder / "run"
-    train(config, data=dict.fromkeys(("train", "validation"), data), run_dir=run)
-    return run
+    data = None if inputs.data is None else dict.fromkeys(("train", "validation"), inputs.data)
+    train(config, data=data, run_dir=folder / "run")
+    return folder / "run"
 
 
-def write_requests(folder: Path, features: int, documents: int) -> None:
-    """The same lists as bodies of requests (one a line), and as numbers."""
-    x = np.random.default_rng(1).normal(size=(REQUESTS, documents, features)).astype("float32")
-    np.save(folder / "lists.npy", x)
+def write_requests(folder: Path, inputs: Inputs, documents: int) -> None:
+    """The same lists as bodies of requests, one a line, as rows, and, of numbers alone, as an array."""
+    columns = {name: np.asarray(values).tolist() for name, values in inputs.requests.items()}
+    pq.write_table(pa.table(columns), folder / "rows.parquet")
+    if inputs.data is not None:
+        np.save(folder / "lists.npy", np.stack([*inputs.requests.values()], axis=1).reshape(REQUESTS, documents, -1))
+    own = [name for name in columns if name not in inputs.query_columns]
     with (folder / "requests.jsonl").open("w") as stream:
-        for numbers in x:
+        for start in range(0, REQUESTS * documents, documents):
+            query = {name: columns[name][start] for name in inputs.query_columns}
             rows = [
-                {"id": str(i), **{f"f{j}": round(float(v), 6) for j, v in enumerate(row)}}
-                for i, row in enumerate(numbers)
+                {"id": str(row), **{name: columns[name][row] for name in own}}
+                for row in range(start, start + documents)
             ]
-            stream.write(json.dumps({"documents": rows}) + "\n")
+            stream.write(json.dumps({"query": query, "documents": rows}) + "\n")
 
 
 def rows_of(clients: list[int], has: set[str]) -> list[Row]:
@@ -125,7 +175,8 @@ def rows_of(clients: list[int], has: set[str]) -> list[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--features", type=int, default=20)
+    parser.add_argument("--inputs", choices=INPUTS, default="numbers", help="what the model reads")
+    parser.add_argument("--features", type=int, default=20, help="of numbers")
     parser.add_argument("--documents", type=int, default=100)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--rounds", type=int, default=5)
@@ -136,16 +187,18 @@ def main() -> None:
     pythons = dict(given.split("=", 1) for given in options.python)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_requests(folder, options.features, options.documents)
-        run = make_run(folder, options.features)
+        inputs = INPUTS[options.inputs](options.features, options.documents)
+        write_requests(folder, inputs, options.documents)
+        run = make_run(folder, inputs)
         workers = {
             "serve": Worker("server", str(run), "8192"),
             "serve, one query per call": Worker("server", str(run), "1"),
             "client": Worker("client", str(folder)),
-            "keras": Worker("keras", str(folder), str(run)),
-            "lightgbm": Worker("lightgbm", str(folder), str(TREES), str(LEAVES)),
+            "keras": Worker("keras", str(folder), str(run), str(options.documents)),
         }
-        if "tfr" in pythons:
+        if options.inputs == "numbers":
+            workers["lightgbm"] = Worker("lightgbm", str(folder), str(TREES), str(LEAVES))
+        if options.inputs == "numbers" and "tfr" in pythons:
             hidden = [str(units) for units in HIDDEN]
             made = Worker("make_tfr", str(folder), str(options.features), *hidden, python=pythons["tfr"])
             made.ask({})
@@ -184,7 +237,8 @@ def print_table(found: dict[str, list[dict[str, float]]], options: argparse.Name
     def median(name: str, figure: str) -> float:
         return statistics.median(result[figure] for result in found[name])
 
-    print(f"{options.documents} documents of {options.features} numbers; network {'-'.join(map(str, HIDDEN))}-1\n")
+    described = f"{options.features} numbers" if options.inputs == "numbers" else "14 columns of a shop"
+    print(f"{options.documents} documents of {described}; network {'-'.join(map(str, HIDDEN))}-1\n")
     print("| | p50 ms | p99 ms | requests/s |\n|---|---:|---:|---:|")
     for name in found:
         print(f"| {name} | {median(name, 'p50'):.2f} | {median(name, 'p99'):.2f} | {median(name, 'rate'):,.0f} |")

@@ -124,20 +124,25 @@ def server(run: str, size: str) -> Callable[[dict[str, Any]], dict[str, float]]:
     return lambda task: {"port": port}
 
 
-def keras(folder: str, run: str) -> Callable[[dict[str, Any]], dict[str, float]]:
+def keras(folder: str, run: str, documents: str) -> Callable[[dict[str, Any]], dict[str, float]]:
     """The model in this process: `predict`, and the compiled function that the server calls."""
+    from ml4ir_losses.data.readers import read_table
     from ml4ir_losses.experiments.open_run import open_run
+    from ml4ir_losses.features.fitting import encode_rows
     from ml4ir_losses.serving.model_call import EncodedQuery, ModelCall
 
-    lists = np.load(Path(folder) / "lists.npy")
-    model = open_run(run).model
+    model, size = open_run(run).model, int(documents)
     call = ModelCall(model)
-    size = lists.shape[1]
+    rows = read_table(str(Path(folder) / "rows.parquet"))
+    arrays = encode_rows(model.fitted, rows).arrays
+    used = {fitted.name: 1 if fitted.scope == "query" else size for fitted in model.fitted}
+    lists = [
+        {name: arrays[name][start : start + number] for name, number in used.items()}
+        for start in range(0, len(rows), size)
+    ]
     mask = np.ones((1, size), "float32")
-    inputs = {
-        "predict": cycle([{"numbers": x[None], "mask": mask} for x in lists]),
-        "call": cycle([[EncodedQuery({"numbers": x}, size)] for x in lists]),
-    }
+    batches = [{name: x if used[name] == 1 else x[None] for name, x in one.items()} | {"mask": mask} for one in lists]
+    inputs = {"predict": cycle(batches), "call": cycle([[EncodedQuery(one, size)] for one in lists])}
     calls = {"predict": lambda x: model.predict(x, verbose=0), "call": call}
     return lambda task: repeated(calls[task["what"]], inputs[task["what"]], task["seconds"])
 
