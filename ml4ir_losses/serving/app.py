@@ -15,7 +15,6 @@ from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.serving.current import Current
 from ml4ir_losses.serving.errors import Overloaded, RequestError
 from ml4ir_losses.serving.guard import count
-from ml4ir_losses.serving.openapi import describe_api
 from ml4ir_losses.serving.operation import Pending
 from ml4ir_losses.serving.page import page_routes
 from ml4ir_losses.serving.service import Service
@@ -61,7 +60,7 @@ def make_app(current: Current[Service], limits: Limits) -> FastAPI:
 
     async def openapi(request: Request) -> Response:
         with current.use() as service:
-            return json_response(describe_api(service))
+            return json_response(service.api)
 
     app.router.routes.extend(page_routes())
     app.add_route("/v1/model", model, ["GET"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -71,7 +72,10 @@ class Batcher(Generic[Item, Result]):
             if len(self._queue) >= self.batching.queue:
                 raise Overloaded(f"{len(self._queue)} requests wait for the model, the most that may; try again.")
             self._queue.append(_Waiting(item, size, future))
-            self._changed.notify()
+        try:  # on an event loop the requests that are ready come first: they may be joined
+            asyncio.get_running_loop().call_soon(self._wake)
+        except RuntimeError:
+            self._wake()
         return future
 
     def close(self) -> None:
@@ -80,6 +84,10 @@ class Batcher(Generic[Item, Result]):
             self._closed = True
             self._changed.notify()
         self._thread.join()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
 
     def _work(self) -> None:
         while batch := self._next():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -18,14 +19,13 @@ _REFUSALS = {
 }
 
 
-def describe_api(service: Any) -> dict[str, Any]:
-    """The OpenAPI document of what a service answers, with examples that it can answer."""
+def describe_api(name: str, version: str, operations: Mapping[str, Operation]) -> dict[str, Any]:
+    """The OpenAPI document of the operations of a run, with examples that it can answer."""
     schemas: dict[str, Any] = {}
     refused = {"application/json": {"schema": _schema(ErrorAnswer, schemas)}}
     refusals = {status: {"description": text, "content": refused} for status, text in _REFUSALS.items()}
     paths: dict[str, Any] = {
-        f"/v1/{name}": {"post": _post(name, operation, schemas, refusals)}
-        for name, operation in service.operations.items()
+        f"/v1/{key}": {"post": _post(key, operation, schemas, refusals)} for key, operation in operations.items()
     }
     paths["/v1/model"] = {
         "get": {
@@ -36,7 +36,7 @@ def describe_api(service: Any) -> dict[str, Any]:
     }
     return {
         "openapi": "3.1.0",
-        "info": {"title": f"ml4ir-losses: {service.name}", "version": service.version},
+        "info": {"title": f"ml4ir-losses: {name}", "version": version},
         "paths": paths,
         "components": {"schemas": schemas},
     }

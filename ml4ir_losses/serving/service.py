@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ml4ir_losses.serving.documents import Documents
 from ml4ir_losses.serving.embedding import Embedding, Index
 from ml4ir_losses.serving.errors import NotOffered
 from ml4ir_losses.serving.explaining import Explaining
+from ml4ir_losses.serving.openapi import describe_api
 from ml4ir_losses.serving.operation import Operation, Pending
 from ml4ir_losses.serving.ranking import Ranking
 from ml4ir_losses.serving.settings import Batching, Limits
@@ -64,6 +66,11 @@ class Service:
         if operation not in self.operations:
             raise NotOffered(f"the run {self.name!r} is of kind {self.kind}; it offers {', '.join(self.operations)}.")
         return self.operations[operation].start(body)
+
+    @cached_property
+    def api(self) -> dict[str, Any]:
+        """The OpenAPI document of what is answered."""
+        return describe_api(self.name, self.version, self.operations)
 
     def describe(self) -> ModelAnswer:
         """What is served."""
