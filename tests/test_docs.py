@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import inspect
 import re
 import shlex
 
@@ -85,6 +86,30 @@ def test_commands_that_evaluate_run(folder, run, monkeypatch):
         code, _, err = run(*line, *(few if line[0] == "train" else []))
         assert code == 0, err
     assert [line[0] for line in lines].count("evaluate") > 4
+
+
+@pytest.mark.backend("tensorflow")
+def test_request_of_the_docs_is_answered(folder):
+    from ml4ir_losses.serving.service import load_service
+
+    service = load_service(folder / "shop-ranker")
+    answer = service.start("rank", blocks("docs/serving.md", "json")[0][1].encode()).result(60)
+    service.close()
+    assert {document["id"] for document in answer["results"][0]["documents"]} == {"a", "b"}
+
+
+def test_options_and_metrics_of_the_server_exist():
+    from ml4ir_losses.cli.commands.serve import serve
+    from ml4ir_losses.serving.current import Current
+    from ml4ir_losses.serving.metrics import Metrics
+
+    text, page = read("serving.md"), Metrics(Current()).text().decode()
+    options = {f"--{name.replace('_', '-')}" for name in inspect.signature(serve).parameters}
+    named = set(re.findall(r"(?<![\w-])(--[a-z-]+)", text.partition("## Docker")[0])) - {"--data"}  # of curl
+    assert len(named) > 8
+    assert named <= options
+    for name in re.findall(r"`((?:ml4ir_losses|process)_[a-z_]+)", text):
+        assert f"# TYPE {name.removesuffix('_total')}" in page
 
 
 @pytest.mark.backend("tensorflow")

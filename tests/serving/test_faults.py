@@ -1,7 +1,9 @@
 """Malformed and hostile requests to a server of a real run: it refuses them, lives, and answers the next one."""
 
 import json
+import os
 import re
+import shutil
 import socket
 import time
 from collections import Counter
@@ -14,6 +16,7 @@ from fake_service import Running, json_of, read_all, request, status_of
 from hostile import Hostile
 from hypothesis import HealthCheck, given, settings
 
+from ml4ir_losses.core.checksums import write_checksums
 from ml4ir_losses.serving.app import make_app
 from ml4ir_losses.serving.service import load_service
 from ml4ir_losses.serving.settings import Limits
@@ -125,3 +128,44 @@ def test_slow_clients_hold_up_nobody(server, example):
     for connection in slow:
         connection.close()
     assert {status_of(answer) for answer in answers} == {408}
+
+
+def damaged_archive(folder):
+    """A model whose checksum is right, and whose weights are cut."""
+    model = folder / "model.keras"
+    model.write_bytes(model.read_bytes()[:-500])
+    write_checksums(folder)
+
+
+DAMAGES = {
+    "truncated": lambda folder: os.truncate(folder / "model.keras", 10_000),
+    "empty": lambda folder: (folder / "model.keras").write_bytes(b""),
+    "other bytes": lambda folder: (folder / "model.keras").write_bytes(b"model" * 9_000),
+    "no model": lambda folder: (folder / "model.keras").unlink(),
+    "no config": lambda folder: (folder / "config.yaml").unlink(),
+    "another config": lambda folder: (folder / "config.yaml").write_text("name: [x"),
+    "another record": lambda folder: (folder / "files.json").write_text(
+        (folder / "files.json").read_text().replace('sha256": "', 'sha256": "0')
+    ),
+    "cut record": lambda folder: os.truncate(folder / "files.json", 50),
+    "cut archive": damaged_archive,
+    "folder": lambda folder: ((folder / "model.keras").unlink(), (folder / "model.keras").mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_run_keeps_the_old_one_serving(server, example, damage, tmp_path):
+    reloader = server.server.reloader
+    before, run = reloader.current.service, reloader.run
+    shutil.copytree(run, tmp_path / "run")
+    DAMAGES[damage](tmp_path / "run")
+    reloader.run = tmp_path / "run"
+    try:
+        assert reloader.reload() is False
+    finally:
+        reloader.run = run
+    failed = [line for line in server.lines if line["message"] == "the run was not reloaded"][-1]
+    assert failed["reason"].startswith(f"{tmp_path}/run")
+    assert "\n" not in failed["reason"]
+    assert reloader.current.service is before
+    assert status_of(server.send(request(body=json.dumps(example).encode()))) == 200
