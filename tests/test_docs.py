@@ -20,7 +20,8 @@ from ml4ir_losses.core.registry import LAMBDA_WEIGHTS, LOSSES, METRICS, WEIGHTIN
 DOCS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 PEERS = "docs/examples-of-the-peers.md"
 ENGINES = "docs/search-engines.md"
-EVALUATING, EXPLAINING = "docs/evaluating.md", "docs/explaining.md"  # they use the run of getting-started.md
+EVALUATING, EXPLAINING, EMBEDDINGS = "docs/evaluating.md", "docs/explaining.md", "docs/embeddings.md"
+LAST = [EVALUATING, EXPLAINING, EMBEDDINGS]  # they use the runs of getting-started.md and texts.md
 PEER_SECTIONS = re.findall(r"^## (.*)$", (ROOT / PEERS).read_text(encoding="utf-8"), re.M)
 COMPAT = {
     "TF-Ranking": "tf_ranking",
@@ -59,8 +60,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     (folder / "configs").symlink_to(ROOT / "configs")
     (folder / "shop.yaml").write_text(blocks("docs/yaml.md", "yaml")[0][1], encoding="utf-8")
-    last = [EVALUATING, EXPLAINING]
-    run_python([*(file for file in DOCS if file not in (PEERS, *last)), *last], folder)
+    run_python([*(file for file in DOCS if file not in (PEERS, *LAST)), *LAST], folder)
     return folder
 
 
@@ -128,8 +128,8 @@ def test_command_that_explains_runs(folder, run, monkeypatch):
 def test_commands_that_quantize_and_search_run(folder, run, monkeypatch):
     pytest.importorskip("faiss")
     monkeypatch.chdir(folder)
-    results = [run(*shlex.split(line)[1:]) for line in commands("docs/embeddings.md")]
-    assert [code for code, *_ in results] == [0, 0, 0], results
+    results = [run(*shlex.split(line)[1:]) for line in commands(EMBEDDINGS)]
+    assert [code for code, *_ in results] == [0, 0], results
     assert "wing" in results[-1][1]
 
 

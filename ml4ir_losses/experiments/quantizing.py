@@ -114,7 +114,8 @@ def _changed(
         return data.model_copy(update={"retrieval": data.retrieval.model_copy(update=given)})
     if corpus is None:
         raise UserError("the run has no data.retrieval, whose corpus could be indexed: give --data FILE.")
-    given.setdefault("document", text_column(corpus))
+    if not columns:
+        given["document"] = text_column(corpus)
     return data.model_copy(update={"retrieval": RetrievalConfig.model_validate(given)})
 
 
@@ -171,7 +172,7 @@ def _measure(
         values.append(QueryMetrics(of_queries, weights, np.array(evaluator.query_ids, dtype=object)))
     (difference,) = summarize(values[1], baseline=values[0]).differences.values()
     return Measured(
-        on=f"{note}: {len(ids):,} documents",
+        on=f"{note}, {len(ids):,} documents",
         queries=len(evaluator.query_ids),
         float32=difference.baseline,
         quantized=difference.baseline + difference.difference,

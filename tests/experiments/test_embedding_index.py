@@ -106,7 +106,7 @@ def test_other_documents_are_measured_on_the_collection_of_the_run(folder, run_f
     write(tmp_path / "other.csv", ["name", "text"], [["x", "wing flow"], ["y", "heat wave"]])
     record = quantize_embeddings(run_folder, str(tmp_path / "other.csv"), document_id="name")
     assert record.documents == 2
-    assert record.measured.on == "data.retrieval: 40 documents"
+    assert record.measured.on == "data.retrieval, 40 documents"
     assert list(open_index(run_folder / FOLDER).ids) == ["x", "y"]
 
 

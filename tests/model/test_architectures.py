@@ -162,9 +162,9 @@ def test_the_parts_of_a_linear_model_sum_to_the_logits_without_the_bias(folder):
     assert sorted(parts) == ["brand", "price", "segment", "title"]
     real = x["mask"] > 0
     np.testing.assert_allclose(sum(parts.values())[real], logits(model, x)[real] - 0.7, rtol=1e-5, atol=1e-6)
-    encoded, kernel = np.asarray(model.encoder(x), "float64"), np.asarray(model.scorer.head.kernel, "float64")[:, 0]
+    encoded, kernel = (keras.ops.convert_to_numpy(part) for part in (model.encoder(x), model.scorer.head.kernel))
     for feature in model.encoder.features:
-        expected = (encoded * kernel)[..., feature.positions].sum(axis=-1)
+        expected = (encoded.astype("float64") * kernel[:, 0])[..., feature.positions].sum(axis=-1)
         np.testing.assert_allclose(parts[feature.name][real], expected[real], rtol=1e-5, atol=1e-6)
     assert all((part[~real] == 0).all() for part in parts.values())
 
