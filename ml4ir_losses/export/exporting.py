@@ -21,6 +21,7 @@ from ml4ir_losses.export.formats import get_format
 from ml4ir_losses.export.formats.base import ExportFormat
 from ml4ir_losses.export.graph import Artifact, Graph, TensorInfo
 from ml4ir_losses.export.model_graphs import cases_of, facts_of, graphs_of, sample_rows
+from ml4ir_losses.export.precision import in_float32
 from ml4ir_losses.export.preprocessing_spec import preprocessing_spec
 from ml4ir_losses.export.signatures import DEFAULTS
 from ml4ir_losses.ops.backend import is_backend
@@ -87,6 +88,7 @@ def export_model(
     """
     path = Path(path)
     target = check_can_export(path, format, quantize, mapping, serving_default)
+    model = in_float32(model)
     written = model if quantize is None else target.quantized(model, quantize)
     graphs = _given(graphs_of(written, target), target)
     rows = sample_rows(model, data)

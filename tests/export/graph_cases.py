@@ -182,13 +182,17 @@ def rows(seed: int = 0) -> dict[str, Any]:
 
 
 def feature_case(
-    inputs: Sequence[Any] = FEW, architecture: Any = DNN, loss: Any = "softmax_cross_entropy"
+    inputs: Sequence[Any] = FEW,
+    architecture: Any = DNN,
+    loss: Any = "softmax_cross_entropy",
+    precision: str = "float32",
 ) -> GraphCase:
     """The `score` graph of a ranking model."""
     sections = {
         "data": {"batch_size": 4},
         "features": {"inputs": list(inputs)},
         "model": {"architecture": architecture, "loss": loss},
+        "training": {"precision": precision},
     }
     model = RelevanceModel.from_config(sections, data={"train": rows()})
     shake(model)

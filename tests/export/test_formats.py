@@ -84,7 +84,7 @@ def test_int8_is_smaller_and_near_keras(key, tmp_path):
     ],
 )
 def test_int8_of_keras_exports_a_quantised_copy_and_states_the_order(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("ml4ir_losses.export.quantizing.SMALLEST", 1)
+    monkeypatch.setattr("ml4ir_losses.export.precision.SMALLEST", 1)
     model = CASES[name]().graph.owner
     before = model.get_weights()
     exported = export_model(model, tmp_path / "out", quantize="int8", data=rows(2))
@@ -93,6 +93,16 @@ def test_int8_of_keras_exports_a_quantised_copy_and_states_the_order(name, tmp_p
     assert max(exported.differences.values()) > 0
     assert "of the pairs are in Keras' order" in str(exported)
     assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("precision", slow_except(["mixed_bfloat16", "mixed_float16"], "mixed_bfloat16"))
+def test_model_in_half_precision_is_exported_in_float32(precision, tmp_path):
+    case = feature_case(FEW, precision=precision)
+    exported = export_model(case.graph.owner, tmp_path / "out", "litert", data=rows(1))
+    assert max(exported.differences.values()) <= TOLERANCE
+    x = case.batch(2, 7)
+    scores = get_format("litert").open(tmp_path / "out")["model"](x)["score"]
+    assert 0 < np.abs(scores - np.asarray(case.keras(x)["score"])).max() < 0.05
 
 
 @each_format

@@ -12,7 +12,7 @@ import numpy as np
 from ml4ir_losses.core.arrays import Array
 from ml4ir_losses.export.formats.base import ExportFormat, Runner
 from ml4ir_losses.export.graph import Graph
-from ml4ir_losses.export.quantizing import quantized_copy
+from ml4ir_losses.export.precision import quantized_copy
 
 
 class SavedModel(ExportFormat):
