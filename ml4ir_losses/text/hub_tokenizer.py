@@ -116,8 +116,9 @@ class HubTokenizer(Tokenizer):
         # Built here: a loaded tokenizer has its special tokens only after its assets are loaded.
         packer = import_keras_hub().layers.StartEndPacker(self.max_length, *self.bounds, pad_value=-1)
         tokens = self.tokenizer(texts)
-        known = tokens.with_values(tokens.values >= 0)  # in a graph, letters that a vocabulary lacks are -1
-        packed = packer(tf.ragged.boolean_mask(tokens, known)) + 1
+        if isinstance(tokens, tf.RaggedTensor):  # in a graph, letters that the vocabulary lacks are -1
+            tokens = tf.ragged.boolean_mask(tokens, tokens >= 0)
+        packed = packer(tokens) + 1
         width = ops.max(ops.sum(ops.cast(packed != 0, "int32"), axis=1))
         return packed[:, : ops.maximum(width, 1)]
 
