@@ -21,6 +21,7 @@ Result = TypeVar("Result")
 class _Waiting(Generic[Item, Result]):
     item: Item
     size: int
+    alone: bool
     future: Future[Result]
 
 
@@ -43,7 +44,6 @@ class Batcher(Generic[Item, Result]):
     def __init__(self, function: Callable[[Sequence[Item]], Sequence[Result]], batching: Batching) -> None:
         self.function, self.batching = function, batching
         self.observed = lambda items, size: None
-        self.calls = self.joined = 0  # calls of the function, and the items that they answered
         self._queue: deque[_Waiting[Item, Result]] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -55,12 +55,13 @@ class Batcher(Generic[Item, Result]):
         """The number of items that wait."""
         return len(self._queue)
 
-    def submit(self, item: Item, size: int = 1) -> Future[Result]:
+    def submit(self, item: Item, size: int = 1, alone: bool = False) -> Future[Result]:
         """The result of an item, once it is there.
 
         Args:
             item: what the function takes.
             size: the number of its documents; in a call, all items count as the largest.
+            alone: it shares a call with no other.
 
         Raises:
             Overloaded: if too many wait, or the batcher is closed.
@@ -71,7 +72,7 @@ class Batcher(Generic[Item, Result]):
                 raise Overloaded("the server stops; try again.")
             if len(self._queue) >= self.batching.queue:
                 raise Overloaded(f"{len(self._queue)} requests wait for the model, the most that may; try again.")
-            self._queue.append(_Waiting(item, size, future))
+            self._queue.append(_Waiting(item, size, alone, future))
         try:  # on an event loop the requests that are ready come first: they may be joined
             asyncio.get_running_loop().call_soon(self._wake)
         except RuntimeError:
@@ -107,14 +108,13 @@ class Batcher(Generic[Item, Result]):
         longest = 0
         for number, one in enumerate(self._queue, 1):
             longest = max(longest, one.size)
-            if number * longest > self.batching.size:
+            if one.alone or number * longest > self.batching.size:
                 return max(1, number - 1)
         return len(self._queue)
 
     def _answer(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
         if not batch:
             return
-        self.calls += 1
         try:
             results = self.function([one.item for one in batch])
         except Exception as error:
@@ -124,7 +124,6 @@ class Batcher(Generic[Item, Result]):
             for one in batch:
                 self._answer([one])
         else:
-            self.joined += len(batch)
             self.observed(len(batch), sum(one.size for one in batch))
             for one, result in zip(batch, results, strict=True):
                 one.future.set_result(result)

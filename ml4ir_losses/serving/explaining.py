@@ -57,7 +57,7 @@ class Explaining:
         places = [str(index) for index in range(encoded.size)]
         job = partial(explain_inputs, self.ranking.model, x, request.get("compare"), ids=places, budget=self.budget)
         return Pending(
-            [self.ranking.batcher.submit(job, self.ranking.batcher.batching.size)],
+            [self.ranking.batcher.submit(job, encoded.size, alone=True)],
             lambda results: self._answer(request, results[0]),
             queries=1,
             documents=encoded.size,

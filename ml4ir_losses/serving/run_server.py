@@ -7,6 +7,7 @@ import gc
 import ipaddress
 import os
 import socket
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -88,6 +89,9 @@ def serve(
     *,
     limits: Limits | None = None,
     batching: Batching | None = None,
+    index: str | Path | None = None,
+    columns: Sequence[str] = (),
+    identity: str | None = None,
     stopping: Stopping | None = None,
     key: str | None = None,
     watch: float | None = None,
@@ -102,6 +106,9 @@ def serve(
         port: the port; 0: any free one, which the log names.
         limits: what is refused.
         batching: how requests are joined.
+        index: the documents that a bi-encoder searches, and how they are read: see `load_service`.
+        columns: the text columns of the documents.
+        identity: the column of their ids.
         stopping: how long it goes on after a signal to stop.
         key: the API key that requests need; None: none.
         watch: the interval in seconds in which the files of the run are looked at, and loaded again when they changed.
@@ -121,7 +128,14 @@ def serve(
         from ml4ir_losses.serving.service import load_service
 
         limits = limits or Limits()
-        load = partial(load_service, limits=limits, batching=batching or Batching())
+        load = partial(
+            load_service,
+            limits=limits,
+            batching=batching or Batching(),
+            index=index,
+            columns=columns,
+            identity=identity,
+        )
         gc.collect()
         gc.freeze()  # what is imported stays: collections need not look at it, and are shorter
         with json_logs(log):

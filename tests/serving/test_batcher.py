@@ -1,5 +1,6 @@
 """Requests that wait for the model share its calls, and no request is harmed by another."""
 
+import asyncio
 import threading
 import time
 
@@ -75,6 +76,29 @@ def test_size_one_joins_nothing(busy):
     model.gate.release(100)
     assert [future.result(10) for future in futures] == [2, 4, 6]
     assert model.calls == [[0], [1], [2], [3]]
+
+
+def test_an_item_that_is_to_be_alone_shares_no_call(busy):
+    model, batcher, _ = busy()
+    futures = [batcher.submit(i, alone=i == 2) for i in range(1, 5)]
+    model.gate.release(100)
+    assert [future.result(10) for future in futures] == [2, 4, 6, 8]
+    assert model.calls == [[0], [1], [2], [3, 4]]
+
+
+def test_requests_that_are_ready_on_an_event_loop_share_a_call():
+    model = Model(free=True)
+    batcher = Batcher(model, Batching())
+
+    async def request(i):
+        return await asyncio.wrap_future(batcher.submit(i))
+
+    async def requests():
+        return await asyncio.gather(*map(request, range(5)))
+
+    assert asyncio.run(requests()) == [0, 2, 4, 6, 8]
+    batcher.close()
+    assert model.calls == [[0, 1, 2, 3, 4]]
 
 
 def test_a_bad_item_fails_alone(busy):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ml4ir_losses.cli.options import RunPath
+from ml4ir_losses.cli.options import Columns, RunPath
 from ml4ir_losses.core.registry import register_command
 from ml4ir_losses.serving.settings import Batching, Limits, Stopping
 
@@ -17,6 +17,12 @@ def serve(
     run: RunPath,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0: any free one, which the log names.")] = 8000,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="File of documents, or folder of an index, to search; else the run's own index."),
+    ] = None,
+    column: Columns = None,
+    document_id: Annotated[str | None, typer.Option(help="Column of document ids; row numbers when left out.")] = None,
     watch: Annotated[
         float | None,
         typer.Option(min=0.1, help="Look at the run's files every so many seconds, and load what changed."),
@@ -64,6 +70,9 @@ def serve(
             connections=max_connections,
         ),
         batching=Batching(size=batch_documents, wait=batch_wait, queue=max_waiting),
+        index=data,
+        columns=column or (),
+        identity=document_id,
         stopping=Stopping(drain, grace),
         key=key,
         watch=watch,
