@@ -3,11 +3,13 @@
 import csv
 import importlib
 import inspect
+import json
 import re
 import shlex
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from markdown_blocks import ROOT, blocks, commands, run_commands, run_python, run_section
 from ml4ir_losses.config.in_memory import SPLITS
@@ -96,6 +98,20 @@ def test_request_of_the_docs_is_answered(folder):
     answer = service.start("rank", blocks("docs/serving.md", "json")[0][1].encode()).result(60)
     service.close()
     assert {document["id"] for document in answer["results"][0]["documents"]} == {"a", "b"}
+
+
+def test_requests_of_the_docs_fit_the_config_of_the_docs():
+    from ml4ir_losses.serving.columns import Column, rank_types
+    from ml4ir_losses.serving.settings import Limits
+
+    inputs = yaml.safe_load(blocks("docs/yaml.md", "yaml")[0][1])["features"]["inputs"]
+    kinds = {"numeric": "number", "categorical": "category", "text": "text"}
+    columns = {one["name"]: Column(one["name"], kinds[one["type"]], one.get("scope", "document")) for one in inputs}
+    many, single = map(TypeAdapter, rank_types(columns, Limits()))
+    rank, explain, *_ = (json.loads(text) for _, text in blocks("docs/serving-api.md", "json"))
+    assert many.validate_python(rank) == rank
+    assert len(explain.pop("compare")) == 2
+    assert single.validate_python(explain) == explain
 
 
 def test_options_and_metrics_of_the_server_exist():
