@@ -85,14 +85,14 @@ class Reloader(Generic[S]):
             service = self._open()
             self.current.replace(service)
         except Exception as error:  # also what a damaged file makes Keras raise
-            self.metrics.reloaded("failed")
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             fields = {"version": before, "reason": reason.partition("\n")[0]}
             LOGGER.error("the run was not reloaded", extra={"fields": fields})
+            self.metrics.reloaded("failed")
             return False
-        self.metrics.reloaded("replaced")
         done = {"version": service.version, "before": before, "seconds": round(time.monotonic() - start, 2)}
         LOGGER.info("the run was reloaded", extra={"fields": done})
+        self.metrics.reloaded("replaced")
         return True
 
     def _wait(self) -> None:

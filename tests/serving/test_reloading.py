@@ -42,7 +42,7 @@ def test_changed_run_replaces_the_service(reloader, run):
     write_fake(run, "v2")
     wait_until(lambda: reloader.current.version == "v2")
     wait_until(lambda: first.is_closed)
-    assert results(reloader) == {"replaced": 1, "failed": 0}
+    wait_until(lambda: results(reloader) == {"replaced": 1, "failed": 0})
 
 
 def test_run_is_loaded_again_when_asked(reloader):
