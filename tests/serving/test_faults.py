@@ -66,6 +66,24 @@ def assert_sound(answer, data):
             assert "\n" not in error, part
 
 
+def test_metrics_show_the_calls_of_the_model(server, example):
+    def value(name):
+        page = server.send(request(method="GET", path="/metrics", body=b"")).decode()
+        return float(re.search(rf"^ml4ir_losses_{name} (\S+)\r?$", page, re.M)[1])
+
+    names = ("batch_queries_sum", "batch_documents_sum", "batch_queries_count")
+    before = [value(name) for name in names]
+    query = {**example["queries"][0], "documents": example["queries"][0]["documents"][:1]}
+    answer = server.send(request(body=json.dumps({"queries": [query] * 3}).encode()))
+    assert status_of(answer) == 200, answer
+    queries, documents, calls = (value(name) - one for name, one in zip(names, before, strict=True))
+    assert (queries, documents) == (3, 3)
+    assert 1 <= calls <= 3
+    assert value("queue_length") == 0
+    line = [line for line in server.requests() if line["route"] == "/v1/rank"][-1]
+    assert (line["route"], line["queries"], line["documents"]) == ("/v1/rank", 3, 3)
+
+
 @pytest.mark.parametrize("number", [400, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_hostile_requests_are_refused(server, example, number):
     hostile = Hostile(example, LIMIT, seed=number)
