@@ -78,7 +78,7 @@ class ModelCall:
     def _make(self) -> Callable[[Mapping[str, Array]], Mapping[str, Any]]:
         model: Any = self.model
         if keras.backend.backend() == "jax":
-            return lambda batch: model.predict_on_batch(dict(batch))
+            return _on_jax(model)
         if keras.backend.backend() == "torch":
             import torch
 
@@ -99,3 +99,18 @@ class ModelCall:
             return {name: outputs[name] for name in _OUTPUTS}
 
         return tf.function(score, input_signature=[signature])  # type: ignore[no-any-return]
+
+
+def _on_jax(model: Any) -> Callable[[Mapping[str, Array]], Mapping[str, Any]]:
+    """The model as a compiled function; `predict_on_batch` would not compile a model that was trained on TensorFlow."""
+    import jax
+
+    sets = model.trainable_variables, model.non_trainable_variables
+    values = [[variable.value for variable in some] for some in sets]
+
+    def score(trained: Any, others: Any, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        outputs, _ = model.stateless_call(trained, others, dict(batch), training=False)
+        return {name: outputs[name] for name in _OUTPUTS}
+
+    compiled: Callable[..., Mapping[str, Any]] = jax.jit(score)
+    return lambda batch: compiled(*values, batch)

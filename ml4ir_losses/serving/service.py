@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from ml4ir_losses.core.checksums import sha256
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.experiments.embedding_index import FOLDER, open_index
@@ -140,7 +142,7 @@ def load_service(
     ranking = Ranking(model, limits, batching, served)
     kind: Kind = "pairs" if isinstance(model, TextCrossEncoder) else "ranking"
     operations = {"rank": ranking.operation}
-    if kind == "ranking":
+    if kind == "ranking" and keras.backend.backend() != "jax":  # which would compile each explanation, and all wait
         operations["explain"] = Explaining(ranking, limits).operation
     return Service(folder, name, version, kind, operations, ranking.columns, limits, ranking.batcher)
 
