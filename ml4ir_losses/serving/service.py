@@ -54,11 +54,6 @@ class Service:
     limits: Limits
     batcher: Batcher[Any, Any]
 
-    @property
-    def waiting(self) -> int:
-        """The number of queries that wait for the model."""
-        return self.batcher.waiting
-
     def start(self, operation: str, body: bytes) -> Pending:
         """Begins the answer to a request.
 
