@@ -203,16 +203,17 @@ with open(source, "rb") as old, open(target, "wb") as new:
 
 def killed_writers(runs, folder, sent, kills, seed=0):
     """Writers of a new model into the run folder are killed halfway; a server that watches it keeps the old one."""
-    rng, server = random.Random(seed), ServerProcess(folder, "--watch", "0.1")
+    rng, server, model = random.Random(seed), ServerProcess(folder, "--watch", "0.1"), folder / "model.keras"
 
     def failures():
         return server.lines("the run was not reloaded")
 
     with Clients(server.port, sent) as clients:
         for _ in range(kills):
-            before = len(failures())
-            writer = subprocess.Popen([sys.executable, "-c", WRITER, runs[1] / "model.keras", folder / "model.keras"])
-            time.sleep(rng.uniform(0.05, 0.2))
+            before, size = len(failures()), model.stat().st_size
+            writer = subprocess.Popen([sys.executable, "-c", WRITER, runs[1] / "model.keras", model])
+            server.wait(lambda size=size: model.stat().st_size != size)
+            time.sleep(rng.uniform(0.0, 0.1))
             writer.kill()
             writer.wait()
             server.wait(lambda before=before: len(failures()) > before)
