@@ -219,9 +219,12 @@ def feature_case(
 
     def scores(x: Batch) -> Batch:
         outputs = model(x, training=False)
-        return {name: outputs[name] for name in ("logit", "score")}
+        if "probability" in graph.outputs:
+            outputs["probability"] = keras.ops.softmax(outputs["outputs"], axis=-1)
+        return {name: outputs[name] for name in graph.outputs if name != "rank"}
 
-    return GraphCase(score_graph(model), batch, scores)
+    graph = score_graph(model)
+    return GraphCase(graph, batch, scores)
 
 
 def text_case(spec: Any) -> GraphCase:
