@@ -173,7 +173,7 @@ def test_commands_that_distribute_name_valid_settings(tmp_path):
 @pytest.mark.backend("tensorflow")
 def test_commands_that_export_run(folder, run, monkeypatch):
     monkeypatch.chdir(folder)
-    for line in commands("docs/export.md"):
+    for line in [*commands("docs/export.md"), *commands("docs/tensorflow-serving.md")]:
         code, out, err = run(*shlex.split(line)[1:])
         assert code == 0, err
         assert "largest difference from Keras" in out

@@ -56,7 +56,9 @@ class Exported:
     def __str__(self) -> str:
         differences = ", ".join(f"{value:.2g} at {size:,}" for size, value in self.differences.items())
         limit = "" if self.tolerance is None else f" (at most {self.tolerance:g} is allowed)"
-        order = f"; {self.same_order:.2%} of the pairs are in Keras' order" if self.tolerance is None else ""
+        order = ""
+        if self.tolerance is None and self.same_order is not None:
+            order = f"; {self.same_order:.2%} of the pairs are in Keras' order"
         return f"largest difference from Keras by number of documents: {differences}{limit}{order}; on {self.rows}"
 
 

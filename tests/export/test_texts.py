@@ -1,5 +1,6 @@
 """Graphs of text models: token ids and strings give what `encode`, `score_pairs` and Keras give."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ from ml4ir_losses.core.errors import DataError, UserError
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.export import texts
 from ml4ir_losses.export.checking import check
+from ml4ir_losses.export.exporting import Exported
 from ml4ir_losses.export.formats import get_format
 from ml4ir_losses.export.model_graphs import cases_of, facts_of, graphs_of, sample_rows
 from ml4ir_losses.export.text_samples import embedding_cases, pair_cases, texts_of
@@ -72,6 +74,11 @@ def test_record_names_classes_and_dimensions():
     assert facts_of(classes, saved_model) == {"requires": [], "classes": CLASSES}
     with pytest.raises(UserError, match="opensearch: takes a ranking model"):
         graphs_of(classes, opensearch)
+
+
+def test_measured_differences_of_texts_have_no_order():
+    exported = Exported(Path("pairs"), "onnx", "score", [], {1: 0.01}, None, "made-up texts", None)
+    assert str(exported) == "largest difference from Keras by number of documents: 0.01 at 1; on made-up texts"
 
 
 def test_texts_without_words_are_embedded():
