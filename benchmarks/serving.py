@@ -1,7 +1,7 @@
 """Latency and throughput of `ml4ir-losses serve`, beside calls of other models in their own process.
 
     python benchmarks/serving.py                                            100 documents of 20 numbers
-    python benchmarks/serving.py --inputs shop                              numbers, categories and texts
+    python benchmarks/serving.py --inputs shop --architecture set_transformer
     python benchmarks/serving.py --python tfr=.venv-bench-tfr/bin/python    beside TF-Ranking's SavedModel, made there
 
 The clients are a process of their own on this machine; each keeps its connection and sends its next request once it
@@ -118,7 +118,7 @@ def shop(features: int, documents: int) -> Inputs:
 INPUTS = {"numbers": numbers, "shop": shop}
 
 
-def make_run(folder: Path, inputs: Inputs) -> Path:
+def make_run(folder: Path, inputs: Inputs, architecture: str = "dnn") -> Path:
     """A run of a small network."""
     from ml4ir_losses import train
 
@@ -126,7 +126,7 @@ def make_run(folder: Path, inputs: Inputs) -> Path:
         "name": "serving",
         "data": {"batch_size": 32},
         "model": {
-            "architecture": {"key": "dnn", "hidden_units": list(HIDDEN)},
+            "architecture": {"key": "dnn", "hidden_units": list(HIDDEN)} if architecture == "dnn" else architecture,
             "loss": "softmax_cross_entropy",
             "metrics": [{"key": "ndcg", "topn": 10}],
             "optimizer": "adam",
@@ -176,6 +176,7 @@ def rows_of(clients: list[int], has: set[str]) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", choices=INPUTS, default="numbers", help="what the model reads")
+    parser.add_argument("--architecture", default="dnn", help="dnn: of the width of the others; else a key")
     parser.add_argument("--features", type=int, default=20, help="of numbers")
     parser.add_argument("--documents", type=int, default=100)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 32])
@@ -189,7 +190,7 @@ def main() -> None:
         folder = Path(name)
         inputs = INPUTS[options.inputs](options.features, options.documents)
         write_requests(folder, inputs, options.documents)
-        run = make_run(folder, inputs)
+        run = make_run(folder, inputs, options.architecture)
         workers = {
             "serve": Worker("server", str(run), "8192"),
             "serve, one query per call": Worker("server", str(run), "1"),
@@ -238,7 +239,8 @@ def print_table(found: dict[str, list[dict[str, float]]], options: argparse.Name
         return statistics.median(result[figure] for result in found[name])
 
     described = f"{options.features} numbers" if options.inputs == "numbers" else "14 columns of a shop"
-    print(f"{options.documents} documents of {described}; network {'-'.join(map(str, HIDDEN))}-1\n")
+    network = f"dnn {'-'.join(map(str, HIDDEN))}-1" if options.architecture == "dnn" else options.architecture
+    print(f"{options.documents} documents of {described}; {network}\n")
     print("| | p50 ms | p99 ms | requests/s |\n|---|---:|---:|---:|")
     for name in found:
         print(f"| {name} | {median(name, 'p50'):.2f} | {median(name, 'p99'):.2f} | {median(name, 'rate'):,.0f} |")

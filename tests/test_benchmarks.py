@@ -1,5 +1,8 @@
 """The rows of the benchmarks: losses with parameters that exist."""
 
+import json
+
+import numpy as np
 import pytest
 
 from markdown_blocks import ROOT
@@ -41,3 +44,19 @@ def test_every_format_that_is_timed_is_written_and_read(monkeypatch, tmp_path):
     for name, format in reading.FORMATS.items():
         format.write(tmp_path / f"rows{format.ending}", rows)
         assert format.read(tmp_path / f"rows{format.ending}") == 7, name
+
+
+def test_requests_to_a_server_hold_the_rows_that_others_are_given(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import serving
+
+    inputs = serving.numbers(3, 5)
+    serving.write_requests(tmp_path, inputs, 5)
+    lists = np.load(tmp_path / "lists.npy")
+    bodies = [json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines()]
+    assert lists.shape == (len(bodies), 5, 3)
+    rows = [[[document[f"f{i}"] for i in range(3)] for document in body["documents"]] for body in bodies]
+    np.testing.assert_array_equal(np.array(rows, "float32"), lists)
+    made = serving.shop(0, 5)
+    assert made.query_columns == ["query_length", "query_category", "user_segment", "query_text"]
+    assert {len(column) for column in made.requests.values()} == {serving.REQUESTS * 5}
