@@ -33,7 +33,7 @@ def make_app(current: Current[Service], limits: Limits) -> FastAPI:
         current: `with current.use() as service` gives the service, and keeps it open for the block.
         limits: what is refused.
     """
-    app = FastAPI(title="ml4ir-losses", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="ml4ir-losses", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
 
     def answering(operation: str) -> Any:
         async def answer(request: Request) -> Response:

@@ -91,20 +91,28 @@ class Connection(HttpToolsProtocol):
         self._refuse(400, "the request is not HTTP.")
 
     def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        return self.cycle is not None and not (self.cycle.response_complete or self.cycle.disconnected)
 
     def _refuse(self, status: int, error: str) -> None:
         """Sends an answer without a route, and ends the connection when the client has had time to read it."""
-        if self._is_answering():  # to an earlier request on this connection
-            self.transport.close()
+        if self._is_refused:
             return
+        self._is_refused = True
+        if self._is_answering() and not self._in_body:  # whole requests before this one: they are answered, and no more
+            self.cycle.keep_alive = False
+            return
+        if self._is_answering():
+            if self.pipeline or self.cycle.response_started:
+                self.transport.close()
+                return
+            self.cycle.disconnected = True  # the rest of its body never comes
+            self.cycle.message_event.set()
         body = json.dumps({"error": error}).encode()
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self._is_refused = True
 
     def _waits_for(self) -> tuple[str, float | None]:
         """What the client has to do next, and in how many seconds."""

@@ -129,6 +129,19 @@ def test_what_is_not_http_is_refused_as_json(server, data):
     assert json_of(answer) == {"error": "the request is not HTTP."}
 
 
+def test_requests_before_a_damaged_one_are_answered(server):
+    answer = server.send(request(body=b"x" * 10, close=False) * 2 + b"\0\0\0\r\n\r\n")
+    assert answer.count(b'"bytes":10}') == 2
+
+
+@pytest.mark.parametrize("chunk", [b"zz\r\nx\r\n", b"-1\r\n", b"2\r\nabc\r\n"])
+def test_damaged_chunk_is_refused_as_json(server, chunk):
+    answer = server.send(request(length=False, body=b"1\r\nx\r\n" + chunk, Transfer_Encoding="chunked"))
+    assert status_of(answer) == 400
+    assert json_of(answer) == {"error": "the request is not HTTP."}
+    wait_until(lambda: server.requests()[-1]["status"] == 499)
+
+
 def test_compressed_body_is_refused(server):
     answer = server.send(request(Content_Encoding="gzip"))
     assert status_of(answer) == 415
