@@ -20,7 +20,7 @@ from ml4ir_losses.config.spec_schema import share_definitions
 from ml4ir_losses.config.text_checks import check_text_config
 from ml4ir_losses.config.text_schema import TextConfig
 from ml4ir_losses.config.yaml_io import apply_override, read_yaml
-from ml4ir_losses.core.checksums import run_file, warn_of_change
+from ml4ir_losses.core.checksums import naming_version, run_file, warn_of_change
 from ml4ir_losses.core.errors import ConfigError, DataError
 from ml4ir_losses.core.log import LOGGER
 
@@ -107,7 +107,8 @@ def load_run_config(folder: Path) -> AnyConfig:
         UserError: for a file that cannot be used.
     """
     path = run_file(folder, "config.yaml")
-    config = load_config(path, alone=True)
+    with naming_version(folder):
+        config = load_config(path, alone=True)
     warn_of_change(folder, path.name)
     return config
 

@@ -10,11 +10,14 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ml4ir_losses import __version__
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.core.files import read_json, write_text
 from ml4ir_losses.core.log import LOGGER
@@ -39,13 +42,14 @@ class _File(_Strict):
 
 class _Record(_Strict):
     version: Literal[1]
+    package: str | None = None  # the version of this package that wrote the run
     files: dict[str, _File]
 
 
 def write_checksums(folder: Path) -> None:
     """Writes `files.json`: the size and SHA-256 of each file of a finished run that is read again."""
     found = {name: _checksum(folder / name) for name in RECORDED if (folder / name).is_file()}
-    record = _Record(version=1, files=found)
+    record = _Record(version=1, package=__version__, files=found)
     write_text(folder / RECORD, json.dumps(record.model_dump(), indent=2) + "\n")
 
 
@@ -116,6 +120,24 @@ def check_unchanged(folder: Path, name: str) -> None:
             f"{folder / name}: is not as the run wrote it: its checksum is not that of {RECORD}. Copy the run again; "
             f"if it was changed on purpose, remove {folder / RECORD}."
         )
+
+
+@contextmanager
+def naming_version(folder: Path) -> Iterator[None]:
+    """Says which version of this package wrote a run that cannot be read in the block, where it was another one."""
+    try:
+        yield
+    except UserError as error:
+        try:
+            record = _read_record(folder)
+        except UserError:
+            record = None
+        if record is None or record.package in (None, __version__):
+            raise
+        raise type(error)(
+            f"{folder}: was written by ml4ir-losses {record.package} and cannot be read by {__version__}: install that "
+            f"version, or train the run again ({error})."
+        ) from error
 
 
 def _read_record(folder: Path) -> _Record | None:

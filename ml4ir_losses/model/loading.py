@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from ml4ir_losses.compat import sentence_transformers, tf_ranking
-from ml4ir_losses.core.checksums import check_unchanged, run_file
+from ml4ir_losses.core.checksums import check_unchanged, naming_version, run_file
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.losses import keras_loss
 from ml4ir_losses.model import (
@@ -43,8 +43,14 @@ def load_model(path: str | Path) -> Any:
     """
     path = Path(path)
     if path.is_dir():
-        folder, path = path, run_file(path, "model.keras")
-        check_unchanged(folder, path.name)
+        model = run_file(path, "model.keras")
+        check_unchanged(path, model.name)
+        with naming_version(path):
+            return _load(model)
+    return _load(path)
+
+
+def _load(path: Path) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: there is no such model.")
     try:
