@@ -206,7 +206,7 @@ watching = [False]
 
 
 def _audit(event, arguments):
-    if watching[0] and event in FORBIDDEN:
+    if watching and watching[0] and event in FORBIDDEN:  # at the end of the process it is None
         acts.append((event, arguments))
 
 
