@@ -25,7 +25,7 @@ class Explanation:
         contributions: [D, F]; the differences between two documents sum to the difference of their logits.
         errors: the standard errors of the contributions, [D, F]; 0 where they are exact, NaN where unknown.
         method: `exact`, `permutation` or `shap`.
-        cells: what the documents have in the columns of each feature, [D][F].
+        cells: what the documents have in the columns of each feature, [D, F].
         score: what the logits are: `logit`, or the `cosine` or `dot` product of a model that embeds texts.
     """
 
