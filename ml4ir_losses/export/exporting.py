@@ -137,7 +137,7 @@ def check_can_export(
     mapping: Mapping[str, Any] | None = None,
     serving_default: str | None = None,
 ) -> ExportFormat:
-    """The format, once it is clear that a model may be written; it does not import the packages of the format.
+    """The format, once it is clear that a model may be written.
 
     Raises:
         UserError: as `export_model`.

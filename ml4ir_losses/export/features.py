@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from keras import ops
@@ -18,7 +19,6 @@ from ml4ir_losses.features.fitted import ColumnType, FittedInput
 from ml4ir_losses.features.kinds.text_pair import FittedTextPair
 from ml4ir_losses.model.relevance_model import RelevanceModel
 from ml4ir_losses.ops import ranks
-from ml4ir_losses.ops.backend import portable_operations
 
 _LISTS = TensorInfo((None, None), "float32")
 
@@ -36,13 +36,8 @@ def outputs_of(model: RelevanceModel) -> dict[str, TensorInfo]:
 
 def score_graph(model: RelevanceModel) -> Graph:
     """The numeric core: what `FittedInput.encode` gives, padded, and `mask` [B, N], to `outputs_of`."""
-
-    def score(x: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        with portable_operations():
-            return _outputs(model, x)
-
     inputs = {fitted.name: _encoded_info(fitted) for fitted in model.fitted}
-    return Graph("model", score, {**inputs, MASK: _LISTS}, outputs_of(model), model)
+    return Graph("model", partial(_outputs, model), {**inputs, MASK: _LISTS}, outputs_of(model), model)
 
 
 def serve_graphs(model: RelevanceModel) -> list[Graph]:

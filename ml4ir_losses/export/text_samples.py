@@ -13,9 +13,9 @@ from ml4ir_losses.core.errors import DataError
 from ml4ir_losses.data.cells import is_text
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.data.table import Table
+from ml4ir_losses.evaluation.encoding import DOCUMENT, QUERY
 from ml4ir_losses.export.graph import Graph
 from ml4ir_losses.export.samples import MADE_UP, SIZES, Case
-from ml4ir_losses.export.texts import DOCUMENT, QUERY
 from ml4ir_losses.features.kinds.text_pair import pair_texts
 from ml4ir_losses.features.strings import made_up_texts
 from ml4ir_losses.model.cross_encoder import TextCrossEncoder

@@ -10,15 +10,13 @@ from keras import ops
 
 from ml4ir_losses.core.lazy import Tensor
 from ml4ir_losses.data.feeding import import_tensorflow
+from ml4ir_losses.evaluation.encoding import DOCUMENT, QUERY
 from ml4ir_losses.export.graph import Graph, TensorInfo, traced
 from ml4ir_losses.model.cross_encoder import TextCrossEncoder
 from ml4ir_losses.model.embedding_model import EmbeddingModel
-from ml4ir_losses.ops.backend import portable_operations
 from ml4ir_losses.text.hub_tokenizer import HubTokenizer
 from ml4ir_losses.text.tokenizers import PairTokenizer
 
-QUERY, DOCUMENT = "anchor", "positive"
-"""The columns whose encoders embed queries and documents."""
 _IDS, _TEXTS = TensorInfo((None, None), "int32"), TensorInfo((None,), "string")
 
 
@@ -30,12 +28,11 @@ def embedding_graphs(model: EmbeddingModel) -> list[Graph]:
     """
     sides = {"text": QUERY} if len(model.encoders) == 1 else {"query": QUERY, "document": DOCUMENT}
     graphs = [
-        Graph(name, _portable(_embed(model, column)), {"ids": _IDS}, _embedding(model), model)
-        for name, column in sides.items()
+        Graph(name, _embed(model, column), {"ids": _IDS}, _embedding(model), model) for name, column in sides.items()
     ]
     if has_classes(model):
         inputs = {f"{column}_ids": _IDS for column in (QUERY, DOCUMENT)}
-        graphs.append(Graph("pair", _portable(_classify(model, "_ids")), inputs, _classes(model), model))
+        graphs.append(Graph("pair", _classify(model, "_ids"), inputs, _classes(model), model))
     return graphs
 
 
@@ -77,7 +74,7 @@ def pair_graph(model: TextCrossEncoder) -> Graph:
         return {name: found[name] for name in names}
 
     outputs = {name: TensorInfo(shape, "float32") for name, shape in names.items()}
-    return Graph("pair", _portable(score), {"ids": _IDS}, outputs, model)
+    return Graph("pair", score, {"ids": _IDS}, outputs, model)
 
 
 def has_subwords(model: Any) -> bool:
@@ -102,8 +99,7 @@ def _classes(model: EmbeddingModel) -> dict[str, TensorInfo]:
 
 def _embed(model: EmbeddingModel, column: str) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:
     def embed(x: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        outputs = model.towers({column: x["ids"]}, training=False)[:, 0]
-        return {"embedding": ops.cast(model.embeddings(outputs), "float32")}
+        return {"embedding": ops.cast(model.embed_ids(x["ids"], column), "float32")}
 
     return embed
 
@@ -114,14 +110,6 @@ def _classify(model: EmbeddingModel, ending: str) -> Callable[[Mapping[str, Tens
         return {"probability": output["score"]}
 
     return classify
-
-
-def _portable(function: Callable[..., Any]) -> Callable[..., Any]:
-    def portable(x: Mapping[str, Tensor]) -> Any:
-        with portable_operations():
-            return function(x)
-
-    return portable
 
 
 def _signature(

@@ -263,6 +263,10 @@ class EmbeddingModel(Trainer):
             embeddings[rows] = self._embed([ids[row] for row in rows], column, batch_size)
         return embeddings
 
+    def embed_ids(self, ids: Tensor, column: str) -> Tensor:
+        """Embeddings [B, D] of token ids [B, T], padded with 0, of one column."""
+        return self.embeddings(self.towers({column: ids}, training=False)[:, 0])
+
     def encode_pairs(self, anchors: Sequence[str], positives: Sequence[str]) -> Array:
         """Embeddings [N, 2, D] of N pairs of texts."""
         return np.stack([self.encode(anchors, "anchor"), self.encode(positives, "positive")], axis=1)
@@ -299,8 +303,7 @@ class EmbeddingModel(Trainer):
         tower = "anchor" if column == "anchor" else "positive"
         if tower not in self._graphs:
             self._graphs[tower] = tf.function(
-                lambda ids: self.embeddings(self.towers({tower: ids}, training=False)[:, 0]),
-                input_signature=[tf.TensorSpec([None, None], "int32")],
+                lambda ids: self.embed_ids(ids, tower), input_signature=[tf.TensorSpec([None, None], "int32")]
             )
         return self._graphs[tower]
 

@@ -1,5 +1,6 @@
 """The numeric core of ranking models: portable operations, Keras' values, ranks."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -8,6 +9,7 @@ from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.data.memory import memory_table
 from ml4ir_losses.export.checking import check
 from ml4ir_losses.export.features import score_graph
+from ml4ir_losses.export.formats.conversion import concrete_function, original
 from ml4ir_losses.export.samples import Case, list_cases
 from selection import slow_except
 
@@ -37,24 +39,27 @@ MODELS = {
 
 
 def traced(graph):
-    import tensorflow as tf
+    """What converters are given, and a function that runs it by the names of the graph."""
+    function = concrete_function(graph)
 
-    specs = {name: tf.TensorSpec(info.shape, info.dtype) for name, info in graph.inputs.items()}
-    return tf.function(graph.function, input_signature=[specs], autograph=False).get_concrete_function()
+    def run(x):
+        inputs = (keras.ops.convert_to_tensor(x[name], info.dtype) for name, info in graph.inputs.items())
+        outputs = function(*inputs)
+        return {original(name, graph.outputs): value for name, value in outputs.items()}
+
+    return function, run
 
 
 @pytest.mark.parametrize("name", slow_except(MODELS, "all kinds", "cross-encoder"))
 def test_score_graph_is_portable_and_gives_what_keras_gives(name):
     model = all_kinds.model(**MODELS[name])
     graph = score_graph(model)
-    function = traced(graph)
+    function, run = traced(graph)
     operations = {o.type for o in function.graph.get_operations()}
     assert not operations & NOT_PORTABLE
     assert not function.graph.as_graph_def().library.function
     cases = list_cases(model, "score", [graph], memory_table(all_kinds.rows(seed=1)))
-    checked = check(
-        cases, {"model": lambda x: function({n: np.asarray(v, graph.inputs[n].dtype) for n, v in x.items()})}
-    )
+    checked = check(cases, {"model": run})
     assert checked.same_order == 1.0
 
 
@@ -63,7 +68,7 @@ def test_ranks_of_ties_follow_the_position_and_padding_has_rank_0():
     graph = score_graph(model)
     stock, mask = np.array([[2, 1, 2, 9, 1, np.nan]], "float32")[..., None], np.array([[1, 1, 1, 0, 1, 1]], "float32")
     model.scorer.set_weights([np.ones_like(w) for w in model.scorer.get_weights()])
-    outputs = traced(graph)({"stock": stock, "mask": mask})
+    outputs = traced(graph)[1]({"stock": stock, "mask": mask})
     assert outputs["rank"].numpy().tolist() == [[1, 3, 2, 0, 4, 5]]
 
 

@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.extras import import_extra
 from ml4ir_losses.core.quiet import quiet
 from ml4ir_losses.data.feeding import import_tensorflow
-from ml4ir_losses.export.formats.base import ExportFormat, Runner
-from ml4ir_losses.export.formats.conversion import as_typed, concrete_function, converting, files_of, original, save
+from ml4ir_losses.export.formats.base import Runner
+from ml4ir_losses.export.formats.conversion import ConvertedFormat, as_saved_model, as_typed, original
 from ml4ir_losses.export.graph import Graph
 
-ENDING = ".tflite"
 
-
-class LiteRT(ExportFormat):
+class LiteRT(ConvertedFormat):
     """TensorFlow Lite with dynamic sizes and built-in operations alone; int8 quantises the weights."""
 
-    key = "litert"
-    artifact = "score"
-    extra = "litert"
-    quantizations = ("int8",)
+    key = extra = "litert"
+    ending = ".tflite"
+    modules = ("ai_edge_litert",)
 
-    def check_installed(self) -> None:
-        with quiet():
-            import_extra("ai_edge_litert", "litert", "the format litert")
+    def convert(self, graph: Graph, path: Path, quantize: str | None) -> None:
+        path.write_bytes(_converted(graph, quantize))
 
-    def write(self, graphs: Sequence[Graph], folder: Path, quantize: str | None = None) -> Sequence[str]:
-        for graph in graphs:
-            with converting(graph, self.key):
-                (folder / f"{graph.name}{ENDING}").write_bytes(_converted(graph, quantize))
-        return [f"{graph.name}{ENDING}" for graph in graphs]
-
-    def open(self, folder: Path) -> Mapping[str, Runner]:
-        return {name: _runner(path) for name, path in files_of(folder, ENDING).items()}
+    def runner(self, path: Path) -> Runner:
+        return _runner(path)
 
 
 def _converted(graph: Graph, quantize: str | None) -> bytes:
     tf = import_tensorflow()
     from ai_edge_litert.tools import flatbuffer_utils
 
-    with tempfile.TemporaryDirectory() as folder:
-        save(concrete_function(graph), folder)
+    with as_saved_model(graph) as folder:
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if quantize == "int8":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

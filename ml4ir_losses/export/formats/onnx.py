@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ml4ir_losses.core.arrays import Array
-from ml4ir_losses.core.extras import import_extra
-from ml4ir_losses.core.quiet import quiet
-from ml4ir_losses.export.formats.base import ExportFormat, Runner
-from ml4ir_losses.export.formats.conversion import as_typed, concrete_function, converting, files_of
+from ml4ir_losses.export.formats.base import Runner
+from ml4ir_losses.export.formats.conversion import ConvertedFormat, as_typed, concrete_function
 from ml4ir_losses.export.graph import Graph
 
-ENDING = ".onnx"
 OPSET = 18
 
 
-class Onnx(ExportFormat):
+class Onnx(ConvertedFormat):
     """ONNX with dynamic sizes; int8 by ONNX Runtime's dynamic quantisation of weights and activations."""
 
-    key = "onnx"
-    artifact = "score"
-    extra = "onnx"
-    quantizations = ("int8",)
+    key = extra = "onnx"
+    ending = ".onnx"
+    modules = ("onnx", "tf2onnx", "onnxruntime")
 
-    def check_installed(self) -> None:
-        with quiet():
-            for module in ("onnx", "tf2onnx", "onnxruntime"):
-                import_extra(module, "onnx", "the format onnx")
+    def convert(self, graph: Graph, path: Path, quantize: str | None) -> None:
+        _convert(graph, path)
+        if quantize == "int8":
+            _quantize(path)
 
-    def write(self, graphs: Sequence[Graph], folder: Path, quantize: str | None = None) -> Sequence[str]:
-        for graph in graphs:
-            path = folder / f"{graph.name}{ENDING}"
-            with converting(graph, self.key):
-                _convert(graph, path)
-                if quantize == "int8":
-                    _quantize(path)
-        return [f"{graph.name}{ENDING}" for graph in graphs]
-
-    def open(self, folder: Path) -> Mapping[str, Runner]:
-        return {name: _runner(path) for name, path in files_of(folder, ENDING).items()}
+    def runner(self, path: Path) -> Runner:
+        return _runner(path)
 
 
 def _convert(graph: Graph, path: Path) -> None:

@@ -14,20 +14,37 @@ MOST_INTERVALS = 1_000
 
 
 class Dialect:
-    """How an engine writes the parts of a curve; x is an expression without spaces outside brackets."""
+    """How an engine writes the parts of a curve, by default with the operators of C.
+
+    x is an expression without spaces outside brackets.
+
+    Attributes:
+        log: the name of the natural logarithm.
+    """
+
+    log = "ln"
 
     def line(self, x: str, anchor: float, value: float, slope: float) -> str:
         """value + slope · (x - anchor), for a slope other than 0."""
         sign, at = ("-" if slope < 0 else "+"), ("+" if anchor < 0 else "-")
         return f"{value:.12g} {sign} {abs(slope):.12g} * ({x} {at} {abs(anchor)!r})"
 
-    def choose(self, x: str, end: End, below: str, above: str) -> str:
-        """`below` for an x below the end, else `above`."""
+    def is_below(self, x: str, end: End) -> str:
+        """The condition that x is below the end."""
+        return f"{x} {'<=' if end[1] else '<'} {end[0]!r}"
+
+    def choose(self, condition: str, then: str, otherwise: str) -> str:
+        """The first expression where the condition holds, else the other one."""
         raise NotImplementedError
 
     def function(self, key: str, x: str) -> str:
         """The function `key` of `piecewise.FUNCTIONS`."""
-        raise NotImplementedError
+        formulas = {
+            "log1p": self.choose(f"{x} < 0.0", f"0.0 - {self.log}(1.0 - {x})", f"{self.log}(1.0 + {x})"),
+            "arctan": f"atan({x})",
+            "reciprocal": self.choose(f"{x} == 0.0", "0.0", f"1.0 / {x}"),
+        }
+        return formulas[key]
 
     def curve(self, curve: Curve, x: str, define: Callable[[str], str]) -> str:
         """A curve with one value; `define` gives an expression that is used several times a name."""
@@ -49,7 +66,7 @@ class Dialect:
         if last - first > 1:
             middle = (first + last) // 2
             parts = self._between(function, x, first, middle), self._between(function, x, middle, last)
-            return self.choose(x, function.ends[middle - 1], *parts)
+            return self.choose(self.is_below(x, function.ends[middle - 1]), *parts)
         offset, slope = float(function.offset[first, 0]), float(function.slope[first, 0])
         if slope == 0:
             return f"{offset:.12g}"
@@ -64,41 +81,30 @@ class Dialect:
 class Lucene(Dialect):
     """Expressions of Lucene, a subset of JavaScript."""
 
-    def choose(self, x: str, end: End, below: str, above: str) -> str:
-        return f"({x} {'<=' if end[1] else '<'} {end[0]!r} ? {below} : {above})"
-
-    def function(self, key: str, x: str) -> str:
-        formulas = {
-            "log1p": f"({x} < 0.0 ? 0.0 - ln(1.0 - {x}) : ln(1.0 + {x}))",
-            "arctan": f"atan({x})",
-            "reciprocal": f"({x} == 0.0 ? 0.0 : 1.0 / {x})",
-        }
-        return formulas[key]
+    def choose(self, condition: str, then: str, otherwise: str) -> str:
+        return f"({condition} ? {then} : {otherwise})"
 
 
 class Vespa(Dialect):
     """Ranking expressions of Vespa."""
 
-    def choose(self, x: str, end: End, below: str, above: str) -> str:
-        return f"if ({x} {'<=' if end[1] else '<'} {end[0]!r}, {below}, {above})"
+    log = "log"
 
-    def function(self, key: str, x: str) -> str:
-        formulas = {
-            "log1p": f"if ({x} < 0.0, 0.0 - log(1.0 - {x}), log(1.0 + {x}))",
-            "arctan": f"atan({x})",
-            "reciprocal": f"if ({x} == 0.0, 0.0, 1.0 / {x})",
-        }
-        return formulas[key]
+    def choose(self, condition: str, then: str, otherwise: str) -> str:
+        return f"if ({condition}, {then}, {otherwise})"
 
 
 class Solr(Dialect):
-    """Function queries of Solr."""
+    """Function queries of Solr, which has functions in the place of operators."""
 
     def line(self, x: str, anchor: float, value: float, slope: float) -> str:
         return f"sum({value:.12g},product({slope:.12g},sub({x},{anchor!r})))"
 
-    def choose(self, x: str, end: End, below: str, above: str) -> str:
-        return f"if({'lte' if end[1] else 'lt'}({x},{end[0]!r}),{below},{above})"
+    def is_below(self, x: str, end: End) -> str:
+        return f"{'lte' if end[1] else 'lt'}({x},{end[0]!r})"
+
+    def choose(self, condition: str, then: str, otherwise: str) -> str:
+        return f"if({condition},{then},{otherwise})"
 
     def function(self, key: str, x: str) -> str:
         formulas = {
