@@ -15,8 +15,13 @@ from ml4ir_losses.core.names import MASK
 from ml4ir_losses.data.table import Table
 from ml4ir_losses.evaluation.explanation import Explanation, check_compared, ranks_of
 from ml4ir_losses.evaluation.shapley import ENUMERATED
+from ml4ir_losses.experiments.explaining_texts import explain_texts
+from ml4ir_losses.experiments.feature_data import with_data
+from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
 from ml4ir_losses.experiments.importance import Column, document_columns
+from ml4ir_losses.experiments.open_run import open_run
 from ml4ir_losses.experiments.swaps import DOCUMENTS, Swaps, kernel_shap, shapley
+from ml4ir_losses.experiments.text_commands import read_documents
 from ml4ir_losses.features.fitting import encode_rows
 from ml4ir_losses.model.relevance_model import RelevanceModel
 
@@ -51,10 +56,6 @@ def explain(
         UserError, DataError: for a folder that is not a run, a query or document that the data lack, or options that
             cannot be used.
     """
-    from ml4ir_losses.experiments.feature_data import with_data
-    from ml4ir_losses.experiments.feature_experiment import FeatureExperiment
-    from ml4ir_losses.experiments.open_run import open_run
-
     check_choice(METHODS, method=method)
     experiment = open_run(run)
     if not isinstance(experiment, FeatureExperiment):
@@ -82,9 +83,6 @@ def _explain_text_run(
     seed: int,
 ) -> Explanation:
     """Why a run on texts ranks a document of a file above another one for a query."""
-    from ml4ir_losses.experiments.explaining_texts import explain_texts
-    from ml4ir_losses.experiments.text_commands import read_documents
-
     if method not in ("auto", "permutation"):
         raise UserError(f"a run on texts is explained by the method permutation. Received: method={method!r}.")
     texts = read_documents(data, columns, document_id)

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from ml4ir_losses.core.errors import UserError
 from ml4ir_losses.serving.current import Current
-from ml4ir_losses.serving.errors import Overloaded, RequestError
+from ml4ir_losses.serving.errors import CLIENT_GONE, Overloaded, RequestError
 from ml4ir_losses.serving.guard import count
 from ml4ir_losses.serving.operation import Pending
 from ml4ir_losses.serving.page import page_routes
@@ -22,7 +22,6 @@ from ml4ir_losses.serving.settings import Limits
 OPERATIONS = ("rank", "embed", "search", "explain")
 RETRY_AFTER = "1"  # seconds
 _UNWATCHED = 0.05  # seconds of an answer in which nobody looks whether the client is still there
-_CLOSED = 499  # a status for the log: the client reads it no more
 _LARGE = 256 << 10  # bytes of a body that is read in a thread, so that other requests are answered meanwhile
 
 
@@ -46,7 +45,7 @@ def make_app(current: Current[Service], limits: Limits) -> FastAPI:
                 request.scope.setdefault("state", {})["version"] = service.version
                 count(request.scope, queries=pending.queries, documents=pending.documents)
                 results = await _results(request, pending, limits.seconds)
-                return Response(status_code=_CLOSED) if results is None else json_response(pending.finish(results))
+                return Response(status_code=CLIENT_GONE) if results is None else json_response(pending.finish(results))
 
         return answer
 

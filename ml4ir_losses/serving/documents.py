@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ml4ir_losses.core.arrays import Array, normalize_rows
+from ml4ir_losses.evaluation.encoding import DOCUMENT
 from ml4ir_losses.evaluation.nearest import top_k
 from ml4ir_losses.experiments.text_commands import read_documents
 from ml4ir_losses.model.embedding_model import EmbeddingModel
@@ -29,7 +30,7 @@ class Documents:
             DataError: for a file that cannot be read, or a missing column.
         """
         texts = read_documents(path, columns, identity)
-        return cls(list(texts), list(texts.values()), normalize_rows(model.encode(list(texts.values()), "positive")))
+        return cls(list(texts), list(texts.values()), normalize_rows(model.encode(list(texts.values()), DOCUMENT)))
 
     def search(self, embeddings: Array, k: int) -> tuple[Array, Array]:
         """Cosines and rows of the k nearest documents, [Q, k]."""

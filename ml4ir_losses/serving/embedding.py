@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal, NotRequired, Protocol, Required
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 from pydantic import FailFast, Field
 
 from ml4ir_losses.core.arrays import Array
+from ml4ir_losses.evaluation.encoding import DOCUMENT, QUERY
 from ml4ir_losses.model.embedding_model import EmbeddingModel
 from ml4ir_losses.serving.answers import EmbedAnswer, SearchAnswer
 from ml4ir_losses.serving.batcher import Batcher
@@ -83,9 +85,8 @@ class Embedding:
             search = typed("SearchRequest", {"queries": Required[queries], "top": top})
             self.read_search = Reader({"queries": search}, len, known_names(("queries", "top")), limits.depth)
             example = {"queries": [_example_text(model)], "top": 3}
-            self.operations["search"] = Operation(
-                self.search, (search,), SearchAnswer, example, "The documents that are nearest to each query."
-            )
+            start, summary = partial(self.search, index), "The documents that are nearest to each query."
+            self.operations["search"] = Operation(start, (search,), SearchAnswer, example, summary)
 
     def embed(self, body: bytes) -> Pending:
         """Begins the answer to a request for embeddings.
@@ -94,7 +95,7 @@ class Embedding:
             UserError: for a request that cannot be answered.
         """
         request = self.read_embed(body)
-        column = "anchor" if request.get("side", "query") == "query" else "positive"
+        column = QUERY if request.get("side", "query") == "query" else DOCUMENT
         texts = Texts(request["texts"], column)
 
         def answer(results: Sequence[Any]) -> dict[str, Any]:
@@ -104,30 +105,23 @@ class Embedding:
 
         return Pending([self.batcher.submit(texts, len(texts.texts))], answer, documents=len(texts.texts))
 
-    def search(self, body: bytes) -> Pending:
+    def search(self, index: Index, body: bytes) -> Pending:
         """Begins the answer to a request for the nearest documents.
 
         Raises:
             UserError: for a request that cannot be answered.
         """
         request = self.read_search(body)
-        texts = Texts(request["queries"], "anchor", request.get("top", _TOP))
+        texts = Texts(request["queries"], QUERY, request.get("top", _TOP))
 
         def answer(results: Sequence[Any]) -> dict[str, Any]:
             scores, rows = results[0]
             _check_finite(np.isfinite(scores), "queries")
             found = zip(texts.texts, scores.tolist(), rows.tolist(), strict=True)
-            return {**self.served, "results": [{"query": q, "documents": self._found(*both)} for q, *both in found]}
+            queries = [{"query": query, "documents": _found(index, *both)} for query, *both in found]
+            return {**self.served, "results": queries}
 
         return Pending([self.batcher.submit(texts, len(texts.texts))], answer, queries=len(texts.texts))
-
-    def _found(self, scores: Sequence[float], rows: Sequence[int]) -> list[dict[str, Any]]:
-        ids: Any = self.index and self.index.ids
-        texts: Any = self.index and self.index.texts
-        return [
-            {"id": str(ids[row]), "rank": rank, "score": score, "text": None if texts is None else texts[row]}
-            for rank, (score, row) in enumerate(zip(scores, rows, strict=True), 1)
-        ]
 
     def _call(self, items: Sequence[Texts]) -> list[Any]:
         """The embeddings of each item, or the similarities and rows of the nearest documents."""
@@ -150,6 +144,14 @@ class Embedding:
         if keras.backend.backend() == "jax":  # which fills a batch up, and compiles each size of it
             size = min(size, 1 << (len(texts) - 1).bit_length())
         return self.model.encode(texts, column, size)
+
+
+def _found(index: Index, scores: Sequence[float], rows: Sequence[int]) -> list[dict[str, Any]]:
+    """The documents of these rows."""
+    return [
+        {"id": index.ids[row], "rank": rank, "score": score, "text": None if index.texts is None else index.texts[row]}
+        for rank, (score, row) in enumerate(zip(scores, rows, strict=True), 1)
+    ]
 
 
 def _check_finite(finite: Array, part: str) -> None:

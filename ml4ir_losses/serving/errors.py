@@ -6,6 +6,9 @@ from typing import ClassVar
 
 from ml4ir_losses.core.errors import UserError
 
+CLIENT_GONE = 499
+"""The status, in log and metrics alone, of a request whose client went away."""
+
 
 class RequestError(UserError):
     """A request that cannot be answered; the message is the one line that the client reads."""

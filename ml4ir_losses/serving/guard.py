@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from ml4ir_losses.serving.current import Current
+from ml4ir_losses.serving.errors import CLIENT_GONE
 from ml4ir_losses.serving.logs import REQUESTS
 from ml4ir_losses.serving.metrics import Metrics
 from ml4ir_losses.serving.settings import Limits
@@ -26,7 +27,6 @@ Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 PROBES = ("/healthz", "/readyz")
 """The paths that need no key."""
-_GONE = 499  # the status in log and metrics of a request whose client went away
 _LINGER = 2.0  # seconds for what a client still sends when it is refused
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -86,7 +86,7 @@ class Guard:
             except _Refused as refused:
                 await exchange.refuse(refused.status, str(refused), refused.headers)
             except _Gone:
-                exchange.status = _GONE
+                exchange.status = CLIENT_GONE
             except Exception:
                 REQUESTS.error("internal error", exc_info=True, extra={"fields": {"id": exchange.id}})
                 await exchange.refuse(500, "internal error", {}, id=exchange.id)
@@ -139,7 +139,7 @@ class Guard:
 
     def _log(self, scope: MutableMapping[str, Any], state: dict[str, Any], exchange: _Exchange, seconds: float) -> None:
         route = scope["path"] if scope["path"] in self.paths else None
-        status = exchange.status or _GONE
+        status = exchange.status or CLIENT_GONE
         self.metrics.answered(route or "none", status, seconds)
         fields = {
             "id": exchange.id,
